@@ -1,0 +1,1 @@
+//! Requests to ragged batches to stages to results.

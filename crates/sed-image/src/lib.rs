@@ -1,0 +1,1 @@
+//! Bytes to pixels to masks: decoding, resizing, mask encodings and overlays.

@@ -1,0 +1,1 @@
+//! Generated types of the sed.v1 interface and its descriptor set.

@@ -1,0 +1,1 @@
+//! The gRPC services, their configuration and limits, health and reflection.
