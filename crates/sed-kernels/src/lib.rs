@@ -1,1 +1,38 @@
-//! Tensor operations that candle lacks or does slowly, for the CPU and for CUDA.
+//! Tensor operations that candle lacks or does slowly, written for the SED network.
+//!
+//! Every function takes and gives candle tensors in channels-last layout and chooses its
+//! implementation by the tensors' device. On the CPU a kernel is written once over SIMD lanes and
+//! compiled for AVX-512, AVX2 and plain Rust ([`Isa`]); it runs on the current rayon pool.
+//!
+//! Each kernel has a naive twin in its tests and a criterion bench (`benches/kernels.rs`).
+
+// The one crate with unsafe code: SIMD intrinsics, tiles that several tasks write, mapped files.
+#![allow(unsafe_code)]
+
+mod class_attention;
+mod conv;
+mod convnext_block;
+mod depthwise;
+mod gemm;
+mod group_norm;
+mod layer_norm;
+mod mapped_file;
+mod math;
+mod prefix_attention;
+mod scratch;
+mod simd;
+mod skip_fusion;
+mod tensor;
+#[cfg(test)]
+mod testing;
+
+pub use class_attention::{ClassAttention, ClassAttentionWeights};
+pub use conv::{Conv2d, PatchConv, ScalarConv};
+pub use convnext_block::{ConvNextBlock, ConvNextWeights};
+pub use depthwise::DepthwiseConv;
+pub use gemm::{Activation, Linear};
+pub use layer_norm::LayerNorm;
+pub use mapped_file::MappedFile;
+pub use prefix_attention::{PrefixChains, prefix_attention};
+pub use simd::Isa;
+pub use skip_fusion::{Fused, FusionOutputs, SkipFusion, SkipFusionWeights};

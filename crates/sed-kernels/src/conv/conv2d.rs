@@ -1,0 +1,189 @@
+//! A square convolution, stride 1, zero padding that keeps the size.
+
+use candle_core::{Result, Tensor, bail};
+use rayon::prelude::*;
+
+use super::border::pad_rows;
+use super::taps::{OutputRow, Taps, convolve_row, pack_taps};
+use crate::gemm::pack::PackedMatrix;
+use crate::gemm::{Activation, Epilogue};
+use crate::scratch::with_scratch;
+use crate::simd::{Isa, Lanes, kernel};
+use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec};
+
+/// Values of a padded strip of rows: about what the second-level cache holds beside the weights.
+const STRIP_VALUES: usize = 96 * 1024;
+
+/// `activation(conv(x) + bias)` with packed weights.
+#[derive(Debug, Clone)]
+pub struct Conv2d {
+    weights: PackedMatrix,
+    bias: Option<Vec<f32>>,
+    inputs: usize,
+    size: usize,
+}
+
+impl Conv2d {
+    /// Packs `weight [out, in, size, size]` (odd size) and `bias [out]`.
+    pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+        require_cpu(weight, "convolution")?;
+        let (out, inputs, size, width) = weight.dims4()?;
+        if size != width || size % 2 == 0 {
+            bail!("convolution: weight {:?} is not [out, in, odd, odd]", weight.shape());
+        }
+        let bias = bias.map(to_vec).transpose()?;
+        if bias.as_ref().is_some_and(|b| b.len() != out) {
+            bail!("convolution: the bias does not have {out} values");
+        }
+        let weights = pack_taps(&to_vec(weight)?, (out, inputs, size), 0..inputs);
+        Ok(Self { weights, bias, inputs, size })
+    }
+
+    /// Output channels.
+    pub fn outputs(&self) -> usize {
+        self.weights.n
+    }
+
+    /// `x [n, height, width, in]` to `[n, height, width, out]`.
+    pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        require_cpu(x, "convolution")?;
+        let (n, height, width, channels) = x.dims4()?;
+        if channels != self.inputs {
+            bail!("convolution: {channels} input channels, the weights have {}", self.inputs);
+        }
+        let y = self.forward_values(&cpu_values(x)?, (height, width), activation, Isa::best());
+        from_values(y, (n, height, width, self.weights.n))
+    }
+
+    fn forward_values(
+        &self,
+        x: &Values<'_>,
+        (height, width): (usize, usize),
+        activation: Activation,
+        isa: Isa,
+    ) -> Vec<f32> {
+        let radius = self.size / 2;
+        let image = height * width * self.inputs;
+        let images = x.len() / image.max(1);
+        let line = (width + 2 * radius) * self.inputs;
+        let rows = (STRIP_VALUES / line).saturating_sub(2 * radius).clamp(1, height);
+        // Few images: smaller strips, so that every thread has work.
+        let tasks = rayon::current_num_threads().div_ceil(images.max(1));
+        let rows = rows.min(height.div_ceil(tasks));
+        let mut y = vec![0.0; images * height * width * self.weights.n];
+        let out_line = width * self.weights.n;
+        y.par_chunks_mut((height * out_line).max(1)).enumerate().for_each(|(index, out)| {
+            let image = &x[index * image..][..image];
+            out.par_chunks_mut(rows * out_line).enumerate().for_each(|(strip, out)| {
+                let count = out.len() / out_line;
+                with_scratch((count + 2 * radius) * line, |padded| {
+                    pad_rows(image, (height, width, self.inputs), radius, strip * rows, padded);
+                    // SAFETY: the strip has `count` rows of output and their padded input.
+                    unsafe { run_strip(isa, self, padded, width, out, activation) };
+                });
+            });
+        });
+        y
+    }
+}
+
+#[inline(always)]
+unsafe fn strip<L: Lanes>(
+    conv: &Conv2d,
+    padded: &[f32],
+    width: usize,
+    out: &mut [f32],
+    activation: Activation,
+) {
+    let outputs = conv.weights.n;
+    let line = (width + 2 * (conv.size / 2)) * conv.inputs;
+    let rows = out.len() / (width * outputs);
+    let epilogue = Epilogue { bias: conv.bias.as_deref(), activation, ..Epilogue::default() };
+    let mut panel = 0;
+    while panel < conv.weights.panels() {
+        let mut done = 0;
+        for row in 0..rows {
+            // SAFETY: padded rows `row .. row + size` exist for every output row.
+            unsafe {
+                let taps = Taps {
+                    input: padded.as_ptr().add(row * line),
+                    pixel_stride: conv.inputs,
+                    run_stride: line,
+                    run: conv.size * conv.inputs,
+                    runs: conv.size,
+                    weights: &conv.weights,
+                };
+                let out = out.as_mut_ptr().add(row * width * outputs);
+                let to = OutputRow { pixels: width, out, stride: outputs, epilogue };
+                done = convolve_row::<L>(&[taps], &to, panel);
+            }
+        }
+        panel += done;
+    }
+}
+
+kernel! {
+    unsafe fn run_strip(conv: &Conv2d, padded: &[f32], width: usize, out: &mut [f32], activation: Activation) = strip
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::testing::{assert_close, random, tensor};
+
+    /// The definition for one image `x [h, w, inputs]`, `weight [out, inputs, size, size]`.
+    pub(crate) fn naive(
+        x: &[f32],
+        (h, w, inputs): (usize, usize, usize),
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        (out, size): (usize, usize),
+    ) -> Vec<f32> {
+        let radius = size / 2;
+        let mut y = Vec::with_capacity(h * w * out);
+        for oy in 0..h {
+            for ox in 0..w {
+                for o in 0..out {
+                    let mut sum = bias.map_or(0.0, |b| f64::from(b[o]));
+                    for ky in 0..size {
+                        for kx in 0..size {
+                            let (iy, ix) = (oy + ky, ox + kx);
+                            if iy < radius || ix < radius || iy - radius >= h || ix - radius >= w {
+                                continue;
+                            }
+                            let pixel = ((iy - radius) * w + ix - radius) * inputs;
+                            for i in 0..inputs {
+                                let tap = weight[((o * inputs + i) * size + ky) * size + kx];
+                                sum += f64::from(x[pixel + i]) * f64::from(tap);
+                            }
+                        }
+                    }
+                    y.push(sum as f32);
+                }
+            }
+        }
+        y
+    }
+
+    #[test]
+    fn equals_the_definition() {
+        for (size, n, h, w, inputs, out) in
+            [(3, 2, 7, 9, 5, 3), (7, 1, 6, 6, 80, 33), (3, 1, 12, 24, 40, 16), (3, 1, 1, 1, 2, 50), (1, 1, 3, 3, 8, 8)]
+        {
+            let x = random(n * h * w * inputs, 1);
+            let (weight, bias) = (random(out * inputs * size * size, 2), random(out, 3));
+            let conv =
+                Conv2d::new(&tensor(&weight, &[out, inputs, size, size]), Some(&tensor(&bias, &[out]))).unwrap();
+            let want: Vec<f32> = x
+                .chunks_exact(h * w * inputs)
+                .flat_map(|image| naive(image, (h, w, inputs), &weight, Some(&bias), (out, size)))
+                .map(|v| v.max(0.0))
+                .collect();
+            let x = tensor(&x, &[n, h, w, inputs]);
+            for isa in Isa::available() {
+                let got = conv.forward_values(&cpu_values(&x).unwrap(), (h, w), Activation::Relu, isa);
+                assert_close(&got, &want, 1e-4, &format!("{isa:?} {size} {n}×{h}×{w}×{inputs}→{out}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Convolutions in channels-last layout as matrix products that read their input in place.
+
+mod border;
+mod conv2d;
+mod patch;
+mod scalar;
+pub(crate) mod taps;
+
+pub use conv2d::Conv2d;
+pub use patch::PatchConv;
+pub(crate) use border::copy_padded;
+#[cfg(test)]
+pub(crate) use conv2d::tests::naive as naive_conv;
+pub use scalar::ScalarConv;
+pub(crate) use scalar::run_scalar_rows;

@@ -1,0 +1,202 @@
+//! Matrix products with packed weights and a fused tail (bias, activation, scale, residual).
+
+mod linear;
+pub(crate) mod pack;
+pub(crate) mod tile;
+
+use std::ops::Range;
+
+pub use linear::Linear;
+use pack::{PANEL, PackedMatrix};
+use tile::{Acc, accumulate};
+
+use crate::math;
+use crate::simd::{Lanes, kernel};
+
+/// Steps of k between two stores of a tile: 256 packed rows of 32 columns fill the first-level cache.
+const K_BLOCK: usize = 256;
+
+/// What happens to a sum before it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    None,
+    /// `max(x, 0)`.
+    Relu,
+    /// GELU in its exact form (with the error function).
+    Gelu,
+}
+
+/// The fused tail of a product: `residual + scale · activation(sum + bias)`.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Epilogue<'a> {
+    /// Per output column.
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) activation: Activation,
+    /// Per output column.
+    pub(crate) scale: Option<&'a [f32]>,
+    /// Added last: pointer to row 0, column 0 of the output's twin, and its row stride.
+    pub(crate) residual: Option<(*const f32, usize)>,
+}
+
+impl Epilogue<'_> {
+    /// Applies the tail to `n` lanes of row `row` that start at column `column`.
+    #[inline(always)]
+    pub(crate) unsafe fn apply<L: Lanes>(&self, v: L::V, row: usize, column: usize, n: usize) -> L::V {
+        // SAFETY: bias and scale have a value for every column, the residual for every element.
+        unsafe {
+            let mut v = v;
+            if let Some(bias) = self.bias {
+                v = L::add(v, L::load_upto(bias.as_ptr().add(column), n));
+            }
+            v = match self.activation {
+                Activation::None => v,
+                Activation::Relu => L::max(v, L::splat(0.0)),
+                Activation::Gelu => math::gelu::<L>(v),
+            };
+            if let Some(scale) = self.scale {
+                v = L::mul(v, L::load_upto(scale.as_ptr().add(column), n));
+            }
+            if let Some((base, stride)) = self.residual {
+                v = L::add(v, L::load_upto(base.add(row * stride + column), n));
+            }
+            v
+        }
+    }
+}
+
+/// One product `c = a · weights` over a block of rows, a range of k and a range of panels.
+#[derive(Clone)]
+pub(crate) struct Product<'a> {
+    /// Row 0 of the left matrix at the first k of `k`.
+    pub(crate) a: *const f32,
+    /// Elements from one row of `a` to the next.
+    pub(crate) a_row: usize,
+    /// Number of rows.
+    pub(crate) rows: usize,
+    pub(crate) weights: &'a PackedMatrix,
+    /// The rows of `weights` that take part.
+    pub(crate) k: Range<usize>,
+    /// The panels of `weights` that take part.
+    pub(crate) panels: Range<usize>,
+    /// Row 0 of the output at the first column of `panels`.
+    pub(crate) c: *mut f32,
+    /// Elements from one row of `c` to the next.
+    pub(crate) c_row: usize,
+    /// Add to what `c` holds instead of overwriting it.
+    pub(crate) add_to_c: bool,
+    /// The tail, applied when the last k has been added; columns count from the matrix's first.
+    pub(crate) epilogue: Option<Epilogue<'a>>,
+}
+
+impl<'a> Product<'a> {
+    /// The whole product of `rows` rows with `weights`.
+    pub(crate) fn whole(
+        (a, a_row): (*const f32, usize),
+        rows: usize,
+        weights: &'a PackedMatrix,
+        (c, c_row): (*mut f32, usize),
+        epilogue: Option<Epilogue<'a>>,
+    ) -> Self {
+        let (k, panels) = (0..weights.k, 0..weights.panels());
+        Self { a, a_row, rows, weights, k, panels, c, c_row, add_to_c: false, epilogue }
+    }
+}
+
+/// Where a tile stands in its product.
+#[derive(Clone, Copy)]
+struct Spot {
+    k: usize,
+    steps: usize,
+    panel: usize,
+    row: usize,
+    load: bool,
+    last: bool,
+}
+
+#[inline(always)]
+unsafe fn tile_product<L: Lanes, const R: usize, const N: usize>(p: &Product<'_>, at: Spot) {
+    // SAFETY: the product's pointers cover all of its rows, columns and k (`product`'s contract).
+    unsafe {
+        let first_column = at.panel * PANEL;
+        let c = p.c.add(at.row * p.c_row + (at.panel - p.panels.start) * PANEL);
+        let left = p.weights.n - first_column;
+        let mut acc: Acc<L, R, N> = tile::zeros::<L, R, N>();
+        if at.load {
+            for (r, row) in acc.iter_mut().enumerate() {
+                for (j, v) in row.iter_mut().enumerate() {
+                    let column = j * L::WIDTH;
+                    if column < left {
+                        *v = L::load_upto(c.add(r * p.c_row + column), left - column);
+                    }
+                }
+            }
+        }
+        let a = p.a.add(at.row * p.a_row + at.k - p.k.start);
+        let b = p.weights.panel(at.panel, at.k).as_ptr();
+        accumulate::<L, R, N>(&mut acc, a, p.a_row, at.steps, b, p.weights.panel_stride());
+        for (r, row) in acc.iter().enumerate() {
+            for (j, v) in row.iter().enumerate() {
+                let column = j * L::WIDTH;
+                if column < left {
+                    let mut v = *v;
+                    if let (true, Some(tail)) = (at.last, &p.epilogue) {
+                        v = tail.apply::<L>(v, at.row + r, first_column + column, left - column);
+                    }
+                    L::store_upto(c.add(r * p.c_row + column), v, left - column);
+                }
+            }
+        }
+    }
+}
+
+/// Runs a tile function over `rows` rows in the tallest tiles that fit.
+macro_rules! for_row_tiles {
+    ($lanes:ident, $rows:expr, $row:ident, [$($height:literal),+], $run:ident::<$vectors:tt> $args:tt) => {{
+        let mut $row = 0;
+        while $row < $rows {
+            let left = $rows - $row;
+            $(if left >= $height {
+                $run::<$lanes, $height, $vectors> $args;
+                $row += $height;
+                continue;
+            })+
+        }
+    }};
+}
+pub(crate) use for_row_tiles;
+
+/// Computes a [`Product`].
+///
+/// # Safety
+/// The product's pointers must be valid for its rows, columns and k; `c` overlaps nothing else.
+#[inline(always)]
+pub(crate) unsafe fn product<L: Lanes>(p: &Product<'_>) {
+    let mut k = p.k.start;
+    while k < p.k.end {
+        let steps = (p.k.end - k).min(K_BLOCK);
+        let (load, last) = (p.add_to_c || k > p.k.start, k + steps == p.k.end);
+        let mut panel = p.panels.start;
+        while panel < p.panels.end {
+            let pair = L::WIDTH == 16 && panel + 1 < p.panels.end;
+            // SAFETY: tiles stay inside the product's rows and panels.
+            unsafe {
+                if pair {
+                    for_row_tiles!(L, p.rows, row, [8, 4, 2, 1], tile_product::<2>(p, Spot { k, steps, panel, row, load, last }));
+                } else if L::WIDTH == 16 {
+                    for_row_tiles!(L, p.rows, row, [8, 4, 2, 1], tile_product::<1>(p, Spot { k, steps, panel, row, load, last }));
+                } else {
+                    for_row_tiles!(L, p.rows, row, [4, 2, 1], tile_product::<2>(p, Spot { k, steps, panel, row, load, last }));
+                }
+            }
+            panel += if pair { 2 } else { 1 };
+        }
+        k += steps;
+    }
+}
+
+kernel! {
+    /// [`product`] on a chosen instruction set.
+    pub(crate) unsafe fn run_product(p: &Product<'_>) = product
+}
