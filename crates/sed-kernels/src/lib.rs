@@ -12,7 +12,9 @@
 mod class_attention;
 mod conv;
 mod convnext_block;
+mod cost_map;
 mod depthwise;
+mod elementwise;
 mod gemm;
 mod group_norm;
 mod layer_norm;
@@ -25,14 +27,20 @@ mod skip_fusion;
 mod tensor;
 #[cfg(test)]
 mod testing;
+mod top_k;
+mod upsample_argmax;
 
 pub use class_attention::{ClassAttention, ClassAttentionWeights};
 pub use conv::{Conv2d, PatchConv, ScalarConv};
 pub use convnext_block::{ConvNextBlock, ConvNextWeights};
+pub use cost_map::cost_map;
 pub use depthwise::DepthwiseConv;
+pub use elementwise::{gather_rows, normalise_rows, sigmoid};
 pub use gemm::{Activation, Linear};
 pub use layer_norm::LayerNorm;
 pub use mapped_file::MappedFile;
 pub use prefix_attention::{PrefixChains, prefix_attention};
 pub use simd::Isa;
 pub use skip_fusion::{Fused, FusionOutputs, SkipFusion, SkipFusionWeights};
+pub use top_k::top_k_union;
+pub use upsample_argmax::{ArgmaxMap, ArgmaxSpec, UNLABELLED, upsample_argmax};

@@ -1,0 +1,85 @@
+//! The cost map: how similar every image position is to every prompt of every category.
+
+use candle_core::{Result, Tensor, bail};
+use rayon::prelude::*;
+
+use crate::gemm::pack::PackedMatrix;
+use crate::gemm::{Product, run_product};
+use crate::scratch::with_scratch;
+use crate::simd::Isa;
+use crate::tensor::{cpu_values, from_values, require_cpu};
+
+/// Cosine similarities `[pairs, h, w, prompts]` of `images[image_of_pair[p]] [1, h, w, D]` with
+/// `texts[p] [prompts, D]`, all rows of unit length.
+pub fn cost_map(images: &[&Tensor], texts: &[&Tensor], image_of_pair: &[usize]) -> Result<Tensor> {
+    let Some(image) = images.first() else { bail!("cost map: no image") };
+    require_cpu(image, "cost map")?;
+    let (_, height, width, depth) = image.dims4()?;
+    let prompts = texts.first().map_or(Ok(0), |text| text.dim(0))?;
+    if texts.len() != image_of_pair.len() || image_of_pair.iter().any(|&image| image >= images.len()) {
+        bail!("cost map: every one of the {} pairs needs an image", texts.len());
+    }
+    if images.iter().any(|i| i.dims() != image.dims()) || texts.iter().any(|t| t.dims() != [prompts, depth]) {
+        bail!("cost map: images of {:?} and texts of [{prompts}, {depth}] do not go together", image.shape());
+    }
+    let images = images.iter().map(|i| cpu_values(i)).collect::<Result<Vec<_>>>()?;
+    let texts = texts.iter().map(|t| cpu_values(t)).collect::<Result<Vec<_>>>()?;
+    let images: Vec<&[f32]> = images.iter().map(|i| &**i).collect();
+    let texts: Vec<&[f32]> = texts.iter().map(|t| &**t).collect();
+    let positions = height * width;
+    let mut out = vec![0.0; texts.len() * positions * prompts];
+    let isa = Isa::best();
+    out.par_chunks_mut((positions * prompts).max(1)).enumerate().for_each(|(pair, out)| {
+        similarities(isa, images[image_of_pair[pair]], texts[pair], depth, out);
+    });
+    from_values(out, (texts.len(), height, width, prompts))
+}
+
+/// `out [positions, prompts] = image [positions, depth] · text [prompts, depth]ᵀ`
+fn similarities(isa: Isa, image: &[f32], text: &[f32], depth: usize, out: &mut [f32]) {
+    let prompts = text.len() / depth;
+    let weights = PackedMatrix::from_out_in(text, prompts, depth);
+    // A padded row stride keeps the rows of a tile out of each other's cache sets.
+    const ROWS: usize = 96;
+    let stride = depth + 16;
+    with_scratch(ROWS * stride, |rows| {
+        for (out, image) in out.chunks_mut(ROWS * prompts).zip(image.chunks(ROWS * depth)) {
+            for (to, from) in rows.chunks_mut(stride).zip(image.chunks_exact(depth)) {
+                to[..depth].copy_from_slice(from);
+            }
+            let (a, c) = ((rows.as_ptr(), stride), (out.as_mut_ptr(), prompts));
+            // SAFETY: `rows` holds the block's padded rows, `out` has room for their products.
+            unsafe { run_product(isa, &Product::whole(a, image.len() / depth, &weights, c, None)) };
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::to_vec;
+    use crate::testing::{assert_close, random, tensor};
+
+    #[test]
+    fn equals_the_definition() {
+        let (h, w, d, p) = (5, 4, 33, 80);
+        let images: Vec<_> = (0..2).map(|i| random(h * w * d, i)).collect();
+        let texts: Vec<_> = (0..3).map(|i| random(p * d, 10 + i)).collect();
+        let image_of_pair = [1, 0, 1];
+        let mut want = Vec::new();
+        for (text, image) in texts.iter().zip(image_of_pair) {
+            for position in images[image].chunks_exact(d) {
+                for prompt in text.chunks_exact(d) {
+                    want.push(position.iter().zip(prompt).map(|(a, b)| a * b).sum::<f32>());
+                }
+            }
+        }
+        let images: Vec<_> = images.iter().map(|v| tensor(v, &[1, h, w, d])).collect();
+        let texts: Vec<_> = texts.iter().map(|v| tensor(v, &[p, d])).collect();
+        let (images, texts): (Vec<_>, Vec<_>) = (images.iter().collect(), texts.iter().collect());
+        let got = cost_map(&images, &texts, &image_of_pair).unwrap();
+        assert_eq!(got.dims(), [3, h, w, p]);
+        assert_close(&to_vec(&got).unwrap(), &want, 1e-5, "cost map");
+        assert!(cost_map(&images, &texts, &[0, 0, 2]).is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! Small operations between the large ones.
+
+use candle_core::{Result, Tensor, bail};
+use rayon::prelude::*;
+
+use crate::math;
+use crate::simd::{Isa, Lanes, kernel};
+use crate::tensor::{cpu_values, from_values, require_cpu};
+
+/// Values of one task.
+const BLOCK: usize = 1 << 14;
+
+/// The logistic function of every value.
+pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    require_cpu(x, "sigmoid")?;
+    let mut y = cpu_values(x)?.to_vec();
+    let isa = Isa::best();
+    // SAFETY: each task maps its own values in place.
+    y.par_chunks_mut(BLOCK).for_each(|block| unsafe { run_sigmoid(isa, block) });
+    from_values(y, x.shape())
+}
+
+#[inline(always)]
+unsafe fn sigmoid_values<L: Lanes>(values: &mut [f32]) {
+    let mut i = 0;
+    while i < values.len() {
+        let n = values.len() - i;
+        // SAFETY: at most `n` values are touched.
+        unsafe {
+            let p = values.as_mut_ptr().add(i);
+            L::store_upto(p, math::sigmoid::<L>(L::load_upto(p, n)), n);
+        }
+        i += L::WIDTH;
+    }
+}
+
+kernel! {
+    unsafe fn run_sigmoid(values: &mut [f32]) = sigmoid_values
+}
+
+/// Scales every row of the last axis to length 1 (rows shorter than 1e-12 are divided by that).
+pub fn normalise_rows(x: &Tensor) -> Result<Tensor> {
+    require_cpu(x, "normalise rows")?;
+    let Some(&width) = x.dims().last() else { bail!("normalise rows: the input is a scalar") };
+    let mut y = cpu_values(x)?.to_vec();
+    y.par_chunks_mut(width.max(1)).for_each(|row| {
+        let square: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+        let scale = (1.0 / square.sqrt().max(1e-12)) as f32;
+        row.iter_mut().for_each(|v| *v *= scale);
+    });
+    from_values(y, x.shape())
+}
+
+/// Rows `rows` of the first axis, in that order.
+pub fn gather_rows(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
+    require_cpu(x, "gather rows")?;
+    let mut shape = x.dims().to_vec();
+    let Some(count) = shape.first_mut() else { bail!("gather rows: the input is a scalar") };
+    if let Some(row) = rows.iter().find(|&row| row >= count) {
+        bail!("gather rows: there is no row {row} among {count}");
+    }
+    let width = x.elem_count() / (*count).max(1);
+    *count = rows.len();
+    let values = cpu_values(x)?;
+    let values: &[f32] = &values;
+    let mut y = vec![0.0; rows.len() * width];
+    y.par_chunks_mut(width.max(1)).zip(rows).for_each(|(to, row)| to.copy_from_slice(&values[row * width..][..width]));
+    from_values(y, shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::to_vec;
+    use crate::testing::{assert_close, random, tensor};
+
+    #[test]
+    fn sigmoid_equals_its_definition() {
+        let x: Vec<f32> = random(1003, 1).iter().map(|v| v * 30.0).collect();
+        let want: Vec<f32> = x.iter().map(|&v| (1.0 / (1.0 + (-f64::from(v)).exp())) as f32).collect();
+        let got = sigmoid(&tensor(&x, &[17, 59])).unwrap();
+        assert_close(&to_vec(&got).unwrap(), &want, 2e-7, "sigmoid");
+    }
+
+    #[test]
+    fn rows_get_length_one() {
+        let got = normalise_rows(&tensor(&[3.0, 4.0, 0.0, 0.0], &[2, 2])).unwrap();
+        assert_close(&to_vec(&got).unwrap(), &[0.6, 0.8, 0.0, 0.0], 1e-7, "rows");
+    }
+
+    #[test]
+    fn rows_are_gathered_in_order() {
+        let x = tensor(&random(12, 1), &[4, 3]);
+        let got = gather_rows(&x, &[2, 0, 2]).unwrap();
+        assert_eq!(got.dims(), [3, 3]);
+        let values = to_vec(&x).unwrap();
+        assert_eq!(to_vec(&got).unwrap(), [&values[6..9], &values[..3], &values[6..9]].concat());
+        assert!(gather_rows(&x, &[4]).is_err());
+        assert_eq!(gather_rows(&x, &[]).unwrap().dims(), [0, 3]);
+    }
+}

@@ -1,0 +1,133 @@
+//! Category early rejection: which categories are among the `k` best at some pixel.
+
+use candle_core::{Result, Tensor, bail};
+use rayon::prelude::*;
+
+use crate::tensor::{cpu_values, require_cpu};
+
+/// Pixels that are looked at together.
+const PIXELS: usize = 64;
+
+/// For every image, the pairs that are among its `top_k` best at one of its pixels, rising.
+///
+/// `logits [pairs, ..]` holds one map per pair; `offsets` (one more than there are images) says which
+/// pairs belong to which image. `None` keeps every pair, and so does a `top_k` that is not smaller than
+/// the image's number of pairs. Pairs that tie with the k-th best are kept (the reference leaves ties
+/// undefined), so the result does not depend on the order of the categories.
+pub fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[Option<usize>]) -> Result<Vec<Vec<usize>>> {
+    require_cpu(logits, "top-k union")?;
+    let pairs = logits.dim(0)?;
+    let ordered = offsets.windows(2).all(|w| w[0] <= w[1]);
+    if offsets.len() != top_k.len() + 1 || offsets.first() != Some(&0) || offsets.last() != Some(&pairs) || !ordered {
+        bail!("top-k union: offsets {offsets:?} do not cut {pairs} pairs into {} images", top_k.len());
+    }
+    let pixels = logits.elem_count() / pairs.max(1);
+    let values = cpu_values(logits)?;
+    let values: &[f32] = &values;
+    Ok(offsets
+        .par_windows(2)
+        .zip(top_k)
+        .map(|(range, &top_k)| {
+            let (first, end) = (range[0], range[1]);
+            match top_k {
+                Some(k) if k < end - first => {
+                    let kept = union_of_image(&values[first * pixels..end * pixels], end - first, k);
+                    (first..end).filter(|pair| kept[pair - first]).collect()
+                }
+                _ => (first..end).collect(),
+            }
+        })
+        .collect())
+}
+
+/// Which of the maps `[pairs, pixels]` are among the `k` largest at some pixel.
+fn union_of_image(maps: &[f32], pairs: usize, k: usize) -> Vec<bool> {
+    let pixels = maps.len() / pairs;
+    let blocks = (0..pixels.div_ceil(PIXELS)).into_par_iter();
+    let none = || vec![false; pairs];
+    blocks
+        .fold(none, |mut kept, block| {
+            let first = block * PIXELS;
+            let count = PIXELS.min(pixels - first);
+            let row = |pair: usize| &maps[pair * pixels + first..][..count];
+            let kth = kth_largest((0..pairs).map(row), k);
+            for (pair, kept) in kept.iter_mut().enumerate() {
+                *kept = *kept || row(pair).iter().zip(&kth).any(|(value, kth)| value >= kth);
+            }
+            kept
+        })
+        .reduce(none, |mut a, b| {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a |= b);
+            a
+        })
+}
+
+/// The `k`-th largest value of every column, by keeping each column's `k` best in order.
+fn kth_largest<'a>(rows: impl Iterator<Item = &'a [f32]>, k: usize) -> [f32; PIXELS] {
+    let mut best = vec![[f32::NEG_INFINITY; PIXELS]; k];
+    for row in rows {
+        let mut falling = [f32::NEG_INFINITY; PIXELS];
+        falling[..row.len()].copy_from_slice(row);
+        for rank in &mut best {
+            for (held, value) in rank.iter_mut().zip(&mut falling) {
+                let (high, low) = (held.max(*value), held.min(*value));
+                (*held, *value) = (high, low);
+            }
+        }
+    }
+    best.last().copied().unwrap_or([f32::INFINITY; PIXELS])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{random, tensor};
+
+    fn naive(maps: &[f32], pairs: usize, k: usize) -> Vec<usize> {
+        let pixels = maps.len() / pairs;
+        let mut kept = vec![false; pairs];
+        for pixel in 0..pixels {
+            let mut order: Vec<usize> = (0..pairs).collect();
+            order.sort_by(|&a, &b| maps[b * pixels + pixel].total_cmp(&maps[a * pixels + pixel]));
+            order.iter().take(k).for_each(|&pair| kept[pair] = true);
+        }
+        (0..pairs).filter(|&pair| kept[pair]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_image_gets_its_own_union(
+            seed in 0u64..1000,
+            pixels in 1usize..150,
+            images in prop::collection::vec((0usize..30, prop::option::of(1usize..12)), 1..5),
+        ) {
+            let mut offsets = vec![0];
+            for (pairs, _) in &images {
+                offsets.push(offsets[offsets.len() - 1] + pairs);
+            }
+            let pairs = offsets[offsets.len() - 1];
+            let maps = random(pairs * pixels, seed);
+            let top_k: Vec<_> = images.iter().map(|image| image.1).collect();
+            let got = top_k_union(&tensor(&maps, &[pairs, pixels]), &offsets, &top_k).unwrap();
+            for (i, (count, k)) in images.into_iter().enumerate() {
+                let maps = &maps[offsets[i] * pixels..offsets[i + 1] * pixels];
+                let want = match k {
+                    Some(k) if count > 0 => naive(maps, count, k),
+                    _ => (0..count).collect(),
+                };
+                let want: Vec<_> = want.into_iter().map(|pair| pair + offsets[i]).collect();
+                prop_assert_eq!(&got[i], &want);
+            }
+        }
+    }
+
+    #[test]
+    fn ties_are_kept_and_bad_offsets_refused() {
+        let maps = tensor(&[1.0, 1.0, 0.5], &[3, 1]);
+        assert_eq!(top_k_union(&maps, &[0, 3], &[Some(1)]).unwrap(), [[0, 1]]);
+        assert!(top_k_union(&maps, &[0, 2], &[None]).is_err());
+        assert!(top_k_union(&maps, &[0, 3], &[]).is_err());
+    }
+}

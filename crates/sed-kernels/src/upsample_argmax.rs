@@ -1,0 +1,248 @@
+//! From score maps to the category of every output pixel, without ever holding categories × height ×
+//! width: for each cell of four neighbouring map values only the categories that can win inside it are
+//! interpolated.
+
+use candle_core::{Result, Tensor, bail};
+use rayon::prelude::*;
+
+use crate::tensor::{cpu_values, require_cpu};
+
+/// Marks pixels whose best score is below the threshold.
+pub const UNLABELLED: u16 = u16::MAX;
+
+/// Output rows of one task; fixed, so that sums do not depend on the number of threads.
+const ROWS: usize = 16;
+
+/// What the output is to look like.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ArgmaxSpec {
+    /// Output rows.
+    pub height: usize,
+    /// Output columns.
+    pub width: usize,
+    /// Only the first so many rows and columns of the maps are used.
+    pub crop: Option<(usize, usize)>,
+    /// Pixels whose best score is lower become [`UNLABELLED`].
+    pub threshold: f32,
+}
+
+/// The winner of every pixel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArgmaxMap {
+    /// `[height, width]`: index of the best map, the lowest where several are equal, or [`UNLABELLED`].
+    pub indices: Vec<u16>,
+    /// Pixels that each map has won.
+    pub pixels: Vec<u32>,
+    /// Mean score of each map over the pixels that it has won; 0 where it has none.
+    pub mean_scores: Vec<f32>,
+}
+
+/// Interpolates `scores [n, h, w]` (0 to 1) bilinearly to the output size (torch's
+/// `align_corners=False`, no antialiasing) and takes the best of the `n` at every pixel.
+pub fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec) -> Result<ArgmaxMap> {
+    require_cpu(scores, "upsample argmax")?;
+    let (n, rows, columns) = scores.dims3()?;
+    let (high, wide) = spec.crop.unwrap_or((rows, columns));
+    if n >= usize::from(UNLABELLED) || high == 0 || wide == 0 || high > rows || wide > columns {
+        bail!("upsample argmax: cannot crop {:?} to {high}×{wide}", scores.shape());
+    }
+    let values = cpu_values(scores)?;
+    let maps = Maps { values: &values, n, rows, columns, wide };
+    let horizontal: Vec<Sample> = (0..spec.width).map(|x| Sample::new(x, spec.width, wide)).collect();
+    let mut indices = vec![UNLABELLED; spec.height * spec.width];
+    let parts: Vec<(Vec<u32>, Vec<f64>)> = indices
+        .par_chunks_mut((ROWS * spec.width).max(1))
+        .enumerate()
+        .map(|(band, out)| {
+            let mut pixels = vec![0u32; n];
+            let mut sums = vec![0f64; n];
+            let mut cells = Cells::default();
+            for (row, out) in out.chunks_exact_mut(spec.width).enumerate() {
+                let vertical = Sample::new(band * ROWS + row, spec.height, high);
+                cells.prepare(&maps, vertical);
+                for (out, at) in out.iter_mut().zip(&horizontal) {
+                    let (best, score) = cells.best(&maps, vertical, *at);
+                    if best != UNLABELLED && score >= spec.threshold {
+                        *out = best;
+                        pixels[usize::from(best)] += 1;
+                        sums[usize::from(best)] += f64::from(score);
+                    }
+                }
+            }
+            (pixels, sums)
+        })
+        .collect();
+    let mut pixels = vec![0u32; n];
+    let mut sums = vec![0f64; n];
+    for (part_pixels, part_sums) in parts {
+        pixels.iter_mut().zip(part_pixels).for_each(|(a, b)| *a += b);
+        sums.iter_mut().zip(part_sums).for_each(|(a, b)| *a += b);
+    }
+    let mean = |(&sum, &pixels): (&f64, &u32)| if pixels > 0 { (sum / f64::from(pixels)) as f32 } else { 0.0 };
+    let mean_scores = sums.iter().zip(&pixels).map(mean).collect();
+    Ok(ArgmaxMap { indices, pixels, mean_scores })
+}
+
+/// Where an output coordinate falls between two inputs.
+#[derive(Clone, Copy)]
+struct Sample {
+    low: usize,
+    high: usize,
+    low_weight: f32,
+    high_weight: f32,
+}
+
+impl Sample {
+    /// torch's `area_pixel_compute_source_index` with f32 coordinates.
+    fn new(index: usize, outputs: usize, inputs: usize) -> Self {
+        let scale = inputs as f32 / outputs as f32;
+        let source = (scale * (index as f32 + 0.5) - 0.5).max(0.0);
+        let low = (source as usize).min(inputs - 1);
+        let high_weight = source - low as f32;
+        Self { low, high: (low + 1).min(inputs - 1), low_weight: 1.0 - high_weight, high_weight }
+    }
+}
+
+/// The score maps `[n, rows, columns]`, of which the first `wide` columns count.
+struct Maps<'a> {
+    values: &'a [f32],
+    n: usize,
+    rows: usize,
+    columns: usize,
+    wide: usize,
+}
+
+impl Maps<'_> {
+    fn row(&self, map: usize, row: usize) -> &[f32] {
+        &self.values[(map * self.rows + row) * self.columns..][..self.wide]
+    }
+}
+
+/// The candidates of every cell between two rows of the maps.
+#[derive(Default)]
+struct Cells {
+    rows: Option<(usize, usize)>,
+    /// Candidates of cell `x` are `candidates[starts[x]..starts[x + 1]]`.
+    starts: Vec<usize>,
+    candidates: Vec<u16>,
+}
+
+impl Cells {
+    /// Finds the candidates for the rows of `at`, unless they are the last call's.
+    fn prepare(&mut self, maps: &Maps<'_>, at: Sample) {
+        if self.rows == Some((at.low, at.high)) {
+            return;
+        }
+        self.rows = Some((at.low, at.high));
+        self.starts.clear();
+        self.candidates.clear();
+        // No winner can be below the largest of the cells' lowest corners.
+        let mut floor = vec![f32::NEG_INFINITY; maps.wide];
+        for map in 0..maps.n {
+            let (top, bottom) = (maps.row(map, at.low), maps.row(map, at.high));
+            for (x, floor) in floor.iter_mut().enumerate() {
+                let next = (x + 1).min(maps.wide - 1);
+                *floor = floor.max(top[x].min(bottom[x]).min(top[next].min(bottom[next])));
+            }
+        }
+        for (x, floor) in floor.iter().enumerate() {
+            self.starts.push(self.candidates.len());
+            let next = (x + 1).min(maps.wide - 1);
+            // The weights sum to 1 only up to rounding.
+            let floor = floor - floor.abs() * 1e-5;
+            for map in 0..maps.n {
+                let (top, bottom) = (maps.row(map, at.low), maps.row(map, at.high));
+                if top[x].max(bottom[x]).max(top[next].max(bottom[next])) >= floor {
+                    self.candidates.push(map as u16);
+                }
+            }
+        }
+        self.starts.push(self.candidates.len());
+    }
+
+    /// The best map and its score at one output pixel.
+    fn best(&self, maps: &Maps<'_>, vertical: Sample, at: Sample) -> (u16, f32) {
+        let mut best = (UNLABELLED, f32::NEG_INFINITY);
+        for &map in &self.candidates[self.starts[at.low]..self.starts[at.low + 1]] {
+            let top = maps.row(usize::from(map), vertical.low);
+            let bottom = maps.row(usize::from(map), vertical.high);
+            let upper = at.low_weight * top[at.low] + at.high_weight * top[at.high];
+            let lower = at.low_weight * bottom[at.low] + at.high_weight * bottom[at.high];
+            let score = vertical.low_weight * upper + vertical.high_weight * lower;
+            if score > best.1 {
+                best = (map, score);
+            }
+        }
+        best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{random, tensor};
+
+    /// Every map interpolated at every pixel.
+    fn naive(scores: &[f32], (n, rows, columns): (usize, usize, usize), spec: &ArgmaxSpec) -> ArgmaxMap {
+        let (high, wide) = spec.crop.unwrap_or((rows, columns));
+        let mut indices = Vec::new();
+        let (mut pixels, mut sums) = (vec![0; n], vec![0.0; n]);
+        for y in 0..spec.height {
+            for x in 0..spec.width {
+                let (v, h) = (Sample::new(y, spec.height, high), Sample::new(x, spec.width, wide));
+                let mut best = (UNLABELLED, f32::NEG_INFINITY);
+                for map in 0..n {
+                    let p = |y: usize, x: usize| scores[(map * rows + y) * columns + x];
+                    let upper = h.low_weight * p(v.low, h.low) + h.high_weight * p(v.low, h.high);
+                    let lower = h.low_weight * p(v.high, h.low) + h.high_weight * p(v.high, h.high);
+                    let score = v.low_weight * upper + v.high_weight * lower;
+                    if score > best.1 {
+                        best = (map as u16, score);
+                    }
+                }
+                let keep = best.0 != UNLABELLED && best.1 >= spec.threshold;
+                indices.push(if keep { best.0 } else { UNLABELLED });
+                if keep {
+                    pixels[usize::from(best.0)] += 1;
+                    sums[usize::from(best.0)] += f64::from(best.1);
+                }
+            }
+        }
+        let mean_scores =
+            sums.iter().zip(&pixels).map(|(s, &p)| if p > 0 { (s / f64::from(p)) as f32 } else { 0.0 }).collect();
+        ArgmaxMap { indices, pixels, mean_scores }
+    }
+
+    proptest! {
+        #[test]
+        fn equals_interpolating_everything(
+            seed in 0u64..1000,
+            (n, rows, columns) in (0usize..20, 1usize..13, 1usize..13),
+            (height, width) in (1usize..60, 1usize..60),
+            crop in any::<bool>(),
+            threshold in prop::sample::select(vec![0.0f32, 0.5, 0.97]),
+        ) {
+            // Smooth maps, as a decoder gives, with some exact zeros, as a sigmoid may underflow to.
+            let scores: Vec<f32> =
+                random(n * rows * columns, seed).iter().map(|v| (v * 0.6 + 0.5).clamp(0.0, 1.0)).collect();
+            let crop = crop.then_some((rows.div_ceil(2), columns.div_ceil(3)));
+            let spec = ArgmaxSpec { height, width, crop, threshold };
+            let want = naive(&scores, (n, rows, columns), &spec);
+            let got = upsample_argmax(&tensor(&scores, &[n, rows, columns]), &spec).unwrap();
+            prop_assert_eq!(&got.indices, &want.indices);
+            prop_assert_eq!(&got.pixels, &want.pixels);
+            for (a, b) in got.mean_scores.iter().zip(&want.mean_scores) {
+                prop_assert!((a - b).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn a_crop_beyond_the_maps_is_refused() {
+        let scores = tensor(&[0.5; 16], &[1, 4, 4]);
+        let spec = ArgmaxSpec { height: 2, width: 2, crop: Some((5, 4)), threshold: 0.0 };
+        assert!(upsample_argmax(&scores, &spec).is_err());
+    }
+}
