@@ -1,1 +1,29 @@
-//! The SED network: checkpoint, text tower, encoder, cost map, decoder and category rejection.
+//! The SED network (Xie et al., "SED: A Simple Encoder-Decoder for Open-Vocabulary Semantic
+//! Segmentation", CVPR 2024): checkpoint, text tower, encoder, cost map, decoder and category rejection.
+//!
+//! [`SedModel`] is the whole of it, cut into stages. Between the cost map and the result the work is a
+//! ragged batch of (image, category) pairs ([`PairBatch`]); what an image gets does not depend on the
+//! others in its batch. All maps are channels-last.
+
+pub mod checkpoint;
+pub mod config;
+mod cost_map;
+pub mod decoder;
+mod encoder;
+pub mod error;
+mod features;
+mod model;
+mod pairs;
+pub mod prompts;
+mod segmentation;
+pub mod text_tower;
+pub mod tokenizer;
+
+pub use cost_map::{CostMap, DecodeRequest};
+pub use encoder::{EncodedImages, Encoder};
+pub use error::{ModelError, Result};
+pub use features::{GuidanceProjection, ImageFeatures};
+pub use model::SedModel;
+pub use pairs::PairBatch;
+pub use sed_kernels::UNLABELLED;
+pub use segmentation::{OutputSpec, SegmentationMap};

@@ -23,15 +23,15 @@ use crate::simd::Isa;
 use crate::tensor::{cpu_values, from_values, require_cpu, to_vec};
 use pair::Pair;
 
-/// The tensors of the layer in torch's layouts. C: channels in, O: channels out, G: guidance channels,
-/// P: channels of the cost-map guidance one level below.
+/// The tensors of the layer in torch's layouts. C: channels in, U: upsampled, O: channels out, I: image
+/// guidance, G: cost-map guidance, P: cost-map guidance one level below.
 #[derive(Debug, Clone, Copy)]
 pub struct SkipFusionWeights<'a> {
-    /// Transposed convolution `[C, C - G, 2, 2]`, `[C - G]`.
+    /// Transposed convolution `[C, U, 2, 2]`, `[U]`.
     pub up: (&'a Tensor, &'a Tensor),
     /// Transposed convolution of the cost-map guidance `[P, G, 2, 2]`, `[G]`; a ReLU follows.
     pub cost: (&'a Tensor, &'a Tensor),
-    /// `[O, (C - G) + G + G, 3, 3]`: upsampled, image guidance, cost-map guidance.
+    /// `[O, U + I + G, 3, 3]`: upsampled, image guidance, cost-map guidance.
     pub conv0: &'a Tensor,
     /// `[O]`, `[O]`
     pub norm0: (&'a Tensor, &'a Tensor),
@@ -91,8 +91,9 @@ impl SkipFusion {
         let (below, guidance, _, _) = weights.cost.0.dims4()?;
         let (outputs, inputs, size, _) = weights.conv0.dims4()?;
         let conv1 = weights.conv1.dims4()?;
-        if channels != up + guidance || inputs != channels + guidance || size != 3 {
-            bail!("skip fusion: conv0 {:?} does not fit {channels} channels and {guidance} of guidance", weights.conv0.shape());
+        let image_guidance = inputs.saturating_sub(up + guidance);
+        if size != 3 || image_guidance == 0 {
+            bail!("skip fusion: conv0 {:?} does not fit {up} upsampled channels and {guidance} of guidance", weights.conv0.shape());
         }
         if conv1 != (outputs, outputs, 3, 3) {
             bail!("skip fusion: conv1 {:?} does not fit {outputs} channels", weights.conv1.shape());
@@ -101,14 +102,14 @@ impl SkipFusion {
         let (up_weight, up_bias) = (to_vec(weights.up.0)?, to_vec(weights.up.1)?);
         let shape = fold::Shape { channels, up, inputs, outputs };
         let cost_weight = to_vec(weights.cost.0)?;
-        let guide_weight = weights.conv0.narrow(1, up, guidance)?.contiguous()?;
+        let guide_weight = weights.conv0.narrow(1, up, image_guidance)?.contiguous()?;
         Ok(Self {
             phases: std::array::from_fn(|phase| fold::phase(&conv0, &up_weight, shape, phase / 2, phase % 2)),
             cost: std::array::from_fn(|phase| {
                 PackedMatrix::from_fn(below, guidance, |k, n| cost_weight[(k * guidance + n) * 4 + phase])
             }),
             cost_bias: to_vec(weights.cost.1)?,
-            conv0_cost: pack_taps(&conv0, (outputs, inputs, 3), up + guidance..inputs),
+            conv0_cost: pack_taps(&conv0, (outputs, inputs, 3), up + image_guidance..inputs),
             conv0_guide: Conv2d::new(&guide_weight, None)?,
             bias_taps: fold::bias_taps(&conv0, &up_bias, shape),
             norm0: GroupNorm::new(weights.norm0.0, weights.norm0.1, groups, eps)?,
@@ -119,7 +120,7 @@ impl SkipFusion {
     }
 
     /// What the first convolution gets from an image, once for all of its categories: from
-    /// `guidance [n, 2h, 2w, G]` to `[n, 2h, 2w, O]`.
+    /// `guidance [n, 2h, 2w, I]` to `[n, 2h, 2w, O]`.
     pub fn guide(&self, guidance: &Tensor) -> Result<Tensor> {
         let (n, height, width, _) = guidance.dims4()?;
         let guide = self.conv0_guide.forward(guidance, Activation::None)?;
@@ -241,10 +242,11 @@ mod tests {
             let (n, images) = (3, 2);
             let up = c - g;
             let (x, cost) = (random(n * h * w * c, 1), random(n * h * w * below, 2));
-            let guidance = random(images * 4 * h * w * g, 3);
+            let ig = g - 1; // as many channels as there are of the cost map's is not required
+            let guidance = random(images * 4 * h * w * ig, 3);
             let (uw, ub) = (random(c * up * 4, 4), random(up, 5));
             let (cw, cb) = (random(below * g * 4, 6), random(g, 7));
-            let (w0, w1) = (random(out * (c + g) * 9, 8), random(out * out * 9, 9));
+            let (w0, w1) = (random(out * (c + ig) * 9, 8), random(out * out * 9, 9));
             let norms: Vec<_> = (10..14).map(|seed| random(out, seed)).collect();
             let (hw, hb) = (random(out * 9, 14), random(1, 15));
             let v = |values: &[f32]| tensor(values, &[values.len()]);
@@ -252,7 +254,7 @@ mod tests {
                 &SkipFusionWeights {
                     up: (&tensor(&uw, &[c, up, 2, 2]), &v(&ub)),
                     cost: (&tensor(&cw, &[below, g, 2, 2]), &v(&cb)),
-                    conv0: &tensor(&w0, &[out, c + g, 3, 3]),
+                    conv0: &tensor(&w0, &[out, c + ig, 3, 3]),
                     norm0: (&v(&norms[0]), &v(&norms[1])),
                     conv1: &tensor(&w1, &[out, out, 3, 3]),
                     norm1: (&v(&norms[2]), &v(&norms[3])),
@@ -272,11 +274,11 @@ mod tests {
                 let pixels = 4 * h * w;
                 let joined: Vec<f32> = (0..pixels)
                     .flat_map(|p| {
-                        let image = &guidance[(image * pixels + p) * g..][..g];
+                        let image = &guidance[(image * pixels + p) * ig..][..ig];
                         [&upsampled[p * up..][..up], image, &guided[p * g..][..g]].concat()
                     })
                     .collect();
-                let first = naive_conv(&joined, (high.0, high.1, c + g), &w0, None, (out, 3));
+                let first = naive_conv(&joined, (high.0, high.1, c + ig), &w0, None, (out, 3));
                 let first = naive_relu(&first, &norms[0], &norms[1], groups, 1e-5);
                 let second = naive_conv(&first, (high.0, high.1, out), &w1, None, (out, 3));
                 let second = naive_relu(&second, &norms[2], &norms[3], groups, 1e-5);
@@ -284,7 +286,7 @@ mod tests {
                 features.extend(second);
                 cost_guidance.extend(guided);
             }
-            let guides = layer.guide(&tensor(&guidance, &[images, 2 * h, 2 * w, g])).unwrap();
+            let guides = layer.guide(&tensor(&guidance, &[images, 2 * h, 2 * w, ig])).unwrap();
             let guides: Vec<_> = (0..images).map(|i| guides.narrow(0, i, 1).unwrap()).collect();
             let guides: Vec<_> = guides.iter().collect();
             let (x, cost) = (tensor(&x, &[n, h, w, c]), tensor(&cost, &[n, h, w, below]));

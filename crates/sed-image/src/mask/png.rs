@@ -1,0 +1,163 @@
+//! Index maps as PNG: a palette image of one byte a pixel, or 16-bit grey.
+
+use std::io::Cursor;
+
+use super::{IndexMap, UNLABELLED, check_categories, check_map_size, palette};
+use crate::error::{ImageError, Result};
+
+/// How wide the indices of a PNG are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum IndexDepth {
+    /// 8 bits when the map's categories fit, else 16.
+    #[default]
+    Auto,
+    /// Palette image; categories 0 to 254, unlabelled is 255 (transparent black in the palette).
+    Bits8,
+    /// 16-bit grey; categories 0 to 65534, unlabelled is 65535.
+    Bits16,
+}
+
+/// Index of an unlabelled pixel in an 8-bit PNG.
+pub const UNLABELLED_8: u8 = u8::MAX;
+
+/// Encodes `map` as PNG.
+///
+/// # Errors
+/// [`ImageError::CategoryOutOfRange`] for a category above 254 at [`IndexDepth::Bits8`].
+pub fn encode(map: &IndexMap, depth: IndexDepth) -> Result<Vec<u8>> {
+    let fits = map.max_category().is_none_or(|most| most < u16::from(UNLABELLED_8));
+    match depth {
+        IndexDepth::Auto if fits => encode_8(map),
+        IndexDepth::Auto | IndexDepth::Bits16 => encode_16(map),
+        IndexDepth::Bits8 => {
+            check_categories(map, 254, "an 8-bit index png", "ask for the 16-bit one")?;
+            encode_8(map)
+        }
+    }
+}
+
+fn encode_8(map: &IndexMap) -> Result<Vec<u8>> {
+    // UNLABELLED's low byte is UNLABELLED_8.
+    let pixels: Vec<u8> = map.indices().iter().map(|&index| index as u8).collect();
+    let mut colours: Vec<u8> = (0..255).flat_map(palette::colour).collect();
+    colours.extend([0, 0, 0]);
+    let mut opacity = [255u8; 256];
+    opacity[usize::from(UNLABELLED_8)] = 0;
+    write(map, png::ColorType::Indexed, png::BitDepth::Eight, &pixels, |encoder| {
+        encoder.set_palette(colours);
+        encoder.set_trns(opacity.to_vec());
+    })
+}
+
+fn encode_16(map: &IndexMap) -> Result<Vec<u8>> {
+    let mut pixels = vec![0u8; map.indices().len() * 2];
+    for (to, index) in pixels.chunks_exact_mut(2).zip(map.indices()) {
+        to.copy_from_slice(&index.to_be_bytes());
+    }
+    write(map, png::ColorType::Grayscale, png::BitDepth::Sixteen, &pixels, |_| {})
+}
+
+fn write(
+    map: &IndexMap,
+    colour: png::ColorType,
+    depth: png::BitDepth,
+    pixels: &[u8],
+    configure: impl FnOnce(&mut png::Encoder<'_, &mut Vec<u8>>),
+) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, map.width(), map.height());
+    encoder.set_color(colour);
+    encoder.set_depth(depth);
+    // Regions are taller than one row, so the difference to the row above is nearly all zeros, of which
+    // the fast compressor makes long runs.
+    encoder.set_compression(png::Compression::Fast);
+    encoder.set_filter(png::Filter::Up);
+    configure(&mut encoder);
+    let failed = |error: png::EncodingError| ImageError::Encode { reason: error.to_string() };
+    let mut writer = encoder.write_header().map_err(failed)?;
+    writer.write_image_data(pixels).map_err(failed)?;
+    writer.finish().map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Reads an index PNG: a palette or grey image of 8 bits (255 is unlabelled) or 16-bit grey (65535 is).
+///
+/// # Errors
+/// [`ImageError::MalformedMask`] for other kinds of PNG and for damaged ones; [`ImageError::ZeroSize`],
+/// [`ImageError::TooManyPixels`] for more than `max_pixels`.
+pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<IndexMap> {
+    let malformed = |reason: String| ImageError::MalformedMask { encoding: "index png", reason };
+    let damaged = |error: png::DecodingError| malformed(error.to_string());
+    let header = png::Decoder::new(Cursor::new(bytes)).read_header_info().map_err(damaged)?.size();
+    let pixels = check_map_size(header.0, header.1, max_pixels)?;
+    // Twice 16 bits a pixel and some for the tables.
+    let limits = png::Limits { bytes: (pixels as usize).saturating_mul(4).saturating_add(1 << 20) };
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
+    decoder.set_transformations(png::Transformations::IDENTITY);
+    let mut reader = decoder.read_info().map_err(damaged)?;
+    let (width, height) = reader.info().size();
+    let (colour, depth) = reader.output_color_type();
+    let channel_bytes = match (colour, depth) {
+        (png::ColorType::Indexed | png::ColorType::Grayscale, png::BitDepth::Eight) => 1,
+        (png::ColorType::Grayscale, png::BitDepth::Sixteen) => 2,
+        _ => return Err(malformed(format!("{colour:?} of {depth:?} bits holds no indices"))),
+    };
+    let mut buffer = vec![0u8; pixels as usize * channel_bytes];
+    reader.next_frame(&mut buffer).map_err(damaged)?;
+    let indices = if channel_bytes == 1 {
+        buffer.iter().map(|&byte| if byte == UNLABELLED_8 { UNLABELLED } else { u16::from(byte) }).collect()
+    } else {
+        buffer.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
+    };
+    IndexMap::new(width, height, indices)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::mask::tests::maps;
+
+    proptest! {
+        #[test]
+        fn maps_survive(map in maps(255), wide in maps(65_535)) {
+            for depth in [IndexDepth::Auto, IndexDepth::Bits8, IndexDepth::Bits16] {
+                prop_assert_eq!(&decode(&encode(&map, depth)?, 1000)?, &map);
+            }
+            prop_assert_eq!(&decode(&encode(&wide, IndexDepth::Auto)?, 1000)?, &wide);
+        }
+
+        #[test]
+        fn damage_is_an_error_or_a_map(map in maps(4), at in any::<prop::sample::Index>(), bit in 0u8..8) {
+            let mut bytes = encode(&map, IndexDepth::Auto)?;
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            let _ = decode(&bytes, 1000);
+            let _ = decode(&bytes[..at], 1000);
+        }
+    }
+
+    #[test]
+    fn wrong_pngs_and_sizes_are_refused() {
+        let map = IndexMap::new(300, 1, (0..300).collect()).unwrap();
+        assert_eq!(encode(&map, IndexDepth::Bits8).unwrap_err().reason(), "MASK_CATEGORY_OUT_OF_RANGE");
+        let bytes = encode(&map, IndexDepth::Auto).unwrap();
+        assert_eq!(decode(&bytes, 299).unwrap_err().reason(), "IMAGE_TOO_MANY_PIXELS");
+        assert_eq!(decode(b"not a png", 299).unwrap_err().reason(), "MASK_MALFORMED");
+    }
+
+    #[test]
+    fn the_palette_tells_unlabelled_pixels_by_transparency() {
+        let map = IndexMap::new(2, 1, vec![1, UNLABELLED]).unwrap();
+        let bytes = encode(&map, IndexDepth::Auto).unwrap();
+        let mut reader = png::Decoder::new(Cursor::new(&bytes)).read_info().unwrap();
+        let mut raw = vec![0; 2];
+        reader.next_frame(&mut raw).unwrap();
+        assert_eq!(raw, [1, 255]);
+        let info = reader.info();
+        let (colours, opacity) = (info.palette.as_ref().unwrap(), info.trns.as_ref().unwrap());
+        assert_eq!(colours[3..6], palette::colour(1));
+        assert_eq!((opacity[1], opacity[255]), (255, 0));
+    }
+}

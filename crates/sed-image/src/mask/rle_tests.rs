@@ -1,0 +1,89 @@
+//! Run-length encoding against its own decoder and against outputs of pycocotools.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::mask::category_stats;
+use crate::mask::tests::maps;
+
+proptest! {
+    #[test]
+    fn maps_survive(map in maps(6)) {
+        let masks = encode(&map);
+        for mask in &masks {
+            let text = mask.rle.to_compressed();
+            prop_assert_eq!(&Rle::from_compressed(map.width(), map.height(), &text)?, &mask.rle);
+        }
+        prop_assert_eq!(decode(map.width(), map.height(), &masks, 1 << 20)?, map);
+    }
+
+    #[test]
+    fn area_and_box_equal_the_maps(map in maps(3)) {
+        let stats = category_stats(&map, 3)?;
+        for mask in encode(&map) {
+            let expected = stats[usize::from(mask.category)];
+            prop_assert_eq!(mask.rle.area(), expected.pixels);
+            prop_assert_eq!(mask.rle.bounds(), expected.bounds);
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "[ -~]{0,40}", width in 0u32..50, height in 0u32..50) {
+        if let Ok(rle) = Rle::from_compressed(width, height, &text) {
+            prop_assert!(rle.area() <= u64::from(width * height));
+            rle.bounds();
+        }
+    }
+
+    #[test]
+    fn any_counts_are_read_or_refused(counts in proptest::collection::vec(prop_oneof![0u32..4, any::<u32>()], 0..6)) {
+        if let Ok(rle) = Rle::new(3, 2, counts) {
+            let mask = CategoryRle { category: 0, rle };
+            prop_assert!(decode(3, 2, &[mask], 6).is_ok());
+        }
+    }
+}
+
+#[test]
+fn lengths_and_texts_equal_pycocotools() {
+    // Made by tests/fixtures/make.py with pycocotools: size, index map, expected text per category.
+    let text = include_str!("../../tests/fixtures/rle.json");
+    let cases: serde_json::Value = serde_json::from_str(text).unwrap();
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    for case in cases.as_array().unwrap() {
+        let (width, height) = (number(&case["width"]) as u32, number(&case["height"]) as u32);
+        // Runs along rows, [index, length], keep the fixture small.
+        let indices: Vec<u16> = case["row_runs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|run| vec![number(&run[0]) as u16; number(&run[1]) as usize])
+            .collect();
+        let map = IndexMap::new(width, height, indices).unwrap();
+        let masks = encode(&map);
+        let expected = case["masks"].as_array().unwrap();
+        assert_eq!(masks.len(), expected.len());
+        for (mask, expected) in masks.iter().zip(expected) {
+            assert_eq!(u64::from(mask.category), number(&expected["category"]));
+            assert_eq!(mask.rle.to_compressed(), expected["counts"].as_str().unwrap());
+            assert_eq!(mask.rle.area(), number(&expected["area"]));
+            let bounds = mask.rle.bounds().unwrap();
+            let sides = [bounds.x, bounds.y, bounds.width, bounds.height].map(u64::from);
+            let expected: Vec<u64> = expected["bbox"].as_array().unwrap().iter().map(number).collect();
+            assert_eq!(sides.as_slice(), expected);
+        }
+    }
+}
+
+#[test]
+fn damaged_texts_are_named() {
+    let reason = |text: &str| match Rle::from_compressed(4, 4, text) {
+        Err(ImageError::MalformedMask { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert!(reason("!").contains("alphabet"));
+    assert!(reason("o").contains("ends within"));
+    assert!(reason("ooooooooo0").contains("7 groups"));
+    assert!(reason("1").contains("sum to 1"));
+    assert!(reason("O").contains("out of range"));
+}

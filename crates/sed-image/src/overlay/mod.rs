@@ -1,0 +1,163 @@
+//! A picture of the result for a person: tinted regions with crisp borders, names on the larger ones, and
+//! a legend with every category's share.
+
+mod canvas;
+mod labels;
+mod layout;
+mod legend;
+mod text;
+mod tint;
+
+use std::borrow::Cow;
+
+use crate::error::{ImageError, Result};
+use crate::mask::{IndexMap, UNLABELLED, category_stats};
+use crate::png_out::encode_png;
+use crate::resize::resize_antialiased;
+use crate::rgb::RgbImage;
+
+use canvas::Canvas;
+
+/// What an overlay shall show.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OverlayOptions {
+    /// How strongly regions are tinted, 0 (not) to 1 (only the colour is left).
+    pub tint: f32,
+    /// Longest side of the picture within the overlay, in pixels; larger pictures are scaled down.
+    pub max_side: u32,
+    /// Draw the legend beside or below the picture.
+    pub legend: bool,
+    /// Write names onto the larger regions.
+    pub labels: bool,
+    /// Most categories that the legend lists one by one; the rest are summed up in one line.
+    pub max_entries: usize,
+}
+
+impl Default for OverlayOptions {
+    /// Half tinted, at most 2048 pixels, with labels and a legend of up to 20 categories.
+    fn default() -> Self {
+        Self { tint: 0.5, max_side: 2048, legend: true, labels: true, max_entries: 20 }
+    }
+}
+
+/// Shortest length of the picture's longer side: below it, text would outgrow the picture, which is
+/// therefore enlarged.
+const MIN_SIDE: u32 = 640;
+
+/// Draws the overlay of `map` on `image`. `names` are the vocabulary's category names, by index. The map may
+/// have another size than the picture; it is stretched over it.
+///
+/// # Errors
+/// [`ImageError::CategoryOutOfRange`] when the map holds a category without a name; [`ImageError::Option`] for
+/// a tint outside 0 to 1 or a `max_side` outside 64 to 16384.
+pub fn overlay<S: AsRef<str>>(
+    image: &RgbImage,
+    map: &IndexMap,
+    names: &[S],
+    options: &OverlayOptions,
+) -> Result<RgbImage> {
+    check_options(options)?;
+    let entries = entries(map, names)?;
+    let (width, height) = shown_size(image.width(), image.height(), options.max_side);
+    let shown = if (width, height) == (image.width(), image.height()) {
+        Cow::Borrowed(image)
+    } else {
+        Cow::Owned(resize_antialiased(image, width, height)?)
+    };
+    let map = stretched(map, width, height)?;
+    let metrics = layout::Metrics::of(width, height);
+
+    let mut picture = shown.into_owned().into_pixels();
+    tint::tint(&mut picture, &map, options.tint, metrics.border);
+    let mut picture = Canvas::of(RgbImage::new(width, height, picture)?);
+    if options.labels {
+        labels::draw(&mut picture, &map, &entries, &metrics);
+    }
+    if !options.legend {
+        return picture.into_image();
+    }
+    let legend = legend::Legend::new(&entries, options.max_entries, &metrics);
+    legend.beside(picture).into_image()
+}
+
+/// As [`overlay`], encoded as PNG.
+///
+/// # Errors
+/// As [`overlay`].
+pub fn overlay_png<S: AsRef<str>>(
+    image: &RgbImage,
+    map: &IndexMap,
+    names: &[S],
+    options: &OverlayOptions,
+) -> Result<Vec<u8>> {
+    encode_png(&overlay(image, map, names, options)?)
+}
+
+/// A category that the map shows.
+#[derive(Debug, Clone, PartialEq)]
+struct Entry {
+    category: u16,
+    name: String,
+    /// Its share of the picture, 0 to 1.
+    share: f64,
+}
+
+/// The categories with pixels, the largest first.
+fn entries<S: AsRef<str>>(map: &IndexMap, names: &[S]) -> Result<Vec<Entry>> {
+    let total = map.indices().len() as f64;
+    let categories = u16::try_from(names.len()).unwrap_or(UNLABELLED);
+    let mut entries: Vec<Entry> = category_stats(map, categories)?
+        .into_iter()
+        .filter(|stats| stats.pixels > 0)
+        .map(|stats| Entry {
+            category: stats.category,
+            name: text::printable(names[usize::from(stats.category)].as_ref()),
+            share: stats.pixels as f64 / total,
+        })
+        .collect();
+    // A stable sort: equal shares stay in the vocabulary's order.
+    entries.sort_by(|a, b| b.share.total_cmp(&a.share));
+    Ok(entries)
+}
+
+fn check_options(options: &OverlayOptions) -> Result<()> {
+    if !(0.0..=1.0).contains(&options.tint) {
+        let actual = options.tint.to_string();
+        return Err(ImageError::Option { name: "tint", actual, expected: "it must be 0 to 1" });
+    }
+    if !(64..=16_384).contains(&options.max_side) {
+        let actual = options.max_side.to_string();
+        return Err(ImageError::Option { name: "max_side", actual, expected: "it must be 64 to 16384 pixels" });
+    }
+    Ok(())
+}
+
+/// The size at which the picture is shown.
+fn shown_size(width: u32, height: u32, max_side: u32) -> (u32, u32) {
+    let longest = width.max(height);
+    let wanted = longest.clamp(MIN_SIDE.min(max_side), max_side);
+    let scale = f64::from(wanted) / f64::from(longest);
+    let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
+    (scaled(width), scaled(height))
+}
+
+/// The map at another size, by the nearest pixel.
+fn stretched(map: &IndexMap, width: u32, height: u32) -> Result<Cow<'_, IndexMap>> {
+    if (width, height) == (map.width(), map.height()) {
+        return Ok(Cow::Borrowed(map));
+    }
+    let source = |at: u32, from: u32, to: u32| {
+        ((u64::from(at) * 2 + 1) * u64::from(from) / (u64::from(to) * 2)) as usize
+    };
+    let columns: Vec<usize> = (0..width).map(|x| source(x, map.width(), width)).collect();
+    let mut indices = Vec::with_capacity(width as usize * height as usize);
+    for y in 0..height {
+        let row = map.row(source(y, map.height(), height));
+        indices.extend(columns.iter().map(|&x| row[x]));
+    }
+    IndexMap::new(width, height, indices).map(Cow::Owned)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

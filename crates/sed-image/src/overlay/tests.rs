@@ -1,0 +1,55 @@
+//! Overlays of odd pictures: any size, any names, any number of categories.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::mask::tests::maps;
+
+fn grey(width: u32, height: u32) -> RgbImage {
+    RgbImage::new(width, height, vec![120; width as usize * height as usize * 3]).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn any_map_and_names_can_be_drawn(map in maps(40), name in "\\PC{0,200}", width in 1u32..90, height in 1u32..90) {
+        let names: Vec<String> = (0..40).map(|i| format!("{name}{i}")).collect();
+        let options = OverlayOptions { max_side: 320, ..OverlayOptions::default() };
+        let drawn = overlay(&grey(width, height), &map, &names, &options)?;
+        prop_assert!(drawn.width() >= 1 && drawn.height() >= 1);
+    }
+}
+
+#[test]
+fn without_legend_and_labels_the_size_is_the_pictures() {
+    let map = IndexMap::new(2, 1, vec![0, UNLABELLED]).unwrap();
+    let options = OverlayOptions { legend: false, labels: false, ..OverlayOptions::default() };
+    let drawn = overlay(&grey(700, 500), &map, &["sky"], &options).unwrap();
+    assert_eq!((drawn.width(), drawn.height()), (700, 500));
+    // Far from borders: half the colour on the left, dimmed on the right.
+    let colour = crate::mask::palette::colour(0);
+    let expected = colour.map(|c| (120.0 + (f32::from(c) - 120.0) * 0.5).round() as u8);
+    assert_eq!(drawn.row(250)[300..303], expected);
+    assert_eq!(drawn.row(250)[1800..1803], [74, 74, 74]);
+}
+
+#[test]
+fn thin_pictures_get_a_legend_too() {
+    for (width, height) in [(2000, 3), (3, 2000), (1, 1)] {
+        let map = IndexMap::new(1, 1, vec![0]).unwrap();
+        let drawn = overlay(&grey(width, height), &map, &["a name"], &OverlayOptions::default()).unwrap();
+        assert!(drawn.height() > 30 && drawn.width() > 30, "{drawn:?}");
+    }
+}
+
+#[test]
+fn missing_names_and_bad_options_are_errors() {
+    let map = IndexMap::new(1, 1, vec![1]).unwrap();
+    let refused = |options: OverlayOptions| {
+        overlay(&grey(1, 1), &map, &["only one"], &options).unwrap_err().reason()
+    };
+    let sound = OverlayOptions::default();
+    assert_eq!(refused(sound), "MASK_CATEGORY_OUT_OF_RANGE");
+    assert_eq!(refused(OverlayOptions { tint: f32::NAN, ..sound }), "OPTION_OUT_OF_RANGE");
+    assert_eq!(refused(OverlayOptions { max_side: 0, ..sound }), "OPTION_OUT_OF_RANGE");
+}

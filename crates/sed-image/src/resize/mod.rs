@@ -1,0 +1,106 @@
+//! Pixels to the network's input: both ways of the reference, exact.
+
+mod antialias;
+mod bilinear;
+mod shortest_edge;
+
+pub use antialias::resize_antialiased;
+pub use shortest_edge::{MAX_SIDE, SHORTEST_EDGE, shortest_edge_size};
+
+use crate::error::{ImageError, Result};
+use crate::rgb::RgbImage;
+
+/// Mean of each channel (R, G, B) on the 0..255 scale, subtracted first. From the reference's configuration.
+pub const CLIP_PIXEL_MEAN: [f32; 3] = [122.770_94, 116.746_01, 104.093_735];
+
+/// Standard deviation of each channel (R, G, B) on the 0..255 scale. From the reference's configuration.
+pub const CLIP_PIXEL_STD: [f32; 3] = [68.500_53, 66.632_16, 70.323_166];
+
+/// How an image is brought to the network's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum ResizeMode {
+    /// Straight to S × S by bilinear interpolation without antialiasing, as the paper states.
+    #[default]
+    Direct,
+    /// As the official evaluation: first to a short side of 640 (8-bit, antialiased), then as
+    /// [`ResizeMode::Direct`].
+    Official,
+}
+
+/// The network's input for one image.
+#[derive(Clone, PartialEq)]
+pub struct NetworkInput {
+    /// Side S of the square input, in pixels.
+    pub size: u32,
+    /// Normalised pixels, [S, S, 3] row-major, channels last.
+    pub data: Vec<f32>,
+    /// Width and height before the last step: of the short-side resize in [`ResizeMode::Official`], S × S in
+    /// [`ResizeMode::Direct`]. See [`NetworkInput::output_crop`].
+    pub resized: (u32, u32),
+}
+
+impl NetworkInput {
+    /// Width and height of the part of an M × M output map (`map_side` = M) that the official
+    /// post-processing stretches over the image: it cuts the map to [`NetworkInput::resized`], which takes
+    /// away something only for very long images (a short side below M after the resize).
+    pub fn output_crop(&self, map_side: u32) -> (u32, u32) {
+        (self.resized.0.min(map_side), self.resized.1.min(map_side))
+    }
+}
+
+impl std::fmt::Debug for NetworkInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NetworkInput({0}x{0}, from {1:?})", self.size, self.resized)
+    }
+}
+
+/// Brings `image` to the network's size S = `size` and normalises it.
+///
+/// # Errors
+/// [`ImageError::Option`] when `size` is 0 or above 4096.
+pub fn network_input(image: &RgbImage, size: u32, mode: ResizeMode) -> Result<NetworkInput> {
+    check_size(size)?;
+    let mut data = vec![0f32; size as usize * size as usize * 3];
+    let resized = fill_network_input(image, size, mode, &mut data)?;
+    Ok(NetworkInput { size, data, resized })
+}
+
+/// As [`network_input`], into a caller's buffer of S × S × 3 values (one image of a batch); returns
+/// [`NetworkInput::resized`].
+///
+/// # Errors
+/// [`ImageError::Option`] when `size` is 0 or above 4096, or `out` has another length.
+pub fn fill_network_input(
+    image: &RgbImage,
+    size: u32,
+    mode: ResizeMode,
+    out: &mut [f32],
+) -> Result<(u32, u32)> {
+    check_size(size)?;
+    if out.len() != size as usize * size as usize * 3 {
+        return Err(ImageError::Option {
+            name: "out",
+            actual: format!("{} values", out.len()),
+            expected: "it must hold size x size x 3 values",
+        });
+    }
+    match mode {
+        ResizeMode::Direct => {
+            bilinear::normalised(image, size, out);
+            Ok((size, size))
+        }
+        ResizeMode::Official => {
+            let (width, height) = shortest_edge_size(image.width(), image.height());
+            let resized = resize_antialiased(image, width, height)?;
+            bilinear::normalised(&resized, size, out);
+            Ok((width, height))
+        }
+    }
+}
+
+fn check_size(size: u32) -> Result<()> {
+    if (1..=4096).contains(&size) {
+        return Ok(());
+    }
+    Err(ImageError::Option { name: "size", actual: size.to_string(), expected: "it must be 1 to 4096" })
+}

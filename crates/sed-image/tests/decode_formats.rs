@@ -1,0 +1,71 @@
+//! Every format and colour layout against the reference's reader (Pillow); see `fixtures/make.py`.
+
+use sed_image::{DecodeLimits, Decoded, ImageError, ImageFormat, Orientation, decode};
+
+const IMAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/images");
+
+fn read(name: &str) -> Result<Decoded, ImageError> {
+    decode(&std::fs::read(format!("{IMAGES}/{name}")).unwrap(), &DecodeLimits::default())
+}
+
+/// Largest and mean difference of a picture to what the reference's reader makes of it.
+fn difference(name: &str) -> (u8, f64) {
+    let ours = read(name).unwrap().image;
+    let theirs = read(&format!("{name}.expected.png")).unwrap().image;
+    assert_eq!((ours.width(), ours.height()), (theirs.width(), theirs.height()), "{name}");
+    let pairs = || ours.pixels().iter().zip(theirs.pixels()).map(|(a, b)| a.abs_diff(*b));
+    let sum: f64 = pairs().map(f64::from).sum();
+    (pairs().max().unwrap(), sum / ours.pixels().len() as f64)
+}
+
+#[test]
+fn lossless_layouts_are_equal() {
+    for name in [
+        "rgb.webp", "rgba.webp", "rgb.bmp", "palette.bmp", "one_bit.bmp", "palette.gif", "frames.gif",
+        "transparent.gif", "rgb.tif", "lzw.tif", "deflate.tif", "grey.tif", "grey16.tif", "one_bit.tif",
+        "rgba.tif", "one_bit.png", "palette4.png", "transparent.png", "exif6.webp", "cmyk.tif",
+    ] {
+        assert_eq!(difference(name), (0, 0.0), "{name}");
+    }
+}
+
+#[test]
+fn every_exif_orientation_is_applied() {
+    for value in 1..=8u8 {
+        let name = format!("exif{value}.png");
+        assert_eq!(read(&name).unwrap().orientation.exif_value(), value);
+        assert_eq!(difference(&name), (0, 0.0), "{name}");
+    }
+    assert_eq!(read("exif6.jpg").unwrap().orientation, Orientation::Rotate90);
+    assert_eq!(read("rgb.jpg").unwrap().orientation, Orientation::Upright);
+}
+
+#[test]
+fn lossy_formats_are_close() {
+    // Decoders round the inverse transform and the chroma upsampling in their own ways.
+    for (name, most, mean) in [
+        ("rgb.jpg", 4, 0.8), ("rgb420.jpg", 12, 1.5), ("progressive.jpg", 12, 1.5), ("grey.jpg", 2, 0.3),
+        ("exif6.jpg", 4, 0.8), ("lossy.webp", 8, 1.0), ("cmyk.jpg", 6, 1.5),
+    ] {
+        let found = difference(name);
+        assert!(found.0 <= most && found.1 <= mean, "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn what_has_no_faithful_8_bit_form_is_refused() {
+    for name in ["float.tif", "int32.tif"] {
+        let error = read(name).unwrap_err();
+        assert_eq!(error.reason(), "IMAGE_VARIANT_UNSUPPORTED", "{name}: {error}");
+    }
+}
+
+#[test]
+fn the_content_tells_the_format() {
+    for (name, format) in [
+        ("rgb.jpg", ImageFormat::Jpeg), ("one_bit.png", ImageFormat::Png), ("rgb.webp", ImageFormat::WebP),
+        ("palette.gif", ImageFormat::Gif), ("rgb.bmp", ImageFormat::Bmp), ("rgb.tif", ImageFormat::Tiff),
+    ] {
+        assert_eq!(read(name).unwrap().format, format, "{name}");
+    }
+}

@@ -1,0 +1,139 @@
+//! Turns a checkpoint into `.safetensors`, `config.json` and a digest.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use super::{Checkpoint, hex};
+use crate::config::SedConfig;
+use crate::error::{ModelError, Result};
+
+/// How far a conversion has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of weights written.
+    pub written: u64,
+    /// Bytes of weights in all.
+    pub total: u64,
+}
+
+/// What a conversion wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Converted {
+    /// `<name>.safetensors`.
+    pub weights: PathBuf,
+    /// `config.json`.
+    pub config: PathBuf,
+    /// `<name>.safetensors.sha256`, as `sha256sum --check` reads it.
+    pub file_digest: PathBuf,
+    /// The digest of the weights, as [`Checkpoint::digest`] gives it for the input and the output.
+    pub digest: String,
+}
+
+/// One tensor in the header of a safetensors file.
+#[derive(Serialize)]
+struct HeaderEntry<'a> {
+    dtype: &'static str,
+    shape: &'a [usize],
+    data_offsets: [usize; 2],
+}
+
+/// Bytes that are hashed and written between two reports of progress.
+const CHUNK: usize = 1 << 20;
+
+/// Converts `checkpoint`, which must fit `config`, into the folder `out`. Every tensor is kept as it is stored,
+/// unused ones too. Each file appears under its name only when it is whole; existing ones are replaced.
+///
+/// # Errors
+/// When the checkpoint does not fit, or a file cannot be written.
+pub fn convert(
+    checkpoint: &Checkpoint,
+    config: &SedConfig,
+    out: &Path,
+    mut progress: impl FnMut(Progress),
+) -> Result<Converted> {
+    checkpoint.check(config)?;
+    std::fs::create_dir_all(out).map_err(|source| ModelError::Write { path: out.to_owned(), source })?;
+    let file_name = format!("{}.safetensors", config.name);
+    let weights = out.join(&file_name);
+    let mut hash = Sha256::new();
+    write_whole(&weights, |file| {
+        let header = header(checkpoint)?;
+        for part in [&(header.len() as u64).to_le_bytes()[..], &header] {
+            hash.update(part);
+            file.write_all(part)?;
+        }
+        let total = checkpoint.tensors.values().map(|stored| stored.range.len() as u64).sum();
+        let mut written = 0;
+        progress(Progress { written, total });
+        for stored in checkpoint.tensors.values() {
+            for chunk in checkpoint.stored_bytes(stored).chunks(CHUNK) {
+                hash.update(chunk);
+                file.write_all(chunk)?;
+                written += chunk.len() as u64;
+                progress(Progress { written, total });
+            }
+        }
+        Ok(())
+    })?;
+    let json = serde_json::to_string_pretty(config)
+        .map_err(|source| ModelError::ConfigSyntax { origin: config.name.clone(), source })?;
+    let config_path = out.join("config.json");
+    write_whole(&config_path, |file| writeln!(file, "{json}"))?;
+    let file_digest = out.join(format!("{file_name}.sha256"));
+    let line = format!("{}  {file_name}", hex(&hash.finalize()));
+    write_whole(&file_digest, |file| writeln!(file, "{line}"))?;
+    let digest = checkpoint.digest().to_owned();
+    Ok(Converted { weights, config: config_path, file_digest, digest })
+}
+
+/// The JSON header, padded with spaces so that the numbers start at a multiple of eight bytes.
+fn header(checkpoint: &Checkpoint) -> io::Result<Vec<u8>> {
+    let mut end = 0;
+    let entries: BTreeMap<&str, HeaderEntry<'_>> = checkpoint
+        .tensors
+        .iter()
+        .map(|(name, stored)| {
+            let start = end;
+            end += stored.range.len();
+            let (dtype, shape) = (stored.kind.name(), stored.shape.as_slice());
+            (name.as_str(), HeaderEntry { dtype, shape, data_offsets: [start, end] })
+        })
+        .collect();
+    let mut header = serde_json::to_vec(&entries)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok(header)
+}
+
+/// Writes a file beside `path` and renames it there when it is whole and on disk.
+fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    let run = || -> io::Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = NamedTempFile::new_in(folder)?;
+        let mut buffered = BufWriter::with_capacity(CHUNK, file.as_file_mut());
+        write(&mut buffered)?;
+        buffered.flush()?;
+        drop(buffered);
+        file.as_file().sync_all()?;
+        make_readable(file.as_file())?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    run().map_err(|source| ModelError::Write { path: path.to_owned(), source })
+}
+
+/// Temporary files are private to their owner; weights are not secret.
+#[cfg(unix)]
+fn make_readable(file: &std::fs::File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn make_readable(_file: &std::fs::File) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! A view of a checkpoint under a prefix, for the parts of the network to load themselves from.
+
+use candle_core::{Device, Tensor};
+
+use super::Checkpoint;
+use crate::config::ROOT;
+use crate::error::Result;
+
+/// Reads the tensors under a prefix, as f32, onto one device.
+#[derive(Clone, Debug)]
+pub struct Weights<'a> {
+    checkpoint: &'a Checkpoint,
+    device: &'a Device,
+    prefix: String,
+}
+
+impl<'a> Weights<'a> {
+    /// The model's tensors: everything under `sem_seg_head.predictor`.
+    pub fn new(checkpoint: &'a Checkpoint, device: &'a Device) -> Self {
+        Self { checkpoint, device, prefix: ROOT.to_owned() }
+    }
+
+    /// The tensors under a longer prefix, for example `trunk.stem.0`.
+    pub fn at(&self, name: &str) -> Self {
+        Self { prefix: self.key(name), ..self.clone() }
+    }
+
+    /// The device that tensors are read onto.
+    pub fn device(&self) -> &'a Device {
+        self.device
+    }
+
+    /// Tensor `name` under the prefix, f32, on the device.
+    ///
+    /// # Errors
+    /// When it is missing or mis-shaped; the error has the full key and the expected shape.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
+        Ok(self.checkpoint.tensor(&self.key(name), shape)?.to_device(self.device)?)
+    }
+
+    /// The numbers of tensor `name` under the prefix, row-major, in host memory.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        self.checkpoint.values(&self.key(name), shape)
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+}

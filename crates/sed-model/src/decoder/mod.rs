@@ -1,0 +1,82 @@
+//! The gradual fusion decoder: three levels of feature aggregation and skip-layer fusion, each twice the
+//! size of the one before, with category early rejection between them (SED sections 3.3 and 3.4).
+
+mod level;
+
+use candle_core::Tensor;
+use sed_kernels::gather_rows;
+
+use crate::checkpoint::Weights;
+use crate::config::SedConfig;
+use crate::error::{ModelError, Result};
+use crate::pairs::PairBatch;
+pub use level::DecoderLevel;
+
+/// Number of decoder levels.
+pub const LEVELS: usize = 3;
+
+/// The three levels with packed weights.
+#[derive(Debug)]
+pub struct Decoder {
+    levels: Vec<DecoderLevel>,
+}
+
+impl Decoder {
+    /// Loads `transformer.decoder1` to `decoder3` with their heads and guidance.
+    ///
+    /// # Errors
+    /// When a tensor is missing or mis-shaped.
+    pub fn load(weights: &Weights<'_>, config: &SedConfig) -> Result<Self> {
+        let levels = (0..LEVELS).map(|level| DecoderLevel::load(weights, config, level)).collect::<Result<_>>()?;
+        Ok(Self { levels })
+    }
+
+    /// Level 0, 1 or 2.
+    pub fn level(&self, index: usize) -> &DecoderLevel {
+        &self.levels[index]
+    }
+
+    /// What each level's first convolution gets from the images' skip guidance.
+    pub(crate) fn guides(&self, guidance: &[Tensor]) -> Result<Vec<Tensor>> {
+        self.levels.iter().zip(guidance).map(|(level, x)| Ok(level.fusion().guide(x)?)).collect()
+    }
+
+    /// Runs level `level` (1, 2 or 3), and behind levels 1 and 2 the rejection before the next.
+    ///
+    /// # Errors
+    /// When the batch is not at this level, or a tensor operation fails.
+    pub fn forward(&self, level: usize, mut batch: PairBatch) -> Result<PairBatch> {
+        let (Some(features), Some(cost)) = (batch.features.take(), batch.cost_guidance.take()) else {
+            return Err(ModelError::input("the batch has no features; run the cost map first"));
+        };
+        if level == 0 || level > LEVELS || batch.levels_done != level - 1 {
+            return Err(ModelError::input(format!(
+                "decoder level {level} cannot follow level {}; run 1, 2, 3 in order",
+                batch.levels_done
+            )));
+        }
+        let last = level == LEVELS;
+        let logits = last || batch.rejects();
+        let (guides, image_of_pair) = (batch.guides(level - 1), batch.image_of_pair());
+        let fused = self.levels[level - 1].forward(
+            features,
+            &cost,
+            &guides,
+            (&batch.offsets(), &image_of_pair),
+            sed_kernels::FusionOutputs { features: !last, logits },
+        )?;
+        drop(cost);
+        batch.levels_done = level;
+        (batch.features, batch.cost_guidance) = (fused.features, fused.cost_guidance);
+        if last {
+            batch.logits = fused.logits;
+        } else if let Some(logits) = fused.logits
+            && let Some(kept) = batch.reject(&logits)?
+        {
+            let keep = |x: Option<Tensor>| x.map(|x| gather_rows(&x, &kept)).transpose();
+            batch.features = keep(batch.features.take())?;
+            batch.cost_guidance = keep(batch.cost_guidance.take())?;
+        }
+        Ok(batch)
+    }
+}

@@ -1,0 +1,132 @@
+//! The one error type of this crate.
+
+use std::io;
+use std::path::PathBuf;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = ModelError> = std::result::Result<T, E>;
+
+/// Why a model could not be read, checked or run. Messages say what to do where something can be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A file could not be opened, mapped or read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file could not be created, written or renamed.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The bytes are of neither checkpoint format.
+    #[error(
+        "{origin} is not a checkpoint: {reason}; give a .pth written by torch.save (torch 1.6 or newer) or \
+         a .safetensors file"
+    )]
+    NotACheckpoint {
+        /// The file, or a name for bytes in memory.
+        origin: String,
+        /// What was found instead.
+        reason: String,
+    },
+    /// The format was recognised but its content contradicts itself or ends early.
+    #[error("{origin} is damaged or cut short: {reason}; copy or download it again")]
+    Damaged {
+        /// The file, or a name for bytes in memory.
+        origin: String,
+        /// What contradicts.
+        reason: String,
+    },
+    /// The pickle names something that no file of weights needs. Nothing was executed: this reader has no
+    /// means to.
+    #[error(
+        "{origin} refers to `{global}`, which a checkpoint of weights has no use for: the file is refused \
+         (nothing in it was executed); get it from a source you trust"
+    )]
+    RefusedGlobal {
+        /// The file, or a name for bytes in memory.
+        origin: String,
+        /// The module and name, joined by a dot.
+        global: String,
+    },
+    /// A tensor's bytes are of a kind that this model is not stored in.
+    #[error("tensor `{name}` is stored as {dtype}; expected f32, f16 or bf16")]
+    UnsupportedDtype {
+        /// The full key.
+        name: String,
+        /// What it is stored as.
+        dtype: String,
+    },
+    /// The checkpoint lacks a tensor.
+    #[error("tensor `{name}` is missing; expected it with shape {expected:?}")]
+    MissingTensor {
+        /// The full key.
+        name: String,
+        /// The shape that the configuration asks for.
+        expected: Vec<usize>,
+    },
+    /// A tensor's shape is not what the configuration asks for.
+    #[error("tensor `{name}` has shape {found:?}; expected {expected:?}")]
+    MisshapenTensor {
+        /// The full key.
+        name: String,
+        /// The shape in the checkpoint.
+        found: Vec<usize>,
+        /// The shape that the configuration asks for.
+        expected: Vec<usize>,
+    },
+    /// The checkpoint and the configuration disagree: every disagreement, one a line.
+    #[error("the checkpoint does not fit the configuration `{config}`:\n  {}", problems.join("\n  "))]
+    DoesNotFit {
+        /// The configuration's name.
+        config: String,
+        /// Missing, extra and mis-shaped tensors, each named with what was expected.
+        problems: Vec<String>,
+    },
+    /// The checkpoint's tensors are not those of a SED model at all.
+    #[error("no SED model in these tensors: {reason}")]
+    NotSed {
+        /// Which key was looked for and what is there instead.
+        reason: String,
+    },
+    /// A field of the configuration has a value that no model can have.
+    #[error("configuration field `{field}` {reason}")]
+    Config {
+        /// Path of the field, dots between the levels.
+        field: &'static str,
+        /// What is wrong with it and what it should be.
+        reason: String,
+    },
+    /// The configuration is not the JSON that is expected.
+    #[error("cannot parse the configuration {origin}: {source}")]
+    ConfigSyntax {
+        /// The file, or a name for text in memory.
+        origin: String,
+        /// Line, column and reason.
+        source: serde_json::Error,
+    },
+    /// A stage was called with tensors or numbers that do not fit together.
+    #[error("{what}")]
+    Input {
+        /// What does not fit, with the shapes.
+        what: String,
+    },
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl ModelError {
+    /// An [`ModelError::Input`] from its message.
+    pub fn input(what: impl Into<String>) -> Self {
+        Self::Input { what: what.into() }
+    }
+}
