@@ -20,6 +20,16 @@ pub struct ImageFeatures {
 }
 
 impl ImageFeatures {
+    /// Unit-length embedding of every position, `[1, S/32, S/32, D]`.
+    pub fn dense(&self) -> &Tensor {
+        &self.dense
+    }
+
+    /// What the first convolution of decoder level 0, 1 or 2 gets from the image.
+    pub fn guide(&self, level: usize) -> &Tensor {
+        &self.guides[level]
+    }
+
     /// Memory that the features hold, in bytes.
     pub fn bytes(&self) -> usize {
         let tensors = std::iter::once(&self.dense).chain(&self.guides);

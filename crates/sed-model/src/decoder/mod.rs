@@ -11,6 +11,7 @@ use crate::config::SedConfig;
 use crate::error::{ModelError, Result};
 use crate::pairs::PairBatch;
 pub use level::DecoderLevel;
+pub use sed_kernels::{Fused, FusionOutputs};
 
 /// Number of decoder levels.
 pub const LEVELS: usize = 3;

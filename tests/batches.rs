@@ -1,0 +1,134 @@
+//! A request's answer never depends on who shares its batch.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::sync::OnceLock;
+
+use candle_core::{Device, Tensor};
+use proptest::prelude::*;
+use sed_model::checkpoint::Checkpoint;
+use sed_model::prompts::Category;
+use sed_model::text_tower::TextEmbedding;
+use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, PairBatch, SedModel, SegmentationMap};
+use sed_tests::{golden, synthetic};
+
+/// The reduced model, and what its stages before the cost map give for a few images and many words.
+struct Fixture {
+    model: SedModel,
+    images: Vec<ImageFeatures>,
+    words: Vec<TextEmbedding>,
+}
+
+const WORDS: usize = 40;
+const IMAGES: usize = 3;
+
+fn fixture() -> &'static Fixture {
+    static FIXTURE: OnceLock<Fixture> = OnceLock::new();
+    FIXTURE.get_or_init(|| {
+        let checkpoint = Checkpoint::open(&golden::path("nano/sed_nano.safetensors")).unwrap();
+        let model = SedModel::load(&checkpoint, &Device::Cpu).unwrap();
+        let side = model.config().image_size;
+        let pixels: Vec<Tensor> = (0..IMAGES)
+            .map(|i| {
+                let values = synthetic::values(&format!("image {i}.gamma"), &[side, side, 3], 7);
+                Tensor::from_vec(values, (1, side, side, 3), &Device::Cpu).unwrap()
+            })
+            .collect();
+        let batch = model.encode(&Tensor::cat(&pixels, 0).unwrap()).unwrap();
+        for (pixels, features) in pixels.iter().zip(&batch) {
+            let alone = model.encode(pixels).unwrap().remove(0);
+            assert_eq!(values(alone.dense()), values(features.dense()), "encoder: batch and single differ");
+            for level in 0..3 {
+                assert_eq!(values(alone.guide(level)), values(features.guide(level)), "guide {level}");
+            }
+        }
+        let categories: Vec<Category> = (0..WORDS).map(|i| Category::new(format!("word {i}"))).collect();
+        let words = model.embed_categories(&categories).unwrap();
+        Fixture { model, images: batch, words }
+    })
+}
+
+fn values(x: &Tensor) -> Vec<f32> {
+    x.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// All stages behind the encoder; survivors after each, and the result of each image.
+fn run(model: &SedModel, requests: &[DecodeRequest<'_>], outputs: &[OutputSpec]) -> Vec<(Vec<Vec<u32>>, SegmentationMap)> {
+    let survivors = |pairs: &PairBatch| (0..requests.len()).map(|i| pairs.survivors(i).to_vec()).collect::<Vec<_>>();
+    let mut pairs = model.cost_map(requests).unwrap();
+    let mut kept = vec![survivors(&pairs)];
+    for level in 1..=3 {
+        pairs = model.decode_level(level, pairs).unwrap();
+        kept.push(survivors(&pairs));
+    }
+    let maps = model.finish(&pairs, outputs).unwrap();
+    let of_image = |i: usize| kept.iter().map(|level| level[i].clone()).collect();
+    maps.into_iter().enumerate().map(|(i, map)| (of_image(i), map)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn a_batch_of_many_equals_each_alone(
+        requests in prop::collection::vec(
+            (
+                0..IMAGES,
+                prop::collection::btree_set(0..WORDS, 1..30),
+                prop::option::of(1usize..10),
+                (1usize..90, 1usize..90),
+                prop::sample::select(vec![0.0f32, 0.5]),
+            ),
+            1..5,
+        ),
+    ) {
+        let Fixture { model, images, words } = fixture();
+        let texts: Vec<Vec<TextEmbedding>> =
+            requests.iter().map(|r| r.1.iter().map(|&w| words[w].clone()).collect()).collect();
+        let batch: Vec<DecodeRequest<'_>> = requests
+            .iter()
+            .zip(&texts)
+            .map(|(r, text)| DecodeRequest { features: &images[r.0], text, top_k: r.2 })
+            .collect();
+        let outputs: Vec<OutputSpec> = requests
+            .iter()
+            .map(|r| OutputSpec { height: r.3.0, width: r.3.1, crop: None, score_threshold: r.4, score_maps: true })
+            .collect();
+        let together = run(model, &batch, &outputs);
+        for (i, (kept, map)) in together.into_iter().enumerate() {
+            let (alone_kept, alone) = run(model, &batch[i..=i], &outputs[i..=i]).remove(0);
+            prop_assert_eq!(kept, alone_kept);
+            prop_assert_eq!(map.indices, alone.indices);
+            prop_assert_eq!(map.pixels, alone.pixels);
+            prop_assert_eq!(map.mean_scores, alone.mean_scores);
+            prop_assert_eq!(values(&map.score_maps.unwrap()), values(&alone.score_maps.unwrap()));
+        }
+    }
+}
+
+#[test]
+fn the_order_of_categories_only_orders_the_answer() {
+    let Fixture { model, images, words } = fixture();
+    let output = OutputSpec { height: 48, width: 48, crop: None, score_threshold: 0.0, score_maps: false };
+    let forward: Vec<TextEmbedding> = words[..20].to_vec();
+    let backward: Vec<TextEmbedding> = forward.iter().rev().cloned().collect();
+    let request = |text| DecodeRequest { features: &images[0], text, top_k: Some(3) };
+    let (kept, map) = run(model, &[request(&forward)], &[output]).remove(0);
+    let (kept_back, map_back) = run(model, &[request(&backward)], &[output]).remove(0);
+    for (a, b) in kept.iter().zip(&kept_back) {
+        let reversed: Vec<u32> = b.iter().rev().map(|c| 19 - c).collect();
+        assert_eq!(a, &reversed);
+    }
+    let same = map.indices.iter().zip(&map_back.indices).filter(|(a, b)| **a == 19 - **b).count();
+    assert!(same as f64 >= 0.999 * map.indices.len() as f64, "{same} of {} pixels agree", map.indices.len());
+}
+
+#[test]
+fn a_top_k_that_keeps_all_equals_no_rejection() {
+    let Fixture { model, images, words } = fixture();
+    let output = OutputSpec { height: 40, width: 30, crop: None, score_threshold: 0.0, score_maps: true };
+    let request = |top_k| DecodeRequest { features: &images[1], text: &words[..7], top_k };
+    let (_, off) = run(model, &[request(None)], &[output]).remove(0);
+    let (_, all) = run(model, &[request(Some(7))], &[output]).remove(0);
+    assert_eq!(values(&off.score_maps.unwrap()), values(&all.score_maps.unwrap()));
+    assert_eq!(off.indices, all.indices);
+}

@@ -1,0 +1,173 @@
+//! Every intermediate tensor, survivor set and index map of the reduced model equals the reference's.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
+
+use candle_core::{Device, Tensor};
+use sed_model::checkpoint::Checkpoint;
+use sed_model::config::{SedConfig, VisualHead};
+use sed_model::{DecodeRequest, OutputSpec, SedModel};
+use sed_tests::compare::{assert_near, assert_same_map, channels_first};
+use sed_tests::{golden, synthetic};
+use serde_json::Value;
+
+/// A sound f32 implementation stays within this many times the reference's own rounding error.
+const SLACK: f64 = 5.0;
+
+fn nano() -> (Checkpoint, SedModel) {
+    let checkpoint = Checkpoint::open(&golden::path("nano/sed_nano.pth")).unwrap();
+    let model = SedModel::load(&checkpoint, &Device::Cpu).unwrap();
+    (checkpoint, model)
+}
+
+/// The variant with SED-L's visual head; its weights exist by rule only.
+fn nano_mlp() -> SedModel {
+    let json = std::fs::read_to_string(golden::path("nano/config.json")).unwrap();
+    let mut config = SedConfig::from_json(&json, "config.json").unwrap();
+    config.vision.head = VisualHead::Mlp { hidden: 2 * config.embed_dim };
+    let checkpoint = Checkpoint::from_bytes(synthetic::safetensors(&config, 12), "synthetic").unwrap();
+    SedModel::load_as(&checkpoint, config, &Device::Cpu).unwrap()
+}
+
+fn tolerance(mode: &Value, name: &str) -> f64 {
+    SLACK * mode["max_abs_err_f32_vs_f64"][name].as_f64().unwrap_or_else(|| panic!("no error bound for {name}"))
+}
+
+/// Text embeddings, rejection heads, survivors, scores and index maps of one case in every mode.
+fn check_case(model: &SedModel, name: &str) {
+    let meta = &golden::json("nano/meta.json")["cases"][name];
+    let want = golden::tensors(&format!("nano/{name}.safetensors"));
+    let side = model.config().image_size;
+    let picture = format!("nano/{}", meta["image"].as_str().unwrap());
+    let (pixels, crop, (width, height)) = golden::network_pixels(&picture, side);
+    let text = model.embed_categories(&golden::categories(&meta["classes"])).unwrap();
+    let rows: Vec<&Tensor> = text.iter().map(|t| t.tensor()).collect();
+    let bound = SLACK * meta["max_abs_err_f32_vs_f64"]["text_features"].as_f64().unwrap();
+    // The second set of words is the first half of the first one's, and not stored again.
+    if name != "sed_nano.b12" {
+        assert_near(&Tensor::stack(&rows, 0).unwrap(), &want["text_features"], bound, &format!("{name} text"));
+    }
+    let features = model.encode(&pixels).unwrap().remove(0);
+    for (mode, info) in meta["modes"].as_object().unwrap() {
+        let top_k = golden::top_k(mode);
+        let request = DecodeRequest { features: &features, text: &text, top_k };
+        let stage = model.cost_map_stage();
+        let head0 = stage.rejection_logits(&stage.similarities(&[request]).unwrap()).unwrap();
+        let key = |part: &str| format!("{mode}.{part}");
+        assert_near(&head0, &want[&key("head0")], tolerance(info, "head0"), &format!("{name} {mode} head0"));
+        let mut pairs = model.cost_map(&[request]).unwrap();
+        let mut kept = vec![pairs.survivors(0).to_vec()];
+        for level in 1..=3 {
+            pairs = model.decode_level(level, pairs).unwrap();
+            kept.push(pairs.survivors(0).to_vec());
+        }
+        if top_k.is_some() {
+            let expected: Vec<Vec<u32>> =
+                info["kept_after_level"].as_array().unwrap().iter().map(golden::numbers).collect();
+            assert_eq!(kept[..3], expected, "{name} {mode}: survivors");
+        }
+        let output =
+            OutputSpec { height, width, crop: Some(crop), score_threshold: 0.0, score_maps: true };
+        let map = model.finish(&pairs, &[output]).unwrap().remove(0);
+        let scores = map.score_maps.clone().unwrap();
+        match top_k {
+            Some(_) => {
+                let bound = tolerance(info, "head_out");
+                assert_near(&scores, &want[&key("kept_prob")], bound, &format!("{name} {mode} scores"));
+            }
+            None => {
+                let logits = candle_nn_sigmoid(&want[&key("head_out")]);
+                assert_near(&scores, &logits, tolerance(info, "head_out"), &format!("{name} {mode} scores"));
+            }
+        }
+        let reference = golden::index_map(&format!("nano/{name}.{mode}.argmax.png"));
+        let bound = tolerance(info, "sem_seg") as f32;
+        assert_same_map(&map, pairs.survivors(0), crop, &reference, bound, &format!("{name} {mode}"));
+    }
+}
+
+fn candle_nn_sigmoid(x: &Tensor) -> Tensor {
+    ((x.neg().unwrap().exp().unwrap() + 1.0).unwrap()).recip().unwrap()
+}
+
+#[test]
+fn every_case_in_every_mode() {
+    let (_, model) = nano();
+    for case in ["sed_nano.a24", "sed_nano.b12", "sed_nano.c5"] {
+        check_case(&model, case);
+    }
+    check_case(&nano_mlp(), "sed_nano_mlp.c5");
+}
+
+/// Every intermediate tensor of case c5 with rejection off.
+#[test]
+fn every_intermediate_tensor() {
+    let (checkpoint, model) = nano();
+    let meta = &golden::json("nano/meta.json")["cases"]["sed_nano.c5"];
+    let info = &meta["modes"]["normal"];
+    let want = golden::tensors("nano/sed_nano.c5.safetensors");
+    let near = |got: &Tensor, name: &str| {
+        let bound = tolerance(info, name.trim_end_matches(".class0"));
+        assert_near(got, &want[&format!("normal.{name}")], bound, name);
+    };
+    let near_maps = |got: &Tensor, name: &str| {
+        let got = channels_first(got);
+        if name.ends_with(".class0") { near(&got.narrow(0, 0, 1).unwrap(), name) } else { near(&got, name) }
+    };
+    let (pixels, ..) = golden::network_pixels("nano/img_b.png", model.config().image_size);
+    near_maps(&pixels, "net_input");
+    let encoded = model.encoder().forward(&pixels).unwrap();
+    for (level, name) in encoded.levels.iter().zip(["res2", "res3", "res4", "res5"]) {
+        near_maps(level, name);
+    }
+    near_maps(&encoded.dense, "clip_vis_dense");
+    for (level, guidance) in model.guidance().forward(&encoded.levels).unwrap().iter().enumerate() {
+        near_maps(guidance, &format!("guidance{level}"));
+    }
+    let features = model.encode(&pixels).unwrap().remove(0);
+    let text = model.embed_categories(&golden::categories(&meta["classes"])).unwrap();
+    let request = DecodeRequest { features: &features, text: &text, top_k: None };
+    let stage = model.cost_map_stage();
+    let similarities = stage.similarities(&[request]).unwrap();
+    // [n, h, w, 80] to [1, 80, n, h, w]
+    near(&similarities.permute((3, 0, 1, 2)).unwrap().contiguous().unwrap(), "corr");
+    near(&stage.rejection_logits(&similarities).unwrap(), "head0");
+    let mut x = stage.embed(&similarities).unwrap();
+    near_maps(&x, "conv1");
+    let mut cost = similarities;
+    let (offsets, images) = ([0, text.len()], vec![0; text.len()]);
+    let root = "sem_seg_head.predictor.transformer";
+    for index in 0..3 {
+        let level = model.decoder().level(index);
+        let name = |part: &str| format!("decoder{}{part}", index + 1);
+        let of_class0 = if index == 2 { ".class0" } else { "" };
+        x = level.aggregate_positions(&x).unwrap();
+        near_maps(&x, &name(&format!(".cnext{of_class0}")));
+        x = level.aggregate_categories(&x, &offsets).unwrap();
+        let attention = channels_first(&x);
+        if index == 2 {
+            near(&attention.narrow(0, 0, 1).unwrap(), &name(".attention.class0"));
+        } else {
+            near(&attention.transpose(0, 1).unwrap().contiguous().unwrap(), &name(".attention"));
+        }
+        // The network folds `up` into the convolution behind it; here it is applied on its own.
+        let (inputs, guidance) = (x.dim(3).unwrap(), model.config().decoder.guidance_dims[index]);
+        let key = format!("{root}.decoder{}.up", index + 1);
+        let weight = checkpoint.tensor(&format!("{key}.weight"), &[inputs, inputs - guidance, 2, 2]).unwrap();
+        let bias = checkpoint.tensor(&format!("{key}.bias"), &[inputs - guidance]).unwrap();
+        let up = attention.conv_transpose2d(&weight, 0, 0, 2, 1).unwrap();
+        let up = up.broadcast_add(&bias.reshape((1, inputs - guidance, 1, 1)).unwrap()).unwrap();
+        if index == 0 {
+            near(&up, &name(".up"));
+        } else {
+            near(&up.narrow(0, 0, 1).unwrap(), &name(".up.class0"));
+        }
+        let outputs = sed_model::decoder::FusionOutputs { features: true, logits: true };
+        let fused = level.fuse(&x, &cost, &[features.guide(index)], &images, outputs).unwrap();
+        let logits = fused.logits.unwrap();
+        near(&logits, ["head1", "head2", "head_out"][index]);
+        cost = fused.cost_guidance.unwrap();
+        near_maps(&cost, &format!("corr_guidance{index}{}", if index == 0 { "" } else { ".class0" }));
+        x = fused.features.unwrap();
+        near_maps(&x, &name(of_class0));
+    }
+}

@@ -1,0 +1,57 @@
+//! The reference outputs in `tests/golden` (its README says how they were made).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use sed_image::{DecodeLimits, ResizeMode, decode, network_input};
+use sed_model::prompts::Category;
+use serde_json::Value;
+
+/// A file among the reference outputs.
+pub fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name)
+}
+
+/// A JSON file among the reference outputs.
+pub fn json(name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(path(name)).unwrap()).unwrap()
+}
+
+/// All tensors of a safetensors file.
+pub fn tensors(name: &str) -> HashMap<String, Tensor> {
+    candle_core::safetensors::load(path(name), &Device::Cpu).unwrap()
+}
+
+/// An index map: width, height and the category of every pixel.
+pub fn index_map(name: &str) -> (usize, usize, Vec<u8>) {
+    let map = image::open(path(name)).unwrap().into_luma8();
+    (map.width() as usize, map.height() as usize, map.into_raw())
+}
+
+/// A picture brought to the network's input the official way: `[1, side, side, 3]`, and the part of the
+/// decoder's map (rows, columns) that the official evaluation uses, with the picture's width and height.
+pub fn network_pixels(name: &str, side: usize) -> (Tensor, (usize, usize), (usize, usize)) {
+    let bytes = std::fs::read(path(name)).unwrap();
+    let picture = decode(&bytes, &DecodeLimits::default()).unwrap().image;
+    let input = network_input(&picture, side as u32, ResizeMode::Official).unwrap();
+    let crop = input.output_crop(side as u32 / 4);
+    let pixels = Tensor::from_vec(input.data, (1, side, side, 3), &Device::Cpu).unwrap();
+    let size = (picture.width() as usize, picture.height() as usize);
+    (pixels, (crop.1 as usize, crop.0 as usize), size)
+}
+
+/// Category lines in the official form (synonyms separated by `, `).
+pub fn categories(lines: &Value) -> Vec<Category> {
+    lines.as_array().unwrap().iter().map(|line| Category::from_official(line.as_str().unwrap())).collect()
+}
+
+/// A list of numbers.
+pub fn numbers(list: &Value) -> Vec<u32> {
+    list.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as u32).collect()
+}
+
+/// The rejection setting in a mode's name: `normal`, `fast1`, `fast8`, …
+pub fn top_k(mode: &str) -> Option<usize> {
+    mode.strip_prefix("fast").map(|k| k.parse().unwrap())
+}

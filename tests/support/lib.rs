@@ -1,0 +1,9 @@
+//! What the whole-system tests share: reference outputs, comparisons, synthetic weights.
+
+// Test support: a failure here is a failed test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
+
+pub mod compare;
+pub mod golden;
+#[path = "../../crates/sed-model/tests/support/synthetic.rs"]
+pub mod synthetic;
