@@ -114,7 +114,14 @@ fn attend(job: &Job<'_>, isa: Isa) -> Vec<f32> {
             let first = block * ROW_BLOCK;
             // SAFETY: `out` holds the rows from `first` on, `scores` one value for each key of a row.
             unsafe {
-                run_attend_rows(isa, job, first, out.len() / job.width, out.as_mut_ptr(), scores.as_mut_ptr());
+                run_attend_rows(
+                    isa,
+                    job,
+                    first,
+                    out.len() / job.width,
+                    out.as_mut_ptr(),
+                    scores.as_mut_ptr(),
+                );
             }
         });
     });
@@ -202,7 +209,9 @@ mod tests {
                 };
                 let scores: Vec<f64> = chain
                     .iter()
-                    .map(|&key| (0..dim).map(|i| f64::from(query[head * dim + i]) * at(key, 0, i)).sum::<f64>())
+                    .map(|&key| {
+                        (0..dim).map(|i| f64::from(query[head * dim + i]) * at(key, 0, i)).sum::<f64>()
+                    })
                     .map(|score| (score / (dim as f64).sqrt()).exp())
                     .collect();
                 let sum: f64 = scores.iter().sum();
@@ -237,7 +246,8 @@ mod tests {
                 assert_close(&attend(&job, isa), &want, 2e-6, &format!("{isa:?} {width} {heads}"));
             }
             let (q, s) = (tensor(&queries, &[rows, width]), tensor(&shared, &[9, 2 * width]));
-            let got = prefix_attention(&q, Some(&s), &tensor(&own, &[rows, 2 * width]), &chains, heads).unwrap();
+            let got =
+                prefix_attention(&q, Some(&s), &tensor(&own, &[rows, 2 * width]), &chains, heads).unwrap();
             assert_close(&cpu_values(&got).unwrap(), &want, 2e-6, "tensor");
         }
     }

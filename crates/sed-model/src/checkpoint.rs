@@ -157,10 +157,10 @@ impl Checkpoint {
     /// # Errors
     /// When the tensor is missing or its shape is not `shape`; the error names it and what was expected.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let stored = self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
-            name: name.to_owned(),
-            expected: shape.to_vec(),
-        })?;
+        let stored = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| ModelError::MissingTensor { name: name.to_owned(), expected: shape.to_vec() })?;
         if stored.shape != shape {
             return Err(ModelError::MisshapenTensor {
                 name: name.to_owned(),
@@ -215,9 +215,7 @@ fn without_module_prefix(contents: Contents) -> Contents {
 
 fn decode(kind: Kind, bytes: &[u8]) -> Vec<f32> {
     match kind {
-        Kind::F32 => {
-            bytes.as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect()
-        }
+        Kind::F32 => bytes.as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect(),
         Kind::F16 => {
             bytes.as_chunks::<2>().0.iter().map(|&chunk| half::f16::from_le_bytes(chunk).to_f32()).collect()
         }

@@ -105,7 +105,10 @@ mod tests {
     fn prompts_are_template_major() {
         let prompts = prompts(&Category::from_official("cat, kitty"));
         assert_eq!(prompts.len(), 160);
-        assert_eq!(prompts[..3], ["a bad photo of a cat.", "a bad photo of a kitty.", "a photo of many cat."]);
+        assert_eq!(
+            prompts[..3],
+            ["a bad photo of a cat.", "a bad photo of a kitty.", "a photo of many cat."]
+        );
         let phrase: Vec<String> = phrase_prompts("cat").collect();
         assert_eq!(phrase[..2], ["a bad photo of a cat.", "a photo of many cat."]);
     }
@@ -117,8 +120,10 @@ mod tests {
 
     #[test]
     fn builtin_vocabularies_have_their_official_sizes() {
-        let sizes: Vec<usize> =
-            builtin_vocabularies().filter_map(builtin_vocabulary).map(|categories| categories.len()).collect();
+        let sizes: Vec<usize> = builtin_vocabularies()
+            .filter_map(builtin_vocabulary)
+            .map(|categories| categories.len())
+            .collect();
         assert_eq!(sizes, [150, 847, 171, 459, 59, 20, 59]);
         assert_eq!(builtin_vocabulary("imagenet"), None);
     }

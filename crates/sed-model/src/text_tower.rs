@@ -85,7 +85,8 @@ impl TextTower {
         let blocks = (0..text.layers)
             .map(|layer| Block::load(&clip.at(&format!("transformer.resblocks.{layer}")), text))
             .collect::<Result<_>>()?;
-        let projection = clip.tensor("text_projection", &[text.width, config.embed_dim])?.t()?.contiguous()?;
+        let projection =
+            clip.tensor("text_projection", &[text.width, config.embed_dim])?.t()?.contiguous()?;
         let mut tower = Self {
             tokenizer: Tokenizer::new(text)?,
             token_embedding: clip.tensor("token_embedding.weight", &[text.vocab_size, text.width])?,

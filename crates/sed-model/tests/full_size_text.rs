@@ -3,7 +3,11 @@
 //! Ignored by default for their memory (1.5 GB and 3 GB) and time:
 //! `cargo test --release -p sed-model --test full_size_text -- --ignored --nocapture --test-threads 1`
 
+// A failure here is a failed test, and the timings are there to be read.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 #[path = "support/synthetic.rs"]
+#[allow(unreachable_pub, reason = "the module is shared with the tests of the whole system")]
 mod synthetic;
 
 use std::path::PathBuf;

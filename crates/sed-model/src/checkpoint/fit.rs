@@ -30,17 +30,25 @@ impl Checkpoint {
             && !self.tensors.keys().any(|name| name.starts_with(ROOT))
         {
             return Err(ModelError::NotSed {
-                reason: format!("no key starts with `{ROOT}.` as the official ones do; the first is `{first}`"),
+                reason: format!(
+                    "no key starts with `{ROOT}.` as the official ones do; the first is `{first}`"
+                ),
             });
         }
         let expected = config.expected_tensors();
-        let mut problems: Vec<String> =
-            expected.iter().filter_map(|tensor| self.disagreement(tensor)).map(|error| error.to_string()).collect();
+        let mut problems: Vec<String> = expected
+            .iter()
+            .filter_map(|tensor| self.disagreement(tensor))
+            .map(|error| error.to_string())
+            .collect();
         let known: BTreeMap<&str, bool> =
             expected.iter().map(|tensor| (tensor.name.as_str(), tensor.used)).collect();
         let extra = self.tensors.iter().filter(|(name, _)| !known.contains_key(name.as_str()));
         problems.extend(extra.map(|(name, stored)| {
-            format!("tensor `{name}` with shape {:?} is unknown; this configuration has no such tensor", stored.shape)
+            format!(
+                "tensor `{name}` with shape {:?} is unknown; this configuration has no such tensor",
+                stored.shape
+            )
         }));
         if problems.is_empty() {
             let unused = self.tensors.keys().filter(|name| known.get(name.as_str()) == Some(&false));

@@ -23,7 +23,10 @@ pub(super) enum Value {
     /// A function or class, by module and name.
     Global(String),
     /// A call of an allowed function with a tuple of arguments.
-    Call { function: String, arguments: Id },
+    Call {
+        function: String,
+        arguments: Id,
+    },
     /// A reference to an entry of the archive, by its description.
     Persistent(Id),
     /// Anything that no tensor's description is made of: numbers, lists, sets, instances.
@@ -42,7 +45,8 @@ pub(super) enum PickleError {
 /// The functions and classes that `torch.save` writes for weights and common training state. They are names
 /// to compare with, nothing more.
 fn is_allowed(global: &str) -> bool {
-    let storage = |name: &str| name.ends_with("Storage") && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let storage =
+        |name: &str| name.ends_with("Storage") && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
     match global {
         "collections.OrderedDict" | "collections.defaultdict" | "collections.Counter" => true,
         "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor" => true,
@@ -183,7 +187,9 @@ impl<'a> Machine<'a> {
                 let description = self.pop()?;
                 self.push(Value::Persistent(description));
             }
-            other => return Err(malformed(format!("opcode {other:#04x} at byte {} is not torch's", self.at - 1))),
+            other => {
+                return Err(malformed(format!("opcode {other:#04x} at byte {} is not torch's", self.at - 1)));
+            }
         }
         Ok(false)
     }
@@ -292,7 +298,10 @@ impl<'a> Machine<'a> {
     fn get(&mut self, opcode: u8) -> Result<(), PickleError> {
         let key =
             if opcode == b'h' { u32::from(self.take::<1>()?[0]) } else { u32::from_le_bytes(self.take()?) };
-        let id = *self.memo.get(&key).ok_or_else(|| malformed(format!("it reads memo {key} before setting it")))?;
+        let id = *self
+            .memo
+            .get(&key)
+            .ok_or_else(|| malformed(format!("it reads memo {key} before setting it")))?;
         self.stack.push(id);
         Ok(())
     }

@@ -49,7 +49,8 @@ fn list_entries(content: &[u8], origin: &str) -> Result<HashMap<String, Range<us
         let entry = archive.by_index_raw(index).map_err(damaged)?;
         let name = entry.name().map_err(damaged)?.into_owned();
         // torch stores, never compresses; a compressed entry could be a bomb and cannot be mapped.
-        let stored = entry.compression() == CompressionMethod::Stored && entry.size() == entry.compressed_size();
+        let stored =
+            entry.compression() == CompressionMethod::Stored && entry.size() == entry.compressed_size();
         let start = entry.data_start().and_then(|start| usize::try_from(start).ok());
         let range = start.zip(usize::try_from(entry.size()).ok()).and_then(|(start, size)| {
             let end = start.checked_add(size)?;
@@ -91,7 +92,9 @@ impl Reader<'_> {
         let name = self
             .entries
             .keys()
-            .filter(|name| name.strip_suffix(PICKLE).is_some_and(|folder| folder.is_empty() || folder.ends_with('/')))
+            .filter(|name| {
+                name.strip_suffix(PICKLE).is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
+            })
             .min_by_key(|name| name.len())
             .ok_or_else(|| ModelError::NotACheckpoint {
                 origin: self.origin.to_owned(),
@@ -103,12 +106,13 @@ impl Reader<'_> {
         {
             return Err(self.damaged("its numbers are big-endian; save it on a little-endian machine"));
         }
-        let pickle = Pickle::parse(&self.content[self.entries[name].clone()]).map_err(|error| match error {
-            PickleError::Refused(global) => {
-                ModelError::RefusedGlobal { origin: self.origin.to_owned(), global }
-            }
-            PickleError::Malformed(reason) => self.damaged(format!("`{name}`: {reason}")),
-        })?;
+        let pickle =
+            Pickle::parse(&self.content[self.entries[name].clone()]).map_err(|error| match error {
+                PickleError::Refused(global) => {
+                    ModelError::RefusedGlobal { origin: self.origin.to_owned(), global }
+                }
+                PickleError::Malformed(reason) => self.damaged(format!("`{name}`: {reason}")),
+            })?;
         Ok((folder, pickle))
     }
 
@@ -153,8 +157,10 @@ impl Reader<'_> {
             return Err(damaged("its storage's description is too short"));
         };
         let kind = match pickle.get(class) {
-            Value::Global(class) => storage_kind(class)
-                .ok_or_else(|| ModelError::UnsupportedDtype { name: name.to_owned(), dtype: class.clone() })?,
+            Value::Global(class) => storage_kind(class).ok_or_else(|| ModelError::UnsupportedDtype {
+                name: name.to_owned(),
+                dtype: class.clone(),
+            })?,
             _ => return Err(damaged("its storage has no type")),
         };
         let key = pickle.text(key).ok_or_else(|| damaged("its storage has no name"))?;

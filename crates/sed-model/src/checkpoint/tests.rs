@@ -73,7 +73,10 @@ fn every_disagreement_with_a_configuration_is_named() {
     config.decoder.dims[2] = 16;
     config.vision.depths = [1, 1, 1, 1];
     let message = nano.check(&config).unwrap_err().to_string();
-    assert!(message.contains(&format!("tensor `{visual}.2.blocks.1.gamma` with shape [64] is unknown")), "{message}");
+    assert!(
+        message.contains(&format!("tensor `{visual}.2.blocks.1.gamma` with shape [64] is unknown")),
+        "{message}"
+    );
     let message = nano.check(&SedConfig::sed_b()).unwrap_err().to_string();
     assert!(message.lines().count() == 22 && message.contains("more"), "{message}");
 }
@@ -84,7 +87,10 @@ fn a_wrong_prefix_is_told_from_a_damaged_model() {
     let checkpoint = Checkpoint::from_bytes(bytes, "other.pth").unwrap();
     for error in [checkpoint.config().unwrap_err(), checkpoint.check(&SedConfig::sed_b()).unwrap_err()] {
         let message = error.to_string();
-        assert!(message.contains("backbone.conv1.weight") && message.contains("sem_seg_head.predictor"), "{message}");
+        assert!(
+            message.contains("backbone.conv1.weight") && message.contains("sem_seg_head.predictor"),
+            "{message}"
+        );
     }
 }
 
@@ -114,16 +120,14 @@ fn half_precision_is_read_as_f32() {
 fn other_kinds_of_numbers_are_refused_by_name() {
     let storage = Storage { class: "LongStorage", bytes: vec![0; 8] };
     let error = Checkpoint::from_bytes(state_dict(&[("steps", storage, &[1])]), "test").unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "tensor `steps` is stored as torch.LongStorage; expected f32, f16 or bf16"
-    );
+    assert_eq!(error.to_string(), "tensor `steps` is stored as torch.LongStorage; expected f32, f16 or bf16");
 }
 
 #[test]
 fn a_parts_view_of_a_storage_is_read_where_it_is() {
     let numbers: Vec<f32> = (0..10).map(|i| i as f32).collect();
-    let pickle = build::Builder::new().dict(|b| b.text("w").tensor("FloatStorage", "0", 10, 4, &[2, 3], &[3, 1]));
+    let pickle =
+        build::Builder::new().dict(|b| b.text("w").tensor("FloatStorage", "0", 10, 4, &[2, 3], &[3, 1]));
     let bytes = pth(&pickle.finish(), &[("0", Storage::f32(&numbers).bytes)]);
     let checkpoint = Checkpoint::from_bytes(bytes, "test").unwrap();
     assert_eq!(checkpoint.values("w", &[2, 3]).unwrap(), [4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);

@@ -24,7 +24,11 @@ struct Layout {
 
 impl Layout {
     fn add(&mut self, name: String, shape: &[usize]) {
-        self.tensors.push(ExpectedTensor { name: format!("{ROOT}.{name}"), shape: shape.to_vec(), used: true });
+        self.tensors.push(ExpectedTensor {
+            name: format!("{ROOT}.{name}"),
+            shape: shape.to_vec(),
+            used: true,
+        });
     }
 
     /// A weight of `shape` and a bias of its output channels.
@@ -117,7 +121,8 @@ impl Layout {
             self.level(config, level, input);
         }
         let [first, second, third] = decoder.dims;
-        for (head, channels) in [("head0", decoder.hidden_dim), ("head1", first), ("head2", second), ("head", third)]
+        for (head, channels) in
+            [("head0", decoder.hidden_dim), ("head1", first), ("head2", second), ("head", third)]
         {
             self.conv(&format!("transformer.{head}"), channels, 1, 3);
         }

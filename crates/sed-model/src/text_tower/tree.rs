@@ -103,7 +103,8 @@ mod tests {
         assert_eq!(base.insert(None, &[9, 1, 2]), 2);
         assert_eq!(base.insert(None, &[9, 1, 3]), 3);
         let mut tree = TokenTree::after(&base);
-        let (a, b) = (tree.insert(Some(&base), &[9, 1, 2, 5, 8]), tree.insert(Some(&base), &[9, 1, 2, 5, 6, 8]));
+        let (a, b) =
+            (tree.insert(Some(&base), &[9, 1, 2, 5, 8]), tree.insert(Some(&base), &[9, 1, 2, 5, 6, 8]));
         let c = tree.insert(Some(&base), &[9, 4, 8]);
         assert_eq!((a, b, c), (5, 7, 9));
         assert_eq!(tree.insert(Some(&base), &[9, 4, 8]), c);

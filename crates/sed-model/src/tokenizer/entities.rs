@@ -74,9 +74,9 @@ fn character(number: u32) -> Option<char> {
 /// HTML reads the numbers of the C1 control characters as Windows-1252.
 fn windows_1252(number: u32) -> char {
     const TABLE: [u32; 32] = [
-        0x20ac, 0x81, 0x201a, 0x192, 0x201e, 0x2026, 0x2020, 0x2021, 0x2c6, 0x2030, 0x160, 0x2039, 0x152, 0x8d,
-        0x17d, 0x8f, 0x90, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x2dc, 0x2122, 0x161, 0x203a,
-        0x153, 0x9d, 0x17e, 0x178,
+        0x20ac, 0x81, 0x201a, 0x192, 0x201e, 0x2026, 0x2020, 0x2021, 0x2c6, 0x2030, 0x160, 0x2039, 0x152,
+        0x8d, 0x17d, 0x8f, 0x90, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x2dc, 0x2122,
+        0x161, 0x203a, 0x153, 0x9d, 0x17e, 0x178,
     ];
     TABLE.get(number.wrapping_sub(0x80) as usize).and_then(|&code| char::from_u32(code)).unwrap_or('\u{fffd}')
 }
@@ -85,11 +85,13 @@ fn windows_1252(number: u32) -> char {
 fn by_name(rest: &str, out: &mut String) -> Option<usize> {
     let stops = |character: char| matches!(character, '\t' | '\n' | '\x0c' | ' ' | '<' | '&' | '#' | ';');
     // Defined names are ASCII, so what is not ends every candidate.
-    let name = rest.bytes().take_while(|&byte| byte.is_ascii() && !stops(char::from(byte))).take(LONGEST_NAME);
+    let name =
+        rest.bytes().take_while(|&byte| byte.is_ascii() && !stops(char::from(byte))).take(LONGEST_NAME);
     let length = name.count();
     let whole = length + usize::from(rest[length..].starts_with(';'));
     // A whole name of any length first, then names that stand at its start without a semicolon.
-    let found = std::iter::once(whole).chain((2..whole).rev()).find_map(|end| Some((end, named(&rest[..end])?)));
+    let found =
+        std::iter::once(whole).chain((2..whole).rev()).find_map(|end| Some((end, named(&rest[..end])?)));
     let (end, characters) = found?;
     out.push_str(characters);
     Some(end)
@@ -106,7 +108,10 @@ mod tests {
             ("rock &amp roll &copy 2024 &notanentity;", "rock & roll © 2024 ¬anentity;"),
             ("&notin; &notit; &not", "∉ ¬it; ¬"),
             ("&NotEqualTilde;", "≂\u{338}"),
-            ("&#0; &#x80; &#150; &#xD800; &#1114112; &#99999999999999;", "\u{fffd} € – \u{fffd} \u{fffd} \u{fffd}"),
+            (
+                "&#0; &#x80; &#150; &#xD800; &#1114112; &#99999999999999;",
+                "\u{fffd} € – \u{fffd} \u{fffd} \u{fffd}",
+            ),
             ("a&#28;b &#xfdd0;c &#x1ffff; &#13;", "ab c  \r"),
             ("&#x; &#; &; & &&amp;", "&#x; &#; &; & &&"),
             ("&#39 &#x27z &#X41;", "' 'z A"),

@@ -235,7 +235,8 @@ fn decode(bytes: &[u8]) -> Option<String> {
             [0xc0, 0x80, ..] => Some(('\0', 2)),
             [0xed, a @ 0xa0..=0xaf, b @ 0x80..=0xbf, 0xed, c @ 0xb0..=0xbf, d @ 0x80..=0xbf, ..] => {
                 let [a, b, c, d] = [a, b, c, d].map(u32::from);
-                let code = ((a & 0x0f) << 16) + ((b & 0x3f) << 10) + ((c & 0x0f) << 6) + (d & 0x3f) + 0x1_0000;
+                let code =
+                    ((a & 0x0f) << 16) + ((b & 0x3f) << 10) + ((c & 0x0f) << 6) + (d & 0x3f) + 0x1_0000;
                 Some((char::from_u32(code)?, 6))
             }
             _ => None,

@@ -78,10 +78,17 @@ impl Uniform {
 enum Rule {
     Constant(f32),
     /// `offset + scale * u`
-    Affine { offset: f32, scale: f32 },
+    Affine {
+        offset: f32,
+        scale: f32,
+    },
     /// `scale * (u + smooth)`, the second term constant over each kernel of `area` values: smooth kernels keep
     /// offsets between categories through the up-convolutions.
-    Kernel { scale: f32, smooth: Uniform, area: u64 },
+    Kernel {
+        scale: f32,
+        smooth: Uniform,
+        area: u64,
+    },
 }
 
 impl Rule {

@@ -94,7 +94,8 @@ pub(super) fn state_dict(tensors: &[(&str, Storage, &[usize])]) -> Vec<u8> {
     let mut storages = Vec::new();
     let pickle = Builder::new().dict(|mut b| {
         for (index, (name, storage, shape)) in tensors.iter().enumerate() {
-            let strides: Vec<usize> = (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect();
+            let strides: Vec<usize> =
+                (0..shape.len()).map(|axis| shape[axis + 1..].iter().product()).collect();
             let numbers = shape.iter().product();
             b = b.text(name).tensor(storage.class, &index.to_string(), numbers, 0, shape, &strides);
             storages.push((index.to_string(), storage.bytes.clone()));

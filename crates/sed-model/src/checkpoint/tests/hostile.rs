@@ -23,7 +23,8 @@ fn a_pickle_that_names_a_function_is_refused_wherever_it_does() {
         // Beside the weights, in what is not read.
         Builder::new().dict(|b| call(b.text("model").raw(b"}").text("optimizer"))),
         // Inside a tensor's arguments, where torch puts an empty OrderedDict.
-        Builder::new().dict(|b| call(b.text("w").global("torch._utils", "_rebuild_tensor_v2").raw(b"(")).raw(b"tR")),
+        Builder::new()
+            .dict(|b| call(b.text("w").global("torch._utils", "_rebuild_tensor_v2").raw(b"(")).raw(b"tR")),
         // As an object's class, and by the opcode of protocol 4.
         Builder::new().global("os", "system").raw(&[b')', 0x81]),
         Builder::new().text("os").text("system").raw(&[0x93, b')', b'R']),
@@ -103,9 +104,7 @@ fn a_tensor_that_reaches_out_of_its_storage_is_named() {
     }
     let missing = Builder::new().dict(|b| b.text("w").tensor("FloatStorage", "../9", 4, 0, &[4], &[1]));
     assert!(pickle_error(missing).contains("`archive/data/../9`, are missing"));
-    let short = Builder::new().dict(|b| {
-        b.text("w").global("torch._utils", "_rebuild_tensor_v2").raw(b")R")
-    });
+    let short = Builder::new().dict(|b| b.text("w").global("torch._utils", "_rebuild_tensor_v2").raw(b")R"));
     assert!(pickle_error(short).contains("description is too short"));
 }
 
@@ -148,7 +147,9 @@ fn other_files_are_not_checkpoints() {
         let message = error(bytes.to_vec()).to_string();
         assert!(message.contains(expected), "{message}");
     }
-    assert!(error(pth(&Builder::new().raw(b"N").finish(), &[])).to_string().contains("dictionary of weights"));
+    assert!(
+        error(pth(&Builder::new().raw(b"N").finish(), &[])).to_string().contains("dictionary of weights")
+    );
     assert!(error(pth(&Builder::new().raw(b"}").finish(), &[])).to_string().contains("no tensors"));
     let missing = Checkpoint::open(std::path::Path::new("/nonexistent/model.pth")).unwrap_err().to_string();
     assert!(missing.starts_with("cannot read /nonexistent/model.pth"), "{missing}");
@@ -157,10 +158,8 @@ fn other_files_are_not_checkpoints() {
 /// Any change to any byte gives a checkpoint or an error, never a panic, and tensors that can be read.
 #[test]
 fn changed_bytes_never_panic() {
-    let sound = state_dict(&[
-        ("a", Storage::f32(&[1.0, 2.0]), &[2]),
-        ("b", Storage::f32(&[0.5; 6]), &[2, 3]),
-    ]);
+    let sound =
+        state_dict(&[("a", Storage::f32(&[1.0, 2.0]), &[2]), ("b", Storage::f32(&[0.5; 6]), &[2, 3])]);
     let safe = {
         let header = br#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}  "#;
         [&(header.len() as u64).to_le_bytes()[..], header, &[0; 8]].concat()

@@ -1,0 +1,158 @@
+//! Every kernel at the shapes that SED-B gives it for one 768×768 picture (decoder: 16 pairs).
+//! `cargo bench -p sed-kernels --bench kernels`; throughput is in floating-point operations.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use candle_core::{Device, Tensor};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use sed_kernels::{
+    Activation, ArgmaxSpec, ClassAttention, ClassAttentionWeights, Conv2d, ConvNextBlock, ConvNextWeights,
+    DepthwiseConv, FusionOutputs, LayerNorm, Linear, PatchConv, ScalarConv, SkipFusion, SkipFusionWeights,
+    cost_map, sigmoid, top_k_union, upsample_argmax,
+};
+
+/// Pairs of the decoder's benches.
+const PAIRS: usize = 16;
+
+fn random(shape: &[usize]) -> Tensor {
+    Tensor::randn(0f32, 0.1, shape, &Device::Cpu).unwrap()
+}
+
+fn run(c: &mut Criterion, name: &str, multiply_adds: usize, f: impl Fn()) {
+    let mut group = c.benchmark_group("kernels");
+    group.throughput(Throughput::Elements(2 * multiply_adds as u64)).sample_size(10);
+    group.bench_function(name, |b| b.iter(&f));
+    group.finish();
+}
+
+fn encoder(c: &mut Criterion) {
+    for (dim, side) in [(128, 192), (256, 96), (512, 48), (1024, 24)] {
+        let x = random(&[1, side, side, dim]);
+        let pixels = side * side;
+        let (dw, v) = (random(&[dim, 1, 7, 7]), random(&[dim]));
+        let depthwise = DepthwiseConv::new(&dw, &v).unwrap();
+        run(c, &format!("depthwise 7x7, {dim} at {side}"), pixels * dim * 49, || {
+            depthwise.forward(&x).unwrap();
+        });
+        let block = ConvNextBlock::new(
+            &ConvNextWeights {
+                depthwise_weight: &dw,
+                depthwise_bias: &v,
+                norm_weight: &v,
+                norm_bias: &v,
+                expand_weight: &random(&[4 * dim, dim]),
+                expand_bias: &random(&[4 * dim]),
+                contract_weight: &random(&[dim, 4 * dim]),
+                contract_bias: &v,
+                layer_scale: &v,
+            },
+            1e-6,
+        )
+        .unwrap();
+        run(c, &format!("convnext block, {dim} at {side}"), pixels * dim * (49 + 8 * dim), || {
+            block.forward(&x).unwrap();
+        });
+    }
+    let x = random(&[1, 48, 48, 512]);
+    let norm = LayerNorm::new(&random(&[512]), &random(&[512]), 1e-6).unwrap();
+    run(c, "layer norm, 512 at 48", 2304 * 512, || {
+        norm.forward(&x).unwrap();
+    });
+    let linear = Linear::new(&random(&[2048, 512]), Some(&random(&[2048]))).unwrap();
+    run(c, "linear with GELU, 2304 x 512 x 2048", 2304 * 512 * 2048, || {
+        linear.forward(&x, Activation::Gelu).unwrap();
+    });
+    let stem = PatchConv::new(&random(&[128, 3, 4, 4]), &random(&[128]), None, None).unwrap();
+    let pixels = random(&[1, 768, 768, 3]);
+    run(c, "stem, 4x4 patches of 768", 36864 * 48 * 128, || {
+        stem.forward(&pixels).unwrap();
+    });
+}
+
+fn before_the_decoder(c: &mut Criterion) {
+    let (image, text) = (random(&[1, 24, 24, 640]), random(&[80, 640]));
+    let texts = vec![&text; PAIRS];
+    run(c, "cost map", PAIRS * 576 * 80 * 640, || {
+        cost_map(&[&image], &texts, &[0; PAIRS]).unwrap();
+    });
+    let cost = random(&[PAIRS, 24, 24, 80]);
+    let (w, b, hw, hb) = (random(&[128, 80, 7, 7]), random(&[128]), random(&[1, 128, 3, 3]), random(&[1]));
+    let head0 = ScalarConv::composed(&w, &b, &hw, &hb).unwrap();
+    run(c, "conv1 and head0 as one 9x9", PAIRS * 576 * 81 * 80, || {
+        head0.forward(&cost).unwrap();
+    });
+    let conv1 = Conv2d::new(&w, Some(&b)).unwrap();
+    run(c, "conv1, 7x7 80 to 128", PAIRS * 576 * 49 * 80 * 128, || {
+        conv1.forward(&cost, Activation::None).unwrap();
+    });
+}
+
+fn decoder(c: &mut Criterion) {
+    for (dim, out, guidance, below, side) in
+        [(128, 64, 32, 80, 24), (64, 32, 16, 32, 48), (32, 16, 8, 16, 96)]
+    {
+        let x = random(&[PAIRS, side, side, dim]);
+        let (v, square, wide) = (random(&[dim]), random(&[dim, dim]), random(&[4 * dim]));
+        let (expand, contract) = (random(&[4 * dim, dim]), random(&[dim, 4 * dim]));
+        let attention = ClassAttention::new(
+            &ClassAttentionWeights {
+                norm1: (&v, &v),
+                query: (&square, &v),
+                key: (&square, &v),
+                value: (&square, &v),
+                norm2: (&v, &v),
+                expand: (&expand, &wide),
+                contract: (&contract, &v),
+            },
+            4,
+            1e-5,
+        )
+        .unwrap();
+        let work = PAIRS * side * side * (11 * dim * dim + dim * dim / 2);
+        run(c, &format!("class attention, {dim} at {side}"), work, || {
+            attention.forward(&x, &[0, PAIRS]).unwrap();
+        });
+        let up = dim - guidance;
+        let fusion = SkipFusion::new(
+            &SkipFusionWeights {
+                up: (&random(&[dim, up, 2, 2]), &random(&[up])),
+                cost: (&random(&[below, guidance, 2, 2]), &random(&[guidance])),
+                conv0: &random(&[out, dim + guidance, 3, 3]),
+                norm0: (&random(&[out]), &random(&[out])),
+                conv1: &random(&[out, out, 3, 3]),
+                norm1: (&random(&[out]), &random(&[out])),
+                head: (&random(&[1, out, 3, 3]), &random(&[1])),
+            },
+            out / 16,
+            1e-5,
+        )
+        .unwrap();
+        let cost = random(&[PAIRS, side, side, below]);
+        let guide = random(&[1, 2 * side, 2 * side, out]);
+        let work =
+            PAIRS * 4 * side * side * (below * guidance + out * (4 * dim + 9 * guidance + 9 * out + 9));
+        run(c, &format!("skip fusion, {dim} at {side} to {out}"), work, || {
+            let outputs = FusionOutputs { features: true, logits: true };
+            fusion.forward(&x, &cost, &[&guide], &[0; PAIRS], outputs).unwrap();
+        });
+    }
+}
+
+fn end(c: &mut Criterion) {
+    let logits = random(&[150, 24, 24]);
+    run(c, "top-8 union of 150 at 24", 150 * 576, || {
+        top_k_union(&logits, &[0, 150], &[Some(8)]).unwrap();
+    });
+    let maps = random(&[PAIRS, 192, 192]);
+    run(c, "sigmoid, 16 maps at 192", PAIRS * 192 * 192, || {
+        sigmoid(&maps).unwrap();
+    });
+    let scores = sigmoid(&maps).unwrap();
+    let spec = ArgmaxSpec { height: 3000, width: 4000, crop: None, threshold: 0.0 };
+    run(c, "upsample and argmax, 16 maps to 12 megapixels", 12_000_000, || {
+        upsample_argmax(&scores, &spec).unwrap();
+    });
+}
+
+criterion_group!(benches, encoder, before_the_decoder, decoder, end);
+criterion_main!(benches);

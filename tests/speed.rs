@@ -1,0 +1,79 @@
+//! Times SED-B at 768×768 (weights made by rule), stage by stage, and prints one JSON object: seconds,
+//! best of the rounds, and peak memory. `tests/parity/speed.py` runs it beside PyTorch.
+//!
+//! `cargo run --release -p sed-tests --bin speed -- [rounds]`
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
+
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use sed_model::checkpoint::Checkpoint;
+use sed_model::config::SedConfig;
+use sed_model::prompts::builtin_vocabulary;
+use sed_model::text_tower::TextEmbedding;
+use sed_model::{DecodeRequest, ImageFeatures, SedModel};
+use sed_tests::synthetic;
+use serde_json::{Map, Value, json};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn best(rounds: usize, mut work: impl FnMut()) -> f64 {
+    let seconds = |work: &mut dyn FnMut()| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64()
+    };
+    (0..rounds).map(|_| seconds(&mut work)).fold(f64::INFINITY, f64::min)
+}
+
+/// A line of `/proc/self/status`, in MiB.
+fn memory(name: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(name));
+    line.and_then(|l| l.split_whitespace().nth(1)?.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+}
+
+/// Cost map, three levels, and a map of 480×640 pixels; the survivors of each level.
+fn decode(model: &SedModel, features: &ImageFeatures, text: &[TextEmbedding], top_k: Option<usize>) -> Vec<usize> {
+    let mut pairs = model.cost_map(&[DecodeRequest { features, text, top_k }]).unwrap();
+    let mut kept = vec![pairs.pairs()];
+    for level in 1..=3 {
+        pairs = model.decode_level(level, pairs).unwrap();
+        kept.push(pairs.pairs());
+    }
+    let output = sed_model::OutputSpec { height: 480, width: 640, crop: None, score_threshold: 0.0, score_maps: false };
+    model.finish(&pairs, &[output]).unwrap();
+    kept.truncate(3);
+    kept
+}
+
+fn main() {
+    let rounds = std::env::args().nth(1).map_or(3, |n| n.parse().unwrap());
+    let config = SedConfig::sed_b();
+    let checkpoint = Checkpoint::from_bytes(synthetic::safetensors(&config, 1), "synthetic").unwrap();
+    let model = SedModel::load_as(&checkpoint, config, &Device::Cpu).unwrap();
+    drop(checkpoint);
+    let mut results = Map::new();
+    let words = builtin_vocabulary("ade20k-150").unwrap();
+    let start = Instant::now();
+    model.embed_categories(&words[..20]).unwrap();
+    results.insert("text, 20 cold categories".to_owned(), json!(start.elapsed().as_secs_f64()));
+    let text = model.embed_categories(&words).unwrap();
+    let pixels = synthetic::values("picture.gamma", &[768, 768, 3], 1);
+    let pixels = Tensor::from_vec(pixels, (1, 768, 768, 3), &Device::Cpu).unwrap();
+    let features = model.encode(&pixels).unwrap().remove(0);
+    let seconds = best(rounds, || drop(model.encode(&pixels).unwrap()));
+    results.insert("encoder".to_owned(), json!(seconds));
+    for (categories, top_k) in [(20, None), (20, Some(8)), (150, Some(1)), (150, Some(8)), (150, None)] {
+        let mut kept = Vec::new();
+        let seconds = best(rounds, || kept = decode(&model, &features, &text[..categories], top_k));
+        let name = top_k.map_or("off".to_owned(), |k| format!("top_k {k}"));
+        let value = json!({ "seconds": seconds, "survivors": kept });
+        results.insert(format!("decoder, {categories} categories, {name}"), value);
+    }
+    results.insert("peak memory after loading, MiB".to_owned(), json!(memory("VmHWM")));
+    results.insert("threads".to_owned(), json!(rayon::current_num_threads()));
+    println!("{}", serde_json::to_string_pretty(&Value::Object(results)).unwrap());
+}
