@@ -1,9 +1,17 @@
 //! Speed of the image path: `cargo bench -p sed-image`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test or bench fails by panicking"
+)]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use sed_image::{ResizeMode, RgbImage, network_input, resize_antialiased};
+use sed_image::mask::{category_stats, png, polygon, remove_small_regions, rle};
+use sed_image::{IndexMap, OverlayOptions, ResizeMode, RgbImage, network_input, overlay, resize_antialiased};
 
 /// A picture with gradients and texture, so that no path is flattered by constant pixels.
 fn picture(width: u32, height: u32) -> RgbImage {
@@ -37,5 +45,50 @@ fn resize(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, resize);
+/// A map of rounded regions, some large, some small, as a network gives them.
+fn index_map(width: u32, height: u32) -> IndexMap {
+    let wave = |x: f32, y: f32| {
+        let slow = (x * 0.003).sin() + (y * 0.0041).cos() + ((x + y) * 0.0063).sin() * 0.7;
+        slow + (x * 0.05).sin() * (y * 0.043).cos() * 0.25
+    };
+    let indices = (0..width * height)
+        .map(|i| ((wave((i % width) as f32, (i / width) as f32) + 3.0) * 4.0) as u16)
+        .collect();
+    IndexMap::new(width, height, indices).expect("the size fits")
+}
+
+fn masks(criterion: &mut Criterion) {
+    let map = index_map(4618, 3464);
+    let mut group = criterion.benchmark_group("16 megapixels");
+    group.sample_size(10);
+    group.bench_function("index png, 8 bits", |bench| {
+        bench.iter(|| png::encode(black_box(&map), png::IndexDepth::Bits8));
+    });
+    group.bench_function("index png, 16 bits", |bench| {
+        bench.iter(|| png::encode(black_box(&map), png::IndexDepth::Bits16));
+    });
+    group.bench_function("run lengths", |bench| bench.iter(|| rle::encode(black_box(&map))));
+    group.bench_function("polygons", |bench| {
+        bench.iter(|| polygon::encode(black_box(&map), &polygon::PolygonOptions::default()));
+    });
+    group.bench_function("statistics", |bench| bench.iter(|| category_stats(black_box(&map), 24)));
+    group.bench_function("small regions removed", |bench| {
+        bench.iter_batched(
+            || map.clone(),
+            |mut map| remove_small_regions(&mut map, 500),
+            criterion::BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+fn overlays(criterion: &mut Criterion) {
+    let (photo, map) = (picture(1280, 960), index_map(1280, 960));
+    let names: Vec<String> = (0..24).map(|i| format!("category {i}")).collect();
+    criterion.bench_function("overlay of 1280x960", |bench| {
+        bench.iter(|| overlay(black_box(&photo), &map, &names, &OverlayOptions::default()));
+    });
+}
+
+criterion_group!(benches, resize, masks, overlays);
 criterion_main!(benches);

@@ -13,7 +13,9 @@ pub enum ImageError {
     Empty,
 
     /// More encoded bytes than the limit.
-    #[error("the encoded image has {actual} bytes, the limit is {limit}: send a smaller or more compressed one")]
+    #[error(
+        "the encoded image has {actual} bytes, the limit is {limit}: send a smaller or more compressed one"
+    )]
     TooManyBytes {
         /// Bytes received.
         actual: u64,
@@ -89,7 +91,9 @@ pub enum ImageError {
     },
 
     /// Raw pixels whose length does not fit their size.
-    #[error("raw pixels of {width}x{height} with a row stride of {row_stride} need {expected} bytes, got {actual}")]
+    #[error(
+        "raw pixels of {width}x{height} with a row stride of {row_stride} need {expected} bytes, got {actual}"
+    )]
     RawLength {
         /// Width in pixels.
         width: u32,

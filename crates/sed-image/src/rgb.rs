@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn wrong_lengths_and_strides_are_refused() {
-        let reason = |w, h, stride, bytes: &[u8]| RgbImage::from_strided(w, h, stride, bytes).unwrap_err().reason();
+        let reason =
+            |w, h, stride, bytes: &[u8]| RgbImage::from_strided(w, h, stride, bytes).unwrap_err().reason();
         assert_eq!(reason(0, 2, 0, &[]), "IMAGE_ZERO_SIZE");
         assert_eq!(reason(2, 2, 5, &[0; 10]), "IMAGE_ROW_STRIDE");
         assert_eq!(reason(2, 2, 8, &[0; 13]), "IMAGE_RAW_LENGTH");

@@ -1,5 +1,12 @@
 //! Every format and colour layout against the reference's reader (Pillow); see `fixtures/make.py`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test or bench fails by panicking"
+)]
+
 use sed_image::{DecodeLimits, Decoded, ImageError, ImageFormat, Orientation, decode};
 
 const IMAGES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/images");
@@ -21,9 +28,26 @@ fn difference(name: &str) -> (u8, f64) {
 #[test]
 fn lossless_layouts_are_equal() {
     for name in [
-        "rgb.webp", "rgba.webp", "rgb.bmp", "palette.bmp", "one_bit.bmp", "palette.gif", "frames.gif",
-        "transparent.gif", "rgb.tif", "lzw.tif", "deflate.tif", "grey.tif", "grey16.tif", "one_bit.tif",
-        "rgba.tif", "one_bit.png", "palette4.png", "transparent.png", "exif6.webp", "cmyk.tif",
+        "rgb.webp",
+        "rgba.webp",
+        "rgb.bmp",
+        "palette.bmp",
+        "one_bit.bmp",
+        "palette.gif",
+        "frames.gif",
+        "transparent.gif",
+        "rgb.tif",
+        "lzw.tif",
+        "deflate.tif",
+        "grey.tif",
+        "grey16.tif",
+        "one_bit.tif",
+        "rgba.tif",
+        "one_bit.png",
+        "palette4.png",
+        "transparent.png",
+        "exif6.webp",
+        "cmyk.tif",
     ] {
         assert_eq!(difference(name), (0, 0.0), "{name}");
     }
@@ -44,8 +68,13 @@ fn every_exif_orientation_is_applied() {
 fn lossy_formats_are_close() {
     // Decoders round the inverse transform and the chroma upsampling in their own ways.
     for (name, most, mean) in [
-        ("rgb.jpg", 4, 0.8), ("rgb420.jpg", 12, 1.5), ("progressive.jpg", 12, 1.5), ("grey.jpg", 2, 0.3),
-        ("exif6.jpg", 4, 0.8), ("lossy.webp", 8, 1.0), ("cmyk.jpg", 6, 1.5),
+        ("rgb.jpg", 4, 0.8),
+        ("rgb420.jpg", 12, 1.5),
+        ("progressive.jpg", 12, 1.5),
+        ("grey.jpg", 2, 0.3),
+        ("exif6.jpg", 4, 0.8),
+        ("lossy.webp", 8, 1.0),
+        ("cmyk.jpg", 6, 1.5),
     ] {
         let found = difference(name);
         assert!(found.0 <= most && found.1 <= mean, "{name}: {found:?}");
@@ -63,8 +92,12 @@ fn what_has_no_faithful_8_bit_form_is_refused() {
 #[test]
 fn the_content_tells_the_format() {
     for (name, format) in [
-        ("rgb.jpg", ImageFormat::Jpeg), ("one_bit.png", ImageFormat::Png), ("rgb.webp", ImageFormat::WebP),
-        ("palette.gif", ImageFormat::Gif), ("rgb.bmp", ImageFormat::Bmp), ("rgb.tif", ImageFormat::Tiff),
+        ("rgb.jpg", ImageFormat::Jpeg),
+        ("one_bit.png", ImageFormat::Png),
+        ("rgb.webp", ImageFormat::WebP),
+        ("palette.gif", ImageFormat::Gif),
+        ("rgb.bmp", ImageFormat::Bmp),
+        ("rgb.tif", ImageFormat::Tiff),
     ] {
         assert_eq!(read(name).unwrap().format, format, "{name}");
     }

@@ -2,6 +2,13 @@
 //!
 //! The corpus is made from the fixtures by a fixed generator, so a failure can be repeated.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test or bench fails by panicking"
+)]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use peak_alloc::PeakAlloc;
@@ -53,7 +60,7 @@ fn check(name: &str, bytes: &[u8]) -> Option<ImageError> {
     let used = MEMORY.peak_usage().saturating_sub(before);
     let most = LIMITS.max_alloc_bytes as usize + DECODER_BYTES_PER_PIXEL * LIMITS.max_pixels as usize;
     assert!(used <= most + (1 << 20), "{name}: {used} bytes at the peak");
-    match result.unwrap_or_else(|_| panic!("{name}: the decoder panicked on {bytes:02x?}")) {
+    match result.unwrap_or_else(|_| panic!("{name}: decode panicked on {bytes:02x?}")) {
         Ok(decoded) => {
             let (width, height) = (decoded.image.width() as usize, decoded.image.height() as usize);
             assert_eq!(decoded.image.pixels().len(), width * height * 3, "{name}");
@@ -99,7 +106,15 @@ fn every_damage_is_an_error_or_a_picture() {
             check(&format!("{name} round {round}"), &damaged);
         }
     }
-    for magic in [&b"\xff\xd8\xff"[..], b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"RIFF\x40\0\0\0WEBPVP8 "] {
+    for magic in [
+        &b"\xff\xd8\xff"[..],
+        b"\x89PNG\r\n\x1a\n",
+        b"GIF89a",
+        b"BM",
+        b"II*\0",
+        b"MM\0*",
+        b"RIFF\x40\0\0\0WEBPVP8 ",
+    ] {
         for round in 0..rounds {
             let mut bytes = magic.to_vec();
             let length = numbers.below(200);
@@ -108,6 +123,27 @@ fn every_damage_is_an_error_or_a_picture() {
         }
     }
     lies_about_the_size_are_told();
+    a_panic_of_a_decoder_is_an_error();
+}
+
+/// A 1x1 palette image whose palette has one byte: found by a long run of the corpus above.
+fn a_panic_of_a_decoder_is_an_error() {
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    let stored = [0x78, 1, 1, 2, 0, 0xfd, 0xff, 0, 0, 0, 2, 0, 1];
+    for (name, content) in [
+        (b"IHDR", &[0, 0, 0, 1, 0, 0, 0, 1, 8, 3, 0, 0, 0][..]),
+        (b"PLTE", &[7]),
+        (b"tRNS", &[9]),
+        (b"IDAT", &stored),
+        (b"IEND", &[]),
+    ] {
+        png.extend((content.len() as u32).to_be_bytes());
+        png.extend(name);
+        png.extend(content);
+        png.extend([0; 4]);
+    }
+    mend_png(&mut png);
+    assert_eq!(check("short palette", &png).unwrap().reason(), "IMAGE_MALFORMED");
 }
 
 /// Corrects the checksums of PNG chunks, so that damage reaches the code behind them.
@@ -124,7 +160,10 @@ fn mend_png(bytes: &mut [u8]) {
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, &byte| {
-        (0..8).fold(sum ^ u32::from(byte), |sum, _| if sum & 1 == 1 { (sum >> 1) ^ 0xEDB8_8320 } else { sum >> 1 })
+        (0..8).fold(
+            sum ^ u32::from(byte),
+            |sum, _| if sum & 1 == 1 { (sum >> 1) ^ 0xEDB8_8320 } else { sum >> 1 },
+        )
     })
 }
 

@@ -1,5 +1,12 @@
 //! Decoding and resizing against outputs of the reference implementation.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test or bench fails by panicking"
+)]
+
 use sed_image::{DecodeLimits, Decoded, ResizeMode, RgbImage, decode, network_input, resize_antialiased};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -30,7 +37,11 @@ fn colour_modes_decode_as_the_reference_reader_does() {
     for (name, case) in cases() {
         let Some(size) = case.get("decoded_hw") else { continue };
         let image = read(&format!("{name}.png")).image;
-        assert_eq!([image.height() as usize, image.width() as usize], [number(&size[0]), number(&size[1])], "{name}");
+        assert_eq!(
+            [image.height() as usize, image.width() as usize],
+            [number(&size[0]), number(&size[1])],
+            "{name}"
+        );
         assert_eq!(sha256(&image), case["decoded_hwc_sha256"], "{name}");
         assert_eq!(image, read(&format!("{name}.decoded.png")).image, "{name}");
         seen += 1;
@@ -47,7 +58,8 @@ fn official_resize_is_bit_exact() {
         let (width, height) = sed_image::resize::shortest_edge_size(image.width(), image.height());
         assert_eq!([height as usize, width as usize], [number(&size[0]), number(&size[1])], "{name}");
         let resized = resize_antialiased(&image, width, height).unwrap();
-        let samples = case["resized_index"].as_array().unwrap().iter().zip(case["resized_value"].as_array().unwrap());
+        let samples =
+            case["resized_index"].as_array().unwrap().iter().zip(case["resized_value"].as_array().unwrap());
         for (index, value) in samples {
             assert_eq!(usize::from(resized.pixels()[number(index)]), number(value), "{name} at {index}");
         }

@@ -71,15 +71,16 @@ impl ClassAttention {
         if qkv.dims2()? != (3 * channels, channels) || weights.contract.0.dims2()? != (channels, hidden) {
             bail!("class attention: projections of {:?} do not fit {channels} channels", qkv.shape());
         }
+        let dtype = qkv.dtype();
         Ok(Self {
             heads,
             norm1: LayerNorm::new(weights.norm1.0, weights.norm1.1, eps)?,
-            qkv: PackedMatrix::from_out_in(&to_vec(&qkv)?, 3 * channels, channels),
+            qkv: PackedMatrix::from_out_in(&to_vec(&qkv)?, 3 * channels, channels, dtype),
             qkv_bias: to_vec(&bias)?,
             norm2: LayerNorm::new(weights.norm2.0, weights.norm2.1, eps)?,
-            expand: PackedMatrix::from_out_in(&to_vec(weights.expand.0)?, hidden, channels),
+            expand: PackedMatrix::from_out_in(&to_vec(weights.expand.0)?, hidden, channels, dtype),
             expand_bias: to_vec(weights.expand.1)?,
-            contract: PackedMatrix::from_out_in(&to_vec(weights.contract.0)?, channels, hidden),
+            contract: PackedMatrix::from_out_in(&to_vec(weights.contract.0)?, channels, hidden, dtype),
             contract_bias: to_vec(weights.contract.1)?,
         })
     }

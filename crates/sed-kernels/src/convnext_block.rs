@@ -64,12 +64,13 @@ impl ConvNextBlock {
         if (out, inner) != (channels, hidden) || channels != depthwise.channels() {
             bail!("convnext block: expand {hidden}×{channels} and contract {out}×{inner} do not fit together");
         }
+        let dtype = weights.expand_weight.dtype();
         Ok(Self {
             depthwise,
             norm,
-            expand: PackedMatrix::from_out_in(&to_vec(weights.expand_weight)?, hidden, channels),
+            expand: PackedMatrix::from_out_in(&to_vec(weights.expand_weight)?, hidden, channels, dtype),
             expand_bias: to_vec(weights.expand_bias)?,
-            contract: PackedMatrix::from_out_in(&to_vec(weights.contract_weight)?, channels, hidden),
+            contract: PackedMatrix::from_out_in(&to_vec(weights.contract_weight)?, channels, hidden, dtype),
             contract_bias: to_vec(weights.contract_bias)?,
             layer_scale: to_vec(weights.layer_scale)?,
         })

@@ -1,6 +1,6 @@
 //! The cost map: how similar every image position is to every prompt of every category.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use crate::gemm::pack::PackedMatrix;
@@ -38,7 +38,7 @@ pub fn cost_map(images: &[&Tensor], texts: &[&Tensor], image_of_pair: &[usize]) 
 /// `out [positions, prompts] = image [positions, depth] · text [prompts, depth]ᵀ`
 fn similarities(isa: Isa, image: &[f32], text: &[f32], depth: usize, out: &mut [f32]) {
     let prompts = text.len() / depth;
-    let weights = PackedMatrix::from_out_in(text, prompts, depth);
+    let weights = PackedMatrix::from_out_in(text, prompts, depth, DType::F32);
     // A padded row stride keeps the rows of a tile out of each other's cache sets.
     const ROWS: usize = 96;
     let stride = depth + 16;

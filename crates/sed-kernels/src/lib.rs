@@ -4,6 +4,8 @@
 //! implementation by the tensors' device. On the CPU a kernel is written once over SIMD lanes and
 //! compiled for AVX-512, AVX2 and plain Rust ([`Isa`]); it runs on the current rayon pool.
 //!
+//! Large weights are kept in the dtype they are given in, f32 or bf16; activations and sums are f32.
+//!
 //! Each kernel has a naive twin in its tests and a criterion bench (`benches/kernels.rs`).
 
 // The one crate with unsafe code: SIMD intrinsics, tiles that several tasks write, mapped files.

@@ -49,8 +49,9 @@ pub(crate) fn cpu_values(x: &Tensor) -> Result<Values<'_>> {
     Ok(Values { storage, start, len: end - start })
 }
 
-/// Copies the values of `x`.
+/// Copies the values of `x`, f32 or bf16.
 pub(crate) fn to_vec(x: &Tensor) -> Result<Vec<f32>> {
+    let x = if x.dtype() == DType::BF16 { x.to_dtype(DType::F32)? } else { x.clone() };
     Ok(cpu_values(&x.contiguous()?)?.to_vec())
 }
 

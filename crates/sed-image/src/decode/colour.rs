@@ -33,7 +33,9 @@ impl Layout {
             ColorType::La16 => Self::Bits16 { channels: 2 },
             ColorType::Rgb16 => Self::Bits16 { channels: 3 },
             ColorType::Rgba16 => Self::Bits16 { channels: 4 },
-            ColorType::Rgb32F | ColorType::Rgba32F => return Err(unsupported("32-bit floating-point colour")),
+            ColorType::Rgb32F | ColorType::Rgba32F => {
+                return Err(unsupported("32-bit floating-point colour"));
+            }
             _ => return Err(unsupported(&format!("{stored:?} colour"))),
         })
     }
@@ -46,9 +48,9 @@ impl Layout {
             Self::Bits8 { channels: 2 } => spread(&buffer, 2, |pixel| [pixel[0]; 3]),
             Self::Bits8 { channels } => spread(&buffer, channels, |pixel| [pixel[0], pixel[1], pixel[2]]),
             Self::Bits16 { channels: 2 } => spread(&buffer, 4, |pixel| [high(pixel, 0); 3]),
-            Self::Bits16 { channels } => spread(&buffer, channels * 2, |pixel| {
-                [high(pixel, 0), high(pixel, 1), high(pixel, 2)]
-            }),
+            Self::Bits16 { channels } => {
+                spread(&buffer, channels * 2, |pixel| [high(pixel, 0), high(pixel, 1), high(pixel, 2)])
+            }
             Self::ClippedGrey16 { channels } => spread(&buffer, channels * 2, |pixel| {
                 [u8::try_from(u16::from_ne_bytes([pixel[0], pixel[1]])).unwrap_or(u8::MAX); 3]
             }),

@@ -7,8 +7,10 @@
 mod colour;
 mod orientation;
 mod tiff_guard;
+mod webp_guard;
 
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::{ImageDecoder, ImageReader};
 
@@ -148,10 +150,19 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded> {
     let format = ImageFormat::of_content(bytes)?;
     match format {
         ImageFormat::Tiff => tiff_guard::check(bytes)?,
+        ImageFormat::WebP => webp_guard::check(bytes)?,
         // Its decoder checks its memory first; the size says better what is wrong.
         ImageFormat::Png => check_png_size(bytes, limits)?,
         _ => {}
     }
+    // Fuzzing made a decoder panic on damaged input (a PNG palette shorter than one colour). The input is at
+    // fault there, and nothing of the decoder's state outlives the call.
+    catch_unwind(AssertUnwindSafe(|| decode_as(format, bytes, limits))).unwrap_or_else(|_panic| {
+        Err(ImageError::Malformed { format, reason: "the decoder could not go on".to_owned() })
+    })
+}
+
+fn decode_as(format: ImageFormat, bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded> {
     let translate = |error| translate(format, limits, error);
 
     let mut codec_limits = image::Limits::no_limits();

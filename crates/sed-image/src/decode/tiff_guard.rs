@@ -35,7 +35,8 @@ pub(super) fn check(bytes: &[u8]) -> Result<()> {
     for entry in 0..entries.min(bytes.len() as u64 / entry_bytes) {
         // No overflow: the directory's length was read at `directory`, so it lies within the file.
         let at = directory + length_bytes as u64 + entry * entry_bytes;
-        let (Some(tag), Some(kind), Some(count)) = (number(at, 2), number(at + 2, 2), number(at + 4, count_bytes))
+        let (Some(tag), Some(kind), Some(count)) =
+            (number(at, 2), number(at + 2, 2), number(at + 4, count_bytes))
         else {
             return Ok(());
         };

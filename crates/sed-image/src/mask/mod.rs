@@ -105,7 +105,12 @@ pub(crate) fn check_map_size(width: u32, height: u32, limit: u64) -> Result<u64>
     }
     let pixels = u64::from(width) * u64::from(height);
     if pixels > limit.min(u64::from(u32::MAX)) {
-        return Err(ImageError::TooManyPixels { width, height, pixels, limit: limit.min(u64::from(u32::MAX)) });
+        return Err(ImageError::TooManyPixels {
+            width,
+            height,
+            pixels,
+            limit: limit.min(u64::from(u32::MAX)),
+        });
     }
     Ok(pixels)
 }

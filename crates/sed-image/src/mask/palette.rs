@@ -125,7 +125,8 @@ mod tests {
             let mut least = i32::MAX;
             for i in 0..count {
                 for j in 0..i {
-                    least = least.min((0..3).map(|c| (i32::from(all[i][c]) - i32::from(all[j][c])).pow(2)).sum());
+                    least =
+                        least.min((0..3).map(|c| (i32::from(all[i][c]) - i32::from(all[j][c])).pow(2)).sum());
                 }
             }
             least

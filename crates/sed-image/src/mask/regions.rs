@@ -168,8 +168,8 @@ mod tests {
             let mut cleaned = map.clone();
             let removed = remove_small_regions(&mut cleaned, least);
             let mut expected = 0;
-            for at in 0..areas.len() {
-                let small = areas[at] < least && map.indices()[at] != UNLABELLED;
+            for (at, &area) in areas.iter().enumerate() {
+                let small = area < least && map.indices()[at] != UNLABELLED;
                 expected += u64::from(small);
                 prop_assert_eq!(cleaned.indices()[at], if small { UNLABELLED } else { map.indices()[at] });
             }

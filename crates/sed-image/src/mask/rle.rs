@@ -42,7 +42,10 @@ pub fn encode(map: &IndexMap) -> Vec<CategoryRle> {
     (0..)
         .zip(masks)
         .filter(|(_, mask)| !mask.counts.is_empty())
-        .map(|(category, mask)| CategoryRle { category, rle: Rle { width, height, counts: mask.finish(total) } })
+        .map(|(category, mask)| CategoryRle {
+            category,
+            rle: Rle { width, height, counts: mask.finish(total) },
+        })
         .collect()
 }
 
@@ -56,7 +59,8 @@ pub fn decode(width: u32, height: u32, masks: &[CategoryRle], max_pixels: u64) -
     let mut map = IndexMap::unlabelled(width, height)?;
     for mask in masks {
         if (mask.rle.width, mask.rle.height) != (width, height) {
-            let reason = format!("a mask is {}x{}, the map {width}x{height}", mask.rle.width, mask.rle.height);
+            let reason =
+                format!("a mask is {}x{}, the map {width}x{height}", mask.rle.width, mask.rle.height);
             return Err(ImageError::MalformedMask { encoding: ENCODING, reason });
         }
         for (start, length) in mask.rle.ones() {
@@ -227,38 +231,48 @@ impl Growing {
 }
 
 /// All runs of the map in column-major order. Strips of columns are read in parallel, row by row, so that
-/// memory is walked along rows although the order goes down columns.
+/// memory is walked along rows although the order goes down columns; rows equal to the one above, which
+/// most are within a strip, cost one comparison.
 fn column_major_runs(map: &IndexMap) -> Vec<Run> {
     const STRIP: usize = 32;
     let (width, height) = (map.width() as usize, map.height() as usize);
-    let strips: Vec<Vec<Run>> = (0..width.div_ceil(STRIP))
+    let strips: Vec<Vec<(u16, u32)>> = (0..width.div_ceil(STRIP))
         .into_par_iter()
         .map(|strip| {
             let columns = strip * STRIP..width.min((strip + 1) * STRIP);
-            let mut runs: Vec<Vec<Run>> = vec![Vec::new(); columns.len()];
-            for y in 0..height {
+            let start = |column: usize, y: usize| ((columns.start + column) * height + y) as u32;
+            // Index and start of each run, column by column.
+            let top = &map.row(0)[columns.clone()];
+            let mut runs: Vec<Vec<(u16, u32)>> =
+                top.iter().enumerate().map(|(column, &index)| vec![(index, start(column, 0))]).collect();
+            let mut above = top;
+            for y in 1..height {
                 let row = &map.row(y)[columns.clone()];
-                for (column, &category) in row.iter().enumerate() {
-                    match runs[column].last_mut() {
-                        Some(run) if run.category == category => run.length += 1,
-                        _ => {
-                            let start = ((columns.start + column) * height + y) as u32;
-                            runs[column].push(Run { category, start, length: 1 });
-                        }
+                if row != above {
+                    for (column, &index) in
+                        row.iter().enumerate().filter(|(column, index)| above[*column] != **index)
+                    {
+                        runs[column].push((index, start(column, y)));
                     }
                 }
+                above = row;
             }
             runs.concat()
         })
         .collect();
-    let mut all: Vec<Run> = Vec::with_capacity(strips.iter().map(Vec::len).sum());
+    // A run may go on from the foot of one column to the head of the next.
+    let mut starts: Vec<(u16, u32)> = Vec::with_capacity(strips.iter().map(Vec::len).sum());
     for run in strips.into_iter().flatten() {
-        match all.last_mut() {
-            Some(last) if last.category == run.category => last.length += run.length,
-            _ => all.push(run),
+        if starts.last().is_none_or(|last| last.0 != run.0) {
+            starts.push(run);
         }
     }
-    all
+    let ends = starts.iter().skip(1).map(|run| run.1).chain([map.width() * map.height()]);
+    starts
+        .iter()
+        .zip(ends)
+        .map(|(&(category, start), end)| Run { category, start, length: end - start })
+        .collect()
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ impl Metrics {
     /// For a picture of `width` × `height`: text grows with the picture, slower than it does.
     pub(super) fn of(width: u32, height: u32) -> Self {
         let side = (width as f32 * height as f32).sqrt();
-        Self { em: (side.powf(0.82) / 11.5).clamp(13.0, 44.0).round(), border: (side / 560.0).clamp(1.0, 3.5) }
+        Self {
+            em: (side.powf(0.82) / 11.5).clamp(13.0, 44.0).round(),
+            border: (side / 680.0).clamp(1.0, 3.0),
+        }
     }
 }

@@ -56,7 +56,8 @@ impl<'a> Legend<'a> {
         let room = picture.height() as f32 - pad * 2.0 - head;
         let lines = self.lines((room / self.tight_line_height()) as usize);
         // Lines move together before one is left out.
-        let line_height = (room / lines.len() as f32).clamp(self.tight_line_height(), self.line_height()).floor();
+        let line_height =
+            (room / lines.len() as f32).clamp(self.tight_line_height(), self.line_height()).floor();
         let column = self.column_width(&lines, picture.width() as f32 * 0.6);
         let panel = (column + pad * 2.0).ceil() as u32;
         // A low picture still gets a few lines.
@@ -160,7 +161,8 @@ impl<'a> Legend<'a> {
         face.draw(canvas, name_x, baseline, &name, Paint::solid(ink));
 
         let thickness = (em * 0.16).max(2.0).round();
-        let track = Rect { x: name_x, y: (y + em * 1.55).round(), width: x + width - name_x, height: thickness };
+        let track =
+            Rect { x: name_x, y: (y + em * 1.55).round(), width: x + width - name_x, height: thickness };
         canvas.fill_rounded(track, thickness / 2.0, Paint::solid(TRACK));
         let filled = Rect { width: (track.width * line.share as f32).max(thickness), ..track };
         canvas.fill_rounded(filled, thickness / 2.0, Paint::solid(bar));

@@ -127,7 +127,11 @@ fn check_options(options: &OverlayOptions) -> Result<()> {
     }
     if !(64..=16_384).contains(&options.max_side) {
         let actual = options.max_side.to_string();
-        return Err(ImageError::Option { name: "max_side", actual, expected: "it must be 64 to 16384 pixels" });
+        return Err(ImageError::Option {
+            name: "max_side",
+            actual,
+            expected: "it must be 64 to 16384 pixels",
+        });
     }
     Ok(())
 }

@@ -45,9 +45,8 @@ fn thin_pictures_get_a_legend_too() {
 #[test]
 fn missing_names_and_bad_options_are_errors() {
     let map = IndexMap::new(1, 1, vec![1]).unwrap();
-    let refused = |options: OverlayOptions| {
-        overlay(&grey(1, 1), &map, &["only one"], &options).unwrap_err().reason()
-    };
+    let refused =
+        |options: OverlayOptions| overlay(&grey(1, 1), &map, &["only one"], &options).unwrap_err().reason();
     let sound = OverlayOptions::default();
     assert_eq!(refused(sound), "MASK_CATEGORY_OUT_OF_RANGE");
     assert_eq!(refused(OverlayOptions { tint: f32::NAN, ..sound }), "OPTION_OUT_OF_RANGE");

@@ -53,7 +53,7 @@ fn distances_along_rows(map: &IndexMap, reach: usize) -> Vec<u8> {
                 // The picture's own edges are no borders.
                 let left = if start == 0 { most } else { x + 1 };
                 let right = if start + run.len() == width { most } else { run.len() - x };
-                // `reach` is below 10: the border is at most 3.5 pixels wide.
+                // `reach` is below 10: the border is at most 3 pixels wide.
                 out[start + x] = left.min(right).min(most) as u8;
             }
             start += run.len();

@@ -35,7 +35,7 @@ impl Conv2d {
         if bias.as_ref().is_some_and(|b| b.len() != out) {
             bail!("convolution: the bias does not have {out} values");
         }
-        let weights = pack_taps(&to_vec(weight)?, (out, inputs, size), 0..inputs);
+        let weights = pack_taps(&to_vec(weight)?, (out, inputs, size), 0..inputs, weight.dtype());
         Ok(Self { weights, bias, inputs, size })
     }
 

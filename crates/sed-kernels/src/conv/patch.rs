@@ -39,7 +39,7 @@ impl PatchConv {
         if size != width || bias.elem_count() != out || !before || !after {
             bail!("patch convolution: weight {:?} does not fit its bias or norms", weight.shape());
         }
-        let weights = super::taps::pack_taps(&to_vec(weight)?, (out, inputs, size), 0..inputs);
+        let weights = super::taps::pack_taps(&to_vec(weight)?, (out, inputs, size), 0..inputs, weight.dtype());
         Ok(Self { weights, bias: to_vec(bias)?, norm_before, norm_after, inputs, size })
     }
 

@@ -3,8 +3,10 @@
 //! In channels-last layout the taps of one kernel row read `size · channels` neighbouring values, so a
 //! convolution over a zero-padded image is one short product per kernel row: no patch is copied.
 
-use crate::gemm::pack::{PANEL, PackedMatrix};
-use crate::gemm::tile::{Acc, accumulate, zeros};
+use candle_core::DType;
+
+use crate::gemm::pack::{PANEL, PackedMatrix, Panel};
+use crate::gemm::tile::{Acc, Weight, accumulate, zeros};
 use crate::gemm::{Epilogue, for_row_tiles};
 use crate::simd::Lanes;
 
@@ -33,6 +35,29 @@ pub(crate) struct OutputRow<'a> {
     pub(crate) epilogue: Epilogue<'a>,
 }
 
+/// Adds the runs of one group to a tile.
+#[inline(always)]
+unsafe fn add_runs<L: Lanes, W: Weight, const R: usize, const N: usize>(
+    acc: &mut Acc<L, R, N>,
+    taps: &Taps<'_>,
+    input: *const f32,
+    weights: *const W,
+) {
+    for run in 0..taps.runs {
+        // SAFETY: the caller vouches for every run of input; the weights hold `runs · run` packed rows.
+        unsafe {
+            accumulate::<L, W, R, N>(
+                acc,
+                input.add(run * taps.run_stride),
+                taps.pixel_stride,
+                taps.run,
+                weights.add(run * taps.run * PANEL),
+                taps.weights.panel_stride(),
+            );
+        }
+    }
+}
+
 #[inline(always)]
 unsafe fn tile_taps<L: Lanes, const R: usize, const N: usize>(
     groups: &[Taps<'_>],
@@ -44,17 +69,10 @@ unsafe fn tile_taps<L: Lanes, const R: usize, const N: usize>(
     unsafe {
         let mut acc: Acc<L, R, N> = zeros::<L, R, N>();
         for taps in groups {
-            let weights = taps.weights.panel(panel, 0).as_ptr();
             let input = taps.input.add(pixel * taps.pixel_stride);
-            for run in 0..taps.runs {
-                accumulate::<L, R, N>(
-                    &mut acc,
-                    input.add(run * taps.run_stride),
-                    taps.pixel_stride,
-                    taps.run,
-                    weights.add(run * taps.run * PANEL),
-                    taps.weights.panel_stride(),
-                );
+            match taps.weights.panel(panel, 0) {
+                Panel::F32(weights) => add_runs::<L, _, R, N>(&mut acc, taps, input, weights.as_ptr()),
+                Panel::Bf16(weights) => add_runs::<L, _, R, N>(&mut acc, taps, input, weights.as_ptr()),
             }
         }
         let columns = groups[0].weights.n;
@@ -98,9 +116,10 @@ pub(crate) fn pack_taps(
     weight: &[f32],
     (out, inputs, size): (usize, usize, usize),
     channels: std::ops::Range<usize>,
+    dtype: DType,
 ) -> PackedMatrix {
     let width = channels.len();
-    PackedMatrix::from_fn(size * size * width, out, |k, n| {
+    PackedMatrix::from_fn(size * size * width, out, dtype, |k, n| {
         let (tap, channel) = (k / width, channels.start + k % width);
         weight[(n * inputs + channel) * size * size + tap]
     })

@@ -7,7 +7,7 @@ use super::pack::PackedMatrix;
 use super::{Activation, Epilogue, Product, run_product};
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
-use crate::tensor::{Values, cpu_values, from_values, require_cpu};
+use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec};
 
 /// Rows that one task multiplies; they and their outputs stay in the second-level cache.
 const ROW_BLOCK: usize = 96;
@@ -20,12 +20,12 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Packs `weight [out, in]` and `bias [out]`.
+    /// Packs `weight [out, in]` (f32, or bf16 to keep it in half the memory) and `bias [out]`.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         require_cpu(weight, "linear")?;
         let (out, inputs) = weight.dims2()?;
-        let packed = PackedMatrix::from_out_in(&cpu_values(weight)?, out, inputs);
-        let bias = bias.map(crate::tensor::to_vec).transpose()?;
+        let packed = PackedMatrix::from_out_in(&to_vec(weight)?, out, inputs, weight.dtype());
+        let bias = bias.map(to_vec).transpose()?;
         if let Some(bias) = &bias
             && bias.len() != out
         {
@@ -104,6 +104,20 @@ mod tests {
                 let got = layer.forward_values(&cpu_values(&x).unwrap(), Activation::Relu, isa);
                 assert_close(&got, &want, 2e-6 * (k as f32).sqrt(), &format!("{isa:?} {rows}×{k}×{n}"));
             }
+        }
+    }
+
+    #[test]
+    fn a_bf16_weight_gives_the_product_with_the_rounded_weight() {
+        let (rows, k, n) = (21, 70, 40);
+        let weight = tensor(&random(n * k, 2), &[n, k]).to_dtype(candle_core::DType::BF16).unwrap();
+        let rounded = Linear::new(&weight.to_dtype(candle_core::DType::F32).unwrap(), None).unwrap();
+        let layer = Linear::new(&weight, None).unwrap();
+        let x = tensor(&random(rows * k, 1), &[rows, k]);
+        for isa in Isa::available() {
+            let x = cpu_values(&x).unwrap();
+            let want = rounded.forward_values(&x, Activation::None, isa);
+            assert_eq!(layer.forward_values(&x, Activation::None, isa), want, "{isa:?}");
         }
     }
 

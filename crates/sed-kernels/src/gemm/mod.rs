@@ -7,7 +7,7 @@ pub(crate) mod tile;
 use std::ops::Range;
 
 pub use linear::Linear;
-use pack::{PANEL, PackedMatrix};
+use pack::{PANEL, PackedMatrix, Panel};
 use tile::{Acc, accumulate};
 
 use crate::math;
@@ -134,8 +134,11 @@ unsafe fn tile_product<L: Lanes, const R: usize, const N: usize>(p: &Product<'_>
             }
         }
         let a = p.a.add(at.row * p.a_row + at.k - p.k.start);
-        let b = p.weights.panel(at.panel, at.k).as_ptr();
-        accumulate::<L, R, N>(&mut acc, a, p.a_row, at.steps, b, p.weights.panel_stride());
+        let stride = p.weights.panel_stride();
+        match p.weights.panel(at.panel, at.k) {
+            Panel::F32(b) => accumulate::<L, _, R, N>(&mut acc, a, p.a_row, at.steps, b.as_ptr(), stride),
+            Panel::Bf16(b) => accumulate::<L, _, R, N>(&mut acc, a, p.a_row, at.steps, b.as_ptr(), stride),
+        }
         for (r, row) in acc.iter().enumerate() {
             for (j, v) in row.iter().enumerate() {
                 let column = j * L::WIDTH;

@@ -3,8 +3,35 @@
 //! Per step of k a tile reads one vector of packed weights per 16 columns and broadcasts one
 //! activation per row. With 8 rows and 32 columns (AVX-512) that is 16 multiply-adds for 10 loads.
 
+use half::bf16;
+
 use super::pack::PANEL;
 use crate::simd::Lanes;
+
+/// A packed weight as it lies in memory.
+pub(crate) trait Weight: Copy {
+    /// Loads a vector of weights as f32.
+    ///
+    /// # Safety
+    /// `WIDTH` weights must be readable.
+    unsafe fn load<L: Lanes>(p: *const Self) -> L::V;
+}
+
+impl Weight for f32 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(p: *const f32) -> L::V {
+        // SAFETY: the caller's.
+        unsafe { L::load(p) }
+    }
+}
+
+impl Weight for bf16 {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(p: *const bf16) -> L::V {
+        // SAFETY: the caller's; a bf16 is its 16 bits.
+        unsafe { L::load_bf16(p.cast()) }
+    }
+}
 
 /// Accumulators of a tile: `R` rows of `N` vectors.
 pub(crate) type Acc<L, const R: usize, const N: usize> = [[<L as Lanes>::V; N]; R];
@@ -25,12 +52,12 @@ pub(crate) unsafe fn zeros<L: Lanes, const R: usize, const N: usize>() -> Acc<L,
 /// `a` must be readable at `r · a_row + k` for all rows and steps, `b` for `k` packed rows of every
 /// panel of the tile.
 #[inline(always)]
-pub(crate) unsafe fn accumulate<L: Lanes, const R: usize, const N: usize>(
+pub(crate) unsafe fn accumulate<L: Lanes, W: Weight, const R: usize, const N: usize>(
     acc: &mut Acc<L, R, N>,
     a: *const f32,
     a_row: usize,
     k: usize,
-    b: *const f32,
+    b: *const W,
     panel_stride: usize,
 ) {
     // SAFETY: see the function's contract.
@@ -39,7 +66,7 @@ pub(crate) unsafe fn accumulate<L: Lanes, const R: usize, const N: usize>(
             let mut weights = [L::splat(0.0); N];
             for (j, w) in weights.iter_mut().enumerate() {
                 let column = j * L::WIDTH;
-                *w = L::load(b.add((column / PANEL) * panel_stride + column % PANEL + step * PANEL));
+                *w = W::load::<L>(b.add((column / PANEL) * panel_stride + column % PANEL + step * PANEL));
             }
             for (r, row) in acc.iter_mut().enumerate() {
                 let x = L::splat(*a.add(r * a_row + step));

@@ -76,6 +76,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn load_n(p: *const f32, n: usize) -> Self::V;
     /// Stores the first `n < WIDTH` lanes.
     unsafe fn store_n(p: *mut f32, v: Self::V, n: usize);
+    /// Loads `WIDTH` bf16 values as f32.
+    unsafe fn load_bf16(p: *const u16) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;

@@ -44,6 +44,11 @@ impl Lanes for Portable {
         }
     }
     #[inline(always)]
+    unsafe fn load_bf16(p: *const u16) -> [f32; 8] {
+        let bits = unsafe { p.cast::<[u16; 8]>().read_unaligned() };
+        bits.map(|bits| f32::from_bits(u32::from(bits) << 16))
+    }
+    #[inline(always)]
     unsafe fn add(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
         zip(a, b, |x, y| x + y)
     }

@@ -1,5 +1,7 @@
 //! Folding the transposed convolution into the 3×3 convolution behind it.
 
+use candle_core::DType;
+
 use crate::gemm::pack::PackedMatrix;
 
 /// Channel counts of the two weights.
@@ -21,7 +23,13 @@ pub(super) struct Shape {
 /// low-resolution row `y + (py + t - 1).div_euclid(2)`, which is row `(py + t - 1).div_euclid(2) + 1 - py`
 /// of the 2×2 window that starts at `y - 1 + py`, through row `(py + t - 1).rem_euclid(2)` of the
 /// transposed kernel.
-pub(super) fn phase(conv0: &[f32], up: &[f32], shape: Shape, py: usize, px: usize) -> PackedMatrix {
+pub(super) fn phase(
+    conv0: &[f32],
+    up: &[f32],
+    shape: Shape,
+    (py, px): (usize, usize),
+    dtype: DType,
+) -> PackedMatrix {
     let Shape { channels, outputs, .. } = shape;
     let mut folded = vec![0.0f64; 4 * channels * outputs];
     for (ty, tx) in (0..3).flat_map(|y| (0..3).map(move |x| (y, x))) {
@@ -38,7 +46,7 @@ pub(super) fn phase(conv0: &[f32], up: &[f32], shape: Shape, py: usize, px: usiz
             }
         }
     }
-    PackedMatrix::from_fn(4 * channels, outputs, |k, n| folded[k * outputs + n] as f32)
+    PackedMatrix::from_fn(4 * channels, outputs, dtype, |k, n| folded[k * outputs + n] as f32)
 }
 
 /// Row of the 2×2 window and row of the transposed kernel that tap `t` of phase `p` reads.

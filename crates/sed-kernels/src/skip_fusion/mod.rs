@@ -98,22 +98,25 @@ impl SkipFusion {
         if conv1 != (outputs, outputs, 3, 3) {
             bail!("skip fusion: conv1 {:?} does not fit {outputs} channels", weights.conv1.shape());
         }
+        let dtype = weights.conv0.dtype();
         let conv0 = to_vec(weights.conv0)?;
         let (up_weight, up_bias) = (to_vec(weights.up.0)?, to_vec(weights.up.1)?);
         let shape = fold::Shape { channels, up, inputs, outputs };
         let cost_weight = to_vec(weights.cost.0)?;
         let guide_weight = weights.conv0.narrow(1, up, image_guidance)?.contiguous()?;
         Ok(Self {
-            phases: std::array::from_fn(|phase| fold::phase(&conv0, &up_weight, shape, phase / 2, phase % 2)),
+            phases: std::array::from_fn(|phase| {
+                fold::phase(&conv0, &up_weight, shape, (phase / 2, phase % 2), dtype)
+            }),
             cost: std::array::from_fn(|phase| {
-                PackedMatrix::from_fn(below, guidance, |k, n| cost_weight[(k * guidance + n) * 4 + phase])
+                PackedMatrix::from_fn(below, guidance, dtype, |k, n| cost_weight[(k * guidance + n) * 4 + phase])
             }),
             cost_bias: to_vec(weights.cost.1)?,
-            conv0_cost: pack_taps(&conv0, (outputs, inputs, 3), up + image_guidance..inputs),
+            conv0_cost: pack_taps(&conv0, (outputs, inputs, 3), up + image_guidance..inputs, dtype),
             conv0_guide: Conv2d::new(&guide_weight, None)?,
             bias_taps: fold::bias_taps(&conv0, &up_bias, shape),
             norm0: GroupNorm::new(weights.norm0.0, weights.norm0.1, groups, eps)?,
-            conv1: pack_taps(&to_vec(weights.conv1)?, (outputs, outputs, 3), 0..outputs),
+            conv1: pack_taps(&to_vec(weights.conv1)?, (outputs, outputs, 3), 0..outputs, dtype),
             norm1: GroupNorm::new(weights.norm1.0, weights.norm1.1, groups, eps)?,
             head: ScalarConv::new(weights.head.0, weights.head.1)?,
         })

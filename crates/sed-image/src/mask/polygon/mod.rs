@@ -68,7 +68,11 @@ pub fn encode(map: &IndexMap, options: &PolygonOptions) -> Result<Vec<Polygon>> 
         if run.category == UNLABELLED || pixels < options.min_pixels {
             continue;
         }
+        let above = run.y.checked_sub(1).map(|y| map.row(y as usize));
         for x in run.start..run.end {
+            if above.is_some_and(|row| row[x as usize] == run.category) {
+                continue;
+            }
             let Some(ring) = tracer.ring_from(x, run.y)? else { continue };
             match places[run.region as usize] {
                 // The first ring met is the outer one: it holds the region's topmost border.

@@ -22,12 +22,11 @@ impl<'a> Tracer<'a> {
     }
 
     /// The ring that runs along the top edge of pixel (x, y) with the pixel's region on its right; `None`
-    /// when that edge is inside the region or its ring was given before.
+    /// when it was given before. The pixel above must be of another index.
     pub(super) fn ring_from(&mut self, x: u32, y: u32) -> Result<Option<Ring>> {
         let category = self.map.row(y as usize)[x as usize];
         let start = [i64::from(x), i64::from(y)];
-        let inside = |x: i64, y: i64| self.category(x, y) == Some(category);
-        if inside(start[0], start[1] - 1) || self.is_done(start) {
+        if self.is_done(start) {
             return Ok(None);
         }
         let mut ring = Ring::new();
@@ -65,7 +64,8 @@ impl<'a> Tracer<'a> {
         // Offsets of the pixels ahead on the right and on the left of the way, for each heading.
         const AHEAD_RIGHT: [[i64; 2]; 4] = [[0, 0], [-1, 0], [-1, -1], [0, -1]];
         const AHEAD_LEFT: [[i64; 2]; 4] = [[0, -1], [0, 0], [-1, 0], [-1, -1]];
-        let inside = |offset: [i64; 2]| self.category(corner[0] + offset[0], corner[1] + offset[1]) == Some(category);
+        let inside =
+            |offset: [i64; 2]| self.category(corner[0] + offset[0], corner[1] + offset[1]) == Some(category);
         if !inside(AHEAD_RIGHT[heading]) {
             (heading + 1) % 4
         } else if inside(AHEAD_LEFT[heading]) {
