@@ -58,7 +58,7 @@ fn check(variant: &'static str, config: SedConfig, pictures: &[&str]) {
     };
     let weights = synthetic::safetensors(&config, 1);
     let checkpoint = Checkpoint::from_bytes(weights, "synthetic").unwrap();
-    let model = SedModel::load_as(&checkpoint, config, &Device::Cpu).unwrap();
+    let model = SedModel::load_as(&checkpoint, config, &Device::Cpu, DType::F32).unwrap();
     drop(checkpoint);
     let vocabularies = [("voc20", "pascal-voc-20"), ("ade150", "ade20k-150")];
     let texts: Vec<Vec<TextEmbedding>> = vocabularies

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::{SedConfig, VisualHead};
 use sed_model::{DecodeRequest, OutputSpec, SedModel};
@@ -25,7 +25,7 @@ fn nano_mlp() -> SedModel {
     let mut config = SedConfig::from_json(&json, "config.json").unwrap();
     config.vision.head = VisualHead::Mlp { hidden: 2 * config.embed_dim };
     let checkpoint = Checkpoint::from_bytes(synthetic::safetensors(&config, 12), "synthetic").unwrap();
-    SedModel::load_as(&checkpoint, config, &Device::Cpu).unwrap()
+    SedModel::load_as(&checkpoint, config, &Device::Cpu, DType::F32).unwrap()
 }
 
 fn tolerance(mode: &Value, name: &str) -> f64 {
@@ -75,7 +75,7 @@ fn check_case(model: &SedModel, name: &str) {
                 assert_near(&scores, &want[&key("kept_prob")], bound, &format!("{name} {mode} scores"));
             }
             None => {
-                let logits = candle_nn_sigmoid(&want[&key("head_out")]);
+                let logits = sigmoid(&want[&key("head_out")]);
                 assert_near(&scores, &logits, tolerance(info, "head_out"), &format!("{name} {mode} scores"));
             }
         }
@@ -85,7 +85,7 @@ fn check_case(model: &SedModel, name: &str) {
     }
 }
 
-fn candle_nn_sigmoid(x: &Tensor) -> Tensor {
+fn sigmoid(x: &Tensor) -> Tensor {
     ((x.neg().unwrap().exp().unwrap() + 1.0).unwrap()).recip().unwrap()
 }
 
@@ -170,4 +170,32 @@ fn every_intermediate_tensor() {
         x = fused.features.unwrap();
         near_maps(&x, &name(of_class0));
     }
+}
+
+/// With weights, features and embeddings in bf16 the scores move by its rounding, and few pixels change.
+#[test]
+fn bf16_stays_close_to_f32() {
+    let checkpoint = Checkpoint::open(&golden::path("nano/sed_nano.safetensors")).unwrap();
+    let config = checkpoint.config().unwrap();
+    let model = SedModel::load_as(&checkpoint, config, &Device::Cpu, DType::BF16).unwrap();
+    let meta = &golden::json("nano/meta.json")["cases"]["sed_nano.a24"];
+    let (pixels, crop, (width, height)) = golden::network_pixels("nano/img_a.png", model.config().image_size);
+    let text = model.embed_categories(&golden::categories(&meta["classes"])).unwrap();
+    assert_eq!(text[0].tensor().dtype(), DType::BF16);
+    let features = model.encode(&pixels).unwrap().remove(0);
+    assert_eq!(features.dense().dtype(), DType::BF16);
+    let request = DecodeRequest { features: &features, text: &text, top_k: None };
+    let mut pairs = model.cost_map(&[request]).unwrap();
+    for level in 1..=3 {
+        pairs = model.decode_level(level, pairs).unwrap();
+    }
+    let output = OutputSpec { height, width, crop: Some(crop), score_threshold: 0.0, score_maps: true };
+    let map = model.finish(&pairs, &[output]).unwrap().remove(0);
+    let want = golden::tensors("nano/sed_nano.a24.safetensors");
+    assert_near(&map.score_maps.unwrap(), &sigmoid(&want["normal.head_out"]), 3e-2, "bf16 scores");
+    let reference = golden::index_map("nano/sed_nano.a24.normal.argmax.png").2;
+    let same = map.indices.iter().zip(&reference).filter(|(a, b)| **a == u16::from(**b)).count();
+    let share = same as f64 / reference.len() as f64;
+    println!("bf16: {:.2} % of the pixels agree", 100.0 * share);
+    assert!(share > 0.95, "{share}");
 }

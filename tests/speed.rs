@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::SedConfig;
 use sed_model::prompts::builtin_vocabulary;
@@ -53,7 +53,7 @@ fn main() {
     let rounds = std::env::args().nth(1).map_or(3, |n| n.parse().unwrap());
     let config = SedConfig::sed_b();
     let checkpoint = Checkpoint::from_bytes(synthetic::safetensors(&config, 1), "synthetic").unwrap();
-    let model = SedModel::load_as(&checkpoint, config, &Device::Cpu).unwrap();
+    let model = SedModel::load_as(&checkpoint, config, &Device::Cpu, DType::F32).unwrap();
     drop(checkpoint);
     let mut results = Map::new();
     let words = builtin_vocabulary("ade20k-150").unwrap();

@@ -1,7 +1,7 @@
 //! From image features and text embeddings to the embedding of every (image, category) pair, with the
 //! first rejection between the two (SED section 3.3).
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use sed_kernels::{Activation, Conv2d, ScalarConv, gather_rows};
 
 use crate::checkpoint::Weights;
@@ -39,12 +39,13 @@ impl CostMap {
     pub fn load(weights: &Weights<'_>, config: &SedConfig) -> Result<Self> {
         let decoder = weights.at("transformer");
         let hidden = config.decoder.hidden_dim;
-        let weight = decoder.tensor("conv1.weight", &[hidden, PROMPTS, 7, 7])?;
+        let shape = &[hidden, PROMPTS, 7, 7];
+        let weight = decoder.tensor("conv1.weight", shape)?;
         let bias = decoder.tensor("conv1.bias", &[hidden])?;
         let head = decoder.tensor("head0.weight", &[1, hidden, 3, 3])?;
         let head_bias = decoder.tensor("head0.bias", &[1])?;
         Ok(Self {
-            embedding: Conv2d::new(&weight, Some(&bias))?,
+            embedding: Conv2d::new(&decoder.matrix("conv1.weight", shape)?, Some(&bias))?,
             rejection: ScalarConv::composed(&weight, &bias, &head, &head_bias)?,
         })
     }
@@ -57,9 +58,10 @@ impl CostMap {
         if requests.is_empty() || requests.iter().any(|request| request.text.is_empty()) {
             return Err(ModelError::input("every image needs at least one category"));
         }
-        let images: Vec<&Tensor> = requests.iter().map(|request| &request.features.dense).collect();
-        let texts: Vec<&Tensor> =
-            requests.iter().flat_map(|request| request.text).map(TextEmbedding::tensor).collect();
+        // Kept in the model's number format, multiplied in f32.
+        let images = in_f32(requests.iter().map(|request| request.features.dense()))?;
+        let texts = in_f32(requests.iter().flat_map(|request| request.text).map(TextEmbedding::tensor))?;
+        let (images, texts): (Vec<&Tensor>, Vec<&Tensor>) = (images.iter().collect(), texts.iter().collect());
         let image_of_pair: Vec<usize> = requests
             .iter()
             .enumerate()
@@ -101,4 +103,8 @@ impl CostMap {
         batch.cost_guidance = Some(similarities);
         Ok(batch)
     }
+}
+
+fn in_f32<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<Vec<Tensor>> {
+    tensors.map(|tensor| Ok(tensor.to_dtype(DType::F32)?)).collect()
 }

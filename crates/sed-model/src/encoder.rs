@@ -101,12 +101,12 @@ impl Head {
     fn load(weights: &Weights<'_>, norm: LayerNorm, config: &SedConfig) -> Result<Self> {
         let (channels, depth) = (config.vision.dims[3], config.embed_dim);
         let (hidden, projection) = match config.vision.head {
-            VisualHead::Linear => (None, weights.tensor("proj.weight", &[depth, channels])?),
+            VisualHead::Linear => (None, weights.matrix("proj.weight", &[depth, channels])?),
             VisualHead::Mlp { hidden } => {
-                let weight = weights.tensor("mlp.fc1.weight", &[hidden, channels])?;
+                let weight = weights.matrix("mlp.fc1.weight", &[hidden, channels])?;
                 let bias = weights.tensor("mlp.fc1.bias", &[hidden])?;
                 let layer = Linear::new(&weight, Some(&bias))?;
-                (Some(layer), weights.tensor("mlp.fc2.weight", &[depth, hidden])?)
+                (Some(layer), weights.matrix("mlp.fc2.weight", &[depth, hidden])?)
             }
         };
         Ok(Self { norm, hidden, projection: Linear::new(&projection, None)? })
@@ -132,7 +132,7 @@ fn patch_conv(
     before: Option<LayerNorm>,
     after: Option<LayerNorm>,
 ) -> Result<PatchConv> {
-    let weight = weights.tensor("weight", &[outputs, inputs, size, size])?;
+    let weight = weights.matrix("weight", &[outputs, inputs, size, size])?;
     let bias = weights.tensor("bias", &[outputs])?;
     Ok(PatchConv::new(&weight, &bias, before, after)?)
 }
@@ -143,9 +143,9 @@ fn load_block(weights: &Weights<'_>, dim: usize) -> Result<ConvNextBlock> {
         depthwise_bias: &weights.tensor("conv_dw.bias", &[dim])?,
         norm_weight: &weights.tensor("norm.weight", &[dim])?,
         norm_bias: &weights.tensor("norm.bias", &[dim])?,
-        expand_weight: &weights.tensor("mlp.fc1.weight", &[4 * dim, dim])?,
+        expand_weight: &weights.matrix("mlp.fc1.weight", &[4 * dim, dim])?,
         expand_bias: &weights.tensor("mlp.fc1.bias", &[4 * dim])?,
-        contract_weight: &weights.tensor("mlp.fc2.weight", &[dim, 4 * dim])?,
+        contract_weight: &weights.matrix("mlp.fc2.weight", &[dim, 4 * dim])?,
         contract_bias: &weights.tensor("mlp.fc2.bias", &[dim])?,
         layer_scale: &weights.tensor("gamma", &[dim])?,
     };

@@ -1,6 +1,6 @@
 //! What the decoder needs of an image, whatever the words.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use sed_kernels::{Activation, Conv2d, normalise_rows};
 
 use crate::checkpoint::Weights;
@@ -20,6 +20,15 @@ pub struct ImageFeatures {
 }
 
 impl ImageFeatures {
+    /// The features kept in another number format.
+    pub(crate) fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let [first, second, third] = &self.guides;
+        Ok(Self {
+            dense: self.dense.to_dtype(dtype)?,
+            guides: [first.to_dtype(dtype)?, second.to_dtype(dtype)?, third.to_dtype(dtype)?],
+        })
+    }
+
     /// Unit-length embedding of every position, `[1, S/32, S/32, D]`.
     pub fn dense(&self) -> &Tensor {
         &self.dense
@@ -53,7 +62,7 @@ impl GuidanceProjection {
         let load = |level: usize| {
             let (inputs, outputs) = (config.vision.dims[2 - level], config.decoder.guidance_dims[level]);
             let weights = weights.at(&format!("transformer.decoder_guidance_projection.{level}.0"));
-            let weight = weights.tensor("weight", &[outputs, inputs, 3, 3])?;
+            let weight = weights.matrix("weight", &[outputs, inputs, 3, 3])?;
             Ok(Conv2d::new(&weight, Some(&weights.tensor("bias", &[outputs])?))?)
         };
         Ok(Self { projections: (0..3).map(load).collect::<Result<_>>()? })

@@ -1,13 +1,13 @@
 //! The whole network, cut into the stages that a server schedules.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::config::SedConfig;
 use crate::cost_map::{CostMap, DecodeRequest};
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
-use crate::error::Result;
+use crate::error::{ModelError, Result};
 use crate::features::{GuidanceProjection, ImageFeatures};
 use crate::pairs::PairBatch;
 use crate::prompts::Category;
@@ -20,6 +20,7 @@ pub struct SedModel {
     config: SedConfig,
     digest: String,
     device: Device,
+    dtype: DType,
     text_tower: TextTower,
     encoder: Encoder,
     guidance: GuidanceProjection,
@@ -35,16 +36,25 @@ impl SedModel {
     /// When the checkpoint cannot be read or does not fit its configuration; the error names every
     /// tensor that is missing, extra or mis-shaped.
     pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Self> {
-        Self::load_as(checkpoint, checkpoint.config()?, device)
+        Self::load_as(checkpoint, checkpoint.config()?, device, DType::F32)
     }
 
-    /// Loads a model of the sizes of `config`.
+    /// Loads a model of the sizes of `config`, in the number format `dtype`: f32, or bf16 for weights,
+    /// image features and text embeddings in half the memory (sums stay f32).
     ///
     /// # Errors
-    /// As [`SedModel::load`].
-    pub fn load_as(checkpoint: &Checkpoint, config: SedConfig, device: &Device) -> Result<Self> {
+    /// As [`SedModel::load`], and when the format is another one.
+    pub fn load_as(
+        checkpoint: &Checkpoint,
+        config: SedConfig,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self> {
+        if !matches!(dtype, DType::F32 | DType::BF16) {
+            return Err(ModelError::input(format!("number format {dtype:?} is not supported; choose f32 or bf16")));
+        }
         checkpoint.check(&config)?;
-        let weights = Weights::new(checkpoint, device);
+        let weights = Weights::new(checkpoint, device).with_matrices(dtype);
         Ok(Self {
             text_tower: TextTower::load(&weights, &config)?,
             encoder: Encoder::load(&weights, &config)?,
@@ -53,6 +63,7 @@ impl SedModel {
             decoder: Decoder::load(&weights, &config)?,
             digest: checkpoint.digest().to_owned(),
             device: device.clone(),
+            dtype,
             config,
         })
     }
@@ -70,6 +81,11 @@ impl SedModel {
     /// Where the weights are.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// The number format of weights, image features and text embeddings: f32 or bf16.
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// The text tower.
@@ -102,7 +118,8 @@ impl SedModel {
     /// # Errors
     /// When a category has no phrase, or a tensor operation fails.
     pub fn embed_categories(&self, categories: &[Category]) -> Result<Vec<TextEmbedding>> {
-        self.text_tower.embed(categories)
+        let embeddings = self.text_tower.embed(categories)?;
+        embeddings.into_iter().map(|embedding| embedding.to_dtype(self.dtype)).collect()
     }
 
     /// Stage: features of normalised pixels `[n, S, S, 3]`, one for each image.
@@ -111,7 +128,8 @@ impl SedModel {
     /// When the pixels are not of the model's size, or a tensor operation fails.
     pub fn encode(&self, pixels: &Tensor) -> Result<Vec<ImageFeatures>> {
         let encoded = self.encoder.forward(&pixels.to_device(&self.device)?)?;
-        self.guidance.features(&encoded, &self.decoder)
+        let features = self.guidance.features(&encoded, &self.decoder)?;
+        features.into_iter().map(|features| features.to_dtype(self.dtype)).collect()
     }
 
     /// Stage: all pairs of all requests, less those that are rejected before decoder level 1.

@@ -1,6 +1,6 @@
 //! The ragged batch: (image, category) pairs of several images, one image after another.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use crate::cost_map::DecodeRequest;
 use crate::error::Result;
@@ -80,9 +80,10 @@ impl PairBatch {
         self.images.iter().enumerate().flat_map(pairs).collect()
     }
 
-    /// Every image's guide for decoder level `level` (0, 1, 2).
-    pub(crate) fn guides(&self, level: usize) -> Vec<&Tensor> {
-        self.images.iter().map(|image| &image.features.guides[level]).collect()
+    /// Every image's guide for decoder level `level` (0, 1, 2), in f32.
+    pub(crate) fn guides(&self, level: usize) -> Result<Vec<Tensor>> {
+        let guide = |image: &Image| Ok(image.features.guide(level).to_dtype(DType::F32)?);
+        self.images.iter().map(guide).collect()
     }
 
     /// Whether a rejection could drop a pair.

@@ -68,6 +68,14 @@ impl TextEmbedding {
         Ok(Self { rows: unit_rows(&mean)? })
     }
 
+    /// The embedding kept in another number format.
+    ///
+    /// # Errors
+    /// When the device cannot convert.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        Ok(Self { rows: self.rows.to_dtype(dtype)? })
+    }
+
     /// The vectors, `[80, D]`: template by channel, each row of unit length.
     pub fn tensor(&self) -> &Tensor {
         &self.rows
@@ -86,7 +94,7 @@ impl TextTower {
             .map(|layer| Block::load(&clip.at(&format!("transformer.resblocks.{layer}")), text))
             .collect::<Result<_>>()?;
         let projection =
-            clip.tensor("text_projection", &[text.width, config.embed_dim])?.t()?.contiguous()?;
+            clip.matrix("text_projection", &[text.width, config.embed_dim])?.t()?.contiguous()?;
         let mut tower = Self {
             tokenizer: Tokenizer::new(text)?,
             token_embedding: clip.tensor("token_embedding.weight", &[text.vocab_size, text.width])?,

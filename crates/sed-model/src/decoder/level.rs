@@ -100,9 +100,9 @@ fn load_spatial(weights: &Weights<'_>, channels: usize, kernel: usize) -> Result
         depthwise_bias: &weights.tensor("dwconv.bias", &[channels])?,
         norm_weight: &weights.tensor("norm.weight", &[channels])?,
         norm_bias: &weights.tensor("norm.bias", &[channels])?,
-        expand_weight: &weights.tensor("pwconv1.weight", &[4 * channels, channels])?,
+        expand_weight: &weights.matrix("pwconv1.weight", &[4 * channels, channels])?,
         expand_bias: &weights.tensor("pwconv1.bias", &[4 * channels])?,
-        contract_weight: &weights.tensor("pwconv2.weight", &[channels, 4 * channels])?,
+        contract_weight: &weights.matrix("pwconv2.weight", &[channels, 4 * channels])?,
         contract_bias: &weights.tensor("pwconv2.bias", &[channels])?,
         layer_scale: &weights.tensor("gamma", &[channels])?,
     };
@@ -113,7 +113,9 @@ fn load_attention(weights: &Weights<'_>, channels: usize, heads: usize) -> Resul
     let pair = |name: &str, inputs: Option<usize>, outputs: usize| -> Result<(Tensor, Tensor)> {
         let weights = weights.at(name);
         let shape: Vec<usize> = std::iter::once(outputs).chain(inputs).collect();
-        Ok((weights.tensor("weight", &shape)?, weights.tensor("bias", &[outputs])?))
+        let weight =
+            if inputs.is_some() { weights.matrix("weight", &shape) } else { weights.tensor("weight", &shape) };
+        Ok((weight?, weights.tensor("bias", &[outputs])?))
     };
     let norm1 = pair("norm1", None, channels)?;
     let query = pair("attention.q", Some(channels), channels)?;
@@ -149,7 +151,7 @@ fn load_fusion(root: &Weights<'_>, own: &Weights<'_>, config: &SedConfig, level:
             &cost_weights.tensor("weight", &[below, cost, 2, 2])?,
             &cost_weights.tensor("bias", &[cost])?,
         ),
-        conv0: &conv.tensor("0.weight", &[outputs, channels + cost, 3, 3])?,
+        conv0: &conv.matrix("0.weight", &[outputs, channels + cost, 3, 3])?,
         norm0: (&conv.tensor("1.weight", &[outputs])?, &conv.tensor("1.bias", &[outputs])?),
         conv1: &conv.tensor("3.weight", &[outputs, outputs, 3, 3])?,
         norm1: (&conv.tensor("4.weight", &[outputs])?, &conv.tensor("4.bias", &[outputs])?),

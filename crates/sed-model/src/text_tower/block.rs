@@ -26,7 +26,7 @@ impl Block {
         let width = config.width;
         // The projections of query, key and value come stacked. They are split because the last block needs
         // keys and values of every row, but queries only of the rows that are read.
-        let weight = weights.tensor("attn.in_proj_weight", &[3 * width, width])?;
+        let weight = weights.matrix("attn.in_proj_weight", &[3 * width, width])?;
         let bias = weights.tensor("attn.in_proj_bias", &[3 * width])?;
         let part = |start: usize, rows: usize| -> Result<Linear> {
             Ok(Linear::new(&weight.narrow(0, start, rows)?, Some(&bias.narrow(0, start, rows)?))?)
@@ -34,7 +34,7 @@ impl Block {
         let linear = |name: &str, inputs: usize, outputs: usize| -> Result<Linear> {
             let weights = weights.at(name);
             let bias = weights.tensor("bias", &[outputs])?;
-            Ok(Linear::new(&weights.tensor("weight", &[outputs, inputs])?, Some(&bias))?)
+            Ok(Linear::new(&weights.matrix("weight", &[outputs, inputs])?, Some(&bias))?)
         };
         Ok(Self {
             heads: config.heads,
