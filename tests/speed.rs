@@ -1,7 +1,8 @@
 //! Times SED-B at 768×768 (weights made by rule), stage by stage, and prints one JSON object: seconds,
-//! best of the rounds, and peak memory. `tests/parity/speed.py` runs it beside PyTorch.
+//! best of the rounds, and peak memory. `tests/parity/speed.py` runs it beside PyTorch, on the same
+//! weights, pixels and text embeddings, which it finds in the export folder.
 //!
-//! `cargo run --release -p sed-tests --bin speed -- [rounds]`
+//! `cargo run --release -p sed-tests --bin speed -- [rounds] [f32|bf16] [export folder]`
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
@@ -50,10 +51,17 @@ fn decode(model: &SedModel, features: &ImageFeatures, text: &[TextEmbedding], to
 }
 
 fn main() {
-    let rounds = std::env::args().nth(1).map_or(3, |n| n.parse().unwrap());
+    let mut arguments = std::env::args().skip(1);
+    let rounds = arguments.next().map_or(3, |n| n.parse().unwrap());
+    let dtype = if arguments.next().is_some_and(|d| d == "bf16") { DType::BF16 } else { DType::F32 };
+    let export = arguments.next();
     let config = SedConfig::sed_b();
-    let checkpoint = Checkpoint::from_bytes(synthetic::safetensors(&config, 1), "synthetic").unwrap();
-    let model = SedModel::load_as(&checkpoint, config, &Device::Cpu, DType::F32).unwrap();
+    let weights = synthetic::safetensors(&config, 1);
+    if let Some(folder) = &export {
+        std::fs::write(format!("{folder}/weights.safetensors"), &weights).unwrap();
+    }
+    let checkpoint = Checkpoint::from_bytes(weights, "synthetic").unwrap();
+    let model = SedModel::load_as(&checkpoint, config, &Device::Cpu, dtype).unwrap();
     drop(checkpoint);
     let mut results = Map::new();
     let words = builtin_vocabulary("ade20k-150").unwrap();
@@ -63,6 +71,11 @@ fn main() {
     let text = model.embed_categories(&words).unwrap();
     let pixels = synthetic::values("picture.gamma", &[768, 768, 3], 1);
     let pixels = Tensor::from_vec(pixels, (1, 768, 768, 3), &Device::Cpu).unwrap();
+    if let Some(folder) = &export {
+        let rows: Vec<Tensor> = text.iter().map(|t| t.tensor().to_dtype(DType::F32).unwrap()).collect();
+        let inputs = [("text", Tensor::stack(&rows, 0).unwrap()), ("pixels", pixels.clone())];
+        candle_core::safetensors::save(&inputs.into(), format!("{folder}/inputs.safetensors")).unwrap();
+    }
     let features = model.encode(&pixels).unwrap().remove(0);
     let seconds = best(rounds, || drop(model.encode(&pixels).unwrap()));
     results.insert("encoder".to_owned(), json!(seconds));
