@@ -1,1 +1,57 @@
-fn main() {}
+//! The `sed-serve` command.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod cli;
+mod client;
+mod commands;
+mod embedded;
+mod logging;
+mod output_files;
+mod pictures;
+mod print;
+mod progress;
+mod report;
+mod running;
+mod signals;
+
+use std::{io, process::ExitCode};
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+/// A stage allocates and frees buffers of many megabytes; this allocator keeps them, where the system's gives
+/// them back and faults every page in again.
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(&cli.logs, cli.command.usual_log_level());
+    let json = cli.json;
+    let outcome = match cli.command {
+        Command::Serve(args) => commands::serve::run(&args, json),
+        Command::Segment(args) => commands::segment::run(&args, json),
+        Command::Demo(args) => commands::demo::run(&args, json),
+        Command::Convert(args) => commands::convert::run(&args, json),
+        Command::Doctor(args) => commands::doctor::run(&args, json),
+        Command::Vocabulary(args) => commands::vocabulary::run(&args, json),
+        Command::Completions(args) => commands::completions::run(&args),
+    };
+    match outcome {
+        Ok(code) => code,
+        // Whoever read the output has enough of it, as in `sed-serve vocabulary show ade20k-847 | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    kind == Some(io::ErrorKind::BrokenPipe)
+}

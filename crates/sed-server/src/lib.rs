@@ -1,1 +1,31 @@
-//! The gRPC services, their configuration and limits, health and reflection.
+//! The gRPC side of the server: services, limits and configuration, health and reflection.
+//!
+//! [`config::load`] gives a checked [`ServerConfig`]; [`Server::bind`] opens the socket; [`Server::serve`]
+//! answers until told to stop. All of it also works inside another program.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+mod convert;
+mod cpu_pool;
+mod deadline;
+mod front_door;
+mod health;
+mod limits;
+mod mask_encoding;
+mod request_error;
+mod server;
+mod service;
+mod status;
+mod validate;
+
+pub use config::{ConfigError, ServerConfig};
+pub use health::SERVICE_NAME;
+pub use limits::Limits;
+pub use request_error::RequestError;
+pub use server::{Drain, ServeError, Server};
+pub use status::{ERROR_DOMAIN, code_of, reason_name};
+pub use validate::{
+    ImageSource, OutputSize, OverlayOptions, ValidatedOptions, ValidatedRequest, VocabularySource,
+    validate_segment,
+};

@@ -1,0 +1,58 @@
+//! Every way in which the engine can fail a request.
+
+use std::time::Duration;
+
+use crate::report::Stage;
+
+/// Why a request got no result.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum EngineError {
+    /// The job does not fit the model. The message names what is wrong.
+    #[error("{field}: {message}")]
+    InvalidJob {
+        /// The part of the job.
+        field: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The queue is full.
+    #[error("the queue of {capacity} requests is full; retry in {} ms", retry_after.as_millis())]
+    QueueFull {
+        /// How many requests it holds.
+        capacity: usize,
+        /// When there will probably be room.
+        retry_after: Duration,
+    },
+    /// The deadline passed. The rest of the work was dropped.
+    #[error("the deadline passed before the request was finished")]
+    DeadlineExceeded,
+    /// The caller has gone; nobody sees this but the log.
+    #[error("the caller cancelled the request")]
+    Cancelled,
+    /// The model is being warmed up.
+    #[error("the model is not ready yet; retry in a moment")]
+    NotReady,
+    /// The engine stops, or has stopped.
+    #[error("the server is shutting down; retry on another replica")]
+    ShuttingDown,
+    /// The device does not answer.
+    #[error("the device does not answer: {0}")]
+    DeviceLost(String),
+    /// The device has too little memory for this request.
+    #[error("the device has too little memory in stage {}: ask for fewer categories or smaller masks", stage.name())]
+    DeviceOutOfMemory {
+        /// Where it ran out.
+        stage: Stage,
+    },
+    /// A stage failed, or panicked. The message is for the log, not for the caller.
+    #[error("stage {} failed: {message}", stage.name())]
+    StageFailed {
+        /// Which stage.
+        stage: Stage,
+        /// What it said.
+        message: String,
+    },
+    /// The operating system gave no thread.
+    #[error("cannot start the device thread: {0}")]
+    NoThread(String),
+}

@@ -1,0 +1,114 @@
+//! What the engine tells about a request: what was rejected and where its time went.
+
+use std::time::Duration;
+
+/// What category early rejection did to one image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RejectionReport {
+    /// The `top_k` that was used; `None` when rejection was off.
+    pub top_k: Option<usize>,
+    /// One entry for each decoder level, in order.
+    pub levels: Vec<LevelReport>,
+}
+
+/// What happened before one decoder level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LevelReport {
+    /// The decoder level, 1 to 3.
+    pub level: u32,
+    /// How many categories came up for it.
+    pub candidates: u32,
+    /// Indices of the categories that went on, rising.
+    pub survivors: Vec<u32>,
+    /// Indices of the categories that did not, rising.
+    pub rejected: Vec<u32>,
+}
+
+impl LevelReport {
+    /// Compares the categories before and after a rejection; both rising, `survivors` a part of `candidates`.
+    pub(crate) fn new(level: u32, candidates: &[u32], survivors: &[u32]) -> Self {
+        let rejected =
+            candidates.iter().copied().filter(|index| survivors.binary_search(index).is_err()).collect();
+        Self { level, candidates: candidates.len() as u32, survivors: survivors.to_vec(), rejected }
+    }
+}
+
+/// The stages that a request goes through inside the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Categories to text embeddings.
+    TextEmbedding,
+    /// Image to features.
+    Encode,
+    /// Features and text embeddings to pairs, and rejection before level 1.
+    CostMap,
+    /// Decoder level 1, and rejection before level 2.
+    DecodeLevel1,
+    /// Decoder level 2, and rejection before level 3.
+    DecodeLevel2,
+    /// Decoder level 3.
+    DecodeLevel3,
+    /// Scores to the index map.
+    Finish,
+}
+
+impl Stage {
+    /// A stable name in snake case, for logs and error metadata.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TextEmbedding => "text_embedding",
+            Self::Encode => "encode",
+            Self::CostMap => "cost_map",
+            Self::DecodeLevel1 => "decode_level_1",
+            Self::DecodeLevel2 => "decode_level_2",
+            Self::DecodeLevel3 => "decode_level_3",
+            Self::Finish => "finish",
+        }
+    }
+}
+
+/// The time that one request spent on one stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageTiming {
+    /// The stage.
+    pub stage: Stage,
+    /// Waiting for it to begin.
+    pub queue_wait: Duration,
+    /// From its beginning to its end.
+    pub duration: Duration,
+    /// The batches in which the request went through it.
+    pub batches: Vec<BatchTiming>,
+}
+
+/// One launch of a stage on the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchTiming {
+    /// Images of all requests in it.
+    pub images: u32,
+    /// (Image, category) pairs of all requests in it; for text embedding its phrases.
+    pub pairs: u32,
+    /// How long the device worked on it.
+    pub device_time: Duration,
+}
+
+/// How many of a request's phrases had their embeddings at hand. A phrase that occurs twice counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextCacheReport {
+    /// Phrases found in the cache.
+    pub hits: u32,
+    /// Phrases that had to be embedded.
+    pub misses: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn level_report_separates_survivors_from_rejected() {
+        let report = LevelReport::new(2, &[0, 3, 4, 9], &[3, 9]);
+        assert_eq!(report.candidates, 4);
+        assert_eq!(report.survivors, [3, 9]);
+        assert_eq!(report.rejected, [0, 4]);
+    }
+}

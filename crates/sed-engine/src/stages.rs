@@ -1,0 +1,168 @@
+//! The border to the model: what it does to a request, one stage after the other.
+//!
+//! Stages take many images at a time. Between [`Stages::cost_map`] and [`Stages::finish`] the work is a ragged
+//! batch of (image, category) pairs: images may have different vocabularies, different `top_k` and different
+//! survivors, and the result of an image never depends on the others in the batch.
+
+/// The index of a pixel that belongs to no category.
+pub const UNLABELLED: u16 = u16::MAX;
+
+/// A model, cut into the stages that the engine schedules. It is owned by one thread.
+pub trait Stages: Send + 'static {
+    /// All prompts of one phrase, embedded: what is worth keeping. Cheap to clone.
+    type PhraseEmbedding: Clone + Send + Sync + 'static;
+    /// What a category looks like, made of its phrases. Cheap to clone.
+    type TextEmbedding: Clone + Send + Sync + 'static;
+    /// What the later stages need of an image. Cheap to clone.
+    type ImageFeatures: Clone + Send + Sync + 'static;
+    /// A ragged batch of (image, category) pairs between two stages.
+    type Pairs: Send + 'static;
+
+    /// What the model is.
+    fn info(&self) -> ModelInfo;
+
+    /// Memory that the embedding of a phrase holds, in bytes.
+    fn phrase_bytes(&self, embedding: &Self::PhraseEmbedding) -> usize;
+
+    /// Embeds phrases; entry i of the answer belongs to phrase i.
+    fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<Self::PhraseEmbedding>, StageError>;
+
+    /// Makes a category's embedding of its phrases' (at least one). Takes next to no time.
+    fn combine(&self, phrases: &[Self::PhraseEmbedding]) -> Result<Self::TextEmbedding, StageError>;
+
+    /// Encodes images; entry i of the answer belongs to input i.
+    fn encode(&self, inputs: &[NetworkInput]) -> Result<Vec<Self::ImageFeatures>, StageError>;
+
+    /// Pairs each image with its categories, and rejects before decoder level 1.
+    fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Self::Pairs, StageError>;
+
+    /// Runs one decoder level. Levels 1 and 2 end with the rejection before the next level.
+    fn decode(&self, level: DecoderLevel, pairs: Self::Pairs) -> Result<Self::Pairs, StageError>;
+
+    /// The categories of one image that are left in the batch, as indices into its vocabulary, rising.
+    fn survivors(&self, pairs: &Self::Pairs, image: usize) -> Vec<u32>;
+
+    /// Brings the scores to each image's output size and takes the best category of every pixel.
+    fn finish(&self, pairs: Self::Pairs, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError>;
+}
+
+/// What a model is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// Its name, for example `sed-b`.
+    pub name: String,
+    /// `sha256:` and the hexadecimal digest of weights and configuration.
+    pub digest: String,
+    /// Number format of weights and activations: `f32` or `bf16`.
+    pub dtype: String,
+    /// What it runs on: `cpu`, `cuda:0`, ...
+    pub device: String,
+    /// Side of the square input, in pixels.
+    pub input_side: usize,
+    /// Side of the square map that the decoder ends with, in pixels.
+    pub map_side: usize,
+}
+
+/// A normalised picture at the network's input size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkInput {
+    /// Width and height in pixels.
+    pub side: usize,
+    /// `[side, side, 3]` row by row, red, green, blue.
+    pub data: Vec<f32>,
+}
+
+/// One image and its categories on their way into a batch.
+#[derive(Debug)]
+pub struct PairRequest<'a, S: Stages + ?Sized> {
+    /// The image.
+    pub features: &'a S::ImageFeatures,
+    /// One entry for each category of its vocabulary.
+    pub text: &'a [S::TextEmbedding],
+    /// Rejection keeps the union of the `top_k` best of every position; `None` keeps all.
+    pub top_k: Option<usize>,
+}
+
+/// A level of the decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecoderLevel {
+    /// From the encoder's coarsest map to twice its side.
+    One,
+    /// To four times its side.
+    Two,
+    /// To eight times its side.
+    Three,
+}
+
+impl DecoderLevel {
+    /// All levels, in the order in which they run.
+    pub const ALL: [Self; 3] = [Self::One, Self::Two, Self::Three];
+
+    /// 1, 2 or 3.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+            Self::Three => 3,
+        }
+    }
+}
+
+/// What an image's result is to look like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputSpec {
+    /// Width in pixels, at least 1.
+    pub width: u32,
+    /// Height in pixels, at least 1.
+    pub height: u32,
+    /// Only this many columns and rows, `(width, height)`, of the decoder's map hold the picture.
+    pub crop: Option<(u32, u32)>,
+    /// Pixels whose best score is below this become [`UNLABELLED`]; 0 to 1.
+    pub score_threshold: f32,
+    /// Also give the survivors' scores at the size of the decoder's map.
+    pub score_maps: bool,
+}
+
+/// The result for one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FinishedMap {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// `[height, width]`: the category of every pixel, or [`UNLABELLED`].
+    pub indices: Vec<u16>,
+    /// Pixels of each category of the vocabulary.
+    pub pixels: Vec<u32>,
+    /// Mean score of each category over its pixels, 0 to 1; 0 where it has none.
+    pub mean_scores: Vec<f32>,
+    /// The scores themselves, if they were asked for.
+    pub score_maps: Option<ScoreMaps>,
+}
+
+/// The scores of the categories that survived all rejections.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoreMaps {
+    /// Width of each map in pixels.
+    pub width: u32,
+    /// Height of each map in pixels.
+    pub height: u32,
+    /// The category of each map, rising.
+    pub categories: Vec<u32>,
+    /// `[categories, height, width]`, 0 to 1.
+    pub scores: Vec<f32>,
+}
+
+/// Why a stage failed.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum StageError {
+    /// The device has too little memory for this batch; a smaller one may fit.
+    #[error("out of device memory: {0}")]
+    OutOfMemory(String),
+    /// The device does not answer any more.
+    #[error("device lost: {0}")]
+    DeviceLost(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}

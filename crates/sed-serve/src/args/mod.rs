@@ -1,0 +1,9 @@
+//! Flags that several commands share.
+
+mod model;
+mod server;
+mod words;
+
+pub(crate) use model::{ModelArgs, OpenedModel};
+pub(crate) use server::{ServerArgs, print_config};
+pub(crate) use words::{WordsArgs, to_proto};

@@ -1,0 +1,223 @@
+//! The server's settings as flags, and the effective ones printed.
+
+use std::{io::Write, path::PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use sed_server::config::{self, RawConfig, ServerConfig};
+use serde_json::{Value, json};
+
+const ABOUT_SETTINGS: &str = "Settings (flag, or SED_<NAME> in the environment, or key of --config)";
+const LIMITS: &str = "Limits (the same three ways)";
+const TRANSPORT: &str = "Connections and shutdown (the same three ways)";
+
+/// One list gives the flags and what they become.
+macro_rules! server_args {
+    ($($heading:ident { $($(#[doc = $doc:literal])* $key:ident: $kind:ty = $unit:literal,)* })*) => {
+        /// The server's flags. Where a flag is absent, the environment is asked, then the file, then there is
+        /// a default.
+        #[derive(Clone, Debug, Default, Args)]
+        pub(crate) struct ServerArgs {
+            /// A TOML file of settings; their names are those of the flags, with `_` for `-`.
+            #[arg(long, value_name = "FILE", env = "SED_CONFIG", help_heading = ABOUT_SETTINGS)]
+            pub(crate) config: Option<PathBuf>,
+
+            $($(
+                $(#[doc = $doc])*
+                #[arg(long, value_name = $unit, help_heading = $heading, hide_short_help = SHORT.binary_search(&stringify!($key)).is_err())]
+                $key: Option<$kind>,
+            )*)*
+        }
+
+        impl ServerArgs {
+            /// Every key is named here: one that is missing does not compile.
+            fn to_raw(&self) -> RawConfig {
+                RawConfig { $($($key: self.$key.clone(),)*)* }
+            }
+        }
+    };
+}
+
+/// What `-h` shows; `--help` shows all. Sorted.
+const SHORT: [&str; 3] = ["default_top_k", "listen", "max_timeout_seconds"];
+
+server_args! {
+    ABOUT_SETTINGS {
+        /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:50051]
+        listen: String = "ADDRESS",
+        /// Threads for decoding images and encoding masks; 0 is one for each core [default: 0]
+        cpu_threads: usize = "N",
+        /// The top_k of requests that have none; 0 turns rejection off [default: 8]
+        default_top_k: u32 = "N",
+        /// Memory for text embeddings; 0 turns the cache off [default: 512 MiB]
+        text_cache_bytes: usize = "BYTES",
+        /// How often a lost device is tried again [default: 5]
+        device_probe_seconds: f64 = "SECONDS",
+        /// Waiting this long lifts a request by one step of priority [default: 5]
+        priority_ageing_seconds: f64 = "SECONDS",
+    }
+    LIMITS {
+        /// The longest that a request may take [default: 60]
+        max_timeout_seconds: f64 = "SECONDS",
+        /// Requests that are worked on at the same time [default: 64]
+        max_concurrent_requests: usize = "N",
+        /// Requests that may wait for the device [default: as many as are worked on]
+        queue_capacity: usize = "N",
+        /// Size of one request message [default: 32 MiB]
+        max_message_bytes: usize = "BYTES",
+        /// Size of one answer [default: 128 MiB]
+        max_response_bytes: usize = "BYTES",
+        /// Size of an encoded image [default: that of a message, at most 32 MiB]
+        max_image_bytes: u64 = "BYTES",
+        /// Pixels of an image [default: 64000000]
+        max_image_pixels: u64 = "N",
+        /// Width and height of an image [default: 16384]
+        max_image_side: u32 = "PIXELS",
+        /// Memory that decoding one image may take [default: 768 MiB]
+        max_decode_bytes: u64 = "BYTES",
+        /// Pixels of the masks [default: 64000000]
+        max_output_pixels: u64 = "N",
+        /// Width and height of the masks [default: 16384]
+        max_output_side: u32 = "PIXELS",
+        /// Points of all polygons of a mask together [default: 1000000]
+        max_polygon_points: usize = "N",
+        /// Categories of a vocabulary [default: 1024]
+        max_categories: usize = "N",
+        /// Synonyms of a category [default: 16]
+        max_synonyms: usize = "N",
+        /// Names and synonyms of a vocabulary together [default: 2048]
+        max_phrases: usize = "N",
+        /// UTF-8 bytes of a name or synonym [default: 256]
+        max_phrase_bytes: usize = "BYTES",
+        /// The largest top_k [default: 1024]
+        max_top_k: u32 = "N",
+        /// Size of a request id [default: 128]
+        max_request_id_bytes: usize = "BYTES",
+    }
+    TRANSPORT {
+        /// HTTP/2 flow control window of a stream [default: 4 MiB]
+        http2_stream_window_bytes: u32 = "BYTES",
+        /// HTTP/2 flow control window of a connection [default: 16 MiB]
+        http2_connection_window_bytes: u32 = "BYTES",
+        /// Streams of one connection at the same time [default: 256]
+        http2_max_streams: u32 = "N",
+        /// Size of a request's headers [default: 16 KiB]
+        http2_max_header_bytes: u32 = "BYTES",
+        /// A silent connection is pinged this often [default: 30]
+        keepalive_interval_seconds: f64 = "SECONDS",
+        /// A ping without answer for this long closes the connection [default: 10]
+        keepalive_timeout_seconds: f64 = "SECONDS",
+        /// On shutdown, go on serving for this long after readiness is off [default: 0]
+        shutdown_delay_seconds: f64 = "SECONDS",
+        /// After that, wait this long for running requests [default: 30]
+        shutdown_grace_seconds: f64 = "SECONDS",
+    }
+}
+
+impl ServerArgs {
+    /// The checked configuration of flags, environment and file.
+    pub(crate) fn load(&self) -> Result<ServerConfig> {
+        // Variables that are not text cannot be ours.
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let environment = std::env::vars_os().filter_map(text);
+        Ok(config::load(self.config.as_deref(), environment, self.to_raw())?)
+    }
+}
+
+/// Writes a configuration as a file for `--config`, or as a JSON object.
+pub(crate) fn print_config(config: &ServerConfig, as_json: bool, out: &mut impl Write) -> Result<()> {
+    let settings = settings(config);
+    if as_json {
+        let object: serde_json::Map<String, Value> =
+            settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        return Ok(writeln!(out, "{}", serde_json::to_string_pretty(&object)?)?);
+    }
+    for (key, value) in settings {
+        // Numbers and plain texts are written alike in JSON and TOML.
+        writeln!(out, "{key} = {value}")?;
+    }
+    Ok(())
+}
+
+fn settings(config: &ServerConfig) -> Vec<(&'static str, Value)> {
+    let (limits, engine) = (&config.limits, &config.engine);
+    let (transport, shutdown) = (&config.transport, &config.shutdown);
+    vec![
+        ("listen", json!(config.listen.to_string())),
+        ("cpu_threads", json!(config.cpu_threads)),
+        ("default_top_k", json!(config.default_top_k)),
+        ("max_concurrent_requests", json!(limits.concurrent_requests)),
+        ("queue_capacity", json!(engine.queue_capacity)),
+        ("max_timeout_seconds", json!(limits.timeout.as_secs_f64())),
+        ("priority_ageing_seconds", json!(engine.ageing.as_secs_f64())),
+        ("text_cache_bytes", json!(engine.text_cache_bytes)),
+        ("device_probe_seconds", json!(engine.probe_interval.as_secs_f64())),
+        ("max_message_bytes", json!(limits.message_bytes)),
+        ("max_response_bytes", json!(limits.response_bytes)),
+        ("max_image_bytes", json!(limits.image.max_encoded_bytes)),
+        ("max_image_pixels", json!(limits.image.max_pixels)),
+        ("max_image_side", json!(limits.image.max_side)),
+        ("max_decode_bytes", json!(limits.image.max_alloc_bytes)),
+        ("max_output_pixels", json!(limits.output_pixels)),
+        ("max_output_side", json!(limits.output_side)),
+        ("max_polygon_points", json!(limits.polygon_points)),
+        ("max_categories", json!(limits.vocabulary.categories)),
+        ("max_synonyms", json!(limits.vocabulary.synonyms)),
+        ("max_phrases", json!(limits.vocabulary.phrases)),
+        ("max_phrase_bytes", json!(limits.vocabulary.phrase_bytes)),
+        ("max_top_k", json!(limits.top_k)),
+        ("max_request_id_bytes", json!(limits.request_id_bytes)),
+        ("http2_stream_window_bytes", json!(transport.stream_window)),
+        ("http2_connection_window_bytes", json!(transport.connection_window)),
+        ("http2_max_streams", json!(transport.max_streams)),
+        ("http2_max_header_bytes", json!(transport.max_header_bytes)),
+        ("keepalive_interval_seconds", json!(transport.keepalive_interval.as_secs_f64())),
+        ("keepalive_timeout_seconds", json!(transport.keepalive_timeout.as_secs_f64())),
+        ("shutdown_delay_seconds", json!(shutdown.delay.as_secs_f64())),
+        ("shutdown_grace_seconds", json!(shutdown.grace.as_secs_f64())),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A configuration in which no setting has its default.
+    fn unusual() -> RawConfig {
+        let mut text = String::new();
+        for (key, value) in settings(&ServerConfig::default()) {
+            let other = match (key, &value) {
+                ("listen", _) => json!("127.0.0.1:7"),
+                (_, Value::Number(number)) if number.is_f64() => json!(number.as_f64().unwrap() + 1.5),
+                // Only an image may not be larger than a message.
+                ("max_image_bytes", number) => json!(number.as_u64().unwrap() - 1),
+                (_, number) => json!(number.as_u64().unwrap() + 1),
+            };
+            text += &format!("{key} = {other}\n");
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        RawConfig::read(Some(file.path()), []).unwrap()
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read_again() {
+        let config = ServerConfig::check(unusual()).unwrap();
+        let mut printed = Vec::new();
+        print_config(&config, false, &mut printed).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), printed).unwrap();
+        assert_eq!(config::load(Some(file.path()), [], RawConfig::default()).unwrap(), config);
+    }
+
+    #[test]
+    fn every_setting_is_printed() {
+        let printed: Vec<&str> = settings(&ServerConfig::default()).into_iter().map(|(key, _)| key).collect();
+        let mut sorted = (printed.clone(), RawConfig::KEYS.to_vec());
+        sorted.0.sort_unstable();
+        sorted.1.sort_unstable();
+        assert_eq!(sorted.0, sorted.1);
+    }
+}

@@ -1,0 +1,77 @@
+//! The command line: its commands, and what holds for all of them.
+
+use clap::{Parser, Subcommand};
+
+use crate::{commands, logging::LogArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  sed-serve demo                                      see it work, with nothing but this file
+  sed-serve segment cat.jpg --words \"cat, sofa, floor\"
+  sed-serve convert sed_model_base.pth --output models
+  sed-serve serve --model models/sed-b.safetensors --listen 0.0.0.0:50051
+  sed-serve segment photos/ --server http://127.0.0.1:50051 --vocabulary ade20k-150
+
+Exit codes:
+  0  everything was done
+  1  something failed; standard error says what, and what to do
+  2  the command line is wrong";
+
+/// Open-vocabulary semantic segmentation: a picture and a list of words in, a category for every pixel out.
+///
+/// Serves a SED model over gRPC, and is its client, converter and doctor.
+#[derive(Debug, Parser)]
+#[command(name = "sed-serve", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Print results as JSON, for programs.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) logs: LogArgs,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve a model over gRPC until SIGTERM or Ctrl-C.
+    Serve(Box<commands::serve::ServeArgs>),
+    /// Segment pictures by words: tables, masks and overlay pictures.
+    Segment(commands::segment::SegmentArgs),
+    /// See it work: serve the embedded model and segment the pictures that come with it.
+    Demo(commands::demo::DemoArgs),
+    /// Turn a .pth checkpoint into .safetensors with config.json and digest.
+    Convert(commands::convert::ConvertArgs),
+    /// Look for what would keep the server from working, and say how to mend it.
+    Doctor(Box<commands::doctor::DoctorArgs>),
+    /// List the built-in vocabularies, or show one.
+    Vocabulary(commands::vocabulary::VocabularyArgs),
+    /// Write a completion script for a shell.
+    Completions(commands::completions::CompletionsArgs),
+}
+
+impl Command {
+    /// A server tells what it does; the other commands print their results and log what is out of order.
+    pub(crate) fn usual_log_level(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "info",
+            // What a doctor finds stands in its report.
+            Self::Doctor(_) => "off",
+            _ => "warn",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

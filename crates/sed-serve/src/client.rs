@@ -1,0 +1,76 @@
+//! A client of the gRPC interface.
+
+use std::time::Duration;
+
+use anyhow::{Context, Error, Result, anyhow, bail};
+use sed_proto::v1::{
+    SegmentRequest, SegmentResponse, segmentation_service_client::SegmentationServiceClient,
+};
+use tonic::{
+    Code, Request, Status,
+    transport::{Channel, Endpoint},
+};
+use tonic_types::StatusExt;
+
+/// The largest answer that a server can be configured to give.
+const MOST_ANSWER_BYTES: usize = 1 << 30;
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A connection to a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    service: SegmentationServiceClient<Channel>,
+    timeout: Option<Duration>,
+}
+
+impl Client {
+    /// Connects to `http://host:port`. `timeout` becomes the deadline of every request.
+    pub(crate) async fn connect(server: &str, timeout: Option<Duration>) -> Result<Self> {
+        let url = match server.split_once("://") {
+            None => format!("http://{server}"),
+            Some(("http", _)) => server.to_owned(),
+            Some((scheme, _)) => bail!("cannot speak {scheme} to {server}: give an http:// address"),
+        };
+        let endpoint = Endpoint::from_shared(url)
+            .with_context(|| format!("{server:?} is no address; give one like http://127.0.0.1:50051"))?
+            .connect_timeout(CONNECT)
+            .tcp_nodelay(true);
+        let channel = endpoint.connect().await.map_err(|error| {
+            let reason = root_cause(&error);
+            anyhow!("cannot reach {server} ({reason}): is `sed-serve serve` running there?")
+        })?;
+        let service = SegmentationServiceClient::new(channel).max_decoding_message_size(MOST_ANSWER_BYTES);
+        Ok(Self { service, timeout })
+    }
+
+    /// Segments one picture.
+    pub(crate) async fn segment(&mut self, request: SegmentRequest) -> Result<SegmentResponse> {
+        let mut request = Request::new(request);
+        if let Some(timeout) = self.timeout {
+            request.set_timeout(timeout);
+        }
+        let answer = self.service.segment(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| explain(&status))
+    }
+}
+
+/// What a server answered instead of a result.
+fn explain(status: &Status) -> Error {
+    let reason = status.get_error_details().error_info().map(|info| info.reason.clone());
+    match (status.code(), reason) {
+        (_, Some(reason)) => anyhow!("{} ({reason})", status.message()),
+        (Code::Unimplemented, None) => anyhow!("the server does not know this call; is it a sed-serve?"),
+        // The deadline is watched on this side, too.
+        (Code::Cancelled | Code::DeadlineExceeded, None) => anyhow!("the time given by --timeout is over"),
+        (code, None) => anyhow!("{} ({code:?})", status.message()),
+    }
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}

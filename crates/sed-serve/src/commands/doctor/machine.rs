@@ -1,0 +1,118 @@
+//! The machine: device, instructions, threads, memory.
+
+use std::thread::available_parallelism;
+
+use super::check::{Check, size};
+use crate::args::ModelArgs;
+
+/// Memory of the machine, or of the container if that has less.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    pub(super) total: u64,
+    pub(super) available: u64,
+    in_container: bool,
+}
+
+impl Memory {
+    /// Where the system does not tell: nothing is too large for it.
+    const UNKNOWN: Self = Self { total: u64::MAX, available: u64::MAX, in_container: false };
+
+    /// What there is now, and the report on it.
+    pub(super) fn now() -> (Self, Check) {
+        const NAME: &str = "memory";
+        let mut system = match sysinfo::System::new() {
+            Ok(system) => system,
+            Err(error) => {
+                let advice = "make sure by other means that there is enough for the model";
+                return (Self::UNKNOWN, Check::warning(NAME, error.to_string(), advice));
+            }
+        };
+        system.refresh_memory();
+        let machine =
+            Self { total: system.total_memory(), available: system.available_memory(), in_container: false };
+        let memory = match system.cgroup_limits() {
+            Some(limits) if limits.total_memory < machine.total => Self {
+                total: limits.total_memory,
+                available: limits.free_memory.min(machine.available),
+                in_container: true,
+            },
+            _ => machine,
+        };
+        let whose = if memory.in_container { " in this container" } else { "" };
+        let found = format!("{} available of {}{whose}", size(memory.available), size(memory.total));
+        (memory, Check::good(NAME, found))
+    }
+}
+
+pub(super) fn checks(model: &ModelArgs) -> Vec<Check> {
+    vec![device(model), instructions(), threads(model.threads)]
+}
+
+fn device(model: &ModelArgs) -> Check {
+    match model.device() {
+        Ok(device) => Check::good("device", format!("{device:?}").to_lowercase()),
+        Err(error) => Check::failed("device", error),
+    }
+}
+
+/// The instructions that the kernels have paths for.
+fn instructions() -> Check {
+    const NAME: &str = "instructions";
+    #[cfg(target_arch = "x86_64")]
+    {
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx512 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        match (avx512, avx2) {
+            (true, _) => Check::good(NAME, "x86-64 with avx-512"),
+            (_, true) => Check::good(NAME, "x86-64 with avx2 and fma"),
+            _ => Check::warning(
+                NAME,
+                "x86-64 without avx2",
+                "it works, but several times slower; use a processor with avx2",
+            ),
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let found = format!("{}, by the portable kernels", std::env::consts::ARCH);
+        Check::good(NAME, found)
+    }
+}
+
+fn threads(asked: usize) -> Check {
+    const NAME: &str = "threads";
+    let cores = match available_parallelism() {
+        Ok(cores) => cores.get(),
+        Err(error) => return Check::warning(NAME, error.to_string(), "give their number with --threads"),
+    };
+    match asked {
+        0 => Check::good(NAME, format!("{cores}, one for each core that this program may use")),
+        asked if asked > cores => Check::warning(
+            NAME,
+            format!("{asked} on {cores} cores"),
+            format!("more threads than cores get in each other's way; use --threads {cores} or fewer"),
+        ),
+        asked => Check::good(NAME, format!("{asked} of {cores} cores")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::check::Verdict;
+
+    #[test]
+    fn more_threads_than_cores_are_a_warning() {
+        let verdicts = [0, 1, 100_000].map(|asked| threads(asked).verdict);
+        assert_eq!(verdicts, [Verdict::Good, Verdict::Good, Verdict::Warning]);
+    }
+
+    #[test]
+    fn there_is_memory() {
+        let (memory, _) = Memory::now();
+        assert!(memory.total > 1 << 20 && memory.available <= memory.total, "{memory:?}");
+    }
+}

@@ -1,0 +1,185 @@
+//! The model: its file, whether it fits, whether it runs.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use sed_engine::{Engine, EngineConfig, SedStages};
+use sed_model::{SedModel, config::SedConfig};
+use sha2::{Digest, Sha256};
+
+use super::{
+    check::{Check, size},
+    machine::Memory,
+};
+use crate::{
+    args::{ModelArgs, OpenedModel},
+    embedded, print, progress,
+    running::runtime,
+};
+
+/// Categories of the request that the estimate of memory is for.
+const CATEGORIES: u64 = 150;
+
+pub(super) fn checks(args: &ModelArgs, memory: &Memory, quick: bool) -> Vec<Check> {
+    let opened = match args.open() {
+        Ok(opened) => opened,
+        Err(error) => return vec![Check::failed("model", error)],
+    };
+    let fit = match opened.checkpoint.check(&opened.config) {
+        Ok(fit) => fit,
+        Err(error) => return vec![Check::failed("model", error)],
+    };
+    let OpenedModel { checkpoint, config } = &opened;
+    let mut found = format!("{} from {}", config.name, checkpoint.origin());
+    let unused = fit.unused.len() + fit.ignored.len();
+    if unused > 0 {
+        found += &format!(" ({unused} entries of it are not used)");
+    }
+    let mut checks = vec![match args.model {
+        None if embedded::SYNTHETIC => Check::warning(
+            "model",
+            found,
+            "its weights are synthetic and find nothing meaningful; give a trained model with --model",
+        ),
+        _ => Check::good("model", found),
+    }];
+    checks.push(memory_for(&opened, memory));
+    if quick {
+        return checks;
+    }
+    checks.push(digest(args.model.as_deref(), checkpoint.digest()));
+    checks.push(match run(args, opened) {
+        Ok(found) => Check::good("run", found),
+        Err(error) => Check::failed("run", error),
+    });
+    checks
+}
+
+/// Whether weights and working memory fit into what is available.
+fn memory_for(opened: &OpenedModel, memory: &Memory) -> Check {
+    let shapes = opened.checkpoint.names_and_shapes();
+    let numbers: usize = shapes.values().map(|shape| shape.iter().product::<usize>()).sum();
+    let weights = numbers as u64 * 4;
+    let working = working_memory(&opened.config);
+    let found = format!(
+        "about {} of weights and {} of working memory at {CATEGORIES} categories",
+        size(weights),
+        size(working)
+    );
+    if weights + working > memory.available {
+        let advice = "free some memory, or use a smaller model; fewer categories and a smaller --default-top-k \
+                      need less";
+        return Check::warning("model memory", found, advice);
+    }
+    Check::good("model memory", found)
+}
+
+/// An estimate: the last decoder level is the widest point, and holds about three maps of each pair at once.
+fn working_memory(config: &SedConfig) -> u64 {
+    let side = config.image_size as u64 / 4;
+    let [.., channels] = config.decoder.dims;
+    CATEGORIES * 3 * side * side * channels as u64 * 4
+}
+
+/// The digest of the weights, and whether the file is the one that its `.sha256` is about.
+fn digest(path: Option<&Path>, digest: &str) -> Check {
+    const NAME: &str = "digest";
+    match path.map(compare_with_sidecar) {
+        None | Some(Ok(None)) => Check::good(NAME, digest),
+        Some(Ok(Some(sidecar))) => {
+            Check::good(NAME, format!("{digest}, and the file is the one of {}", sidecar.display()))
+        }
+        Some(Err(error)) => Check::wrong(
+            NAME,
+            format!("{error:#}"),
+            "copy or convert the model again, or take the .sha256 away",
+        ),
+    }
+}
+
+/// The `.sha256` beside the file, if there is one; an error if it is about another content.
+fn compare_with_sidecar(path: &Path) -> Result<Option<PathBuf>> {
+    let mut sidecar = path.as_os_str().to_owned();
+    sidecar.push(".sha256");
+    let sidecar = PathBuf::from(sidecar);
+    let line = match std::fs::read_to_string(&sidecar) {
+        Ok(line) => line,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", sidecar.display())),
+    };
+    let expected = line.split_whitespace().next().unwrap_or_default();
+    let mut hash = Sha256::new();
+    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    io::copy(&mut file, &mut HashWriter(&mut hash))?;
+    let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if !found.eq_ignore_ascii_case(expected) {
+        bail!("the file has the digest {found}, but {} says {expected}", sidecar.display());
+    }
+    Ok(Some(sidecar))
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Loads the model and takes a grey picture through it.
+fn run(args: &ModelArgs, opened: OpenedModel) -> Result<String> {
+    let device: Device = args.device()?;
+    args.start_threads()?;
+    let spinner = progress::spinner("loading and trying the model");
+    let begun = Instant::now();
+    let model = SedModel::load_as(&opened.checkpoint, opened.config, &device, args.dtype.into())?;
+    let loaded = begun.elapsed();
+    let engine = Engine::start(SedStages::new(model), &EngineConfig::default())?;
+    let begun = Instant::now();
+    runtime()?.block_on(async {
+        let ready = engine.ready().await;
+        engine.shutdown().await;
+        ready
+    })?;
+    spinner.finish_and_clear();
+    let [loaded, warm] = [loaded, begun.elapsed()].map(|time| print::time(time.as_secs_f64() * 1e3));
+    Ok(format!("loaded in {loaded}, a test picture took {warm}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sidecar_that_is_about_another_file_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("model.bin");
+        std::fs::write(&file, "abc").unwrap();
+        assert_eq!(compare_with_sidecar(&file).unwrap(), None);
+
+        let sidecar = folder.path().join("model.bin.sha256");
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        std::fs::write(&sidecar, format!("{digest}  model.bin\n")).unwrap();
+        assert_eq!(compare_with_sidecar(&file).unwrap(), Some(sidecar));
+
+        std::fs::write(&file, "abd").unwrap();
+        assert!(compare_with_sidecar(&file).is_err());
+    }
+
+    #[test]
+    fn the_estimate_grows_with_the_picture() {
+        let working = working_memory(&SedConfig::sed_b());
+        assert!((900 << 20..1200 << 20).contains(&working), "{working}");
+    }
+}

@@ -1,0 +1,130 @@
+//! The server's settings: whether they can be read, whether they fit the machine, whether the port is free.
+
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, TcpListener},
+    thread::available_parallelism,
+};
+
+use sed_server::{ServerConfig, config::RawConfig};
+
+use super::{
+    check::{Check, size},
+    machine::Memory,
+};
+use crate::args::ServerArgs;
+
+/// Variables that are read, but are no settings of the server.
+const OTHER_VARIABLES: [&str; 10] = [
+    "SED_CONFIG",
+    "SED_DEVICE",
+    "SED_DTYPE",
+    "SED_KERNELS_ISA",
+    "SED_LOG_FORMAT",
+    "SED_LOG_LEVEL",
+    "SED_MODEL",
+    "SED_MODEL_CONFIG",
+    "SED_SERVER",
+    "SED_THREADS",
+];
+
+pub(super) fn checks(args: &ServerArgs, memory: &Memory) -> Vec<Check> {
+    let config = match args.load() {
+        Ok(config) => config,
+        Err(error) => return vec![Check::failed("settings", error)],
+    };
+    let mut checks = vec![settings(&config), limits(&config, memory), port(config.listen)];
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    checks.extend(unknown_variables(names));
+    checks
+}
+
+fn settings(config: &ServerConfig) -> Check {
+    let limits = &config.limits;
+    Check::good(
+        "settings",
+        format!(
+            "{} requests at once, {} categories, {} an image, {} s a request, top_k {}",
+            limits.concurrent_requests,
+            limits.vocabulary.categories,
+            size(limits.image.max_encoded_bytes),
+            limits.timeout.as_secs_f64(),
+            config.default_top_k,
+        ),
+    )
+}
+
+/// Whether all that the limits allow at the same time fits into memory.
+fn limits(config: &ServerConfig, memory: &Memory) -> Check {
+    let limits = &config.limits;
+    let cores = available_parallelism().map_or(1, usize::from);
+    let decoders = if config.cpu_threads == 0 { cores } else { config.cpu_threads } as u64;
+    let requests = limits.concurrent_requests as u64 * limits.message_bytes as u64;
+    let worst = requests + decoders * limits.image.max_alloc_bytes + config.engine.text_cache_bytes as u64;
+    let found = format!("at worst {} for requests, images and the text cache", size(worst));
+    if worst > memory.total {
+        let advice = "lower --max-concurrent-requests, --max-message-bytes or --max-decode-bytes, or a flood of \
+                      large pictures can end the server";
+        return Check::warning("limits", found, advice);
+    }
+    Check::good("limits", found)
+}
+
+fn port(address: SocketAddr) -> Check {
+    const NAME: &str = "port";
+    match TcpListener::bind(address) {
+        Ok(_) => Check::good(NAME, format!("{address} is free")),
+        Err(error) => {
+            let advice = match error.kind() {
+                ErrorKind::AddrInUse => "stop what listens there, or choose another port with --listen",
+                ErrorKind::AddrNotAvailable => {
+                    "this machine has no such address; use 127.0.0.1 or 0.0.0.0 with --listen"
+                }
+                ErrorKind::PermissionDenied => "choose a port above 1023 with --listen",
+                _ => "choose another address with --listen",
+            };
+            Check::wrong(NAME, format!("cannot listen on {address}: {error}"), advice)
+        }
+    }
+}
+
+/// Variables that look like ours but set nothing: slips of the pen.
+fn unknown_variables(names: impl Iterator<Item = String>) -> Option<Check> {
+    let known = |name: &str| {
+        let key = name.trim_start_matches("SED_").to_lowercase();
+        RawConfig::KEYS.contains(&key.as_str()) || OTHER_VARIABLES.contains(&name)
+    };
+    // Kubernetes describes a service called `sed` by such variables.
+    let of_kubernetes = |name: &str| name.contains("_SERVICE_") || name.contains("_PORT");
+    let mut unknown: Vec<String> =
+        names.filter(|name| name.starts_with("SED_") && !known(name) && !of_kubernetes(name)).collect();
+    unknown.sort();
+    (!unknown.is_empty()).then(|| {
+        let advice = "`sed-serve serve --help` lists the settings; correct the names or unset the variables";
+        Check::warning("environment", format!("{} set nothing", unknown.join(", ")), advice)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::check::Verdict;
+
+    #[test]
+    fn a_port_in_use_is_wrong_and_a_free_one_good() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let check = port(address);
+        assert_eq!(check.verdict, Verdict::Wrong);
+        assert!(check.found.contains(&address.to_string()), "{check:?}");
+        assert_eq!(port("127.0.0.1:0".parse().unwrap()).verdict, Verdict::Good);
+    }
+
+    #[test]
+    fn misspelt_variables_are_noticed() {
+        let check = |names: &[&str]| unknown_variables(names.iter().map(ToString::to_string));
+        assert!(check(&["PATH", "SED_MODEL", "SED_MAX_TOP_K", "SED_SERVICE_HOST", "SED_PORT"]).is_none());
+        let found = check(&["SED_MAX_TOPK", "SED_MODEL"]).unwrap().found;
+        assert_eq!(found, "SED_MAX_TOPK set nothing");
+    }
+}

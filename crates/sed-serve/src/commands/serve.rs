@@ -1,0 +1,98 @@
+//! `serve`: the server.
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::Result;
+use clap::Args;
+use sed_server::Drain;
+use serde_json::json;
+
+use crate::{
+    args::{ModelArgs, ServerArgs, print_config},
+    embedded, print,
+    running::{RunningServer, runtime},
+    signals::Signals,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  sed-serve serve --model models/sed-b.safetensors
+  sed-serve serve --listen 0.0.0.0:50051 --default-top-k 16 --threads 8
+  SED_MAX_CATEGORIES=2000 sed-serve serve --config sed.toml --print-config
+
+One line is printed when the model is warm. On SIGTERM or Ctrl-C running requests are finished first; a second
+signal ends the server at once.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+
+    #[command(flatten)]
+    server: ServerArgs,
+
+    /// Show the settings that all of this amounts to, in the form of --config, and end.
+    #[arg(long)]
+    print_config: bool,
+}
+
+pub(crate) fn run(args: &ServeArgs, as_json: bool) -> Result<ExitCode> {
+    let config = args.server.load()?;
+    if args.print_config {
+        print_config(&config, as_json, &mut print::stdout())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let stages = args.model.load()?;
+    if args.model.model.is_none() && embedded::SYNTHETIC {
+        tracing::warn!("the embedded model is synthetic and finds nothing meaningful; give one with --model");
+    }
+    runtime()?.block_on(async {
+        let mut signals = Signals::new()?;
+        let mut server = RunningServer::start(config, stages).await?;
+        tokio::select! {
+            ready = server.ready() => ready?,
+            signal = signals.next() => return stop(server, signals, signal).await,
+        }
+        announce(&server, as_json)?;
+        tokio::select! {
+            ended = server.failed() => drop(ended?),
+            signal = signals.next() => return stop(server, signals, signal).await,
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn announce(server: &RunningServer, as_json: bool) -> Result<()> {
+    let (model, address) = (server.model(), server.address());
+    if as_json {
+        let ready = json!({
+            "ready": true,
+            "address": address,
+            "model": model.name,
+            "digest": model.digest,
+            "device": model.device,
+        });
+        return print::json_line(&ready);
+    }
+    let mut out = print::stdout();
+    Ok(writeln!(out, "ready: {} on {} at {}", model.name, model.device, address)?)
+}
+
+/// Stops as the settings say, or at once on a second signal.
+pub(crate) async fn stop(server: RunningServer, mut signals: Signals, signal: &str) -> Result<ExitCode> {
+    tracing::info!(signal, "asked to stop");
+    tokio::select! {
+        drained = server.stop() => {
+            if drained? == Drain::Cut {
+                tracing::warn!("the grace period was over before every request was answered");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        signal = signals.next() => {
+            tracing::warn!(signal, "asked a second time; stopped at once");
+            // Threads that compute are not waited for.
+            std::process::exit(1)
+        }
+    }
+}

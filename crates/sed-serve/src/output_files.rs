@@ -1,0 +1,89 @@
+//! The files that a result is written to.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use sed_proto::v1::{self, mask::Content};
+
+use crate::report::{Files, Report};
+
+/// What our files end in, so that they are not taken for pictures to segment.
+pub(crate) const ENDINGS: [&str; 2] = [".overlay.png", ".mask.png"];
+
+/// A folder for results. Two pictures of one name get different files.
+#[derive(Debug)]
+pub(crate) struct OutputFolder {
+    folder: PathBuf,
+    taken: HashSet<String>,
+}
+
+impl OutputFolder {
+    /// Makes the folder if it is not there.
+    pub(crate) fn create(folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        Ok(Self { folder: folder.to_owned(), taken: HashSet::new() })
+    }
+
+    /// Writes overlay and mask of an answer; files that are there already are replaced.
+    pub(crate) fn write(
+        &mut self,
+        name: &str,
+        answer: &v1::SegmentResponse,
+        with_report: bool,
+    ) -> Result<Files> {
+        let name = self.free_name(name);
+        let path = |ending: &str| self.folder.join(format!("{name}{ending}"));
+        let [overlay, mask] = ENDINGS.map(path);
+        write(&overlay, &answer.overlay_png)?;
+        write(&mask, index_png(answer)?)?;
+        let report = with_report.then(|| path(".report.json"));
+        Ok(Files { overlay: Some(overlay), mask: Some(mask), report })
+    }
+
+    fn free_name(&mut self, name: &str) -> String {
+        let mut free = name.to_owned();
+        let mut number = 1;
+        while !self.taken.insert(free.clone()) {
+            number += 1;
+            free = format!("{name}-{number}");
+        }
+        free
+    }
+}
+
+/// Writes the report where it says that it is.
+pub(crate) fn write_report(report: &Report) -> Result<()> {
+    match &report.files.report {
+        Some(path) => write(path, serde_json::to_string_pretty(report)?.as_bytes()),
+        None => Ok(()),
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn index_png(answer: &v1::SegmentResponse) -> Result<&[u8]> {
+    let content = answer.masks.iter().find_map(|mask| mask.content.as_ref());
+    match content {
+        Some(Content::IndexPng(png)) => Ok(png),
+        _ => bail!("the server sent no index png; is its version another than this program's?"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_given_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut folder = OutputFolder::create(folder.path()).unwrap();
+        let names = ["a", "b", "a", "a-2", "a"].map(|name| folder.free_name(name));
+        assert_eq!(names, ["a", "b", "a-2", "a-2-2", "a-3"]);
+    }
+}

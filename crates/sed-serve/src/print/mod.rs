@@ -1,0 +1,119 @@
+//! What a person reads.
+
+mod report;
+mod table;
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Color, Effects, RgbColor, Style};
+use serde::Serialize;
+
+pub(crate) use report::{report, summary};
+pub(crate) use table::{Cell, Table};
+
+/// Less important.
+pub(crate) const FAINT: Style = Style::new().effects(Effects::DIMMED);
+/// A heading.
+pub(crate) const BOLD: Style = Style::new().effects(Effects::BOLD);
+/// All is well.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+/// Worth a look.
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default();
+/// Wrong.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().effects(Effects::BOLD);
+
+/// Standard output; colours only where they are shown and wanted.
+pub(crate) fn stdout() -> impl Write {
+    anstream::stdout().lock()
+}
+
+/// One JSON value on one line.
+pub(crate) fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
+    Ok(writeln!(stdout(), "{}", serde_json::to_string(value)?)?)
+}
+
+/// An error with its causes, on standard error.
+pub(crate) fn error(error: &anyhow::Error) {
+    // When even this cannot be written, the exit code still tells.
+    let _ = writeln!(anstream::stderr().lock(), "{BAD}error:{BAD:#} {error:#}");
+}
+
+/// A category's colour, the same as in overlays and masks, as near as the terminal has it.
+pub(crate) fn category_colour(index: u32) -> Style {
+    let [r, g, b] = sed_image::mask::palette::colour(index as u16);
+    let colour = RgbColor(r, g, b);
+    let shown = if true_colour() { Color::Rgb(colour) } else { anstyle_lossy::rgb_to_xterm(colour).into() };
+    Style::new().fg_color(Some(shown))
+}
+
+/// Whether the terminal says that it shows all colours.
+fn true_colour() -> bool {
+    std::env::var("COLORTERM").is_ok_and(|terminal| terminal == "truecolor" || terminal == "24bit")
+}
+
+/// `text` in a style.
+pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> impl std::fmt::Display {
+    format!("{style}{text}{style:#}")
+}
+
+/// An empty line.
+pub(crate) fn gap(out: &mut impl Write) -> io::Result<()> {
+    writeln!(out)
+}
+
+/// A span of time in the unit that suits it.
+pub(crate) fn time(milliseconds: f64) -> String {
+    match milliseconds {
+        ms if ms >= 9_995.0 => format!("{:.1} s", ms / 1e3),
+        ms if ms >= 999.5 => format!("{:.2} s", ms / 1e3),
+        ms if ms >= 9.95 => format!("{ms:.0} ms"),
+        ms => format!("{ms:.1} ms"),
+    }
+}
+
+/// A bar for a share of 0 to 1, in eighths of a character.
+pub(crate) fn bar(share: f64, width: usize) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (share.clamp(0.0, 1.0) * width as f64 * 8.0).round() as usize;
+    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+}
+
+/// As many names as fit into `width` columns, and how many more there are.
+pub(crate) fn some<'a>(names: impl Iterator<Item = &'a str>, width: usize) -> String {
+    let names: Vec<&str> = names.collect();
+    let mut text = String::new();
+    for (index, name) in names.iter().enumerate() {
+        let separator = if index == 0 { "" } else { ", " };
+        let room_for_rest = if index + 1 < names.len() { " and 999 more".len() } else { 0 };
+        let length = table::width(&text) + separator.len() + table::width(name) + room_for_rest;
+        if length > width && index > 0 {
+            return format!("{text} and {} more", names.len() - index);
+        }
+        text = text + separator + name;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_three_digits_or_so() {
+        let times = [0.04, 9.94, 12.3, 999.4, 999.6, 12_345.0].map(time);
+        assert_eq!(times, ["0.0 ms", "9.9 ms", "12 ms", "999 ms", "1.00 s", "12.3 s"]);
+    }
+
+    #[test]
+    fn bars_grow_by_eighths() {
+        assert_eq!([0.0, 0.0625, 0.5, 1.0, 7.0].map(|share| bar(share, 2)), ["", "▏", "█", "██", "██"]);
+    }
+
+    #[test]
+    fn lists_are_cut_to_their_width() {
+        assert_eq!(some(["a", "b"].into_iter(), 80), "a, b");
+        let many = ["cat", "dog", "cow", "elephant", "horse"];
+        assert_eq!(some(many.into_iter(), 24), "cat, dog and 3 more");
+        assert_eq!(some(["a very long name indeed"].into_iter(), 5), "a very long name indeed");
+    }
+}

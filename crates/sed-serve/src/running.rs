@@ -1,0 +1,99 @@
+//! A server that runs inside this program.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Context, Result, anyhow};
+use sed_engine::{Engine, ModelInfo, SedStages, builtin_vocabularies};
+use sed_server::{Drain, Server, ServerConfig, config::RawConfig};
+use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
+
+/// A server with its model, answering until it is stopped.
+#[derive(Debug)]
+pub(crate) struct RunningServer {
+    address: SocketAddr,
+    engine: Engine,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<Result<Drain>>,
+}
+
+impl RunningServer {
+    /// Opens the socket and starts to answer. Requests are refused until the model is warm; see
+    /// [`RunningServer::ready`].
+    pub(crate) async fn start(config: ServerConfig, stages: SedStages) -> Result<Self> {
+        let engine = Engine::start(stages, &config.engine)?;
+        let server = Server::bind(config, engine.clone(), builtin_vocabularies()).await?;
+        let address = server.local_addr();
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            // A sender that is dropped stops the server, too.
+            let asked = async { drop(stopped.await) };
+            Ok(server.serve(asked).await?)
+        });
+        Ok(Self { address, engine, stop, serving })
+    }
+
+    /// Waits until the model is warm.
+    pub(crate) async fn ready(&mut self) -> Result<()> {
+        tokio::select! {
+            ready = self.engine.ready() => Ok(ready.context("the model's warm-up failed")?),
+            ended = &mut self.serving => Err(match flatten(ended) {
+                Err(error) => error,
+                Ok(_) => anyhow!("the server ended before its model was warm"),
+            }),
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How to reach it from this machine.
+    pub(crate) fn url(&self) -> String {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        format!("http://{address}")
+    }
+
+    /// The model that it holds.
+    pub(crate) fn model(&self) -> &ModelInfo {
+        self.engine.model()
+    }
+
+    /// Waits for the end that nobody asked for.
+    pub(crate) async fn failed(&mut self) -> Result<Drain> {
+        flatten((&mut self.serving).await)
+    }
+
+    /// Lets running requests end, and stops.
+    pub(crate) async fn stop(self) -> Result<Drain> {
+        // The receiver is only gone when the server has ended already.
+        let _ = self.stop.send(());
+        flatten(self.serving.await)
+    }
+}
+
+fn flatten(ended: Result<Result<Drain>, tokio::task::JoinError>) -> Result<Drain> {
+    ended.context("the server broke down")?
+}
+
+/// Settings for a server of this program alone: on loopback, with all the time in the world.
+pub(crate) fn private_config(port: u16) -> Result<ServerConfig> {
+    let settings = RawConfig {
+        listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string()),
+        max_timeout_seconds: Some(86_400.0),
+        ..RawConfig::default()
+    };
+    Ok(ServerConfig::check(settings)?)
+}
+
+/// The threads for sockets and timers.
+pub(crate) fn runtime() -> Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start the threads for connections")
+}

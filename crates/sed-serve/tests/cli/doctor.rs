@@ -1,0 +1,49 @@
+//! `doctor` on what is well and what is not.
+
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+
+use crate::support::{Outcome, nano, run, sed_serve, text};
+
+/// The verdict on one thing.
+#[track_caller]
+fn verdict(report: &Value, name: &str) -> Value {
+    let checks = report["checks"].as_array().unwrap();
+    checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name}"))["verdict"].clone()
+}
+
+#[test]
+fn a_sound_model_on_a_free_port_is_healthy() {
+    let model = nano("sed_nano.safetensors");
+    let arguments = ["doctor", "--json", "--model", text(&model), "--listen", "127.0.0.1:0"];
+    let report = run(&arguments).good().json().remove(0);
+    assert_eq!(report["healthy"], json!(true));
+    for name in ["device", "threads", "memory", "model", "digest", "run", "settings", "port"] {
+        assert_eq!(verdict(&report, name), "good", "{name}");
+    }
+}
+
+#[test]
+fn a_taken_port_and_a_damaged_model_are_wrong() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let model = nano("img_a.png");
+    let outcome = run(&["doctor", "--json", "--model", text(&model), "--listen", &address]);
+    assert_eq!(outcome.code, 1);
+    let report = outcome.json().remove(0);
+    assert_eq!(report["healthy"], json!(false));
+    assert_eq!([verdict(&report, "model"), verdict(&report, "port")], [json!("wrong"), json!("wrong")]);
+
+    let table = run(&["doctor", "--quick", "--listen", &address]).stdout;
+    assert!(table.contains("choose another port with --listen"), "{table}");
+}
+
+#[test]
+fn settings_that_contradict_themselves_are_wrong() {
+    let mut command = sed_serve(&["doctor", "--quick", "--json"]);
+    let outcome = Outcome::of(command.env("SED_MAX_TOP_K", "0").env("SED_MAX_TOPK", "4"));
+    assert_eq!(outcome.code, 1);
+    let report = outcome.json().remove(0);
+    assert_eq!(verdict(&report, "settings"), "wrong");
+}

@@ -1,0 +1,59 @@
+//! The command line itself: exit codes, vocabularies, completions.
+
+use crate::support::{nano, run, text};
+
+#[test]
+fn a_wrong_command_line_has_exit_code_2() {
+    let picture = nano("img_a.png");
+    let picture = text(&picture);
+    let wrong: [&[&str]; 6] = [
+        &["segment", picture],
+        &["segment", picture, "--words", "cat", "--vocabulary", "ade20k-150"],
+        &["segment", picture, "--words", "cat,,dog"],
+        &["segment", picture, "--words", "cat", "--server", "http://x", "--model", "y"],
+        &["serve", "--device", "abacus"],
+        &["no-such-command"],
+    ];
+    for arguments in wrong {
+        let outcome = run(arguments);
+        assert_eq!(outcome.code, 2, "{arguments:?}");
+        assert!(outcome.stderr.contains("--help"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_device_that_this_build_lacks_is_refused() {
+    let outcome = run(&["demo", "--once", "--device", "cuda:1", "--output", text(&std::env::temp_dir())]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("cpu only and cannot use cuda:1"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_vocabulary_that_is_shown_can_be_used_as_a_words_file() {
+    let list = run(&["vocabulary", "list"]).good().stdout;
+    assert!(list.contains("pascal-voc-20 ") && list.contains("ade20k-847 "), "{list}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("words.txt");
+    let shown = run(&["vocabulary", "show", "pascal-voc-20"]).good().stdout;
+    std::fs::write(&file, &shown).unwrap();
+    let picture = nano("img_a.png");
+    let reports = [["--words-file", text(&file)], ["--vocabulary", "pascal-voc-20"]].map(|words| {
+        let arguments = [&["segment", text(&picture), "--no-output", "--json"][..], &words].concat();
+        run(&arguments).good().json().remove(0)
+    });
+    assert_eq!(reports[0]["categories"].as_array().unwrap().len(), 20);
+    assert_eq!(reports[0]["categories"], reports[1]["categories"]);
+
+    let unknown = run(&["vocabulary", "show", "imagenet"]);
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.stderr.contains("there are ade20k-150,"), "{}", unknown.stderr);
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = run(&["completions", shell]).good().stdout;
+        assert!(script.contains("vocabulary") && script.contains("words-file"), "{shell}");
+    }
+}

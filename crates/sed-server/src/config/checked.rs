@@ -1,0 +1,226 @@
+//! The configuration after its check: what the server works with.
+
+use std::{fmt::Display, net::SocketAddr, time::Duration};
+
+use sed_engine::{EngineConfig, VocabularyLimits};
+use sed_image::DecodeLimits;
+
+use super::{ConfigError, RawConfig};
+use crate::limits::Limits;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
+
+/// A configuration whose every value is in its range and fits the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Threads for work on pixels; 0 is one for each core.
+    pub cpu_threads: usize,
+    /// The `top_k` of requests that have none; 0 is no rejection.
+    pub default_top_k: u32,
+    /// What requests may not exceed.
+    pub limits: Limits,
+    /// For [`sed_engine::Engine::start`].
+    pub engine: EngineConfig,
+    /// HTTP/2.
+    pub transport: Transport,
+    /// The end.
+    pub shutdown: Shutdown,
+}
+
+/// How connections are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transport {
+    /// Flow control window of a stream, in bytes.
+    pub stream_window: u32,
+    /// Flow control window of a connection, in bytes.
+    pub connection_window: u32,
+    /// Streams of one connection at the same time.
+    pub max_streams: u32,
+    /// Bytes of a request's headers.
+    pub max_header_bytes: u32,
+    /// How often a silent connection is pinged.
+    pub keepalive_interval: Duration,
+    /// How long the answer to a ping may take.
+    pub keepalive_timeout: Duration,
+}
+
+/// How the server goes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// Between readiness off and the end of new requests.
+    pub delay: Duration,
+    /// How long running requests may take after that.
+    pub grace: Duration,
+}
+
+impl ServerConfig {
+    /// Puts defaults in where nothing is said, and checks all values.
+    ///
+    /// # Errors
+    /// The first value that is out of its range or does not fit another.
+    pub fn check(raw: RawConfig) -> Result<Self, ConfigError> {
+        let listen = raw.listen.unwrap_or_else(|| "127.0.0.1:50051".into());
+        let limits = limits(&RawConfig { listen: None, ..raw })?;
+        let default_top_k = within("default_top_k", raw.default_top_k, 8.min(limits.top_k), 0, u32::MAX)?;
+        no_more(("default_top_k", u64::from(default_top_k)), ("max_top_k", u64::from(limits.top_k)))?;
+        let queue = (raw.queue_capacity, limits.concurrent_requests);
+        Ok(Self {
+            listen: listen.parse().map_err(|_| ConfigError::Listen(listen))?,
+            cpu_threads: within("cpu_threads", raw.cpu_threads, 0, 0, 1024)?,
+            default_top_k,
+            engine: EngineConfig {
+                queue_capacity: within("queue_capacity", queue.0, queue.1, 1, 100_000)?,
+                ageing: seconds("priority_ageing_seconds", raw.priority_ageing_seconds, 5.0, 0.01)?,
+                text_cache_bytes: within("text_cache_bytes", raw.text_cache_bytes, 512 * MIB, 0, usize::MAX)?,
+                probe_interval: seconds("device_probe_seconds", raw.device_probe_seconds, 5.0, 0.01)?,
+                ..EngineConfig::default()
+            },
+            limits,
+            transport: Transport {
+                stream_window: window("http2_stream_window_bytes", raw.http2_stream_window_bytes, 4)?,
+                connection_window: window(
+                    "http2_connection_window_bytes",
+                    raw.http2_connection_window_bytes,
+                    16,
+                )?,
+                max_streams: within("http2_max_streams", raw.http2_max_streams, 256, 1, 100_000)?,
+                max_header_bytes: within(
+                    "http2_max_header_bytes",
+                    raw.http2_max_header_bytes,
+                    16 << 10,
+                    1 << 10,
+                    1 << 20,
+                )?,
+                keepalive_interval: seconds(
+                    "keepalive_interval_seconds",
+                    raw.keepalive_interval_seconds,
+                    30.0,
+                    1.0,
+                )?,
+                keepalive_timeout: seconds(
+                    "keepalive_timeout_seconds",
+                    raw.keepalive_timeout_seconds,
+                    10.0,
+                    1.0,
+                )?,
+            },
+            shutdown: Shutdown {
+                delay: seconds("shutdown_delay_seconds", raw.shutdown_delay_seconds, 0.0, 0.0)?,
+                grace: seconds("shutdown_grace_seconds", raw.shutdown_grace_seconds, 30.0, 0.0)?,
+            },
+        })
+    }
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        // A test shows that the defaults pass their own check; it could only fail here if they did not.
+        #[allow(clippy::expect_used)]
+        Self::check(RawConfig::default()).expect("the defaults are in range")
+    }
+}
+
+fn limits(raw: &RawConfig) -> Result<Limits, ConfigError> {
+    let default = Limits::default();
+    let (image, words) = (default.image, default.vocabulary);
+    let message_bytes = within("max_message_bytes", raw.max_message_bytes, default.message_bytes, KIB, GIB)?;
+    let image_bytes = image.max_encoded_bytes.min(message_bytes as u64);
+    let limits = Limits {
+        message_bytes,
+        response_bytes: within(
+            "max_response_bytes",
+            raw.max_response_bytes,
+            default.response_bytes,
+            KIB,
+            GIB,
+        )?,
+        image: DecodeLimits {
+            max_encoded_bytes: within("max_image_bytes", raw.max_image_bytes, image_bytes, 1, 1 << 30)?,
+            max_pixels: within("max_image_pixels", raw.max_image_pixels, image.max_pixels, 1, 1 << 30)?,
+            max_side: within("max_image_side", raw.max_image_side, image.max_side, 1, 1 << 20)?,
+            max_alloc_bytes: within(
+                "max_decode_bytes",
+                raw.max_decode_bytes,
+                image.max_alloc_bytes,
+                1 << 10,
+                1 << 40,
+            )?,
+        },
+        output_pixels: within("max_output_pixels", raw.max_output_pixels, default.output_pixels, 1, 1 << 30)?,
+        output_side: within("max_output_side", raw.max_output_side, default.output_side, 1, 1 << 20)?,
+        vocabulary: VocabularyLimits {
+            categories: within("max_categories", raw.max_categories, words.categories, 1, 65_535)?,
+            synonyms: within("max_synonyms", raw.max_synonyms, words.synonyms, 0, 1000)?,
+            phrases: within("max_phrases", raw.max_phrases, words.phrases, 1, 1_000_000)?,
+            phrase_bytes: within("max_phrase_bytes", raw.max_phrase_bytes, words.phrase_bytes, 1, 10_000)?,
+        },
+        polygon_points: within(
+            "max_polygon_points",
+            raw.max_polygon_points,
+            default.polygon_points,
+            4,
+            100_000_000,
+        )?,
+        top_k: within("max_top_k", raw.max_top_k, default.top_k, 1, 65_535)?,
+        request_id_bytes: within(
+            "max_request_id_bytes",
+            raw.max_request_id_bytes,
+            default.request_id_bytes,
+            1,
+            4096,
+        )?,
+        concurrent_requests: within(
+            "max_concurrent_requests",
+            raw.max_concurrent_requests,
+            default.concurrent_requests,
+            1,
+            100_000,
+        )?,
+        timeout: seconds(
+            "max_timeout_seconds",
+            raw.max_timeout_seconds,
+            default.timeout.as_secs_f64(),
+            0.001,
+        )?,
+    };
+    no_more(
+        ("max_image_bytes", limits.image.max_encoded_bytes),
+        ("max_message_bytes", limits.message_bytes as u64),
+    )?;
+    Ok(limits)
+}
+
+fn within<T: PartialOrd + Display>(
+    key: &'static str,
+    value: Option<T>,
+    default: T,
+    least: T,
+    most: T,
+) -> Result<T, ConfigError> {
+    let value = value.unwrap_or(default);
+    if value >= least && value <= most {
+        return Ok(value);
+    }
+    let (found, least, most) = (value.to_string(), least.to_string(), most.to_string());
+    Err(ConfigError::OutOfRange { key, found, least, most })
+}
+
+fn window(key: &'static str, value: Option<u32>, default_mib: u32) -> Result<u32, ConfigError> {
+    // HTTP/2's own default is the least; its largest window is 2^31 - 1.
+    within(key, value, default_mib << 20, 65_535, (1 << 31) - 1)
+}
+
+fn seconds(key: &'static str, value: Option<f64>, default: f64, least: f64) -> Result<Duration, ConfigError> {
+    within(key, value, default, least, 86_400.0).map(Duration::from_secs_f64)
+}
+
+fn no_more(value: (&'static str, u64), limit: (&'static str, u64)) -> Result<(), ConfigError> {
+    if value.1 <= limit.1 {
+        return Ok(());
+    }
+    Err(ConfigError::MoreThan { key: value.0, found: value.1, other: limit.0, limit: limit.1 })
+}

@@ -1,0 +1,60 @@
+//! The server's configuration: read once, checked once, and typed from then on.
+
+mod checked;
+mod raw;
+
+use std::path::Path;
+
+pub use checked::{ServerConfig, Shutdown, Transport};
+pub use raw::RawConfig;
+
+/// What is wrong with the configuration.
+#[derive(Clone, Debug, thiserror::Error, PartialEq)]
+pub enum ConfigError {
+    /// A file or variable cannot be read.
+    #[error("cannot read the configuration: {0}")]
+    Source(String),
+    /// A value is outside its range.
+    #[error("{key} is {found}, but must be between {least} and {most}")]
+    OutOfRange {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// The smallest value allowed.
+        least: String,
+        /// The largest value allowed.
+        most: String,
+    },
+    /// A value does not fit another.
+    #[error("{key} is {found}, more than {other}, which is {limit}; lower the first or raise the second")]
+    MoreThan {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        found: u64,
+        /// The setting that bounds it.
+        other: &'static str,
+        /// Its value.
+        limit: u64,
+    },
+    /// The address cannot be understood.
+    #[error("listen is {0:?}, but must be an ip address and a port, for example 127.0.0.1:50051")]
+    Listen(String),
+}
+
+/// Reads a file, the environment over it, and flags over both, and checks the whole.
+///
+/// # Errors
+/// The first thing that is wrong, with the name of its setting.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    flags: RawConfig,
+) -> Result<ServerConfig, ConfigError> {
+    let below = RawConfig::read(file, environment)?;
+    ServerConfig::check(flags.over(below))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! The configuration as it is written: in a file, in the environment, in flags. Nothing is checked here but
+//! that keys exist and values have the right kind.
+
+use std::path::Path;
+
+use config::{Config, Environment, File, FileFormat, Map};
+use serde::Deserialize;
+
+use super::ConfigError;
+
+/// One list gives the structure, the names of its keys, and how two of them are laid over each other.
+macro_rules! raw_config {
+    ($($(#[$doc:meta])* $key:ident: $kind:ty,)*) => {
+        /// Every setting of the server; `None` where nothing was said. A key is the same in the file
+        /// (`max_top_k = 8`), in the environment (`SED_MAX_TOP_K=8`) and here.
+        #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct RawConfig {
+            $($(#[$doc])* pub $key: Option<$kind>,)*
+        }
+
+        impl RawConfig {
+            /// The names of all settings.
+            pub const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
+
+            /// These settings, and those of `below` where nothing is said here.
+            #[must_use]
+            pub fn over(self, below: Self) -> Self {
+                Self { $($key: self.$key.or(below.$key),)* }
+            }
+        }
+    };
+}
+
+raw_config! {
+    /// Address and port to listen on. Default `127.0.0.1:50051`; port 0 takes a free one.
+    listen: String,
+    /// Threads for decoding images and encoding masks. Default 0: one for each core.
+    cpu_threads: usize,
+    /// The `top_k` of requests that have none; 0 turns rejection off. Default 8.
+    default_top_k: u32,
+
+    /// Requests that are worked on at the same time. Default 64.
+    max_concurrent_requests: usize,
+    /// Requests that may wait for the device. Default: as many as are worked on.
+    queue_capacity: usize,
+    /// The longest that a request may take, in seconds. Default 60.
+    max_timeout_seconds: f64,
+    /// Waiting this long lifts a request by one step of priority, in seconds. Default 5.
+    priority_ageing_seconds: f64,
+    /// Bound of the cache of text embeddings, in bytes; 0 turns it off. Default 512 MiB.
+    text_cache_bytes: usize,
+    /// How often a lost device is tried again, in seconds. Default 5.
+    device_probe_seconds: f64,
+
+    /// Bytes of one request message. Default 32 MiB.
+    max_message_bytes: usize,
+    /// Bytes of one answer. Default 128 MiB.
+    max_response_bytes: usize,
+    /// Bytes of an encoded image. Default: those of a message, but at most 32 MiB.
+    max_image_bytes: u64,
+    /// Pixels of an image. Default 64,000,000.
+    max_image_pixels: u64,
+    /// Width and height of an image. Default 16384.
+    max_image_side: u32,
+    /// Memory that decoding one image may take, in bytes. Default 768 MiB.
+    max_decode_bytes: u64,
+    /// Pixels of the masks. Default 64,000,000.
+    max_output_pixels: u64,
+    /// Width and height of the masks. Default 16384.
+    max_output_side: u32,
+    /// Points of all polygons of a mask together. Default 1,000,000.
+    max_polygon_points: usize,
+    /// Categories of a vocabulary. Default 1024.
+    max_categories: usize,
+    /// Synonyms of a category. Default 16.
+    max_synonyms: usize,
+    /// Names and synonyms of a vocabulary together. Default 2048.
+    max_phrases: usize,
+    /// UTF-8 bytes of a name or synonym. Default 256.
+    max_phrase_bytes: usize,
+    /// The largest `top_k`. Default 1024.
+    max_top_k: u32,
+    /// Bytes of a request id. Default 128.
+    max_request_id_bytes: usize,
+
+    /// HTTP/2 flow control window of a stream, in bytes. Default 4 MiB.
+    http2_stream_window_bytes: u32,
+    /// HTTP/2 flow control window of a connection, in bytes. Default 16 MiB.
+    http2_connection_window_bytes: u32,
+    /// Streams of one connection at the same time. Default 256.
+    http2_max_streams: u32,
+    /// Bytes of a request's headers. Default 16 KiB.
+    http2_max_header_bytes: u32,
+    /// A silent connection is pinged this often, in seconds. Default 30.
+    keepalive_interval_seconds: f64,
+    /// A ping without answer for this long closes the connection, in seconds. Default 10.
+    keepalive_timeout_seconds: f64,
+
+    /// On shutdown, go on serving for this long after readiness is off, in seconds. Default 0.
+    shutdown_delay_seconds: f64,
+    /// After that, wait this long for running requests, in seconds. Default 30.
+    shutdown_grace_seconds: f64,
+}
+
+impl RawConfig {
+    /// Reads a TOML file, if there is one, and the environment, which goes over it. Variables are those named
+    /// `SED_` and a key in capitals; others that begin so are not ours (an orchestrator may set some).
+    ///
+    /// # Errors
+    /// [`ConfigError::Source`]: the file cannot be read, has a key that does not exist, or a value has the
+    /// wrong kind.
+    pub fn read(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let ours = |name: &str| {
+            let key = name.strip_prefix("SED_").map(str::to_lowercase);
+            key.is_some_and(|key| Self::KEYS.contains(&key.as_str()))
+        };
+        let variables: Map<String, String> = environment.into_iter().filter(|(name, _)| ours(name)).collect();
+        let mut sources = Config::builder();
+        if let Some(path) = file {
+            sources = sources.add_source(File::from(path).format(FileFormat::Toml));
+        }
+        let environment = Environment::with_prefix("SED").prefix_separator("_").source(Some(variables));
+        let merged = sources.add_source(environment).build();
+        merged.and_then(Config::try_deserialize).map_err(|error| ConfigError::Source(error.to_string()))
+    }
+}

@@ -1,0 +1,121 @@
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::*;
+use crate::limits::Limits;
+
+fn no_environment() -> Vec<(String, String)> {
+    Vec::new()
+}
+
+fn environment(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+/// A file that is gone when the test ends.
+struct TempFile(PathBuf);
+
+impl TempFile {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sed-server-{}-{name}.toml", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn the_defaults_pass_their_own_check() {
+    let config = load(None, no_environment(), RawConfig::default()).unwrap();
+    assert_eq!(config, ServerConfig::default());
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 50051)));
+    assert_eq!(config.engine.queue_capacity, config.limits.concurrent_requests);
+}
+
+#[test]
+fn flags_go_over_the_environment_and_that_over_the_file() {
+    let file = TempFile::new("layers", "max_top_k = 30\nmax_synonyms = 30\nmax_phrases = 30\n");
+    let variables = environment(&[("SED_MAX_SYNONYMS", "20"), ("SED_MAX_PHRASES", "20")]);
+    let flags = RawConfig { max_phrases: Some(10), ..RawConfig::default() };
+    let limits = load(Some(&file.0), variables, flags).unwrap().limits;
+    assert_eq!((limits.top_k, limits.vocabulary.synonyms, limits.vocabulary.phrases), (30, 20, 10));
+}
+
+#[test]
+fn numbers_and_text_come_from_the_environment() {
+    let variables = environment(&[
+        ("SED_LISTEN", "0.0.0.0:7000"),
+        ("SED_MAX_TIMEOUT_SECONDS", "2.5"),
+        ("SED_MAX_IMAGE_PIXELS", "1000000"),
+    ]);
+    let config = load(None, variables, RawConfig::default()).unwrap();
+    assert_eq!(config.listen.port(), 7000);
+    assert_eq!(config.limits.timeout, Duration::from_millis(2500));
+    assert_eq!(config.limits.image.max_pixels, 1_000_000);
+}
+
+#[test]
+fn variables_of_others_are_let_alone() {
+    let variables = environment(&[("SED_SERVE_PORT_50051_TCP", "tcp://10.0.0.1:50051"), ("SED_PORT", "x")]);
+    assert_eq!(load(None, variables, RawConfig::default()), Ok(ServerConfig::default()));
+}
+
+#[test]
+fn an_unknown_key_in_a_file_is_an_error_that_names_it() {
+    let file = TempFile::new("unknown", "max_topk = 3\n");
+    let error = load(Some(&file.0), no_environment(), RawConfig::default()).unwrap_err().to_string();
+    assert!(error.contains("max_topk"), "{error}");
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_an_error_that_names_its_key() {
+    let variables = environment(&[("SED_MAX_TOP_K", "many")]);
+    let error = load(None, variables, RawConfig::default()).unwrap_err().to_string();
+    assert!(error.contains("max_top_k"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_an_error_that_names_it() {
+    let path = PathBuf::from("/nonexistent/sed.toml");
+    let error = load(Some(&path), no_environment(), RawConfig::default()).unwrap_err().to_string();
+    assert!(error.contains("/nonexistent/sed.toml"), "{error}");
+}
+
+#[test]
+fn values_out_of_range_name_the_key_and_the_range() {
+    let check = |raw| ServerConfig::check(raw).unwrap_err().to_string();
+    assert_eq!(
+        check(RawConfig { max_categories: Some(65_536), ..RawConfig::default() }),
+        "max_categories is 65536, but must be between 1 and 65535"
+    );
+    assert_eq!(
+        check(RawConfig { max_timeout_seconds: Some(f64::NAN), ..RawConfig::default() }),
+        "max_timeout_seconds is NaN, but must be between 0.001 and 86400"
+    );
+    assert!(
+        check(RawConfig { listen: Some("localhost".into()), ..RawConfig::default() })
+            .contains("\"localhost\"")
+    );
+}
+
+#[test]
+fn values_must_fit_each_other() {
+    let check = |raw| ServerConfig::check(raw).unwrap_err().to_string();
+    let error = check(RawConfig {
+        max_message_bytes: Some(2000),
+        max_image_bytes: Some(3000),
+        ..RawConfig::default()
+    });
+    assert!(error.starts_with("max_image_bytes is 3000, more than max_message_bytes"), "{error}");
+    let error = check(RawConfig { default_top_k: Some(9), max_top_k: Some(8), ..RawConfig::default() });
+    assert!(error.starts_with("default_top_k is 9, more than max_top_k"), "{error}");
+    // What is only a default makes room by itself.
+    let small = RawConfig { max_message_bytes: Some(2000), max_top_k: Some(4), ..RawConfig::default() };
+    let config = ServerConfig::check(small).unwrap();
+    assert_eq!((config.limits.image.max_encoded_bytes, config.default_top_k), (2000, 4));
+}

@@ -1,0 +1,89 @@
+//! Engine's words into the interface's words.
+
+use std::time::Duration;
+
+use sed_engine::{ModelInfo, RejectionReport, Stage, StageTiming, TextCacheReport};
+use sed_proto::v1;
+
+use crate::cpu_pool::Done;
+
+/// A span of time; one too long for the interface becomes the longest.
+pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    prost_types::Duration { seconds, nanos: duration.subsec_nanos().cast_signed() }
+}
+
+pub(crate) fn model_info(model: &ModelInfo) -> v1::ModelInfo {
+    v1::ModelInfo {
+        name: model.name.clone(),
+        digest: model.digest.clone(),
+        dtype: model.dtype.clone(),
+        device: model.device.clone(),
+        input_side: model.input_side as u32,
+        map_side: model.map_side as u32,
+    }
+}
+
+pub(crate) fn rejection_report(report: RejectionReport) -> v1::RejectionReport {
+    let level = |level: sed_engine::LevelReport| v1::LevelReport {
+        level: level.level,
+        candidates: level.candidates,
+        survivors: level.survivors,
+        rejected: level.rejected,
+    };
+    v1::RejectionReport {
+        top_k: report.top_k.map_or(0, |top_k| top_k as u32),
+        levels: report.levels.into_iter().map(level).collect(),
+    }
+}
+
+/// The engine's stages between the two on the CPU.
+pub(crate) fn latency_report<A, B>(
+    total: Duration,
+    decode: &Done<A>,
+    timings: Vec<StageTiming>,
+    mask_encoding: &Done<B>,
+    cache: TextCacheReport,
+) -> v1::LatencyReport {
+    let mut stages = vec![cpu_stage(v1::Stage::ImageDecode, decode)];
+    stages.extend(timings.into_iter().map(device_stage));
+    stages.push(cpu_stage(v1::Stage::MaskEncoding, mask_encoding));
+    v1::LatencyReport {
+        total: Some(duration(total)),
+        stages,
+        text_cache_hits: cache.hits,
+        text_cache_misses: cache.misses,
+    }
+}
+
+fn cpu_stage<T>(stage: v1::Stage, done: &Done<T>) -> v1::StageLatency {
+    v1::StageLatency {
+        stage: stage.into(),
+        queue_wait: Some(duration(done.wait)),
+        duration: Some(duration(done.duration)),
+        batches: Vec::new(),
+    }
+}
+
+fn device_stage(timing: StageTiming) -> v1::StageLatency {
+    let stage = match timing.stage {
+        Stage::TextEmbedding => v1::Stage::TextEmbedding,
+        Stage::Encode => v1::Stage::Encode,
+        Stage::CostMap => v1::Stage::CostMap,
+        Stage::DecodeLevel1 => v1::Stage::DecodeLevel1,
+        Stage::DecodeLevel2 => v1::Stage::DecodeLevel2,
+        Stage::DecodeLevel3 => v1::Stage::DecodeLevel3,
+        Stage::Finish => v1::Stage::Finish,
+    };
+    let batch = |batch: sed_engine::BatchTiming| v1::Batch {
+        images: batch.images,
+        pairs: batch.pairs,
+        device_time: Some(duration(batch.device_time)),
+    };
+    v1::StageLatency {
+        stage: stage.into(),
+        queue_wait: Some(duration(timing.queue_wait)),
+        duration: Some(duration(timing.duration)),
+        batches: timing.batches.into_iter().map(batch).collect(),
+    }
+}

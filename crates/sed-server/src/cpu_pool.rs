@@ -1,0 +1,114 @@
+//! The threads that decode images and encode masks, apart from the device's and from those of the sockets.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+/// A pool of threads for work on pixels. How much waits in it is bounded by the requests in flight.
+#[derive(Debug)]
+pub(crate) struct CpuPool {
+    threads: rayon::ThreadPool,
+}
+
+/// The result of some work, and its time.
+#[derive(Debug)]
+pub(crate) struct Done<T> {
+    pub(crate) result: T,
+    /// Waiting for a thread.
+    pub(crate) wait: Duration,
+    /// From beginning to end.
+    pub(crate) duration: Duration,
+}
+
+/// The work panicked. Its message is in the log.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("work on pixels panicked")]
+pub(crate) struct Panicked;
+
+impl CpuPool {
+    /// A pool of `threads` threads; 0 is one for each core.
+    pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let threads = builder.thread_name(|index| format!("pixels-{index}")).build()?;
+        Ok(Self { threads })
+    }
+
+    /// Does some work on the pool. If the future is dropped before the work begins, it is not done.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Done<T>, Panicked> {
+        let (reply, answer) = oneshot::channel();
+        let queued = Instant::now();
+        self.threads.spawn_fifo(move || {
+            if reply.is_closed() {
+                return;
+            }
+            let begun = Instant::now();
+            // What the work held is dropped with it, so nothing half done can be seen.
+            let outcome = catch_unwind(AssertUnwindSafe(work)).map_err(|payload| log_panic(&*payload));
+            let done = outcome.map(|result| Done { result, wait: begun - queued, duration: begun.elapsed() });
+            // Nobody waits any more: the result is dropped here.
+            let _ = reply.send(done);
+        });
+        answer.await.unwrap_or(Err(Panicked))
+    }
+}
+
+fn log_panic(payload: &(dyn Any + Send)) -> Panicked {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let message = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    tracing::error!(message, "work on pixels panicked");
+    Panicked
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_the_pool_goes_on() {
+        let pool = CpuPool::new(1).unwrap();
+        let work = || -> u32 { panic!("no pixels") };
+        assert_eq!(pool.run(work).await.unwrap_err(), Panicked);
+        assert_eq!(pool.run(|| 7).await.unwrap().result, 7);
+    }
+
+    #[tokio::test]
+    async fn abandoned_work_is_not_begun() {
+        let pool = CpuPool::new(1).unwrap();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let begun = Arc::new(AtomicBool::new(false));
+        let blocking = pool.run(move || wait.recv().is_ok());
+        let abandoned = {
+            let begun = Arc::clone(&begun);
+            pool.run(move || begun.store(true, Ordering::SeqCst))
+        };
+        tokio::pin!(blocking);
+        {
+            tokio::pin!(abandoned);
+            // Both are in the pool's queue once polled.
+            assert!(futures_poll(blocking.as_mut()).await);
+            assert!(futures_poll(abandoned.as_mut()).await);
+        }
+        go.send(()).unwrap();
+        assert!(blocking.await.unwrap().result);
+        pool.run(|| ()).await.unwrap();
+        assert!(!begun.load(Ordering::SeqCst));
+    }
+
+    /// Polls once; true if the future is not ready.
+    async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
+        std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context).is_pending()))
+            .await
+    }
+}

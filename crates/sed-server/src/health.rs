@@ -1,0 +1,50 @@
+//! Standard gRPC health. The empty name says that the process lives; the service's name says that it is ready.
+
+use sed_engine::EngineState;
+use tokio::sync::watch;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+/// The name under which readiness is told.
+pub const SERVICE_NAME: &str = "sed.v1.SegmentationService";
+
+/// The process's health, as others see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Health {
+    reporter: HealthReporter,
+}
+
+impl Health {
+    /// Alive, but not ready.
+    pub(crate) async fn new(reporter: HealthReporter) -> Self {
+        // The library begins with the empty name as SERVING, which is what we mean by it.
+        reporter.set_service_status(SERVICE_NAME, ServingStatus::NotServing).await;
+        Self { reporter }
+    }
+
+    /// Tells every change of the engine, until the future is dropped or the engine has stopped.
+    pub(crate) async fn follow(&self, mut state: watch::Receiver<EngineState>) {
+        let mut told = false;
+        loop {
+            let ready = state.borrow_and_update().is_ready();
+            if ready != told {
+                self.set_ready(ready).await;
+                told = ready;
+            }
+            if state.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) async fn set_ready(&self, ready: bool) {
+        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        self.reporter.set_service_status(SERVICE_NAME, status).await;
+    }
+
+    /// Ends the streams of those who watch; they would hold the connections open.
+    pub(crate) async fn end_watches(&mut self) {
+        for name in ["", SERVICE_NAME] {
+            self.reporter.clear_service_status(name).await;
+        }
+    }
+}

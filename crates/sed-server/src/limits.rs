@@ -1,0 +1,80 @@
+//! Everything that a request may not exceed. All of it is published by `GetServerInfo`.
+
+use std::time::Duration;
+
+use sed_engine::VocabularyLimits;
+use sed_image::DecodeLimits;
+use sed_proto::v1;
+
+use crate::convert;
+
+/// What the server accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one request message.
+    pub message_bytes: usize,
+    /// Bytes of one answer.
+    pub response_bytes: usize,
+    /// Bytes, pixels, sides and decoding memory of an image.
+    pub image: DecodeLimits,
+    /// Pixels of the masks.
+    pub output_pixels: u64,
+    /// Width and height of the masks.
+    pub output_side: u32,
+    /// Categories, synonyms and phrases.
+    pub vocabulary: VocabularyLimits,
+    /// Points of all polygons of a mask together.
+    pub polygon_points: usize,
+    /// The largest `top_k`.
+    pub top_k: u32,
+    /// UTF-8 bytes of a request id.
+    pub request_id_bytes: usize,
+    /// Requests that are worked on at the same time.
+    pub concurrent_requests: usize,
+    /// The longest that a request may take.
+    pub timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 32 << 20,
+            response_bytes: 128 << 20,
+            image: DecodeLimits::default(),
+            output_pixels: 64_000_000,
+            output_side: 16_384,
+            vocabulary: VocabularyLimits::default(),
+            polygon_points: 1_000_000,
+            top_k: 1024,
+            request_id_bytes: 128,
+            concurrent_requests: 64,
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Limits {
+    /// The limits as `GetServerInfo` tells them.
+    pub(crate) fn to_proto(&self) -> v1::Limits {
+        let count = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
+        v1::Limits {
+            max_message_bytes: self.message_bytes as u64,
+            max_image_bytes: self.image.max_encoded_bytes,
+            max_image_pixels: self.image.max_pixels,
+            max_image_side: self.image.max_side,
+            max_decode_bytes: self.image.max_alloc_bytes,
+            max_output_pixels: self.output_pixels,
+            max_output_side: self.output_side,
+            max_categories: count(self.vocabulary.categories),
+            max_synonyms: count(self.vocabulary.synonyms),
+            max_phrases: count(self.vocabulary.phrases),
+            max_phrase_bytes: count(self.vocabulary.phrase_bytes),
+            max_top_k: self.top_k,
+            max_request_id_bytes: count(self.request_id_bytes),
+            max_response_bytes: self.response_bytes as u64,
+            max_concurrent_requests: count(self.concurrent_requests),
+            max_polygon_points: self.polygon_points as u64,
+            max_timeout: Some(convert::duration(self.timeout)),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A request that breaks a rule: which rule, in which field, and by how much.
+
+use sed_engine::{Phrase, VocabularyError};
+use sed_image::ImageError;
+use sed_proto::v1::ErrorReason;
+
+/// Why a request was refused.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{field}: {message}")]
+pub struct RequestError {
+    /// The stable reason.
+    pub reason: ErrorReason,
+    /// Path of the field in `SegmentRequest`, for example `vocabulary.categories.categories[3].name`.
+    pub field: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+    /// The limit, where there is one.
+    pub limit: Option<u64>,
+}
+
+impl RequestError {
+    pub(crate) fn new(reason: ErrorReason, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason, field: field.into(), message: message.into(), limit: None }
+    }
+
+    pub(crate) fn missing(field: &str, message: &str) -> Self {
+        Self::new(ErrorReason::FieldMissing, field, message)
+    }
+
+    pub(crate) fn option(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(ErrorReason::OptionInvalid, field, message)
+    }
+
+    pub(crate) fn with_limit(mut self, limit: u64) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// An image that could not be read. `field` is `image.encoded` or `image.raw`.
+    pub(crate) fn image(field: &str, error: &ImageError) -> Self {
+        let (reason, limit) = match error {
+            ImageError::TooManyBytes { limit, .. }
+            | ImageError::TooManyPixels { limit, .. }
+            | ImageError::TooMuchMemory { limit, .. } => (ErrorReason::ImageTooLarge, Some(*limit)),
+            ImageError::SideTooLong { limit, .. } => (ErrorReason::ImageTooLarge, Some(u64::from(*limit))),
+            ImageError::UnknownFormat | ImageError::UnsupportedVariant { .. } => {
+                (ErrorReason::ImageUnsupported, None)
+            }
+            error if error.is_callers_fault() => (ErrorReason::ImageCorrupt, None),
+            _ => (ErrorReason::Internal, None),
+        };
+        Self { reason, field: field.into(), message: error.to_string(), limit }
+    }
+
+    /// Inline categories that are no vocabulary.
+    pub(crate) fn vocabulary(error: &VocabularyError) -> Self {
+        const LIST: &str = "vocabulary.categories.categories";
+        let at = |phrase: &Phrase| match phrase.synonym {
+            None => format!("{LIST}[{}].name", phrase.category),
+            Some(synonym) => format!("{LIST}[{}].synonyms[{synonym}]", phrase.category),
+        };
+        let (reason, field, limit) = match error {
+            VocabularyError::Empty => (ErrorReason::VocabularyEmpty, LIST.into(), None),
+            VocabularyError::TooManyCategories { limit, .. }
+            | VocabularyError::TooManyPhrases { limit, .. } => {
+                (ErrorReason::VocabularyTooLarge, LIST.into(), Some(*limit as u64))
+            }
+            VocabularyError::TooManySynonyms { category, limit, .. } => {
+                (ErrorReason::VocabularyTooLarge, format!("{LIST}[{category}].synonyms"), Some(*limit as u64))
+            }
+            VocabularyError::PhraseTooLong { phrase, limit, .. } => {
+                (ErrorReason::CategoryNameInvalid, at(phrase), Some(*limit as u64))
+            }
+            VocabularyError::EmptyPhrase { phrase } | VocabularyError::ControlCharacter { phrase } => {
+                (ErrorReason::CategoryNameInvalid, at(phrase), None)
+            }
+            VocabularyError::Duplicate { phrase } => (ErrorReason::CategoryDuplicate, at(phrase), None),
+        };
+        Self { reason, field, message: error.to_string(), limit }
+    }
+}

@@ -1,0 +1,179 @@
+//! The socket, the services behind it, and their beginning and end.
+
+use std::{
+    future::{Future, pending},
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use sed_engine::{Engine, VocabularyBook};
+use sed_proto::v1::segmentation_service_server::SegmentationServiceServer;
+use tokio::{
+    net::TcpListener,
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+use tonic::transport::server::{Router, TcpIncoming};
+use tower::layer::util::{Identity, Stack};
+
+use crate::{
+    config::{ServerConfig, Transport},
+    cpu_pool::CpuPool,
+    front_door::FrontDoor,
+    health::Health,
+    service::{Context, SegmentationService},
+};
+
+/// What a stage that runs at the end of the grace period may still take.
+const LAST_STAGE: Duration = Duration::from_secs(1);
+
+/// Why the server cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No threads for work on pixels.
+    #[error("cannot start the threads for work on pixels: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// The descriptors of the interface are damaged.
+    #[error("cannot set up reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport failed.
+    #[error("the transport failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// How the server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// Every request that had begun was answered.
+    Complete,
+    /// The grace period ended before that.
+    Cut,
+}
+
+/// A server that has its socket and does not serve yet.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    engine: Engine,
+    vocabularies: VocabularyBook,
+    pool: CpuPool,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Opens the socket. Connections wait until [`Server::serve`].
+    ///
+    /// # Errors
+    /// The address cannot be listened on, or there are no threads.
+    pub async fn bind(
+        config: ServerConfig,
+        engine: Engine,
+        vocabularies: VocabularyBook,
+    ) -> Result<Self, ServeError> {
+        let pool = CpuPool::new(config.cpu_threads)?;
+        let failed = |source| ServeError::Bind { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { config, engine, vocabularies, pool, listener, address })
+    }
+
+    /// Where it listens; the port is the true one where the configuration had 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` ends. Then: readiness off, the delay, no new connections, running requests for
+    /// as long as the grace allows, and the engine's end.
+    ///
+    /// # Errors
+    /// The services cannot be set up, or the transport fails.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<Drain, ServeError> {
+        let Self { config, engine, vocabularies, pool, listener, address } = self;
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let mut health = Health::new(reporter).await;
+        let context = Context {
+            engine: engine.clone(),
+            vocabularies,
+            limits: config.limits.clone(),
+            default_top_k: config.default_top_k,
+            pool,
+            started: Instant::now(),
+        };
+        let router = router(&config, context)?.add_service(health_service);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let serving = router.serve_with_incoming_shutdown(incoming, async {
+            // The sender is only dropped after it was used.
+            let _ = stopped.await;
+        });
+        tokio::pin!(serving);
+        tracing::info!(%address, "listening");
+
+        let following = async {
+            health.follow(engine.state()).await;
+            pending::<()>().await;
+        };
+        tokio::select! {
+            ended = &mut serving => return Ok(ended.map(|()| Drain::Complete)?),
+            () = following => {}
+            () = shutdown => {}
+        }
+
+        tracing::info!("shutting down");
+        health.set_ready(false).await;
+        tokio::select! {
+            ended = &mut serving => return Ok(ended.map(|()| Drain::Complete)?),
+            () = sleep(config.shutdown.delay) => {}
+        }
+        let _ = stop.send(());
+        health.end_watches().await;
+        let drain = match timeout(config.shutdown.grace, &mut serving).await {
+            Ok(ended) => {
+                ended?;
+                Drain::Complete
+            }
+            Err(_) => Drain::Cut,
+        };
+        let stopped = timeout(LAST_STAGE, engine.shutdown()).await;
+        tracing::info!(?drain, engine_stopped = stopped.is_ok(), "stopped");
+        Ok(drain)
+    }
+}
+
+/// The services that belong to the interface, behind the front door.
+fn router(config: &ServerConfig, context: Context) -> Result<Router<Stack<FrontDoor, Identity>>, ServeError> {
+    let limits = &config.limits;
+    let segmentation = SegmentationServiceServer::new(SegmentationService::new(context))
+        .max_decoding_message_size(limits.message_bytes)
+        .max_encoding_message_size(usize::MAX); // the service itself refuses what is above its own limit
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(sed_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(transport(&config.transport)
+        .layer(FrontDoor::new(limits))
+        .add_service(segmentation)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?))
+}
+
+fn transport(transport: &Transport) -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .initial_stream_window_size(transport.stream_window)
+        .initial_connection_window_size(transport.connection_window)
+        .max_concurrent_streams(transport.max_streams)
+        .http2_max_header_list_size(transport.max_header_bytes)
+        .http2_keepalive_interval(Some(transport.keepalive_interval))
+        .http2_keepalive_timeout(Some(transport.keepalive_timeout))
+}

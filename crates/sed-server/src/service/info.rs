@@ -1,0 +1,38 @@
+//! `GetServerInfo`: what the server is and accepts.
+
+use sed_image::ImageFormat;
+use sed_proto::v1::{self, MaskEncoding};
+
+use super::Context;
+use crate::convert;
+
+/// Every encoding that the server writes.
+const MASK_ENCODINGS: [MaskEncoding; 7] = [
+    MaskEncoding::IndexPng,
+    MaskEncoding::IndexPng8,
+    MaskEncoding::IndexPng16,
+    MaskEncoding::CocoRle,
+    MaskEncoding::Polygons,
+    MaskEncoding::Raw,
+    MaskEncoding::ScoreMaps,
+];
+
+pub(crate) fn answer(context: &Context) -> v1::GetServerInfoResponse {
+    let named = |(name, vocabulary): (&str, &sed_engine::Vocabulary)| v1::NamedVocabulary {
+        name: name.to_owned(),
+        size: vocabulary.size() as u32,
+    };
+    v1::GetServerInfoResponse {
+        server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        model: Some(convert::model_info(context.engine.model())),
+        limits: Some(context.limits.to_proto()),
+        defaults: Some(v1::Defaults {
+            top_k: context.default_top_k,
+            mask_encoding: MaskEncoding::IndexPng.into(),
+        }),
+        vocabularies: context.vocabularies.iter().map(named).collect(),
+        mask_encodings: MASK_ENCODINGS.map(i32::from).to_vec(),
+        image_formats: ImageFormat::ALL.iter().map(ToString::to_string).collect(),
+        uptime: Some(convert::duration(context.started.elapsed())),
+    }
+}

@@ -1,0 +1,156 @@
+//! Errors as gRPC statuses with google.rpc details. What each reason means stands in `error_reason.proto`.
+
+use std::{collections::HashMap, time::Duration};
+
+use sed_engine::EngineError;
+use sed_proto::v1::ErrorReason;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::request_error::RequestError;
+
+/// The `domain` of every `ErrorInfo`.
+pub const ERROR_DOMAIN: &str = "sed-serve";
+
+/// How long a caller should wait when the server cannot know better.
+const USUAL_RETRY: Duration = Duration::from_secs(1);
+
+/// The reason as `ErrorInfo` carries it: the enum's name without its prefix.
+pub fn reason_name(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+/// The gRPC code that goes with a reason.
+pub fn code_of(reason: ErrorReason) -> Code {
+    match reason {
+        ErrorReason::FieldMissing
+        | ErrorReason::ImageCorrupt
+        | ErrorReason::ImageTooLarge
+        | ErrorReason::ImageUnsupported
+        | ErrorReason::VocabularyEmpty
+        | ErrorReason::VocabularyTooLarge
+        | ErrorReason::CategoryNameInvalid
+        | ErrorReason::CategoryDuplicate
+        | ErrorReason::OptionInvalid
+        | ErrorReason::OutputTooLarge
+        | ErrorReason::RequestMalformed => Code::InvalidArgument,
+        ErrorReason::VocabularyNotFound => Code::NotFound,
+        ErrorReason::MessageTooLarge => Code::OutOfRange,
+        ErrorReason::QueueFull | ErrorReason::DeviceOutOfMemory => Code::ResourceExhausted,
+        ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,
+        ErrorReason::ModelNotReady | ErrorReason::ShuttingDown | ErrorReason::DeviceLost => Code::Unavailable,
+        ErrorReason::Unspecified | ErrorReason::Internal => Code::Internal,
+    }
+}
+
+/// A status in the making.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    reason: ErrorReason,
+    message: String,
+    metadata: HashMap<String, String>,
+    details: ErrorDetails,
+}
+
+impl Failure {
+    pub(crate) fn new(reason: ErrorReason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), metadata: HashMap::new(), details: ErrorDetails::new() }
+    }
+
+    pub(crate) fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.metadata.insert(key.into(), value.to_string());
+        self
+    }
+
+    pub(crate) fn retry_after(mut self, delay: Duration) -> Self {
+        self.details.set_retry_info(Some(delay));
+        self
+    }
+
+    pub(crate) fn resource(mut self, kind: &str, name: &str) -> Self {
+        self.details.set_resource_info(kind, name, "", self.message.clone());
+        self
+    }
+
+    fn violation(mut self, field: &str, message: &str) -> Self {
+        self.details.add_bad_request_violation(field, message);
+        self
+    }
+
+    pub(crate) fn into_status(mut self) -> Status {
+        self.details.set_error_info(reason_name(self.reason), ERROR_DOMAIN, self.metadata);
+        Status::with_error_details(code_of(self.reason), self.message, self.details)
+    }
+}
+
+/// The answer to a request that breaks a rule.
+pub(crate) fn from_request_error(error: &RequestError) -> Status {
+    let failure = Failure::new(error.reason, error.to_string()).violation(&error.field, &error.message);
+    match error.limit {
+        Some(limit) => failure.with("limit", limit),
+        None => failure,
+    }
+    .into_status()
+}
+
+/// The answer to a request that the engine failed. What only the operator should read stays in the log.
+pub(crate) fn from_engine_error(error: &EngineError) -> Status {
+    let failure = |reason| Failure::new(reason, error.to_string());
+    match error {
+        EngineError::QueueFull { capacity, retry_after } => {
+            failure(ErrorReason::QueueFull).with("limit", capacity).retry_after(*retry_after)
+        }
+        EngineError::DeadlineExceeded => failure(ErrorReason::DeadlineExceeded),
+        EngineError::NotReady => failure(ErrorReason::ModelNotReady).retry_after(USUAL_RETRY),
+        EngineError::ShuttingDown => failure(ErrorReason::ShuttingDown).retry_after(USUAL_RETRY),
+        EngineError::DeviceLost(_) => {
+            Failure::new(ErrorReason::DeviceLost, "the device does not answer; retry on another replica")
+                .retry_after(USUAL_RETRY)
+        }
+        EngineError::DeviceOutOfMemory { stage } => {
+            failure(ErrorReason::DeviceOutOfMemory).with("stage", stage.name())
+        }
+        EngineError::StageFailed { stage, .. } => {
+            internal("a stage failed; the server's log says why").with("stage", stage.name())
+        }
+        EngineError::Cancelled | EngineError::InvalidJob { .. } | EngineError::NoThread(_) => {
+            internal("the server made a mistake; its log says which")
+        }
+    }
+    .into_status()
+}
+
+/// A fault of the server.
+pub(crate) fn internal(message: &str) -> Failure {
+    Failure::new(ErrorReason::Internal, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_short_name_in_capitals() {
+        for number in 0..100 {
+            let Ok(reason) = ErrorReason::try_from(number) else { continue };
+            let name = reason_name(reason);
+            assert!(name.len() <= 63 && !name.starts_with("ERROR_"), "{name}");
+            assert!(name.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_'), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_log_keeps_what_callers_need_not_know() {
+        let error = EngineError::StageFailed {
+            stage: sed_engine::Stage::Encode,
+            message: "panicked: /home/build/secret.rs".into(),
+        };
+        let status = from_engine_error(&error);
+        assert_eq!(status.code(), Code::Internal);
+        assert!(!status.message().contains("secret"));
+        let info = status.get_error_details().error_info().cloned().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INTERNAL", ERROR_DOMAIN));
+        assert_eq!(info.metadata["stage"], "encode");
+    }
+}

@@ -1,0 +1,177 @@
+//! More work than the server can take, callers who give up, and a model that fails.
+
+use std::time::{Duration, Instant};
+
+use sed_engine::{Stage, StageError, fake::Fault};
+use sed_proto::v1;
+use sed_server::config::RawConfig;
+use tonic::Code;
+
+use crate::harness::{Running, facts, metadata, request, retry_delay, until, with_options};
+
+#[tokio::test]
+async fn a_request_beyond_the_limit_is_refused_at_once_with_a_delay() {
+    let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
+    let running = server.occupy().await;
+    let refused = server.segment(request(2)).await.unwrap_err();
+    assert_eq!(facts(&refused), (Code::ResourceExhausted, "QUEUE_FULL".into(), String::new()));
+    assert_eq!(metadata(&refused, "limit").as_deref(), Some("1"));
+    assert!(retry_delay(&refused).is_some_and(|delay| !delay.is_zero()));
+    // Information is free.
+    server.client().get_server_info(v1::GetServerInfoRequest {}).await.unwrap();
+
+    server.control.release();
+    running.await.unwrap().unwrap();
+    server.segment(request(2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_device_queue_is_told_too() {
+    let server = Running::start(RawConfig { queue_capacity: Some(1), ..RawConfig::default() }).await;
+    let running = server.occupy().await;
+    let mut client = server.client();
+    let waiting = tokio::spawn(async move { client.segment(request(2)).await });
+    until(|| server.engine.queue_depth() == 1).await;
+    let refused = server.segment(request(2)).await.unwrap_err();
+    assert_eq!(facts(&refused).1, "QUEUE_FULL");
+    assert!(retry_delay(&refused).is_some());
+    server.control.release();
+    running.await.unwrap().unwrap();
+    waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_servers_longest_time_ends_in_deadline_exceeded() {
+    let server = Running::start(RawConfig { max_timeout_seconds: Some(0.2), ..RawConfig::default() }).await;
+    let begun = Instant::now();
+    let running = server.occupy().await;
+    let refused = running.await.unwrap().unwrap_err();
+    assert_eq!(facts(&refused), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".into(), String::new()));
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    let finished = server.control.calls(Stage::Finish);
+    server.control.release();
+    server.segment(request(2)).await.unwrap();
+    assert_eq!(server.control.calls(Stage::Finish), finished + 1); // the late one was dropped
+}
+
+/// A client whose transport does not watch the deadline itself, so that the server's answer is seen.
+fn patient_client(
+    server: &Running,
+) -> v1::segmentation_service_client::SegmentationServiceClient<
+    hyper_util::client::legacy::Client<hyper_util::client::legacy::connect::HttpConnector, tonic::body::Body>,
+> {
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let http = hyper_util::client::legacy::Client::builder(executor).http2_only(true).build_http();
+    let origin = format!("http://{}", server.address).parse().unwrap();
+    v1::segmentation_service_client::SegmentationServiceClient::with_origin(http, origin)
+}
+
+#[tokio::test]
+async fn the_clients_deadline_ends_in_deadline_exceeded_and_never_in_cancelled() {
+    let server = Running::start(RawConfig::default()).await;
+    let running = server.occupy().await;
+    let mut client = patient_client(&server);
+    for milliseconds in [0, 1, 2, 5, 20, 100, 150] {
+        let mut late = tonic::Request::new(request(2));
+        let timeout = format!("{milliseconds}m");
+        late.metadata_mut().insert("grpc-timeout", timeout.parse().unwrap());
+        let begun = Instant::now();
+        let refused = client.segment(late).await.unwrap_err();
+        assert_eq!(facts(&refused), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".into(), String::new()));
+        assert!(begun.elapsed() < Duration::from_millis(milliseconds + 1000));
+    }
+    server.control.release();
+    running.await.unwrap().unwrap();
+    assert_eq!(server.control.calls(Stage::Encode), 2); // the warm-up and the one that was on the device
+}
+
+#[tokio::test]
+async fn a_cancelled_request_frees_its_place_and_its_work() {
+    let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
+    let finished = server.control.calls(Stage::Finish);
+    let running = server.occupy().await;
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    // The place is free once the server has seen the stream's end; the device still holds the old request.
+    let mut client = server.client();
+    let next = tokio::spawn(async move {
+        loop {
+            match client.segment(request(2)).await {
+                Err(refused) if refused.code() == Code::ResourceExhausted => tokio::task::yield_now().await,
+                other => return other,
+            }
+        }
+    });
+    until(|| server.engine.queue_depth() == 1).await;
+    server.control.release();
+    next.await.unwrap().unwrap();
+    assert_eq!(server.control.calls(Stage::Finish), finished + 1);
+}
+
+#[tokio::test]
+async fn faults_of_the_model_have_their_codes_and_harm_nobody_else() {
+    let server = Running::start(RawConfig { device_probe_seconds: Some(0.05), ..RawConfig::default() }).await;
+    let cases = [
+        (Fault::Panic, Code::Internal, "INTERNAL", Some("cost_map")),
+        (Fault::Fail(StageError::Failed("secret".into())), Code::Internal, "INTERNAL", Some("cost_map")),
+        (
+            Fault::Fail(StageError::OutOfMemory("secret".into())),
+            Code::ResourceExhausted,
+            "DEVICE_OUT_OF_MEMORY",
+            Some("cost_map"),
+        ),
+        (Fault::Fail(StageError::DeviceLost("secret".into())), Code::Unavailable, "DEVICE_LOST", None),
+    ];
+    for (fault, code, reason, stage) in cases {
+        server.control.inject(Stage::CostMap, fault);
+        let refused = server.segment(request(2)).await.unwrap_err();
+        assert_eq!(facts(&refused), (code, reason.into(), String::new()));
+        assert_eq!(metadata(&refused, "stage").as_deref(), stage);
+        assert!(!refused.message().contains("secret"));
+        assert_eq!(retry_delay(&refused).is_some(), reason == "DEVICE_LOST");
+        server.engine.state().wait_for(sed_engine::EngineState::is_ready).await.unwrap();
+        server.segment(request(2)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn high_priority_overtakes() {
+    let server = Running::start(RawConfig::default()).await;
+    let running = server.occupy().await;
+    let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
+    for (depth, priority) in
+        [v1::Priority::Low, v1::Priority::Normal, v1::Priority::High].into_iter().enumerate()
+    {
+        let (mut client, done) = (server.client(), done.clone());
+        let options = v1::SegmentOptions { priority: priority.into(), ..Default::default() };
+        // Waits on the device hold all three back until each has been taken by itself.
+        server.control.inject(Stage::Finish, Fault::Delay(Duration::from_millis(50)));
+        tokio::spawn(async move {
+            client.segment(with_options(2, options)).await.unwrap();
+            done.send(priority).unwrap();
+        });
+        until(|| server.engine.queue_depth() == depth + 1).await;
+    }
+    server.control.release();
+    running.await.unwrap().unwrap();
+    let seen = [order.recv().await, order.recv().await, order.recv().await].map(Option::unwrap);
+    assert_eq!(seen, [v1::Priority::High, v1::Priority::Normal, v1::Priority::Low]);
+}
+
+#[tokio::test]
+async fn many_callers_each_get_their_own_answer() {
+    let server =
+        Running::start(RawConfig { max_concurrent_requests: Some(200), ..RawConfig::default() }).await;
+    let calls = (1..=100_usize).map(|number| {
+        let mut client = server.client();
+        tokio::spawn(async move {
+            let named = v1::SegmentRequest { request_id: number.to_string(), ..request(1 + number % 17) };
+            (number, client.segment(named).await.unwrap().into_inner())
+        })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        let (number, answer) = call.await.unwrap();
+        assert_eq!(answer.request_id, number.to_string());
+        assert_eq!(answer.categories.len(), 1 + number % 17);
+    }
+}

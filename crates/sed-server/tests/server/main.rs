@@ -1,0 +1,13 @@
+//! The server over real sockets on loopback, with the fake model: every call, every refusal, its beginning
+//! and its end.
+
+mod answers;
+mod bad_requests;
+mod encodings;
+mod harness;
+mod health;
+mod images;
+mod load;
+mod malformed_images;
+mod reflection;
+mod shutdown;
