@@ -33,7 +33,7 @@ unsafe fn erf<L: Lanes>(x: L::V) -> L::V {
     unsafe {
         let x = L::max(L::min(x, L::splat(4.0)), L::splat(-4.0));
         let x2 = L::mul(x, x);
-        let mut p = L::splat(-2.726_142_2e-10);
+        let mut p = L::splat(-2.726_142e-10);
         for c in [
             2.770_681_4e-8,
             -2.101_024e-6,

@@ -1,6 +1,8 @@
 //! The interface must be usable from every language: no field, oneof or method is a word that one of them
 //! reserves, and everything is documented.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests fail their test
+
 use prost::Message;
 use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
 

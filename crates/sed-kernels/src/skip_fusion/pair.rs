@@ -60,8 +60,8 @@ impl Pair<'_> {
             });
             if self.logits.is_empty() {
                 let (scale, shift) = layer.norm1.affine(&stats);
-                // SAFETY: `features` is empty or as long as `sums`.
                 let sums = &sums[..self.features.len()];
+                // SAFETY: equally long slices of whole pixels (or none).
                 unsafe { run_scale_relu(isa, sums, &scale, &shift, self.features) };
                 return;
             }

@@ -27,11 +27,6 @@ pub(crate) struct ModelArgs {
     #[arg(long, env = "SED_DEVICE", value_name = "DEVICE", default_value = "cpu", value_parser = device_name)]
     pub(crate) device: DeviceName,
 
-    /// The number format of weights, image features and text embeddings; bf16 takes half the memory and is a
-    /// little less exact.
-    #[arg(long, env = "SED_DTYPE", value_name = "FORMAT", default_value = "f32", hide_short_help = true)]
-    pub(crate) dtype: NumberFormat,
-
     /// Number format of weights, image features and text embeddings; bf16 takes half the memory.
     #[arg(long, env = "SED_DTYPE", value_name = "FORMAT", default_value = "f32")]
     pub(crate) dtype: NumberFormat,
@@ -43,22 +38,6 @@ pub(crate) struct ModelArgs {
 
 /// A number format by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NumberFormat {
-    F32,
-    Bf16,
-}
-
-impl From<NumberFormat> for DType {
-    fn from(format: NumberFormat) -> Self {
-        match format {
-            NumberFormat::F32 => Self::F32,
-            NumberFormat::Bf16 => Self::BF16,
-        }
-    }
-}
-
-/// A number format by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum NumberFormat {
     /// 32 bits.
     F32,

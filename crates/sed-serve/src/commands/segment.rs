@@ -28,9 +28,10 @@ Examples:
   sed-serve segment cat.jpg --words \"cat, sofa\" --server http://127.0.0.1:50051
   sed-serve segment photos/ --words \"cat, sofa\" --no-output --json | jq .latency.total_ms
 
-Without --server the model is loaded for this command, and asked in the same way. The mask is an index PNG: the
-value of a pixel is the index of its category in the words, counted from 0; 255 (in 16 bits 65535) is no
-category. With --json there is one JSON object a line for each picture.";
+Without --server the model is loaded for this command, and asked in the same way.
+
+The mask is an index PNG: the value of a pixel is the index of its category in the words, counted from 0; 255 \
+(in 16 bits 65535) is no category. With --json there is one JSON object on one line for each picture.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -48,14 +49,9 @@ pub(crate) struct SegmentArgs {
     #[command(flatten)]
     request: RequestArgs,
 
-    /// Ask this server, http://host:port, instead of loading a model.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "SED_SERVER",
-        conflicts_with_all = ["model", "model_config"],
-        help_heading = "Server"
-    )]
+    /// Ask this server, http://host:port, instead of loading a model; what is said of a model then counts for
+    /// nothing.
+    #[arg(long, value_name = "URL", help_heading = "Server")]
     server: Option<String>,
 
     /// Give up on a picture after this time; it is the deadline of the request.

@@ -20,8 +20,8 @@ Examples:
   sed-serve serve --listen 0.0.0.0:50051 --default-top-k 16 --threads 8
   SED_MAX_CATEGORIES=2000 sed-serve serve --config sed.toml --print-config
 
-One line is printed when the model is warm. On SIGTERM or Ctrl-C running requests are finished first; a second
-signal ends the server at once.";
+One line is printed when the model is warm. On SIGTERM or Ctrl-C running requests are finished first; a \
+second signal ends the server at once.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -33,7 +33,7 @@ pub(crate) struct ServeArgs {
     server: ServerArgs,
 
     /// Show the settings that all of this amounts to, in the form of --config, and end.
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     print_config: bool,
 }
 

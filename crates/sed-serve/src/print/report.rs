@@ -7,6 +7,8 @@ use crate::report::{Level, Report};
 
 /// Columns of a bar.
 const BAR: usize = 20;
+/// Categories that get a row of their own.
+const ROWS: usize = 25;
 /// Columns for a list of names.
 const NAMES: usize = 64;
 /// Before every line but the heading.
@@ -38,7 +40,7 @@ fn categories(report: &Report, out: &mut impl Write) -> io::Result<()> {
         "area" | "score" => Cell::right(head).styled(FAINT),
         _ => Cell::left(head).styled(FAINT),
     }));
-    for category in &found {
+    for category in found.iter().take(ROWS) {
         let colour = category_colour(category.index);
         let share = f64::from(category.area_share);
         table.row([
@@ -48,6 +50,11 @@ fn categories(report: &Report, out: &mut impl Write) -> io::Result<()> {
             Cell::left(bar(share, BAR)).styled(colour),
             Cell::right(format!("{:.2}", category.mean_score)),
         ]);
+    }
+    if let Some(rest) = found.get(ROWS..).filter(|rest| !rest.is_empty()) {
+        let share: f32 = rest.iter().map(|category| category.area_share).sum();
+        let [name, share] = [format!("+ {} more", rest.len()), percent(share.into())];
+        table.row([Cell::left(""), Cell::left(name).styled(FAINT), Cell::right(share).styled(FAINT)]);
     }
     if report.unlabelled_pixels > 0 {
         let share = report.unlabelled_share();
@@ -160,5 +167,8 @@ fn heading_of(section: &str) -> impl std::fmt::Display {
 }
 
 fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+    match share * 100.0 {
+        percent if percent > 0.0 && percent < 0.05 => "< 0.1 %".to_owned(),
+        percent => format!("{percent:.1} %"),
+    }
 }

@@ -10,7 +10,8 @@ use crate::support::{Outcome, nano, run, sed_serve, text};
 #[track_caller]
 fn verdict(report: &Value, name: &str) -> Value {
     let checks = report["checks"].as_array().unwrap();
-    checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name}"))["verdict"].clone()
+    checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name}"))["verdict"]
+        .clone()
 }
 
 #[test]

@@ -78,11 +78,14 @@ fn misshapen() {
     // Two biases of different lengths change names.
     write_with_pickle(&path, |pickle| {
         let swapped = replaced(pickle, b"stages.0.blocks.0.mlp.fc1.bias", b"stages.0.blocks.0.mlp.fcX.bias");
-        let swapped = replaced(&swapped, b"stages.0.blocks.0.mlp.fc2.bias", b"stages.0.blocks.0.mlp.fc1.bias");
+        let swapped =
+            replaced(&swapped, b"stages.0.blocks.0.mlp.fc2.bias", b"stages.0.blocks.0.mlp.fc1.bias");
         replaced(&swapped, b"stages.0.blocks.0.mlp.fcX.bias", b"stages.0.blocks.0.mlp.fc2.bias")
     });
     let message = refused(&path);
-    for part in ["stages.0.blocks.0.mlp.fc1.bias` has shape [16]; expected [64]", "has shape [64]; expected [16]"] {
+    for part in
+        ["stages.0.blocks.0.mlp.fc1.bias` has shape [16]; expected [64]", "has shape [64]; expected [16]"]
+    {
         assert!(message.contains(part), "{message}");
     }
 }

@@ -88,7 +88,8 @@ fn the_table_names_what_was_found_and_how_long_it_took() {
         text(folder.path()),
     ]);
     let table = outcome.good().stdout;
-    for part in ["133 × 100", "category", "rejection  top_k 1", "level 3", "decode level 3", "total", "mask"] {
+    for part in ["133 × 100", "category", "rejection  top_k 1", "level 3", "decode level 3", "total", "mask"]
+    {
         assert!(table.contains(part), "no {part:?} in\n{table}");
     }
     assert!(["cat ", "grass ", "sky "].iter().any(|name| table.contains(name)), "{table}");
@@ -124,7 +125,11 @@ fn one_broken_picture_does_not_keep_the_others_from_their_turn() {
     let words = ["--words", "cat, sky", "--output", text(&output)];
     let outcome = run(&[&["segment", text(&pictures)][..], &words].concat());
     assert_eq!(outcome.code, 1);
-    assert!(outcome.stderr.contains("broken.png: image.encoded: the image format is not"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("broken.png: image.encoded: the image format is not"),
+        "{}",
+        outcome.stderr
+    );
     assert!(outcome.stderr.contains("1 of 3 pictures failed"), "{}", outcome.stderr);
     assert!(output.join("a.mask.png").exists() && output.join("c.mask.png").exists());
 }

@@ -18,8 +18,7 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let model = nano("sed_nano.pth");
-        let mut command =
-            sed_serve(&["serve", "--model", text(&model), "--listen", "127.0.0.1:0", "--json"]);
+        let mut command = sed_serve(&["serve", "--model", text(&model), "--listen", "127.0.0.1:0", "--json"]);
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -62,7 +61,8 @@ fn a_client_gets_the_reference_map_and_sigterm_ends_the_server() {
     assert_same_map(&mask, &nano("sed_nano.c5.fast2.argmax.png"), near_ties.unwrap());
 
     // What the server refuses is told with its reason.
-    let outcome = run(&["segment", text(&picture), "--vocabulary", "no-such", "--no-output", "--server", &url]);
+    let outcome =
+        run(&["segment", text(&picture), "--vocabulary", "no-such", "--no-output", "--server", &url]);
     assert_eq!(outcome.code, 1);
     assert!(outcome.stderr.contains("VOCABULARY_NOT_FOUND"), "{}", outcome.stderr);
 

@@ -10,7 +10,7 @@ fn a_wrong_command_line_has_exit_code_2() {
         &["segment", picture],
         &["segment", picture, "--words", "cat", "--vocabulary", "ade20k-150"],
         &["segment", picture, "--words", "cat,,dog"],
-        &["segment", picture, "--words", "cat", "--server", "http://x", "--model", "y"],
+        &["segment", picture, "--words", "cat", "--timeout", "0"],
         &["serve", "--device", "abacus"],
         &["no-such-command"],
     ];

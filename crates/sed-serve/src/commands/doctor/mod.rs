@@ -36,7 +36,7 @@ pub(crate) struct DoctorArgs {
     server: ServerArgs,
 
     /// Do not load the model, nor read all of its file.
-    #[arg(long)]
+    #[arg(long, help_heading = None)]
     quick: bool,
 }
 

@@ -37,9 +37,10 @@ pub(super) fn checks(args: &ModelArgs, memory: &Memory, quick: bool) -> Vec<Chec
     };
     let OpenedModel { checkpoint, config } = &opened;
     let mut found = format!("{} from {}", config.name, checkpoint.origin());
-    let unused = fit.unused.len() + fit.ignored.len();
-    if unused > 0 {
-        found += &format!(" ({unused} entries of it are not used)");
+    match fit.unused.len() + fit.ignored.len() {
+        0 => {}
+        1 => found += " (one entry of it is not used)",
+        unused => found += &format!(" ({unused} entries of it are not used)"),
     }
     let mut checks = vec![match args.model {
         None if embedded::SYNTHETIC => Check::warning(

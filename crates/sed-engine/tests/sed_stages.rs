@@ -1,0 +1,119 @@
+//! The real model through the engine gives what it gives when its stages are called by hand.
+
+#![allow(clippy::unwrap_used)] // helpers of tests fail their test
+
+use candle_core::{Device, Tensor};
+use sed_engine::{
+    Category, Engine, EngineConfig, NetworkInput, OutputSpec, Priority, SedStages, SegmentJob,
+    SegmentOutcome, Vocabulary, VocabularyLimits, builtin_vocabularies,
+};
+use sed_model::{DecodeRequest, SedModel, SegmentationMap, checkpoint::Checkpoint, prompts};
+
+fn nano() -> SedModel {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/nano/sed_nano.safetensors");
+    SedModel::load(&Checkpoint::open(path.as_ref()).unwrap(), &Device::Cpu).unwrap()
+}
+
+fn pixels(side: usize) -> Vec<f32> {
+    (0..side * side * 3).map(|index| ((index * 37 % 255) as f32 - 127.0) / 60.0).collect()
+}
+
+fn words() -> Vec<(&'static str, &'static [&'static str])> {
+    vec![
+        ("dog", &["puppy", "hound"]),
+        ("grass", &[]),
+        ("sky", &["clouds"]),
+        ("person", &[]),
+        ("traffic light", &[]),
+        ("river", &["water"]),
+    ]
+}
+
+fn by_hand(
+    model: &SedModel,
+    top_k: Option<usize>,
+    spec: sed_model::OutputSpec,
+) -> (Vec<Vec<u32>>, SegmentationMap) {
+    let categories: Vec<_> = words()
+        .iter()
+        .map(|(name, synonyms)| prompts::Category {
+            name: (*name).to_owned(),
+            synonyms: synonyms.iter().map(ToString::to_string).collect(),
+        })
+        .collect();
+    let side = model.config().image_size;
+    let text = model.embed_categories(&categories).unwrap();
+    let input = Tensor::from_vec(pixels(side), (1, side, side, 3), &Device::Cpu).unwrap();
+    let features = model.encode(&input).unwrap().remove(0);
+    let mut pairs = model.cost_map(&[DecodeRequest { features: &features, text: &text, top_k }]).unwrap();
+    let mut survivors = Vec::new();
+    for level in 1..=3 {
+        survivors.push(pairs.survivors(0).to_vec());
+        pairs = model.decode_level(level, pairs).unwrap();
+    }
+    (survivors, model.finish(&pairs, &[spec]).unwrap().remove(0))
+}
+
+async fn by_engine(engine: &Engine, top_k: Option<usize>, output: OutputSpec) -> SegmentOutcome {
+    let category = |(name, synonyms): (&str, &[&str])| Category {
+        name: name.to_owned(),
+        synonyms: synonyms.iter().map(ToString::to_string).collect(),
+    };
+    let categories = words().into_iter().map(category).collect();
+    let side = engine.model().input_side;
+    let job = SegmentJob {
+        input: NetworkInput { side, data: pixels(side) },
+        vocabulary: Vocabulary::new(categories, &VocabularyLimits::default()).unwrap(),
+        top_k,
+        output,
+        deadline: None,
+        priority: Priority::Normal,
+    };
+    engine.segment(job).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_engine_gives_what_the_model_gives() {
+    let model = nano();
+    let map_side = model.config().image_size / 4;
+    let engine = Engine::start(SedStages::new(nano()), &EngineConfig::default()).unwrap();
+    engine.ready().await.unwrap();
+    assert_eq!(engine.model().digest, model.digest());
+    assert_eq!((engine.model().map_side, engine.model().device.as_str()), (map_side, "cpu"));
+
+    let crops = [None, Some((map_side as u32, map_side as u32 / 2))]; // width, height
+    for (top_k, crop) in [None, Some(1), Some(2)].into_iter().zip(crops.into_iter().cycle()) {
+        let spec = sed_model::OutputSpec {
+            height: 20,
+            width: 30,
+            crop: crop.map(|(width, height)| (height as usize, width as usize)),
+            score_threshold: 0.3,
+            score_maps: true,
+        };
+        let output = OutputSpec { width: 30, height: 20, crop, score_threshold: 0.3, score_maps: true };
+        let (survivors, expected) = by_hand(&model, top_k, spec);
+        // The second time the words come from the cache.
+        for _ in 0..2 {
+            let outcome = by_engine(&engine, top_k, output.clone()).await;
+            let reported: Vec<_> = outcome.rejection.levels.iter().map(|level| &level.survivors).collect();
+            assert_eq!(reported, survivors.iter().collect::<Vec<_>>());
+            assert_eq!(outcome.map.indices, expected.indices);
+            assert_eq!(outcome.map.pixels, expected.pixels);
+            assert_eq!(outcome.map.mean_scores, expected.mean_scores);
+            let scores = outcome.map.score_maps.unwrap();
+            assert_eq!(scores.categories, survivors[2]);
+            let expected: Vec<f32> =
+                expected.score_maps.as_ref().unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            assert_eq!(scores.scores, expected);
+        }
+    }
+}
+
+#[test]
+fn the_official_vocabularies_are_known_by_name() {
+    let book = builtin_vocabularies();
+    let sizes: Vec<_> = book.iter().map(|(name, vocabulary)| (name, vocabulary.size())).collect();
+    assert!(sizes.contains(&("ade20k-150", 150)), "{sizes:?}");
+    assert!(sizes.contains(&("ade20k-847", 847)), "{sizes:?}");
+    assert_eq!(sizes.len(), sed_model::prompts::builtin_vocabularies().len());
+}
