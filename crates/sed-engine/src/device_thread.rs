@@ -89,7 +89,7 @@ impl<S: Stages> DeviceThread<S> {
 
     fn serve(&mut self, ticket: Ticket) {
         let begun = Instant::now();
-        let reply = self.pipeline.run(&ticket.job, ticket.enqueued, &|| ticket.still_wanted());
+        let reply = self.pipeline.run(&ticket.job, &|| ticket.still_wanted());
         match &reply {
             Ok(_) => self.line.note_service_time(begun.elapsed()),
             Err(EngineError::DeviceLost(reason)) => {
@@ -107,7 +107,7 @@ impl<S: Stages> DeviceThread<S> {
     fn warm_up(&mut self, failed: impl FnOnce(String) -> EngineState) {
         let begun = Instant::now();
         let outcome = warm_up_job(&self.model)
-            .and_then(|job| self.pipeline.run(&job, begun, &|| Ok(())).map_err(|error| error.to_string()));
+            .and_then(|job| self.pipeline.run(&job, &|| Ok(())).map_err(|error| error.to_string()));
         let state = match outcome {
             Ok(_) => {
                 tracing::info!(seconds = begun.elapsed().as_secs_f64(), "the model is warm");
@@ -137,6 +137,7 @@ fn warm_up_job(model: &ModelInfo) -> Result<SegmentJob, String> {
             score_threshold: 0.0,
             score_maps: false,
         },
+        waiting_since: Instant::now(),
         deadline: None,
         priority: Priority::Normal,
     })

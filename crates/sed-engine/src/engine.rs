@@ -1,6 +1,9 @@
 //! The handle by which the rest of the program uses the model.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::watch;
 
@@ -122,7 +125,7 @@ impl Engine {
         let deadline = job.deadline;
         let priority = job.priority;
         let (ticket, answer) = Ticket::new(job);
-        let since = ticket.enqueued;
+        let since = Instant::now();
         line.queue.push(priority, ticket, since, |waiting| waiting.still_wanted().is_err()).map_err(
             |refusal| match refusal {
                 Refusal::Full => EngineError::QueueFull {

@@ -32,6 +32,8 @@ pub struct SegmentJob {
     pub top_k: Option<usize>,
     /// What the result is to look like.
     pub output: OutputSpec,
+    /// When it began to wait for the engine: where the time of its first stage's wait begins.
+    pub waiting_since: Instant,
     /// After this, nobody wants the result.
     pub deadline: Option<Instant>,
     /// Its place in the queue.
@@ -70,4 +72,6 @@ pub struct SegmentOutcome {
     pub timings: Vec<StageTiming>,
     /// How many text embeddings were at hand.
     pub text_cache: TextCacheReport,
+    /// When the last stage ended.
+    pub finished: Instant,
 }

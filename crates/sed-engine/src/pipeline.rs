@@ -1,7 +1,5 @@
 //! One request through all stages, on the device thread.
 
-use std::time::Instant;
-
 use crate::{
     error::EngineError,
     job::{SegmentJob, SegmentOutcome},
@@ -26,14 +24,13 @@ impl<S: Stages> Pipeline<S> {
         Self { stages, text_cache: TextCache::new(text_cache_bytes), text_chunk: text_chunk.max(1) }
     }
 
-    /// Takes a job through all stages. `since` is when it began to wait for the first.
+    /// Takes a job through all stages.
     pub(crate) fn run(
         &mut self,
         job: &SegmentJob,
-        since: Instant,
         wanted: Wanted<'_>,
     ) -> Result<SegmentOutcome, EngineError> {
-        let mut clock = StageClock::new(since, wanted);
+        let mut clock = StageClock::new(job.waiting_since, wanted);
         let Self { stages, text_cache, text_chunk } = self;
         let (text, cached) = text::embed(stages, text_cache, *text_chunk, &job.vocabulary, &mut clock)?;
 
@@ -67,7 +64,8 @@ impl<S: Stages> Pipeline<S> {
             Ok(map)
         })?;
         let rejection = RejectionReport { top_k: job.top_k, levels };
-        Ok(SegmentOutcome { map, rejection, timings: clock.into_timings(), text_cache: cached })
+        let (timings, finished) = clock.into_parts();
+        Ok(SegmentOutcome { map, rejection, timings, text_cache: cached, finished })
     }
 }
 

@@ -71,9 +71,9 @@ impl<'a> StageClock<'a> {
         Ok(result)
     }
 
-    /// The times of all stages that have ended.
-    pub(crate) fn into_timings(self) -> Vec<StageTiming> {
-        self.timings
+    /// The times of all stages that have ended, and when the last of them did.
+    pub(crate) fn into_parts(self) -> (Vec<StageTiming>, Instant) {
+        (self.timings, self.last_end)
     }
 }
 
@@ -136,8 +136,8 @@ mod tests {
                 })
                 .unwrap();
         }
-        let whole = clock.last_end - since;
-        let timings = clock.into_timings();
+        let (timings, end) = clock.into_parts();
+        let whole = end - since;
         assert_eq!(whole, timings.iter().map(|timing| timing.queue_wait + timing.duration).sum());
         assert!(timings.iter().all(|timing| timing.duration >= Duration::from_millis(5)));
         assert_eq!(timings[1].batches[0].pairs, 3);

@@ -16,14 +16,13 @@ pub(crate) type Reply = Result<SegmentOutcome, EngineError>;
 #[derive(Debug)]
 pub(crate) struct Ticket {
     pub(crate) job: SegmentJob,
-    pub(crate) enqueued: Instant,
     reply: oneshot::Sender<Reply>,
 }
 
 impl Ticket {
     pub(crate) fn new(job: SegmentJob) -> (Self, oneshot::Receiver<Reply>) {
         let (reply, answer) = oneshot::channel();
-        (Self { job, enqueued: Instant::now(), reply }, answer)
+        (Self { job, reply }, answer)
     }
 
     /// Fails once nobody waits for the answer any more: the caller has gone, or the deadline has passed.

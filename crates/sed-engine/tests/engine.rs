@@ -43,6 +43,7 @@ fn job(categories: usize) -> SegmentJob {
         vocabulary: words(categories),
         top_k: Some(2),
         output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },
+        waiting_since: Instant::now(),
         deadline: None,
         priority: Priority::Normal,
     }

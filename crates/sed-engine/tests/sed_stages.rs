@@ -66,6 +66,7 @@ async fn by_engine(engine: &Engine, top_k: Option<usize>, output: OutputSpec) ->
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default()).unwrap(),
         top_k,
         output,
+        waiting_since: std::time::Instant::now(),
         deadline: None,
         priority: Priority::Normal,
     };

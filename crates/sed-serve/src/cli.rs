@@ -57,8 +57,9 @@ impl Command {
     pub(crate) fn usual_log_level(&self) -> &'static str {
         match self {
             Self::Serve(_) => "info",
-            // What a doctor finds stands in its report.
+            // What a doctor finds stands in its report, and what a demo should say it prints.
             Self::Doctor(_) => "off",
+            Self::Demo(_) => "error",
             _ => "warn",
         }
     }

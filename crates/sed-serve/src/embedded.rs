@@ -29,22 +29,22 @@ struct Embedded {
 /// The model that is carried.
 #[cfg(feature = "embedded-model")]
 const MODEL: Embedded = Embedded {
-    weights: repository_file!("tests/golden/nano/sed_nano.safetensors"),
-    config: repository_file!("tests/golden/nano/config.json"),
-    synthetic: true,
+    weights: repository_file!("models/sed-tiny/sed-tiny.safetensors"),
+    config: repository_file!("models/sed-tiny/config.json"),
+    synthetic: false,
 };
 
-/// Whether the embedded weights were made by a rule, so that what they find means nothing.
-pub(crate) const SYNTHETIC: bool = {
-    #[cfg(feature = "embedded-model")]
-    {
-        MODEL.synthetic
-    }
-    #[cfg(not(feature = "embedded-model"))]
-    {
-        false
-    }
+/// What whoever uses the embedded model should know.
+#[cfg(feature = "embedded-model")]
+pub(crate) const CAVEAT: &str = if MODEL.synthetic {
+    "the embedded weights are synthetic, made by a rule and not by training: what they find means nothing; \
+     give a trained model with --model"
+} else {
+    "the embedded model is small and was trained on drawn scenes, not on photographs; for those, give \
+     another with --model"
 };
+#[cfg(not(feature = "embedded-model"))]
+pub(crate) const CAVEAT: &str = "this build carries no model; give one with --model";
 
 /// The embedded checkpoint.
 #[cfg(feature = "embedded-model")]

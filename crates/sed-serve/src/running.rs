@@ -82,11 +82,15 @@ fn flatten(ended: Result<Result<Drain>, tokio::task::JoinError>) -> Result<Drain
     ended.context("the server broke down")?
 }
 
-/// Settings for a server of this program alone: on loopback, with all the time in the world.
+/// Settings for a server of this program alone: on loopback, with all the time in the world, and for pictures
+/// that nobody had to send far.
 pub(crate) fn private_config(port: u16) -> Result<ServerConfig> {
     let settings = RawConfig {
         listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string()),
         max_timeout_seconds: Some(86_400.0),
+        max_message_bytes: Some(512 << 20),
+        max_image_bytes: Some(500 << 20),
+        max_response_bytes: Some(1 << 30),
         ..RawConfig::default()
     };
     Ok(ServerConfig::check(settings)?)

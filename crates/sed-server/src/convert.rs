@@ -38,11 +38,11 @@ pub(crate) fn rejection_report(report: RejectionReport) -> v1::RejectionReport {
 }
 
 /// The engine's stages between the two on the CPU.
-pub(crate) fn latency_report<A, B>(
+pub(crate) fn latency_report(
     total: Duration,
-    decode: &Done<A>,
+    decode: &Done<()>,
     timings: Vec<StageTiming>,
-    mask_encoding: &Done<B>,
+    mask_encoding: &Done<()>,
     cache: TextCacheReport,
 ) -> v1::LatencyReport {
     let mut stages = vec![cpu_stage(v1::Stage::ImageDecode, decode)];
@@ -56,7 +56,7 @@ pub(crate) fn latency_report<A, B>(
     }
 }
 
-fn cpu_stage<T>(stage: v1::Stage, done: &Done<T>) -> v1::StageLatency {
+fn cpu_stage(stage: v1::Stage, done: &Done<()>) -> v1::StageLatency {
     v1::StageLatency {
         stage: stage.into(),
         queue_wait: Some(duration(done.wait)),

@@ -18,10 +18,19 @@ pub(crate) struct CpuPool {
 #[derive(Debug)]
 pub(crate) struct Done<T> {
     pub(crate) result: T,
-    /// Waiting for a thread.
+    /// From when it began to wait to its beginning.
     pub(crate) wait: Duration,
-    /// From beginning to end.
+    /// From its beginning to its end.
     pub(crate) duration: Duration,
+    /// Its end, where the next station's wait begins.
+    pub(crate) ended: Instant,
+}
+
+impl<T> Done<T> {
+    /// The times alone.
+    pub(crate) fn times(&self) -> Done<()> {
+        Done { result: (), wait: self.wait, duration: self.duration, ended: self.ended }
+    }
 }
 
 /// The work panicked. Its message is in the log.
@@ -37,13 +46,13 @@ impl CpuPool {
         Ok(Self { threads })
     }
 
-    /// Does some work on the pool. If the future is dropped before the work begins, it is not done.
+    /// Does some work on the pool that has been waiting since `since`. If the future is dropped before the work begins, it is not done.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        since: Instant,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Done<T>, Panicked> {
         let (reply, answer) = oneshot::channel();
-        let queued = Instant::now();
         self.threads.spawn_fifo(move || {
             if reply.is_closed() {
                 return;
@@ -51,7 +60,9 @@ impl CpuPool {
             let begun = Instant::now();
             // What the work held is dropped with it, so nothing half done can be seen.
             let outcome = catch_unwind(AssertUnwindSafe(work)).map_err(|payload| log_panic(&*payload));
-            let done = outcome.map(|result| Done { result, wait: begun - queued, duration: begun.elapsed() });
+            let ended = Instant::now();
+            let wait = begun.saturating_duration_since(since);
+            let done = outcome.map(|result| Done { result, wait, duration: ended - begun, ended });
             // Nobody waits any more: the result is dropped here.
             let _ = reply.send(done);
         });
@@ -79,8 +90,8 @@ mod tests {
     async fn a_panic_is_an_error_and_the_pool_goes_on() {
         let pool = CpuPool::new(1).unwrap();
         let work = || -> u32 { panic!("no pixels") };
-        assert_eq!(pool.run(work).await.unwrap_err(), Panicked);
-        assert_eq!(pool.run(|| 7).await.unwrap().result, 7);
+        assert_eq!(pool.run(Instant::now(), work).await.unwrap_err(), Panicked);
+        assert_eq!(pool.run(Instant::now(), || 7).await.unwrap().result, 7);
     }
 
     #[tokio::test]
@@ -88,10 +99,10 @@ mod tests {
         let pool = CpuPool::new(1).unwrap();
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let begun = Arc::new(AtomicBool::new(false));
-        let blocking = pool.run(move || wait.recv().is_ok());
+        let blocking = pool.run(Instant::now(), move || wait.recv().is_ok());
         let abandoned = {
             let begun = Arc::clone(&begun);
-            pool.run(move || begun.store(true, Ordering::SeqCst))
+            pool.run(Instant::now(), move || begun.store(true, Ordering::SeqCst))
         };
         tokio::pin!(blocking);
         {
@@ -102,7 +113,7 @@ mod tests {
         }
         go.send(()).unwrap();
         assert!(blocking.await.unwrap().result);
-        pool.run(|| ()).await.unwrap();
+        pool.run(Instant::now(), || ()).await.unwrap();
         assert!(!begun.load(Ordering::SeqCst));
     }
 

@@ -8,19 +8,20 @@ use tokio::time::Instant;
 /// The transport also watches the client's timeout, and would answer CANCELLED; so ours comes first.
 const HEAD_START: Duration = Duration::from_millis(1);
 
-/// The times of one request, as the front door saw them. Travels in the request's extensions.
+/// When a request's answer must go. Travels in the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Times {
-    /// When its headers came.
-    pub(crate) arrived: Instant,
-    /// When its answer must go.
-    pub(crate) deadline: Instant,
-}
+pub(crate) struct Deadline(pub(crate) Instant);
 
-impl Times {
-    pub(crate) fn new(arrived: Instant, headers: &HeaderMap, longest: Duration) -> Self {
-        let wanted = client_timeout(headers).map_or(longest, |timeout| timeout.saturating_sub(HEAD_START));
-        Self { arrived, deadline: arrived + wanted.min(longest) }
+impl Deadline {
+    /// The deadline of a request whose headers have just come.
+    pub(crate) fn of(headers: &HeaderMap, longest: Duration) -> Self {
+        let wanted = client_timeout(headers).map(|timeout| timeout.saturating_sub(HEAD_START));
+        Self::after(wanted.map_or(longest, |wanted| wanted.min(longest)))
+    }
+
+    /// So much time from now.
+    pub(crate) fn after(time: Duration) -> Self {
+        Self(Instant::now() + time)
     }
 }
 
@@ -71,15 +72,19 @@ mod tests {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_server_shortens_what_is_longer() {
         let longest = Duration::from_secs(10);
-        let now = Instant::now();
-        let mut headers = HeaderMap::new();
-        assert_eq!(Times::new(now, &headers, longest).deadline, now + longest);
-        headers.insert("grpc-timeout", "11S".parse().unwrap());
-        assert_eq!(Times::new(now, &headers, longest).deadline, now + longest);
-        headers.insert("grpc-timeout", "40m".parse().unwrap());
-        assert_eq!(Times::new(now, &headers, longest).deadline, now + Duration::from_millis(39));
+        let left = |timeout: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(timeout) = timeout {
+                headers.insert("grpc-timeout", timeout.parse().unwrap());
+            }
+            Deadline::of(&headers, longest).0 - Instant::now()
+        };
+        assert_eq!(left(None), longest);
+        assert_eq!(left(Some("11S")), longest);
+        assert_eq!(left(Some("40m")), Duration::from_millis(39));
+        assert_eq!(left(Some("0n")), Duration::ZERO);
     }
 }

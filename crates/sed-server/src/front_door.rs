@@ -13,12 +13,12 @@ use http::{Request, Response};
 use sed_proto::v1::ErrorReason;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    time::timeout_at,
 };
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
-use crate::{deadline::Times, limits::Limits, status::Failure};
+use crate::{deadline::Deadline, limits::Limits, status::Failure};
 
 /// Paths of our own service; its errors carry details.
 const OUR_SERVICE: &str = "/sed.v1.SegmentationService/";
@@ -118,13 +118,13 @@ where
             Ok(place) => place,
             Err(refused) => return Box::pin(async move { Ok(refused.into_http()) }),
         };
-        let times = Times::new(Instant::now(), request.headers(), self.door.longest);
-        request.extensions_mut().insert(times);
+        let deadline = Deadline::of(request.headers(), self.door.longest);
+        request.extensions_mut().insert(deadline);
 
         let door = self.door.clone();
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let outcome = timeout_at(times.deadline, answer).await;
+            let outcome = timeout_at(deadline.0, answer).await;
             drop(place);
             match outcome {
                 Ok(response) => response.map(|response| door.explain(response)),

@@ -11,6 +11,7 @@ mod cpu_pool;
 mod deadline;
 mod front_door;
 mod health;
+mod incoming;
 mod limits;
 mod mask_encoding;
 mod request_error;

@@ -31,6 +31,8 @@ pub struct Limits {
     pub request_id_bytes: usize,
     /// Requests that are worked on at the same time.
     pub concurrent_requests: usize,
+    /// Requests that may wait for the device at the same time.
+    pub queued_requests: usize,
     /// The longest that a request may take.
     pub timeout: Duration,
 }
@@ -48,6 +50,7 @@ impl Default for Limits {
             top_k: 1024,
             request_id_bytes: 128,
             concurrent_requests: 64,
+            queued_requests: 64,
             timeout: Duration::from_secs(60),
         }
     }
@@ -74,6 +77,7 @@ impl Limits {
             max_response_bytes: self.response_bytes as u64,
             max_concurrent_requests: count(self.concurrent_requests),
             max_polygon_points: self.polygon_points as u64,
+            max_queued_requests: count(self.queued_requests),
             max_timeout: Some(convert::duration(self.timeout)),
         }
     }

@@ -14,7 +14,7 @@ use tokio::{
     sync::oneshot,
     time::{sleep, timeout},
 };
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     cpu_pool::CpuPool,
     front_door::FrontDoor,
     health::Health,
+    incoming,
     service::{Context, SegmentationService},
 };
 
@@ -111,7 +112,7 @@ impl Server {
         };
         let router = router(&config, context)?.add_service(health_service);
         let (stop, stopped) = oneshot::channel::<()>();
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = incoming::limited(listener, config.transport.max_connections);
         let serving = router.serve_with_incoming_shutdown(incoming, async {
             // The sender is only dropped after it was used.
             let _ = stopped.await;

@@ -161,6 +161,12 @@ fn vocabulary_source(
             if name.is_empty() {
                 return Err(RequestError::missing("vocabulary.name", "name a vocabulary of the server"));
             }
+            // Errors and logs repeat the name, so it is bounded like any other phrase.
+            let (found, limit) = (name.len(), limits.vocabulary.phrase_bytes);
+            if found > limit {
+                let message = format!("has {found} bytes, more than the limit of {limit}");
+                return Err(RequestError::option("vocabulary.name", message).with_limit(limit as u64));
+            }
             Ok(VocabularySource::Named(name.clone()))
         }
         Some(vocabulary::Source::Categories(list)) => {

@@ -134,6 +134,9 @@ impl ModelArgs {
         let model = SedModel::load_as(&checkpoint, config, &device, self.dtype.into())
             .with_context(|| format!("cannot load {origin}"))?;
         spinner.finish_and_clear();
+        if self.model.is_none() {
+            tracing::warn!("{}", embedded::CAVEAT);
+        }
         tracing::info!(model = model.config().name, digest = model.digest(), origin, "loaded");
         Ok(SedStages::new(model))
     }

@@ -56,7 +56,9 @@ pub(crate) fn run(args: &DemoArgs, as_json: bool) -> Result<ExitCode> {
         let mut signals = Signals::new()?;
         let mut server = RunningServer::start(private_config(args.port)?, stages).await?;
         let pictures = async {
+            let spinner = progress::spinner("warming up the model");
             server.ready().await?;
+            spinner.finish_and_clear();
             if !as_json {
                 introduce(&server, args.model.model.is_none())?;
             }
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &DemoArgs, as_json: bool) -> Result<ExitCode> {
             if !as_json {
                 show(&reports)?;
                 if !args.once {
-                    tell_how_to_go_on(&server.url(), &reports)?;
+                    tell_how_to_go_on(&server.url())?;
                 }
             }
             anyhow::Ok(())
@@ -104,10 +106,8 @@ fn introduce(server: &RunningServer, embedded_model: bool) -> Result<()> {
     let (model, out) = (server.model(), &mut print::stdout());
     let facts = format!("{} × {0} pixels in, on {}", model.input_side, model.device);
     writeln!(out, "{}  {}", styled(BOLD, format!("serving {} at {}", model.name, server.url())), facts)?;
-    if embedded_model && embedded::SYNTHETIC {
-        let honest = "These weights are synthetic: made by a rule, not by training. What they find means \
-                      nothing;\nthe path from picture to mask is the real one.";
-        writeln!(out, "{}", styled(WARNING, honest))?;
+    if embedded_model {
+        writeln!(out, "{}", styled(WARNING, embedded::CAVEAT))?;
     }
     Ok(gap(out)?)
 }
@@ -157,13 +157,9 @@ fn show(reports: &[Report]) -> Result<()> {
     Ok(gap(out)?)
 }
 
-fn tell_how_to_go_on(url: &str, reports: &[Report]) -> Result<()> {
+fn tell_how_to_go_on(url: &str) -> Result<()> {
     let out = &mut print::stdout();
     let host = url.trim_start_matches("http://");
-    if let Some(overlay) = reports.first().and_then(|report| report.files.overlay.as_ref()) {
-        writeln!(out, "{}", styled(BOLD, "look at a result"))?;
-        writeln!(out, "  {}", overlay.display())?;
-    }
     writeln!(out, "{}", styled(BOLD, "try your own picture and words"))?;
     writeln!(out, "  sed-serve segment picture.jpg --words \"cat, grass, sky\" --server {url}")?;
     writeln!(out, "{}", styled(BOLD, "call it from anything that speaks gRPC (reflection is on)"))?;

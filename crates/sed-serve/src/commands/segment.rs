@@ -13,7 +13,6 @@ use sed_proto::v1;
 use crate::{
     args::{ModelArgs, WordsArgs},
     client::Client,
-    embedded,
     output_files::{OutputFolder, write_report},
     pictures, print, progress,
     report::{Files, Report},
@@ -145,9 +144,6 @@ pub(crate) fn run(args: &SegmentArgs, as_json: bool) -> Result<ExitCode> {
     let pictures = pictures::find(&args.pictures)?;
     let folder = (!args.output.no_output).then(|| OutputFolder::create(&args.output.output)).transpose()?;
     let stages = args.server.is_none().then(|| args.model.load()).transpose()?;
-    if args.server.is_none() && args.model.model.is_none() && embedded::SYNTHETIC {
-        tracing::warn!("the embedded model is synthetic and finds nothing meaningful; give one with --model");
-    }
     runtime()?.block_on(async {
         let mut private = match stages {
             Some(stages) => Some(RunningServer::start(private_config(0)?, stages).await?),
@@ -155,7 +151,9 @@ pub(crate) fn run(args: &SegmentArgs, as_json: bool) -> Result<ExitCode> {
         };
         let url = match (&mut private, &args.server) {
             (Some(server), _) => {
+                let spinner = progress::spinner("warming up the model");
                 server.ready().await?;
+                spinner.finish_and_clear();
                 server.url()
             }
             (None, Some(url)) => url.clone(),

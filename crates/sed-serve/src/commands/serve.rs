@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     args::{ModelArgs, ServerArgs, print_config},
-    embedded, print,
+    print,
     running::{RunningServer, runtime},
     signals::Signals,
 };
@@ -44,9 +44,6 @@ pub(crate) fn run(args: &ServeArgs, as_json: bool) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let stages = args.model.load()?;
-    if args.model.model.is_none() && embedded::SYNTHETIC {
-        tracing::warn!("the embedded model is synthetic and finds nothing meaningful; give one with --model");
-    }
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
         let mut server = RunningServer::start(config, stages).await?;

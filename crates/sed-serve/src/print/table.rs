@@ -67,6 +67,7 @@ impl Table {
                 let space = " ".repeat(most - width(text));
                 let between = if column + 1 < filled { "  " } else { "" };
                 match (cell.right, between) {
+                    _ if text.is_empty() => write!(out, "{space}{between}")?,
                     (true, _) => write!(out, "{space}{style}{text}{style:#}{between}")?,
                     (false, "") => write!(out, "{style}{text}{style:#}")?,
                     (false, _) => write!(out, "{style}{text}{style:#}{space}{between}")?,

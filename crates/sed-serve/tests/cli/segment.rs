@@ -80,6 +80,8 @@ fn the_table_names_what_was_found_and_how_long_it_took() {
     let outcome = run(&[
         "segment",
         text(&nano("img_a.png")),
+        "--model",
+        text(&nano("sed_nano.safetensors")),
         "--words",
         "cat|kitty, grass, sky",
         "--top-k",
@@ -101,6 +103,8 @@ fn a_high_threshold_leaves_pixels_without_category() {
     let outcome = run(&[
         "segment",
         text(&nano("img_a.png")),
+        "--model",
+        text(&nano("sed_nano.safetensors")),
         "--words",
         "cat, grass",
         "--threshold",
@@ -122,7 +126,8 @@ fn one_broken_picture_does_not_keep_the_others_from_their_turn() {
     std::fs::write(pictures.join("broken.png"), "no picture").unwrap();
     std::fs::copy(nano("img_b.png"), pictures.join("c.png")).unwrap();
 
-    let words = ["--words", "cat, sky", "--output", text(&output)];
+    let model = nano("sed_nano.safetensors");
+    let words = ["--words", "cat, sky", "--output", text(&output), "--model", text(&model)];
     let outcome = run(&[&["segment", text(&pictures)][..], &words].concat());
     assert_eq!(outcome.code, 1);
     assert!(

@@ -23,7 +23,9 @@ fn a_wrong_command_line_has_exit_code_2() {
 
 #[test]
 fn a_device_that_this_build_lacks_is_refused() {
-    let outcome = run(&["demo", "--once", "--device", "cuda:1", "--output", text(&std::env::temp_dir())]);
+    let (picture, model) = (nano("img_a.png"), nano("sed_nano.safetensors"));
+    let device = ["--device", "cuda:1", "--model", text(&model), "--words", "cat", "--no-output"];
+    let outcome = run(&[&["segment", text(&picture)][..], &device].concat());
     assert_eq!(outcome.code, 1);
     assert!(outcome.stderr.contains("cpu only and cannot use cuda:1"), "{}", outcome.stderr);
 }
@@ -37,9 +39,10 @@ fn a_vocabulary_that_is_shown_can_be_used_as_a_words_file() {
     let file = folder.path().join("words.txt");
     let shown = run(&["vocabulary", "show", "pascal-voc-20"]).good().stdout;
     std::fs::write(&file, &shown).unwrap();
-    let picture = nano("img_a.png");
+    let (picture, model) = (nano("img_a.png"), nano("sed_nano.safetensors"));
+    let how = ["--model", text(&model), "--no-output", "--json"];
     let reports = [["--words-file", text(&file)], ["--vocabulary", "pascal-voc-20"]].map(|words| {
-        let arguments = [&["segment", text(&picture), "--no-output", "--json"][..], &words].concat();
+        let arguments = [&["segment", text(&picture)][..], &how, &words].concat();
         run(&arguments).good().json().remove(0)
     });
     assert_eq!(reports[0]["categories"].as_array().unwrap().len(), 20);

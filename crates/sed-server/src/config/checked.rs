@@ -8,6 +8,9 @@ use sed_image::DecodeLimits;
 use super::{ConfigError, RawConfig};
 use crate::limits::Limits;
 
+/// With windows of 16 MiB, so many connections could hold 64 GiB of unread requests, but not more.
+const MAX_CONNECTIONS: usize = 4096;
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
@@ -34,6 +37,8 @@ pub struct ServerConfig {
 /// How connections are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transport {
+    /// Connections at the same time; more wait in the system's backlog.
+    pub max_connections: usize,
     /// Flow control window of a stream, in bytes.
     pub stream_window: u32,
     /// Flow control window of a connection, in bytes.
@@ -67,13 +72,12 @@ impl ServerConfig {
         let limits = limits(&RawConfig { listen: None, ..raw })?;
         let default_top_k = within("default_top_k", raw.default_top_k, 8.min(limits.top_k), 0, u32::MAX)?;
         no_more(("default_top_k", u64::from(default_top_k)), ("max_top_k", u64::from(limits.top_k)))?;
-        let queue = (raw.queue_capacity, limits.concurrent_requests);
         Ok(Self {
             listen: listen.parse().map_err(|_| ConfigError::Listen(listen))?,
             cpu_threads: within("cpu_threads", raw.cpu_threads, 0, 0, 1024)?,
             default_top_k,
             engine: EngineConfig {
-                queue_capacity: within("queue_capacity", queue.0, queue.1, 1, 100_000)?,
+                queue_capacity: limits.queued_requests,
                 ageing: seconds("priority_ageing_seconds", raw.priority_ageing_seconds, 5.0, 0.01)?,
                 text_cache_bytes: within("text_cache_bytes", raw.text_cache_bytes, 512 * MIB, 0, usize::MAX)?,
                 probe_interval: seconds("device_probe_seconds", raw.device_probe_seconds, 5.0, 0.01)?,
@@ -81,6 +85,7 @@ impl ServerConfig {
             },
             limits,
             transport: Transport {
+                max_connections: MAX_CONNECTIONS,
                 stream_window: window("http2_stream_window_bytes", raw.http2_stream_window_bytes, 4)?,
                 connection_window: window(
                     "http2_connection_window_bytes",
@@ -129,6 +134,13 @@ fn limits(raw: &RawConfig) -> Result<Limits, ConfigError> {
     let (image, words) = (default.image, default.vocabulary);
     let message_bytes = within("max_message_bytes", raw.max_message_bytes, default.message_bytes, KIB, GIB)?;
     let image_bytes = image.max_encoded_bytes.min(message_bytes as u64);
+    let concurrent_requests = within(
+        "max_concurrent_requests",
+        raw.max_concurrent_requests,
+        default.concurrent_requests,
+        1,
+        100_000,
+    )?;
     let limits = Limits {
         message_bytes,
         response_bytes: within(
@@ -173,13 +185,8 @@ fn limits(raw: &RawConfig) -> Result<Limits, ConfigError> {
             1,
             4096,
         )?,
-        concurrent_requests: within(
-            "max_concurrent_requests",
-            raw.max_concurrent_requests,
-            default.concurrent_requests,
-            1,
-            100_000,
-        )?,
+        concurrent_requests,
+        queued_requests: within("queue_capacity", raw.queue_capacity, concurrent_requests, 1, 100_000)?,
         timeout: seconds(
             "max_timeout_seconds",
             raw.max_timeout_seconds,

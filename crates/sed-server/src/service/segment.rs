@@ -3,13 +3,13 @@
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
 };
 
 use prost::Message;
 use sed_engine::{EngineError, NetworkInput, OutputSpec, SegmentJob, SegmentOutcome, Vocabulary};
 use sed_image::{ResizeMode, RgbImage};
 use sed_proto::v1::{self, ErrorReason, MaskEncoding};
-use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
@@ -17,7 +17,7 @@ use super::Context;
 use crate::{
     convert,
     cpu_pool::{Done, Panicked},
-    deadline::Times,
+    deadline::Deadline,
     limits::Limits,
     mask_encoding::{self, EncodedMasks, MaskJob, picture_for_overlay},
     request_error::RequestError,
@@ -60,6 +60,8 @@ impl Refusal {
             Self::Request(error) => {
                 if error.reason == ErrorReason::Internal {
                     tracing::error!(%error, "a request failed");
+                    return status::internal("masks could not be made; the server's log says why")
+                        .into_status();
                 }
                 status::from_request_error(&error)
             }
@@ -81,22 +83,25 @@ pub(crate) async fn answer(
     context: &Context,
     request: Request<v1::SegmentRequest>,
 ) -> Result<Response<v1::SegmentResponse>, Status> {
-    let times = request.extensions().get::<Times>().copied().unwrap_or_else(|| {
-        // Only without the front door: then the server's own bound is the deadline.
-        Times::new(Instant::now(), &http::HeaderMap::new(), context.limits.timeout)
-    });
+    // Without the front door, the server's own bound would be the deadline.
+    let front_door = request.extensions().get::<Deadline>().copied();
+    let Deadline(deadline) = front_door.unwrap_or_else(|| Deadline::after(context.limits.timeout));
+    let deadline = deadline.into_std();
+    let received = Instant::now(); // the headers came earlier, but only now is the whole message here
     let message = request.into_inner();
-    let refused = |error: RequestError| status::from_request_error(&error);
-    let mut request = validate_segment(&message, &context.limits).map_err(refused)?;
+    let mut request = validate_segment(&message, &context.limits).map_err(|error| {
+        tracing::info!(%error, "refused");
+        status::from_request_error(&error)
+    })?;
     drop(message);
     if request.request_id.is_empty() {
         request.request_id = new_request_id();
     }
     let span = tracing::info_span!("segment", request_id = request.request_id);
-    let outcome = segment(context, request, times).instrument(span.clone()).await;
+    let outcome = segment(context, request, received, deadline).instrument(span.clone()).await;
     span.in_scope(|| match outcome {
         Ok(response) => {
-            tracing::info!(milliseconds = times.arrived.elapsed().as_millis() as u64, "answered");
+            tracing::info!(milliseconds = received.elapsed().as_millis() as u64, "answered");
             Ok(Response::new(response))
         }
         Err(refusal) => {
@@ -110,16 +115,17 @@ pub(crate) async fn answer(
 async fn segment(
     context: &Context,
     request: ValidatedRequest,
-    times: Times,
+    received: Instant,
+    deadline: Instant,
 ) -> Result<v1::SegmentResponse, Refusal> {
     let ValidatedRequest { image, vocabulary, options, request_id } = request;
     let vocabulary = find_vocabulary(context, vocabulary)?;
     mask_encoding::check_encodings(&options, &vocabulary)?;
     context.engine.check_ready()?;
 
-    let decoded = decode(context, image, &options).await?;
-    let Prepared { input, picture, image_size, output, .. } = decoded.result?;
-    let decode_times = Done { result: (), wait: decoded.wait, duration: decoded.duration };
+    let decoded = decode(context, image, &options, received).await?;
+    let decode_times = decoded.times();
+    let Prepared { input, picture, image_size, output } = decoded.result?;
 
     let top_k = options.top_k.unwrap_or(context.default_top_k);
     let job = SegmentJob {
@@ -127,19 +133,21 @@ async fn segment(
         vocabulary: vocabulary.clone(),
         top_k: (top_k > 0).then_some(top_k as usize),
         output,
-        deadline: Some(times.deadline.into_std()),
+        waiting_since: decode_times.ended,
+        deadline: Some(deadline),
         priority: options.priority,
     };
-    let SegmentOutcome { map, rejection, timings, text_cache } = context.engine.segment(job).await?;
+    let SegmentOutcome { map, rejection, timings, text_cache, finished } =
+        context.engine.segment(job).await?;
 
     let mask_size = v1::Size { width: map.width, height: map.height };
     let job = MaskJob { map, vocabulary, options, picture, limits: context.limits.clone() };
-    let encoded = context.pool.run(move || mask_encoding::encode(job)).await?;
-    let encode_times = Done { result: (), wait: encoded.wait, duration: encoded.duration };
+    let encoded = context.pool.run(finished, move || mask_encoding::encode(job)).await?;
+    let encode_times = encoded.times();
     let EncodedMasks { masks, categories, unlabelled_pixels, overlay_png } = encoded.result?;
 
     let model = context.engine.model();
-    let total = times.arrived.elapsed();
+    let total = received.elapsed();
     let response = v1::SegmentResponse {
         request_id,
         image_size: Some(image_size),
@@ -187,6 +195,7 @@ async fn decode(
     context: &Context,
     image: ImageSource,
     options: &ValidatedOptions,
+    since: Instant,
 ) -> Result<Done<Result<Prepared, RequestError>>, Panicked> {
     let model = context.engine.model();
     let wanted = Wanted {
@@ -195,7 +204,7 @@ async fn decode(
         input_side: model.input_side as u32,
         map_side: model.map_side as u32,
     };
-    context.pool.run(move || prepare(image, wanted)).await
+    context.pool.run(since, move || prepare(image, wanted)).await
 }
 
 fn prepare(image: ImageSource, wanted: Wanted) -> Result<Prepared, RequestError> {

@@ -91,6 +91,7 @@ async fn every_bad_field_is_named() {
             invalid("CATEGORY_DUPLICATE", &format!("{list}[1].name")),
         ),
         (with_words(named("")), invalid("FIELD_MISSING", "vocabulary.name")),
+        (with_words(named(&"p".repeat(257))), invalid("OPTION_INVALID", "vocabulary.name")),
         (with_words(named("planets")), expected(Code::NotFound, "VOCABULARY_NOT_FOUND", "")),
         (narrow, invalid("OPTION_INVALID", "options.mask_encodings[1]")),
         (

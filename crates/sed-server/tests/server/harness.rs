@@ -35,7 +35,12 @@ impl Running {
 
     /// A server whose warm-up the test has prepared.
     pub(crate) async fn launch(raw: RawConfig, prepare: impl FnOnce(&FakeControl)) -> Self {
-        let config = ServerConfig::check(RawConfig { listen: Some("127.0.0.1:0".into()), ..raw }).unwrap();
+        Self::launch_checked(ServerConfig::check(raw).unwrap(), prepare).await
+    }
+
+    /// A server whose configuration the test has changed after its check.
+    pub(crate) async fn launch_checked(mut config: ServerConfig, prepare: impl FnOnce(&FakeControl)) -> Self {
+        config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let (stages, control) = FakeStages::new();
         prepare(&control);
         let engine = Engine::start(stages, &config.engine).unwrap();
@@ -54,6 +59,16 @@ impl Running {
         let serving = tokio::spawn(server.serve(async { stopped.await.unwrap() }));
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Self { address, channel, control, engine, stop: Some(stop), serving }
+    }
+
+    pub(crate) async fn segment_when_ready(&self) {
+        self.engine.ready().await.unwrap();
+        self.segment(request(2)).await.unwrap();
+    }
+
+    /// Gives the connection up; the client is useless from then on.
+    pub(crate) fn disconnect(&mut self) {
+        self.channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -54,6 +54,24 @@ async fn the_servers_longest_time_ends_in_deadline_exceeded() {
     assert_eq!(server.control.calls(Stage::Finish), finished + 1); // the late one was dropped
 }
 
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_another_to_end() {
+    let mut config = sed_server::ServerConfig::default();
+    config.transport.max_connections = 1;
+    let mut server = Running::launch_checked(config, |_| {}).await;
+    server.segment_when_ready().await;
+    let other = format!("http://{}", server.address);
+    let waiting = tokio::spawn(async move {
+        let channel = tonic::transport::Channel::from_shared(other).unwrap().connect().await.unwrap();
+        let mut client = v1::segmentation_service_client::SegmentationServiceClient::new(channel);
+        client.segment(request(2)).await
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!waiting.is_finished());
+    server.disconnect();
+    waiting.await.unwrap().unwrap();
+}
+
 /// A client whose transport does not watch the deadline itself, so that the server's answer is seen.
 fn patient_client(
     server: &Running,

@@ -43,12 +43,8 @@ pub(super) fn checks(args: &ModelArgs, memory: &Memory, quick: bool) -> Vec<Chec
         unused => found += &format!(" ({unused} entries of it are not used)"),
     }
     let mut checks = vec![match args.model {
-        None if embedded::SYNTHETIC => Check::warning(
-            "model",
-            found,
-            "its weights are synthetic and find nothing meaningful; give a trained model with --model",
-        ),
-        _ => Check::good("model", found),
+        None => Check::warning("model", found, embedded::CAVEAT),
+        Some(_) => Check::good("model", found),
     }];
     checks.push(memory_for(&opened, memory));
     if quick {

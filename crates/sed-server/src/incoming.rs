@@ -1,0 +1,112 @@
+//! Connections as they come in, but never more than so many at a time.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// After a failed accept (the process may be out of descriptors), give running connections time to end.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
+
+/// Accepts connections; those beyond `most` wait in the system's backlog until another ends. The listener is
+/// closed when the stream is dropped.
+pub(crate) fn limited(listener: TcpListener, most: usize) -> ReceiverStream<io::Result<Connection>> {
+    let (accepted, stream) = mpsc::channel(1);
+    let places = Arc::new(Semaphore::new(most));
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                () = accepted.closed() => return,
+                connection = accept(&listener, &places) => {
+                    if connection.is_err() {
+                        tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+                    }
+                    if accepted.send(connection).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    ReceiverStream::new(stream)
+}
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<Connection> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?; // answers are whole messages; waiting to fill a packet only delays them
+    Ok(Connection { stream, _place: place })
+}
+
+/// A connection that gives its place back when it is closed.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    fn stream(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
+        Pin::new(&mut self.get_mut().stream)
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        let address = |found: io::Result<SocketAddr>| found.ok();
+        TcpConnectInfo {
+            local_addr: address(self.stream.local_addr()),
+            remote_addr: address(self.stream.peer_addr()),
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream().poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream().poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream().poll_write_vectored(context, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(context)
+    }
+}
