@@ -53,8 +53,13 @@ fn values(x: &Tensor) -> Vec<f32> {
 }
 
 /// All stages behind the encoder; survivors after each, and the result of each image.
-fn run(model: &SedModel, requests: &[DecodeRequest<'_>], outputs: &[OutputSpec]) -> Vec<(Vec<Vec<u32>>, SegmentationMap)> {
-    let survivors = |pairs: &PairBatch| (0..requests.len()).map(|i| pairs.survivors(i).to_vec()).collect::<Vec<_>>();
+fn run(
+    model: &SedModel,
+    requests: &[DecodeRequest<'_>],
+    outputs: &[OutputSpec],
+) -> Vec<(Vec<Vec<u32>>, SegmentationMap)> {
+    let survivors =
+        |pairs: &PairBatch| (0..requests.len()).map(|i| pairs.survivors(i).to_vec()).collect::<Vec<_>>();
     let mut pairs = model.cost_map(requests).unwrap();
     let mut kept = vec![survivors(&pairs)];
     for level in 1..=3 {

@@ -36,7 +36,8 @@ impl Reference {
 
     /// Compares the sampled values of a tensor in the reference's layout.
     fn near(&self, got: &Tensor, samples: &Value, name: &str, what: &str) {
-        let shape: Vec<u64> = samples["shape"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
+        let shape: Vec<u64> =
+            samples["shape"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
         assert_eq!(shape.iter().product::<u64>() as usize, got.elem_count(), "{what}: {shape:?}");
         let got = got.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let picked: Vec<f32> = golden::numbers(&samples["index"]).iter().map(|&i| got[i as usize]).collect();
@@ -75,12 +76,19 @@ fn check(variant: &'static str, config: SedConfig, pictures: &[&str]) {
         })
         .collect();
     for picture in pictures {
-        let (pixels, crop, size) = golden::network_pixels(&format!("full/{picture}.png"), model.config().image_size);
+        let (pixels, crop, size) =
+            golden::network_pixels(&format!("full/{picture}.png"), model.config().image_size);
         check_encoder(&reference, &model, &pixels, picture);
         let features = model.encode(&pixels).unwrap().remove(0);
         for ((set, _), text) in vocabularies.iter().zip(&texts) {
             for mode in ["normal", "fast1", "fast8"] {
-                check_run(&reference, &model, (&features, text), (crop, size), &format!("{picture}.{set}.{mode}"));
+                check_run(
+                    &reference,
+                    &model,
+                    (&features, text),
+                    (crop, size),
+                    &format!("{picture}.{set}.{mode}"),
+                );
             }
         }
     }

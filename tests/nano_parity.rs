@@ -1,6 +1,6 @@
 //! Every intermediate tensor, survivor set and index map of the reduced model equals the reference's.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 use candle_core::{DType, Device, Tensor};
 use sed_model::checkpoint::Checkpoint;
@@ -29,7 +29,8 @@ fn nano_mlp() -> SedModel {
 }
 
 fn tolerance(mode: &Value, name: &str) -> f64 {
-    SLACK * mode["max_abs_err_f32_vs_f64"][name].as_f64().unwrap_or_else(|| panic!("no error bound for {name}"))
+    SLACK
+        * mode["max_abs_err_f32_vs_f64"][name].as_f64().unwrap_or_else(|| panic!("no error bound for {name}"))
 }
 
 /// Text embeddings, rejection heads, survivors, scores and index maps of one case in every mode.
@@ -44,7 +45,12 @@ fn check_case(model: &SedModel, name: &str) {
     let bound = SLACK * meta["max_abs_err_f32_vs_f64"]["text_features"].as_f64().unwrap();
     // The second set of words is the first half of the first one's, and not stored again.
     if name != "sed_nano.b12" {
-        assert_near(&Tensor::stack(&rows, 0).unwrap(), &want["text_features"], bound, &format!("{name} text"));
+        assert_near(
+            &Tensor::stack(&rows, 0).unwrap(),
+            &want["text_features"],
+            bound,
+            &format!("{name} text"),
+        );
     }
     let features = model.encode(&pixels).unwrap().remove(0);
     for (mode, info) in meta["modes"].as_object().unwrap() {
@@ -65,8 +71,7 @@ fn check_case(model: &SedModel, name: &str) {
                 info["kept_after_level"].as_array().unwrap().iter().map(golden::numbers).collect();
             assert_eq!(kept[..3], expected, "{name} {mode}: survivors");
         }
-        let output =
-            OutputSpec { height, width, crop: Some(crop), score_threshold: 0.0, score_maps: true };
+        let output = OutputSpec { height, width, crop: Some(crop), score_threshold: 0.0, score_maps: true };
         let map = model.finish(&pairs, &[output]).unwrap().remove(0);
         let scores = map.score_maps.clone().unwrap();
         match top_k {

@@ -37,14 +37,25 @@ fn memory(name: &str) -> f64 {
 }
 
 /// Cost map, three levels, and a map of 480×640 pixels; the survivors of each level.
-fn decode(model: &SedModel, features: &ImageFeatures, text: &[TextEmbedding], top_k: Option<usize>) -> Vec<usize> {
+fn decode(
+    model: &SedModel,
+    features: &ImageFeatures,
+    text: &[TextEmbedding],
+    top_k: Option<usize>,
+) -> Vec<usize> {
     let mut pairs = model.cost_map(&[DecodeRequest { features, text, top_k }]).unwrap();
     let mut kept = vec![pairs.pairs()];
     for level in 1..=3 {
         pairs = model.decode_level(level, pairs).unwrap();
         kept.push(pairs.pairs());
     }
-    let output = sed_model::OutputSpec { height: 480, width: 640, crop: None, score_threshold: 0.0, score_maps: false };
+    let output = sed_model::OutputSpec {
+        height: 480,
+        width: 640,
+        crop: None,
+        score_threshold: 0.0,
+        score_maps: false,
+    };
     model.finish(&pairs, &[output]).unwrap();
     kept.truncate(3);
     kept

@@ -55,7 +55,13 @@ pub fn assert_same_map(
 }
 
 /// One value of map `index`, cut to `crop` and resized bilinearly to `size`.
-fn interpolate(maps: &Tensor, index: usize, crop: (usize, usize), size: (usize, usize), at: (usize, usize)) -> f32 {
+fn interpolate(
+    maps: &Tensor,
+    index: usize,
+    crop: (usize, usize),
+    size: (usize, usize),
+    at: (usize, usize),
+) -> f32 {
     let map = maps.get(index).unwrap().to_vec2::<f32>().unwrap();
     let sample = |i: usize, outputs: usize, inputs: usize| {
         let source = (inputs as f32 / outputs as f32 * (i as f32 + 0.5) - 0.5).max(0.0);

@@ -245,7 +245,8 @@ unsafe fn finish_block<L: Lanes>(
         }
         layer_norm_rows::<L>(&layer.norm2, normed, rows, stride);
         let wide = layer.expand.n + PAD;
-        let expand = Epilogue { bias: Some(&layer.expand_bias), activation: Activation::Relu, ..Epilogue::default() };
+        let expand =
+            Epilogue { bias: Some(&layer.expand_bias), activation: Activation::Relu, ..Epilogue::default() };
         let hidden = base.add(work.wide);
         let (a, c) = ((normed.cast_const(), stride), (hidden, wide));
         product::<L>(&Product::whole(a, rows, &layer.expand, c, Some(expand)));
@@ -253,7 +254,8 @@ unsafe fn finish_block<L: Lanes>(
         let (a, c) = ((hidden.cast_const(), wide), (normed, stride));
         product::<L>(&Product::whole(a, rows, &layer.contract, c, Some(contract)));
         for row in 0..rows {
-            let pixel = (tile.pairs.0 + start + row / tile.count) * tile.pixels + tile.first_pixel + row % tile.count;
+            let pixel =
+                (tile.pairs.0 + start + row / tile.count) * tile.pixels + tile.first_pixel + row % tile.count;
             let (out, update) = (tile.out.at(pixel * channels), normed.add(row * stride));
             let mut c = 0;
             while c < channels {
@@ -268,7 +270,14 @@ unsafe fn finish_block<L: Lanes>(
 
 /// Copies the tile's pixels of `block` pairs into rows.
 #[inline(always)]
-unsafe fn load_rows(tile: &Tile<'_>, pair: usize, block: usize, channels: usize, rows: *mut f32, stride: usize) {
+unsafe fn load_rows(
+    tile: &Tile<'_>,
+    pair: usize,
+    block: usize,
+    channels: usize,
+    rows: *mut f32,
+    stride: usize,
+) {
     for p in 0..block {
         let at = ((pair + p) * tile.pixels + tile.first_pixel) * channels;
         for pixel in 0..tile.count {
@@ -406,8 +415,11 @@ mod tests {
         let c = x[0].len();
         let d = c / heads;
         let elu1 = |v: f32| if v > 0.0 { v + 1.0 } else { v.exp() };
-        let normed: Vec<_> = x.iter().map(|r| crate::layer_norm::tests::naive(r, &w[0], &w[1], 1e-5)).collect();
-        let project = |weight: usize| normed.iter().map(|r| row_times(&w[weight], &w[weight + 1], r)).collect::<Vec<_>>();
+        let normed: Vec<_> =
+            x.iter().map(|r| crate::layer_norm::tests::naive(r, &w[0], &w[1], 1e-5)).collect();
+        let project = |weight: usize| {
+            normed.iter().map(|r| row_times(&w[weight], &w[weight + 1], r)).collect::<Vec<_>>()
+        };
         let (q, k, v) = (project(2), project(4), project(6));
         let n = x.len() as f64;
         (0..x.len())
@@ -431,7 +443,8 @@ mod tests {
                     }
                 }
                 let normed = crate::layer_norm::tests::naive(&x1, &w[8], &w[9], 1e-5);
-                let hidden: Vec<f32> = row_times(&w[10], &w[11], &normed).iter().map(|v| v.max(0.0)).collect();
+                let hidden: Vec<f32> =
+                    row_times(&w[10], &w[11], &normed).iter().map(|v| v.max(0.0)).collect();
                 let update = row_times(&w[12], &w[13], &hidden);
                 (0..c).map(|e| x[i][e] + x1[e] + update[e]).collect()
             })
@@ -450,11 +463,13 @@ mod tests {
             let weights: Vec<_> = sizes.iter().zip(1..).map(|(&n, seed)| random(n, seed)).collect();
             let vector = |i: usize| tensor(&weights[i], &[weights[i].len()]);
             let matrix = |i: usize, out: usize| tensor(&weights[i], &[out, weights[i].len() / out]);
-            let t: Vec<_> = (0..14).map(|i| match i {
-                2 | 4 | 6 | 12 => matrix(i, c),
-                10 => matrix(i, 4 * c),
-                _ => vector(i),
-            }).collect();
+            let t: Vec<_> = (0..14)
+                .map(|i| match i {
+                    2 | 4 | 6 | 12 => matrix(i, c),
+                    10 => matrix(i, 4 * c),
+                    _ => vector(i),
+                })
+                .collect();
             let layer = ClassAttention::new(
                 &ClassAttentionWeights {
                     norm1: (&t[0], &t[1]),

@@ -62,7 +62,9 @@ impl ConvNextBlock {
         let (hidden, channels) = weights.expand_weight.dims2()?;
         let (out, inner) = weights.contract_weight.dims2()?;
         if (out, inner) != (channels, hidden) || channels != depthwise.channels() {
-            bail!("convnext block: expand {hidden}×{channels} and contract {out}×{inner} do not fit together");
+            bail!(
+                "convnext block: expand {hidden}×{channels} and contract {out}×{inner} do not fit together"
+            );
         }
         let dtype = weights.expand_weight.dtype();
         Ok(Self {
@@ -230,7 +232,8 @@ mod tests {
                     let hidden: Vec<f64> = (0..4 * c)
                         .map(|o| {
                             let row = &ew[o * c..][..c];
-                            let sum: f64 = row.iter().zip(pixel).map(|(&w, &v)| f64::from(w) * f64::from(v)).sum();
+                            let sum: f64 =
+                                row.iter().zip(pixel).map(|(&w, &v)| f64::from(w) * f64::from(v)).sum();
                             let v = sum + f64::from(eb[o]);
                             // tanh form of GELU is too coarse here: integrate the density instead.
                             v * normal_cdf(v)

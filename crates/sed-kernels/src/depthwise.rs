@@ -160,13 +160,7 @@ unsafe fn wide<L: Lanes>(
 
 /// One output near the left or right edge: four vectors of channels run side by side instead.
 #[inline(always)]
-unsafe fn edge<L: Lanes>(
-    conv: &DepthwiseConv,
-    x: *const f32,
-    row: RowSegment,
-    column: usize,
-    out: *mut f32,
-) {
+unsafe fn edge<L: Lanes>(conv: &DepthwiseConv, x: *const f32, row: RowSegment, column: usize, out: *mut f32) {
     const VECTORS: usize = 4;
     let channels = conv.channels();
     let size = conv.size;
@@ -186,7 +180,8 @@ unsafe fn edge<L: Lanes>(
                         let offset = j * L::WIDTH;
                         if c + offset < channels {
                             let n = channels - c - offset;
-                            let (v, w) = (L::load_upto(input.add(offset), n), L::load_upto(weight.add(offset), n));
+                            let (v, w) =
+                                (L::load_upto(input.add(offset), n), L::load_upto(weight.add(offset), n));
                             *sum = L::fma(v, w, *sum);
                         }
                     }
@@ -221,7 +216,13 @@ pub(crate) mod tests {
     use crate::testing::{assert_close, random, tensor};
 
     /// The definition: `x [h, w, c]`, `weight [c, size, size]`.
-    pub(crate) fn naive(x: &[f32], (h, w, c): (usize, usize, usize), weight: &[f32], bias: &[f32], size: usize) -> Vec<f32> {
+    pub(crate) fn naive(
+        x: &[f32],
+        (h, w, c): (usize, usize, usize),
+        weight: &[f32],
+        bias: &[f32],
+        size: usize,
+    ) -> Vec<f32> {
         let radius = (size / 2) as isize;
         let mut out = vec![0.0; h * w * c];
         for y in 0..h as isize {
@@ -233,7 +234,8 @@ pub(crate) mod tests {
                             let (iy, ix) = (y + ky - radius, x0 + kx - radius);
                             if iy >= 0 && ix >= 0 && iy < h as isize && ix < w as isize {
                                 let value = x[(iy as usize * w + ix as usize) * c + ch];
-                                sum += f64::from(value) * f64::from(weight[(ch * size + ky as usize) * size + kx as usize]);
+                                sum += f64::from(value)
+                                    * f64::from(weight[(ch * size + ky as usize) * size + kx as usize]);
                             }
                         }
                     }
@@ -246,7 +248,9 @@ pub(crate) mod tests {
 
     #[test]
     fn equals_the_definition() {
-        for (size, h, w, c) in [(7, 24, 24, 40), (9, 5, 31, 16), (7, 3, 2, 1), (9, 24, 24, 130), (7, 1, 20, 33)] {
+        for (size, h, w, c) in
+            [(7, 24, 24, 40), (9, 5, 31, 16), (7, 3, 2, 1), (9, 24, 24, 130), (7, 1, 20, 33)]
+        {
             let (x, weight, bias) = (random(h * w * c, 1), random(c * size * size, 2), random(c, 3));
             let conv =
                 DepthwiseConv::new(&tensor(&weight, &[c, 1, size, size]), &tensor(&bias, &[c])).unwrap();
@@ -257,7 +261,12 @@ pub(crate) mod tests {
                     let row = RowSegment { height: h, width: w, y, columns: (0, w) };
                     // SAFETY: one image, one row of output.
                     unsafe { run_depthwise_row(isa, &conv, x.as_ptr(), row, out.as_mut_ptr(), c) };
-                    assert_close(&out, &want[y * w * c..][..w * c], 2e-5, &format!("{isa:?} {size} {h}×{w}×{c}"));
+                    assert_close(
+                        &out,
+                        &want[y * w * c..][..w * c],
+                        2e-5,
+                        &format!("{isa:?} {size} {h}×{w}×{c}"),
+                    );
                 }
             }
             let twice = [x.clone(), x.clone()].concat();

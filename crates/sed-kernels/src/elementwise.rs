@@ -64,7 +64,9 @@ pub fn gather_rows(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
     let values = cpu_values(x)?;
     let values: &[f32] = &values;
     let mut y = vec![0.0; rows.len() * width];
-    y.par_chunks_mut(width.max(1)).zip(rows).for_each(|(to, row)| to.copy_from_slice(&values[row * width..][..width]));
+    y.par_chunks_mut(width.max(1))
+        .zip(rows)
+        .for_each(|(to, row)| to.copy_from_slice(&values[row * width..][..width]));
     from_values(y, shape)
 }
 

@@ -81,8 +81,7 @@ impl GroupNorm {
             let range = group * width..(group + 1) * width;
             let moments = &stats.moments[range.clone()];
             let mean = moments.iter().map(|m| m.0).sum::<f64>() / width as f64;
-            let squares: f64 =
-                moments.iter().map(|(m, s)| s + stats.count * (m - mean) * (m - mean)).sum();
+            let squares: f64 = moments.iter().map(|(m, s)| s + stats.count * (m - mean) * (m - mean)).sum();
             let inverse = 1.0 / (squares / (stats.count * width as f64) + self.eps).sqrt();
             for channel in range {
                 let factor = f64::from(self.weight[channel]) * inverse;
@@ -135,7 +134,8 @@ unsafe fn scale_relu<L: Lanes>(from: &[f32], scale: &[f32], shift: &[f32], to: &
         let n = channels - c;
         // SAFETY: both rows hold the same whole pixels.
         unsafe {
-            let (scale, shift) = (L::load_upto(scale.as_ptr().add(c), n), L::load_upto(shift.as_ptr().add(c), n));
+            let (scale, shift) =
+                (L::load_upto(scale.as_ptr().add(c), n), L::load_upto(shift.as_ptr().add(c), n));
             for pixel in 0..from.len() / channels {
                 let at = pixel * channels + c;
                 let v = L::fma(L::load_upto(from.as_ptr().add(at), n), scale, shift);

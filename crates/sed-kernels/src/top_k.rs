@@ -18,7 +18,11 @@ pub fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[Option<usize>]) 
     require_cpu(logits, "top-k union")?;
     let pairs = logits.dim(0)?;
     let ordered = offsets.windows(2).all(|w| w[0] <= w[1]);
-    if offsets.len() != top_k.len() + 1 || offsets.first() != Some(&0) || offsets.last() != Some(&pairs) || !ordered {
+    if offsets.len() != top_k.len() + 1
+        || offsets.first() != Some(&0)
+        || offsets.last() != Some(&pairs)
+        || !ordered
+    {
         bail!("top-k union: offsets {offsets:?} do not cut {pairs} pairs into {} images", top_k.len());
     }
     let pixels = logits.elem_count() / pairs.max(1);

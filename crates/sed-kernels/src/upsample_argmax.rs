@@ -78,7 +78,8 @@ pub fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec) -> Result<ArgmaxMap> 
         pixels.iter_mut().zip(part_pixels).for_each(|(a, b)| *a += b);
         sums.iter_mut().zip(part_sums).for_each(|(a, b)| *a += b);
     }
-    let mean = |(&sum, &pixels): (&f64, &u32)| if pixels > 0 { (sum / f64::from(pixels)) as f32 } else { 0.0 };
+    let mean =
+        |(&sum, &pixels): (&f64, &u32)| if pixels > 0 { (sum / f64::from(pixels)) as f32 } else { 0.0 };
     let mean_scores = sums.iter().zip(&pixels).map(mean).collect();
     Ok(ArgmaxMap { indices, pixels, mean_scores })
 }
@@ -210,8 +211,11 @@ mod tests {
                 }
             }
         }
-        let mean_scores =
-            sums.iter().zip(&pixels).map(|(s, &p)| if p > 0 { (s / f64::from(p)) as f32 } else { 0.0 }).collect();
+        let mean_scores = sums
+            .iter()
+            .zip(&pixels)
+            .map(|(s, &p)| if p > 0 { (s / f64::from(p)) as f32 } else { 0.0 })
+            .collect();
         ArgmaxMap { indices, pixels, mean_scores }
     }
 

@@ -63,8 +63,9 @@ impl Encoder {
                 let norm = layer_norm(&stage.at("downsample.0"), dims[index - 1])?;
                 patch_conv(&stage.at("downsample.1"), (dims[index - 1], dim, 2), Some(norm), None)?
             };
-            let blocks =
-                (0..depth).map(|b| load_block(&stage.at(&format!("blocks.{b}")), dim)).collect::<Result<_>>()?;
+            let blocks = (0..depth)
+                .map(|b| load_block(&stage.at(&format!("blocks.{b}")), dim))
+                .collect::<Result<_>>()?;
             stages.push(Stage { entry, blocks });
         }
         let norm = layer_norm(&trunk.at("head.norm"), dims[3])?;

@@ -51,7 +51,9 @@ impl SedModel {
         dtype: DType,
     ) -> Result<Self> {
         if !matches!(dtype, DType::F32 | DType::BF16) {
-            return Err(ModelError::input(format!("number format {dtype:?} is not supported; choose f32 or bf16")));
+            return Err(ModelError::input(format!(
+                "number format {dtype:?} is not supported; choose f32 or bf16"
+            )));
         }
         checkpoint.check(&config)?;
         let weights = Weights::new(checkpoint, device).with_matrices(dtype);

@@ -4,9 +4,10 @@
     python evaluate.py --write FOLDER         # also PNG scenes, label PNGs and words, for scoring elsewhere
     python evaluate.py --only trained --scenes 40
 
-Written scenes: ``<condition>/<i>.png``, ``<condition>/<i>.label.png`` (u8, index into the words asked),
-``<condition>/<i>.json`` ({"40": [words], "129": [words], "objects": k}: the first words are the present ones, objects
-first); the other words of each list are absent ones.
+Written scenes: ``<condition>/<i>.png``, ``<condition>/<i>.label.png`` (u8, index into the words asked) and
+``<condition>/<i>.json``: ``"40"`` and ``"129"`` are the words to ask (the first ``present`` of them are in the
+picture, of these the first ``objects`` are objects, the rest stuff; all others are absent); ``categories`` names the
+category behind each of the 129 words, for adding up scores over scenes when words are synonyms.
 """
 
 import argparse
@@ -35,7 +36,6 @@ class Condition:
     title: str
     gallery: str = "art_train"
     synonyms: bool = False
-    mixed: str = ""
 
 
 CONDITIONS = {
@@ -68,9 +68,10 @@ class Case:
         rng = np.random.default_rng(seed)
         spoken = [self._word(rng, bank, condition, names, c) for c in present]
         order = rng.permutation(len(bank.names))
-        others = [bank.names[c] for c in order if c not in present]
-        self.words = {n: spoken + others[: max(0, n - len(spoken))] for n in COUNTS}
-        self.present = present
+        others = [int(c) for c in order if c not in present]
+        self.present, self.categories = present, present + others
+        self.names = [names[c] for c in self.categories][: max(COUNTS)]
+        self.words = {n: (spoken + [bank.names[c] for c in others])[:n] for n in COUNTS}
         self.label = np.searchsorted(np.array(ids), scene.label)
         self.label = np.array([present.index(c) for c in ids])[self.label]
 
@@ -93,14 +94,13 @@ def cases(key: str, bank: Bank, scenes: int) -> list[Case]:
 
 def score(model: Sed, bank: Bank, some: list[Case], count: int) -> dict:
     """object_miou, stuff_miou and pixel_accuracy over cases with ``count`` words each."""
-    objects, total = measure.Score(), measure.Score()
+    total = measure.Score()
     for case in some:
         index, _ = measure.segment(model, case.image, bank.of(case.words[count]))
         # Categories, not word positions, are what scores add up over scenes.
-        position = np.array(case.present + [-2 - i for i in range(count)])
-        total.add(position[index], position[case.label])
-    base = len(bank.names) - measure.STUFF
-    return total.figures(base)
+        category = np.array(case.categories)
+        total.add(category[index], category[case.label])
+    return total.figures(len(bank.names) - measure.STUFF)
 
 
 def write(some: list[Case], folder: Path) -> None:
@@ -109,7 +109,8 @@ def write(some: list[Case], folder: Path) -> None:
     for i, case in enumerate(some):
         Image.fromarray(case.image).save(folder / f"{i:03d}.png")
         Image.fromarray(case.label.astype(np.uint8)).save(folder / f"{i:03d}.label.png")
-        words = {str(n): w for n, w in case.words.items()} | {"objects": case.objects, "present": len(case.present)}
+        words: dict = {str(n): w for n, w in case.words.items()}
+        words |= {"objects": case.objects, "present": len(case.present), "categories": case.names}
         (folder / f"{i:03d}.json").write_text(json.dumps(words), encoding="utf-8")
 
 

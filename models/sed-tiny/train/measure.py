@@ -23,22 +23,22 @@ class Score:
     def __init__(self):
         self.hit: dict[int, int] = {}
         self.union: dict[int, int] = {}
+        self.present: set[int] = set()
         self.right = self.total = 0
 
-    def add(self, predicted: np.ndarray, label: np.ndarray, counted: set[int] | None = None) -> None:
-        """Adds a scene: two maps [h, w] of category ids. ``counted`` limits the categories that matter."""
+    def add(self, predicted: np.ndarray, label: np.ndarray) -> None:
+        """Adds a scene: two maps [h, w] of category ids. A wrong answer counts against both categories."""
         self.right += int((predicted == label).sum())
         self.total += label.size
-        for category in np.unique(label):
-            if counted is not None and int(category) not in counted:
-                continue
+        self.present.update(int(c) for c in np.unique(label))
+        for category in np.union1d(predicted, label):
             p, t = predicted == category, label == category
             self.hit[int(category)] = self.hit.get(int(category), 0) + int((p & t).sum())
             self.union[int(category)] = self.union.get(int(category), 0) + int((p | t).sum())
 
     def miou(self, keep) -> float:
         """Mean intersection over union, in percent, of the present categories that ``keep`` accepts."""
-        found = [100 * self.hit[c] / self.union[c] for c in self.hit if keep(c)]
+        found = [100 * self.hit[c] / self.union[c] for c in self.present if keep(c)]
         return float(np.mean(found)) if found else float("nan")
 
     def figures(self, stuff_base: int) -> dict:
@@ -89,7 +89,7 @@ def ask(rng, present: list[int], pool: list[int], count: int) -> list[int]:
 class Validation:
     """A small fixed set of held-out scenes with 40 words each, for choosing the best weights."""
 
-    def __init__(self, text, count: int = 36, words: int = 40):
+    def __init__(self, text, count: int = 24, words: int = 40):
         composer = held_out_composer()
         self.base, self.bank = composer.stuff_base, text
         self.cases = []

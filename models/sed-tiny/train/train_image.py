@@ -12,6 +12,7 @@ import argparse
 import copy
 import logging
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ from words import Bank, blur
 LOG = logging.getLogger("image")
 CHECKPOINT = RUNS / "image.pt"
 # Number of candidate names and of images decoded with them, and how often each pair is drawn.
-ASKED = [(10, 5, 0.2), (20, 4, 0.35), (40, 3, 0.25), (80, 1, 0.1), (140, 1, 0.1)]
+ASKED = [(10, 3, 0.25), (20, 2, 0.35), (40, 1, 0.2), (80, 1, 0.1), (140, 1, 0.1)]
 PHASES = {
     "crops": {"batch": 64, "side": 64, "matrix": 0.012, "rest": 1.2e-3, "average": 0.99},
     "scenes": {"batch": 8, "side": CONFIG["image_size"], "matrix": 0.012, "rest": 1.2e-3, "average": 0.995},
@@ -221,7 +222,7 @@ def main() -> None:
     parser.add_argument("--validate", type=float, default=2.5, help="minutes of processor time between validations and checkpoints")
     parser.add_argument("--ranks", type=int, default=1, help="processes that share the work")
     parser.add_argument("--rank", type=int, help="set by the program itself")
-    parser.add_argument("--port", type=int, default=29517)
+    parser.add_argument("--port", type=int, help="set by the program itself")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=0, help="processes that draw data, 0: none of their own")
     parser.add_argument("--batch", type=int, default=0, help="images per process and step, 0: as the phase says")
@@ -233,11 +234,18 @@ def main() -> None:
         args.rank = args.rank or 0
         train(args)
         return
-    command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:]]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        args.port = probe.getsockname()[1]
+    command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--port", str(args.port)]
     children = [subprocess.Popen([*command, "--rank", str(r)]) for r in range(1, args.ranks)]
     args.rank = 0
     try:
         train(args)
+    except BaseException:
+        for child in children:
+            child.terminate()
+        raise
     finally:
         for child in children:
             child.wait()

@@ -37,39 +37,46 @@ class Bank:
         self.broader = [t.broader for t in things]
         taught = sorted({w for t in things for w in [t.name, *t.synonyms, *t.broader]})
         held = sorted({w for t in things for w in t.held_out} | {t.name for t in vocabulary.unseen()})
-        data = targets.build()
-        foreign = foreign_words(data, taught + held)
+        words, foreign, self.features = self._load(taught, held)
         # Half of the foreign words serve in training, the other half is for evaluation.
         self.foreign, self.foreign_held_out = foreign[::2], foreign[1::2]
-        words = list(dict.fromkeys(taught + held + foreign))
         self.rows = {w: i for i, w in enumerate(words)}
-        self.features = self._features(words) if (RUNS / "text.pt").exists() else self._targets(data, words)
         self.means = self.features.float().mean(1)
         names = torch.nn.functional.normalize(self.means[[self.rows[n] for n in self.names]], dim=-1)
         self.neighbours = (names @ names.T).topk(13, -1).indices[:, 1:]
+
+    @staticmethod
+    def _load(taught: list[str], held: list[str]) -> tuple[list[str], list[str], torch.Tensor]:
+        """All words, the foreign ones among them, and the features; kept in ``MADE/words.pt``."""
+        path, saved = MADE / "words.pt", None
+        if (RUNS / "text.pt").exists():
+            saved = torch.load(RUNS / "text.pt", map_location="cpu")
+        key = (saved["step"] if saved else -1, tuple(taught), tuple(held))
+        if path.exists():
+            cached = torch.load(path)
+            if cached["key"] == key:
+                return cached["words"], cached["foreign"], cached["features"]
+        data = targets.build()
+        foreign = foreign_words(data, taught + held)
+        words = list(dict.fromkeys(taught + held + foreign))
+        features = Bank._features(words, saved) if saved else Bank._targets(data, words)
+        torch.save({"key": key, "words": words, "foreign": foreign, "features": features}, path.with_suffix(".part"))
+        path.with_suffix(".part").rename(path)
+        return words, foreign, features
 
     @staticmethod
     def _targets(data: dict, words: list[str]) -> torch.Tensor:
         """The targets in place of features: crops can be trained while the text tower still learns."""
         known = dict(zip(data["held_out"], data["held_out_target"])) | dict(zip(data["texts"], data["target"]))
         nothing = torch.zeros(CONFIG["embed_dim"])
-        return torch.stack([known.get(w, nothing) for w in words])[:, None].expand(-1, 80, -1)
+        return torch.stack([known.get(w, nothing) for w in words])[:, None].repeat(1, 80, 1)
 
     @staticmethod
-    def _features(words: list[str]) -> torch.Tensor:
-        saved = torch.load(RUNS / "text.pt", map_location="cpu")
-        path = MADE / "words.pt"
-        key = (saved["step"], tuple(words))
-        if path.exists():
-            cached = torch.load(path)
-            if cached["key"] == key:
-                return cached["features"]
+    def _features(words: list[str], saved: dict) -> torch.Tensor:
         tower = TextTower(**CONFIG["text"], embed_dim=CONFIG["embed_dim"])
+        # The features of the weights as they are exported.
         tower.load_state_dict({k: v.half().float() for k, v in saved["tower"].items()})
-        features = class_features(tower, Tokenizer(CONFIG["text"]["vocab_size"]), words)
-        torch.save({"key": key, "features": features}, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
-        return features
+        return class_features(tower, Tokenizer(CONFIG["text"]["vocab_size"]), words)
 
     def of(self, words: list[str]) -> torch.Tensor:
         """Features of words, f32 [len(words), 80, d]."""

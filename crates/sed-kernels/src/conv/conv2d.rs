@@ -167,13 +167,18 @@ pub(crate) mod tests {
 
     #[test]
     fn equals_the_definition() {
-        for (size, n, h, w, inputs, out) in
-            [(3, 2, 7, 9, 5, 3), (7, 1, 6, 6, 80, 33), (3, 1, 12, 24, 40, 16), (3, 1, 1, 1, 2, 50), (1, 1, 3, 3, 8, 8)]
-        {
+        for (size, n, h, w, inputs, out) in [
+            (3, 2, 7, 9, 5, 3),
+            (7, 1, 6, 6, 80, 33),
+            (3, 1, 12, 24, 40, 16),
+            (3, 1, 1, 1, 2, 50),
+            (1, 1, 3, 3, 8, 8),
+        ] {
             let x = random(n * h * w * inputs, 1);
             let (weight, bias) = (random(out * inputs * size * size, 2), random(out, 3));
             let conv =
-                Conv2d::new(&tensor(&weight, &[out, inputs, size, size]), Some(&tensor(&bias, &[out]))).unwrap();
+                Conv2d::new(&tensor(&weight, &[out, inputs, size, size]), Some(&tensor(&bias, &[out])))
+                    .unwrap();
             let want: Vec<f32> = x
                 .chunks_exact(h * w * inputs)
                 .flat_map(|image| naive(image, (h, w, inputs), &weight, Some(&bias), (out, size)))

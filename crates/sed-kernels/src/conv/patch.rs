@@ -39,7 +39,8 @@ impl PatchConv {
         if size != width || bias.elem_count() != out || !before || !after {
             bail!("patch convolution: weight {:?} does not fit its bias or norms", weight.shape());
         }
-        let weights = super::taps::pack_taps(&to_vec(weight)?, (out, inputs, size), 0..inputs, weight.dtype());
+        let weights =
+            super::taps::pack_taps(&to_vec(weight)?, (out, inputs, size), 0..inputs, weight.dtype());
         Ok(Self { weights, bias: to_vec(bias)?, norm_before, norm_after, inputs, size })
     }
 
@@ -105,7 +106,8 @@ mod tests {
             let (weight, bias) = (random(out * inputs * size * size, 2), random(out, 3));
             let (nw, nb) = (random(inputs, 4), random(inputs, 5));
             let (aw, ab) = (random(out, 6), random(out, 7));
-            let norm = |w: &[f32], b: &[f32]| LayerNorm::new(&tensor(w, &[w.len()]), &tensor(b, &[b.len()]), 1e-6);
+            let norm =
+                |w: &[f32], b: &[f32]| LayerNorm::new(&tensor(w, &[w.len()]), &tensor(b, &[b.len()]), 1e-6);
             let conv = PatchConv::new(
                 &tensor(&weight, &[out, inputs, size, size]),
                 &tensor(&bias, &[out]),
@@ -122,7 +124,8 @@ mod tests {
                         for (ky, kx) in (0..size).flat_map(|y| (0..size).map(move |x| (y, x))) {
                             for i in 0..inputs {
                                 let pixel = (oy * size + ky) * w + ox * size + kx;
-                                sum += image[pixel * inputs + i] * weight[((o * inputs + i) * size + ky) * size + kx];
+                                sum += image[pixel * inputs + i]
+                                    * weight[((o * inputs + i) * size + ky) * size + kx];
                             }
                         }
                         sums.push(sum);

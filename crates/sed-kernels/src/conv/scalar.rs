@@ -50,7 +50,11 @@ impl ScalarConv {
         let (mid, inputs, a, _) = inner_weight.dims4()?;
         let (out, head_mid, b, _) = head_weight.dims4()?;
         if out != 1 || head_mid != mid || a % 2 == 0 || b != 3 {
-            bail!("scalar convolution: {:?} after {:?} cannot be composed", head_weight.shape(), inner_weight.shape());
+            bail!(
+                "scalar convolution: {:?} after {:?} cannot be composed",
+                head_weight.shape(),
+                inner_weight.shape()
+            );
         }
         // Per head tap (hy, hx): the inner kernel and bias seen through it, [b², in · a²] and [b²].
         let head = head_weight.reshape((mid, b * b))?.t()?.contiguous()?;
@@ -221,7 +225,8 @@ mod tests {
 
     #[test]
     fn a_composition_equals_the_chain_at_the_edges_too() {
-        for (h, w, inputs, mid) in [(6, 6, 8, 12), (24, 24, 20, 16), (1, 3, 5, 4), (2, 1, 5, 4), (1, 1, 2, 2)] {
+        for (h, w, inputs, mid) in [(6, 6, 8, 12), (24, 24, 20, 16), (1, 3, 5, 4), (2, 1, 5, 4), (1, 1, 2, 2)]
+        {
             let x = random(h * w * inputs, 1);
             let (iw, ib) = (random(mid * inputs * 49, 2), random(mid, 3));
             let (hw, hb) = (random(mid * 9, 4), random(1, 5));

@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn equals_the_naive_product() {
-        for (rows, k, n) in [(1, 1, 1), (3, 5, 7), (8, 32, 32), (29, 300, 47), (200, 64, 100), (97, 513, 16)] {
+        for (rows, k, n) in [(1, 1, 1), (3, 5, 7), (8, 32, 32), (29, 300, 47), (200, 64, 100), (97, 513, 16)]
+        {
             let (x, w, b) = (random(rows * k, 1), random(n * k, 2), random(n, 3));
             let layer = Linear::new(&tensor(&w, &[n, k]), Some(&tensor(&b, &[n]))).unwrap();
             let mut want = vec![0.0; rows * n];

@@ -186,11 +186,29 @@ pub(crate) unsafe fn product<L: Lanes>(p: &Product<'_>) {
             // SAFETY: tiles stay inside the product's rows and panels.
             unsafe {
                 if pair {
-                    for_row_tiles!(L, p.rows, row, [8, 4, 2, 1], tile_product::<2>(p, Spot { k, steps, panel, row, load, last }));
+                    for_row_tiles!(
+                        L,
+                        p.rows,
+                        row,
+                        [8, 4, 2, 1],
+                        tile_product::<2>(p, Spot { k, steps, panel, row, load, last })
+                    );
                 } else if L::WIDTH == 16 {
-                    for_row_tiles!(L, p.rows, row, [8, 4, 2, 1], tile_product::<1>(p, Spot { k, steps, panel, row, load, last }));
+                    for_row_tiles!(
+                        L,
+                        p.rows,
+                        row,
+                        [8, 4, 2, 1],
+                        tile_product::<1>(p, Spot { k, steps, panel, row, load, last })
+                    );
                 } else {
-                    for_row_tiles!(L, p.rows, row, [4, 2, 1], tile_product::<2>(p, Spot { k, steps, panel, row, load, last }));
+                    for_row_tiles!(
+                        L,
+                        p.rows,
+                        row,
+                        [4, 2, 1],
+                        tile_product::<2>(p, Spot { k, steps, panel, row, load, last })
+                    );
                 }
             }
             panel += if pair { 2 } else { 1 };

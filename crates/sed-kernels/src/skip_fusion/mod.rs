@@ -93,7 +93,10 @@ impl SkipFusion {
         let conv1 = weights.conv1.dims4()?;
         let image_guidance = inputs.saturating_sub(up + guidance);
         if size != 3 || image_guidance == 0 {
-            bail!("skip fusion: conv0 {:?} does not fit {up} upsampled channels and {guidance} of guidance", weights.conv0.shape());
+            bail!(
+                "skip fusion: conv0 {:?} does not fit {up} upsampled channels and {guidance} of guidance",
+                weights.conv0.shape()
+            );
         }
         if conv1 != (outputs, outputs, 3, 3) {
             bail!("skip fusion: conv1 {:?} does not fit {outputs} channels", weights.conv1.shape());
@@ -109,7 +112,9 @@ impl SkipFusion {
                 fold::phase(&conv0, &up_weight, shape, (phase / 2, phase % 2), dtype)
             }),
             cost: std::array::from_fn(|phase| {
-                PackedMatrix::from_fn(below, guidance, dtype, |k, n| cost_weight[(k * guidance + n) * 4 + phase])
+                PackedMatrix::from_fn(below, guidance, dtype, |k, n| {
+                    cost_weight[(k * guidance + n) * 4 + phase]
+                })
             }),
             cost_bias: to_vec(weights.cost.1)?,
             conv0_cost: pack_taps(&conv0, (outputs, inputs, 3), up + image_guidance..inputs, dtype),
@@ -172,7 +177,8 @@ impl SkipFusion {
         }
         let (x, cost) = (cpu_values(x)?, cpu_values(cost)?);
         let guides = guides.iter().map(|g| cpu_values(g)).collect::<Result<Vec<_>>>()?;
-        let buffer = |wanted: bool, channels: usize| vec![0.0; if wanted { n * high * wide * channels } else { 0 }];
+        let buffer =
+            |wanted: bool, channels: usize| vec![0.0; if wanted { n * high * wide * channels } else { 0 }];
         let mut features = buffer(outputs.features, out);
         let mut cost_guidance = buffer(outputs.features, guidance);
         let mut logits = buffer(outputs.logits, 1);
@@ -239,9 +245,12 @@ mod tests {
 
     #[test]
     fn equals_the_chain_of_its_parts() {
-        for (h, w, c, g, below, out, groups) in
-            [(6, 5, 32, 16, 80, 16, 1), (3, 8, 24, 8, 16, 40, 2), (1, 1, 16, 8, 8, 16, 1), (12, 12, 128, 32, 80, 64, 4)]
-        {
+        for (h, w, c, g, below, out, groups) in [
+            (6, 5, 32, 16, 80, 16, 1),
+            (3, 8, 24, 8, 16, 40, 2),
+            (1, 1, 16, 8, 8, 16, 1),
+            (12, 12, 128, 32, 80, 64, 4),
+        ] {
             let (n, images) = (3, 2);
             let up = c - g;
             let (x, cost) = (random(n * h * w * c, 1), random(n * h * w * below, 2));
@@ -272,7 +281,8 @@ mod tests {
             let high = (2 * h, 2 * w);
             for (pair, image) in image_of_pair.into_iter().enumerate() {
                 let upsampled = naive_up(&x[pair * h * w * c..][..h * w * c], (h, w, c), &uw, &ub);
-                let mut guided = naive_up(&cost[pair * h * w * below..][..h * w * below], (h, w, below), &cw, &cb);
+                let mut guided =
+                    naive_up(&cost[pair * h * w * below..][..h * w * below], (h, w, below), &cw, &cb);
                 guided.iter_mut().for_each(|v| *v = v.max(0.0));
                 let pixels = 4 * h * w;
                 let joined: Vec<f32> = (0..pixels)

@@ -101,7 +101,14 @@ fn bands(
 }
 
 /// Group norm and ReLU from `sums [rows, width, channels]` into a map with a border of one zero.
-fn normalise(norm: &GroupNorm, stats: &ChannelStats, isa: Isa, sums: &[f32], width: usize, padded: &mut [f32]) {
+fn normalise(
+    norm: &GroupNorm,
+    stats: &ChannelStats,
+    isa: Isa,
+    sums: &[f32],
+    width: usize,
+    padded: &mut [f32],
+) {
     let (scale, shift) = norm.affine(stats);
     let channels = scale.len();
     let (line, from_line) = ((width + 2) * channels, width * channels);
@@ -131,7 +138,13 @@ fn copy_inside(padded: &[f32], (height, width, channels): (usize, usize, usize),
 }
 
 /// The cost-map guidance at twice the size, with a border of one zero.
-fn upsample_cost(layer: &SkipFusion, isa: Isa, cost: &[f32], (height, width): (usize, usize), padded: &mut [f32]) {
+fn upsample_cost(
+    layer: &SkipFusion,
+    isa: Isa,
+    cost: &[f32],
+    (height, width): (usize, usize),
+    padded: &mut [f32],
+) {
     let guidance = layer.cost[0].n;
     let line = (2 * width + 2) * guidance;
     let (top, rest) = padded.split_at_mut(line);
@@ -158,7 +171,14 @@ unsafe fn cost_row<L: Lanes>(layer: &SkipFusion, from: &[f32], out: &mut [f32]) 
         let (py, px) = (phase / 2, phase % 2);
         // SAFETY: pixel x of the row becomes pixel 2x + px, behind the border.
         unsafe {
-            let taps = Taps { input: from.as_ptr(), pixel_stride: below, run_stride: 0, run: below, runs: 1, weights };
+            let taps = Taps {
+                input: from.as_ptr(),
+                pixel_stride: below,
+                run_stride: 0,
+                run: below,
+                runs: 1,
+                weights,
+            };
             let out = out.as_mut_ptr().add(py * line + (1 + px) * guidance);
             let to = OutputRow { pixels: from.len() / below, out, stride: 2 * guidance, epilogue: bias };
             let mut panel = 0;
@@ -236,7 +256,13 @@ kernel! {
 }
 
 #[inline(always)]
-unsafe fn conv1<L: Lanes>(weights: &PackedMatrix, padded: &[f32], width: usize, first: usize, out: &mut [f32]) {
+unsafe fn conv1<L: Lanes>(
+    weights: &PackedMatrix,
+    padded: &[f32],
+    width: usize,
+    first: usize,
+    out: &mut [f32],
+) {
     let channels = weights.n;
     let (line, padded_line) = (width * channels, (width + 2) * channels);
     let mut panel = 0;

@@ -113,8 +113,11 @@ fn load_attention(weights: &Weights<'_>, channels: usize, heads: usize) -> Resul
     let pair = |name: &str, inputs: Option<usize>, outputs: usize| -> Result<(Tensor, Tensor)> {
         let weights = weights.at(name);
         let shape: Vec<usize> = std::iter::once(outputs).chain(inputs).collect();
-        let weight =
-            if inputs.is_some() { weights.matrix("weight", &shape) } else { weights.tensor("weight", &shape) };
+        let weight = if inputs.is_some() {
+            weights.matrix("weight", &shape)
+        } else {
+            weights.tensor("weight", &shape)
+        };
         Ok((weight?, weights.tensor("bias", &[outputs])?))
     };
     let norm1 = pair("norm1", None, channels)?;
@@ -136,7 +139,12 @@ fn load_attention(weights: &Weights<'_>, channels: usize, heads: usize) -> Resul
     Ok(ClassAttention::new(&tensors, heads, ATTENTION_EPS)?)
 }
 
-fn load_fusion(root: &Weights<'_>, own: &Weights<'_>, config: &SedConfig, level: usize) -> Result<SkipFusion> {
+fn load_fusion(
+    root: &Weights<'_>,
+    own: &Weights<'_>,
+    config: &SedConfig,
+    level: usize,
+) -> Result<SkipFusion> {
     let decoder = &config.decoder;
     let (channels, outputs) = (decoder.level_inputs()[level], decoder.dims[level]);
     let (guidance, cost) = (decoder.guidance_dims[level], decoder.corr_guidance_dims[level]);
@@ -147,10 +155,7 @@ fn load_fusion(root: &Weights<'_>, own: &Weights<'_>, config: &SedConfig, level:
     let head = root.at(HEADS[level]);
     let tensors = SkipFusionWeights {
         up: (&own.tensor("up.weight", &[channels, up, 2, 2])?, &own.tensor("up.bias", &[up])?),
-        cost: (
-            &cost_weights.tensor("weight", &[below, cost, 2, 2])?,
-            &cost_weights.tensor("bias", &[cost])?,
-        ),
+        cost: (&cost_weights.tensor("weight", &[below, cost, 2, 2])?, &cost_weights.tensor("bias", &[cost])?),
         conv0: &conv.matrix("0.weight", &[outputs, channels + cost, 3, 3])?,
         norm0: (&conv.tensor("1.weight", &[outputs])?, &conv.tensor("1.bias", &[outputs])?),
         conv1: &conv.tensor("3.weight", &[outputs, outputs, 3, 3])?,

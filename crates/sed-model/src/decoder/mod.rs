@@ -28,7 +28,8 @@ impl Decoder {
     /// # Errors
     /// When a tensor is missing or mis-shaped.
     pub fn load(weights: &Weights<'_>, config: &SedConfig) -> Result<Self> {
-        let levels = (0..LEVELS).map(|level| DecoderLevel::load(weights, config, level)).collect::<Result<_>>()?;
+        let levels =
+            (0..LEVELS).map(|level| DecoderLevel::load(weights, config, level)).collect::<Result<_>>()?;
         Ok(Self { levels })
     }
 
