@@ -4,9 +4,10 @@
 //! convolution over a zero-padded image is one short product per kernel row: no patch is copied.
 
 use candle_core::DType;
+use half::bf16;
 
-use crate::gemm::pack::{PANEL, PackedMatrix, Panel};
-use crate::gemm::tile::{Acc, Weight, accumulate, zeros};
+use crate::gemm::pack::{PANEL, PackedMatrix, Weight};
+use crate::gemm::tile::{Acc, accumulate, zeros};
 use crate::gemm::{Epilogue, for_row_tiles};
 use crate::simd::Lanes;
 
@@ -35,31 +36,9 @@ pub(crate) struct OutputRow<'a> {
     pub(crate) epilogue: Epilogue<'a>,
 }
 
-/// Adds the runs of one group to a tile.
 #[inline(always)]
-unsafe fn add_runs<L: Lanes, W: Weight, const R: usize, const N: usize>(
-    acc: &mut Acc<L, R, N>,
-    taps: &Taps<'_>,
-    input: *const f32,
-    weights: *const W,
-) {
-    for run in 0..taps.runs {
-        // SAFETY: the caller vouches for every run of input; the weights hold `runs · run` packed rows.
-        unsafe {
-            accumulate::<L, W, R, N>(
-                acc,
-                input.add(run * taps.run_stride),
-                taps.pixel_stride,
-                taps.run,
-                weights.add(run * taps.run * PANEL),
-                taps.weights.panel_stride(),
-            );
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn tile_taps<L: Lanes, const R: usize, const N: usize>(
+unsafe fn tile_taps<L: Lanes, W: Weight, const R: usize, const N: usize>(
+    _: W,
     groups: &[Taps<'_>],
     to: &OutputRow<'_>,
     panel: usize,
@@ -70,9 +49,16 @@ unsafe fn tile_taps<L: Lanes, const R: usize, const N: usize>(
         let mut acc: Acc<L, R, N> = zeros::<L, R, N>();
         for taps in groups {
             let input = taps.input.add(pixel * taps.pixel_stride);
-            match taps.weights.panel(panel, 0) {
-                Panel::F32(weights) => add_runs::<L, _, R, N>(&mut acc, taps, input, weights.as_ptr()),
-                Panel::Bf16(weights) => add_runs::<L, _, R, N>(&mut acc, taps, input, weights.as_ptr()),
+            let weights = taps.weights.panel::<W>(panel, 0).as_ptr();
+            for run in 0..taps.runs {
+                accumulate::<L, W, R, N>(
+                    &mut acc,
+                    input.add(run * taps.run_stride),
+                    taps.pixel_stride,
+                    taps.run,
+                    weights.add(run * taps.run * PANEL),
+                    taps.weights.panel_stride(),
+                );
             }
         }
         let columns = groups[0].weights.n;
@@ -96,15 +82,46 @@ unsafe fn tile_taps<L: Lanes, const R: usize, const N: usize>(
 /// Every group's runs must be readable for every pixel of the row, the row writable.
 #[inline(always)]
 pub(crate) unsafe fn convolve_row<L: Lanes>(groups: &[Taps<'_>], to: &OutputRow<'_>, panel: usize) -> usize {
+    // Chosen once for all groups, whose weights are of one kind.
+    // SAFETY: the caller's.
+    unsafe {
+        if groups[0].weights.is_bf16() {
+            convolve_row_of::<L, bf16>(bf16::ZERO, groups, to, panel)
+        } else {
+            convolve_row_of::<L, f32>(0.0, groups, to, panel)
+        }
+    }
+}
+
+/// [`convolve_row`] with weights of one kind, which `weight` names.
+#[inline(always)]
+unsafe fn convolve_row_of<L: Lanes, W: Weight>(
+    weight: W,
+    groups: &[Taps<'_>],
+    to: &OutputRow<'_>,
+    panel: usize,
+) -> usize {
     let pair = L::WIDTH == 16 && panel + 1 < groups[0].weights.panels();
     // SAFETY: tiles stay inside the row.
     unsafe {
         if pair {
-            for_row_tiles!(L, to.pixels, pixel, [8, 4, 2, 1], tile_taps::<2>(groups, to, panel, pixel));
+            for_row_tiles!(
+                L,
+                to.pixels,
+                pixel,
+                [8, 4, 2, 1],
+                tile_taps::<2>(weight, groups, to, panel, pixel)
+            );
         } else if L::WIDTH == 16 {
-            for_row_tiles!(L, to.pixels, pixel, [8, 4, 2, 1], tile_taps::<1>(groups, to, panel, pixel));
+            for_row_tiles!(
+                L,
+                to.pixels,
+                pixel,
+                [8, 4, 2, 1],
+                tile_taps::<1>(weight, groups, to, panel, pixel)
+            );
         } else {
-            for_row_tiles!(L, to.pixels, pixel, [4, 2, 1], tile_taps::<2>(groups, to, panel, pixel));
+            for_row_tiles!(L, to.pixels, pixel, [4, 2, 1], tile_taps::<2>(weight, groups, to, panel, pixel));
         }
     }
     if pair { 2 } else { 1 }

@@ -6,8 +6,9 @@ pub(crate) mod tile;
 
 use std::ops::Range;
 
+use half::bf16;
 pub use linear::Linear;
-use pack::{PANEL, PackedMatrix, Panel};
+use pack::{PANEL, PackedMatrix, Weight};
 use tile::{Acc, accumulate};
 
 use crate::math;
@@ -116,7 +117,7 @@ struct Spot {
 }
 
 #[inline(always)]
-unsafe fn tile_product<L: Lanes, const R: usize, const N: usize>(p: &Product<'_>, at: Spot) {
+unsafe fn tile_product<L: Lanes, W: Weight, const R: usize, const N: usize>(_: W, p: &Product<'_>, at: Spot) {
     // SAFETY: the product's pointers cover all of its rows, columns and k (`product`'s contract).
     unsafe {
         let first_column = at.panel * PANEL;
@@ -134,11 +135,8 @@ unsafe fn tile_product<L: Lanes, const R: usize, const N: usize>(p: &Product<'_>
             }
         }
         let a = p.a.add(at.row * p.a_row + at.k - p.k.start);
-        let stride = p.weights.panel_stride();
-        match p.weights.panel(at.panel, at.k) {
-            Panel::F32(b) => accumulate::<L, _, R, N>(&mut acc, a, p.a_row, at.steps, b.as_ptr(), stride),
-            Panel::Bf16(b) => accumulate::<L, _, R, N>(&mut acc, a, p.a_row, at.steps, b.as_ptr(), stride),
-        }
+        let b = p.weights.panel::<W>(at.panel, at.k).as_ptr();
+        accumulate::<L, W, R, N>(&mut acc, a, p.a_row, at.steps, b, p.weights.panel_stride());
         for (r, row) in acc.iter().enumerate() {
             for (j, v) in row.iter().enumerate() {
                 let column = j * L::WIDTH;
@@ -161,7 +159,7 @@ macro_rules! for_row_tiles {
         while $row < $rows {
             let left = $rows - $row;
             $(if left >= $height {
-                $run::<$lanes, $height, $vectors> $args;
+                $run::<$lanes, _, $height, $vectors> $args;
                 $row += $height;
                 continue;
             })+
@@ -176,6 +174,16 @@ pub(crate) use for_row_tiles;
 /// The product's pointers must be valid for its rows, columns and k; `c` overlaps nothing else.
 #[inline(always)]
 pub(crate) unsafe fn product<L: Lanes>(p: &Product<'_>) {
+    // Chosen once: inside a tile, two ways to load would push the sums out of their registers.
+    // SAFETY: the caller's.
+    unsafe {
+        if p.weights.is_bf16() { product_of::<L, bf16>(bf16::ZERO, p) } else { product_of::<L, f32>(0.0, p) }
+    }
+}
+
+/// [`product`] with weights of one kind, which `weight` names.
+#[inline(always)]
+unsafe fn product_of<L: Lanes, W: Weight>(weight: W, p: &Product<'_>) {
     let mut k = p.k.start;
     while k < p.k.end {
         let steps = (p.k.end - k).min(K_BLOCK);
@@ -191,7 +199,7 @@ pub(crate) unsafe fn product<L: Lanes>(p: &Product<'_>) {
                         p.rows,
                         row,
                         [8, 4, 2, 1],
-                        tile_product::<2>(p, Spot { k, steps, panel, row, load, last })
+                        tile_product::<2>(weight, p, Spot { k, steps, panel, row, load, last })
                     );
                 } else if L::WIDTH == 16 {
                     for_row_tiles!(
@@ -199,7 +207,7 @@ pub(crate) unsafe fn product<L: Lanes>(p: &Product<'_>) {
                         p.rows,
                         row,
                         [8, 4, 2, 1],
-                        tile_product::<1>(p, Spot { k, steps, panel, row, load, last })
+                        tile_product::<1>(weight, p, Spot { k, steps, panel, row, load, last })
                     );
                 } else {
                     for_row_tiles!(
@@ -207,7 +215,7 @@ pub(crate) unsafe fn product<L: Lanes>(p: &Product<'_>) {
                         p.rows,
                         row,
                         [4, 2, 1],
-                        tile_product::<2>(p, Spot { k, steps, panel, row, load, last })
+                        tile_product::<2>(weight, p, Spot { k, steps, panel, row, load, last })
                     );
                 }
             }

@@ -3,6 +3,8 @@
 use candle_core::DType;
 use half::bf16;
 
+use crate::simd::Lanes;
+
 /// Columns of a panel: one AVX-512 register, two AVX2 registers.
 pub(crate) const PANEL: usize = 16;
 
@@ -21,11 +23,40 @@ enum Data {
     Bf16(Vec<bf16>),
 }
 
-/// A panel from one of its rows on.
-#[derive(Clone, Copy)]
-pub(crate) enum Panel<'a> {
-    F32(&'a [f32]),
-    Bf16(&'a [bf16]),
+/// A packed weight as it lies in memory.
+pub(crate) trait Weight: Copy {
+    /// The panels of a matrix that is packed this way; empty for another.
+    fn panels_of(matrix: &PackedMatrix) -> &[Self];
+
+    /// Loads a vector of weights as f32.
+    ///
+    /// # Safety
+    /// `WIDTH` weights must be readable.
+    unsafe fn load<L: Lanes>(p: *const Self) -> L::V;
+}
+
+impl Weight for f32 {
+    fn panels_of(matrix: &PackedMatrix) -> &[Self] {
+        if let Data::F32(data) = &matrix.data { data } else { &[] }
+    }
+
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(p: *const f32) -> L::V {
+        // SAFETY: the caller's.
+        unsafe { L::load(p) }
+    }
+}
+
+impl Weight for bf16 {
+    fn panels_of(matrix: &PackedMatrix) -> &[Self] {
+        if let Data::Bf16(data) = &matrix.data { data } else { &[] }
+    }
+
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(p: *const bf16) -> L::V {
+        // SAFETY: the caller's; a bf16 is its 16 bits.
+        unsafe { L::load_bf16(p.cast()) }
+    }
 }
 
 impl PackedMatrix {
@@ -66,12 +97,13 @@ impl PackedMatrix {
         self.k * PANEL
     }
 
-    /// Panel `index`, from row `row` on.
-    pub(crate) fn panel(&self, index: usize, row: usize) -> Panel<'_> {
-        let range = index * self.panel_stride() + row * PANEL..(index + 1) * self.panel_stride();
-        match &self.data {
-            Data::F32(data) => Panel::F32(&data[range]),
-            Data::Bf16(data) => Panel::Bf16(&data[range]),
-        }
+    /// Whether the weights are bf16 (else f32).
+    pub(crate) fn is_bf16(&self) -> bool {
+        matches!(self.data, Data::Bf16(_))
+    }
+
+    /// Panel `index`, from row `row` on, of a matrix that is packed as `W`.
+    pub(crate) fn panel<W: Weight>(&self, index: usize, row: usize) -> &[W] {
+        &W::panels_of(self)[index * self.panel_stride() + row * PANEL..(index + 1) * self.panel_stride()]
     }
 }

@@ -3,35 +3,8 @@
 //! Per step of k a tile reads one vector of packed weights per 16 columns and broadcasts one
 //! activation per row. With 8 rows and 32 columns (AVX-512) that is 16 multiply-adds for 10 loads.
 
-use half::bf16;
-
-use super::pack::PANEL;
+use super::pack::{PANEL, Weight};
 use crate::simd::Lanes;
-
-/// A packed weight as it lies in memory.
-pub(crate) trait Weight: Copy {
-    /// Loads a vector of weights as f32.
-    ///
-    /// # Safety
-    /// `WIDTH` weights must be readable.
-    unsafe fn load<L: Lanes>(p: *const Self) -> L::V;
-}
-
-impl Weight for f32 {
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(p: *const f32) -> L::V {
-        // SAFETY: the caller's.
-        unsafe { L::load(p) }
-    }
-}
-
-impl Weight for bf16 {
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(p: *const bf16) -> L::V {
-        // SAFETY: the caller's; a bf16 is its 16 bits.
-        unsafe { L::load_bf16(p.cast()) }
-    }
-}
 
 /// Accumulators of a tile: `R` rows of `N` vectors.
 pub(crate) type Acc<L, const R: usize, const N: usize> = [[<L as Lanes>::V; N]; R];

@@ -102,14 +102,14 @@ fn digest(path: Option<&Path>, digest: &str) -> Check {
 
 /// The `.sha256` beside the file, if there is one; an error if it is about another content.
 fn compare_with_sidecar(path: &Path) -> Result<Option<PathBuf>> {
-    let mut sidecar = path.as_os_str().to_owned();
-    sidecar.push(".sha256");
-    let sidecar = PathBuf::from(sidecar);
-    let line = match std::fs::read_to_string(&sidecar) {
-        Ok(line) => line,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", sidecar.display())),
+    let mut longer = path.as_os_str().to_owned();
+    longer.push(".sha256");
+    let candidates = [PathBuf::from(longer), path.with_extension("sha256")];
+    let Some(sidecar) = candidates.into_iter().find(|candidate| candidate.is_file()) else {
+        return Ok(None);
     };
+    let line =
+        std::fs::read_to_string(&sidecar).with_context(|| format!("cannot read {}", sidecar.display()))?;
     let expected = line.split_whitespace().next().unwrap_or_default();
     let mut hash = Sha256::new();
     let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -165,10 +165,12 @@ mod tests {
         std::fs::write(&file, "abc").unwrap();
         assert_eq!(compare_with_sidecar(&file).unwrap(), None);
 
-        let sidecar = folder.path().join("model.bin.sha256");
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        std::fs::write(&sidecar, format!("{digest}  model.bin\n")).unwrap();
-        assert_eq!(compare_with_sidecar(&file).unwrap(), Some(sidecar));
+        for name in ["model.sha256", "model.bin.sha256"] {
+            let sidecar = folder.path().join(name);
+            std::fs::write(&sidecar, format!("{digest}  model.bin\n")).unwrap();
+            assert_eq!(compare_with_sidecar(&file).unwrap(), Some(sidecar));
+        }
 
         std::fs::write(&file, "abd").unwrap();
         assert!(compare_with_sidecar(&file).is_err());
