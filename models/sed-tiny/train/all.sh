@@ -1,6 +1,6 @@
 #!/bin/sh
-# Everything from nothing to exported weights, one process of one thread at a time (about four hours on two
-# slow cores, minutes of it without a GPU's help being drawing). Each step skips or resumes what is there.
+# Everything from nothing to exported weights. Each step skips or resumes what is there; times are processor
+# minutes. Run train_image.py --phase scenes again for as long as validation improves.
 # Usage: ./all.sh [minutes for scenes]
 set -eu
 cd "$(dirname "$0")"
@@ -11,7 +11,7 @@ $py artwork.py --evaluation
 $py textures.py --seed 1 --variants 40
 $py teach.py
 $py distill.py --minutes 18
-$py train_image.py --phase crops --minutes 40 --cooldown 0.15
+$py train_image.py --phase crops --minutes 16 --cooldown 0.15
 $py train_image.py --phase scenes --minutes "${1:-120}" --ranks 2
 $py make_examples.py
 $py evaluate.py
