@@ -121,12 +121,15 @@ mod tests {
         sum * 2.0 / std::f64::consts::PI.sqrt()
     }
 
+    /// Number in `apply`, exact function, tolerance.
+    type Case = (u8, fn(f64) -> f64, f64);
+
     #[test]
     fn functions_match_double_precision() {
         let x: Vec<f32> = (-20_000..20_003).map(|i| i as f32 * 0.002_5 / 4.0).collect();
         let mut y = vec![0.0; x.len()];
         for isa in Isa::available() {
-            let reference: [(u8, fn(f64) -> f64, f64); 5] = [
+            let reference: [Case; 5] = [
                 (0, f64::exp, 2e-7),
                 (1, |x| 0.5 * x * (1.0 + erf64(x / 2f64.sqrt())), 5e-7),
                 (2, |x| if x > 0.0 { x + 1.0 } else { x.exp() }, 2e-7),
