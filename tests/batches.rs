@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use sed_model::checkpoint::Checkpoint;
 use sed_model::prompts::Category;
 use sed_model::text_tower::TextEmbedding;
-use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, PairBatch, SedModel, SegmentationMap};
+use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, SedModel, SegmentationMap};
+use sed_tests::stages::decode_all;
 use sed_tests::{golden, synthetic};
 
 /// The reduced model, and what its stages before the cost map give for a few images and many words.
@@ -58,14 +59,7 @@ fn run(
     requests: &[DecodeRequest<'_>],
     outputs: &[OutputSpec],
 ) -> Vec<(Vec<Vec<u32>>, SegmentationMap)> {
-    let survivors =
-        |pairs: &PairBatch| (0..requests.len()).map(|i| pairs.survivors(i).to_vec()).collect::<Vec<_>>();
-    let mut pairs = model.cost_map(requests).unwrap();
-    let mut kept = vec![survivors(&pairs)];
-    for level in 1..=3 {
-        pairs = model.decode_level(level, pairs).unwrap();
-        kept.push(survivors(&pairs));
-    }
+    let (pairs, kept) = decode_all(model, requests);
     let maps = model.finish(&pairs, outputs).unwrap();
     let of_image = |i: usize| kept.iter().map(|level| level[i].clone()).collect();
     maps.into_iter().enumerate().map(|(i, map)| (of_image(i), map)).collect()

@@ -13,6 +13,7 @@ use sed_model::prompts::builtin_vocabulary;
 use sed_model::text_tower::TextEmbedding;
 use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, SedModel};
 use sed_tests::compare::{assert_near, assert_same_map, channels_first};
+use sed_tests::stages::decode_all;
 use sed_tests::{golden, synthetic};
 use serde_json::Value;
 
@@ -129,12 +130,8 @@ fn check_run(
     let stage = model.cost_map_stage();
     let head0 = stage.rejection_logits(&stage.similarities(&[request]).unwrap()).unwrap();
     reference.near(&head0, &info["tensors"]["head0"], "head0", &format!("{what} head0"));
-    let mut pairs = model.cost_map(&[request]).unwrap();
-    let mut kept = vec![pairs.survivors(0).to_vec()];
-    for level in 1..=3 {
-        pairs = model.decode_level(level, pairs).unwrap();
-        kept.push(pairs.survivors(0).to_vec());
-    }
+    let (pairs, kept) = decode_all(model, &[request]);
+    let kept: Vec<Vec<u32>> = kept.into_iter().flatten().collect();
     if top_k.is_some() {
         let expected: Vec<Vec<u32>> =
             info["kept_after_level"].as_array().unwrap().iter().map(golden::numbers).collect();

@@ -7,6 +7,7 @@ use sed_model::checkpoint::Checkpoint;
 use sed_model::config::{SedConfig, VisualHead};
 use sed_model::{DecodeRequest, OutputSpec, SedModel};
 use sed_tests::compare::{assert_near, assert_same_map, channels_first};
+use sed_tests::stages::decode_all;
 use sed_tests::{golden, synthetic};
 use serde_json::Value;
 
@@ -60,12 +61,8 @@ fn check_case(model: &SedModel, name: &str) {
         let head0 = stage.rejection_logits(&stage.similarities(&[request]).unwrap()).unwrap();
         let key = |part: &str| format!("{mode}.{part}");
         assert_near(&head0, &want[&key("head0")], tolerance(info, "head0"), &format!("{name} {mode} head0"));
-        let mut pairs = model.cost_map(&[request]).unwrap();
-        let mut kept = vec![pairs.survivors(0).to_vec()];
-        for level in 1..=3 {
-            pairs = model.decode_level(level, pairs).unwrap();
-            kept.push(pairs.survivors(0).to_vec());
-        }
+        let (pairs, kept) = decode_all(model, &[request]);
+        let kept: Vec<Vec<u32>> = kept.into_iter().flatten().collect();
         if top_k.is_some() {
             let expected: Vec<Vec<u32>> =
                 info["kept_after_level"].as_array().unwrap().iter().map(golden::numbers).collect();
@@ -190,10 +187,7 @@ fn bf16_stays_close_to_f32() {
     let features = model.encode(&pixels).unwrap().remove(0);
     assert_eq!(features.dense().dtype(), DType::BF16);
     let request = DecodeRequest { features: &features, text: &text, top_k: None };
-    let mut pairs = model.cost_map(&[request]).unwrap();
-    for level in 1..=3 {
-        pairs = model.decode_level(level, pairs).unwrap();
-    }
+    let (pairs, _) = decode_all(&model, &[request]);
     let output = OutputSpec { height, width, crop: Some(crop), score_threshold: 0.0, score_maps: true };
     let map = model.finish(&pairs, &[output]).unwrap().remove(0);
     let want = golden::tensors("nano/sed_nano.a24.safetensors");

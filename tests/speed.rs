@@ -14,6 +14,7 @@ use sed_model::config::SedConfig;
 use sed_model::prompts::builtin_vocabulary;
 use sed_model::text_tower::TextEmbedding;
 use sed_model::{DecodeRequest, ImageFeatures, SedModel};
+use sed_tests::stages::decode_all;
 use sed_tests::synthetic;
 use serde_json::{Map, Value, json};
 
@@ -43,12 +44,7 @@ fn decode(
     text: &[TextEmbedding],
     top_k: Option<usize>,
 ) -> Vec<usize> {
-    let mut pairs = model.cost_map(&[DecodeRequest { features, text, top_k }]).unwrap();
-    let mut kept = vec![pairs.pairs()];
-    for level in 1..=3 {
-        pairs = model.decode_level(level, pairs).unwrap();
-        kept.push(pairs.pairs());
-    }
+    let (pairs, kept) = decode_all(model, &[DecodeRequest { features, text, top_k }]);
     let output = sed_model::OutputSpec {
         height: 480,
         width: 640,
@@ -57,8 +53,7 @@ fn decode(
         score_maps: false,
     };
     model.finish(&pairs, &[output]).unwrap();
-    kept.truncate(3);
-    kept
+    kept.iter().take(3).map(|images| images[0].len()).collect()
 }
 
 fn main() {

@@ -5,5 +5,6 @@
 
 pub mod compare;
 pub mod golden;
+pub mod stages;
 #[path = "../../crates/sed-model/tests/support/synthetic.rs"]
 pub mod synthetic;
