@@ -53,7 +53,7 @@ class Trainer:
         self.opts = optimizers(self.model, self.phase["matrix"], self.phase["rest"], ("stem", "transformer.head"))
         self.rates = [o.param_groups[0]["lr"] for o in self.opts]
         self.step = self.images = 0
-        self.best, self.began = -1.0, time.process_time()
+        self.best, self.began, self.began_wall = -1.0, time.process_time(), time.monotonic()
         self.bank = Bank()
         self.validation = measure.Validation(self.bank) if args.phase == "scenes" and args.rank == 0 else None
         self._resume()
@@ -89,8 +89,9 @@ class Trainer:
         CHECKPOINT.with_suffix(".part").rename(CHECKPOINT)
 
     def used(self) -> float:
-        """Share of this sitting's processor time that is over (waiting and being stopped do not count)."""
-        return (time.process_time() - self.began) / (60 * self.args.minutes)
+        """Share of this sitting that is over, by its processor time or by ``--wall``, whichever is further."""
+        processor = (time.process_time() - self.began) / (60 * self.args.minutes)
+        return max(processor, (time.monotonic() - self.began_wall) / (60 * self.args.wall))
 
     def _rate(self, warm: int) -> float:
         """Warm-up, plateau, and a straight way down over the last part of the sitting."""
@@ -218,6 +219,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--phase", choices=list(PHASES), required=True)
     parser.add_argument("--minutes", type=float, required=True, help="length of this sitting, in minutes of processor time")
+    parser.add_argument("--wall", type=float, default=float("inf"), help="minutes by the clock after which it ends at the latest")
     parser.add_argument("--cooldown", type=float, default=0.35, help="share of it with a falling learning rate")
     parser.add_argument("--validate", type=float, default=2.5, help="minutes of processor time between validations and checkpoints")
     parser.add_argument("--ranks", type=int, default=1, help="processes that share the work")
