@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use sed_model::checkpoint::Checkpoint;
 use sed_model::prompts::Category;
 use sed_model::text_tower::TextEmbedding;
-use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, SedModel, SegmentationMap};
+use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, PairBatch, Parts, SedModel, SegmentationMap};
 use sed_tests::stages::decode_all;
 use sed_tests::{golden, synthetic};
 
@@ -99,6 +99,67 @@ proptest! {
             prop_assert_eq!(map.indices, alone.indices);
             prop_assert_eq!(map.pixels, alone.pixels);
             prop_assert_eq!(map.mean_scores, alone.mean_scores);
+            prop_assert_eq!(values(&map.score_maps.unwrap()), values(&alone.score_maps.unwrap()));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn parts_of_any_size_equal_the_whole(
+        image in 0..IMAGES,
+        chosen in prop::collection::btree_set(0..WORDS, 1..40),
+        top_k in prop::option::of(1usize..10),
+        sizes in prop::collection::vec(1usize..24, 1..12),
+    ) {
+        let Fixture { model, images, words } = fixture();
+        let text: Vec<TextEmbedding> = chosen.iter().map(|&w| words[w].clone()).collect();
+        let request = DecodeRequest { features: &images[image], text: &text, top_k };
+        let output = OutputSpec { height: 50, width: 60, crop: None, score_threshold: 0.0, score_maps: true };
+        let (kept, whole) = run(model, &[request], &[output]).remove(0);
+        let mut sizes = sizes.into_iter().cycle();
+        let mut finish = |mut parts: Parts| loop {
+            if let Some(pairs) = model.advance(&mut parts, sizes.next().unwrap()).unwrap().finished {
+                return pairs;
+            }
+        };
+        let mut pairs = finish(model.cost_map_parts(&request));
+        prop_assert_eq!(pairs.survivors(0), &kept[0]);
+        for level in 1..=3 {
+            pairs = finish(model.level_parts(level, pairs).unwrap());
+            prop_assert_eq!(pairs.survivors(0), &kept[level]);
+        }
+        let map = model.finish(&pairs, &[output]).unwrap().remove(0);
+        prop_assert_eq!(map.indices, whole.indices);
+        prop_assert_eq!(values(&map.score_maps.unwrap()), values(&whole.score_maps.unwrap()));
+    }
+
+    #[test]
+    fn batches_can_be_joined_and_split_at_every_level(
+        chosen in prop::collection::vec(prop::collection::btree_set(0..WORDS, 1..20), 2..5),
+        top_k in prop::option::of(1usize..6),
+    ) {
+        let Fixture { model, images, words } = fixture();
+        let texts: Vec<Vec<TextEmbedding>> =
+            chosen.iter().map(|set| set.iter().map(|&w| words[w].clone()).collect()).collect();
+        let requests: Vec<DecodeRequest<'_>> = texts
+            .iter()
+            .zip(images.iter().cycle())
+            .map(|(text, features)| DecodeRequest { features, text, top_k })
+            .collect();
+        let output = OutputSpec { height: 20, width: 30, crop: None, score_threshold: 0.0, score_maps: true };
+        let outputs = vec![output; requests.len()];
+        let mut singles = model.cost_map(&requests).unwrap().split().unwrap();
+        for level in 1..=3 {
+            let joined = PairBatch::join(singles).unwrap();
+            singles = model.decode_level(level, joined).unwrap().split().unwrap();
+        }
+        for (i, single) in singles.into_iter().enumerate() {
+            let (kept, alone) = run(model, &requests[i..=i], &[output]).remove(0);
+            prop_assert_eq!(single.survivors(0), &kept[3]);
+            let map = model.finish(&single, &outputs[i..=i]).unwrap().remove(0);
+            prop_assert_eq!(map.indices, alone.indices);
             prop_assert_eq!(values(&map.score_maps.unwrap()), values(&alone.score_maps.unwrap()));
         }
     }

@@ -32,7 +32,7 @@ mod testing;
 mod top_k;
 mod upsample_argmax;
 
-pub use class_attention::{ClassAttention, ClassAttentionWeights};
+pub use class_attention::{AttentionSums, ClassAttention, ClassAttentionWeights};
 pub use conv::{Conv2d, PatchConv, ScalarConv};
 pub use convnext_block::{ConvNextBlock, ConvNextWeights};
 pub use cost_map::cost_map;

@@ -10,6 +10,7 @@ use crate::encoder::Encoder;
 use crate::error::{ModelError, Result};
 use crate::features::{GuidanceProjection, ImageFeatures};
 use crate::pairs::PairBatch;
+use crate::parts::{Advanced, Parts};
 use crate::prompts::Category;
 use crate::segmentation::{OutputSpec, SegmentationMap, finish};
 use crate::text_tower::{TextEmbedding, TextTower};
@@ -148,6 +149,28 @@ impl SedModel {
     /// When the levels are not run in order, or a tensor operation fails.
     pub fn decode_level(&self, level: usize, pairs: PairBatch) -> Result<PairBatch> {
         self.decoder.forward(level, pairs)
+    }
+
+    /// The cost map of one image in parts, for [`SedModel::advance`].
+    pub fn cost_map_parts(&self, request: &DecodeRequest<'_>) -> Parts {
+        Parts::cost_map(request)
+    }
+
+    /// Decoder level 1, 2 or 3 of a batch of one image in parts, for [`SedModel::advance`].
+    ///
+    /// # Errors
+    /// When there are several images, or the levels are not run in order.
+    pub fn level_parts(&self, level: usize, pairs: PairBatch) -> Result<Parts> {
+        Parts::level(&self.decoder, level, pairs)
+    }
+
+    /// Works on the next part of at most `most` pairs. All parts together give bit for bit what the stage
+    /// gives in one go. After an error nothing has changed: the part can be tried again, or a smaller one.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn advance(&self, parts: &mut Parts, most: usize) -> Result<Advanced> {
+        parts.advance(&self.cost_map, &self.decoder, most)
     }
 
     /// Stage: the best category of every pixel, one map for each image.

@@ -1,14 +1,18 @@
 //! The ragged batch: (image, category) pairs of several images, one image after another.
 
 use candle_core::{DType, Tensor};
+use sed_kernels::gather_rows;
 
 use crate::cost_map::DecodeRequest;
-use crate::error::Result;
+use crate::decoder::LEVELS;
+use crate::error::{ModelError, Result};
 use crate::features::ImageFeatures;
 
 /// Pairs between two stages. Images in a batch may have different vocabularies, a different `top_k` and
 /// different survivors; no operation mixes them.
-#[derive(Debug)]
+///
+/// Cheap to clone: the tensors are shared.
+#[derive(Debug, Clone)]
 pub struct PairBatch {
     images: Vec<Image>,
     /// Level features `[pairs, h, w, C]`, until the last level.
@@ -22,7 +26,7 @@ pub struct PairBatch {
 }
 
 /// One image's part of a batch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Image {
     features: ImageFeatures,
     top_k: Option<usize>,
@@ -41,6 +45,55 @@ impl PairBatch {
         };
         let images = requests.iter().map(image).collect();
         Self { images, features: None, cost_guidance: None, logits: None, levels_done: 0 }
+    }
+
+    /// One batch of several that stand before the same level.
+    ///
+    /// # Errors
+    /// When there is no batch, they stand before different levels, or a tensor operation fails.
+    pub fn join(mut batches: Vec<Self>) -> Result<Self> {
+        let Some(levels_done) = batches.first().map(|batch| batch.levels_done) else {
+            return Err(ModelError::input("there is no batch to join"));
+        };
+        if batches.iter().any(|batch| batch.levels_done != levels_done) {
+            return Err(ModelError::input("batches before different decoder levels cannot be joined"));
+        }
+        if batches.len() == 1 {
+            return Ok(batches.remove(0));
+        }
+        let features = join_tensors(batches.iter().map(|batch| &batch.features))?;
+        let cost_guidance = join_tensors(batches.iter().map(|batch| &batch.cost_guidance))?;
+        let logits = join_tensors(batches.iter().map(|batch| &batch.logits))?;
+        let images = batches.into_iter().flat_map(|batch| batch.images).collect();
+        Ok(Self { images, features, cost_guidance, logits, levels_done })
+    }
+
+    /// A batch for each image; they share the tensors' memory.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn split(self) -> Result<Vec<Self>> {
+        if self.images.len() == 1 {
+            return Ok(vec![self]);
+        }
+        let offsets = self.offsets();
+        let Self { images, features, cost_guidance, logits, levels_done } = self;
+        let of_image = |(index, image): (usize, Image)| {
+            let pairs = (offsets[index], image.survivors.len());
+            Ok(Self {
+                features: rows(features.as_ref(), pairs)?,
+                cost_guidance: rows(cost_guidance.as_ref(), pairs)?,
+                logits: rows(logits.as_ref(), pairs)?,
+                images: vec![image],
+                levels_done,
+            })
+        };
+        images.into_iter().enumerate().map(of_image).collect()
+    }
+
+    /// The images and survivors alone.
+    pub(crate) fn without_tensors(self) -> Self {
+        Self { features: None, cost_guidance: None, logits: None, ..self }
     }
 
     /// Number of images.
@@ -91,6 +144,35 @@ impl PairBatch {
         self.images.iter().any(|image| image.top_k.is_some_and(|k| k < image.survivors.len()))
     }
 
+    /// Whether the batch stands before decoder level `level` (1, 2 or 3).
+    ///
+    /// # Errors
+    /// When it stands before another one.
+    pub(crate) fn check_level(&self, level: usize) -> Result<()> {
+        if level == 0 || level > LEVELS || self.levels_done != level - 1 {
+            return Err(ModelError::input(format!(
+                "decoder level {level} cannot follow level {}; run 1, 2, 3 in order",
+                self.levels_done
+            )));
+        }
+        Ok(())
+    }
+
+    /// Ends level `level`: the last one leaves its logits, the others reject by them.
+    pub(crate) fn end_level(&mut self, level: usize, logits: Option<Tensor>) -> Result<()> {
+        self.levels_done = level;
+        if level == LEVELS {
+            self.logits = logits;
+        } else if let Some(logits) = logits
+            && let Some(kept) = self.reject(&logits)?
+        {
+            let keep = |x: Option<Tensor>| x.map(|x| gather_rows(&x, &kept)).transpose();
+            self.features = keep(self.features.take())?;
+            self.cost_guidance = keep(self.cost_guidance.take())?;
+        }
+        Ok(())
+    }
+
     /// Keeps, image by image, the categories that are among the `top_k` best at some position of
     /// `logits [pairs, h, w]` (SED section 3.4). Gives the rows that stay, or `None` if all do.
     pub(crate) fn reject(&mut self, logits: &Tensor) -> Result<Option<Vec<usize>>> {
@@ -103,4 +185,15 @@ impl PairBatch {
         }
         Ok((self.pairs() < before).then(|| kept.concat()))
     }
+}
+
+/// One tensor of several along the pairs; `None` where the batches have none.
+fn join_tensors<'a>(tensors: impl Iterator<Item = &'a Option<Tensor>>) -> Result<Option<Tensor>> {
+    let tensors: Vec<&Tensor> = tensors.flatten().collect();
+    Ok(if tensors.is_empty() { None } else { Some(Tensor::cat(&tensors, 0)?) })
+}
+
+/// Pairs `first .. first + count` of a tensor, without copying.
+pub(crate) fn rows(tensor: Option<&Tensor>, (first, count): (usize, usize)) -> Result<Option<Tensor>> {
+    Ok(tensor.map(|tensor| tensor.narrow(0, first, count)).transpose()?)
 }

@@ -45,6 +45,10 @@ impl DecoderLevel {
         &self.fusion
     }
 
+    pub(crate) fn attention(&self) -> &ClassAttention {
+        &self.categories
+    }
+
     /// Aggregation over positions: `x [pairs, h, w, C]` to the same shape.
     ///
     /// # Errors

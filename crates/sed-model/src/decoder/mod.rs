@@ -4,7 +4,6 @@
 mod level;
 
 use candle_core::Tensor;
-use sed_kernels::gather_rows;
 
 use crate::checkpoint::Weights;
 use crate::config::SedConfig;
@@ -51,12 +50,7 @@ impl Decoder {
         let (Some(features), Some(cost)) = (batch.features.take(), batch.cost_guidance.take()) else {
             return Err(ModelError::input("the batch has no features; run the cost map first"));
         };
-        if level == 0 || level > LEVELS || batch.levels_done != level - 1 {
-            return Err(ModelError::input(format!(
-                "decoder level {level} cannot follow level {}; run 1, 2, 3 in order",
-                batch.levels_done
-            )));
-        }
+        batch.check_level(level)?;
         let last = level == LEVELS;
         let logits = last || batch.rejects();
         let (guides, image_of_pair) = (batch.guides(level - 1)?, batch.image_of_pair());
@@ -69,17 +63,8 @@ impl Decoder {
             sed_kernels::FusionOutputs { features: !last, logits },
         )?;
         drop(cost);
-        batch.levels_done = level;
         (batch.features, batch.cost_guidance) = (fused.features, fused.cost_guidance);
-        if last {
-            batch.logits = fused.logits;
-        } else if let Some(logits) = fused.logits
-            && let Some(kept) = batch.reject(&logits)?
-        {
-            let keep = |x: Option<Tensor>| x.map(|x| gather_rows(&x, &kept)).transpose();
-            batch.features = keep(batch.features.take())?;
-            batch.cost_guidance = keep(batch.cost_guidance.take())?;
-        }
+        batch.end_level(level, fused.logits)?;
         Ok(batch)
     }
 }

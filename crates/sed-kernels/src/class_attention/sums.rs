@@ -1,0 +1,83 @@
+//! Class attention for an image whose categories come in parts.
+
+use candle_core::{Result, Tensor, bail};
+use rayon::prelude::*;
+
+use super::ClassAttention;
+use super::tile::{Tile, Work, run_part_tile, run_sums_tile};
+use crate::scratch::with_scratch;
+use crate::simd::Isa;
+use crate::tensor::{SharedMut, cpu_values, from_values, require_cpu};
+
+/// What class attention needs of all categories of an image, for every pixel: the sums of its keys and of
+/// its products of keys and values. Larger than one pair's map by `C / heads + 1`.
+#[derive(Debug, Clone)]
+pub struct AttentionSums {
+    /// `[pixels][C / heads + 1][C]`: products of keys and values, then keys.
+    values: Vec<f32>,
+    pixels: usize,
+}
+
+impl ClassAttention {
+    /// The sums of no categories, for maps of `pixels` pixels.
+    pub fn no_sums(&self, pixels: usize) -> AttentionSums {
+        let channels = self.norm1.channels();
+        AttentionSums { values: vec![0.0; pixels * channels * (channels / self.heads + 1)], pixels }
+    }
+
+    /// The sums with those of one more part of the image's categories, `x [part, height, width, C]`. The
+    /// parts together give exactly what [`ClassAttention::forward`] sums up.
+    pub fn add_sums(&self, x: &Tensor, sums: &AttentionSums) -> Result<AttentionSums> {
+        self.add_sums_with(x, sums, Isa::best())
+    }
+
+    pub(super) fn add_sums_with(&self, x: &Tensor, sums: &AttentionSums, isa: Isa) -> Result<AttentionSums> {
+        let pairs = self.check_part(x, sums)?;
+        let x = cpu_values(x)?;
+        let mut next = sums.clone();
+        let out = SharedMut::new(&mut next.values);
+        let work = Work::for_part(self);
+        let x: &[f32] = &x;
+        (0..Tile::count(sums.pixels)).into_par_iter().for_each(|tile| {
+            with_scratch(work.len(), |scratch| {
+                let tile = Tile::new(x, sums.pixels, (0, pairs), tile);
+                // SAFETY: tiles write the sums of disjoint pixels; the scratch has `work.len()`.
+                unsafe { run_sums_tile(isa, self, tile, out, work, scratch) };
+            });
+        });
+        Ok(next)
+    }
+
+    /// The layer for one part of an image's categories, `x [part, height, width, C]` to the same shape, from
+    /// the sums over all of them.
+    pub fn finish_part(&self, x: &Tensor, sums: &AttentionSums) -> Result<Tensor> {
+        self.finish_part_with(x, sums, Isa::best())
+    }
+
+    pub(super) fn finish_part_with(&self, x: &Tensor, sums: &AttentionSums, isa: Isa) -> Result<Tensor> {
+        let pairs = self.check_part(x, sums)?;
+        let values = cpu_values(x)?;
+        let mut y = vec![0.0; values.len()];
+        let out = SharedMut::new(&mut y);
+        let work = Work::for_part(self);
+        let values: &[f32] = &values;
+        (0..Tile::count(sums.pixels)).into_par_iter().for_each(|tile| {
+            with_scratch(work.len(), |scratch| {
+                let tile = Tile::new(values, sums.pixels, (0, pairs), tile);
+                // SAFETY: tiles write disjoint pixels; the scratch has `work.len()`.
+                unsafe { run_part_tile(isa, self, tile, &sums.values, out, work, scratch) };
+            });
+        });
+        from_values(y, x.shape())
+    }
+
+    fn check_part(&self, x: &Tensor, sums: &AttentionSums) -> Result<usize> {
+        require_cpu(x, "class attention")?;
+        let (pairs, height, width, channels) = self.dims(x)?;
+        let fits = sums.values.len() == sums.pixels * channels * (channels / self.heads + 1);
+        if height * width != sums.pixels || !fits {
+            bail!("class attention: sums of {} pixels do not fit maps of {height} x {width}", sums.pixels);
+        }
+        Ok(pairs)
+    }
+}
