@@ -1,11 +1,7 @@
-//! The thread that owns the model. One request at a time goes through its stages; between them, expired and
-//! cancelled requests are dropped.
+//! The thread that owns the model: it takes what has come, launches what goes next, and hands out the results.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,142 +9,234 @@ use tokio::sync::watch;
 
 use crate::{
     error::EngineError,
-    job::{Priority, SegmentJob},
-    pipeline::Pipeline,
-    queue::{Popped, Queue},
-    stages::{ModelInfo, NetworkInput, OutputSpec, Stages},
+    inbox::{Event, Inbox},
+    launch::Launch,
+    metrics,
+    scheduler::{Aftermath, Ran, Scheduler},
+    stages::Stages,
     state::EngineState,
-    ticket::Ticket,
-    vocabulary::{Category, Vocabulary},
+    warm_up::WarmUp,
 };
 
 /// What the thread shares with the callers.
 #[derive(Debug)]
 pub(crate) struct Line {
-    pub(crate) queue: Queue<Ticket>,
+    pub(crate) inbox: Inbox,
     pub(crate) state: watch::Sender<EngineState>,
-    /// Moving mean of the time that one request holds the device, in microseconds.
-    mean_service_micros: AtomicU64,
-}
-
-impl Line {
-    pub(crate) fn new(queue: Queue<Ticket>) -> Self {
-        Self {
-            queue,
-            state: watch::Sender::new(EngineState::Starting),
-            mean_service_micros: AtomicU64::new(0),
-        }
-    }
-
-    /// When a request that finds the queue full should come back.
-    pub(crate) fn retry_after(&self) -> Duration {
-        let mean = Duration::from_micros(self.mean_service_micros.load(Ordering::Relaxed));
-        mean.clamp(Duration::from_millis(50), Duration::from_secs(30))
-    }
-
-    fn note_service_time(&self, time: Duration) {
-        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let old = self.mean_service_micros.load(Ordering::Relaxed);
-        let mean = if old == 0 { time } else { old - old / 8 + time / 8 };
-        self.mean_service_micros.store(mean, Ordering::Relaxed);
-    }
-
-    fn fail_waiting(&self, error: &EngineError) {
-        for ticket in self.queue.close() {
-            ticket.answer(Err(error.clone()));
-        }
-    }
 }
 
 /// The thread's own part.
 pub(crate) struct DeviceThread<S: Stages> {
     pub(crate) line: Arc<Line>,
-    pub(crate) pipeline: Pipeline<S>,
-    pub(crate) model: ModelInfo,
+    pub(crate) stages: S,
+    pub(crate) scheduler: Scheduler<S>,
+    pub(crate) warm_up: WarmUp,
     /// How often a model that does not work is tried again.
     pub(crate) probe_interval: Duration,
 }
 
+/// Why a thread has ended.
+enum End<S: Stages> {
+    /// Nobody needs the engine any more.
+    Stopped,
+    /// A stage panicked. What it left in the thread itself is not trusted; the model goes on in a new one.
+    Panicked(Box<DeviceThread<S>>),
+}
+
 impl<S: Stages> DeviceThread<S> {
-    /// Warms up, then answers requests until the queue is closed.
-    pub(crate) fn run(mut self) {
-        // Declared before anything can fail, so that callers see the end of the thread however it comes.
-        let _end = EndOfThread(Arc::clone(&self.line));
-        self.warm_up(|reason| EngineState::Failed { reason });
+    /// Starts a thread that goes on in a new one after a panic, until the inbox is closed.
+    pub(crate) fn start(self) -> Result<(), EngineError> {
+        let end = EndOfEngine(Arc::clone(&self.line));
+        let name = format!("device-{}", self.stages.info().device);
+        let thread = |name: String| std::thread::Builder::new().name(name);
+        let watch = move || {
+            let _end = end; // however this ends, the callers see it
+            let mut next = self;
+            next.first_warm_up();
+            loop {
+                let started = thread(name.clone()).spawn(move || next.run());
+                let Ok(worker) = started else {
+                    tracing::error!("the operating system gives no thread for the device");
+                    return;
+                };
+                match worker.join() {
+                    Ok(End::Panicked(worker)) => {
+                        metrics::DEVICE_RESTARTS.add(1);
+                        next = *worker;
+                    }
+                    Ok(End::Stopped) | Err(_) => return,
+                }
+            }
+        };
+        let started = thread("device-watch".into()).spawn(watch);
+        started.map(|_| ()).map_err(|error| EngineError::NoThread(error.to_string()))
+    }
+
+    fn run(mut self) -> End<S> {
         loop {
-            let ready = self.line.state.borrow().is_ready();
-            let patience = (!ready).then_some(self.probe_interval);
-            match self.line.queue.pop(patience) {
-                Popped::Item(ticket) => self.serve(ticket),
-                Popped::TimedOut => self.warm_up(|reason| EngineState::DeviceLost { reason }),
-                Popped::Closed => break,
+            let (events, closed) = self.line.inbox.take(None);
+            self.receive(events);
+            if closed {
+                self.scheduler.fail_all(true, &EngineError::ShuttingDown);
+            }
+            if !self.line.state.borrow().is_ready() {
+                if closed {
+                    return End::Stopped;
+                }
+                self.wait_for_device();
+                continue;
+            }
+            match self.scheduler.next() {
+                Some(launch) => {
+                    if self.launch(launch).panicked {
+                        return End::Panicked(Box::new(self));
+                    }
+                }
+                None if closed => {
+                    // What is left could only wait for the directory of text embeddings.
+                    self.scheduler.fail_all(false, &EngineError::ShuttingDown);
+                    return End::Stopped;
+                }
+                None => {
+                    let (events, _) = self.line.inbox.take(Some(None));
+                    self.receive(events);
+                }
             }
         }
-        drop(self.pipeline); // device memory is free before the end is announced
     }
 
-    fn serve(&mut self, ticket: Ticket) {
-        let begun = Instant::now();
-        let reply = self.pipeline.run(&ticket.job, &|| ticket.still_wanted());
-        match &reply {
-            Ok(_) => self.line.note_service_time(begun.elapsed()),
-            Err(EngineError::DeviceLost(reason)) => {
-                tracing::error!(reason, "the device does not answer");
-                self.line.state.send_replace(EngineState::DeviceLost { reason: reason.clone() });
-            }
-            Err(error @ EngineError::StageFailed { .. }) => tracing::error!(%error, "a request failed"),
-            Err(error) => tracing::debug!(%error, "a request was dropped"),
+    /// Refuses what comes, and tries the device from time to time.
+    fn wait_for_device(&mut self) {
+        let (events, closed) = self.line.inbox.take(Some(Some(self.probe_interval)));
+        if events.is_empty() && !closed {
+            self.probe();
+        } else {
+            self.receive(events);
         }
-        ticket.answer(reply);
     }
 
-    /// Takes a grey picture through every stage: memory is allocated, caches are filled, and a model that
-    /// cannot work is known before the first request.
-    fn warm_up(&mut self, failed: impl FnOnce(String) -> EngineState) {
+    fn receive(&mut self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            match event {
+                Event::Arrived(ticket) => match self.line.state.borrow().clone() {
+                    EngineState::DeviceLost { reason } | EngineState::Failed { reason } => {
+                        ticket.answer(Err(EngineError::DeviceLost(reason)));
+                    }
+                    _ => self.scheduler.arrive(&self.stages, *ticket),
+                },
+                Event::WasRead { phrase, found } => {
+                    self.scheduler.was_read(&self.stages, &phrase, found.as_deref());
+                }
+            }
+        }
+    }
+
+    /// Runs a launch and hands out its results.
+    fn launch(&mut self, mut launch: Launch<S>) -> Aftermath {
+        let (images, pairs) = launch.size();
+        let stage = launch.stage.name();
+        let span = tracing::info_span!(parent: None, "batch", otel.name = stage, stage, images, pairs);
+        for task in launch.tasks() {
+            // A batch belongs to none of its requests more than to the others: it is linked, not a child.
+            span.follows_from(&task.ticket.span);
+        }
+        let begun = self.scheduler.now();
+        let result = span.in_scope(|| launch.run(&self.stages));
+        let ran = Ran { begun, ended: self.scheduler.now() };
+        drop(span);
+        let aftermath = self.scheduler.complete(&self.stages, launch, result, ran);
+        if let Some(reason) = &aftermath.lost {
+            tracing::error!(reason, "the device does not answer");
+            self.change_state(EngineState::DeviceLost { reason: reason.clone() });
+            self.scheduler.fail_all(false, &EngineError::DeviceLost(reason.clone()));
+        }
+        aftermath
+    }
+
+    fn first_warm_up(&mut self) {
+        self.change_state(EngineState::Starting);
         let begun = Instant::now();
-        let outcome = warm_up_job(&self.model)
-            .and_then(|job| self.pipeline.run(&job, &|| Ok(())).map_err(|error| error.to_string()));
-        let state = match outcome {
-            Ok(_) => {
-                tracing::info!(seconds = begun.elapsed().as_secs_f64(), "the model is warm");
-                EngineState::Ready
+        let warm_up = self.warm_up.clone();
+        match self.warm(&warm_up) {
+            Ok(()) => {
+                let seconds = begun.elapsed().as_secs_f64();
+                metrics::WARMUP.set(seconds);
+                tracing::info!(seconds, "the model is warm");
+                self.change_state(EngineState::Ready);
             }
             Err(reason) => {
                 tracing::error!(reason, "the warm-up failed");
-                failed(reason)
+                self.change_state(EngineState::Failed { reason });
             }
-        };
+        }
+    }
+
+    /// Tries a model that did not work, with a small picture.
+    fn probe(&mut self) {
+        match self.warm(&WarmUp::quick()) {
+            Ok(()) => {
+                tracing::info!("the device works again");
+                self.change_state(EngineState::Ready);
+            }
+            Err(reason) => {
+                tracing::error!(reason, "the device still does not work");
+                self.change_state(EngineState::DeviceLost { reason });
+            }
+        }
+    }
+
+    fn warm(&mut self, warm_up: &WarmUp) -> Result<(), String> {
+        self.scheduler.recording = false;
+        let outcome = warm_up
+            .rounds(&self.stages, &self.scheduler)
+            .and_then(|rounds| rounds.into_iter().try_for_each(|round| self.warm_round(round)));
+        self.scheduler.recording = true;
+        outcome
+    }
+
+    /// Takes some requests of the engine's own through all stages.
+    fn warm_round(&mut self, round: crate::warm_up::Round) -> Result<(), String> {
+        let (tickets, mut answers) = round;
+        tickets.into_iter().for_each(|ticket| self.scheduler.arrive(&self.stages, ticket));
+        while !self.scheduler.is_empty() {
+            match self.scheduler.next() {
+                Some(launch) => drop(self.launch(launch)),
+                None => {
+                    // Only the directory of text embeddings can be waited for here.
+                    let (events, closed) = self.line.inbox.take(Some(Some(Duration::from_millis(100))));
+                    self.receive(events);
+                    if closed {
+                        self.scheduler.fail_all(false, &EngineError::ShuttingDown);
+                    }
+                }
+            }
+        }
+        answers.iter_mut().try_for_each(|answer| match answer.try_recv() {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    fn change_state(&self, state: EngineState) {
+        metrics::MODEL_READY.set(if state.is_ready() { 1.0 } else { 0.0 });
         self.line.state.send_replace(state);
     }
 }
 
-fn warm_up_job(model: &ModelInfo) -> Result<SegmentJob, String> {
-    let side = model.input_side;
-    let map_side = model.map_side as u32;
-    let categories = ["background", "object"].map(Category::named).to_vec();
-    Ok(SegmentJob {
-        input: NetworkInput { side, data: vec![0.0; side * side * 3] },
-        vocabulary: Vocabulary::built_in(categories).map_err(|error| error.to_string())?,
-        top_k: Some(1),
-        output: OutputSpec {
-            width: map_side,
-            height: map_side,
-            crop: None,
-            score_threshold: 0.0,
-            score_maps: false,
-        },
-        waiting_since: Instant::now(),
-        deadline: None,
-        priority: Priority::Normal,
-    })
-}
+/// Tells everybody when the engine ends, even by a panic that nothing caught.
+struct EndOfEngine(Arc<Line>);
 
-/// Tells everybody when the thread ends, even by a panic.
-struct EndOfThread(Arc<Line>);
-
-impl Drop for EndOfThread {
+impl Drop for EndOfEngine {
     fn drop(&mut self) {
-        self.0.fail_waiting(&EngineError::ShuttingDown);
+        self.0.inbox.close();
+        let (events, _) = self.0.inbox.take(None);
+        for event in events {
+            if let Event::Arrived(ticket) = event {
+                ticket.answer(Err(EngineError::ShuttingDown));
+            }
+        }
+        metrics::MODEL_READY.set(0.0);
         self.0.state.send_replace(EngineState::Stopped);
     }
 }

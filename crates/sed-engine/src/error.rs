@@ -1,6 +1,6 @@
 //! Every way in which the engine can fail a request.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use crate::report::Stage;
 
@@ -16,11 +16,37 @@ pub enum EngineError {
         message: String,
     },
     /// The queue is full.
-    #[error("the queue of {capacity} requests is full; retry in {} ms", retry_after.as_millis())]
+    #[error("the queue of {capacity} {unit} is full; retry in {} ms", retry_after.as_millis())]
     QueueFull {
-        /// How many requests it holds.
+        /// What is counted: `requests`, or `(image, category) pairs`.
+        unit: &'static str,
+        /// How many it holds.
         capacity: usize,
         /// When there will probably be room.
+        retry_after: Duration,
+    },
+    /// The deadline leaves less time than the request takes on an idle server.
+    #[error(
+        "the request takes some {} ms, its deadline leaves {} ms; give it more time, or ask for fewer categories",
+        needed.as_millis(), left.as_millis()
+    )]
+    DeadlineTooShort {
+        /// Predicted device time.
+        needed: Duration,
+        /// Time until the deadline.
+        left: Duration,
+    },
+    /// Behind the work that waits already, the request would be finished too late.
+    #[error(
+        "behind the waiting requests this one would take {} ms, its deadline leaves {} ms; retry in {} ms",
+        predicted.as_millis(), left.as_millis(), retry_after.as_millis()
+    )]
+    DeadlineUnreachable {
+        /// Predicted time to the answer.
+        predicted: Duration,
+        /// Time until the deadline.
+        left: Duration,
+        /// When it would probably be in time.
         retry_after: Duration,
     },
     /// The deadline passed. The rest of the work was dropped.
@@ -50,6 +76,14 @@ pub enum EngineError {
         /// Which stage.
         stage: Stage,
         /// What it said.
+        message: String,
+    },
+    /// The directory of text embeddings cannot be used.
+    #[error("cannot use {} for text embeddings: {message}", folder.display())]
+    TextStore {
+        /// The directory.
+        folder: PathBuf,
+        /// What the system said.
         message: String,
     },
     /// The operating system gave no thread.

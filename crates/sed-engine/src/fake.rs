@@ -12,14 +12,18 @@ use std::{
 use crate::{
     report::Stage,
     stages::{
-        DecoderLevel, FinishedMap, ModelInfo, NetworkInput, OutputSpec, PairRequest, ScoreMaps, StageError,
-        Stages, UNLABELLED,
+        Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
+        ScoreMaps, StageError, Stages, UNLABELLED,
     },
 };
 
 const INPUT_SIDE: usize = 32;
 const MAP_SIDE: usize = 8;
 const CELLS: usize = MAP_SIDE * MAP_SIDE;
+/// A phrase that holds this makes the text tower panic.
+pub const POISON: &str = "poison";
+/// An image whose first value is this makes the encoder panic.
+pub const POISONED_PIXEL: f32 = -99.0;
 
 /// What a test makes the fake do at its next call of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +49,7 @@ struct ControlInner {
     faults: Mutex<Vec<(Stage, Fault)>>,
     calls: [AtomicUsize; 7],
     embedded: AtomicUsize,
+    memory: AtomicUsize,
     held: Mutex<Held>,
     changed: Condvar,
 }
@@ -59,6 +64,18 @@ impl FakeControl {
     /// Makes the next call of a stage misbehave. Several faults of one stage happen one after the other.
     pub fn inject(&self, stage: Stage, fault: Fault) {
         self.inner.faults.lock().unwrap_or_else(PoisonError::into_inner).push((stage, fault));
+    }
+
+    /// From now on, no more than so many pairs fit into a launch; 0 is no bound.
+    pub fn set_memory(&self, pairs: usize) {
+        self.inner.memory.store(pairs, Ordering::SeqCst);
+    }
+
+    #[allow(clippy::panic)] // a panic on request is what this test double is for
+    fn poisoned(&self, stage: Stage, poisoned: bool) {
+        if poisoned {
+            panic!("poison in {}", stage.name());
+        }
     }
 
     /// How often a stage was called, the warm-up included.
@@ -86,8 +103,12 @@ impl FakeControl {
     }
 
     #[allow(clippy::panic)] // a panic on request is what this test double is for
-    fn enter(&self, stage: Stage) -> Result<(), StageError> {
+    fn enter(&self, stage: Stage, pairs: usize) -> Result<(), StageError> {
         self.inner.calls[stage as usize].fetch_add(1, Ordering::SeqCst);
+        let memory = self.inner.memory.load(Ordering::SeqCst);
+        if memory > 0 && pairs > memory {
+            return Err(StageError::OutOfMemory(format!("{pairs} pairs do not fit into {memory}")));
+        }
         let fault = {
             let mut faults = self.inner.faults.lock().unwrap_or_else(PoisonError::into_inner);
             let next = faults.iter().position(|(of, _)| *of == stage);
@@ -138,18 +159,37 @@ impl FakeStages {
     }
 }
 
-/// The fake's pairs: for each image its cells, its categories and those that are left.
-#[derive(Debug)]
+/// The fake's pairs of one image: its cells, its categories and those that are left.
+#[derive(Clone, Debug)]
 pub struct FakePairs {
-    images: Vec<FakeImage>,
-}
-
-#[derive(Debug)]
-struct FakeImage {
     cells: Arc<[u8]>,
     words: Vec<u64>,
     top_k: Option<usize>,
     survivors: Vec<u32>,
+}
+
+/// A stage of the fake in parts, which are counted twice as the real model's are.
+#[derive(Debug)]
+pub struct FakeParts {
+    stage: Stage,
+    /// What the stage ends with.
+    result: FakePairs,
+    /// Pairs of the first half, and of the second.
+    halves: [usize; 2],
+    done: usize,
+}
+
+/// What the fake is.
+pub(crate) fn model_info() -> ModelInfo {
+    ModelInfo {
+        name: "fake".into(),
+        digest: format!("sha256:{}", "0".repeat(64)),
+        templates_digest: format!("sha256:{}", "1".repeat(64)),
+        dtype: "f32".into(),
+        device: "cpu".into(),
+        input_side: INPUT_SIDE,
+        map_side: MAP_SIDE,
+    }
 }
 
 impl Stages for FakeStages {
@@ -157,25 +197,42 @@ impl Stages for FakeStages {
     type TextEmbedding = u64;
     type ImageFeatures = Arc<[u8]>;
     type Pairs = FakePairs;
+    type Parts = FakeParts;
 
     fn info(&self) -> ModelInfo {
-        ModelInfo {
-            name: "fake".into(),
-            digest: format!("sha256:{}", "0".repeat(64)),
-            dtype: "f32".into(),
-            device: "cpu".into(),
-            input_side: INPUT_SIDE,
-            map_side: MAP_SIDE,
-        }
+        model_info()
+    }
+
+    fn memory(&self) -> MemoryNeeds {
+        MemoryNeeds { free: None, per_image: 1, per_pair: 1, useful_images: 8, useful_pairs: 256 }
     }
 
     fn phrase_bytes(&self, _: &u64) -> usize {
         8
     }
 
+    fn text_bytes(&self, _: &u64) -> usize {
+        8
+    }
+
+    fn feature_bytes(&self, features: &Arc<[u8]>) -> usize {
+        features.len()
+    }
+
+    fn store_phrase(&self, embedding: &u64) -> Result<Vec<u8>, StageError> {
+        Ok(embedding.to_le_bytes().to_vec())
+    }
+
+    fn restore_phrase(&self, bytes: &[u8]) -> Result<u64, StageError> {
+        let bytes = bytes.try_into().map_err(|_| StageError::Failed("8 bytes expected".into()))?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
     fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<u64>, StageError> {
-        self.control.enter(Stage::TextEmbedding)?;
+        self.control.enter(Stage::TextEmbedding, 0)?;
         self.control.inner.embedded.fetch_add(phrases.len(), Ordering::SeqCst);
+        let poisoned = phrases.iter().any(|phrase| phrase.contains(POISON));
+        self.control.poisoned(Stage::TextEmbedding, poisoned);
         Ok(phrases.iter().map(|phrase| hash_text(17, phrase)).collect())
     }
 
@@ -183,48 +240,80 @@ impl Stages for FakeStages {
         Ok(phrases.iter().fold(17, |sum, phrase| mix(sum ^ phrase)))
     }
 
-    fn encode(&self, inputs: &[NetworkInput]) -> Result<Vec<Arc<[u8]>>, StageError> {
-        self.control.enter(Stage::Encode)?;
+    fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<Arc<[u8]>>, StageError> {
+        self.control.enter(Stage::Encode, 0)?;
+        let poisoned =
+            inputs.iter().any(|input| input.data.first().is_some_and(|value| *value == POISONED_PIXEL));
+        self.control.poisoned(Stage::Encode, poisoned);
         Ok(inputs.iter().map(|input| brightness(input).into()).collect())
     }
 
-    fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<FakePairs, StageError> {
-        self.control.enter(Stage::CostMap)?;
-        let images = requests.iter().map(|request| {
-            let words = request.text.to_vec();
-            let survivors = (0..words.len() as u32).collect();
-            let cells = Arc::clone(request.features);
-            let mut image = FakeImage { cells, words, top_k: request.top_k, survivors };
-            image.reject(0);
-            image
-        });
-        Ok(FakePairs { images: images.collect() })
+    fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Vec<FakePairs>, StageError> {
+        self.control.enter(Stage::CostMap, requests.iter().map(|request| request.text.len()).sum())?;
+        Ok(requests.iter().map(FakePairs::of).collect())
     }
 
-    fn decode(&self, level: DecoderLevel, mut pairs: FakePairs) -> Result<FakePairs, StageError> {
-        let stage = match level {
-            DecoderLevel::One => Stage::DecodeLevel1,
-            DecoderLevel::Two => Stage::DecodeLevel2,
-            DecoderLevel::Three => Stage::DecodeLevel3,
-        };
-        self.control.enter(stage)?;
-        if level != DecoderLevel::Three {
-            pairs.images.iter_mut().for_each(|image| image.reject(level.number()));
-        }
-        Ok(pairs)
+    fn decode(&self, level: DecoderLevel, batch: Vec<FakePairs>) -> Result<Vec<FakePairs>, StageError> {
+        self.control.enter(stage_of(level), batch.iter().map(|image| image.survivors.len()).sum())?;
+        Ok(batch.into_iter().map(|image| image.decoded(level)).collect())
     }
 
-    fn survivors(&self, pairs: &FakePairs, image: usize) -> Vec<u32> {
-        pairs.images[image].survivors.clone()
+    fn cost_map_parts(&self, request: &PairRequest<'_, Self>) -> Result<FakeParts, StageError> {
+        let result = FakePairs::of(request);
+        let halves = [request.text.len(), result.survivors.len()];
+        Ok(FakeParts { stage: Stage::CostMap, result, halves, done: 0 })
     }
 
-    fn finish(&self, pairs: FakePairs, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError> {
-        self.control.enter(Stage::Finish)?;
-        Ok(pairs.images.iter().zip(outputs).map(|(image, output)| image.finish(output)).collect())
+    fn decode_parts(&self, level: DecoderLevel, pairs: FakePairs) -> Result<FakeParts, StageError> {
+        let halves = [pairs.survivors.len(); 2];
+        Ok(FakeParts { stage: stage_of(level), result: pairs.decoded(level), halves, done: 0 })
+    }
+
+    fn advance(&self, parts: &mut FakeParts, most: usize) -> Result<Advanced<FakePairs>, StageError> {
+        let [first, second] = parts.halves;
+        let left = if parts.done < first { first - parts.done } else { first + second - parts.done };
+        let pairs = left.min(most);
+        self.control.enter(parts.stage, pairs)?;
+        parts.done += pairs;
+        let finished = (parts.done == first + second).then(|| parts.result.clone());
+        Ok(Advanced { pairs, finished })
+    }
+
+    fn survivors(&self, pairs: &FakePairs) -> Vec<u32> {
+        pairs.survivors.clone()
+    }
+
+    fn finish(&self, batch: Vec<FakePairs>, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError> {
+        self.control.enter(Stage::Finish, 0)?;
+        Ok(batch.iter().zip(outputs).map(|(image, output)| image.finish(output)).collect())
     }
 }
 
-impl FakeImage {
+fn stage_of(level: DecoderLevel) -> Stage {
+    match level {
+        DecoderLevel::One => Stage::DecodeLevel1,
+        DecoderLevel::Two => Stage::DecodeLevel2,
+        DecoderLevel::Three => Stage::DecodeLevel3,
+    }
+}
+
+impl FakePairs {
+    fn of(request: &PairRequest<'_, FakeStages>) -> Self {
+        let words = request.text.to_vec();
+        let survivors = (0..words.len() as u32).collect();
+        let cells = Arc::clone(request.features);
+        let mut image = Self { cells, words, top_k: request.top_k, survivors };
+        image.reject(0);
+        image
+    }
+
+    fn decoded(mut self, level: DecoderLevel) -> Self {
+        if level != DecoderLevel::Three {
+            self.reject(level.number());
+        }
+        self
+    }
+
     /// The score of a category at a cell, in (0, 1).
     fn score(&self, level: u32, category: u32, cell: usize) -> f32 {
         let seed = self.words[category as usize] ^ (u64::from(self.cells[cell]) << 8) ^ cell as u64;

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use crate::{
     error::EngineError,
-    report::{RejectionReport, StageTiming, TextCacheReport},
+    feature_cache::{ImageFacts, PinnedImage},
+    report::{CacheReport, RejectionReport, StageTiming},
     stages::{FinishedMap, ModelInfo, NetworkInput, OutputSpec},
     vocabulary::Vocabulary,
 };
@@ -21,11 +22,25 @@ pub enum Priority {
     High,
 }
 
+/// The picture of a job.
+#[derive(Clone, Debug)]
+pub enum JobImage {
+    /// Pixels at the model's input size.
+    Pixels {
+        /// The pixels.
+        input: NetworkInput,
+        /// What to remember the image by; `None` leaves it out of the cache.
+        facts: Option<ImageFacts>,
+    },
+    /// An image that [`crate::Engine::image`] found in the cache.
+    Cached(PinnedImage),
+}
+
 /// One image to segment.
 #[derive(Clone, Debug)]
 pub struct SegmentJob {
-    /// The picture, at the model's input size.
-    pub input: NetworkInput,
+    /// The picture.
+    pub image: JobImage,
     /// The words.
     pub vocabulary: Vocabulary,
     /// Rejection keeps the union of the `top_k` best of every position; `None` turns it off.
@@ -45,7 +60,9 @@ impl SegmentJob {
     pub(crate) fn check(&self, model: &ModelInfo) -> Result<(), EngineError> {
         let invalid = |field, message| Err(EngineError::InvalidJob { field, message });
         let side = model.input_side;
-        if self.input.side != side || self.input.data.len() != side * side * 3 {
+        if let JobImage::Pixels { input, .. } = &self.image
+            && (input.side != side || input.data.len() != side * side * 3)
+        {
             return invalid("input", format!("must be [{side}, {side}, 3], the model's input size"));
         }
         if self.output.width == 0 || self.output.height == 0 {
@@ -70,8 +87,8 @@ pub struct SegmentOutcome {
     pub rejection: RejectionReport,
     /// Where the time went, in the order of the stages.
     pub timings: Vec<StageTiming>,
-    /// How many text embeddings were at hand.
-    pub text_cache: TextCacheReport,
+    /// What was at hand.
+    pub caches: CacheReport,
     /// When the last stage ended.
     pub finished: Instant,
 }

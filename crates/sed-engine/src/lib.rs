@@ -1,40 +1,53 @@
-//! Takes requests to results: a bounded queue in front of one thread that owns the model, and the stages that
-//! every request goes through. Knows nothing of gRPC or of image files.
+//! Takes requests to results: one thread owns the model and runs its stages over ragged batches of whatever
+//! requests are there, with caches, deadlines and true reports. Knows nothing of gRPC or of image files.
+//!
+//! A request passes `admission` and the `inbox`, and then goes from station to station of the `scheduler`, which
+//! puts launches together; the `device_thread` runs them.
 //!
 //! [`Engine::start`] takes any [`Stages`] and gives a handle to clone; [`Engine::segment`] answers one
 //! [`SegmentJob`] with a [`SegmentOutcome`] or an [`EngineError`].
 
 #![forbid(unsafe_code)]
 
+mod admission;
+mod budget;
+mod byte_lru;
+mod cost_model;
 mod device_thread;
 mod engine;
 mod error;
-#[cfg(feature = "test-util")]
+#[cfg(any(test, feature = "test-util"))]
 pub mod fake;
+mod feature_cache;
+mod inbox;
 mod job;
+mod lanes;
+mod launch;
 pub mod metrics;
-mod pipeline;
-mod queue;
 mod report;
+mod scheduler;
 mod sed_stages;
-mod stage_clock;
 mod stages;
 mod state;
-mod text;
+mod task;
 mod text_cache;
+mod text_store;
 mod ticket;
+mod timeline;
 mod vocabulary;
 mod vocabulary_book;
+mod warm_up;
 
 pub use engine::{Engine, EngineConfig};
 pub use error::EngineError;
-pub use job::{Priority, SegmentJob, SegmentOutcome};
-pub use report::{BatchTiming, LevelReport, RejectionReport, Stage, StageTiming, TextCacheReport};
+pub use feature_cache::{ImageFacts, ImageKey, PinnedImage};
+pub use job::{JobImage, Priority, SegmentJob, SegmentOutcome};
+pub use report::{BatchTiming, CacheReport, LevelReport, RejectionReport, Stage, StageTiming};
 pub use sed_stages::{SedStages, builtin_vocabularies};
 pub use stages::{
-    DecoderLevel, FinishedMap, ModelInfo, NetworkInput, OutputSpec, PairRequest, ScoreMaps, StageError,
-    Stages, UNLABELLED,
+    Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
+    ScoreMaps, StageError, Stages, UNLABELLED,
 };
 pub use state::EngineState;
-pub use vocabulary::{Category, Phrase, Vocabulary, VocabularyError, VocabularyLimits};
+pub use vocabulary::{Category, Phrase, Vocabulary, VocabularyDigest, VocabularyError, VocabularyLimits};
 pub use vocabulary_book::VocabularyBook;

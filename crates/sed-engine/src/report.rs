@@ -53,6 +53,17 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// All stages, in order.
+    pub const ALL: [Self; 7] = [
+        Self::TextEmbedding,
+        Self::Encode,
+        Self::CostMap,
+        Self::DecodeLevel1,
+        Self::DecodeLevel2,
+        Self::DecodeLevel3,
+        Self::Finish,
+    ];
+
     /// A stable name in snake case, for logs and error metadata.
     pub fn name(self) -> &'static str {
         match self {
@@ -91,13 +102,17 @@ pub struct BatchTiming {
     pub device_time: Duration,
 }
 
-/// How many of a request's phrases had their embeddings at hand. A phrase that occurs twice counts once.
+/// What a request found in the caches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TextCacheReport {
-    /// Phrases found in the cache.
-    pub hits: u32,
-    /// Phrases that had to be embedded.
-    pub misses: u32,
+pub struct CacheReport {
+    /// Phrases whose embeddings were at hand. A phrase that occurs twice counts once.
+    pub text_hits: u32,
+    /// Phrases that had to be embedded, for this request or for one that asked at the same time.
+    pub text_misses: u32,
+    /// The whole vocabulary was at hand.
+    pub vocabulary_hit: bool,
+    /// The image was not encoded for this request.
+    pub image_hit: bool,
 }
 
 #[cfg(test)]

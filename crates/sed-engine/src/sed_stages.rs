@@ -1,13 +1,16 @@
 //! The real model behind the border of stages.
 
-use sed_model::{DecodeRequest, ImageFeatures, ModelError, PairBatch, SedModel, prompts, text_tower};
+use sed_model::{
+    DecodeRequest, Footprint, ImageFeatures, ModelError, PairBatch, Parts, SedModel, config::PROMPTS,
+    prompts, text_tower,
+};
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
     stages::{
-        DecoderLevel, FinishedMap, ModelInfo, NetworkInput, OutputSpec, PairRequest, ScoreMaps, StageError,
-        Stages,
+        Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
+        ScoreMaps, StageError, Stages,
     },
     vocabulary::{Category, Vocabulary},
     vocabulary_book::VocabularyBook,
@@ -36,17 +39,26 @@ pub fn builtin_vocabularies() -> VocabularyBook {
     prompts::builtin_vocabularies().filter_map(named).collect()
 }
 
+/// Larger batches gain nothing on a CPU, whose caches they would only leave sooner.
+const USEFUL_IMAGES_CPU: usize = 4;
+const USEFUL_PAIRS_CPU: usize = 256;
+/// A GPU needs this much work to be busy.
+const USEFUL_IMAGES_GPU: usize = 16;
+const USEFUL_PAIRS_GPU: usize = 2048;
+
 impl Stages for SedStages {
     type PhraseEmbedding = Tensor;
     type TextEmbedding = text_tower::TextEmbedding;
     type ImageFeatures = ImageFeatures;
     type Pairs = PairBatch;
+    type Parts = Parts;
 
     fn info(&self) -> ModelInfo {
         let config = self.model.config();
         ModelInfo {
             name: config.name.clone(),
             digest: self.model.digest().to_owned(),
+            templates_digest: prompts::templates_digest(),
             dtype: self.model.dtype().as_str().to_owned(),
             device: device_name(self.model.device()),
             input_side: config.image_size,
@@ -54,8 +66,48 @@ impl Stages for SedStages {
         }
     }
 
+    fn memory(&self) -> MemoryNeeds {
+        let footprint = Footprint::of(self.model.config());
+        let cpu = self.model.device().is_cpu();
+        MemoryNeeds {
+            free: cpu.then(free_memory).flatten(),
+            per_image: footprint.image_bytes,
+            per_pair: footprint.pair_bytes,
+            useful_images: if cpu { USEFUL_IMAGES_CPU } else { USEFUL_IMAGES_GPU },
+            useful_pairs: if cpu { USEFUL_PAIRS_CPU } else { USEFUL_PAIRS_GPU },
+        }
+    }
+
     fn phrase_bytes(&self, embedding: &Tensor) -> usize {
         embedding.elem_count() * embedding.dtype().size_in_bytes()
+    }
+
+    fn text_bytes(&self, embedding: &text_tower::TextEmbedding) -> usize {
+        self.phrase_bytes(embedding.tensor())
+    }
+
+    fn feature_bytes(&self, features: &ImageFeatures) -> usize {
+        features.bytes()
+    }
+
+    fn store_phrase(&self, embedding: &Tensor) -> Result<Vec<u8>, StageError> {
+        let values = || embedding.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+        let values = values().map_err(|error| stage_error(error.into()))?;
+        Ok(values.into_iter().flat_map(f32::to_le_bytes).collect())
+    }
+
+    fn restore_phrase(&self, bytes: &[u8]) -> Result<Tensor, StageError> {
+        let (chunks, rest) = bytes.as_chunks::<4>();
+        let values: Vec<f32> = chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
+        let width = self.model.config().embed_dim;
+        if !rest.is_empty()
+            || values.len() != PROMPTS * width
+            || values.iter().any(|value| !value.is_finite())
+        {
+            return Err(StageError::Failed(format!("{} bytes are no embedding of this model", bytes.len())));
+        }
+        let embedding = Tensor::from_vec(values, (PROMPTS, width), self.model.device());
+        embedding.map_err(|error| stage_error(error.into()))
     }
 
     fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<Tensor>, StageError> {
@@ -67,42 +119,53 @@ impl Stages for SedStages {
         combined.and_then(|embedding| embedding.to_dtype(self.model.dtype())).map_err(stage_error)
     }
 
-    fn encode(&self, inputs: &[NetworkInput]) -> Result<Vec<ImageFeatures>, StageError> {
+    fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<ImageFeatures>, StageError> {
         let side = self.model.config().image_size;
         let data: Vec<f32> = inputs.iter().flat_map(|input| input.data.iter().copied()).collect();
         let pixels = Tensor::from_vec(data, (inputs.len(), side, side, 3), &Device::Cpu);
         pixels.map_err(ModelError::from).and_then(|pixels| self.model.encode(&pixels)).map_err(stage_error)
     }
 
-    fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<PairBatch, StageError> {
-        let mut decode_requests = Vec::with_capacity(requests.len());
-        for &PairRequest { features, text, top_k } in requests {
-            decode_requests.push(DecodeRequest { features, text, top_k });
-        }
-        self.model.cost_map(&decode_requests).map_err(stage_error)
+    fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Vec<PairBatch>, StageError> {
+        let requests: Vec<_> = requests.iter().map(decode_request).collect();
+        self.model.cost_map(&requests).and_then(PairBatch::split).map_err(stage_error)
     }
 
-    fn decode(&self, level: DecoderLevel, pairs: PairBatch) -> Result<PairBatch, StageError> {
-        self.model.decode_level(level.number() as usize, pairs).map_err(stage_error)
+    fn decode(&self, level: DecoderLevel, batch: Vec<PairBatch>) -> Result<Vec<PairBatch>, StageError> {
+        let joined = PairBatch::join(batch).map_err(stage_error)?;
+        let decoded = self.model.decode_level(level.number() as usize, joined);
+        decoded.and_then(PairBatch::split).map_err(stage_error)
     }
 
-    fn survivors(&self, pairs: &PairBatch, image: usize) -> Vec<u32> {
-        pairs.survivors(image).to_vec()
+    fn cost_map_parts(&self, request: &PairRequest<'_, Self>) -> Result<Parts, StageError> {
+        Ok(self.model.cost_map_parts(&decode_request(request)))
     }
 
-    fn finish(&self, pairs: PairBatch, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError> {
-        let spec = |output: &OutputSpec| sed_model::OutputSpec {
-            height: output.height as usize,
-            width: output.width as usize,
-            crop: output.crop.map(|(width, height)| (height as usize, width as usize)),
-            score_threshold: output.score_threshold,
-            score_maps: output.score_maps,
-        };
-        let specs: Vec<_> = outputs.iter().map(spec).collect();
-        let maps = self.model.finish(&pairs, &specs).map_err(stage_error)?;
-        let finished = |(image, map): (usize, sed_model::SegmentationMap)| {
-            let scores =
-                map.score_maps.map(|scores| score_maps(pairs.survivors(image), &scores)).transpose()?;
+    fn decode_parts(&self, level: DecoderLevel, pairs: PairBatch) -> Result<Parts, StageError> {
+        self.model.level_parts(level.number() as usize, pairs).map_err(stage_error)
+    }
+
+    fn advance(&self, parts: &mut Parts, most: usize) -> Result<Advanced<PairBatch>, StageError> {
+        let sed_model::Advanced { pairs, finished } = self.model.advance(parts, most).map_err(stage_error)?;
+        Ok(Advanced { pairs, finished })
+    }
+
+    fn survivors(&self, pairs: &PairBatch) -> Vec<u32> {
+        pairs.survivors(0).to_vec()
+    }
+
+    fn finish(&self, batch: Vec<PairBatch>, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError> {
+        let finished = |(pairs, output): (PairBatch, &OutputSpec)| {
+            let spec = sed_model::OutputSpec {
+                height: output.height as usize,
+                width: output.width as usize,
+                crop: output.crop.map(|(width, height)| (height as usize, width as usize)),
+                score_threshold: output.score_threshold,
+                score_maps: output.score_maps,
+            };
+            let mut maps = self.model.finish(&pairs, &[spec]).map_err(stage_error)?;
+            let map = maps.pop().ok_or_else(|| StageError::Failed("gave no map".into()))?;
+            let scores = map.score_maps.map(|scores| score_maps(pairs.survivors(0), &scores)).transpose()?;
             Ok(FinishedMap {
                 width: map.width as u32,
                 height: map.height as u32,
@@ -112,8 +175,22 @@ impl Stages for SedStages {
                 score_maps: scores,
             })
         };
-        maps.into_iter().enumerate().map(finished).collect()
+        batch.into_iter().zip(outputs).map(finished).collect()
     }
+}
+
+fn decode_request<'a>(request: &PairRequest<'a, SedStages>) -> DecodeRequest<'a> {
+    let &PairRequest { features, text, top_k } = request;
+    DecodeRequest { features, text, top_k }
+}
+
+/// Memory that the system, or the container's limit, leaves free, in bytes.
+fn free_memory() -> Option<u64> {
+    let mut system = sysinfo::System::new().ok()?;
+    system.refresh_memory();
+    let container = system.cgroup_limits().map(|limits| limits.free_memory);
+    let free = container.map_or(system.available_memory(), |limit| limit.min(system.available_memory()));
+    (free > 0).then_some(free)
 }
 
 /// Scores `[survivors, side, side]` off the device.

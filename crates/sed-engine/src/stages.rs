@@ -2,7 +2,8 @@
 //!
 //! Stages take many images at a time. Between [`Stages::cost_map`] and [`Stages::finish`] the work is a ragged
 //! batch of (image, category) pairs: images may have different vocabularies, different `top_k` and different
-//! survivors, and the result of an image never depends on the others in the batch.
+//! survivors, and the result of an image never depends on the others in the batch. An image with more pairs than
+//! the memory holds goes through a stage in parts.
 
 /// The index of a pixel that belongs to no category.
 pub const UNLABELLED: u16 = u16::MAX;
@@ -15,14 +16,31 @@ pub trait Stages: Send + 'static {
     type TextEmbedding: Clone + Send + Sync + 'static;
     /// What the later stages need of an image. Cheap to clone.
     type ImageFeatures: Clone + Send + Sync + 'static;
-    /// A ragged batch of (image, category) pairs between two stages.
-    type Pairs: Send + 'static;
+    /// The (image, category) pairs of one image between two stages. Cheap to clone.
+    type Pairs: Clone + Send + 'static;
+    /// One image on its way through a stage in several parts.
+    type Parts: Send + 'static;
 
     /// What the model is.
     fn info(&self) -> ModelInfo;
 
+    /// What batches cost in device memory.
+    fn memory(&self) -> MemoryNeeds;
+
     /// Memory that the embedding of a phrase holds, in bytes.
     fn phrase_bytes(&self, embedding: &Self::PhraseEmbedding) -> usize;
+
+    /// Memory that the embedding of a category holds, in bytes.
+    fn text_bytes(&self, embedding: &Self::TextEmbedding) -> usize;
+
+    /// Memory that the features of an image hold, in bytes.
+    fn feature_bytes(&self, features: &Self::ImageFeatures) -> usize;
+
+    /// An embedding as bytes, to keep it outside of the process.
+    fn store_phrase(&self, embedding: &Self::PhraseEmbedding) -> Result<Vec<u8>, StageError>;
+
+    /// The embedding of such bytes.
+    fn restore_phrase(&self, bytes: &[u8]) -> Result<Self::PhraseEmbedding, StageError>;
 
     /// Embeds phrases; entry i of the answer belongs to phrase i.
     fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<Self::PhraseEmbedding>, StageError>;
@@ -31,19 +49,55 @@ pub trait Stages: Send + 'static {
     fn combine(&self, phrases: &[Self::PhraseEmbedding]) -> Result<Self::TextEmbedding, StageError>;
 
     /// Encodes images; entry i of the answer belongs to input i.
-    fn encode(&self, inputs: &[NetworkInput]) -> Result<Vec<Self::ImageFeatures>, StageError>;
+    fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<Self::ImageFeatures>, StageError>;
 
     /// Pairs each image with its categories, and rejects before decoder level 1.
-    fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Self::Pairs, StageError>;
+    fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Vec<Self::Pairs>, StageError>;
 
     /// Runs one decoder level. Levels 1 and 2 end with the rejection before the next level.
-    fn decode(&self, level: DecoderLevel, pairs: Self::Pairs) -> Result<Self::Pairs, StageError>;
+    fn decode(&self, level: DecoderLevel, batch: Vec<Self::Pairs>) -> Result<Vec<Self::Pairs>, StageError>;
 
-    /// The categories of one image that are left in the batch, as indices into its vocabulary, rising.
-    fn survivors(&self, pairs: &Self::Pairs, image: usize) -> Vec<u32>;
+    /// Begins [`Stages::cost_map`] for one image in parts.
+    fn cost_map_parts(&self, request: &PairRequest<'_, Self>) -> Result<Self::Parts, StageError>;
+
+    /// Begins [`Stages::decode`] for one image in parts.
+    fn decode_parts(&self, level: DecoderLevel, pairs: Self::Pairs) -> Result<Self::Parts, StageError>;
+
+    /// Works on the next part, of at most `most` pairs. All parts together give what the stage gives in one
+    /// go. After an error or a panic nothing has changed: the part can be tried again, or a smaller one.
+    fn advance(&self, parts: &mut Self::Parts, most: usize) -> Result<Advanced<Self::Pairs>, StageError>;
+
+    /// The categories that are left, as indices into the image's vocabulary, rising.
+    fn survivors(&self, pairs: &Self::Pairs) -> Vec<u32>;
 
     /// Brings the scores to each image's output size and takes the best category of every pixel.
-    fn finish(&self, pairs: Self::Pairs, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError>;
+    fn finish(&self, batch: Vec<Self::Pairs>, outputs: &[OutputSpec])
+    -> Result<Vec<FinishedMap>, StageError>;
+}
+
+/// What one part of a stage did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advanced<P> {
+    /// Pairs of the part.
+    pub pairs: usize,
+    /// The stage's result, once its last part is done.
+    pub finished: Option<P>,
+}
+
+/// What batches cost in device memory, as far as it can be said in advance; a warm-up of the largest batch
+/// shows whether it is true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryNeeds {
+    /// Memory that is free for batches now, in bytes; `None` where the device does not tell.
+    pub free: Option<u64>,
+    /// At most so much for each image of an encoder batch, in bytes.
+    pub per_image: u64,
+    /// At most so much for each (image, category) pair of a batch of any later stage, in bytes.
+    pub per_pair: u64,
+    /// Larger encoder batches gain no speed on this device.
+    pub useful_images: usize,
+    /// Larger batches of pairs gain no speed on this device.
+    pub useful_pairs: usize,
 }
 
 /// What a model is.
@@ -53,6 +107,8 @@ pub struct ModelInfo {
     pub name: String,
     /// `sha256:` and the hexadecimal digest of weights and configuration.
     pub digest: String,
+    /// `sha256:` and the hexadecimal digest of the prompt templates.
+    pub templates_digest: String,
     /// Number format of weights and activations: `f32` or `bf16`.
     pub dtype: String,
     /// What it runs on: `cpu`, `cuda:0`, ...
@@ -64,12 +120,18 @@ pub struct ModelInfo {
 }
 
 /// A normalised picture at the network's input size.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct NetworkInput {
     /// Width and height in pixels.
     pub side: usize,
     /// `[side, side, 3]` row by row, red, green, blue.
     pub data: Vec<f32>,
+}
+
+impl std::fmt::Debug for NetworkInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetworkInput").field("side", &self.side).finish_non_exhaustive()
+    }
 }
 
 /// One image and its categories on their way into a batch.

@@ -1,90 +1,109 @@
-//! Embeddings of phrases that were computed before: least recently used, bounded in bytes.
+//! Text embeddings that were computed before: of single phrases, and of whole vocabularies.
 
-use lru::LruCache;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-/// What an entry costs beside its embedding and its phrase: hash table slot, list links, two headers.
-const ENTRY_OVERHEAD: usize = 128;
+use crate::{
+    byte_lru::ByteLru,
+    metrics,
+    vocabulary::{Category, Vocabulary, VocabularyDigest},
+};
 
-/// Embeddings by phrase. It belongs to one model in one process, so the words alone are the key.
+/// The embeddings of one model, shared between the callers (who only ask what is there) and the device thread.
+/// It belongs to one model in one process, so the words alone are the key.
 #[derive(Debug)]
-pub(crate) struct TextCache<E> {
-    entries: LruCache<Box<str>, Entry<E>>,
-    bytes: usize,
-    capacity: usize,
+pub(crate) struct TextCache<P, T> {
+    inner: Mutex<Inner<P, T>>,
 }
 
 #[derive(Debug)]
-struct Entry<E> {
-    embedding: E,
-    bytes: usize,
+struct Inner<P, T> {
+    phrases: ByteLru<Arc<str>, P>,
+    vocabularies: ByteLru<VocabularyDigest, Arc<[T]>>,
 }
 
-impl<E: Clone> TextCache<E> {
-    /// An empty cache that holds at most `capacity` bytes; 0 turns it off.
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { entries: LruCache::unbounded(), bytes: 0, capacity }
+/// What a caller may ask the cache, whatever the model.
+pub(crate) trait KnownText: Send + Sync {
+    /// How many different phrases of a vocabulary would have to be embedded.
+    fn unknown_phrases(&self, vocabulary: &Vocabulary) -> usize;
+}
+
+impl<P: Clone, T> TextCache<P, T> {
+    /// At most so many bytes of phrases and of vocabularies; 0 turns either off.
+    pub(crate) fn new(phrase_bytes: usize, vocabulary_bytes: usize) -> Self {
+        metrics::TEXT_CACHE_CAPACITY.set(phrase_bytes as f64);
+        metrics::VOCABULARY_CACHE_CAPACITY.set(vocabulary_bytes as f64);
+        let inner =
+            Inner { phrases: ByteLru::new(phrase_bytes), vocabularies: ByteLru::new(vocabulary_bytes) };
+        Self { inner: Mutex::new(inner) }
     }
 
-    /// The embedding of a phrase, which thereby becomes the most recently used.
-    pub(crate) fn get(&mut self, phrase: &str) -> Option<E> {
-        self.entries.get(phrase).map(|entry| entry.embedding.clone())
+    /// The embedding of a phrase.
+    pub(crate) fn phrase(&self, phrase: &str) -> Option<P> {
+        self.lock().phrases.get(phrase)
     }
 
-    /// Keeps an embedding of `embedding_bytes`, at the cost of the least recently used ones. One that is
-    /// larger than the whole cache is not kept.
-    pub(crate) fn insert(&mut self, phrase: &str, embedding: E, embedding_bytes: usize) {
-        let bytes = embedding_bytes + phrase.len() + ENTRY_OVERHEAD;
-        if bytes > self.capacity {
-            return;
+    /// Keeps the embedding of a phrase, of `bytes`.
+    pub(crate) fn keep_phrase(&self, phrase: Arc<str>, embedding: P, bytes: usize) {
+        let mut inner = self.lock();
+        let bytes = bytes + phrase.len();
+        let evicted = inner.phrases.insert(phrase, embedding, bytes);
+        metrics::TEXT_CACHE_EVICTIONS.add(evicted as u64);
+        metrics::TEXT_CACHE_BYTES.set(inner.phrases.bytes() as f64);
+        metrics::TEXT_CACHE_ENTRIES.set(inner.phrases.len() as f64);
+    }
+
+    /// The embeddings of all categories of a vocabulary.
+    pub(crate) fn vocabulary(&self, digest: &VocabularyDigest) -> Option<Arc<[T]>> {
+        self.lock().vocabularies.get(digest)
+    }
+
+    /// Keeps the embeddings of a vocabulary, of `bytes` together.
+    pub(crate) fn keep_vocabulary(&self, digest: VocabularyDigest, embeddings: Arc<[T]>, bytes: usize) {
+        let mut inner = self.lock();
+        let evicted = inner.vocabularies.insert(digest, embeddings, bytes);
+        metrics::VOCABULARY_CACHE_EVICTIONS.add(evicted as u64);
+        metrics::VOCABULARY_CACHE_BYTES.set(inner.vocabularies.bytes() as f64);
+        metrics::VOCABULARY_CACHE_ENTRIES.set(inner.vocabularies.len() as f64);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<P, T>> {
+        // Nothing under the lock leaves the cache half changed.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<P: Clone + Send + Sync, T: Send + Sync> KnownText for TextCache<P, T> {
+    fn unknown_phrases(&self, vocabulary: &Vocabulary) -> usize {
+        let inner = self.lock();
+        if inner.vocabularies.contains(&vocabulary.digest()) {
+            return 0;
         }
-        if let Some(old) = self.entries.pop(phrase) {
-            self.bytes -= old.bytes;
-        }
-        while self.bytes + bytes > self.capacity {
-            let Some((_, oldest)) = self.entries.pop_lru() else { break };
-            self.bytes -= oldest.bytes;
-        }
-        self.bytes += bytes;
-        self.entries.put(phrase.into(), Entry { embedding, bytes });
+        let phrases: HashSet<&str> = vocabulary.categories().iter().flat_map(Category::phrases).collect();
+        phrases.into_iter().filter(|phrase| !inner.phrases.contains(*phrase)).count()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    #[test]
-    fn the_least_recently_used_goes_first() {
-        let mut cache = TextCache::new(2 * (1000 + 1 + ENTRY_OVERHEAD));
-        cache.insert("a", 1, 1000);
-        cache.insert("b", 2, 1000);
-        assert_eq!(cache.get("a"), Some(1));
-        cache.insert("c", 3, 1000);
-        assert_eq!([cache.get("a"), cache.get("b"), cache.get("c")], [Some(1), None, Some(3)]);
+    fn vocabulary(names: &[&str]) -> Vocabulary {
+        Vocabulary::built_in(names.iter().copied().map(Category::named).collect()).unwrap()
     }
 
     #[test]
-    fn what_is_larger_than_the_cache_is_not_kept() {
-        let mut cache = TextCache::new(500);
-        cache.insert("a", 1, 100);
-        cache.insert("b", 2, 500);
-        assert_eq!([cache.get("a"), cache.get("b")], [Some(1), None]);
-    }
-
-    proptest! {
-        #[test]
-        fn the_bound_holds_and_the_count_is_true(
-            inserts in prop::collection::vec(("[a-f]{1,2}", 0_usize..4000), 0..60)
-        ) {
-            let mut cache = TextCache::new(8000);
-            for (name, bytes) in inserts {
-                cache.insert(&name, bytes, bytes);
-                let counted: usize = cache.entries.iter().map(|(_, entry)| entry.bytes).sum();
-                prop_assert_eq!(cache.bytes, counted);
-                prop_assert!(cache.bytes <= 8000);
-            }
-        }
+    fn what_is_unknown_is_counted_once() {
+        let cache: TextCache<u8, u8> = TextCache::new(1000, 1000);
+        cache.keep_phrase("cat".into(), 1, 8);
+        let words = vocabulary(&["cat", "dog", "dog", "cow"]);
+        assert_eq!(cache.unknown_phrases(&words), 2);
+        cache.keep_vocabulary(words.digest(), [1, 2, 2, 3].into(), 32);
+        assert_eq!(cache.unknown_phrases(&words), 0);
+        assert_eq!(cache.unknown_phrases(&vocabulary(&["dog"])), 1);
+        assert_eq!((cache.phrase("cat"), cache.phrase("dog")), (Some(1), None));
+        assert_eq!(cache.vocabulary(&words.digest()).as_deref(), Some([1, 2, 2, 3].as_slice()));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, fmt, sync::Arc};
 
+use sha2::{Digest, Sha256};
+
 use crate::stages::UNLABELLED;
 
 /// One thing to look for, in words.
@@ -51,7 +53,12 @@ impl Default for VocabularyLimits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vocabulary {
     categories: Arc<[Category]>,
+    digest: VocabularyDigest,
 }
+
+/// SHA-256 of all names and synonyms, their order and their borders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VocabularyDigest(pub [u8; 32]);
 
 impl Vocabulary {
     /// Checks categories that a caller wrote.
@@ -74,7 +81,7 @@ impl Vocabulary {
                 return Err(VocabularyError::Duplicate { phrase: Phrase { category: index, synonym: None } });
             }
         }
-        Ok(Self { categories: categories.into() })
+        Ok(Self::of(categories))
     }
 
     /// A vocabulary that came with the program. Published lists hold doubles, so these are let through.
@@ -89,7 +96,24 @@ impl Vocabulary {
             phrase_bytes: usize::MAX,
         };
         check_sizes(&categories, &limits)?;
-        Ok(Self { categories: categories.into() })
+        Ok(Self::of(categories))
+    }
+
+    fn of(categories: Vec<Category>) -> Self {
+        let mut hasher = Sha256::new();
+        for category in &categories {
+            hasher.update((category.synonyms.len() as u64).to_le_bytes());
+            for phrase in category.phrases() {
+                hasher.update((phrase.len() as u64).to_le_bytes());
+                hasher.update(phrase);
+            }
+        }
+        Self { categories: categories.into(), digest: VocabularyDigest(hasher.finalize().into()) }
+    }
+
+    /// The same for the same words in the same order, everywhere.
+    pub fn digest(&self) -> VocabularyDigest {
+        self.digest
     }
 
     /// The categories, in order.
@@ -254,6 +278,24 @@ mod tests {
             vocabulary(&["é".repeat(129).as_str()]),
             Err(VocabularyError::PhraseTooLong { phrase: name(0), found: 258, limit: 256 })
         );
+    }
+
+    #[test]
+    fn the_digest_knows_words_order_and_borders() {
+        let category = |name: &str, synonyms: &[&str]| Category {
+            name: name.into(),
+            synonyms: synonyms.iter().map(ToString::to_string).collect(),
+        };
+        let digest = |categories| Vocabulary::new(categories, &VocabularyLimits::default()).unwrap().digest();
+        let first = digest(vec![category("a", &["b"]), category("c", &[])]);
+        assert_eq!(first, digest(vec![category("a", &["b"]), category("c", &[])]));
+        for other in [
+            vec![category("a", &[]), category("b", &["c"])],
+            vec![category("c", &[]), category("a", &["b"])],
+            vec![category("ab", &[]), category("c", &[])],
+        ] {
+            assert_ne!(first, digest(other));
+        }
     }
 
     #[test]

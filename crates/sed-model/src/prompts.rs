@@ -1,6 +1,7 @@
 //! Categories, the 80 prompt templates, and the vocabularies that come with the server.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::config::PROMPTS;
 
@@ -42,6 +43,12 @@ pub fn templates() -> impl ExactSizeIterator<Item = &'static str> + Clone {
     // The count is a constant of the asset, which the tests compare with it.
     let mut lines = TEMPLATES_TEXT.lines();
     (0..PROMPTS).map(move |_| lines.next().unwrap_or("{}"))
+}
+
+/// `sha256:` and the digest of the templates: embeddings made with others are no longer the same.
+pub fn templates_digest() -> String {
+    let digest = Sha256::digest(TEMPLATES_TEXT);
+    digest.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The 80 prompts of one phrase, in template order.

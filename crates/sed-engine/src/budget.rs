@@ -1,0 +1,162 @@
+//! How much goes into one launch. Falls when the device runs out of memory, and recovers slowly.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    metrics::{self, BudgetUnit},
+    stages::MemoryNeeds,
+};
+
+/// Share of the free memory that batches may take; the rest is for caches that grow and for others.
+const SHARE: f64 = 0.5;
+/// After this long without running out of memory, a lowered budget is doubled.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// The largest batches, as everybody may read them.
+#[derive(Debug, Default)]
+pub(crate) struct SharedBudget {
+    images: AtomicUsize,
+    pairs: AtomicUsize,
+}
+
+impl SharedBudget {
+    /// Images of an encoder batch, pairs of a batch of any later stage.
+    pub(crate) fn get(&self) -> (usize, usize) {
+        (self.images.load(Ordering::Relaxed), self.pairs.load(Ordering::Relaxed))
+    }
+}
+
+/// What a launch is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Images,
+    Pairs,
+}
+
+/// The largest batches.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    images: Limit,
+    pairs: Limit,
+    shared: Arc<SharedBudget>,
+}
+
+#[derive(Debug)]
+struct Limit {
+    now: usize,
+    most: usize,
+    lowered: Option<Instant>,
+}
+
+impl Budget {
+    /// Of the settings, or else of what the device's memory and speed allow.
+    pub(crate) fn new(
+        (images, pairs): (Option<usize>, Option<usize>),
+        needs: &MemoryNeeds,
+        shared: Arc<SharedBudget>,
+    ) -> Self {
+        let fitting = |each: u64, useful: usize| {
+            let fit = needs.free.map(|free| (free as f64 * SHARE / each.max(1) as f64) as usize);
+            fit.map_or(useful, |fit| fit.min(useful)).max(1)
+        };
+        let limit = |set: Option<usize>, each, useful| {
+            let most = set.unwrap_or_else(|| fitting(each, useful)).max(1);
+            Limit { now: most, most, lowered: None }
+        };
+        let budget = Self {
+            images: limit(images, needs.per_image, needs.useful_images),
+            pairs: limit(pairs, needs.per_pair, needs.useful_pairs),
+            shared,
+        };
+        budget.publish();
+        budget
+    }
+
+    /// The largest batch now.
+    pub(crate) fn get(&self, unit: Unit) -> usize {
+        match unit {
+            Unit::Images => self.images.now,
+            Unit::Pairs => self.pairs.now,
+        }
+    }
+
+    /// A batch of `units` did not fit: from now on at most half of it goes into one.
+    pub(crate) fn lower(&mut self, unit: Unit, units: usize, now: Instant) {
+        let limit = self.limit(unit);
+        limit.now = limit.now.min((units / 2).max(1));
+        limit.lowered = Some(now);
+        self.publish();
+    }
+
+    /// Doubles what was lowered long enough ago.
+    pub(crate) fn recover(&mut self, now: Instant) {
+        let mut changed = false;
+        for limit in [&mut self.images, &mut self.pairs] {
+            if limit.lowered.is_some_and(|lowered| now.saturating_duration_since(lowered) >= RECOVERY) {
+                limit.now = (limit.now * 2).min(limit.most);
+                limit.lowered = (limit.now < limit.most).then_some(now);
+                changed = true;
+            }
+        }
+        if changed {
+            self.publish();
+        }
+    }
+
+    fn limit(&mut self, unit: Unit) -> &mut Limit {
+        match unit {
+            Unit::Images => &mut self.images,
+            Unit::Pairs => &mut self.pairs,
+        }
+    }
+
+    fn publish(&self) {
+        self.shared.images.store(self.images.now, Ordering::Relaxed);
+        self.shared.pairs.store(self.pairs.now, Ordering::Relaxed);
+        metrics::BATCH_BUDGET.set(BudgetUnit::Images, self.images.now as f64);
+        metrics::BATCH_BUDGET.set(BudgetUnit::Pairs, self.pairs.now as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEEDS: MemoryNeeds =
+        MemoryNeeds { free: Some(1000), per_image: 100, per_pair: 10, useful_images: 16, useful_pairs: 40 };
+
+    #[test]
+    fn memory_speed_and_settings_bound_it() {
+        let budget = |set, needs| {
+            let budget = Budget::new(set, &needs, Arc::default());
+            (budget.get(Unit::Images), budget.get(Unit::Pairs), budget.shared.get())
+        };
+        assert_eq!(budget((None, None), NEEDS), (5, 40, (5, 40)));
+        assert_eq!(budget((Some(9), Some(7)), NEEDS), (9, 7, (9, 7)));
+        assert_eq!(budget((None, None), MemoryNeeds { free: None, ..NEEDS }), (16, 40, (16, 40)));
+        assert_eq!(budget((None, None), MemoryNeeds { free: Some(3), ..NEEDS }), (1, 1, (1, 1)));
+    }
+
+    #[test]
+    fn it_falls_and_recovers() {
+        let start = Instant::now();
+        let mut budget = Budget::new((Some(8), Some(100)), &NEEDS, Arc::default());
+        budget.lower(Unit::Pairs, 60, start);
+        assert_eq!((budget.get(Unit::Images), budget.get(Unit::Pairs)), (8, 30));
+        budget.lower(Unit::Pairs, 1, start);
+        assert_eq!(budget.get(Unit::Pairs), 1);
+        budget.recover(start + RECOVERY / 2);
+        assert_eq!(budget.get(Unit::Pairs), 1);
+        for (minutes, expected) in [(1, 2), (2, 4), (3, 8), (20, 16), (40, 32), (60, 64), (80, 100)] {
+            budget.recover(start + RECOVERY * minutes);
+            assert_eq!(budget.get(Unit::Pairs), expected);
+        }
+        assert_eq!(budget.shared.get(), (8, 100));
+    }
+}

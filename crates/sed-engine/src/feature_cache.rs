@@ -1,0 +1,119 @@
+//! Features of images that were encoded before, so that asking about the same picture with new words skips the
+//! encoder.
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{byte_lru::ByteLru, metrics};
+
+/// What an image is known by: a digest of its pixels and of how they were brought to the input size.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageKey(pub [u8; 32]);
+
+impl fmt::Debug for ImageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What is remembered of an image beside its features.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// What it is known by.
+    pub key: ImageKey,
+    /// Width of the picture in pixels.
+    pub width: u32,
+    /// Height of the picture in pixels.
+    pub height: u32,
+}
+
+/// An image whose features stay in memory for as long as this is held.
+#[derive(Clone)]
+pub struct PinnedImage {
+    facts: ImageFacts,
+    /// The model's `ImageFeatures`; the handle of an engine does not know its type.
+    features: Arc<dyn Any + Send + Sync>,
+}
+
+impl PinnedImage {
+    /// What is remembered of the image.
+    pub fn facts(&self) -> ImageFacts {
+        self.facts
+    }
+
+    /// The features, if they are of this type.
+    pub(crate) fn features<F: Clone + 'static>(&self) -> Option<F> {
+        self.features.downcast_ref::<F>().cloned()
+    }
+}
+
+impl fmt::Debug for PinnedImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PinnedImage").field(&self.facts).finish()
+    }
+}
+
+/// The images, shared between the callers and the device thread.
+#[derive(Debug)]
+pub(crate) struct FeatureCache {
+    images: Mutex<ByteLru<ImageKey, PinnedImage>>,
+}
+
+impl FeatureCache {
+    /// At most `capacity` bytes; 0 turns it off.
+    pub(crate) fn new(capacity: usize) -> Self {
+        metrics::IMAGE_CACHE_CAPACITY.set(capacity as f64);
+        Self { images: Mutex::new(ByteLru::new(capacity)) }
+    }
+
+    /// The image of a key, which thereby becomes the most recently used.
+    pub(crate) fn get(&self, key: &ImageKey) -> Option<PinnedImage> {
+        self.lock().get(key)
+    }
+
+    /// Whether an image is there.
+    pub(crate) fn contains(&self, key: &ImageKey) -> bool {
+        self.lock().contains(key)
+    }
+
+    /// Keeps features of `bytes`.
+    pub(crate) fn insert<F: Send + Sync + 'static>(&self, facts: ImageFacts, features: F, bytes: usize) {
+        let image = PinnedImage { facts, features: Arc::new(features) };
+        let mut images = self.lock();
+        let evicted = images.insert(facts.key, image, bytes);
+        metrics::IMAGE_CACHE_EVICTIONS.add(evicted as u64);
+        metrics::IMAGE_CACHE_BYTES.set(images.bytes() as f64);
+        metrics::IMAGE_CACHE_ENTRIES.set(images.len() as f64);
+    }
+
+    /// Whether images are kept at all.
+    pub(crate) fn is_on(&self) -> bool {
+        self.lock().capacity() > 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ByteLru<ImageKey, PinnedImage>> {
+        // Nothing under the lock leaves the cache half changed.
+        self.images.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pinned_image_outlives_its_eviction() {
+        let cache = FeatureCache::new(1000);
+        let facts = |byte| ImageFacts { key: ImageKey([byte; 32]), width: 3, height: 2 };
+        cache.insert(facts(1), vec![7_u8; 3], 600);
+        let pinned = cache.get(&facts(1).key).unwrap();
+        cache.insert(facts(2), vec![8_u8; 3], 600);
+        assert!(!cache.contains(&facts(1).key) && cache.contains(&facts(2).key));
+        assert_eq!(pinned.features::<Vec<u8>>(), Some(vec![7; 3]));
+        assert_eq!(pinned.features::<Vec<u16>>(), None);
+        assert_eq!(pinned.facts(), facts(1));
+    }
+}

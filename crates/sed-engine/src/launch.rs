@@ -1,0 +1,252 @@
+//! One launch of a stage on the device: which requests ride in it, and what it gives.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use crate::{
+    feature_cache::ImageKey,
+    job::JobImage,
+    metrics::FlushReason,
+    report::Stage,
+    stages::{Advanced, DecoderLevel, FinishedMap, OutputSpec, PairRequest, StageError, Stages},
+    task::{Pairs, Task, Words},
+};
+
+/// A launch.
+pub(crate) struct Launch<S: Stages> {
+    pub(crate) stage: Stage,
+    pub(crate) work: Work<S>,
+    /// Why it goes now; `None` for one that is tried again.
+    pub(crate) reason: Option<FlushReason>,
+}
+
+/// What a launch works on.
+pub(crate) enum Work<S: Stages> {
+    /// Phrases for the text tower, whoever waits for them.
+    Phrases(Vec<Arc<str>>),
+    /// Requests, whole.
+    Tasks(Vec<Task<S>>),
+    /// At most so many pairs of one request.
+    Part(Box<Task<S>>, usize),
+}
+
+/// What a launch gives: one entry for each phrase or request.
+pub(crate) enum Output<S: Stages> {
+    Phrases(Vec<S::PhraseEmbedding>),
+    Features(Vec<S::ImageFeatures>),
+    Pairs(Vec<S::Pairs>),
+    Maps(Vec<FinishedMap>),
+    Part(Advanced<S::Pairs>),
+}
+
+/// Why a launch gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LaunchError {
+    OutOfMemory(String),
+    Lost(String),
+    Failed(String),
+    Panicked(String),
+}
+
+impl From<StageError> for LaunchError {
+    fn from(error: StageError) -> Self {
+        match error {
+            StageError::OutOfMemory(message) => Self::OutOfMemory(message),
+            StageError::DeviceLost(message) => Self::Lost(message),
+            StageError::Failed(message) => Self::Failed(message),
+        }
+    }
+}
+
+impl<S: Stages> Launch<S> {
+    /// Images and (image, category) pairs, or phrases, that it works on.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        match &self.work {
+            Work::Phrases(phrases) => (0, phrases.len()),
+            Work::Tasks(tasks) if self.stage == Stage::Encode => (distinct_images(tasks).1, 0),
+            Work::Tasks(tasks) => (tasks.len(), tasks.iter().map(|task| task.units(self.stage)).sum()),
+            Work::Part(task, most) => (1, task.units(self.stage).min(*most)),
+        }
+    }
+
+    /// The requests in it. A launch of phrases has none of its own.
+    pub(crate) fn tasks(&self) -> &[Task<S>] {
+        match &self.work {
+            Work::Phrases(_) => &[],
+            Work::Tasks(tasks) => tasks,
+            Work::Part(task, _) => std::slice::from_ref(task),
+        }
+    }
+
+    /// The requests in it, to change.
+    pub(crate) fn tasks_mut(&mut self) -> &mut [Task<S>] {
+        match &mut self.work {
+            Work::Phrases(_) => &mut [],
+            Work::Tasks(tasks) => tasks,
+            Work::Part(task, _) => std::slice::from_mut(task),
+        }
+    }
+
+    /// Does the work. What a panic or an error leaves is as it was before: it can be tried again.
+    pub(crate) fn run(&mut self, stages: &S) -> Result<Output<S>, LaunchError> {
+        // The model is only read, and the requests are only changed once their stage has succeeded.
+        match catch_unwind(AssertUnwindSafe(|| self.run_unguarded(stages))) {
+            Ok(outcome) => Ok(outcome?),
+            Err(payload) => Err(LaunchError::Panicked(panic_message(&*payload).to_owned())),
+        }
+    }
+
+    fn run_unguarded(&mut self, stages: &S) -> Result<Output<S>, StageError> {
+        let stage = self.stage;
+        match &mut self.work {
+            Work::Phrases(phrases) => {
+                let texts: Vec<&str> = phrases.iter().map(AsRef::as_ref).collect();
+                Ok(Output::Phrases(counted(stages.embed_phrases(&texts)?, texts.len())?))
+            }
+            Work::Tasks(tasks) => match stage {
+                Stage::TextEmbedding => {
+                    Err(StageError::Failed("requests have no launch for their words".into()))
+                }
+                Stage::Encode => encode(stages, tasks).map(Output::Features),
+                Stage::CostMap => cost_map(stages, tasks).map(Output::Pairs),
+                Stage::DecodeLevel1 => decode(stages, DecoderLevel::One, tasks).map(Output::Pairs),
+                Stage::DecodeLevel2 => decode(stages, DecoderLevel::Two, tasks).map(Output::Pairs),
+                Stage::DecodeLevel3 => decode(stages, DecoderLevel::Three, tasks).map(Output::Pairs),
+                Stage::Finish => finish(stages, tasks).map(Output::Maps),
+            },
+            Work::Part(task, most) => advance(stages, stage, task, *most).map(Output::Part),
+        }
+    }
+}
+
+/// For each task the number of its image among the different ones, and how many these are.
+fn distinct_images<S: Stages>(tasks: &[Task<S>]) -> (Vec<usize>, usize) {
+    let mut numbers: HashMap<ImageKey, usize> = HashMap::new();
+    let mut count = 0;
+    let of_task = tasks.iter().map(|task| {
+        let fresh = count;
+        let number = match image_key(task) {
+            Some(key) => *numbers.entry(key).or_insert(fresh),
+            None => fresh,
+        };
+        count = count.max(number + 1);
+        number
+    });
+    (of_task.collect(), count)
+}
+
+/// What a task's image is remembered by.
+pub(crate) fn image_key<S: Stages>(task: &Task<S>) -> Option<ImageKey> {
+    match &task.job()?.image {
+        JobImage::Pixels { facts, .. } => facts.map(|facts| facts.key),
+        JobImage::Cached(image) => Some(image.facts().key),
+    }
+}
+
+fn encode<S: Stages>(stages: &S, tasks: &[Task<S>]) -> Result<Vec<S::ImageFeatures>, StageError> {
+    let (numbers, count) = distinct_images(tasks);
+    let mut inputs = Vec::with_capacity(count);
+    for (task, &number) in tasks.iter().zip(&numbers) {
+        if number == inputs.len() {
+            inputs.push(task.input().ok_or_else(|| StageError::Failed("an image has no pixels".into()))?);
+        }
+    }
+    let features = counted(stages.encode(&inputs)?, count)?;
+    Ok(numbers.into_iter().map(|number| features[number].clone()).collect())
+}
+
+fn cost_map<S: Stages>(stages: &S, tasks: &[Task<S>]) -> Result<Vec<S::Pairs>, StageError> {
+    let requests = tasks.iter().map(pair_request).collect::<Result<Vec<_>, _>>()?;
+    counted(stages.cost_map(&requests)?, tasks.len())
+}
+
+fn pair_request<S: Stages>(task: &Task<S>) -> Result<PairRequest<'_, S>, StageError> {
+    match (&task.features, &task.words, task.job()) {
+        (Some(features), Words::Ready(text), Some(job)) => {
+            Ok(PairRequest { features, text, top_k: job.top_k })
+        }
+        _ => Err(StageError::Failed("a request has no features or no words yet".into())),
+    }
+}
+
+fn decode<S: Stages>(
+    stages: &S,
+    level: DecoderLevel,
+    tasks: &[Task<S>],
+) -> Result<Vec<S::Pairs>, StageError> {
+    let batch = tasks.iter().map(whole).collect::<Result<_, _>>()?;
+    counted(stages.decode(level, batch)?, tasks.len())
+}
+
+fn whole<S: Stages>(task: &Task<S>) -> Result<S::Pairs, StageError> {
+    match &task.pairs {
+        Pairs::Whole(pairs) => Ok(pairs.clone()),
+        Pairs::None | Pairs::Parts(_) => Err(StageError::Failed("a request has no pairs yet".into())),
+    }
+}
+
+fn finish<S: Stages>(stages: &S, tasks: &[Task<S>]) -> Result<Vec<FinishedMap>, StageError> {
+    let batch = tasks.iter().map(whole).collect::<Result<_, _>>()?;
+    let outputs: Vec<OutputSpec> = tasks.iter().filter_map(|task| Some(task.job()?.output.clone())).collect();
+    let maps = counted(stages.finish(batch, &outputs)?, tasks.len())?;
+    for ((map, output), task) in maps.iter().zip(&outputs).zip(tasks) {
+        check_map(map, output, task.ticket.vocabulary().size())?;
+    }
+    Ok(maps)
+}
+
+/// What the model says about its map must hold, since later code indexes by it.
+fn check_map(map: &FinishedMap, output: &OutputSpec, categories: usize) -> Result<(), StageError> {
+    let area = map.width as usize * map.height as usize;
+    let sizes_fit = (map.width, map.height) == (output.width, output.height)
+        && map.indices.len() == area
+        && map.pixels.len() == categories
+        && map.mean_scores.len() == categories;
+    if sizes_fit {
+        Ok(())
+    } else {
+        Err(StageError::Failed("gave a map of another size than asked for".into()))
+    }
+}
+
+fn advance<S: Stages>(
+    stages: &S,
+    stage: Stage,
+    task: &mut Task<S>,
+    most: usize,
+) -> Result<Advanced<S::Pairs>, StageError> {
+    let level = match stage {
+        Stage::DecodeLevel1 => Some(DecoderLevel::One),
+        Stage::DecodeLevel2 => Some(DecoderLevel::Two),
+        Stage::DecodeLevel3 => Some(DecoderLevel::Three),
+        _ => None,
+    };
+    if !matches!(task.pairs, Pairs::Parts(_)) {
+        let parts = match level {
+            None => stages.cost_map_parts(&pair_request(task)?)?,
+            Some(level) => stages.decode_parts(level, whole(task)?)?,
+        };
+        task.pairs = Pairs::Parts(parts);
+    }
+    match &mut task.pairs {
+        Pairs::Parts(parts) => stages.advance(parts, most),
+        Pairs::None | Pairs::Whole(_) => Err(StageError::Failed("a request is not in parts".into())),
+    }
+}
+
+fn counted<T>(results: Vec<T>, expected: usize) -> Result<Vec<T>, StageError> {
+    if results.len() == expected {
+        Ok(results)
+    } else {
+        Err(StageError::Failed(format!("gave {} results for {expected} inputs", results.len())))
+    }
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+}

@@ -1,0 +1,188 @@
+//! What becomes of a launch's result.
+
+use std::{sync::Arc, time::Instant};
+
+use super::Scheduler;
+use crate::{
+    job::{JobImage, SegmentOutcome},
+    launch::{Launch, LaunchError, Output, Work},
+    metrics::{self, Level, Outcome as CategoryOutcome},
+    report::{BatchTiming, LevelReport, RejectionReport, Stage},
+    stages::{DecoderLevel, FinishedMap, Stages},
+    task::{Pairs, Task},
+    ticket::Outcome,
+};
+
+/// What the device thread must know of a launch that failed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Aftermath {
+    /// A stage panicked: the thread starts anew.
+    pub(crate) panicked: bool,
+    /// The device does not answer any more.
+    pub(crate) lost: Option<String>,
+}
+
+/// When a launch began and ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ran {
+    pub(crate) begun: Instant,
+    pub(crate) ended: Instant,
+}
+
+impl<S: Stages> Scheduler<S> {
+    /// Takes back a launch with its result.
+    pub(crate) fn complete(
+        &mut self,
+        stages: &S,
+        mut launch: Launch<S>,
+        result: Result<Output<S>, LaunchError>,
+        ran: Ran,
+    ) -> Aftermath {
+        let batch = self.note_launch(&mut launch, ran, result.is_ok());
+        let output = match result {
+            Ok(output) => output,
+            Err(error) => return self.failed(launch, error),
+        };
+        let Launch { stage, work, .. } = launch;
+        match (work, output) {
+            (Work::Phrases(phrases), Output::Phrases(embeddings)) => {
+                for (phrase, embedding) in phrases.iter().zip(&embeddings) {
+                    let bytes = stages.phrase_bytes(embedding);
+                    self.text_cache.keep_phrase(Arc::clone(phrase), embedding.clone(), bytes);
+                    if let (Some(store), Ok(bytes)) = (&self.store, stages.store_phrase(embedding)) {
+                        store.write(Arc::clone(phrase), bytes);
+                    }
+                }
+                self.deliver(stages, phrases.into_iter().zip(embeddings).collect());
+            }
+            (Work::Tasks(tasks), Output::Features(features)) => {
+                tasks
+                    .into_iter()
+                    .zip(features)
+                    .for_each(|(task, features)| self.encoded(stages, task, features));
+            }
+            (Work::Tasks(tasks), Output::Pairs(pairs)) => {
+                tasks
+                    .into_iter()
+                    .zip(pairs)
+                    .for_each(|(task, pairs)| self.has_pairs(stages, stage, task, pairs));
+            }
+            (Work::Tasks(tasks), Output::Maps(maps)) => {
+                tasks.into_iter().zip(maps).for_each(|(task, map)| self.finished(task, map));
+            }
+            (Work::Part(task, _), Output::Part(advanced)) => match advanced.finished {
+                Some(pairs) => self.has_pairs(stages, stage, *task, pairs),
+                None => self.enqueue(stage, *task),
+            },
+            (work, _) => {
+                // `Launch::run` gives the output that belongs to its work.
+                let message = "a launch gave what was not asked for".to_owned();
+                let launch = Launch { stage, work, reason: None };
+                return self.failed(launch, LaunchError::Failed(message));
+            }
+        }
+        tracing::trace!(stage = stage.name(), images = batch.images, pairs = batch.pairs, "launched");
+        Aftermath::default()
+    }
+
+    /// Writes down what a launch took, for its requests, for the metrics and for predictions.
+    fn note_launch(&mut self, launch: &mut Launch<S>, ran: Ran, succeeded: bool) -> BatchTiming {
+        let stage = launch.stage;
+        let (images, pairs) = launch.size();
+        let device_time = ran.ended.saturating_duration_since(ran.begun);
+        let batch = BatchTiming { images: images as u32, pairs: pairs as u32, device_time };
+        let requests = if let Work::Phrases(_) = launch.work {
+            // Those who wait for its phrases are the ones whose stage is open.
+            let open = self.station(stage).iter_mut().filter(|task| task.stage_span.is_some());
+            open.map(|task| end_task(task, ran.ended, &batch)).count()
+        } else {
+            launch.tasks_mut().iter_mut().map(|task| end_task(task, ran.ended, &batch)).count()
+        };
+        if self.recording {
+            metrics::DEVICE_BUSY.add(device_time);
+        }
+        if succeeded {
+            let units = match stage {
+                Stage::Encode => images as f64,
+                Stage::Finish => launch
+                    .tasks()
+                    .iter()
+                    .map(|task| task.units(stage) as f64 * task.ticket.demand.enlargement.max(1.0))
+                    .sum(),
+                _ => pairs as f64,
+            };
+            self.admission.learn(|model| model.observe(stage, units, requests, device_time));
+            if self.recording {
+                metrics::STAGE_DURATION.record(stage.into(), device_time.as_secs_f64());
+                metrics::BATCH_IMAGES.record(stage.into(), images as f64);
+                metrics::BATCH_PAIRS.record(stage.into(), pairs as f64);
+            }
+        }
+        batch
+    }
+
+    fn encoded(&mut self, stages: &S, mut task: Task<S>, features: S::ImageFeatures) {
+        if let Some(JobImage::Pixels { facts: Some(facts), .. }) = task.job().map(|job| &job.image) {
+            if self.feature_cache.contains(&facts.key) {
+                task.caches.image_hit = true; // the same picture was in this batch for another request
+            } else {
+                self.feature_cache.insert(*facts, features.clone(), stages.feature_bytes(&features));
+            }
+        }
+        if self.recording {
+            metrics::IMAGE_CACHE_HITS.add(u64::from(task.caches.image_hit));
+            metrics::IMAGE_CACHE_MISSES.add(u64::from(!task.caches.image_hit));
+        }
+        task.features = Some(features);
+        task.release_input();
+        self.pass(Stage::Encode, Stage::CostMap, task);
+    }
+
+    /// The cost map or a decoder level has ended; all but the last of them with a rejection.
+    fn has_pairs(&mut self, stages: &S, stage: Stage, mut task: Task<S>, pairs: S::Pairs) {
+        let survivors = stages.survivors(&pairs);
+        let (next, level) = match stage {
+            Stage::CostMap => (Stage::DecodeLevel1, Some((DecoderLevel::One, Level::One))),
+            Stage::DecodeLevel1 => (Stage::DecodeLevel2, Some((DecoderLevel::Two, Level::Two))),
+            Stage::DecodeLevel2 => (Stage::DecodeLevel3, Some((DecoderLevel::Three, Level::Three))),
+            _ => (Stage::Finish, None),
+        };
+        if let Some((level, label)) = level {
+            let report = LevelReport::new(level.number(), &task.survivors, &survivors);
+            let top_k = task.job().and_then(|job| job.top_k);
+            if let Some(top_k) = top_k {
+                self.admission.learn(|model| model.observe_survivors(report.level, top_k, survivors.len()));
+            }
+            if self.recording {
+                metrics::CATEGORIES_SURVIVED.record(label, survivors.len() as f64);
+                metrics::CATEGORY_LEVELS.add(label, CategoryOutcome::Survived, survivors.len() as u64);
+                metrics::CATEGORY_LEVELS.add(label, CategoryOutcome::Rejected, report.rejected.len() as u64);
+            }
+            task.levels.push(report);
+        }
+        task.survivors = survivors;
+        task.pairs = Pairs::Whole(pairs);
+        task.features = None; // the pairs hold what they need
+        self.pass(stage, next, task);
+    }
+
+    fn finished(&mut self, task: Task<S>, map: FinishedMap) {
+        let Task { ticket, timeline, levels, caches, .. } = task;
+        let top_k = ticket.demand.top_k;
+        let (timings, finished) = timeline.into_parts();
+        let rejection = RejectionReport { top_k, levels };
+        let outcome = SegmentOutcome { map, rejection, timings, caches, finished };
+        ticket.answer(Ok(Outcome::Segmented(Box::new(outcome))));
+    }
+
+    fn pass(&mut self, done: Stage, next: Stage, task: Task<S>) {
+        let seconds = self.admission.stage_seconds(done, &task.ticket.demand);
+        task.ticket.place.pay(seconds);
+        self.enqueue(next, task);
+    }
+}
+
+fn end_task<S: Stages>(task: &mut Task<S>, ended: Instant, batch: &BatchTiming) {
+    task.timeline.end(ended, Some(batch.clone()));
+    task.stage_span = None;
+}

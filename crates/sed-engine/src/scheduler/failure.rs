@@ -1,0 +1,127 @@
+//! Launches that fail. A request that is to blame is found by halving the batch; its neighbours are not harmed.
+
+use super::{Scheduler, aftermath::Aftermath};
+use crate::{
+    budget::Unit,
+    error::EngineError,
+    launch::{Launch, LaunchError, Work},
+    metrics::{self, DeviceErrorKind, RetryCause},
+    report::Stage,
+    stages::Stages,
+    task::Task,
+};
+
+/// A request that is alone and runs out of memory so often is given up.
+const MOST_MEMORY_FAILURES: u32 = 2;
+
+impl<S: Stages> Scheduler<S> {
+    /// A launch gave an error.
+    pub(super) fn failed(&mut self, launch: Launch<S>, error: LaunchError) -> Aftermath {
+        let stage = launch.stage;
+        let (kind, message) = match &error {
+            LaunchError::OutOfMemory(message) => (DeviceErrorKind::OutOfMemory, message),
+            LaunchError::Lost(message) => (DeviceErrorKind::Lost, message),
+            LaunchError::Failed(message) => (DeviceErrorKind::Failed, message),
+            LaunchError::Panicked(message) => (DeviceErrorKind::Panic, message),
+        };
+        metrics::DEVICE_ERRORS.add(kind, 1);
+        let (images, pairs) = launch.size();
+        tracing::error!(stage = stage.name(), images, pairs, ?kind, message, "a launch failed");
+        match error {
+            LaunchError::Lost(reason) => {
+                self.give_up(launch, &EngineError::DeviceLost(reason.clone()));
+                Aftermath { lost: Some(reason), panicked: false }
+            }
+            LaunchError::OutOfMemory(_) => {
+                self.ran_out_of_memory(launch);
+                Aftermath::default()
+            }
+            LaunchError::Failed(message) => {
+                self.bisect(launch, message);
+                Aftermath::default()
+            }
+            LaunchError::Panicked(message) => {
+                metrics::PANICS.add(1);
+                self.bisect(launch, format!("panicked: {message}"));
+                Aftermath { panicked: true, lost: None }
+            }
+        }
+    }
+
+    /// Tries each half by itself; what fails alone is to blame.
+    fn bisect(&mut self, launch: Launch<S>, message: String) {
+        let stage = launch.stage;
+        if let Some(alone) = self.retry_in_halves(launch, RetryCause::Bisect) {
+            self.give_up(alone, &EngineError::StageFailed { stage, message });
+        }
+    }
+
+    /// Lowers the budget and tries smaller batches; a request that is alone gets one more try, in smaller parts
+    /// where it can be cut.
+    fn ran_out_of_memory(&mut self, launch: Launch<S>) {
+        let stage = launch.stage;
+        let (images, pairs) = launch.size();
+        match stage {
+            Stage::TextEmbedding => {}
+            Stage::Encode => self.budget.lower(Unit::Images, images, self.now()),
+            _ => self.budget.lower(Unit::Pairs, pairs, self.now()),
+        }
+        let Some(Launch { work, .. }) = self.retry_in_halves(launch, RetryCause::OutOfMemory) else { return };
+        let mut task = match work {
+            Work::Phrases(_) => {
+                let launch = Launch { stage, work, reason: None };
+                return self.give_up(launch, &EngineError::DeviceOutOfMemory { stage });
+            }
+            Work::Part(task, _) => *task,
+            Work::Tasks(tasks) => match tasks.into_iter().next() {
+                Some(task) => task,
+                None => return,
+            },
+        };
+        task.memory_failures += 1;
+        if task.memory_failures >= MOST_MEMORY_FAILURES {
+            return task.fail(EngineError::DeviceOutOfMemory { stage });
+        }
+        metrics::BATCH_RETRIES.add(stage.into(), RetryCause::OutOfMemory, 1);
+        self.enqueue(stage, task);
+    }
+
+    /// Puts both halves before everything else. Gives back a launch of one, which has no halves.
+    fn retry_in_halves(&mut self, launch: Launch<S>, cause: RetryCause) -> Option<Launch<S>> {
+        let Launch { stage, work, reason } = launch;
+        let halves = match work {
+            Work::Phrases(mut phrases) if phrases.len() > 1 => {
+                let second = phrases.split_off(phrases.len() / 2);
+                [Work::Phrases(phrases), Work::Phrases(second)]
+            }
+            Work::Tasks(mut tasks) if tasks.len() > 1 => {
+                let second = tasks.split_off(tasks.len() / 2);
+                [Work::Tasks(tasks), Work::Tasks(second)]
+            }
+            work => return Some(Launch { stage, work, reason }),
+        };
+        metrics::BATCH_RETRIES.add(stage.into(), cause, 1);
+        for work in halves.into_iter().rev() {
+            self.retries.push_front(Launch { stage, work, reason: None });
+        }
+        None
+    }
+
+    /// Fails everybody who depends on a launch.
+    fn give_up(&mut self, launch: Launch<S>, error: &EngineError) {
+        match launch.work {
+            Work::Phrases(phrases) => {
+                let waits = |task: &Task<S>| {
+                    task.missing()
+                        .is_some_and(|missing| phrases.iter().any(|phrase| missing.contains(phrase)))
+                };
+                self.station(Stage::TextEmbedding)
+                    .take(waits)
+                    .into_iter()
+                    .for_each(|task| task.fail(error.clone()));
+            }
+            Work::Tasks(tasks) => tasks.into_iter().for_each(|task| task.fail(error.clone())),
+            Work::Part(task, _) => task.fail(error.clone()),
+        }
+    }
+}

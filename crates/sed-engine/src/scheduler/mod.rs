@@ -1,0 +1,330 @@
+//! Which launch comes next. Every stage has a station where requests wait; a batch takes from it, in order, what
+//! fits its budget, whatever the requests' vocabularies.
+//!
+//! Work that has begun goes first, the latest stage before the earlier ones, so that what is in flight gets out
+//! of the way; only when none waits does the request that came first begin. So in-flight work is bounded, and
+//! nobody starves: what has begun is finite until something new begins.
+
+mod aftermath;
+mod failure;
+mod text;
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    admission::Admission,
+    budget::{Budget, Unit},
+    error::EngineError,
+    feature_cache::FeatureCache,
+    lanes::Lanes,
+    launch::{Launch, Work, image_key},
+    metrics::{self, AbandonCause, FlushReason},
+    report::Stage,
+    stages::Stages,
+    task::{Pairs, Task},
+    text_cache::TextCache,
+    text_store::TextStoreThread,
+    ticket::Ticket,
+};
+pub(crate) use aftermath::{Aftermath, Ran};
+
+/// Tells the time: the system's, or a test's.
+pub(crate) type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
+
+/// How batches are put together.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    /// While other work is ripe, a batch that is not full waits this long for more.
+    pub(crate) delay: Duration,
+    /// Waiting this long is worth one step of priority.
+    pub(crate) ageing: Duration,
+    /// Phrases of one launch of the text tower.
+    pub(crate) text_chunk: usize,
+}
+
+/// All stations, and what the requests share.
+pub(crate) struct Scheduler<S: Stages> {
+    policy: Policy,
+    clock: Clock,
+    /// By [`Stage`].
+    stations: [Lanes<Task<S>>; Stage::ALL.len()],
+    /// Launches that failed, in smaller pieces. They go before everything else.
+    retries: VecDeque<Launch<S>>,
+    /// Phrases that are being looked for in the directory.
+    reading: HashSet<Arc<str>>,
+    budget: Budget,
+    text_cache: Arc<TextCache<S::PhraseEmbedding, S::TextEmbedding>>,
+    feature_cache: Arc<FeatureCache>,
+    store: Option<TextStoreThread>,
+    admission: Arc<Admission>,
+    /// Off while the engine warms up, so that metrics tell of requests alone.
+    pub(crate) recording: bool,
+}
+
+/// What a scheduler is made of.
+pub(crate) struct SchedulerParts<S: Stages> {
+    pub(crate) policy: Policy,
+    pub(crate) clock: Clock,
+    pub(crate) budget: Budget,
+    pub(crate) text_cache: Arc<TextCache<S::PhraseEmbedding, S::TextEmbedding>>,
+    pub(crate) feature_cache: Arc<FeatureCache>,
+    pub(crate) store: Option<TextStoreThread>,
+    pub(crate) admission: Arc<Admission>,
+}
+
+impl<S: Stages> Scheduler<S> {
+    pub(crate) fn new(parts: SchedulerParts<S>) -> Self {
+        let SchedulerParts { policy, clock, budget, text_cache, feature_cache, store, admission } = parts;
+        Self {
+            stations: std::array::from_fn(|_| Lanes::new(policy.ageing)),
+            retries: VecDeque::new(),
+            reading: HashSet::new(),
+            policy,
+            clock,
+            budget,
+            text_cache,
+            feature_cache,
+            store,
+            admission,
+            recording: true,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        (self.clock)()
+    }
+
+    /// Images of the largest encoder batch, pairs of the largest batch of any later stage.
+    pub(crate) fn budget(&self) -> (usize, usize) {
+        (self.budget.get(Unit::Images), self.budget.get(Unit::Pairs))
+    }
+
+    /// A request has come.
+    pub(crate) fn arrive(&mut self, stages: &S, ticket: Ticket) {
+        if self.recording && ticket.demand.categories > 0 {
+            metrics::CATEGORIES_REQUESTED.record(ticket.demand.categories as f64);
+        }
+        self.gather_words(stages, Task::new(ticket, self.now()));
+    }
+
+    /// The next launch, if there is any work that can be done now.
+    pub(crate) fn next(&mut self) -> Option<Launch<S>> {
+        let now = self.now();
+        self.budget.recover(now);
+        while let Some(launch) = self.retries.pop_front() {
+            if let Some(launch) = self.without_unwanted(launch, now) {
+                return Some(self.begin(launch, now));
+            }
+        }
+        self.drop_unwanted(now);
+        self.skip_encoder();
+        let (stage, reason) = self.choose(now)?;
+        let work = self.form(stage, now)?;
+        Some(self.begin(Launch { stage, work, reason: Some(reason) }, now))
+    }
+
+    /// Requests anywhere in the engine, but for one that is being launched.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.retries.is_empty() && self.stations.iter().all(Lanes::is_empty)
+    }
+
+    /// Ends all requests: those that have not begun, or all.
+    pub(crate) fn fail_all(&mut self, only_fresh: bool, error: &EngineError) {
+        for station in &mut self.stations {
+            for task in station.take(|task| !(only_fresh && task.begun)) {
+                task.fail(error.clone());
+            }
+        }
+        if !only_fresh {
+            for launch in self.retries.drain(..) {
+                if let Work::Tasks(tasks) = launch.work {
+                    tasks.into_iter().for_each(|task| task.fail(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn station(&mut self, stage: Stage) -> &mut Lanes<Task<S>> {
+        &mut self.stations[stage as usize]
+    }
+
+    /// Puts a task where it waits for a stage.
+    fn enqueue(&mut self, stage: Stage, mut task: Task<S>) {
+        task.entered = self.now();
+        self.station(stage).push(task);
+    }
+
+    /// The station that goes next, and why now.
+    fn choose(&self, now: Instant) -> Option<(Stage, FlushReason)> {
+        let ready = |stage: Stage| stage != Stage::TextEmbedding || self.has_phrases_to_embed();
+        let begun = |stage: Stage| self.stations[stage as usize].iter().any(|task| task.begun);
+        let latest_first = || Stage::ALL.into_iter().rev().filter(|stage| ready(*stage));
+        let oldest = |stages: Vec<Stage>| {
+            let rank = |stage: &Stage| {
+                let station = &self.stations[*stage as usize];
+                station.head(now).map_or(f64::NEG_INFINITY, |head| station.rank(head, now))
+            };
+            stages.into_iter().max_by(|a, b| rank(a).total_cmp(&rank(b)))
+        };
+        let waiting = |stage: &Stage| !self.stations[*stage as usize].is_empty();
+        let ripe = |stage: &Stage| self.ripeness(*stage, now).is_some();
+        let fresh = |only_ripe: bool| {
+            let stages = latest_first().filter(|stage| waiting(stage) && (!only_ripe || ripe(stage)));
+            oldest(stages.collect())
+        };
+        let stage = latest_first()
+            .find(|stage| begun(*stage) && ripe(stage))
+            .or_else(|| fresh(true))
+            .or_else(|| latest_first().find(|stage| begun(*stage)))
+            .or_else(|| fresh(false))?;
+        Some((stage, self.ripeness(stage, now).unwrap_or(FlushReason::Idle)))
+    }
+
+    /// Why a station's batch need not wait for more; `None` if it should.
+    fn ripeness(&self, stage: Stage, now: Instant) -> Option<FlushReason> {
+        let station = &self.stations[stage as usize];
+        let oldest = station.iter().map(|task| task.entered).min()?;
+        let (waiting, most) = match stage {
+            Stage::TextEmbedding => {
+                (self.phrases_to_embed(self.policy.text_chunk).len(), self.policy.text_chunk)
+            }
+            Stage::Encode => (station.len(), self.budget.get(Unit::Images)),
+            _ => (station.iter().map(|task| task.units(stage)).sum(), self.budget.get(Unit::Pairs)),
+        };
+        if waiting >= most {
+            return Some(FlushReason::Full);
+        }
+        if self.policy.delay.is_zero() {
+            return Some(FlushReason::Idle);
+        }
+        (now.saturating_duration_since(oldest) >= self.policy.delay).then_some(FlushReason::Delay)
+    }
+
+    /// A batch of what waits at a station, in order, as far as it fits the budget.
+    fn form(&mut self, stage: Stage, now: Instant) -> Option<Work<S>> {
+        if stage == Stage::TextEmbedding {
+            return Some(Work::Phrases(self.phrases_to_embed(self.policy.text_chunk)));
+        }
+        let unit = if stage == Stage::Encode { Unit::Images } else { Unit::Pairs };
+        let budget = self.budget.get(unit);
+        let station = self.station(stage);
+        let first = station.pop(now)?;
+        let in_parts = matches!(first.pairs, Pairs::Parts(_));
+        // The last stage makes nothing that grows with the pairs: it is never cut.
+        if in_parts || (unit == Unit::Pairs && stage != Stage::Finish && first.units(stage) > budget) {
+            return Some(Work::Part(Box::new(first), budget));
+        }
+        let mut units = first.units(stage);
+        let mut batch = vec![first];
+        while let Some(head) = station.head(now) {
+            let same_image = unit == Unit::Images
+                && image_key(head).is_some_and(|key| batch.iter().any(|task| image_key(task) == Some(key)));
+            let more = if same_image { 0 } else { head.units(stage) };
+            if units + more > budget || matches!(head.pairs, Pairs::Parts(_)) {
+                break;
+            }
+            units += more;
+            batch.extend(station.pop(now));
+        }
+        Some(Work::Tasks(batch))
+    }
+
+    /// Marks the requests of a launch as begun.
+    fn begin(&mut self, mut launch: Launch<S>, now: Instant) -> Launch<S> {
+        let stage = launch.stage;
+        if let Work::Phrases(phrases) = &launch.work {
+            let concerned = |task: &&mut Task<S>| {
+                task.missing().is_some_and(|missing| phrases.iter().any(|phrase| missing.contains(phrase)))
+            };
+            let phrases_station = &mut self.stations[Stage::TextEmbedding as usize];
+            phrases_station
+                .iter_mut()
+                .filter(concerned)
+                .for_each(|task| begin_task(task, stage, now, self.recording));
+        }
+        launch.tasks_mut().iter_mut().for_each(|task| begin_task(task, stage, now, self.recording));
+        if self.recording
+            && let Some(reason) = launch.reason
+        {
+            metrics::BATCH_FLUSHES.add(stage.into(), reason, 1);
+        }
+        launch
+    }
+
+    /// Takes out everybody for whom nobody waits any more: that work is saved.
+    fn drop_unwanted(&mut self, now: Instant) {
+        for stage in Stage::ALL {
+            for task in self.station(stage).take(|task| task.ticket.still_wanted(now).is_err()) {
+                abandon(task, stage, now);
+            }
+        }
+    }
+
+    /// The same for a launch that is tried again.
+    fn without_unwanted(&self, launch: Launch<S>, now: Instant) -> Option<Launch<S>> {
+        let Launch { stage, work, reason } = launch;
+        let work = match work {
+            Work::Tasks(tasks) => {
+                let (wanted, unwanted): (Vec<_>, Vec<_>) =
+                    tasks.into_iter().partition(|task| task.ticket.still_wanted(now).is_ok());
+                unwanted.into_iter().for_each(|task| abandon(task, stage, now));
+                if wanted.is_empty() {
+                    return None;
+                }
+                Work::Tasks(wanted)
+            }
+            Work::Phrases(phrases) => {
+                let wanted = |phrase: &Arc<str>| {
+                    let waits =
+                        |task: &Task<S>| task.missing().is_some_and(|missing| missing.contains(phrase));
+                    self.stations[Stage::TextEmbedding as usize].iter().any(waits)
+                };
+                let phrases: Vec<_> = phrases.into_iter().filter(wanted).collect();
+                if phrases.is_empty() {
+                    return None;
+                }
+                Work::Phrases(phrases)
+            }
+            part @ Work::Part(..) => part,
+        };
+        Some(Launch { stage, work, reason })
+    }
+
+    /// Requests whose image has been encoded for another one in the meantime go on without the encoder.
+    fn skip_encoder(&mut self) {
+        let cache = Arc::clone(&self.feature_cache);
+        let known = |task: &Task<S>| image_key(task).is_some_and(|key| cache.contains(&key));
+        for task in self.station(Stage::Encode).take(known) {
+            self.seek_features(task);
+        }
+    }
+}
+
+fn begin_task<S: Stages>(task: &mut Task<S>, stage: Stage, now: Instant, recording: bool) {
+    task.begun = true;
+    task.timeline.begin(stage, now);
+    let first = task.ticket.place.begin();
+    if recording {
+        if first {
+            let waited = now.saturating_duration_since(task.ticket.since);
+            metrics::QUEUE_WAIT.record(task.ticket.priority.into(), waited.as_secs_f64());
+        }
+        metrics::STAGE_WAIT.record(stage.into(), now.saturating_duration_since(task.entered).as_secs_f64());
+    }
+    let span = tracing::info_span!(parent: &task.ticket.span, "stage", otel.name = stage.name(), stage = stage.name());
+    task.stage_span = Some(span);
+}
+
+fn abandon<S: Stages>(task: Task<S>, stage: Stage, now: Instant) {
+    let error = task.ticket.still_wanted(now).err().unwrap_or(EngineError::Cancelled);
+    let cause = match error {
+        EngineError::DeadlineExceeded => AbandonCause::Deadline,
+        _ => AbandonCause::Cancelled,
+    };
+    metrics::REQUESTS_ABANDONED.add(stage.into(), cause, 1);
+    task.fail(error);
+}

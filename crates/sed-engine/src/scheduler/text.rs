@@ -1,0 +1,198 @@
+//! The words' station. A phrase is computed once, however many requests wait for it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::Scheduler;
+use crate::{
+    error::EngineError,
+    job::JobImage,
+    metrics,
+    report::Stage,
+    stages::{StageError, Stages},
+    task::{Task, Words},
+    ticket::{Outcome, Request},
+    vocabulary::{Category, Vocabulary},
+};
+
+impl<S: Stages> Scheduler<S> {
+    /// Looks for a new task's words in the caches, and in the directory.
+    pub(super) fn gather_words(&mut self, stages: &S, mut task: Task<S>) {
+        let vocabulary = task.ticket.vocabulary().clone();
+        let ready = self.text_cache.vocabulary(&vocabulary.digest());
+        task.caches.vocabulary_hit = ready.is_some();
+        if let Some(ready) = ready {
+            let phrases: HashSet<&str> = vocabulary.categories().iter().flat_map(Category::phrases).collect();
+            task.caches.text_hits = phrases.len() as u32;
+            task.words = Words::Ready(ready);
+        } else {
+            let (mut known, mut missing) = (HashMap::new(), HashSet::new());
+            for phrase in vocabulary.categories().iter().flat_map(Category::phrases) {
+                if known.contains_key(phrase) || missing.contains(phrase) {
+                    continue;
+                }
+                match self.text_cache.phrase(phrase) {
+                    Some(embedding) => drop(known.insert(Arc::from(phrase), embedding)),
+                    None => drop(missing.insert(Arc::from(phrase))),
+                }
+            }
+            task.caches.text_hits = known.len() as u32;
+            task.caches.text_misses = missing.len() as u32;
+            self.look_up(&missing);
+            task.words = Words::Gathering { known, missing };
+        }
+        if self.recording {
+            metrics::TEXT_CACHE_HITS.add(u64::from(task.caches.text_hits));
+            metrics::TEXT_CACHE_MISSES.add(u64::from(task.caches.text_misses));
+            metrics::VOCABULARY_CACHE_HITS.add(u64::from(task.caches.vocabulary_hit));
+            metrics::VOCABULARY_CACHE_MISSES.add(u64::from(!task.caches.vocabulary_hit));
+        }
+        if task.missing().is_some_and(|missing| !missing.is_empty()) {
+            self.enqueue(Stage::TextEmbedding, task);
+        } else {
+            let now = self.now();
+            task.timeline.begin(Stage::TextEmbedding, now);
+            self.assemble(stages, task, now);
+        }
+    }
+
+    /// Asks the directory for phrases that nobody has asked for yet.
+    fn look_up(&mut self, phrases: &HashSet<Arc<str>>) {
+        let Some(store) = &self.store else { return };
+        let wanted: Vec<_> = phrases.iter().filter(|phrase| !self.is_awaited(phrase)).cloned().collect();
+        for phrase in wanted {
+            if store.read(Arc::clone(&phrase)) {
+                self.reading.insert(phrase);
+            }
+        }
+    }
+
+    /// Whether a request waits for a phrase already.
+    fn is_awaited(&self, phrase: &Arc<str>) -> bool {
+        self.stations[Stage::TextEmbedding as usize]
+            .iter()
+            .any(|task| task.missing().is_some_and(|missing| missing.contains(phrase)))
+    }
+
+    /// The directory has answered.
+    pub(crate) fn was_read(&mut self, stages: &S, phrase: &Arc<str>, found: Option<&[u8]>) {
+        self.reading.remove(phrase);
+        let Some(bytes) = found else { return };
+        match stages.restore_phrase(bytes) {
+            Ok(embedding) => {
+                self.text_cache.keep_phrase(
+                    Arc::clone(phrase),
+                    embedding.clone(),
+                    stages.phrase_bytes(&embedding),
+                );
+                self.deliver(stages, [(Arc::clone(phrase), embedding)].into());
+            }
+            Err(error) => tracing::warn!(%error, "a stored text embedding does not fit the model"),
+        }
+    }
+
+    pub(super) fn has_phrases_to_embed(&self) -> bool {
+        !self.phrases_to_embed(1).is_empty()
+    }
+
+    /// The next phrases for the text tower, at most `most`, those of the first request first.
+    pub(super) fn phrases_to_embed(&self, most: usize) -> Vec<Arc<str>> {
+        let mut chosen = Vec::new();
+        let mut seen: HashSet<Arc<str>> = HashSet::new();
+        for task in self.stations[Stage::TextEmbedding as usize].in_order(self.now()) {
+            let Some(missing) = task.missing() else { continue };
+            // In the vocabulary's order, so that the same requests always give the same batches.
+            for phrase in task.ticket.vocabulary().categories().iter().flat_map(Category::phrases) {
+                let Some(phrase) = missing.get(phrase) else { continue };
+                if chosen.len() == most {
+                    return chosen;
+                }
+                if !self.reading.contains(phrase) && seen.insert(Arc::clone(phrase)) {
+                    chosen.push(Arc::clone(phrase));
+                }
+            }
+        }
+        chosen
+    }
+
+    /// Hands embeddings to everybody who waits for them; requests that have all of theirs go on.
+    pub(super) fn deliver(&mut self, stages: &S, found: HashMap<Arc<str>, S::PhraseEmbedding>) {
+        for task in self.station(Stage::TextEmbedding).iter_mut() {
+            let Words::Gathering { known, missing } = &mut task.words else { continue };
+            for (phrase, embedding) in &found {
+                if missing.remove(phrase) {
+                    known.insert(Arc::clone(phrase), embedding.clone());
+                }
+            }
+        }
+        let complete = |task: &Task<S>| task.missing().is_some_and(HashSet::is_empty);
+        for mut task in self.station(Stage::TextEmbedding).take(complete) {
+            let now = self.now();
+            task.timeline.begin(Stage::TextEmbedding, now);
+            self.assemble(stages, task, now);
+        }
+    }
+
+    /// Puts the vocabulary of a task together, keeps it, and sends the task on.
+    fn assemble(&mut self, stages: &S, mut task: Task<S>, begun: std::time::Instant) {
+        if let Words::Gathering { known, .. } = &task.words {
+            let vocabulary = task.ticket.vocabulary();
+            match combine(stages, vocabulary, known) {
+                Ok(embeddings) => {
+                    let bytes = embeddings.iter().map(|embedding| stages.text_bytes(embedding)).sum();
+                    let embeddings: Arc<[S::TextEmbedding]> = embeddings.into();
+                    self.text_cache.keep_vocabulary(vocabulary.digest(), Arc::clone(&embeddings), bytes);
+                    task.words = Words::Ready(embeddings);
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    return task.fail(EngineError::StageFailed { stage: Stage::TextEmbedding, message });
+                }
+            }
+        }
+        let now = self.now();
+        task.timeline.end(now.max(begun), None);
+        let seconds = self.admission.stage_seconds(Stage::TextEmbedding, &task.ticket.demand);
+        task.ticket.place.pay(seconds);
+        task.stage_span = None;
+        match task.ticket.request {
+            Request::Embed(_) => task.answer(Ok(Outcome::Embedded)),
+            Request::Segment(_) => self.seek_features(task),
+        }
+    }
+
+    /// A task with words goes to the encoder, unless its image is known.
+    pub(super) fn seek_features(&mut self, mut task: Task<S>) {
+        let pinned = match task.job().map(|job| &job.image) {
+            Some(JobImage::Cached(image)) => Some(image.clone()),
+            Some(JobImage::Pixels { facts: Some(facts), .. }) => self.feature_cache.get(&facts.key),
+            Some(JobImage::Pixels { facts: None, .. }) | None => None,
+        };
+        let features = pinned.and_then(|image| image.features::<S::ImageFeatures>());
+        task.caches.image_hit = features.is_some();
+        if self.recording && features.is_some() {
+            metrics::IMAGE_CACHE_HITS.add(1);
+        }
+        let next = if features.is_some() { Stage::CostMap } else { Stage::Encode };
+        if features.is_some() {
+            task.release_input();
+        }
+        task.features = features;
+        self.enqueue(next, task);
+    }
+}
+
+/// The embeddings of all categories.
+fn combine<S: Stages>(
+    stages: &S,
+    vocabulary: &Vocabulary,
+    known: &HashMap<Arc<str>, S::PhraseEmbedding>,
+) -> Result<Vec<S::TextEmbedding>, StageError> {
+    let category = |category: &Category| {
+        let phrases: Vec<_> = category.phrases().filter_map(|phrase| known.get(phrase).cloned()).collect();
+        stages.combine(&phrases)
+    };
+    vocabulary.categories().iter().map(category).collect()
+}

@@ -1,0 +1,138 @@
+//! A request on its way from station to station.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use tracing::Span;
+
+use crate::{
+    error::EngineError,
+    job::{JobImage, Priority, SegmentJob},
+    lanes::Waits,
+    report::{CacheReport, LevelReport, Stage},
+    stages::{NetworkInput, Stages},
+    ticket::{Reply, Request, Ticket},
+    timeline::Timeline,
+};
+
+/// A request with what the stages have made of it so far.
+pub(crate) struct Task<S: Stages> {
+    pub(crate) ticket: Ticket,
+    pub(crate) timeline: Timeline,
+    /// When it came to the station where it waits.
+    pub(crate) entered: Instant,
+    pub(crate) words: Words<S>,
+    pub(crate) features: Option<S::ImageFeatures>,
+    pub(crate) pairs: Pairs<S>,
+    /// The categories that are left, rising.
+    pub(crate) survivors: Vec<u32>,
+    pub(crate) levels: Vec<LevelReport>,
+    pub(crate) caches: CacheReport,
+    /// A launch has included it: work is lost if it is dropped.
+    pub(crate) begun: bool,
+    /// How often it ran out of memory although it was alone.
+    pub(crate) memory_failures: u32,
+    /// Open while a stage works on it.
+    pub(crate) stage_span: Option<Span>,
+}
+
+/// The text embeddings of a task.
+pub(crate) enum Words<S: Stages> {
+    /// Some phrases are not there yet.
+    Gathering { known: HashMap<Arc<str>, S::PhraseEmbedding>, missing: HashSet<Arc<str>> },
+    /// One embedding for each category.
+    Ready(Arc<[S::TextEmbedding]>),
+}
+
+/// The pairs of a task between two stages, or within one.
+pub(crate) enum Pairs<S: Stages> {
+    None,
+    Whole(S::Pairs),
+    Parts(S::Parts),
+}
+
+impl<S: Stages> Task<S> {
+    pub(crate) fn new(ticket: Ticket, now: Instant) -> Self {
+        let survivors = (0..ticket.vocabulary().size() as u32).collect();
+        Self {
+            timeline: Timeline::new(ticket.since),
+            entered: now,
+            words: Words::Gathering { known: HashMap::new(), missing: HashSet::new() },
+            features: None,
+            pairs: Pairs::None,
+            survivors,
+            levels: Vec::new(),
+            caches: CacheReport::default(),
+            begun: false,
+            memory_failures: 0,
+            stage_span: None,
+            ticket,
+        }
+    }
+
+    /// The job, unless only words are to be embedded.
+    pub(crate) fn job(&self) -> Option<&SegmentJob> {
+        match &self.ticket.request {
+            Request::Segment(job) => Some(job),
+            Request::Embed(_) => None,
+        }
+    }
+
+    /// The pixels that are to be encoded.
+    pub(crate) fn input(&self) -> Option<&NetworkInput> {
+        match &self.job()?.image {
+            JobImage::Pixels { input, .. } => Some(input),
+            JobImage::Cached(_) => None,
+        }
+    }
+
+    /// Frees the pixels once they are encoded.
+    pub(crate) fn release_input(&mut self) {
+        if let Request::Segment(job) = &mut self.ticket.request
+            && let JobImage::Pixels { input, .. } = &mut job.image
+        {
+            input.data = Vec::new();
+        }
+    }
+
+    /// What it adds to a batch of a stage: an image, or its pairs.
+    pub(crate) fn units(&self, stage: Stage) -> usize {
+        match stage {
+            Stage::TextEmbedding => 0,
+            Stage::Encode => 1,
+            _ => self.survivors.len(),
+        }
+    }
+
+    /// Phrases that are not there yet.
+    pub(crate) fn missing(&self) -> Option<&HashSet<Arc<str>>> {
+        match &self.words {
+            Words::Gathering { missing, .. } => Some(missing),
+            Words::Ready(_) => None,
+        }
+    }
+
+    /// Ends it.
+    pub(crate) fn answer(self, reply: Reply) {
+        drop(self.stage_span);
+        self.ticket.answer(reply);
+    }
+
+    /// Ends it with an error.
+    pub(crate) fn fail(self, error: EngineError) {
+        self.answer(Err(error));
+    }
+}
+
+impl<S: Stages> Waits for Task<S> {
+    fn priority(&self) -> Priority {
+        self.ticket.priority
+    }
+
+    fn since(&self) -> Instant {
+        self.ticket.since
+    }
+}
