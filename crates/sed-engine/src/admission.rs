@@ -286,9 +286,10 @@ mod tests {
             EngineError::QueueFull { unit: "(image, category) pairs", capacity: 100, .. }
         ));
         assert!(first.begin() && !first.begin());
-        let _large = admit(&admission, 5000, Priority::Normal, None).unwrap(); // nothing else waits
+        let large = admit(&admission, 5000, Priority::Normal, None).unwrap(); // nothing else waits
         assert_eq!(admission.waiting(), 1);
-        let held: Vec<_> = (0..2).map(|_| admit(&admission, 0, Priority::Low, None).unwrap()).collect();
+        large.leave();
+        let held: Vec<_> = (0..3).map(|_| admit(&admission, 0, Priority::Low, None).unwrap()).collect();
         let refused = admit(&admission, 0, Priority::High, None).unwrap_err();
         assert!(matches!(refused, EngineError::QueueFull { unit: "requests", capacity: 3, .. }));
         held[0].leave();

@@ -229,12 +229,8 @@ struct EndOfEngine(Arc<Line>);
 
 impl Drop for EndOfEngine {
     fn drop(&mut self) {
-        self.0.inbox.close();
-        let (events, _) = self.0.inbox.take(None);
-        for event in events {
-            if let Event::Arrived(ticket) = event {
-                ticket.answer(Err(EngineError::ShuttingDown));
-            }
+        for ticket in self.0.inbox.close() {
+            ticket.answer(Err(EngineError::ShuttingDown));
         }
         metrics::MODEL_READY.set(0.0);
         self.0.state.send_replace(EngineState::Stopped);

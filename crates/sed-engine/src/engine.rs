@@ -110,7 +110,8 @@ impl std::fmt::Debug for Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.line.inbox.close();
+        // Whoever waits for an answer holds a handle, so there are no requests to hand out.
+        drop(self.line.inbox.close());
     }
 }
 
@@ -273,7 +274,9 @@ impl Engine {
     /// Stops: refuses what waits, finishes what has begun, and gives the model's memory back.
     pub async fn shutdown(&self) {
         let line = &self.shared.line;
-        line.inbox.close();
+        for ticket in line.inbox.close() {
+            ticket.answer(Err(EngineError::ShuttingDown));
+        }
         // `line` holds the sender, so waiting for a state cannot fail.
         let _ = self.state().wait_for(|state| *state == EngineState::Stopped).await;
     }

@@ -58,10 +58,20 @@ impl Inbox {
         (std::mem::take(&mut state.events), state.closed)
     }
 
-    /// Takes no more requests.
-    pub(crate) fn close(&self) {
-        self.lock().closed = true;
+    /// Takes no more requests, and hands out those that the thread has not seen yet.
+    pub(crate) fn close(&self) -> Vec<Ticket> {
+        let mut state = self.lock();
+        state.closed = true;
+        let (requests, others): (VecDeque<_>, VecDeque<_>) =
+            state.events.drain(..).partition(|event| matches!(event, Event::Arrived(_)));
+        state.events = others;
+        drop(state);
         self.changed.notify_all();
+        let ticket = |event| match event {
+            Event::Arrived(ticket) => Some(*ticket),
+            Event::WasRead { .. } => None,
+        };
+        requests.into_iter().filter_map(ticket).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -62,6 +62,17 @@ impl From<StageError> for LaunchError {
     }
 }
 
+impl<S: Stages> Work<S> {
+    /// The requests in it. Phrases have none of their own.
+    pub(crate) fn into_tasks(self) -> Vec<Task<S>> {
+        match self {
+            Self::Phrases(_) => Vec::new(),
+            Self::Tasks(tasks) => tasks,
+            Self::Part(task, _) => vec![*task],
+        }
+    }
+}
+
 impl<S: Stages> Launch<S> {
     /// Images and (image, category) pairs, or phrases, that it works on.
     pub(crate) fn size(&self) -> (usize, usize) {

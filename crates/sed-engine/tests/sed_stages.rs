@@ -4,7 +4,7 @@
 
 use candle_core::{Device, Tensor};
 use sed_engine::{
-    Category, Engine, EngineConfig, NetworkInput, OutputSpec, Priority, SedStages, SegmentJob,
+    Category, Engine, EngineConfig, JobImage, NetworkInput, OutputSpec, Priority, SedStages, SegmentJob,
     SegmentOutcome, Vocabulary, VocabularyLimits, builtin_vocabularies,
 };
 use sed_model::{DecodeRequest, SedModel, SegmentationMap, checkpoint::Checkpoint, prompts};
@@ -62,7 +62,7 @@ async fn by_engine(engine: &Engine, top_k: Option<usize>, output: OutputSpec) ->
     let categories = words().into_iter().map(category).collect();
     let side = engine.model().input_side;
     let job = SegmentJob {
-        input: NetworkInput { side, data: pixels(side) },
+        image: JobImage::Pixels { input: NetworkInput { side, data: pixels(side) }, facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default()).unwrap(),
         top_k,
         output,

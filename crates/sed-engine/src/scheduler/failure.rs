@@ -11,7 +11,7 @@ use crate::{
     task::Task,
 };
 
-/// A request that is alone and runs out of memory so often is given up.
+/// A request that runs out of memory so often although it cannot be smaller is given up.
 const MOST_MEMORY_FAILURES: u32 = 2;
 
 impl<S: Stages> Scheduler<S> {
@@ -56,34 +56,35 @@ impl<S: Stages> Scheduler<S> {
         }
     }
 
-    /// Lowers the budget and tries smaller batches; a request that is alone gets one more try, in smaller parts
-    /// where it can be cut.
+    /// Lowers the budget and tries smaller batches, or smaller parts. What cannot be smaller has one more try.
     fn ran_out_of_memory(&mut self, launch: Launch<S>) {
         let stage = launch.stage;
         let (images, pairs) = launch.size();
+        if let Work::Phrases(_) = launch.work {
+            if let Some(alone) = self.retry_in_halves(launch, RetryCause::OutOfMemory) {
+                self.give_up(alone, &EngineError::DeviceOutOfMemory { stage });
+            }
+            return;
+        }
+        let can_be_cut = match stage {
+            Stage::TextEmbedding | Stage::Encode | Stage::Finish => false,
+            Stage::CostMap | Stage::DecodeLevel1 | Stage::DecodeLevel2 | Stage::DecodeLevel3 => pairs > 1,
+        };
         match stage {
-            Stage::TextEmbedding => {}
             Stage::Encode => self.budget.lower(Unit::Images, images, self.now()),
             _ => self.budget.lower(Unit::Pairs, pairs, self.now()),
         }
-        let Some(Launch { work, .. }) = self.retry_in_halves(launch, RetryCause::OutOfMemory) else { return };
-        let mut task = match work {
-            Work::Phrases(_) => {
-                let launch = Launch { stage, work, reason: None };
-                return self.give_up(launch, &EngineError::DeviceOutOfMemory { stage });
-            }
-            Work::Part(task, _) => *task,
-            Work::Tasks(tasks) => match tasks.into_iter().next() {
-                Some(task) => task,
-                None => return,
-            },
-        };
-        task.memory_failures += 1;
-        if task.memory_failures >= MOST_MEMORY_FAILURES {
-            return task.fail(EngineError::DeviceOutOfMemory { stage });
-        }
         metrics::BATCH_RETRIES.add(stage.into(), RetryCause::OutOfMemory, 1);
-        self.enqueue(stage, task);
+        let mut tasks = launch.work.into_tasks();
+        if let ([task], false) = (tasks.as_mut_slice(), can_be_cut) {
+            task.memory_failures += 1;
+            if task.memory_failures >= MOST_MEMORY_FAILURES {
+                let error = EngineError::DeviceOutOfMemory { stage };
+                return tasks.into_iter().for_each(|task| task.fail(error.clone()));
+            }
+        }
+        // The next batch is formed by the lowered budget.
+        tasks.into_iter().for_each(|task| self.enqueue(stage, task));
     }
 
     /// Puts both halves before everything else. Gives back a launch of one, which has no halves.
@@ -120,8 +121,7 @@ impl<S: Stages> Scheduler<S> {
                     .into_iter()
                     .for_each(|task| task.fail(error.clone()));
             }
-            Work::Tasks(tasks) => tasks.into_iter().for_each(|task| task.fail(error.clone())),
-            Work::Part(task, _) => task.fail(error.clone()),
+            work => work.into_tasks().into_iter().for_each(|task| task.fail(error.clone())),
         }
     }
 }

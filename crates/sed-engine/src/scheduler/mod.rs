@@ -7,6 +7,8 @@
 
 mod aftermath;
 mod failure;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::{
@@ -116,8 +118,13 @@ impl<S: Stages> Scheduler<S> {
         let now = self.now();
         self.budget.recover(now);
         while let Some(launch) = self.retries.pop_front() {
-            if let Some(launch) = self.without_unwanted(launch, now) {
-                return Some(self.begin(launch, now));
+            match self.without_unwanted(launch, now) {
+                Some(launch) if self.fits(&launch) => return Some(self.begin(launch, now)),
+                // The budget has been lowered since: a new batch is formed.
+                Some(Launch { stage, work, .. }) => {
+                    work.into_tasks().into_iter().for_each(|task| self.enqueue(stage, task));
+                }
+                None => {}
             }
         }
         self.drop_unwanted(now);
@@ -141,9 +148,7 @@ impl<S: Stages> Scheduler<S> {
         }
         if !only_fresh {
             for launch in self.retries.drain(..) {
-                if let Work::Tasks(tasks) = launch.work {
-                    tasks.into_iter().for_each(|task| task.fail(error.clone()));
-                }
+                launch.work.into_tasks().into_iter().for_each(|task| task.fail(error.clone()));
             }
         }
     }
@@ -202,6 +207,17 @@ impl<S: Stages> Scheduler<S> {
             return Some(FlushReason::Idle);
         }
         (now.saturating_duration_since(oldest) >= self.policy.delay).then_some(FlushReason::Delay)
+    }
+
+    /// Whether a launch is within the budget as it is now.
+    fn fits(&self, launch: &Launch<S>) -> bool {
+        let (images, pairs) = launch.size();
+        match launch.stage {
+            Stage::TextEmbedding => true,
+            Stage::Encode => images <= self.budget.get(Unit::Images),
+            Stage::Finish if images == 1 => true,
+            _ => pairs <= self.budget.get(Unit::Pairs),
+        }
     }
 
     /// A batch of what waits at a station, in order, as far as it fits the budget.

@@ -1,0 +1,106 @@
+//! Launches that fail.
+
+use super::simulation::{Asked, Setup, Simulation, USUAL, alone};
+use crate::{
+    error::EngineError,
+    fake::{Fault, POISON},
+    report::Stage,
+    stages::StageError,
+};
+
+/// Requests that share every launch, and one of them poisoned by its words, its picture, or by nothing.
+fn neighbours(change: impl Fn(&mut Asked)) -> (Vec<Asked>, usize) {
+    let mut all: Vec<Asked> = (0..6).map(|picture| Asked::words(4 + usize::from(picture), picture)).collect();
+    change(&mut all[3]);
+    (all, 3)
+}
+
+#[test]
+fn a_poisoned_request_harms_nobody_else() {
+    type Change = fn(&mut Asked);
+    let cases: [(Stage, Change); 2] = [
+        (Stage::TextEmbedding, |asked| asked.words[1] = format!("{POISON} ivy")),
+        (Stage::Encode, |asked| asked.poisoned = true),
+    ];
+    for (stage, change) in cases {
+        let (all, poisoned) = neighbours(change);
+        let mut simulation = Simulation::new(Setup { images: 6, pairs: 500, ..USUAL });
+        let numbers: Vec<_> = all.iter().map(|asked| simulation.ask(asked)).collect();
+        simulation.run();
+        for (index, (asked, number)) in all.iter().zip(numbers).enumerate() {
+            let result = &simulation.results[&number];
+            if index == poisoned {
+                let failed =
+                    matches!(result, Err(EngineError::StageFailed { stage: at, .. }) if *at == stage);
+                assert!(failed, "{result:?}");
+            } else {
+                assert_eq!(result.as_ref().unwrap().map, alone(asked, number).map);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_fault_in_a_batch_of_many_is_tried_again_and_harms_nobody() {
+    for stage in Stage::ALL {
+        for fault in [Fault::Panic, Fault::Fail(StageError::Failed("cosmic ray".into()))] {
+            let (all, _) = neighbours(|_| ());
+            let mut simulation = Simulation::new(Setup { images: 6, pairs: 500, ..USUAL });
+            let numbers: Vec<_> = all.iter().map(|asked| simulation.ask(asked)).collect();
+            simulation.control.inject(stage, fault);
+            simulation.run();
+            for (asked, number) in all.iter().zip(numbers) {
+                let outcome = simulation.results[&number].as_ref().unwrap();
+                assert_eq!(outcome.map, alone(asked, number).map, "{stage:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fault_of_a_request_that_is_alone_is_its_own() {
+    for stage in &Stage::ALL[1..] {
+        let mut simulation = Simulation::new(USUAL);
+        let number = simulation.ask(&Asked::words(5, 1));
+        simulation.control.inject(*stage, Fault::Fail(StageError::Failed("no luck".into())));
+        simulation.run();
+        let expected = EngineError::StageFailed { stage: *stage, message: "no luck".into() };
+        assert_eq!(simulation.results[&number], Err(expected));
+    }
+}
+
+#[test]
+fn too_little_memory_makes_smaller_batches_and_the_same_answers() {
+    for memory in [1, 3, 10, 40, 100] {
+        let mut simulation = Simulation::new(Setup { images: 6, pairs: 500, ..USUAL });
+        let all: Vec<Asked> = (0..6)
+            .map(|picture| Asked {
+                top_k: (picture % 2 == 0).then_some(2),
+                ..Asked::words(1 + 9 * usize::from(picture), picture)
+            })
+            .collect();
+        let numbers: Vec<_> = all.iter().map(|asked| simulation.ask(asked)).collect();
+        simulation.control.set_memory(memory);
+        simulation.run();
+        for (asked, number) in all.iter().zip(numbers) {
+            let outcome = simulation.results[&number].as_ref().unwrap();
+            assert_eq!(outcome.map, alone(asked, number).map, "memory for {memory} pairs");
+        }
+        // The largest request alone has 46 pairs.
+        assert!(memory >= 46 || simulation.scheduler.budget().1 <= memory);
+    }
+}
+
+#[test]
+fn a_request_that_never_fits_gets_a_typed_error() {
+    let mut simulation = Simulation::new(USUAL);
+    let number = simulation.ask(&Asked::words(5, 1));
+    for _ in 0..2 {
+        simulation.control.inject(Stage::Encode, Fault::Fail(StageError::OutOfMemory("full".into())));
+    }
+    simulation.run();
+    assert_eq!(simulation.results[&number], Err(EngineError::DeviceOutOfMemory { stage: Stage::Encode }));
+    let number = simulation.ask(&Asked::words(5, 2));
+    simulation.run();
+    assert!(simulation.results[&number].is_ok());
+}

@@ -1,0 +1,6 @@
+//! The scheduler with the fake model and a clock that the test moves.
+
+mod faults;
+mod order;
+mod random;
+mod simulation;

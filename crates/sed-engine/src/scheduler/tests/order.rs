@@ -1,0 +1,194 @@
+//! What goes first.
+
+use std::time::Duration;
+
+use super::simulation::{Asked, MS, Setup, Simulation, USUAL, alone};
+use crate::{error::EngineError, job::Priority, report::Stage};
+
+fn warm(simulation: &mut Simulation, words: usize) {
+    simulation.ask(&Asked::words(words, 250));
+    simulation.run();
+    simulation.launches.clear();
+}
+
+#[test]
+fn requests_with_different_words_share_every_launch() {
+    let mut simulation = Simulation::new(USUAL);
+    warm(&mut simulation, 20);
+    let numbers: Vec<_> =
+        [5, 12, 20].iter().map(|&words| simulation.ask(&Asked::words(words, words as u8))).collect();
+    simulation.run();
+    let stages: Vec<_> = simulation.launches.iter().map(|launch| launch.stage).collect();
+    assert_eq!(stages, Stage::ALL[1..].to_vec(), "one launch of each stage");
+    assert!(simulation.launches.iter().all(|launch| launch.requests == numbers));
+    let outcome = simulation.results[&numbers[1]].as_ref().unwrap();
+    assert_eq!(outcome.timings[2].batches[0].pairs, 5 + 12 + 20);
+    assert_eq!(outcome.timings[1].batches[0].images, 3);
+}
+
+#[test]
+fn what_has_begun_goes_first_and_so_stays_small() {
+    let mut simulation = Simulation::new(USUAL);
+    warm(&mut simulation, 10);
+    let numbers: Vec<_> = (0..30).map(|picture| simulation.ask(&Asked::words(10, picture))).collect();
+    let mut most = 0;
+    while simulation.step() {
+        let begun: std::collections::HashSet<usize> =
+            simulation.launches.iter().flat_map(|launch| launch.requests.iter().copied()).collect();
+        let done = numbers.iter().filter(|number| simulation.results.contains_key(number)).count();
+        most = most.max(begun.len() - done);
+    }
+    assert!(most <= 3, "{most} requests were in flight, though an encoder batch has 3");
+    // First come, first served.
+    let encoded: Vec<usize> = simulation
+        .launches
+        .iter()
+        .filter(|launch| launch.stage == Stage::Encode)
+        .flat_map(|launch| launch.requests.clone())
+        .collect();
+    assert_eq!(encoded, numbers);
+}
+
+#[test]
+fn a_delay_lets_later_stages_fill_up_while_there_is_other_work() {
+    let fill = |delay| {
+        let mut simulation = Simulation::new(Setup { delay, pairs: 60, ..USUAL });
+        warm(&mut simulation, 10);
+        (0..12).for_each(|picture| drop(simulation.ask(&Asked::words(10, picture))));
+        simulation.run();
+        let cost_maps = simulation.launches.iter().filter(|launch| launch.stage == Stage::CostMap);
+        cost_maps.map(|launch| launch.pairs).collect::<Vec<_>>()
+    };
+    assert_eq!(fill(Duration::ZERO), [30, 30, 30, 30]);
+    assert_eq!(fill(MS * 50), [60, 60]);
+}
+
+#[test]
+fn nobody_waits_for_the_delay_while_the_device_is_idle() {
+    let mut simulation = Simulation::new(Setup { delay: Duration::from_secs(3600), ..USUAL });
+    let number = simulation.ask(&Asked::words(4, 1));
+    simulation.run();
+    let waits: Duration =
+        simulation.results[&number].as_ref().unwrap().timings.iter().map(|t| t.queue_wait).sum();
+    assert_eq!(waits, Duration::ZERO);
+}
+
+#[test]
+fn a_stream_of_easy_requests_starves_nobody() {
+    // The easy ones come in at the cost map, where there is always work; the hard one needs every stage.
+    let mut simulation = Simulation::new(USUAL);
+    warm(&mut simulation, 10);
+    let easy = Asked::words(10, 250);
+    for _ in 0..5 {
+        simulation.ask(&easy);
+    }
+    let mut hard = Asked::words(400, 7);
+    hard.words[0] = "never seen".into();
+    let hard = simulation.ask(&hard);
+    let mut steps = 0;
+    while !simulation.results.contains_key(&hard) {
+        simulation.ask(&easy);
+        simulation.step();
+        steps += 1;
+        assert!(steps < 1000, "the hard request starves");
+    }
+    assert!(steps < 200, "{steps} launches");
+}
+
+#[test]
+fn priorities_are_strict_until_somebody_has_waited_long() {
+    let mut simulation = Simulation::new(Setup { images: 1, ..USUAL });
+    warm(&mut simulation, 4);
+    let ask = |simulation: &mut Simulation, picture, priority| {
+        simulation.ask(&Asked { priority, ..Asked::words(4, picture) })
+    };
+    let first = |simulation: &Simulation, number| {
+        simulation.launches.iter().position(|launch| launch.requests.contains(&number)).unwrap()
+    };
+    let low = ask(&mut simulation, 1, Priority::Low);
+    let normal = ask(&mut simulation, 2, Priority::Normal);
+    let high = ask(&mut simulation, 3, Priority::High);
+    simulation.run();
+    assert!(first(&simulation, high) < first(&simulation, normal));
+    assert!(first(&simulation, normal) < first(&simulation, low));
+
+    let low = ask(&mut simulation, 4, Priority::Low);
+    simulation.pass(Duration::from_secs(11));
+    let high = ask(&mut simulation, 5, Priority::High);
+    simulation.run();
+    assert!(first(&simulation, low) < first(&simulation, high));
+}
+
+#[test]
+fn a_large_request_goes_in_parts_and_gets_the_same_answer() {
+    let mut simulation = Simulation::new(USUAL);
+    for top_k in [None, Some(1), Some(9)] {
+        let asked = Asked { top_k, ..Asked::words(333, 9) };
+        let number = simulation.ask(&asked);
+        let small = simulation.ask(&Asked::words(7, 3));
+        simulation.run();
+        let outcome = simulation.results[&number].as_ref().unwrap();
+        let expected = alone(&asked, number);
+        assert_eq!((&outcome.map, &outcome.rejection), (&expected.map, &expected.rejection));
+        assert!(simulation.results[&small].is_ok());
+        let cost_map = &outcome.timings.iter().find(|timing| timing.stage == Stage::CostMap).unwrap();
+        assert!(cost_map.batches.len() >= 7, "{} parts", cost_map.batches.len());
+        let whole: Duration = outcome.timings.iter().map(|timing| timing.queue_wait + timing.duration).sum();
+        assert!(whole > Duration::ZERO);
+    }
+    assert!(simulation.launches.iter().any(|launch| launch.part));
+}
+
+#[test]
+fn the_same_picture_is_encoded_once() {
+    let mut simulation = Simulation::new(USUAL);
+    warm(&mut simulation, 12);
+    let together: Vec<_> = (3..12).map(|words| simulation.ask(&Asked::words(words, 77))).collect();
+    simulation.run();
+    let later = simulation.ask(&Asked::words(5, 77));
+    simulation.run();
+    let encoded: usize =
+        simulation.launches.iter().filter(|l| l.stage == Stage::Encode).map(|l| l.images).sum();
+    assert_eq!(encoded, 1);
+    let hits = together.iter().filter(|number| simulation.results[number].as_ref().unwrap().caches.image_hit);
+    assert_eq!(hits.count(), together.len() - 1);
+    let later_outcome = simulation.results[&later].as_ref().unwrap();
+    assert!(later_outcome.caches.image_hit);
+    assert_eq!(later_outcome.map, alone(&Asked::words(5, 77), later).map);
+    assert!(later_outcome.timings.iter().all(|timing| timing.stage != Stage::Encode));
+}
+
+#[test]
+fn the_cancelled_and_the_late_are_dropped_before_their_next_stage() {
+    for stage in Stage::ALL {
+        for cancelled in [true, false] {
+            let mut simulation = Simulation::new(Setup { image_cache: 0, ..USUAL });
+            let timeout = (!cancelled).then_some(Duration::from_secs(1));
+            let number = simulation.ask(&Asked { timeout, ..Asked::words(6, 1) });
+            simulation.run_until_at(number, stage);
+            let rides = simulation.rides(number);
+            if cancelled {
+                simulation.cancel(number);
+            } else {
+                simulation.pass(Duration::from_secs(1));
+            }
+            let launched = simulation.launches.len();
+            simulation.run();
+            assert_eq!((simulation.rides(number), simulation.launches.len()), (rides, launched), "{stage:?}");
+            let expected = (!cancelled).then_some(Err(EngineError::DeadlineExceeded));
+            assert_eq!(simulation.results.remove(&number), expected, "{stage:?}");
+        }
+    }
+}
+
+#[test]
+fn a_phrase_that_many_wait_for_is_embedded_once() {
+    let mut simulation = Simulation::new(USUAL);
+    let numbers: Vec<_> = (0..100).map(|picture| simulation.ask(&Asked::words(20, picture))).collect();
+    simulation.run();
+    assert_eq!(simulation.control.embedded(), 20);
+    for number in numbers {
+        let caches = simulation.results[&number].as_ref().unwrap().caches;
+        assert_eq!((caches.text_hits, caches.text_misses), (0, 20));
+    }
+}

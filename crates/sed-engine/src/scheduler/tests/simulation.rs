@@ -1,0 +1,280 @@
+//! A device, its requests and their clock, all in one thread.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+use tracing::Span;
+
+use super::super::{Aftermath, Clock, Policy, Ran, Scheduler, SchedulerParts};
+use crate::{
+    admission::{Admission, QueueLimits},
+    budget::Budget,
+    cost_model::Demand,
+    error::EngineError,
+    fake::{FakeControl, FakeStages},
+    feature_cache::{FeatureCache, ImageFacts, ImageKey},
+    job::{JobImage, Priority, SegmentJob, SegmentOutcome},
+    lanes::Waits,
+    launch::{Launch, Work},
+    report::Stage,
+    stages::{NetworkInput, OutputSpec, Stages},
+    task::Task,
+    text_cache::TextCache,
+    ticket::{Outcome, Reply, Request, Ticket},
+    vocabulary::{Category, Vocabulary},
+};
+
+pub(super) const MS: Duration = Duration::from_millis(1);
+
+/// A request of a test.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) words: Vec<String>,
+    pub(super) top_k: Option<usize>,
+    pub(super) priority: Priority,
+    /// Which picture; two requests with the same one share its features.
+    pub(super) picture: u8,
+    pub(super) timeout: Option<Duration>,
+    pub(super) poisoned: bool,
+}
+
+impl Asked {
+    /// So many words that other requests share, about a picture.
+    pub(super) fn words(count: usize, picture: u8) -> Self {
+        let words = (0..count).map(|word| format!("word {word}")).collect();
+        Self { words, top_k: Some(2), priority: Priority::Normal, picture, timeout: None, poisoned: false }
+    }
+
+    fn job(&self, number: usize, now: Instant) -> SegmentJob {
+        let mut data: Vec<f32> =
+            (0..32 * 32 * 3).map(|i| ((i * (3 + usize::from(self.picture))) % 89) as f32 / 40.0).collect();
+        if self.poisoned {
+            data[0] = crate::fake::POISONED_PIXEL;
+        }
+        let key = ImageKey([self.picture; 32]);
+        let facts = (!self.poisoned).then_some(ImageFacts { key, width: 3, height: 2 });
+        let categories = self.words.iter().map(Category::named).collect();
+        SegmentJob {
+            image: JobImage::Pixels { input: NetworkInput { side: 32, data }, facts },
+            vocabulary: Vocabulary::built_in(categories).unwrap(),
+            top_k: self.top_k,
+            // The width tells requests apart in the launches.
+            output: OutputSpec {
+                width: number as u32 + 1,
+                height: 3,
+                crop: None,
+                score_threshold: 0.1,
+                score_maps: false,
+            },
+            waiting_since: now,
+            deadline: self.timeout.map(|timeout| now + timeout),
+            priority: self.priority,
+        }
+    }
+}
+
+/// What a launch held.
+#[derive(Clone, Debug)]
+pub(super) struct Launched {
+    pub(super) stage: Stage,
+    pub(super) images: usize,
+    pub(super) pairs: usize,
+    /// Numbers of the requests in it.
+    pub(super) requests: Vec<usize>,
+    pub(super) part: bool,
+}
+
+pub(super) struct Simulation {
+    pub(super) scheduler: Scheduler<FakeStages>,
+    pub(super) control: FakeControl,
+    stages: FakeStages,
+    time: Arc<Mutex<Instant>>,
+    admission: Arc<Admission>,
+    answers: HashMap<usize, oneshot::Receiver<Reply>>,
+    pub(super) results: HashMap<usize, Result<SegmentOutcome, EngineError>>,
+    pub(super) launches: Vec<Launched>,
+    count: usize,
+}
+
+/// How a simulation is set up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup {
+    pub(super) images: usize,
+    pub(super) pairs: usize,
+    pub(super) delay: Duration,
+    pub(super) image_cache: usize,
+}
+
+pub(super) const USUAL: Setup = Setup { images: 3, pairs: 50, delay: Duration::ZERO, image_cache: 1 << 20 };
+
+impl Simulation {
+    pub(super) fn new(setup: Setup) -> Self {
+        let (stages, control) = FakeStages::new();
+        let time = Arc::new(Mutex::new(Instant::now()));
+        let clock: Clock = {
+            let time = Arc::clone(&time);
+            Arc::new(move || *time.lock().unwrap())
+        };
+        let admission = Admission::new(QueueLimits { requests: 100_000, pairs: 100_000_000 });
+        let scheduler = Scheduler::new(SchedulerParts {
+            policy: Policy { delay: setup.delay, ageing: Duration::from_secs(5), text_chunk: 8 },
+            clock,
+            budget: Budget::new((Some(setup.images), Some(setup.pairs)), &stages.memory(), Arc::default()),
+            text_cache: Arc::new(TextCache::new(1 << 20, 1 << 20)),
+            feature_cache: Arc::new(FeatureCache::new(setup.image_cache)),
+            store: None,
+            admission: Arc::clone(&admission),
+        });
+        Self {
+            scheduler,
+            control,
+            stages,
+            time,
+            admission,
+            answers: HashMap::new(),
+            results: HashMap::new(),
+            launches: Vec::new(),
+            count: 0,
+        }
+    }
+
+    pub(super) fn pass(&self, time: Duration) {
+        *self.time.lock().unwrap() += time;
+    }
+
+    /// Sends a request; gives its number.
+    pub(super) fn ask(&mut self, asked: &Asked) -> usize {
+        let (number, now) = (self.count, self.scheduler.now());
+        self.count += 1;
+        let job = asked.job(number, now);
+        let demand = Demand::of_job(&job, 8, asked.words.len(), true);
+        // Prediction has tests of its own; here everybody gets in.
+        let place = self.admission.admit(&demand, asked.priority, None, now).unwrap();
+        let (reply, answer) = oneshot::channel();
+        let deadline = job.deadline;
+        let request = Request::Segment(Box::new(job));
+        let span = Span::none();
+        let priority = asked.priority;
+        let ticket = Ticket { request, demand, priority, since: now, deadline, place, span, reply };
+        self.answers.insert(number, answer);
+        self.scheduler.arrive(&self.stages, ticket);
+        self.collect();
+        number
+    }
+
+    /// The caller goes away.
+    pub(super) fn cancel(&mut self, number: usize) {
+        self.answers.remove(&number);
+    }
+
+    /// The next launch, checked against the budget and the order of the queue, and run. False if there is none.
+    pub(super) fn step(&mut self) -> bool {
+        let budget = self.scheduler.budget();
+        let Some(mut launch) = self.scheduler.next() else {
+            self.collect();
+            return false;
+        };
+        self.check(&launch, budget);
+        let (images, pairs) = launch.size();
+        let requests = launch.tasks().iter().map(number_of).collect();
+        let part = matches!(launch.work, Work::Part(..));
+        self.launches.push(Launched { stage: launch.stage, images, pairs, requests, part });
+        let begun = self.scheduler.now();
+        let result = launch.run(&self.stages);
+        self.pass(MS + Duration::from_micros(10) * (images * 100 + pairs) as u32);
+        let ran = Ran { begun, ended: self.scheduler.now() };
+        let Aftermath { lost, .. } = self.scheduler.complete(&self.stages, launch, result, ran);
+        assert_eq!(lost, None);
+        self.collect();
+        true
+    }
+
+    /// Steps until nothing is left.
+    pub(super) fn run(&mut self) {
+        let most = self.launches.len() + 100_000;
+        while self.step() {
+            assert!(self.launches.len() < most, "this does not end");
+        }
+        assert!(self.scheduler.is_empty());
+        assert!(self.answers.values_mut().all(|answer| answer.try_recv().is_err()), "an answer was left");
+        assert!(self.answers.is_empty(), "{} requests were never answered", self.answers.len());
+    }
+
+    /// Steps until a request waits at a station.
+    pub(super) fn run_until_at(&mut self, number: usize, stage: Stage) {
+        while !self.waits_at(number, stage) {
+            assert!(self.step(), "request {number} never comes to {stage:?}");
+        }
+    }
+
+    pub(super) fn waits_at(&self, number: usize, stage: Stage) -> bool {
+        self.scheduler.stations[stage as usize].iter().any(|task| number_of(task) == number)
+    }
+
+    /// Launches that a request was in.
+    pub(super) fn rides(&self, number: usize) -> usize {
+        self.launches.iter().filter(|launch| launch.requests.contains(&number)).count()
+    }
+
+    fn check(&self, launch: &Launch<FakeStages>, (images, pairs): (usize, usize)) {
+        let (found_images, found_pairs) = launch.size();
+        match launch.stage {
+            Stage::TextEmbedding => assert!(found_pairs <= 8),
+            Stage::Encode => assert!(found_images <= images, "{found_images} images"),
+            Stage::Finish => assert!(found_pairs <= pairs || found_images == 1, "{found_pairs} pairs"),
+            _ => assert!(found_pairs <= pairs, "{found_pairs} pairs"),
+        }
+        if launch.reason.is_none() {
+            return; // tried again, before everything else
+        }
+        for left in self.scheduler.stations[launch.stage as usize].iter() {
+            for gone in launch.tasks() {
+                let overtaken = left.priority() == gone.priority() && left.since() < gone.since();
+                let mut same_image = false;
+                if launch.stage == Stage::Encode {
+                    same_image = crate::launch::image_key(gone).is_some_and(|key| {
+                        launch.tasks().iter().filter(|t| crate::launch::image_key(*t) == Some(key)).count()
+                            > 1
+                    });
+                }
+                assert!(!overtaken || same_image, "{} overtook {}", number_of(gone), number_of(left));
+            }
+        }
+    }
+
+    fn collect(&mut self) {
+        let mut done = Vec::new();
+        for (number, answer) in &mut self.answers {
+            match answer.try_recv() {
+                Ok(reply) => done.push((*number, reply)),
+                Err(oneshot::error::TryRecvError::Empty) => {}
+                Err(oneshot::error::TryRecvError::Closed) => panic!("request {number} was lost"),
+            }
+        }
+        for (number, reply) in done {
+            self.answers.remove(&number);
+            let result = reply.map(|outcome| match outcome {
+                Outcome::Segmented(outcome) => *outcome,
+                Outcome::Embedded => panic!("a segmentation was answered as an embedding"),
+            });
+            assert!(self.results.insert(number, result).is_none(), "request {number} was answered twice");
+        }
+    }
+}
+
+pub(super) fn number_of(task: &Task<FakeStages>) -> usize {
+    task.job().unwrap().output.width as usize - 1
+}
+
+/// What a request gets when nobody else is there and everything fits.
+pub(super) fn alone(asked: &Asked, number: usize) -> SegmentOutcome {
+    let mut simulation = Simulation::new(Setup { images: 1, pairs: 1 << 20, image_cache: 0, ..USUAL });
+    simulation.count = number;
+    simulation.ask(&Asked { timeout: None, ..asked.clone() });
+    simulation.run();
+    simulation.results.remove(&number).unwrap().unwrap()
+}

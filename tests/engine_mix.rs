@@ -1,0 +1,129 @@
+//! The real model in the engine: whatever shares its batches, a request gets the answer that it gets alone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::{sync::OnceLock, time::Instant};
+
+use candle_core::Device;
+use proptest::prelude::*;
+use sed_engine::{
+    Category, Engine, EngineConfig, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, Priority,
+    SedStages, SegmentJob, SegmentOutcome, Vocabulary,
+};
+use sed_model::{SedModel, checkpoint::Checkpoint};
+use sed_tests::{golden, synthetic};
+use tokio::runtime::Runtime;
+
+const WORDS: usize = 900;
+
+/// An engine whose batches are small, so that requests share them and large ones are cut, and one that takes
+/// every request whole and alone.
+struct Fixture {
+    runtime: Runtime,
+    crowded: Engine,
+    lonely: Engine,
+}
+
+fn engine(runtime: &Runtime, config: &EngineConfig) -> Engine {
+    let checkpoint = Checkpoint::open(&golden::path("nano/sed_nano.safetensors")).unwrap();
+    let model = SedModel::load(&checkpoint, &Device::Cpu).unwrap();
+    let engine = Engine::start(SedStages::new(model), config).unwrap();
+    runtime.block_on(engine.ready()).unwrap();
+    runtime.block_on(engine.embed(words(0, WORDS), None)).unwrap();
+    engine
+}
+
+fn fixture() -> &'static Fixture {
+    static FIXTURE: OnceLock<Fixture> = OnceLock::new();
+    FIXTURE.get_or_init(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let usual = EngineConfig { queue_capacity: 1000, ..EngineConfig::default() };
+        let crowded = EngineConfig { batch_images: Some(3), batch_pairs: Some(60), ..usual.clone() };
+        // An image cache that is too small for all pictures, so that some are found and some are not.
+        let crowded = EngineConfig { image_cache_bytes: 3 << 20, ..crowded };
+        let lonely = EngineConfig {
+            batch_images: Some(1),
+            batch_pairs: Some(1 << 20),
+            image_cache_bytes: 0,
+            vocabulary_cache_bytes: 0,
+            ..usual
+        };
+        let (crowded, lonely) = (engine(&runtime, &crowded), engine(&runtime, &lonely));
+        Fixture { runtime, crowded, lonely }
+    })
+}
+
+fn words(first: usize, count: usize) -> Vocabulary {
+    let categories = (first..first + count).map(|word| Category::named(format!("word {word}"))).collect();
+    Vocabulary::built_in(categories).unwrap()
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    picture: u8,
+    first: usize,
+    count: usize,
+    top_k: Option<usize>,
+    size: (u32, u32),
+    threshold: f32,
+    priority: Priority,
+}
+
+fn job(asked: &Asked, side: usize) -> SegmentJob {
+    let data = synthetic::values(&format!("image {}.gamma", asked.picture), &[side, side, 3], 7);
+    let (width, height) = asked.size;
+    let facts = ImageFacts { key: ImageKey([asked.picture; 32]), width, height };
+    SegmentJob {
+        image: JobImage::Pixels { input: NetworkInput { side, data }, facts: Some(facts) },
+        vocabulary: words(asked.first, asked.count),
+        top_k: asked.top_k,
+        output: OutputSpec { width, height, crop: None, score_threshold: asked.threshold, score_maps: true },
+        waiting_since: Instant::now(),
+        deadline: None,
+        priority: asked.priority,
+    }
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let count = prop_oneof![6 => 1_usize..40, 2 => 40_usize..200, 1 => 200_usize..=WORDS];
+    (
+        (0_u8..6, count, 0_usize..WORDS),
+        prop::option::of(1_usize..10),
+        (1_u32..80, 1_u32..80),
+        prop::sample::select(vec![0.0_f32, 0.4]),
+        prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High]),
+    )
+        .prop_map(|((picture, count, first), top_k, size, threshold, priority)| {
+            let first = first.min(WORDS - count);
+            Asked { picture, first, count, top_k, size, threshold, priority }
+        })
+}
+
+fn scores(outcome: &SegmentOutcome) -> &[f32] {
+    &outcome.map.score_maps.as_ref().unwrap().scores
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn a_request_in_a_crowd_gets_the_answer_that_it_gets_alone(crowd in prop::collection::vec(asked(), 1..14)) {
+        let Fixture { runtime, crowded, lonely } = fixture();
+        let side = crowded.model().input_side;
+        let together: Vec<_> = crowd
+            .iter()
+            .map(|asked| {
+                let (engine, job) = (crowded.clone(), job(asked, side));
+                runtime.spawn(async move { engine.segment(job).await.unwrap() })
+            })
+            .collect();
+        for (asked, together) in crowd.iter().zip(together) {
+            let together = runtime.block_on(together).unwrap();
+            let alone = runtime.block_on(lonely.segment(job(asked, side))).unwrap();
+            prop_assert_eq!(&together.rejection, &alone.rejection);
+            prop_assert_eq!(&together.map.indices, &alone.map.indices);
+            prop_assert_eq!(&together.map.pixels, &alone.map.pixels);
+            let worst = scores(&together).iter().zip(scores(&alone)).map(|(a, b)| (a - b).abs());
+            prop_assert!(worst.fold(0.0, f32::max) <= 1e-5);
+        }
+    }
+}
