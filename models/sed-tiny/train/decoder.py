@@ -39,12 +39,15 @@ class LinearAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[b, n, p, c] (classes n, pixels p), shape unchanged."""
         shape = (*x.shape[:3], self.heads, -1)
-        q = F.elu(self.q(x)).view(shape) + 1
-        k = F.elu(self.k(x)).view(shape) + 1
-        v = self.v(x).view(shape)
-        memory = torch.einsum("bnphd,bnphe->bphde", k, v / x.shape[1])
-        scale = 1 / (torch.einsum("bnphd,bphd->bnph", q, k.sum(1)) + 1e-6)
-        return (torch.einsum("bnphd,bphde->bnphe", q, memory) * scale[..., None] * x.shape[1]).reshape(x.shape)
+        # The quotient of two sums is not for half precision: it made the training diverge.
+        q = F.elu(self.q(x).float()).view(shape) + 1
+        k = F.elu(self.k(x).float()).view(shape) + 1
+        v = self.v(x).float().view(shape)
+        with torch.autocast(x.device.type, enabled=False):
+            memory = torch.einsum("bnphd,bnphe->bphde", k, v / x.shape[1])
+            scale = 1 / (torch.einsum("bnphd,bphd->bnph", q, k.sum(1)) + 1e-6)
+            out = torch.einsum("bnphd,bphde->bnphe", q, memory) * scale[..., None] * x.shape[1]
+        return out.reshape(x.shape).to(x.dtype)
 
 
 class ClassAttention(nn.Module):

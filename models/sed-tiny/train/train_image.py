@@ -50,7 +50,8 @@ class Trainer:
         for name, p in self.model.named_parameters():
             p.requires_grad = "visual" in name or (name.startswith("transformer.") and args.phase == "scenes")
         self.average = copy.deepcopy(self.model).eval()
-        self.opts = optimizers(self.model, self.phase["matrix"], self.phase["rest"], ("stem", "transformer.head"))
+        matrix, rest = self.phase["matrix"] * args.rate, self.phase["rest"] * args.rate
+        self.opts = optimizers(self.model, matrix, rest, ("stem", "transformer.head"))
         self.rates = [o.param_groups[0]["lr"] for o in self.opts]
         self.step = self.images = 0
         self.best, self.began, self.began_wall = -1.0, time.process_time(), time.monotonic()
@@ -61,6 +62,14 @@ class Trainer:
             text = torch.load(RUNS / "text.pt", map_location=self.device)["tower"]
             for m in (self.model, self.average):
                 m.clip_model.load_state_dict(text, strict=False)
+
+    def take_up(self) -> None:
+        """Goes back to the last checkpoint, at half the rates; the data goes on."""
+        LOG.info("step %d collapsed; back to the last checkpoint", self.step)
+        step = self.step
+        self._resume()
+        self.step = step
+        self.rates = [rate / 2 for rate in self.rates]
 
     def _resume(self) -> None:
         if not CHECKPOINT.exists():
@@ -73,6 +82,7 @@ class Trainer:
             self.step, self.best = saved["step"], saved["best"]
             for opt, state in zip(self.opts, saved["opts"]):
                 opt.load_state_dict(state)
+                opt.param_groups[0]["lr"] = self.rates[self.opts.index(opt)]
 
     def save(self) -> None:
         """Writes the checkpoint (first process only)."""
@@ -168,10 +178,13 @@ class Trainer:
         self.images += len(batch["images"]) * self.args.ranks
         return figures
 
-    def validate(self) -> None:
-        """Measures the averaged weights on held-out scenes and exports them when they are the best so far."""
+    def validate(self) -> bool:
+        """Measures the averaged weights on held-out scenes and exports them when they are the best so far.
+
+        False if they have collapsed: then the last checkpoint is to be taken up again.
+        """
         if self.validation is None:
-            return
+            return True
         figures = self.validation.score(self.average)
         LOG.info("step %d images %d validation %s", self.step, self.images, figures)
         # Foremost the objects, but not at the cost of the whole picture.
@@ -179,6 +192,7 @@ class Trainer:
         if score > self.best:
             self.best = score
             export.write(self.average, CONFIG)
+        return score > 0.8 * self.best
 
 
 def train(args: argparse.Namespace) -> None:
@@ -193,22 +207,27 @@ def train(args: argparse.Namespace) -> None:
     source = Source(args.phase, args.batch or trainer.phase["batch"], trainer.phase["side"], args.seed, args.rank)
     stream = batches(source, trainer.step, args.workers)
     shown, validated = time.time(), time.process_time()
-    sums, first = {}, trainer.step
+    sums, first, collapsed = {}, trainer.step, False
     while True:
         figures = trainer.update(next(stream), trainer.step - first)
         for k, v in figures.items():
             sums.setdefault(k, []).append(v)
-        # All processes must agree on when to stop: the first one decides.
-        over = torch.tensor(float(trainer.used() >= 1))
+        # All processes must agree on when to stop and when to go back: the first one decides.
+        signals = torch.tensor([float(trainer.used() >= 1), float(collapsed)])
         if args.ranks > 1:
-            dist.broadcast(over, 0)
+            dist.broadcast(signals, 0)
+        over, collapsed = signals.bool().tolist()
+        if collapsed:
+            trainer.take_up()
+            collapsed = False
         if args.rank == 0 and (time.time() - shown > 30 or over):
             text = " ".join(f"{k} {sum(v) / len(v):.4f}" for k, v in sums.items())
             LOG.info("%s step %d images %d used %.2f %s", args.phase, trainer.step, trainer.images, trainer.used(), text)
             shown, sums = time.time(), {}
         if args.rank == 0 and (time.process_time() - validated > 60 * args.validate or over):
-            trainer.validate()
-            trainer.save()
+            collapsed = not trainer.validate()
+            if not collapsed:
+                trainer.save()
             validated = time.process_time()
         if over:
             break
@@ -229,6 +248,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="processes that draw data, 0: none of their own")
     parser.add_argument("--batch", type=int, default=0, help="images per process and step, 0: as the phase says")
     parser.add_argument("--decode", type=int, default=1, help="multiplies the images that are decoded")
+    parser.add_argument("--rate", type=float, default=1.0, help="multiplies the learning rates")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
     args = parser.parse_args()
