@@ -12,6 +12,7 @@ mod error;
 #[cfg(feature = "test-util")]
 pub mod fake;
 mod job;
+pub mod metrics;
 mod pipeline;
 mod queue;
 mod report;

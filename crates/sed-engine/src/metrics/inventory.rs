@@ -1,0 +1,147 @@
+//! The metrics themselves. The comment above each is its help text.
+
+use metrics::Unit::{Bytes, Count, Seconds};
+
+use super::{
+    buckets,
+    definition::Metric,
+    handles::{Counter, Gauge, Histogram, Info, SecondsTotal},
+    labels::{
+        AbandonCause, BudgetUnit, Code, DeviceErrorKind, DeviceStage, FlushReason, Level, Method, Outcome,
+        Priority, RejectReason, RetryCause, Stage,
+    },
+};
+
+/// One list gives the handles, their help and the list of all, so that none can be left out of it.
+macro_rules! inventory {
+    ($($(#[doc = $help:literal])+ $handle:ident: $kind:ty = $name:literal $(, $more:expr)*;)*) => {
+        $($(#[doc = $help])+ pub static $handle: $kind = <$kind>::new($name, concat!($($help),+) $(, $more)*);)*
+
+        /// All of them.
+        pub(super) static ALL: &[&dyn Metric] = &[$(&$handle),*];
+    };
+}
+
+inventory! {
+    /// Calls that have ended, by method and gRPC status code; cancelled ones are CANCELLED.
+    REQUESTS: Counter<(Method, Code)> = "sed_requests_total", Count;
+    /// From a call's headers to the last byte of its answer.
+    REQUEST_DURATION: Histogram<Method> = "sed_request_duration_seconds", Seconds, buckets::REQUEST_SECONDS;
+    /// Calls that have begun and not ended.
+    REQUESTS_IN_FLIGHT: Gauge = "sed_requests_in_flight", Count;
+    /// Calls refused before the device worked on them. `invalid` is any request that is wrong in itself and has
+    /// no reason of its own here.
+    REQUESTS_REJECTED: Counter<RejectReason> = "sed_requests_rejected_total", Count;
+    /// Requests dropped before this stage because nobody waited for them any more: work saved.
+    REQUESTS_ABANDONED: Counter<(Stage, AbandonCause)> = "sed_requests_abandoned_total", Count;
+    /// SegmentStream requests that were read and not answered yet.
+    STREAM_REQUESTS_IN_FLIGHT: Gauge = "sed_stream_requests_in_flight", Count;
+    /// Bytes of the request messages of one Segment or SegmentStream call, as they came over the wire.
+    REQUEST_BYTES: Histogram = "sed_request_bytes", Bytes, buckets::BYTES;
+    /// Bytes of the answers of one Segment or SegmentStream call, as they went over the wire.
+    RESPONSE_BYTES: Histogram = "sed_response_bytes", Bytes, buckets::BYTES;
+    /// Pixels of the images that were decoded.
+    IMAGE_PIXELS: Histogram = "sed_image_pixels", Count, buckets::PIXELS;
+
+    /// Requests that wait for the device.
+    QUEUE_DEPTH: Gauge<Priority> = "sed_queue_depth", Count;
+    /// Requests that may wait for the device.
+    QUEUE_CAPACITY: Gauge = "sed_queue_capacity", Count;
+    /// (Image, category) pairs of the requests that wait for the device.
+    QUEUED_PAIRS: Gauge = "sed_queued_pairs", Count;
+    /// (Image, category) pairs that may wait for the device.
+    QUEUED_PAIRS_CAPACITY: Gauge = "sed_queued_pairs_capacity", Count;
+    /// From a request's arrival at the engine to its first launch.
+    QUEUE_WAIT: Histogram<Priority> = "sed_queue_wait_seconds", Seconds, buckets::REQUEST_SECONDS;
+
+    /// What a request waited for this stage after the one before it.
+    STAGE_WAIT: Histogram<Stage> = "sed_stage_wait_seconds", Seconds, buckets::STAGE_SECONDS;
+    /// What a stage took: for image_decode and mask_encoding one request, for all others one batch on the device,
+    /// whatever requests share it.
+    STAGE_DURATION: Histogram<Stage> = "sed_stage_duration_seconds", Seconds, buckets::STAGE_SECONDS;
+    /// Images of one batch.
+    BATCH_IMAGES: Histogram<DeviceStage> = "sed_batch_images", Count, buckets::IMAGES;
+    /// (Image, category) pairs of one batch; for text_embedding its phrases.
+    BATCH_PAIRS: Histogram<DeviceStage> = "sed_batch_pairs", Count, buckets::PAIRS;
+    /// Batches by why they were launched when they were: the budget was full, the longest delay had passed, or
+    /// the device had nothing else to do.
+    BATCH_FLUSHES: Counter<(DeviceStage, FlushReason)> = "sed_batch_flush_total", Count;
+    /// Batches that were run again in parts: because memory ran out, or to find the request that fails.
+    BATCH_RETRIES: Counter<(DeviceStage, RetryCause)> = "sed_batch_retries_total", Count;
+    /// The most that one batch may hold now.
+    BATCH_BUDGET: Gauge<BudgetUnit> = "sed_batch_budget", Count;
+
+    /// Categories that a request asked for.
+    CATEGORIES_REQUESTED: Histogram = "sed_categories_requested", Count, buckets::CATEGORIES;
+    /// Categories of a request that this decoder level worked on.
+    CATEGORIES_SURVIVED: Histogram<Level> = "sed_categories_survived", Count, buckets::CATEGORIES;
+    /// Categories that came up for this decoder level, by what rejection before it did with them.
+    CATEGORY_LEVELS: Counter<(Level, Outcome)> = "sed_category_level_total", Count;
+
+    /// Phrases whose text embedding was at hand.
+    TEXT_CACHE_HITS: Counter = "sed_text_cache_hits_total", Count;
+    /// Phrases that had to be embedded, or read from the directory.
+    TEXT_CACHE_MISSES: Counter = "sed_text_cache_misses_total", Count;
+    /// Text embeddings that made room for others.
+    TEXT_CACHE_EVICTIONS: Counter = "sed_text_cache_evictions_total", Count;
+    /// Text embeddings in memory.
+    TEXT_CACHE_ENTRIES: Gauge = "sed_text_cache_entries", Count;
+    /// Memory of the text embeddings.
+    TEXT_CACHE_BYTES: Gauge = "sed_text_cache_bytes", Bytes;
+    /// Memory that the text embeddings may take.
+    TEXT_CACHE_CAPACITY: Gauge = "sed_text_cache_capacity_bytes", Bytes;
+    /// Text embeddings read from the directory.
+    TEXT_STORE_READS: Counter = "sed_text_store_reads_total", Count;
+    /// Text embeddings written to the directory.
+    TEXT_STORE_WRITES: Counter = "sed_text_store_writes_total", Count;
+    /// Files of the directory that were damaged, and computed anew.
+    TEXT_STORE_DAMAGED: Counter = "sed_text_store_damaged_total", Count;
+
+    /// Requests whose vocabulary was at hand on the device.
+    VOCABULARY_CACHE_HITS: Counter = "sed_vocabulary_cache_hits_total", Count;
+    /// Requests whose vocabulary had to be assembled.
+    VOCABULARY_CACHE_MISSES: Counter = "sed_vocabulary_cache_misses_total", Count;
+    /// Assembled vocabularies that made room for others.
+    VOCABULARY_CACHE_EVICTIONS: Counter = "sed_vocabulary_cache_evictions_total", Count;
+    /// Assembled vocabularies on the device.
+    VOCABULARY_CACHE_ENTRIES: Gauge = "sed_vocabulary_cache_entries", Count;
+    /// Memory of the assembled vocabularies.
+    VOCABULARY_CACHE_BYTES: Gauge = "sed_vocabulary_cache_bytes", Bytes;
+    /// Memory that the assembled vocabularies may take.
+    VOCABULARY_CACHE_CAPACITY: Gauge = "sed_vocabulary_cache_capacity_bytes", Bytes;
+    /// Vocabularies that clients have registered.
+    REGISTERED_VOCABULARIES: Gauge = "sed_registered_vocabularies", Count;
+
+    /// Requests whose image features were at hand.
+    IMAGE_CACHE_HITS: Counter = "sed_image_cache_hits_total", Count;
+    /// Requests whose image had to be encoded.
+    IMAGE_CACHE_MISSES: Counter = "sed_image_cache_misses_total", Count;
+    /// Image features that made room for others.
+    IMAGE_CACHE_EVICTIONS: Counter = "sed_image_cache_evictions_total", Count;
+    /// Images whose features are at hand.
+    IMAGE_CACHE_ENTRIES: Gauge = "sed_image_cache_entries", Count;
+    /// Memory of the image features.
+    IMAGE_CACHE_BYTES: Gauge = "sed_image_cache_bytes", Bytes;
+    /// Memory that the image features may take.
+    IMAGE_CACHE_CAPACITY: Gauge = "sed_image_cache_capacity_bytes", Bytes;
+
+    /// Time that the device worked; its rate is the utilisation.
+    DEVICE_BUSY: SecondsTotal = "sed_device_busy_seconds_total";
+    /// Launches that failed, by what became of them.
+    DEVICE_ERRORS: Counter<DeviceErrorKind> = "sed_device_errors_total", Count;
+    /// Times that a lost device was taken up again.
+    DEVICE_RESTARTS: Counter = "sed_device_restarts_total", Count;
+    /// Panics that were caught, anywhere in the process.
+    PANICS: Counter = "sed_panics_total", Count;
+
+    /// 1 while the model answers, else 0.
+    MODEL_READY: Gauge = "sed_model_ready", Count;
+    /// What the warm-up took.
+    WARMUP: Gauge = "sed_warmup_seconds", Seconds;
+    /// What loading the model took.
+    MODEL_LOAD: Gauge = "sed_model_load_seconds", Seconds;
+    /// Always 1; the label says which server this is.
+    BUILD_INFO: Info<1> = "sed_build_info", ["version"];
+    /// Always 1; the labels say which model this is.
+    MODEL_INFO: Info<4> = "sed_model_info", ["name", "digest", "dtype", "device"];
+}

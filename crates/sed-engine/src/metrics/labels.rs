@@ -1,0 +1,295 @@
+//! The labels of the metrics, each with all values that it can have.
+
+use crate::{Priority as JobPriority, Stage as EngineStage};
+
+/// One label: a key and its values.
+pub trait Label: Copy + 'static {
+    /// The key.
+    const KEY: &'static str;
+    /// All values.
+    const ALL: &'static [Self];
+
+    /// The value as it is shown.
+    fn as_str(self) -> &'static str;
+}
+
+/// The labels of one metric: none, one, or two.
+pub trait Labels: Copy + 'static {
+    /// All combinations of values.
+    fn combinations() -> Vec<Self>;
+
+    /// The keys, each with all its values.
+    fn keys() -> Vec<(&'static str, Vec<&'static str>)>;
+
+    /// Keys and values of this combination.
+    fn pairs(self) -> Vec<(&'static str, &'static str)>;
+}
+
+impl Labels for () {
+    fn combinations() -> Vec<Self> {
+        vec![()]
+    }
+
+    fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
+        Vec::new()
+    }
+
+    fn pairs(self) -> Vec<(&'static str, &'static str)> {
+        Vec::new()
+    }
+}
+
+impl<A: Label> Labels for A {
+    fn combinations() -> Vec<Self> {
+        A::ALL.to_vec()
+    }
+
+    fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
+        vec![(A::KEY, A::ALL.iter().map(|value| value.as_str()).collect())]
+    }
+
+    fn pairs(self) -> Vec<(&'static str, &'static str)> {
+        vec![(A::KEY, self.as_str())]
+    }
+}
+
+impl<A: Label, B: Label> Labels for (A, B) {
+    fn combinations() -> Vec<Self> {
+        A::ALL.iter().flat_map(|&first| B::ALL.iter().map(move |&second| (first, second))).collect()
+    }
+
+    fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
+        [A::keys(), B::keys()].concat()
+    }
+
+    fn pairs(self) -> Vec<(&'static str, &'static str)> {
+        vec![(A::KEY, self.0.as_str()), (B::KEY, self.1.as_str())]
+    }
+}
+
+/// One list gives the values, their text, and the list of all.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident: $key:literal { $($value:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $(#[doc = concat!("`", $text, "`")] $value,)*
+        }
+
+        impl Label for $name {
+            const KEY: &'static str = $key;
+            const ALL: &'static [Self] = &[$(Self::$value),*];
+
+            fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$value => $text,)*
+                }
+            }
+        }
+    };
+}
+
+label! {
+    /// The methods of `sed.v1.SegmentationService`.
+    Method: "method" {
+        Segment = "Segment",
+        SegmentStream = "SegmentStream",
+        CreateVocabulary = "CreateVocabulary",
+        GetVocabulary = "GetVocabulary",
+        ListVocabularies = "ListVocabularies",
+        DeleteVocabulary = "DeleteVocabulary",
+        GetServerInfo = "GetServerInfo",
+    }
+}
+
+label! {
+    /// The status codes of gRPC, in the order of their numbers.
+    Code: "code" {
+        Ok = "OK",
+        Cancelled = "CANCELLED",
+        Unknown = "UNKNOWN",
+        InvalidArgument = "INVALID_ARGUMENT",
+        DeadlineExceeded = "DEADLINE_EXCEEDED",
+        NotFound = "NOT_FOUND",
+        AlreadyExists = "ALREADY_EXISTS",
+        PermissionDenied = "PERMISSION_DENIED",
+        ResourceExhausted = "RESOURCE_EXHAUSTED",
+        FailedPrecondition = "FAILED_PRECONDITION",
+        Aborted = "ABORTED",
+        OutOfRange = "OUT_OF_RANGE",
+        Unimplemented = "UNIMPLEMENTED",
+        Internal = "INTERNAL",
+        Unavailable = "UNAVAILABLE",
+        DataLoss = "DATA_LOSS",
+        Unauthenticated = "UNAUTHENTICATED",
+    }
+}
+
+label! {
+    /// Why a request was refused before the device worked on it.
+    RejectReason: "reason" {
+        Invalid = "invalid",
+        ImageCorrupt = "image_corrupt",
+        ImageTooLarge = "image_too_large",
+        ImageUnsupported = "image_unsupported",
+        ImageNotFound = "image_not_found",
+        VocabularyTooLarge = "vocabulary_too_large",
+        VocabularyNotFound = "vocabulary_not_found",
+        OutputTooLarge = "output_too_large",
+        MessageTooLarge = "message_too_large",
+        QueueFull = "queue_full",
+        DeadlineTooShort = "deadline_too_short",
+        DeadlineUnreachable = "deadline_unreachable",
+        ModelNotReady = "model_not_ready",
+        DeviceLost = "device_lost",
+        ShuttingDown = "shutting_down",
+    }
+}
+
+label! {
+    /// The stages of a request, those on the CPU included.
+    Stage: "stage" {
+        ImageDecode = "image_decode",
+        TextEmbedding = "text_embedding",
+        Encode = "encode",
+        CostMap = "cost_map",
+        DecodeLevel1 = "decode_level_1",
+        DecodeLevel2 = "decode_level_2",
+        DecodeLevel3 = "decode_level_3",
+        Finish = "finish",
+        MaskEncoding = "mask_encoding",
+    }
+}
+
+label! {
+    /// The stages on the device.
+    DeviceStage: "stage" {
+        TextEmbedding = "text_embedding",
+        Encode = "encode",
+        CostMap = "cost_map",
+        DecodeLevel1 = "decode_level_1",
+        DecodeLevel2 = "decode_level_2",
+        DecodeLevel3 = "decode_level_3",
+        Finish = "finish",
+    }
+}
+
+label! {
+    /// Who goes first.
+    Priority: "priority" {
+        High = "high",
+        Normal = "normal",
+        Low = "low",
+    }
+}
+
+label! {
+    /// Why nobody wants a result any more.
+    AbandonCause: "cause" {
+        Cancelled = "cancelled",
+        Deadline = "deadline",
+    }
+}
+
+label! {
+    /// Why a batch was launched when it was.
+    FlushReason: "reason" {
+        Full = "full",
+        Delay = "delay",
+        Idle = "idle",
+    }
+}
+
+label! {
+    /// Why a batch was run again.
+    RetryCause: "cause" {
+        OutOfMemory = "out_of_memory",
+        Bisect = "bisect",
+    }
+}
+
+label! {
+    /// What a batch is measured in.
+    BudgetUnit: "unit" {
+        Images = "images",
+        Pairs = "pairs",
+    }
+}
+
+label! {
+    /// The decoder's levels.
+    Level: "level" {
+        One = "1",
+        Two = "2",
+        Three = "3",
+    }
+}
+
+label! {
+    /// What rejection did with a category.
+    Outcome: "outcome" {
+        Survived = "survived",
+        Rejected = "rejected",
+    }
+}
+
+label! {
+    /// The ways in which work on the device fails.
+    DeviceErrorKind: "kind" {
+        OutOfMemory = "out_of_memory",
+        Lost = "lost",
+        Failed = "failed",
+        Panic = "panic",
+    }
+}
+
+impl Code {
+    /// The code of this number; unknown numbers are [`Code::Unknown`].
+    pub fn from_number(number: i32) -> Self {
+        usize::try_from(number).ok().and_then(|index| Self::ALL.get(index)).copied().unwrap_or(Self::Unknown)
+    }
+}
+
+impl From<DeviceStage> for Stage {
+    fn from(stage: DeviceStage) -> Self {
+        match stage {
+            DeviceStage::TextEmbedding => Self::TextEmbedding,
+            DeviceStage::Encode => Self::Encode,
+            DeviceStage::CostMap => Self::CostMap,
+            DeviceStage::DecodeLevel1 => Self::DecodeLevel1,
+            DeviceStage::DecodeLevel2 => Self::DecodeLevel2,
+            DeviceStage::DecodeLevel3 => Self::DecodeLevel3,
+            DeviceStage::Finish => Self::Finish,
+        }
+    }
+}
+
+impl From<EngineStage> for DeviceStage {
+    fn from(stage: EngineStage) -> Self {
+        match stage {
+            EngineStage::TextEmbedding => Self::TextEmbedding,
+            EngineStage::Encode => Self::Encode,
+            EngineStage::CostMap => Self::CostMap,
+            EngineStage::DecodeLevel1 => Self::DecodeLevel1,
+            EngineStage::DecodeLevel2 => Self::DecodeLevel2,
+            EngineStage::DecodeLevel3 => Self::DecodeLevel3,
+            EngineStage::Finish => Self::Finish,
+        }
+    }
+}
+
+impl From<EngineStage> for Stage {
+    fn from(stage: EngineStage) -> Self {
+        DeviceStage::from(stage).into()
+    }
+}
+
+impl From<JobPriority> for Priority {
+    fn from(priority: JobPriority) -> Self {
+        match priority {
+            JobPriority::High => Self::High,
+            JobPriority::Normal => Self::Normal,
+            JobPriority::Low => Self::Low,
+        }
+    }
+}
