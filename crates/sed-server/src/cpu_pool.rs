@@ -142,6 +142,7 @@ mod tests {
 
     #[tokio::test]
     async fn abandoned_work_is_not_begun() {
+        let metrics = crate::install_metrics().unwrap(); // the only test of this program that counts
         let pool = CpuPool::new(1).unwrap();
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let begun = Arc::new(AtomicBool::new(false));
@@ -161,6 +162,8 @@ mod tests {
         assert!(blocking.await.unwrap().result);
         pool.run(errand(), || ()).await.unwrap();
         assert!(!begun.load(Ordering::SeqCst));
+        let counted = "sed_requests_abandoned_total{stage=\"image_decode\",cause=\"cancelled\"} 1";
+        assert!(metrics.render().lines().any(|line| line == counted));
     }
 
     /// Polls once; true if the future is not ready.
