@@ -63,6 +63,11 @@ impl Command {
             _ => "warn",
         }
     }
+
+    /// Only a server has callers whose traces it could continue.
+    pub(crate) fn exports_traces(&self) -> bool {
+        matches!(self, Self::Serve(_))
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,14 @@
-//! Logs, to standard error.
+//! Logs, to standard error, and beside them the spans for a collector.
 
 use std::io;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
+};
+
+use crate::traces::Export;
 
 /// How logs are written.
 #[derive(Debug, Args)]
@@ -38,16 +43,35 @@ fn checked_filter(text: &str) -> Result<String, String> {
     EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// Starts logging; `usual` is the level when nobody asks for one.
-pub(crate) fn start(args: &LogArgs, usual: &str) {
+/// Starts logging; `usual` is the level when nobody asks for one. With `export`, spans also go where the
+/// environment sends them: end what is returned, or the last of them are lost.
+pub(crate) fn start(args: &LogArgs, usual: &str, export: bool) -> Option<Export> {
     let asked = args.log_level.clone().or_else(|| std::env::var("RUST_LOG").ok().filter(|t| !t.is_empty()));
     let filter = EnvFilter::new(asked.as_deref().unwrap_or(usual));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match args.log_format {
+    let (traces, trouble) = match if export { Export::start() } else { Ok(None) } {
+        Ok(traces) => (traces, None),
+        Err(error) => (None, Some(error)),
+    };
+    let spans = traces.as_ref().map(|traces| {
+        let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer());
+        // Whatever is logged; but not the exporter's own connections, which would never end.
+        layer.with_location(false).with_threads(false).with_target(false).with_filter(filter_fn(is_ours))
+    });
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = match args.log_format {
         LogFormat::Human => {
             let colours = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
-            builder.with_ansi(colours).with_target(false).init();
+            lines.with_ansi(colours).with_target(false).boxed()
         }
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    tracing_subscriber::registry().with(spans).with(lines.with_filter(filter)).init();
+    if let Some(error) = trouble {
+        tracing::warn!("no traces: {error:#}");
     }
+    traces
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("sed_") && *metadata.level() <= Level::INFO
 }

@@ -15,6 +15,7 @@ mod progress;
 mod report;
 mod running;
 mod signals;
+mod traces;
 
 use std::{io, process::ExitCode};
 
@@ -29,7 +30,7 @@ static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start(&cli.logs, cli.command.usual_log_level());
+    let traces = logging::start(&cli.logs, cli.command.usual_log_level(), cli.command.exports_traces());
     let json = cli.json;
     let outcome = match cli.command {
         Command::Serve(args) => commands::serve::run(&args, json),
@@ -40,6 +41,9 @@ fn main() -> ExitCode {
         Command::Vocabulary(args) => commands::vocabulary::run(&args, json),
         Command::Completions(args) => commands::completions::run(&args),
     };
+    if let Some(traces) = traces {
+        traces.end();
+    }
     match outcome {
         Ok(code) => code,
         // Whoever read the output has enough of it, as in `sed-serve vocabulary show ade20k-847 | head`.

@@ -4,32 +4,40 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, anyhow};
 use sed_engine::{Engine, ModelInfo, SedStages, builtin_vocabularies};
-use sed_server::{Drain, Server, ServerConfig, config::RawConfig};
+use sed_server::{Drain, Metrics, Server, ServerConfig, config::RawConfig};
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
 /// A server with its model, answering until it is stopped.
 #[derive(Debug)]
 pub(crate) struct RunningServer {
     address: SocketAddr,
+    ops_address: Option<SocketAddr>,
     engine: Engine,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<Drain>>,
 }
 
 impl RunningServer {
-    /// Opens the socket and starts to answer. Requests are refused until the model is warm; see
+    /// Opens the sockets and starts to answer; the operations port shows `metrics`. Requests are refused until the model is warm; see
     /// [`RunningServer::ready`].
-    pub(crate) async fn start(config: ServerConfig, stages: SedStages) -> Result<Self> {
+    pub(crate) async fn start(
+        config: ServerConfig,
+        stages: SedStages,
+        metrics: Option<Metrics>,
+    ) -> Result<Self> {
         let engine = Engine::start(stages, &config.engine)?;
-        let server = Server::bind(config, engine.clone(), builtin_vocabularies()).await?;
-        let address = server.local_addr();
+        let mut server = Server::bind(config, engine.clone(), builtin_vocabularies()).await?;
+        if let Some(metrics) = metrics {
+            server = server.with_metrics(metrics);
+        }
+        let (address, ops_address) = (server.local_addr(), server.ops_addr());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {
             // A sender that is dropped stops the server, too.
             let asked = async { drop(stopped.await) };
             Ok(server.serve(asked).await?)
         });
-        Ok(Self { address, engine, stop, serving })
+        Ok(Self { address, ops_address, engine, stop, serving })
     }
 
     /// Waits until the model is warm.
@@ -46,6 +54,11 @@ impl RunningServer {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its operations port is, if it has one.
+    pub(crate) fn ops_address(&self) -> Option<SocketAddr> {
+        self.ops_address
     }
 
     /// How to reach it from this machine.
@@ -87,6 +100,7 @@ fn flatten(ended: Result<Result<Drain>, tokio::task::JoinError>) -> Result<Drain
 pub(crate) fn private_config(port: u16) -> Result<ServerConfig> {
     let settings = RawConfig {
         listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string()),
+        ops_listen: Some("off".into()),
         max_timeout_seconds: Some(86_400.0),
         max_message_bytes: Some(512 << 20),
         max_image_bytes: Some(500 << 20),

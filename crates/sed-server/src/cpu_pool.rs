@@ -6,12 +6,24 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sed_engine::metrics::{self, AbandonCause, Stage};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 /// A pool of threads for work on pixels. How much waits in it is bounded by the requests in flight.
 #[derive(Debug)]
 pub(crate) struct CpuPool {
     threads: rayon::ThreadPool,
+}
+
+/// Which work it is, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Errand {
+    pub(crate) stage: Stage,
+    /// When it began to wait.
+    pub(crate) since: Instant,
+    /// After this, nobody wants the result.
+    pub(crate) deadline: Instant,
 }
 
 /// The result of some work, and its time.
@@ -46,23 +58,29 @@ impl CpuPool {
         Ok(Self { threads })
     }
 
-    /// Does some work on the pool that has been waiting since `since`. If the future is dropped before the work begins, it is not done.
+    /// Does some work on the pool. If the future is dropped before the work begins, it is not done.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        since: Instant,
+        errand: Errand,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Done<T>, Panicked> {
         let (reply, answer) = oneshot::channel();
+        let request = Span::current();
         self.threads.spawn_fifo(move || {
+            let begun = Instant::now();
             if reply.is_closed() {
+                metrics::REQUESTS_ABANDONED.add(errand.stage, errand.abandon_cause(begun), 1);
                 return;
             }
-            let begun = Instant::now();
+            let _in_span = errand.span(&request).entered();
             // What the work held is dropped with it, so nothing half done can be seen.
             let outcome = catch_unwind(AssertUnwindSafe(work)).map_err(|payload| log_panic(&*payload));
             let ended = Instant::now();
-            let wait = begun.saturating_duration_since(since);
-            let done = outcome.map(|result| Done { result, wait, duration: ended - begun, ended });
+            let wait = begun.saturating_duration_since(errand.since);
+            let duration = ended - begun;
+            metrics::STAGE_WAIT.record(errand.stage, wait);
+            metrics::STAGE_DURATION.record(errand.stage, duration);
+            let done = outcome.map(|result| Done { result, wait, duration, ended });
             // Nobody waits any more: the result is dropped here.
             let _ = reply.send(done);
         });
@@ -70,9 +88,25 @@ impl CpuPool {
     }
 }
 
+impl Errand {
+    fn abandon_cause(&self, now: Instant) -> AbandonCause {
+        if now < self.deadline { AbandonCause::Cancelled } else { AbandonCause::Deadline }
+    }
+
+    /// The span of the work, within that of its request.
+    fn span(&self, request: &Span) -> Span {
+        match self.stage {
+            Stage::ImageDecode => tracing::info_span!(parent: request, "image_decode"),
+            Stage::MaskEncoding => tracing::info_span!(parent: request, "mask_encoding"),
+            _ => Span::none(), // all else has its span in the engine
+        }
+    }
+}
+
 fn log_panic(payload: &(dyn Any + Send)) -> Panicked {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let message = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    metrics::PANICS.add(1);
     tracing::error!(message, "work on pixels panicked");
     Panicked
 }
@@ -86,23 +120,36 @@ mod tests {
 
     use super::*;
 
+    fn errand() -> Errand {
+        let since = Instant::now();
+        Errand { stage: Stage::ImageDecode, since, deadline: since + Duration::from_secs(60) }
+    }
+
+    #[test]
+    fn work_is_abandoned_for_the_deadline_or_for_the_caller() {
+        let errand = errand();
+        assert_eq!(errand.abandon_cause(errand.since), AbandonCause::Cancelled);
+        assert_eq!(errand.abandon_cause(errand.deadline), AbandonCause::Deadline);
+    }
+
     #[tokio::test]
     async fn a_panic_is_an_error_and_the_pool_goes_on() {
         let pool = CpuPool::new(1).unwrap();
         let work = || -> u32 { panic!("no pixels") };
-        assert_eq!(pool.run(Instant::now(), work).await.unwrap_err(), Panicked);
-        assert_eq!(pool.run(Instant::now(), || 7).await.unwrap().result, 7);
+        assert_eq!(pool.run(errand(), work).await.unwrap_err(), Panicked);
+        assert_eq!(pool.run(errand(), || 7).await.unwrap().result, 7);
     }
 
     #[tokio::test]
     async fn abandoned_work_is_not_begun() {
+        let metrics = crate::install_metrics().unwrap(); // the only test of this program that counts
         let pool = CpuPool::new(1).unwrap();
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let begun = Arc::new(AtomicBool::new(false));
-        let blocking = pool.run(Instant::now(), move || wait.recv().is_ok());
+        let blocking = pool.run(errand(), move || wait.recv().is_ok());
         let abandoned = {
             let begun = Arc::clone(&begun);
-            pool.run(Instant::now(), move || begun.store(true, Ordering::SeqCst))
+            pool.run(errand(), move || begun.store(true, Ordering::SeqCst))
         };
         tokio::pin!(blocking);
         {
@@ -113,8 +160,10 @@ mod tests {
         }
         go.send(()).unwrap();
         assert!(blocking.await.unwrap().result);
-        pool.run(Instant::now(), || ()).await.unwrap();
+        pool.run(errand(), || ()).await.unwrap();
         assert!(!begun.load(Ordering::SeqCst));
+        let counted = "sed_requests_abandoned_total{stage=\"image_decode\",cause=\"cancelled\"} 1";
+        assert!(metrics.render().lines().any(|line| line == counted));
     }
 
     /// Polls once; true if the future is not ready.

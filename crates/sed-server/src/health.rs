@@ -1,6 +1,6 @@
 //! Standard gRPC health. The empty name says that the process lives; the service's name says that it is ready.
 
-use sed_engine::EngineState;
+use sed_engine::{EngineState, metrics::MODEL_READY};
 use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -37,6 +37,7 @@ impl Health {
     }
 
     pub(crate) async fn set_ready(&self, ready: bool) {
+        MODEL_READY.set(f64::from(u8::from(ready)));
         let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
         self.reporter.set_service_status(SERVICE_NAME, status).await;
     }

@@ -1,10 +1,12 @@
-//! The gRPC side of the server: services, limits and configuration, health and reflection.
+//! The gRPC side of the server: services, limits and configuration, health and reflection, and the operations
+//! port.
 //!
 //! [`config::load`] gives a checked [`ServerConfig`]; [`Server::bind`] opens the socket; [`Server::serve`]
 //! answers until told to stop. All of it also works inside another program.
 
 #![forbid(unsafe_code)]
 
+mod calls;
 pub mod config;
 mod convert;
 mod cpu_pool;
@@ -14,6 +16,7 @@ mod health;
 mod incoming;
 mod limits;
 mod mask_encoding;
+mod ops;
 mod request_error;
 mod server;
 mod service;
@@ -23,6 +26,7 @@ mod validate;
 pub use config::{ConfigError, ServerConfig};
 pub use health::SERVICE_NAME;
 pub use limits::Limits;
+pub use ops::{Metrics, install_metrics};
 pub use request_error::RequestError;
 pub use server::{Drain, ServeError, Server};
 pub use status::{ERROR_DOMAIN, code_of, reason_name};

@@ -7,22 +7,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sed_engine::{Engine, VocabularyBook};
+use sed_engine::{Engine, VocabularyBook, metrics::MODEL_INFO};
 use sed_proto::v1::segmentation_service_server::SegmentationServiceServer;
 use tokio::{
     net::TcpListener,
-    sync::oneshot,
+    sync::{oneshot, watch},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
 
 use crate::{
+    calls::Calls,
     config::{ServerConfig, Transport},
     cpu_pool::CpuPool,
     front_door::FrontDoor,
     health::Health,
     incoming,
+    ops::{Metrics, Ops, Sources},
     service::{Context, SegmentationService},
 };
 
@@ -32,9 +35,11 @@ const LAST_STAGE: Duration = Duration::from_secs(1);
 /// Why the server cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; free it, or choose another with the setting {setting}")]
     Bind {
+        /// The setting that has the address.
+        setting: &'static str,
         /// The address.
         address: SocketAddr,
         /// What the system said.
@@ -69,28 +74,49 @@ pub struct Server {
     pool: CpuPool,
     listener: TcpListener,
     address: SocketAddr,
+    ops: Option<Ops>,
+    metrics: Option<Metrics>,
 }
 
 impl Server {
-    /// Opens the socket. Connections wait until [`Server::serve`].
+    /// Opens the sockets. Connections wait until [`Server::serve`].
     ///
     /// # Errors
-    /// The address cannot be listened on, or there are no threads.
+    /// An address cannot be listened on, or there are no threads.
     pub async fn bind(
         config: ServerConfig,
         engine: Engine,
         vocabularies: VocabularyBook,
     ) -> Result<Self, ServeError> {
         let pool = CpuPool::new(config.cpu_threads)?;
-        let failed = |source| ServeError::Bind { address: config.listen, source };
+        let failed = |source| ServeError::Bind { setting: "listen", address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { config, engine, vocabularies, pool, listener, address })
+        let ops = match config.ops_listen {
+            Some(address) => Some(Ops::bind(address).await.map_err(|source| ServeError::Bind {
+                setting: "ops_listen",
+                address,
+                source,
+            })?),
+            None => None,
+        };
+        Ok(Self { config, engine, vocabularies, pool, listener, address, ops, metrics: None })
+    }
+
+    /// Gives the operations port the metrics to show.
+    #[must_use]
+    pub fn with_metrics(self, metrics: Metrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
     }
 
     /// Where it listens; the port is the true one where the configuration had 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the operations port is, if it is on.
+    pub fn ops_addr(&self) -> Option<SocketAddr> {
+        self.ops.as_ref().map(Ops::local_addr)
     }
 
     /// Serves until `shutdown` ends. Then: readiness off, the delay, no new connections, running requests for
@@ -99,7 +125,14 @@ impl Server {
     /// # Errors
     /// The services cannot be set up, or the transport fails.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<Drain, ServeError> {
-        let Self { config, engine, vocabularies, pool, listener, address } = self;
+        let Self { config, engine, vocabularies, pool, listener, address, ops, metrics } = self;
+        let model = engine.model();
+        MODEL_INFO.set([&model.name, &model.digest, &model.dtype, &model.device]);
+        let (stopping, stop_seen) = watch::channel(false);
+        let mut operations = JoinSet::new(); // ends with this function
+        if let Some(ops) = ops {
+            operations.spawn(ops.serve(Sources { engine: engine.state(), stopping: stop_seen, metrics }));
+        }
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let mut health = Health::new(reporter).await;
         let context = Context {
@@ -131,6 +164,7 @@ impl Server {
         }
 
         tracing::info!("shutting down");
+        stopping.send_replace(true);
         health.set_ready(false).await;
         tokio::select! {
             ended = &mut serving => return Ok(ended.map(|()| Drain::Complete)?),
@@ -151,8 +185,11 @@ impl Server {
     }
 }
 
+/// What every call goes through before its service, the last first.
+type Layers = Stack<FrontDoor, Stack<Calls, Identity>>;
+
 /// The services that belong to the interface, behind the front door.
-fn router(config: &ServerConfig, context: Context) -> Result<Router<Stack<FrontDoor, Identity>>, ServeError> {
+fn router(config: &ServerConfig, context: Context) -> Result<Router<Layers>, ServeError> {
     let limits = &config.limits;
     let segmentation = SegmentationServiceServer::new(SegmentationService::new(context))
         .max_decoding_message_size(limits.message_bytes)
@@ -163,6 +200,7 @@ fn router(config: &ServerConfig, context: Context) -> Result<Router<Stack<FrontD
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(transport(&config.transport)
+        .layer(Calls)
         .layer(FrontDoor::new(limits))
         .add_service(segmentation)
         .add_service(reflection().build_v1()?)

@@ -39,12 +39,14 @@ macro_rules! server_args {
 }
 
 /// What `-h` shows; `--help` shows all. Sorted.
-const SHORT: [&str; 3] = ["default_top_k", "listen", "max_timeout_seconds"];
+const SHORT: [&str; 4] = ["default_top_k", "listen", "max_timeout_seconds", "ops_listen"];
 
 server_args! {
     ABOUT_SETTINGS {
         /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:50051]
         listen: String = "ADDRESS",
+        /// Address and port of /livez, /readyz and /metrics, or the word off [default: 127.0.0.1:9464]
+        ops_listen: String = "ADDRESS",
         /// Threads for decoding images and encoding masks; 0 is one for each core [default: 0]
         cpu_threads: usize = "N",
         /// The top_k of requests that have none; 0 turns rejection off [default: 8]
@@ -146,6 +148,7 @@ fn settings(config: &ServerConfig) -> Vec<(&'static str, Value)> {
     let (transport, shutdown) = (&config.transport, &config.shutdown);
     vec![
         ("listen", json!(config.listen.to_string())),
+        ("ops_listen", json!(config.ops_listen.map_or("off".into(), |address| address.to_string()))),
         ("cpu_threads", json!(config.cpu_threads)),
         ("default_top_k", json!(config.default_top_k)),
         ("max_concurrent_requests", json!(limits.concurrent_requests)),
@@ -189,7 +192,7 @@ mod tests {
         let mut text = String::new();
         for (key, value) in settings(&ServerConfig::default()) {
             let other = match (key, &value) {
-                ("listen", _) => json!("127.0.0.1:7"),
+                ("listen" | "ops_listen", _) => json!("127.0.0.1:7"),
                 (_, Value::Number(number)) if number.is_f64() => json!(number.as_f64().unwrap() + 1.5),
                 // Only an image may not be larger than a message.
                 ("max_image_bytes", number) => json!(number.as_u64().unwrap() - 1),

@@ -146,7 +146,7 @@ pub(crate) fn run(args: &SegmentArgs, as_json: bool) -> Result<ExitCode> {
     let stages = args.server.is_none().then(|| args.model.load()).transpose()?;
     runtime()?.block_on(async {
         let mut private = match stages {
-            Some(stages) => Some(RunningServer::start(private_config(0)?, stages).await?),
+            Some(stages) => Some(RunningServer::start(private_config(0)?, stages, None).await?),
             None => None,
         };
         let url = match (&mut private, &args.server) {

@@ -1,10 +1,11 @@
 //! `serve`: the server.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, time::Instant};
 
 use anyhow::Result;
 use clap::Args;
-use sed_server::Drain;
+use sed_engine::metrics::MODEL_LOAD;
+use sed_server::{Drain, install_metrics};
 use serde_json::json;
 
 use crate::{
@@ -43,10 +44,14 @@ pub(crate) fn run(args: &ServeArgs, as_json: bool) -> Result<ExitCode> {
         print_config(&config, as_json, &mut print::stdout())?;
         return Ok(ExitCode::SUCCESS);
     }
+    // Nobody can look at metrics where the operations port is off.
+    let metrics = config.ops_listen.map(|_| install_metrics()).transpose()?;
+    let begun = Instant::now();
     let stages = args.model.load()?;
+    MODEL_LOAD.set(begun.elapsed());
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
-        let mut server = RunningServer::start(config, stages).await?;
+        let mut server = RunningServer::start(config, stages, metrics).await?;
         tokio::select! {
             ready = server.ready() => ready?,
             signal = signals.next() => return stop(server, signals, signal).await,
@@ -66,6 +71,7 @@ fn announce(server: &RunningServer, as_json: bool) -> Result<()> {
         let ready = json!({
             "ready": true,
             "address": address,
+            "ops_address": server.ops_address(),
             "model": model.name,
             "digest": model.digest,
             "device": model.device,

@@ -17,10 +17,21 @@ fn verdict(report: &Value, name: &str) -> Value {
 #[test]
 fn a_sound_model_on_a_free_port_is_healthy() {
     let model = nano("sed_nano.safetensors");
-    let arguments = ["doctor", "--json", "--model", text(&model), "--listen", "127.0.0.1:0"];
+    let arguments = [
+        "doctor",
+        "--json",
+        "--model",
+        text(&model),
+        "--listen",
+        "127.0.0.1:0",
+        "--ops-listen",
+        "127.0.0.1:0",
+    ];
     let report = run(&arguments).good().json().remove(0);
     assert_eq!(report["healthy"], json!(true));
-    for name in ["device", "threads", "memory", "model", "digest", "run", "settings", "port"] {
+    for name in
+        ["device", "threads", "memory", "model", "digest", "run", "settings", "port", "operations port"]
+    {
         assert_eq!(verdict(&report, name), "good", "{name}");
     }
 }
@@ -48,7 +59,7 @@ fn settings_that_contradict_themselves_are_wrong() {
     let model = nano("sed_nano.pth");
     let doctor = |variables: [(&str, &str); 2]| {
         let mut command = sed_serve(&["doctor", "--quick", "--json", "--model", text(&model)]);
-        Outcome::of(command.envs(variables))
+        Outcome::of(command.env("SED_OPS_LISTEN", "off").envs(variables))
     };
     let outcome = doctor([("SED_MAX_TOP_K", "0"), ("SED_LISTEN", "127.0.0.1:0")]);
     assert_eq!(outcome.code, 1);

@@ -9,5 +9,7 @@ mod doctor;
 mod refused_checkpoints;
 mod segment;
 mod serve;
+mod server;
 mod support;
+mod traces;
 mod usage;

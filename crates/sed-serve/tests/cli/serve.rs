@@ -1,49 +1,16 @@
 //! `serve`, and `segment` as its client.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    io::{Read, Write},
+    net::TcpStream,
 };
 
 use serde_json::Value;
 
-use crate::support::{Outcome, assert_same_map, five_categories, nano, official_words, run, sed_serve, text};
-
-/// A server in a process of its own, which does not outlive the test.
-struct Server {
-    process: Child,
-    ready: Value,
-}
-
-impl Server {
-    fn start() -> Self {
-        let model = nano("sed_nano.pth");
-        let mut command = sed_serve(&["serve", "--model", text(&model), "--listen", "127.0.0.1:0", "--json"]);
-        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { process, ready: serde_json::from_str(&line).expect(&line) }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.ready["address"].as_str().unwrap())
-    }
-
-    /// Asks it to end, and waits.
-    #[cfg(unix)]
-    fn terminate(mut self) -> Option<i32> {
-        Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
-        self.process.wait().unwrap().code()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+use crate::{
+    server::Server,
+    support::{Outcome, assert_same_map, five_categories, nano, official_words, run, sed_serve, text},
+};
 
 #[test]
 fn a_client_gets_the_reference_map_and_sigterm_ends_the_server() {
@@ -90,4 +57,30 @@ fn flags_go_over_the_environment_and_that_over_the_file() {
     let settings: Value = serde_json::from_str(&Outcome::of(&mut command).good().stdout).unwrap();
     let found = ["max_top_k", "max_synonyms", "max_phrases"].map(|key| settings[key].as_u64());
     assert_eq!(found, [Some(30), Some(20), Some(10)]);
+}
+
+#[test]
+fn the_operations_port_shows_the_metrics_of_this_process() {
+    let server = Server::start();
+    let (picture, url) = (nano("img_b.png"), server.url());
+    run(&["segment", text(&picture), "--words", "cat", "--no-output", "--server", &url]).good();
+    let address = server.ready["ops_address"].as_str().unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: {address}\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    assert!(page.contains("\nsed_requests_total{method=\"Segment\",code=\"OK\"} 1\n"), "{page}");
+    assert!(page.contains("\nsed_model_ready 1\n"), "{page}");
+    let loading = page.lines().find_map(|line| line.strip_prefix("sed_model_load_seconds ")).unwrap();
+    assert!(loading.parse::<f64>().unwrap() > 0.0);
+}
+
+#[test]
+fn a_taken_operations_port_is_told_with_its_setting() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, model) = (taken.local_addr().unwrap().to_string(), nano("sed_nano.pth"));
+    let ports = ["--listen", "127.0.0.1:0", "--ops-listen", &address];
+    let outcome = run(&[&["serve", "--model", text(&model)][..], &ports].concat());
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("choose another with the setting ops_listen"), "{}", outcome.stderr);
 }

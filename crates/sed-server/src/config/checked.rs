@@ -11,6 +11,11 @@ use crate::limits::Limits;
 /// With windows of 16 MiB, so many connections could hold 64 GiB of unread requests, but not more.
 const MAX_CONNECTIONS: usize = 4096;
 
+/// Where to listen when nobody says it.
+const LISTEN: &str = "127.0.0.1:50051";
+/// The port that OpenTelemetry's specification proposes for Prometheus.
+const OPS_LISTEN: &str = "127.0.0.1:9464";
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
@@ -20,6 +25,8 @@ const GIB: usize = 1 << 30;
 pub struct ServerConfig {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where liveness, readiness and metrics are; `None` is nowhere.
+    pub ops_listen: Option<SocketAddr>,
     /// Threads for work on pixels; 0 is one for each core.
     pub cpu_threads: usize,
     /// The `top_k` of requests that have none; 0 is no rejection.
@@ -68,12 +75,19 @@ impl ServerConfig {
     /// # Errors
     /// The first value that is out of its range or does not fit another.
     pub fn check(raw: RawConfig) -> Result<Self, ConfigError> {
-        let listen = raw.listen.unwrap_or_else(|| "127.0.0.1:50051".into());
-        let limits = limits(&RawConfig { listen: None, ..raw })?;
+        let listen = address("listen", raw.listen.as_deref().unwrap_or(LISTEN), LISTEN)?;
+        let ops_listen = match raw.ops_listen.as_deref() {
+            Some("off") => None,
+            given => {
+                Some(address("ops_listen", given.unwrap_or(OPS_LISTEN), "127.0.0.1:9464, or the word off")?)
+            }
+        };
+        let limits = limits(&raw)?;
         let default_top_k = within("default_top_k", raw.default_top_k, 8.min(limits.top_k), 0, u32::MAX)?;
         no_more(("default_top_k", u64::from(default_top_k)), ("max_top_k", u64::from(limits.top_k)))?;
         Ok(Self {
-            listen: listen.parse().map_err(|_| ConfigError::Listen(listen))?,
+            listen,
+            ops_listen,
             cpu_threads: within("cpu_threads", raw.cpu_threads, 0, 0, 1024)?,
             default_top_k,
             engine: EngineConfig {
@@ -199,6 +213,10 @@ fn limits(raw: &RawConfig) -> Result<Limits, ConfigError> {
         ("max_message_bytes", limits.message_bytes as u64),
     )?;
     Ok(limits)
+}
+
+fn address(key: &'static str, text: &str, example: &'static str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| ConfigError::Address { key, found: text.to_owned(), example })
 }
 
 fn within<T: PartialOrd + Display>(

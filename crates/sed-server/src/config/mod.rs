@@ -38,9 +38,16 @@ pub enum ConfigError {
         /// Its value.
         limit: u64,
     },
-    /// The address cannot be understood.
-    #[error("listen is {0:?}, but must be an ip address and a port, for example 127.0.0.1:50051")]
-    Listen(String),
+    /// An address cannot be understood.
+    #[error("{key} is {found:?}, but must be an ip address and a port, for example {example}")]
+    Address {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// What it could be.
+        example: &'static str,
+    },
 }
 
 /// Reads a file, the environment over it, and flags over both, and checks the whole.

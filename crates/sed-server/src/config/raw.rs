@@ -35,6 +35,8 @@ macro_rules! raw_config {
 raw_config! {
     /// Address and port to listen on. Default `127.0.0.1:50051`; port 0 takes a free one.
     listen: String,
+    /// Address and port of `/livez`, `/readyz` and `/metrics`, or `off`. Default `127.0.0.1:9464`.
+    ops_listen: String,
     /// Threads for decoding images and encoding masks. Default 0: one for each core.
     cpu_threads: usize,
     /// The `top_k` of requests that have none; 0 turns rejection off. Default 8.

@@ -97,10 +97,21 @@ fn values_out_of_range_name_the_key_and_the_range() {
         check(RawConfig { max_timeout_seconds: Some(f64::NAN), ..RawConfig::default() }),
         "max_timeout_seconds is NaN, but must be between 0.001 and 86400"
     );
-    assert!(
-        check(RawConfig { listen: Some("localhost".into()), ..RawConfig::default() })
-            .contains("\"localhost\"")
+    assert_eq!(
+        check(RawConfig { listen: Some("localhost".into()), ..RawConfig::default() }),
+        "listen is \"localhost\", but must be an ip address and a port, for example 127.0.0.1:50051"
     );
+}
+
+#[test]
+fn the_operations_port_can_be_moved_and_turned_off() {
+    let check =
+        |text: &str| ServerConfig::check(RawConfig { ops_listen: Some(text.into()), ..RawConfig::default() });
+    assert_eq!(ServerConfig::default().ops_listen, Some(SocketAddr::from(([127, 0, 0, 1], 9464))));
+    assert_eq!(check("0.0.0.0:80").unwrap().ops_listen, Some(SocketAddr::from(([0, 0, 0, 0], 80))));
+    assert_eq!(check("off").unwrap().ops_listen, None);
+    let error = check("no").unwrap_err().to_string();
+    assert!(error.starts_with("ops_listen is \"no\"") && error.ends_with("or the word off"), "{error}");
 }
 
 #[test]

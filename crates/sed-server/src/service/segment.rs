@@ -7,16 +7,19 @@ use std::{
 };
 
 use prost::Message;
-use sed_engine::{EngineError, NetworkInput, OutputSpec, SegmentJob, SegmentOutcome, Vocabulary};
+use sed_engine::{
+    EngineError, NetworkInput, OutputSpec, SegmentJob, SegmentOutcome, Vocabulary,
+    metrics::{IMAGE_PIXELS, Stage},
+};
 use sed_image::{ResizeMode, RgbImage};
 use sed_proto::v1::{self, ErrorReason, MaskEncoding};
 use tonic::{Request, Response, Status};
-use tracing::Instrument;
+use tracing::Span;
 
 use super::Context;
 use crate::{
     convert,
-    cpu_pool::{Done, Panicked},
+    cpu_pool::{Done, Errand, Panicked},
     deadline::Deadline,
     limits::Limits,
     mask_encoding::{self, EncodedMasks, MaskJob, picture_for_overlay},
@@ -97,9 +100,8 @@ pub(crate) async fn answer(
     if request.request_id.is_empty() {
         request.request_id = new_request_id();
     }
-    let span = tracing::info_span!("segment", request_id = request.request_id);
-    let outcome = segment(context, request, received, deadline).instrument(span.clone()).await;
-    span.in_scope(|| match outcome {
+    Span::current().record("request_id", &request.request_id);
+    match segment(context, request, received, deadline).await {
         Ok(response) => {
             tracing::info!(milliseconds = received.elapsed().as_millis() as u64, "answered");
             Ok(Response::new(response))
@@ -109,7 +111,7 @@ pub(crate) async fn answer(
             tracing::info!(code = ?status.code(), message = status.message(), "refused");
             Err(status)
         }
-    })
+    }
 }
 
 async fn segment(
@@ -123,7 +125,8 @@ async fn segment(
     mask_encoding::check_encodings(&options, &vocabulary)?;
     context.engine.check_ready()?;
 
-    let decoded = decode(context, image, &options, received).await?;
+    let errand = Errand { stage: Stage::ImageDecode, since: received, deadline };
+    let decoded = decode(context, image, &options, errand).await?;
     let decode_times = decoded.times();
     let Prepared { input, picture, image_size, output } = decoded.result?;
 
@@ -142,7 +145,8 @@ async fn segment(
 
     let mask_size = v1::Size { width: map.width, height: map.height };
     let job = MaskJob { map, vocabulary, options, picture, limits: context.limits.clone() };
-    let encoded = context.pool.run(finished, move || mask_encoding::encode(job)).await?;
+    let errand = Errand { stage: Stage::MaskEncoding, since: finished, deadline };
+    let encoded = context.pool.run(errand, move || mask_encoding::encode(job)).await?;
     let encode_times = encoded.times();
     let EncodedMasks { masks, categories, unlabelled_pixels, overlay_png } = encoded.result?;
 
@@ -195,7 +199,7 @@ async fn decode(
     context: &Context,
     image: ImageSource,
     options: &ValidatedOptions,
-    since: Instant,
+    errand: Errand,
 ) -> Result<Done<Result<Prepared, RequestError>>, Panicked> {
     let model = context.engine.model();
     let wanted = Wanted {
@@ -204,7 +208,7 @@ async fn decode(
         input_side: model.input_side as u32,
         map_side: model.map_side as u32,
     };
-    context.pool.run(since, move || prepare(image, wanted)).await
+    context.pool.run(errand, move || prepare(image, wanted)).await
 }
 
 fn prepare(image: ImageSource, wanted: Wanted) -> Result<Prepared, RequestError> {
@@ -219,6 +223,7 @@ fn prepare(image: ImageSource, wanted: Wanted) -> Result<Prepared, RequestError>
     };
     let broken = |error| RequestError::image(field, &error);
     let picture = picture.map_err(broken)?;
+    IMAGE_PIXELS.record(f64::from(picture.width()) * f64::from(picture.height()));
     let (width, height) = match options.output_size {
         OutputSize::Original => (picture.width(), picture.height()),
         OutputSize::Model => (map_side, map_side),

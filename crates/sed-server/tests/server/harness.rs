@@ -1,13 +1,13 @@
 //! A server on a free port with its client and the hand on its fake model.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
 use sed_engine::{
     Category, Engine, Vocabulary, VocabularyBook, VocabularyLimits,
     fake::{FakeControl, FakeStages},
 };
 use sed_proto::v1::{self, segmentation_service_client::SegmentationServiceClient};
-use sed_server::{ServeError, Server, ServerConfig, config::RawConfig};
+use sed_server::{Metrics, ServeError, Server, ServerConfig, config::RawConfig};
 use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
@@ -16,8 +16,12 @@ use crate::images;
 
 pub(crate) type Client = SegmentationServiceClient<Channel>;
 
+/// What the operations ports show, in programs that record metrics.
+pub(crate) static METRICS: OnceLock<Metrics> = OnceLock::new();
+
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    pub(crate) ops: SocketAddr,
     pub(crate) channel: Channel,
     pub(crate) control: FakeControl,
     pub(crate) engine: Engine,
@@ -41,6 +45,7 @@ impl Running {
     /// A server whose configuration the test has changed after its check.
     pub(crate) async fn launch_checked(mut config: ServerConfig, prepare: impl FnOnce(&FakeControl)) -> Self {
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.ops_listen = Some(config.listen);
         let (stages, control) = FakeStages::new();
         prepare(&control);
         let engine = Engine::start(stages, &config.engine).unwrap();
@@ -53,12 +58,15 @@ impl Running {
         let named = [("pets", pets), ("many", many)].map(|(name, made)| (name.to_string(), made.unwrap()));
         let book: VocabularyBook = named.into_iter().collect();
 
-        let server = Server::bind(config, engine.clone(), book).await.unwrap();
-        let address = server.local_addr();
+        let mut server = Server::bind(config, engine.clone(), book).await.unwrap();
+        if let Some(metrics) = METRICS.get() {
+            server = server.with_metrics(metrics.clone());
+        }
+        let (address, ops) = (server.local_addr(), server.ops_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async { stopped.await.unwrap() }));
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { address, channel, control, engine, stop: Some(stop), serving }
+        Self { address, ops, channel, control, engine, stop: Some(stop), serving }
     }
 
     pub(crate) async fn segment_when_ready(&self) {

@@ -6,6 +6,7 @@
 mod answers;
 mod bad_requests;
 mod encodings;
+#[allow(dead_code)] // some of it is for the tests of telemetry
 mod harness;
 mod health;
 mod images;

@@ -32,7 +32,9 @@ pub(super) fn checks(args: &ServerArgs, memory: &Memory) -> Vec<Check> {
         Ok(config) => config,
         Err(error) => return vec![Check::failed("settings", error)],
     };
-    let mut checks = vec![settings(&config), limits(&config, memory), port(config.listen)];
+    let mut checks =
+        vec![settings(&config), limits(&config, memory), port("port", config.listen, "--listen")];
+    checks.extend(config.ops_listen.map(|address| port("operations port", address, "--ops-listen")));
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     checks.extend(unknown_variables(names));
     checks
@@ -69,20 +71,21 @@ fn limits(config: &ServerConfig, memory: &Memory) -> Check {
     Check::good("limits", found)
 }
 
-fn port(address: SocketAddr) -> Check {
-    const NAME: &str = "port";
+fn port(name: &'static str, address: SocketAddr, flag: &str) -> Check {
     match TcpListener::bind(address) {
-        Ok(_) => Check::good(NAME, format!("{address} is free")),
+        Ok(_) => Check::good(name, format!("{address} is free")),
         Err(error) => {
             let advice = match error.kind() {
-                ErrorKind::AddrInUse => "stop what listens there, or choose another port with --listen",
-                ErrorKind::AddrNotAvailable => {
-                    "this machine has no such address; use 127.0.0.1 or 0.0.0.0 with --listen"
-                }
-                ErrorKind::PermissionDenied => "choose a port above 1023 with --listen",
-                _ => "choose another address with --listen",
+                ErrorKind::AddrInUse => "stop what listens there, or choose another port",
+                ErrorKind::AddrNotAvailable => "this machine has no such address; use 127.0.0.1 or 0.0.0.0",
+                ErrorKind::PermissionDenied => "choose a port above 1023",
+                _ => "choose another address",
             };
-            Check::wrong(NAME, format!("cannot listen on {address}: {error}"), advice)
+            Check::wrong(
+                name,
+                format!("cannot listen on {address}: {error}"),
+                format!("{advice} with {flag}"),
+            )
         }
     }
 }
@@ -113,10 +116,10 @@ mod tests {
     fn a_port_in_use_is_wrong_and_a_free_one_good() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let check = port(address);
+        let check = port("port", address, "--listen");
         assert_eq!(check.verdict, Verdict::Wrong);
         assert!(check.found.contains(&address.to_string()), "{check:?}");
-        assert_eq!(port("127.0.0.1:0".parse().unwrap()).verdict, Verdict::Good);
+        assert_eq!(port("port", "127.0.0.1:0".parse().unwrap(), "--listen").verdict, Verdict::Good);
     }
 
     #[test]

@@ -1,0 +1,59 @@
+//! A server in a process of its own.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, ChildStderr, Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::support::{nano, sed_serve, text};
+
+/// It does not outlive the test.
+pub(crate) struct Server {
+    process: Child,
+    /// What it said when it was ready.
+    pub(crate) ready: Value,
+}
+
+impl Server {
+    /// Serves the reduced model on free ports.
+    pub(crate) fn start() -> Self {
+        Self::start_with(|command| command.stderr(Stdio::null()))
+    }
+
+    /// The same, with more in its environment or its output elsewhere.
+    pub(crate) fn start_with(prepare: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let model = nano("sed_nano.pth");
+        let ports = ["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
+        let mut command = sed_serve(&[&["serve", "--model", text(&model), "--json"][..], &ports].concat());
+        let mut process = prepare(command.stdout(Stdio::piped())).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { process, ready: serde_json::from_str(&line).expect(&line) }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.ready["address"].as_str().unwrap())
+    }
+
+    /// Its log, if it was piped.
+    pub(crate) fn log(&mut self) -> ChildStderr {
+        self.process.stderr.take().unwrap()
+    }
+
+    /// Asks it to end, and waits.
+    #[cfg(unix)]
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

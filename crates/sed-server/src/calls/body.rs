@@ -1,0 +1,95 @@
+//! Bodies that count what goes through them. An answer's end is the end of its call.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tonic::{Status, body::Body};
+
+use super::call::Call;
+
+/// What a poll of a body gives.
+type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
+
+/// The messages of a call on their way in.
+#[derive(Debug)]
+pub(super) struct RequestBody {
+    inner: Body,
+    received: Arc<AtomicU64>,
+}
+
+impl RequestBody {
+    pub(super) fn new(inner: Body, received: Arc<AtomicU64>) -> Self {
+        Self { inner, received }
+    }
+}
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
+            self.received.fetch_add(data.len() as u64, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+}
+
+/// The answer of a call on its way out. If it is dropped before its end, the caller has gone.
+#[derive(Debug)]
+pub(super) struct AnswerBody {
+    inner: Body,
+    call: Call,
+}
+
+impl AnswerBody {
+    pub(super) fn new(inner: Body, call: Call) -> Self {
+        Self { inner, call }
+    }
+}
+
+impl http_body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.call.sent(data.len());
+                } else if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
+                    self.call.end(&status);
+                }
+            }
+            Some(Err(status)) => self.call.end(status),
+            None => self.call.end(&Status::unknown("the answer ended without a status")),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+}

@@ -1,0 +1,115 @@
+//! One call, from its headers to its end.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use sed_engine::metrics::{self, Code, Label, Method, RejectReason};
+use tonic::Status;
+use tonic_types::StatusExt;
+use tracing::Span;
+
+use super::span;
+
+/// A call that has begun. It is counted exactly once: by [`Call::end`], or as cancelled when it is dropped.
+#[derive(Debug)]
+pub(super) struct Call {
+    method: Method,
+    begun: Instant,
+    span: Span,
+    received: Arc<AtomicU64>,
+    sent: u64,
+    ended: bool,
+}
+
+impl Call {
+    pub(super) fn begin(method: Method, span: Span) -> Self {
+        metrics::REQUESTS_IN_FLIGHT.add(1.0);
+        let received = Arc::new(AtomicU64::new(0));
+        Self { method, begun: Instant::now(), span, received, sent: 0, ended: false }
+    }
+
+    /// Where the bytes of its messages are counted as they come.
+    pub(super) fn received(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.received)
+    }
+
+    /// More of the answer has gone.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+    }
+
+    /// The call has its status; what comes after the first one makes no difference.
+    pub(super) fn end(&mut self, status: &Status) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        metrics::REQUESTS.add(self.method, Code::from_number(status.code().into()), 1);
+        metrics::REQUEST_DURATION.record(self.method, self.begun.elapsed());
+        metrics::REQUESTS_IN_FLIGHT.add(-1.0);
+        if let Some(reason) = reject_reason(status) {
+            metrics::REQUESTS_REJECTED.add(reason, 1);
+        }
+        if matches!(self.method, Method::Segment | Method::SegmentStream) {
+            let received = self.received.load(Ordering::Relaxed);
+            let sizes = [(&metrics::REQUEST_BYTES, received), (&metrics::RESPONSE_BYTES, self.sent)];
+            for (histogram, bytes) in sizes.into_iter().filter(|(_, bytes)| *bytes > 0) {
+                histogram.record(bytes as f64);
+            }
+        }
+        span::end(&self.span, status.code());
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.end(&Status::cancelled("the caller has gone"));
+    }
+}
+
+/// Why the call was refused before work on the device began; `None` if it was not.
+fn reject_reason(status: &Status) -> Option<RejectReason> {
+    let details = status.get_error_details();
+    let reason = details.error_info()?.reason.to_lowercase();
+    let named = RejectReason::ALL.iter().copied().find(|known| known.as_str() == reason);
+    named.or(match reason.as_str() {
+        "field_missing"
+        | "vocabulary_empty"
+        | "category_name_invalid"
+        | "category_duplicate"
+        | "option_invalid"
+        | "request_malformed" => Some(RejectReason::Invalid),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use sed_proto::v1::ErrorReason;
+
+    use super::*;
+    use crate::status::Failure;
+
+    #[test]
+    fn every_reason_is_a_refusal_or_known_not_to_be_one() {
+        let later = [
+            ErrorReason::Unspecified,
+            ErrorReason::DeadlineExceeded,
+            ErrorReason::DeviceOutOfMemory,
+            ErrorReason::Internal,
+        ];
+        for reason in (0..100).filter_map(|number| ErrorReason::try_from(number).ok()) {
+            let refusal = reject_reason(&Failure::new(reason, "no").into_status());
+            assert_eq!(refusal.is_none(), later.contains(&reason), "{reason:?}");
+        }
+        let queue_full = Failure::new(ErrorReason::QueueFull, "full").into_status();
+        assert_eq!(reject_reason(&queue_full), Some(RejectReason::QueueFull));
+        let duplicate = Failure::new(ErrorReason::CategoryDuplicate, "twice").into_status();
+        assert_eq!(reject_reason(&duplicate), Some(RejectReason::Invalid));
+        assert_eq!(reject_reason(&Status::unavailable("no details")), None);
+    }
+}

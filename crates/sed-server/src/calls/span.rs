@@ -1,0 +1,70 @@
+//! The span of a call, with the attributes of OpenTelemetry's conventions for gRPC.
+
+use http::HeaderMap;
+use opentelemetry::{
+    global,
+    propagation::Extractor,
+    trace::{Status as SpanStatus, TraceContextExt},
+};
+use sed_engine::metrics::{Label, Method};
+use tonic::Code;
+use tracing::{Span, field::Empty};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::health::SERVICE_NAME;
+
+/// A span that continues the trace of the headers, if they have one. `request_id` is for the method to fill in.
+/// What is a field stands in the log lines of the call; what is only an attribute does not.
+pub(super) fn begin(method: Method, headers: &HeaderMap) -> Span {
+    let method = method.as_str();
+    let span =
+        tracing::info_span!("call", method, request_id = Empty, trace_id = Empty, otel.kind = "server");
+    let caller = global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
+    let callers_trace = caller.span().span_context().trace_id();
+    // It fails where traces are not exported; the caller's trace is then only named in the log.
+    let _ = span.set_parent(caller);
+    span.set_attribute("rpc.system", "grpc");
+    span.set_attribute("rpc.service", SERVICE_NAME);
+    span.set_attribute("rpc.method", method);
+    let ours = span.context().span().span_context().clone();
+    let trace = if ours.is_valid() { ours.trace_id() } else { callers_trace };
+    if trace != opentelemetry::TraceId::INVALID {
+        span.record("trace_id", tracing::field::display(trace));
+    }
+    span.context().span().update_name(format!("{SERVICE_NAME}/{method}"));
+    span
+}
+
+/// Says how the call ended.
+pub(super) fn end(span: &Span, code: Code) {
+    span.set_attribute("rpc.grpc.status_code", i64::from(i32::from(code)));
+    if is_the_servers_fault(code) {
+        span.set_status(SpanStatus::error(code.description()));
+    }
+}
+
+/// The codes for which the conventions make a server's span an error.
+fn is_the_servers_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}
+
+/// Headers as the propagator reads them.
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}

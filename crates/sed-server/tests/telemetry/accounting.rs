@@ -1,0 +1,143 @@
+//! Every call is counted once, whatever its end.
+
+use sed_engine::{Stage, StageError, fake::Fault};
+use sed_proto::v1;
+use sed_server::config::RawConfig;
+use tonic::Code;
+
+use crate::{
+    harness::{Running, request, until},
+    scrape::Change,
+};
+
+const IN_FLIGHT: &str = "sed_requests_in_flight";
+
+/// The series of calls of `Segment` that ended so.
+fn ended(code: &str) -> String {
+    format!("sed_requests_total{{method=\"Segment\",code=\"{code}\"}}")
+}
+
+fn rejected(reason: &str) -> String {
+    format!("sed_requests_rejected_total{{reason=\"{reason}\"}}")
+}
+
+/// Fails unless exactly one call ended, in this way, and no other is left.
+#[track_caller]
+fn assert_one_call(change: &Change, code: &str) {
+    assert_eq!(change.of(&ended(code)), 1.0, "{code}");
+    assert_eq!(change.of_all("sed_requests_total"), 1.0, "{code}");
+    assert_eq!(change.of("sed_request_duration_seconds_count{method=\"Segment\"}"), 1.0);
+    assert_eq!(change.of(IN_FLIGHT), 0.0);
+}
+
+#[tokio::test]
+async fn an_answered_call_is_counted_with_its_sizes_and_stages() {
+    let change = Change::begin().await;
+    let server = Running::start(RawConfig::default()).await;
+    let sent = prost::Message::encoded_len(&request(4)) as f64;
+    let running = server.occupy().await;
+    assert_eq!(change.of(IN_FLIGHT), 1.0);
+    assert_eq!(change.of_all("sed_requests_total"), 0.0);
+    server.control.release();
+    let answer = running.await.unwrap().unwrap();
+
+    assert_one_call(&change, "OK");
+    assert_eq!(change.of_all("sed_requests_rejected_total"), 0.0);
+    let head = 5.0; // of a message on the wire
+    assert_eq!(change.of("sed_request_bytes_sum"), sent + head);
+    let answered = prost::Message::encoded_len(&answer) as f64;
+    assert_eq!(change.of("sed_response_bytes_sum"), answered + head);
+    assert_eq!(change.of("sed_image_pixels_sum"), 40.0 * 24.0);
+    for stage in ["image_decode", "mask_encoding"] {
+        for metric in ["sed_stage_duration_seconds", "sed_stage_wait_seconds"] {
+            assert_eq!(change.of(&format!("{metric}_count{{stage=\"{stage}\"}}")), 1.0, "{metric} {stage}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_call_is_counted_with_its_reason() {
+    let change = Change::begin().await;
+    let server = Running::start(RawConfig { max_message_bytes: Some(2000), ..RawConfig::default() }).await;
+    let no_image = v1::SegmentRequest { image: None, ..request(2) };
+    let large = v1::SegmentRequest { request_id: "x".repeat(3000), ..request(2) };
+    let image = Some(v1::Image { source: Some(v1::image::Source::Encoded(vec![7; 40].into())) });
+    let no_picture = v1::SegmentRequest { image, ..request(2) };
+    let cases = [
+        (no_image, Code::InvalidArgument, "INVALID_ARGUMENT", "invalid"),
+        (large, Code::OutOfRange, "OUT_OF_RANGE", "message_too_large"),
+        (no_picture, Code::InvalidArgument, "INVALID_ARGUMENT", "image_unsupported"),
+    ];
+    for (bad, code, name, reason) in cases {
+        let (before, all) = (change.of(&ended(name)), change.of_all("sed_requests_rejected_total"));
+        let refused = server.segment(bad).await.unwrap_err();
+        assert_eq!(refused.code(), code);
+        assert_eq!(change.of(&ended(name)), before + 1.0, "{name}");
+        assert_eq!(change.of(&rejected(reason)), 1.0, "{reason}");
+        assert_eq!(change.of_all("sed_requests_rejected_total"), all + 1.0, "{reason}");
+    }
+    assert_eq!(change.of_all("sed_requests_total"), 3.0);
+    assert_eq!(change.of(IN_FLIGHT), 0.0);
+    assert_eq!(change.of("sed_image_pixels_count"), 0.0);
+}
+
+#[tokio::test]
+async fn a_call_without_a_place_is_counted_as_refused() {
+    let change = Change::begin().await;
+    let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
+    let running = server.occupy().await;
+    server.segment(request(2)).await.unwrap_err();
+    assert_eq!(change.of(&ended("RESOURCE_EXHAUSTED")), 1.0);
+    assert_eq!(change.of(&rejected("queue_full")), 1.0);
+    assert_eq!(change.of(IN_FLIGHT), 1.0); // the one that runs
+    server.control.release();
+    running.await.unwrap().unwrap();
+    assert_eq!((change.of(&ended("OK")), change.of(IN_FLIGHT)), (1.0, 0.0));
+}
+
+#[tokio::test]
+async fn a_call_past_its_deadline_is_counted_as_such() {
+    let change = Change::begin().await;
+    let server = Running::start(RawConfig { max_timeout_seconds: Some(0.2), ..RawConfig::default() }).await;
+    server.occupy().await.await.unwrap().unwrap_err();
+    assert_one_call(&change, "DEADLINE_EXCEEDED");
+    assert_eq!(change.of_all("sed_requests_rejected_total"), 0.0); // it was worked on
+    server.control.release();
+}
+
+#[tokio::test]
+async fn a_cancelled_call_is_counted_as_such() {
+    let change = Change::begin().await;
+    let server = Running::start(RawConfig::default()).await;
+    let running = server.occupy().await;
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    // Nobody hears of it but the server, when it sees the stream's end.
+    until(|| change.of(&ended("CANCELLED")) > 0.0).await;
+    assert_one_call(&change, "CANCELLED");
+    server.control.release();
+}
+
+#[tokio::test]
+async fn a_fault_of_the_server_is_no_refusal() {
+    let change = Change::begin().await;
+    let server = Running::start(RawConfig::default()).await;
+    server.control.inject(Stage::CostMap, Fault::Fail(StageError::Failed("broken".into())));
+    server.segment(request(2)).await.unwrap_err();
+    assert_one_call(&change, "INTERNAL");
+    assert_eq!(change.of_all("sed_requests_rejected_total"), 0.0);
+}
+
+#[tokio::test]
+async fn other_methods_are_counted_by_name_and_other_services_not_at_all() {
+    let change = Change::begin().await;
+    let server = Running::start(RawConfig::default()).await;
+    server.client().get_server_info(v1::GetServerInfoRequest {}).await.unwrap();
+    let health = tonic_health::pb::HealthCheckRequest::default();
+    let mut probe = tonic_health::pb::health_client::HealthClient::new(server.channel.clone());
+    probe.check(health).await.unwrap();
+    assert_eq!(change.of("sed_requests_total{method=\"GetServerInfo\",code=\"OK\"}"), 1.0);
+    assert_eq!(change.of_all("sed_requests_total"), 1.0);
+    assert_eq!(change.of("sed_request_bytes_count"), 0.0); // these are about pictures
+    assert_eq!(change.of(IN_FLIGHT), 0.0);
+}
