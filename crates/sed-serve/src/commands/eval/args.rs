@@ -21,7 +21,8 @@ With --labels, a picture's label has its name: a PNG of grey values (8 or 16 bit
 TIFF. Values outside the vocabulary are ignored pixels. The figures are those of detectron2's SemSegEvaluator: \
 means over the categories that some label has, false positives counted in every picture.
 
-With --json there is one JSON object.";
+Times are those of the server and include words that it has not met before. With --json there is one JSON \
+object.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -3,7 +3,6 @@
 use std::{future::Future, time::Instant};
 
 use anyhow::{Context, Result};
-use indicatif::ProgressBar;
 use sed_image::IndexMap;
 use sed_proto::v1;
 use serde::Serialize;
@@ -14,6 +13,7 @@ use crate::{
     args::RequestArgs,
     client::Client,
     output_files::index_png,
+    progress,
     report::{Files, Model, Rejection, Report},
 };
 
@@ -59,7 +59,6 @@ impl Asker {
 pub(super) async fn all<T, F>(
     cases: Vec<Case>,
     jobs: usize,
-    bar: &ProgressBar,
     work: impl Fn(Case) -> F,
     mut take: impl FnMut(T),
 ) -> Result<f64>
@@ -67,9 +66,8 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    let started = Instant::now();
-    let mut running = JoinSet::new();
-    let mut waiting = cases.into_iter();
+    let (started, bar) = (Instant::now(), progress::count(cases.len() as u64));
+    let (mut running, mut waiting) = (JoinSet::new(), cases.into_iter());
     loop {
         while running.len() < jobs {
             let Some(case) = waiting.next() else { break };
@@ -79,9 +77,12 @@ where
             running.spawn(async move { done.await.context(name) });
         }
         let Some(done) = running.join_next().await else { break };
-        take(done.context("the work on a picture broke down")??);
+        let done = done.context("the work on a picture broke down").flatten();
+        // The error is told where the bar was.
+        take(done.inspect_err(|_| bar.finish_and_clear())?);
         bar.inc(1);
     }
+    bar.finish_and_clear();
     Ok(started.elapsed().as_secs_f64())
 }
 

@@ -52,8 +52,8 @@ impl Case {
             Meaning::Words { categories } => {
                 if let Some(most) = values.iter().max().filter(|most| usize::from(**most) >= categories.len())
                 {
-                    let words = categories.len();
-                    bail!("the label {file} has a pixel of word {most}, but there are {words} words, from 0");
+                    let last = categories.len().saturating_sub(1);
+                    bail!("the label {file} has a pixel of word {most}, but the last word is {last}");
                 }
                 let category = |word: u16| categories.get(usize::from(word)).copied().unwrap_or(UNLABELLED);
                 answer.iter_mut().for_each(|word| *word = category(*word));
@@ -100,7 +100,7 @@ mod tests {
 
         let fewer = Case { meaning: Meaning::Words { categories: vec![40] }, ..case.clone() };
         let error = fewer.compare(answer(), 1).unwrap_err().to_string();
-        assert!(error.contains("0.label.png has a pixel of word 1, but there are 1 words"), "{error}");
+        assert!(error.contains("0.label.png has a pixel of word 1, but the last word is 0"), "{error}");
         let error = case.compare(IndexMap::new(1, 3, vec![0; 3]).unwrap(), 2).unwrap_err().to_string();
         assert!(error.contains("0.label.png is 3 × 1 and the picture 1 × 3"), "{error}");
     }

@@ -10,7 +10,7 @@ use super::{
     score::{Figures, Score},
 };
 use crate::{
-    pictures, progress,
+    pictures,
     report::{Model, Report},
 };
 
@@ -68,7 +68,6 @@ struct One {
 /// Asks about all pictures of a plan, and scores the answers.
 pub(super) async fn measure(asker: &Asker, plan: Plan, jobs: usize) -> Result<(Model, Measured)> {
     let Plan { condition, words, cases, names } = plan;
-    let bar = progress::count(cases.len() as u64);
     let (mut score, mut pace) = (Score::default(), Pace::default());
     // The names of a vocabulary that the server knows come with its answers.
     let mut answered = Vec::new();
@@ -78,8 +77,7 @@ pub(super) async fn measure(asker: &Asker, plan: Plan, jobs: usize) -> Result<(M
         answered = std::mem::take(&mut report.categories);
         pace.add(report);
     };
-    pace.seconds = ask::all(cases, jobs, &bar, work, take).await?;
-    bar.finish_and_clear();
+    pace.seconds = ask::all(cases, jobs, work, take).await?;
 
     if score.labelled() == 0 {
         bail!("no pixel of any label is in the vocabulary; is it counted from --first-label?");

@@ -57,10 +57,13 @@ impl Scores<'_> {
     }
 }
 
-fn heads<const N: usize>(heads: [&str; N], left: usize) -> impl Iterator<Item = Cell> {
-    heads.into_iter().enumerate().map(move |(column, head)| {
-        if column < left { Cell::left(head).styled(FAINT) } else { Cell::right(head).styled(FAINT) }
-    })
+/// The first column stands at the left, the numbers at the right.
+fn heads(heads: &[&str]) -> Vec<Cell> {
+    let cell = |(column, head): (usize, &&str)| match column {
+        0 => Cell::left(*head).styled(FAINT),
+        _ => Cell::right(*head).styled(FAINT),
+    };
+    heads.iter().enumerate().map(cell).collect()
 }
 
 fn scenes(runs: &[Measured], out: &mut impl Write) -> io::Result<()> {
@@ -77,7 +80,7 @@ fn scenes(runs: &[Measured], out: &mut impl Write) -> io::Result<()> {
         "images/s",
         "latency",
     ];
-    table.row(heads(columns, 1));
+    table.row(heads(&columns));
     for run in runs {
         let (objects, stuff) = match run.parts {
             Some(Parts { object_miou, stuff_miou }) => (object_miou, stuff_miou),
@@ -117,7 +120,7 @@ fn dataset(run: &Measured, out: &mut impl Write) -> io::Result<()> {
             format!("{} of all pixels ignored", share(run.ignored_pixels, all)),
         ),
         ("survivors by level", survivors(&run.pace.survivors), String::new()),
-        ("images/s", format!("{:.2}", run.pace.images_per_second), format!("{} pictures", run.pictures)),
+        ("images/s", format!("{:.2}", run.pace.images_per_second), format!("of {} pictures", run.pictures)),
         ("mean latency", time(run.pace.mean_latency_ms), String::new()),
     ];
     let mut table = Table::default();
@@ -137,7 +140,7 @@ fn categories(run: &Measured, out: &mut impl Write) -> io::Result<()> {
         run.categories.iter().filter_map(|category| category.iou.map(|iou| (iou, category))).collect();
     found.sort_by(|(left, _), (right, _)| right.total_cmp(left));
     let mut table = Table::default();
-    table.row(heads(["category", "IoU", "accuracy", "labelled"], 1));
+    table.row(heads(&["category", "IoU", "accuracy", "labelled"]));
     for (iou, category) in found {
         table.row([
             Cell::left(&category.name),
@@ -163,7 +166,7 @@ fn rejection(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
         "whole",
         "faster",
     ];
-    table.row(heads(columns, 1));
+    table.row(heads(&columns));
     for row in rows {
         let top_k = if row.top_k == 0 { "off".to_owned() } else { row.top_k.to_string() };
         table.row([

@@ -10,7 +10,7 @@ use super::{
     score::percent,
 };
 use crate::{
-    pictures, progress,
+    pictures,
     report::{Latency, Model, Report},
 };
 
@@ -68,7 +68,6 @@ pub(super) async fn measure(
     jobs: usize,
 ) -> Result<(Model, Vec<Row>)> {
     let pictures = cases.len();
-    let bar = progress::count(pictures as u64);
     let top_ks: Vec<u32> = std::iter::once(0).chain(top_ks.iter().copied()).collect();
     let mut sums = vec![Sums::default(); top_ks.len()];
     let mut model = None;
@@ -77,8 +76,7 @@ pub(super) async fn measure(
         sums.iter_mut().zip(&one.answers).for_each(|(sum, more)| sum.merge(more));
         model = Some(one.model);
     };
-    ask::all(cases, jobs, &bar, work, take).await?;
-    bar.finish_and_clear();
+    ask::all(cases, jobs, work, take).await?;
     let full = sums[0].clone();
     let rows = top_ks.iter().zip(&sums).map(|(top_k, sum)| sum.row(&condition, *top_k, pictures, &full));
     Ok((model.context("there are no scenes")?, rows.collect()))

@@ -98,10 +98,16 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 fn condition(folder: &Path, limit: Option<usize>) -> Result<Condition> {
     let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
     let mut files = entries(folder)?;
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.retain(|path| is_scene(path));
     files.truncate(limit.unwrap_or(usize::MAX));
     let scenes = files.into_iter().map(scene).collect::<Result<_>>()?;
     Ok(Condition { name, scenes })
+}
+
+/// Whether a file holds the words of a picture.
+fn is_scene(path: &Path) -> bool {
+    let is_json = path.extension().is_some_and(|extension| extension == "json");
+    is_json && ["png", "label.png"].iter().any(|ending| path.with_extension(ending).is_file())
 }
 
 fn scene(file: PathBuf) -> Result<Scene> {
@@ -251,6 +257,7 @@ mod tests {
     #[test]
     fn what_is_missing_or_wrong_is_named() {
         let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("package.json"), "[]").unwrap();
         assert!(find(root.path(), None).unwrap().is_empty());
         let words = json!({ "1": ["dog"], "objects": 1, "present": 1, "categories": ["dog"] });
         write(root.path(), "000", &words);
