@@ -11,6 +11,7 @@ Examples:
   sed-serve convert sed_model_base.pth --output models
   sed-serve serve --model models/sed-b.safetensors --listen 0.0.0.0:50051
   sed-serve segment photos/ --server http://127.0.0.1:50051 --vocabulary ade20k-150
+  sed-serve eval validation/ --labels annotations/ --vocabulary ade20k-150 --first-label 1
 
 Exit codes:
   0  everything was done
@@ -19,7 +20,7 @@ Exit codes:
 
 /// Open-vocabulary semantic segmentation: a picture and a list of words in, a category for every pixel out.
 ///
-/// Serves a SED model over gRPC, and is its client, converter and doctor.
+/// Serves a SED model over gRPC, and is its client, examiner, converter and doctor.
 #[derive(Debug, Parser)]
 #[command(name = "sed-serve", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Segment(commands::segment::SegmentArgs),
     /// See it work: serve the embedded model and segment the pictures that come with it.
     Demo(commands::demo::DemoArgs),
+    /// Score a model on labelled pictures: mean IoU, accuracy, and what rejection costs and saves.
+    Eval(Box<commands::eval::EvalArgs>),
     /// Turn a .pth checkpoint into .safetensors with config.json and digest.
     Convert(commands::convert::ConvertArgs),
     /// Look for what would keep the server from working, and say how to mend it.

@@ -67,7 +67,8 @@ fn write(path: &Path, content: &[u8]) -> Result<()> {
     std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn index_png(answer: &v1::SegmentResponse) -> Result<&[u8]> {
+/// The index PNG of an answer.
+pub(crate) fn index_png(answer: &v1::SegmentResponse) -> Result<&[u8]> {
     let content = answer.masks.iter().find_map(|mask| mask.content.as_ref());
     match content {
         Some(Content::IndexPng(png)) => Ok(png),

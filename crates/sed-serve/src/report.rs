@@ -23,7 +23,7 @@ pub(crate) struct Report {
     pub(crate) files: Files,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Model {
     pub(crate) name: String,
     pub(crate) digest: String,

@@ -7,7 +7,10 @@
 Written scenes: ``<condition>/<i>.png``, ``<condition>/<i>.label.png`` (u8, index into the words asked) and
 ``<condition>/<i>.json``: ``"40"`` and ``"129"`` are the words to ask (the first ``present`` of them are in the
 picture, of these the first ``objects`` are objects, the rest stuff; all others are absent); ``categories`` names the
-category behind each of the 129 words, for adding up scores over scenes when words are synonyms.
+category behind each of the 129 words, for adding up scores over scenes when words are synonyms. Scenes of the
+condition ``trained`` also have ``"300"``: the 129 words and others, for measuring early rejection.
+
+`sed-serve eval FOLDER` scores a server on written scenes.
 """
 
 import argparse
@@ -27,6 +30,7 @@ from settings import CONFIG, MODEL_DIR
 from words import Bank
 
 COUNTS = (40, 129)
+MANY = 300
 
 
 @dataclass
@@ -103,18 +107,20 @@ def score(model: Sed, bank: Bank, some: list[Case], count: int) -> dict:
     return total.figures(len(bank.names) - measure.STUFF)
 
 
-def write(some: list[Case], folder: Path) -> None:
-    """Scenes to disk."""
+def write(some: list[Case], folder: Path, bank: Bank, many: bool) -> None:
+    """Scenes to disk, if ``many`` also with the words of early rejection."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, case in enumerate(some):
         Image.fromarray(case.image).save(folder / f"{i:03d}.png")
         Image.fromarray(case.label.astype(np.uint8)).save(folder / f"{i:03d}.label.png")
         words: dict = {str(n): w for n, w in case.words.items()}
+        if many:
+            words[str(MANY)] = many_words(bank, case)
         words |= {"objects": case.objects, "present": len(case.present), "categories": case.names}
         (folder / f"{i:03d}.json").write_text(json.dumps(words), encoding="utf-8")
 
 
-def many_words(bank: Bank, case: Case, count: int = 300) -> list[str]:
+def many_words(bank: Bank, case: Case, count: int = MANY) -> list[str]:
     """The words of a case filled up to ``count``: trained names, their synonyms, foreign words."""
     taken = list(case.words[max(COUNTS)])
     present = {bank.names[c] for c in case.present if c < len(bank.names)}
@@ -189,7 +195,7 @@ def main() -> None:
             continue
         some = cases(key, bank, args.scenes)
         if args.write:
-            write(some, args.write / key)
+            write(some, args.write / key, bank, key == "trained")
         for count in COUNTS if model else ():
             rows.append([CONDITIONS[key].title, count, score(model, bank, some, count)])
             print(*rows[-1], flush=True)

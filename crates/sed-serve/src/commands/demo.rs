@@ -7,9 +7,9 @@ use clap::Args;
 use sed_model::prompts::Category;
 
 use crate::{
-    args::{ModelArgs, to_proto},
+    args::{ModelArgs, RequestArgs, to_proto},
     client::Client,
-    commands::{segment::RequestArgs, serve},
+    commands::serve,
     embedded::{self, Example},
     output_files::{OutputFolder, write_report},
     print::{self, BOLD, Cell, FAINT, Table, WARNING, gap, styled},

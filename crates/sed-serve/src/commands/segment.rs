@@ -3,20 +3,18 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sed_proto::v1;
 
 use crate::{
-    args::{ModelArgs, WordsArgs},
+    args::{RequestArgs, TargetArgs, WordsArgs},
     client::Client,
     output_files::{OutputFolder, write_report},
     pictures, print, progress,
     report::{Files, Report},
-    running::{RunningServer, private_config, runtime},
 };
 
 const EXAMPLES: &str = "\
@@ -48,17 +46,8 @@ pub(crate) struct SegmentArgs {
     #[command(flatten)]
     request: RequestArgs,
 
-    /// Ask this server, http://host:port, instead of loading a model; what is said of a model then counts for
-    /// nothing.
-    #[arg(long, value_name = "URL", help_heading = "Server")]
-    server: Option<String>,
-
-    /// Give up on a picture after this time; it is the deadline of the request.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Server")]
-    timeout: Option<Duration>,
-
     #[command(flatten)]
-    model: ModelArgs,
+    target: TargetArgs,
 }
 
 /// Where results go.
@@ -74,105 +63,13 @@ struct OutputArgs {
     no_output: bool,
 }
 
-/// What a request says beside its picture and its words.
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = "How to segment")]
-pub(crate) struct RequestArgs {
-    /// Rejection: before each decoder level, only categories stay that are among the N best somewhere in the
-    /// picture. Smaller is faster; 0 turns it off. [default: the server's, usually 8]
-    #[arg(long, value_name = "N")]
-    top_k: Option<u32>,
-
-    /// How the picture is brought to the model's size: in one step, or as the official evaluation does.
-    #[arg(long, value_name = "HOW", default_value = "direct")]
-    resize: Resize,
-
-    /// A pixel whose best score is below this, 0 to 1, belongs to no category.
-    #[arg(long, value_name = "SCORE")]
-    threshold: Option<f32>,
-
-    /// Regions of fewer pixels are taken out.
-    #[arg(long, value_name = "PIXELS", default_value_t = 0, hide_default_value = true)]
-    min_area: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Resize {
-    #[default]
-    Direct,
-    Official,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected seconds, above 0".to_owned();
-    let seconds: f64 = text.parse().map_err(|_| wrong())?;
-    Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
-}
-
-impl RequestArgs {
-    /// A request for the index mask, and the overlay if it is wanted.
-    pub(crate) fn request(
-        &self,
-        picture: impl Into<Vec<u8>>,
-        vocabulary: v1::Vocabulary,
-        with_overlay: bool,
-    ) -> v1::SegmentRequest {
-        let mut options = v1::SegmentOptions {
-            top_k: self.top_k,
-            score_threshold: self.threshold,
-            min_area: self.min_area,
-            overlay: with_overlay.then(v1::Overlay::default),
-            ..v1::SegmentOptions::default()
-        };
-        options.set_resize_mode(match self.resize {
-            Resize::Direct => v1::ResizeMode::Direct,
-            Resize::Official => v1::ResizeMode::TwoStep,
-        });
-        options.push_mask_encodings(v1::MaskEncoding::IndexPng);
-        let encoded = v1::image::Source::Encoded(picture.into().into());
-        v1::SegmentRequest {
-            image: Some(v1::Image { source: Some(encoded) }),
-            vocabulary: Some(vocabulary),
-            options: Some(options),
-            request_id: String::new(),
-        }
-    }
-}
-
 pub(crate) fn run(args: &SegmentArgs, as_json: bool) -> Result<ExitCode> {
     let vocabulary = args.words.vocabulary()?;
     let pictures = pictures::find(&args.pictures)?;
     let folder = (!args.output.no_output).then(|| OutputFolder::create(&args.output.output)).transpose()?;
-    let stages = args.server.is_none().then(|| args.model.load()).transpose()?;
-    runtime()?.block_on(async {
-        let mut private = match stages {
-            Some(stages) => Some(RunningServer::start(private_config(0)?, stages, None).await?),
-            None => None,
-        };
-        let url = match (&mut private, &args.server) {
-            (Some(server), _) => {
-                let spinner = progress::spinner("warming up the model");
-                server.ready().await?;
-                spinner.finish_and_clear();
-                server.url()
-            }
-            (None, Some(url)) => url.clone(),
-            // There is a private server where no other is named.
-            (None, None) => bail!("no server; give --server"),
-        };
-        let mut work = Work {
-            client: Client::connect(&url, args.timeout).await?,
-            vocabulary,
-            folder,
-            request: &args.request,
-            as_json,
-        };
-        let code = work.all(&pictures).await?;
-        drop(work);
-        if let Some(server) = private {
-            server.stop().await?;
-        }
-        Ok(code)
+    args.target.with_client(async |client| {
+        let mut work = Work { client, vocabulary, folder, request: &args.request, as_json };
+        work.all(&pictures).await
     })
 }
 
@@ -211,7 +108,7 @@ impl Work<'_> {
     }
 
     async fn one(&mut self, picture: &Path) -> Result<Report> {
-        let content = read(picture).await?;
+        let content = pictures::read(picture).await?;
         let request = self.request.request(content, self.vocabulary.clone(), self.folder.is_some());
         let answer = self.client.segment(request).await?;
         let files = match &mut self.folder {
@@ -229,15 +126,4 @@ impl Work<'_> {
         }
         Ok(print::report(report, &mut print::stdout())?)
     }
-}
-
-/// No server takes a larger message, so a larger file is not even read.
-const MOST_BYTES: u64 = 1 << 30;
-
-async fn read(picture: &Path) -> Result<Vec<u8>> {
-    let bytes = tokio::fs::metadata(picture).await.context("cannot read the picture")?.len();
-    if bytes > MOST_BYTES {
-        bail!("the file has {bytes} bytes, more than any server takes ({MOST_BYTES}); make it smaller");
-    }
-    tokio::fs::read(picture).await.context("cannot read the picture")
 }

@@ -6,6 +6,8 @@ mod convert;
 #[cfg(feature = "embedded-model")]
 mod demo;
 mod doctor;
+#[cfg(feature = "embedded-model")]
+mod eval;
 mod refused_checkpoints;
 mod segment;
 mod serve;

@@ -1,0 +1,68 @@
+//! How pictures are segmented.
+
+use clap::{Args, ValueEnum};
+use sed_proto::v1;
+
+/// What a request says beside its picture and its words.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "How to segment")]
+pub(crate) struct RequestArgs {
+    /// Rejection: before each decoder level, only categories stay that are among the N best somewhere in the
+    /// picture. Smaller is faster; 0 turns it off. [default: the server's, usually 8]
+    #[arg(long, value_name = "N")]
+    top_k: Option<u32>,
+
+    /// How the picture is brought to the model's size: in one step, or as the official evaluation does.
+    #[arg(long, value_name = "HOW", default_value = "direct")]
+    resize: Resize,
+
+    /// A pixel whose best score is below this, 0 to 1, belongs to no category.
+    #[arg(long, value_name = "SCORE")]
+    threshold: Option<f32>,
+
+    /// Regions of fewer pixels are taken out.
+    #[arg(long, value_name = "PIXELS", default_value_t = 0, hide_default_value = true)]
+    min_area: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Resize {
+    #[default]
+    Direct,
+    Official,
+}
+
+impl RequestArgs {
+    /// A request for the index mask, and the overlay if it is wanted.
+    pub(crate) fn request(
+        &self,
+        picture: impl Into<Vec<u8>>,
+        vocabulary: v1::Vocabulary,
+        with_overlay: bool,
+    ) -> v1::SegmentRequest {
+        let mut options = v1::SegmentOptions {
+            top_k: self.top_k,
+            score_threshold: self.threshold,
+            min_area: self.min_area,
+            overlay: with_overlay.then(v1::Overlay::default),
+            ..v1::SegmentOptions::default()
+        };
+        options.set_resize_mode(match self.resize {
+            Resize::Direct => v1::ResizeMode::Direct,
+            Resize::Official => v1::ResizeMode::TwoStep,
+        });
+        options.push_mask_encodings(v1::MaskEncoding::IndexPng);
+        let encoded = v1::image::Source::Encoded(picture.into().into());
+        v1::SegmentRequest {
+            image: Some(v1::Image { source: Some(encoded) }),
+            vocabulary: Some(vocabulary),
+            options: Some(options),
+            request_id: String::new(),
+        }
+    }
+
+    /// The same with another `top_k`.
+    pub(crate) fn with_top_k(&self, top_k: u32) -> Self {
+        Self { top_k: Some(top_k), ..self.clone() }
+    }
+}

@@ -1,0 +1,55 @@
+//! Which server is asked: one that runs, or a private one for the time of the command.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::ModelArgs;
+use crate::{
+    client::Client,
+    progress,
+    running::{RunningServer, private_config, runtime},
+};
+
+/// The flags of commands that ask a server.
+#[derive(Debug, Args)]
+pub(crate) struct TargetArgs {
+    /// Ask this server, http://host:port, instead of loading a model; what is said of a model then counts for
+    /// nothing.
+    #[arg(long, value_name = "URL", help_heading = "Server")]
+    server: Option<String>,
+
+    /// Give up on a picture after this time; it is the deadline of the request.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Server")]
+    timeout: Option<Duration>,
+
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected seconds, above 0".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
+}
+
+impl TargetArgs {
+    /// Does `work` with a client of the server; where none is named, loads the model and asks a server of its
+    /// own, which ends with the work.
+    pub(crate) fn with_client<T>(&self, work: impl AsyncFnOnce(Client) -> Result<T>) -> Result<T> {
+        if let Some(url) = &self.server {
+            return runtime()?.block_on(async { work(Client::connect(url, self.timeout).await?).await });
+        }
+        let stages = self.model.load()?;
+        runtime()?.block_on(async {
+            let mut server = RunningServer::start(private_config(0)?, stages, None).await?;
+            let spinner = progress::spinner("warming up the model");
+            server.ready().await?;
+            spinner.finish_and_clear();
+            let done = work(Client::connect(&server.url(), self.timeout).await?).await?;
+            server.stop().await?;
+            Ok(done)
+        })
+    }
+}

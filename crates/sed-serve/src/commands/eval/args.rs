@@ -1,0 +1,107 @@
+//! The flags of `eval`.
+
+use std::path::PathBuf;
+
+use clap::{Args, value_parser};
+
+use crate::args::{RequestArgs, TargetArgs, WordsArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  sed-serve eval scenes/                                every condition at every count of words
+  sed-serve eval scenes/ --words-count 40 --limit 20
+  sed-serve eval scenes/ --rejection 1,2,4,8            what rejection keeps, changes and saves
+  sed-serve eval validation/ --labels annotations/ --vocabulary ade20k-150 --first-label 1 \\
+      --resize official --model models/sed-b.safetensors --per-category
+
+Scenes are what `models/sed-tiny/train/evaluate.py --write FOLDER` makes: <condition>/<i>.png, <i>.label.png and \
+<i>.json, which holds the words.
+
+With --labels, a picture's label has its name: a PNG of grey values (8 or 16 bits) or palette indices, or a grey \
+TIFF. Values outside the vocabulary are ignored pixels. The figures are those of detectron2's SemSegEvaluator: \
+means over the categories that some label has, false positives counted in every picture.
+
+Times are those of the server and include words that it has not met before. With --json there is one JSON \
+object.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+// Scenes bring their own words.
+#[command(mut_group("WordsSource", |group| group.required(false).requires("labels")))]
+pub(crate) struct EvalArgs {
+    /// A folder of scenes; with --labels a folder of pictures.
+    #[arg(value_name = "FOLDER")]
+    pub(super) folder: PathBuf,
+
+    #[command(flatten)]
+    pub(super) labels: LabelArgs,
+
+    #[command(flatten)]
+    pub(super) words: WordsArgs,
+
+    #[command(flatten)]
+    pub(super) what: WhatArgs,
+
+    #[command(flatten)]
+    pub(super) request: RequestArgs,
+
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+}
+
+/// Labels of a dataset in the usual layout.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Labels")]
+pub(super) struct LabelArgs {
+    /// The folder of labels: for every picture one image of the same name and size.
+    #[arg(long, value_name = "FOLDER", requires = "WordsSource")]
+    pub(super) labels: Option<PathBuf>,
+
+    /// The value of the first category in the labels; ADE20K as it is released counts from 1.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "labels")]
+    pub(super) first_label: u16,
+}
+
+/// What is measured.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What to measure")]
+pub(super) struct WhatArgs {
+    /// Only the scenes' lists of N words.
+    #[arg(long, value_name = "N", conflicts_with = "labels")]
+    pub(super) words_count: Option<usize>,
+
+    /// Compare rejection at these values of top_k to the full path, with up to 300 words for each scene.
+    #[arg(
+        long,
+        value_name = "K,...",
+        value_delimiter = ',',
+        value_parser = value_parser!(u32).range(1..),
+        conflicts_with_all = ["labels", "words_count", "top_k", "per_category"],
+    )]
+    pub(super) rejection: Option<Vec<u32>>,
+
+    /// Also print the IoU of each category; with --json they are always there.
+    #[arg(long)]
+    pub(super) per_category: bool,
+
+    /// Only the first N pictures, or scenes of each condition.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+
+    /// Requests at the same time [default: 4; with --rejection, which compares times, 1]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..=64))]
+    jobs: Option<u8>,
+}
+
+impl WhatArgs {
+    /// How many pictures, or scenes of each condition.
+    pub(super) fn limit(&self) -> Option<usize> {
+        self.limit.map(|limit| limit as usize)
+    }
+
+    /// Requests at the same time.
+    pub(super) fn jobs(&self) -> usize {
+        let usual = if self.rejection.is_some() { 1 } else { 4 };
+        self.jobs.map_or(usual, usize::from)
+    }
+}

@@ -1,0 +1,107 @@
+//! One picture with its label, and what the numbers in its label and in its answer mean.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use sed_image::{IndexMap, UNLABELLED};
+use sed_proto::v1;
+
+use super::label::{self, Label};
+
+/// A picture to ask about.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    pub(super) picture: PathBuf,
+    pub(super) label: PathBuf,
+    pub(super) vocabulary: v1::Vocabulary,
+    pub(super) meaning: Meaning,
+}
+
+/// How numbers become categories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Label and answer count the words of the scene; word i belongs to category `categories[i]`. A label that
+    /// counts further is wrong.
+    Words { categories: Vec<u16> },
+    /// The answer counts the vocabulary from 0, the label from `first_label`. What the label counts beside the
+    /// vocabulary is ignored.
+    Vocabulary { first_label: u16 },
+}
+
+/// The categories of a picture's pixels, or [`UNLABELLED`], in the answer and in the label.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Compared {
+    pub(super) answer: Vec<u16>,
+    pub(super) label: Vec<u16>,
+}
+
+impl Case {
+    /// Reads the label and puts it beside the answer, whose vocabulary has `words` categories.
+    pub(super) fn compare(&self, answer: IndexMap, words: usize) -> Result<Compared> {
+        let Label { width, height, values } = label::read(&self.label)?;
+        let (file, size) = (self.label.display(), (answer.width(), answer.height()));
+        if (width, height) != size {
+            let (w, h) = size;
+            bail!(
+                "the label {file} is {width} × {height} and the picture {w} × {h}; they must be of one size"
+            );
+        }
+        let mut answer = answer.into_indices();
+        let label = match &self.meaning {
+            Meaning::Vocabulary { first_label } => counted_from(*first_label, words, values),
+            Meaning::Words { categories } => {
+                if let Some(most) = values.iter().max().filter(|most| usize::from(**most) >= categories.len())
+                {
+                    let last = categories.len().saturating_sub(1);
+                    bail!("the label {file} has a pixel of word {most}, but the last word is {last}");
+                }
+                let category = |word: u16| categories.get(usize::from(word)).copied().unwrap_or(UNLABELLED);
+                answer.iter_mut().for_each(|word| *word = category(*word));
+                values.into_iter().map(category).collect()
+            }
+        };
+        Ok(Compared { answer, label })
+    }
+}
+
+fn counted_from(first: u16, words: usize, mut values: Vec<u16>) -> Vec<u16> {
+    for value in &mut values {
+        let category = value.checked_sub(first).filter(|category| usize::from(*category) < words);
+        *value = category.unwrap_or(UNLABELLED);
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(label: &std::path::Path, meaning: Meaning) -> Case {
+        let (picture, label) = (PathBuf::from("x.png"), label.to_owned());
+        Case { picture, label, vocabulary: v1::Vocabulary::default(), meaning }
+    }
+
+    #[test]
+    fn labels_may_count_from_one_and_beyond_the_vocabulary() {
+        let none = UNLABELLED;
+        assert_eq!(counted_from(1, 3, vec![0, 1, 3, 4, 255]), [none, 0, 2, none, none]);
+        assert_eq!(counted_from(0, 3, vec![0, 2, 3, 65_535]), [0, 2, none, none]);
+    }
+
+    #[test]
+    fn words_become_the_categories_behind_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0.label.png");
+        image::GrayImage::from_raw(3, 1, vec![0, 1, 1]).unwrap().save(&path).unwrap();
+        let case = case(&path, Meaning::Words { categories: vec![40, 7] });
+        let answer = || IndexMap::new(3, 1, vec![1, 1, UNLABELLED]).unwrap();
+        let want = Compared { answer: vec![7, 7, UNLABELLED], label: vec![40, 7, 7] };
+        assert_eq!(case.compare(answer(), 2).unwrap(), want);
+
+        let fewer = Case { meaning: Meaning::Words { categories: vec![40] }, ..case.clone() };
+        let error = fewer.compare(answer(), 1).unwrap_err().to_string();
+        assert!(error.contains("0.label.png has a pixel of word 1, but the last word is 0"), "{error}");
+        let error = case.compare(IndexMap::new(1, 3, vec![0; 3]).unwrap(), 2).unwrap_err().to_string();
+        assert!(error.contains("0.label.png is 3 × 1 and the picture 1 × 3"), "{error}");
+    }
+}

@@ -1,0 +1,202 @@
+//! Scores as tables.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{
+    measure::{Measured, Parts},
+    rejection::Row,
+};
+use crate::{
+    print::{self, BOLD, Cell, FAINT, Table, gap, styled, time},
+    report::Model,
+};
+
+/// What is printed: one JSON object, or tables.
+#[derive(Debug, Serialize)]
+pub(super) struct Scores<'a> {
+    pub(super) model: &'a Model,
+    #[serde(flatten)]
+    pub(super) results: Results<'a>,
+}
+
+/// The results of one kind.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Results<'a> {
+    Scenes(&'a [Measured]),
+    Dataset(&'a Measured),
+    Rejection(&'a [Row]),
+}
+
+impl Scores<'_> {
+    /// Prints everything; of scores also a table of the categories if it is wanted.
+    pub(super) fn print(&self, as_json: bool, per_category: bool) -> anyhow::Result<()> {
+        if as_json {
+            return print::json_line(self);
+        }
+        let out = &mut print::stdout();
+        writeln!(out, "{}  {}", styled(BOLD, &self.model.name), styled(FAINT, &self.model.digest))?;
+        match self.results {
+            Results::Scenes(runs) => {
+                scenes(runs, out)?;
+                if per_category {
+                    runs.iter().try_for_each(|run| categories(run, out))?;
+                }
+            }
+            Results::Dataset(run) => {
+                dataset(run, out)?;
+                if per_category {
+                    categories(run, out)?;
+                }
+            }
+            Results::Rejection(rows) => rejection(rows, out)?,
+        }
+        Ok(())
+    }
+}
+
+/// The first column stands at the left, the numbers at the right.
+fn heads(heads: &[&str]) -> Vec<Cell> {
+    let cell = |(column, head): (usize, &&str)| match column {
+        0 => Cell::left(*head).styled(FAINT),
+        _ => Cell::right(*head).styled(FAINT),
+    };
+    heads.iter().enumerate().map(cell).collect()
+}
+
+fn scenes(runs: &[Measured], out: &mut impl Write) -> io::Result<()> {
+    let mut table = Table::default();
+    let columns = [
+        "condition",
+        "scenes",
+        "words",
+        "objects",
+        "stuff",
+        "all",
+        "pixels",
+        "survivors by level",
+        "images/s",
+        "latency",
+    ];
+    table.row(heads(&columns));
+    for run in runs {
+        let (objects, stuff) = match run.parts {
+            Some(Parts { object_miou, stuff_miou }) => (object_miou, stuff_miou),
+            None => (None, None),
+        };
+        let figures = [objects, stuff, run.figures.miou, run.figures.pixel_accuracy];
+        let mut row = vec![
+            Cell::left(run.condition.clone().unwrap_or_default()).styled(BOLD),
+            Cell::right(run.pictures.to_string()),
+            Cell::right(run.words.to_string()),
+        ];
+        row.extend(figures.map(|figure| Cell::right(percent(figure))));
+        row.extend([
+            Cell::right(survivors(&run.pace.survivors)),
+            Cell::right(format!("{:.2}", run.pace.images_per_second)),
+            Cell::right(time(run.pace.mean_latency_ms)),
+        ]);
+        table.row(row);
+    }
+    table.write("  ", out)?;
+    let note =
+        "objects, stuff, all: mean IoU in percent; pixels: the share of them that is right, in percent";
+    writeln!(out, "  {}", styled(FAINT, note))
+}
+
+fn dataset(run: &Measured, out: &mut impl Write) -> io::Result<()> {
+    let figures = &run.figures;
+    let labelled = run.categories.iter().filter(|category| category.iou.is_some()).count();
+    let all = run.ignored_pixels + run.labelled_pixels;
+    let rows = [
+        ("mean IoU", percent(figures.miou), format!("over {labelled} of {} categories", run.words)),
+        ("frequency-weighted IoU", percent(figures.frequency_weighted_iou), String::new()),
+        ("mean accuracy", percent(figures.mean_accuracy), String::new()),
+        (
+            "pixel accuracy",
+            percent(figures.pixel_accuracy),
+            format!("{} of all pixels ignored", share(run.ignored_pixels, all)),
+        ),
+        ("survivors by level", survivors(&run.pace.survivors), String::new()),
+        ("images/s", format!("{:.2}", run.pace.images_per_second), format!("of {} pictures", run.pictures)),
+        ("mean latency", time(run.pace.mean_latency_ms), String::new()),
+    ];
+    let mut table = Table::default();
+    for (what, value, note) in rows {
+        table.row([Cell::left(what), Cell::right(value).styled(BOLD), Cell::whole(note).styled(FAINT)]);
+    }
+    table.write("  ", out)
+}
+
+/// The categories that some label has, the best first.
+fn categories(run: &Measured, out: &mut impl Write) -> io::Result<()> {
+    gap(out)?;
+    if let Some(condition) = &run.condition {
+        writeln!(out, "{}  {}", styled(BOLD, condition), styled(FAINT, format!("{} words", run.words)))?;
+    }
+    let mut found: Vec<_> =
+        run.categories.iter().filter_map(|category| category.iou.map(|iou| (iou, category))).collect();
+    found.sort_by(|(left, _), (right, _)| right.total_cmp(left));
+    let mut table = Table::default();
+    table.row(heads(&["category", "IoU", "accuracy", "labelled"]));
+    for (iou, category) in found {
+        table.row([
+            Cell::left(&category.name),
+            Cell::right(percent(Some(iou))),
+            Cell::right(percent(category.accuracy)),
+            Cell::right(share(category.labelled_pixels, run.labelled_pixels)).styled(FAINT),
+        ]);
+    }
+    table.write("  ", out)
+}
+
+fn rejection(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
+    let mut table = Table::default();
+    let columns = [
+        "condition",
+        "top_k",
+        "survivors by level",
+        "agreement",
+        "pixels",
+        "lost words",
+        "decoder",
+        "faster",
+        "whole",
+        "faster",
+    ];
+    table.row(heads(&columns));
+    for row in rows {
+        let top_k = if row.top_k == 0 { "off".to_owned() } else { row.top_k.to_string() };
+        table.row([
+            Cell::left(&row.condition).styled(BOLD),
+            Cell::right(top_k),
+            Cell::right(survivors(&row.survivors)),
+            Cell::right(percent(row.agreement)),
+            Cell::right(percent(row.pixel_accuracy)),
+            Cell::right(format!("{:.2}", row.lost_words)),
+            Cell::right(time(row.decoder_ms)),
+            Cell::right(format!("{:.2} ×", row.decoder_speedup)),
+            Cell::right(time(row.whole_ms)),
+            Cell::right(format!("{:.2} ×", row.speedup)),
+        ]);
+    }
+    table.write("  ", out)?;
+    let note = "agreement: pixels with the word of the full path, in percent; decoder: from cost map to index map; \
+                whole: without embedding words";
+    writeln!(out, "  {}", styled(FAINT, note))
+}
+
+fn percent(figure: Option<f64>) -> String {
+    figure.map_or("–".to_owned(), |figure| format!("{figure:.2}"))
+}
+
+fn share(part: u64, whole: u64) -> String {
+    format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
+}
+
+fn survivors(means: &[f64]) -> String {
+    let means: Vec<String> = means.iter().map(|mean| format!("{mean:.1}")).collect();
+    means.join(" → ")
+}

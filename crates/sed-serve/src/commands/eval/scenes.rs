@@ -1,0 +1,272 @@
+//! Folders of scenes with labels and words, as `models/sed-tiny/train/evaluate.py --write` makes them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use sed_model::prompts::Category;
+use sed_proto::v1;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    case::{Case, Meaning},
+    plan::{Names, Plan},
+};
+use crate::args::to_proto;
+
+/// The words that are asked when rejection is measured: up to 300.
+pub(super) const MANY: usize = 300;
+
+/// The file beside a scene.
+#[derive(Debug, Deserialize)]
+struct Words {
+    /// So many words, from the first, are objects in the picture.
+    objects: usize,
+    /// So many words, from the first, are in the picture; behind the objects they are stuff.
+    present: usize,
+    /// The categories behind the words of every list. Words of other scenes may mean the same.
+    categories: Vec<String>,
+    /// The lists of words, by their count.
+    #[serde(flatten)]
+    lists: BTreeMap<String, Value>,
+}
+
+impl Words {
+    fn list(&self, count: usize) -> Result<Option<Vec<String>>> {
+        let list = self.lists.get(&count.to_string());
+        let read = |list: &Value| {
+            serde_json::from_value(list.clone()).with_context(|| format!("\"{count}\" is no list of words"))
+        };
+        list.map(read).transpose()
+    }
+
+    fn counts(&self) -> impl Iterator<Item = usize> {
+        self.lists.keys().filter_map(|key| key.parse().ok())
+    }
+
+    fn check(&self) -> Result<()> {
+        let (objects, present, named) = (self.objects, self.present, self.categories.len());
+        if objects > present || present > named {
+            bail!(
+                "\"objects\" ({objects}) must not be above \"present\" ({present}), nor that above the number of \
+                 \"categories\" ({named})"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A scene on disk.
+#[derive(Debug)]
+struct Scene {
+    picture: PathBuf,
+    label: PathBuf,
+    file: PathBuf,
+    words: Words,
+}
+
+/// Scenes of one kind.
+#[derive(Debug)]
+pub(super) struct Condition {
+    name: String,
+    scenes: Vec<Scene>,
+}
+
+/// The conditions in a folder: its sub-folders that hold scenes, or the folder itself; of each the first `limit`
+/// scenes. None if it holds no scenes.
+pub(super) fn find(folder: &Path, limit: Option<usize>) -> Result<Vec<Condition>> {
+    let mut folders = entries(folder)?;
+    folders.retain(|path| path.is_dir());
+    folders.insert(0, folder.to_owned());
+    let conditions = folders.iter().map(|folder| condition(folder, limit));
+    let conditions: Vec<Condition> = conditions.collect::<Result<_>>()?;
+    Ok(conditions.into_iter().filter(|condition| !condition.scenes.is_empty()).collect())
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let list = || -> std::io::Result<Vec<PathBuf>> {
+        std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
+    };
+    let mut paths = list().with_context(|| format!("cannot list the folder {}", folder.display()))?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn condition(folder: &Path, limit: Option<usize>) -> Result<Condition> {
+    let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned();
+    let mut files = entries(folder)?;
+    files.retain(|path| is_scene(path));
+    files.truncate(limit.unwrap_or(usize::MAX));
+    let scenes = files.into_iter().map(scene).collect::<Result<_>>()?;
+    Ok(Condition { name, scenes })
+}
+
+/// Whether a file holds the words of a picture.
+fn is_scene(path: &Path) -> bool {
+    let is_json = path.extension().is_some_and(|extension| extension == "json");
+    is_json && ["png", "label.png"].iter().any(|ending| path.with_extension(ending).is_file())
+}
+
+fn scene(file: PathBuf) -> Result<Scene> {
+    let read = || -> Result<Words> {
+        let words: Words = serde_json::from_slice(&std::fs::read(&file)?)?;
+        words.check()?;
+        Ok(words)
+    };
+    let words = read().with_context(|| format!("cannot read the words of a scene in {}", file.display()))?;
+    let (picture, label) = (file.with_extension("png"), file.with_extension("label.png"));
+    if let Some(missing) = [&picture, &label].into_iter().find(|path| !path.is_file()) {
+        bail!("the scene {} lacks {}", file.display(), missing.display());
+    }
+    Ok(Scene { picture, label, file, words })
+}
+
+impl Condition {
+    /// What is to be scored: the scenes with each count of words that there is, or with `count`.
+    pub(super) fn plans(&self, count: Option<usize>) -> Result<Vec<Plan>> {
+        // Only words with a category can be added up over scenes.
+        let mut there = BTreeSet::new();
+        for scene in &self.scenes {
+            there.extend(scene.words.counts().filter(|count| *count <= scene.words.categories.len()));
+        }
+        if count.is_some_and(|count| !there.contains(&count)) || there.is_empty() {
+            let there: Vec<String> = there.iter().map(usize::to_string).collect();
+            let count = count.map_or("a".to_owned(), |count| count.to_string());
+            bail!(
+                "{} has no list of {count} words with categories; there are [{}]",
+                self.name,
+                there.join(", ")
+            );
+        }
+        let counts = there.into_iter().filter(|there| count.is_none_or(|count| count == *there));
+        counts.map(|count| self.plan(count)).collect()
+    }
+
+    fn plan(&self, count: usize) -> Result<Plan> {
+        let mut names = Names::default();
+        let cases = self.scenes.iter().map(|scene| {
+            let list = self.list(scene, count)?;
+            let ids = scene.words.categories.iter().enumerate().map(|(index, category)| {
+                let is_stuff = (scene.words.objects..scene.words.present).contains(&index);
+                names.id(category, is_stuff)
+            });
+            let ids = ids.take(list.len()).collect::<Result<_>>()?;
+            Ok(scene.case(&list, ids))
+        });
+        let cases = cases.collect::<Result<_>>()?;
+        let condition = Some(self.name.clone());
+        Ok(Plan { condition, words: Some(count), cases, names: Some(names) })
+    }
+
+    /// The scenes with many words, which are their own categories; none if no scene has such a list.
+    pub(super) fn rejection_cases(&self) -> Result<Option<(String, Vec<Case>)>> {
+        if self.scenes.iter().all(|scene| !scene.words.lists.contains_key(&MANY.to_string())) {
+            return Ok(None);
+        }
+        let cases = self.scenes.iter().map(|scene| {
+            let list = self.list(scene, MANY)?;
+            // A server takes fewer words than u16 counts.
+            Ok(scene.case(&list, (0..list.len() as u16).collect()))
+        });
+        Ok(Some((self.name.clone(), cases.collect::<Result<_>>()?)))
+    }
+
+    fn list(&self, scene: &Scene, count: usize) -> Result<Vec<String>> {
+        let list = scene.words.list(count).with_context(|| scene.file.display().to_string())?;
+        list.with_context(|| {
+            format!("{} has no list \"{count}\", as other scenes of {} have", scene.file.display(), self.name)
+        })
+    }
+}
+
+impl Scene {
+    fn case(&self, list: &[String], categories: Vec<u16>) -> Case {
+        let words: Vec<Category> = list.iter().map(Category::new).collect();
+        let vocabulary: v1::Vocabulary = to_proto(&words);
+        let (picture, label) = (self.picture.clone(), self.label.clone());
+        Case { picture, label, vocabulary, meaning: Meaning::Words { categories } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn write(folder: &Path, name: &str, words: &Value) {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join(format!("{name}.json")), words.to_string()).unwrap();
+        for ending in ["png", "label.png"] {
+            std::fs::write(folder.join(format!("{name}.{ending}")), "").unwrap();
+        }
+    }
+
+    fn meaning(case: &Case) -> &[u16] {
+        match &case.meaning {
+            Meaning::Words { categories } => categories,
+            Meaning::Vocabulary { .. } => panic!("a scene has words"),
+        }
+    }
+
+    #[test]
+    fn synonyms_and_other_orders_are_the_same_categories() {
+        let root = tempfile::tempdir().unwrap();
+        let trained = root.path().join("trained");
+        write(
+            &trained,
+            "000",
+            &json!({ "2": ["puppy", "sky"], "3": ["puppy", "sky", "cat"], "300": ["puppy", "sky", "cat", "x"],
+                     "objects": 1, "present": 2, "categories": ["dog", "sky", "cat"] }),
+        );
+        write(
+            &trained,
+            "001",
+            &json!({ "2": ["sky", "dog"], "3": ["sky", "dog", "cat"], "300": ["sky"],
+                     "objects": 0, "present": 1, "categories": ["sky", "dog", "cat"] }),
+        );
+        let conditions = find(root.path(), None).unwrap();
+        let plans = conditions[0].plans(None).unwrap();
+        assert_eq!(
+            plans.iter().map(|plan| (plan.words.unwrap(), plan.cases.len())).collect::<Vec<_>>(),
+            [(2, 2), (3, 2)]
+        );
+        let names = plans[1].names.as_ref().unwrap();
+        let names = |case: &Case| -> Vec<(String, bool)> {
+            let name = |id: &u16| (names.name(usize::from(*id)).to_owned(), names.is_stuff(usize::from(*id)));
+            meaning(case).iter().map(name).collect()
+        };
+        let [dog, sky, cat] = [("dog", false), ("sky", true), ("cat", false)].map(|(n, s)| (n.to_owned(), s));
+        assert_eq!(names(&plans[1].cases[0]), [dog.clone(), sky.clone(), cat.clone()]);
+        assert_eq!(names(&plans[1].cases[1]), [sky, dog, cat]);
+
+        assert_eq!(conditions[0].plans(Some(2)).unwrap().len(), 1);
+        let error = conditions[0].plans(Some(300)).unwrap_err().to_string();
+        assert!(error.contains("no list of 300 words with categories; there are [2, 3]"), "{error}");
+        let (_, cases) = conditions[0].rejection_cases().unwrap().unwrap();
+        assert_eq!(meaning(&cases[0]), [0, 1, 2, 3]);
+
+        // The condition's own folder, too, and only its first scene.
+        let one = find(&trained, Some(1)).unwrap();
+        assert_eq!((one.len(), one[0].scenes.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("package.json"), "[]").unwrap();
+        assert!(find(root.path(), None).unwrap().is_empty());
+        let words = json!({ "1": ["dog"], "objects": 1, "present": 1, "categories": ["dog"] });
+        write(root.path(), "000", &words);
+        assert!(find(root.path(), None).unwrap()[0].rejection_cases().unwrap().is_none());
+        std::fs::remove_file(root.path().join("000.label.png")).unwrap();
+        let error = find(root.path(), None).unwrap_err().to_string();
+        assert!(error.contains("000.json lacks") && error.ends_with("000.label.png"), "{error}");
+        write(root.path(), "000", &json!({ "objects": 3, "present": 2, "categories": ["dog"] }));
+        let error = format!("{:#}", find(root.path(), None).unwrap_err());
+        assert!(error.contains("000.json: \"objects\" (3)"), "{error}");
+    }
+}
