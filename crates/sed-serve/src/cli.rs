@@ -11,6 +11,7 @@ Examples:
   sed-serve convert sed_model_base.pth --output models
   sed-serve serve --model models/sed-b.safetensors --listen 0.0.0.0:50051
   sed-serve segment photos/ --server http://127.0.0.1:50051 --vocabulary ade20k-150
+  sed-serve bench load --clients 8 --duration 30
 
 Exit codes:
   0  everything was done
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Segment(commands::segment::SegmentArgs),
     /// See it work: serve the embedded model and segment the pictures that come with it.
     Demo(commands::demo::DemoArgs),
+    /// Measure: a server under load, where it saturates, and the model by itself.
+    Bench(Box<commands::bench::BenchArgs>),
     /// Turn a .pth checkpoint into .safetensors with config.json and digest.
     Convert(commands::convert::ConvertArgs),
     /// Look for what would keep the server from working, and say how to mend it.

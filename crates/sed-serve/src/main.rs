@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => commands::serve::run(&args, json),
         Command::Segment(args) => commands::segment::run(&args, json),
         Command::Demo(args) => commands::demo::run(&args, json),
+        Command::Bench(args) => commands::bench::run(&args, json),
         Command::Convert(args) => commands::convert::run(&args, json),
         Command::Doctor(args) => commands::doctor::run(&args, json),
         Command::Vocabulary(args) => commands::vocabulary::run(&args, json),

@@ -6,4 +6,4 @@ mod words;
 
 pub(crate) use model::{ModelArgs, OpenedModel};
 pub(crate) use server::{ServerArgs, print_config};
-pub(crate) use words::{WordsArgs, to_proto};
+pub(crate) use words::{Words, WordsArgs, parse_words, to_proto};
