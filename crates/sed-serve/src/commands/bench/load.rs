@@ -29,8 +29,8 @@ Examples:
 
 Without --server a private server is started, with the settings of `serve`; it then shares the machine with \
 the clients. Every vocabulary is sent once before, so that its words are embedded (but for --cold). \
-Throughput is what was answered within the measured time, by its length. Latency is the client's, from when a \
-request was due to its answer; in a closed loop it is due when the client is free. Ctrl-C ends the run early \
+Throughput is what was answered within the measured time, by its length. Latency is the client's and \
+of answered requests, from when one was due to its answer; in a closed loop it is due when the client is free. Ctrl-C ends the run early \
 and still gives the results. The exit code is 1 if nothing was answered.";
 
 #[derive(Debug, Args)]

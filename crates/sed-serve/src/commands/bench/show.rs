@@ -116,6 +116,10 @@ fn stages(result: &LoadResult) -> Table {
                 figure(sizes.mean_pairs),
                 sizes.max_pairs.to_string(),
             ];
+            // The encoder knows no pairs, and the text tower no images.
+            let empty = [sizes[1] == "0", sizes[3] == "0"];
+            let blank = |(index, size): (usize, String)| if empty[index / 2] { String::new() } else { size };
+            let sizes = sizes.into_iter().enumerate().map(blank);
             row.extend(sizes.map(Cell::right));
         }
         table.row(row);

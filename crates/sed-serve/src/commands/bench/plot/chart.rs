@@ -9,7 +9,7 @@ use plotters::{
         Text,
     },
     style::{
-        Color, FontStyle, IntoFont, RGBColor, ShapeStyle, TextStyle,
+        Color, FontDesc, FontFamily, FontStyle, RGBColor, ShapeStyle, TextStyle,
         text_anchor::{HPos, Pos, VPos},
     },
 };
@@ -34,7 +34,6 @@ pub(super) struct Frame<'a> {
     pub(super) x: &'a Axis,
     pub(super) x_name: &'a str,
     pub(super) y: &'a Axis,
-    pub(super) y_name: &'a str,
 }
 
 /// A chart that is being drawn. Places are in the units of the axes, lengths in units of the picture.
@@ -71,7 +70,7 @@ where
         Ok(chart)
     }
 
-    /// Grid lines, what is written at them, and the names of the axes.
+    /// Grid lines, what is written at them, and what the x axis shows.
     fn grid(&mut self) -> Result<()> {
         let Frame { x, y, .. } = *self.frame;
         let line = ShapeStyle::from(&GRID).stroke_width(self.px(1.0) as u32);
@@ -88,13 +87,7 @@ where
             self.label(label, (across - self.px(12.0), down), (HPos::Right, VPos::Center))?;
         }
         let (right, bottom) = self.context.backend_coord(&(x.high, y.low));
-        let (left, top) = self.context.backend_coord(&(x.low, y.high));
-        self.label(self.frame.x_name, (right, bottom + self.px(34.0)), (HPos::Right, VPos::Top))?;
-        self.label(
-            self.frame.y_name,
-            (left - self.px(12.0), top - self.px(16.0)),
-            (HPos::Right, VPos::Bottom),
-        )
+        self.label(self.frame.x_name, (right, bottom + self.px(34.0)), (HPos::Right, VPos::Top))
     }
 
     /// Words beside the chart, at pixels.
@@ -112,7 +105,7 @@ where
 
     /// A dot.
     pub(super) fn dot(&mut self, place: (f64, f64), colour: RGBColor, radius: f64) -> Result<()> {
-        let halo = Circle::new(place, self.px(radius + 2.0), ShapeStyle::from(&PAPER).filled());
+        let halo = Circle::new(place, self.px(radius + 1.5), ShapeStyle::from(&PAPER).filled());
         let dot = Circle::new(place, self.px(radius), ShapeStyle::from(&colour).filled());
         self.context.draw_series([halo, dot]).map_err(failed)?;
         Ok(())
@@ -152,8 +145,6 @@ where
             let y = self.px(14.0 + 22.0 * index as f64);
             let style = ShapeStyle::from(colour).filled();
             let corners = [(self.px(14.0), y - self.px(1.5)), (self.px(38.0), y + self.px(1.5))];
-            let behind = [(self.px(8.0), y - self.px(11.0)), (self.px(150.0), y + self.px(11.0))];
-            area.draw(&Rectangle::new(behind, ShapeStyle::from(&PAPER).filled())).map_err(failed)?;
             area.draw(&Rectangle::new(corners, style)).map_err(failed)?;
             let words =
                 text(13.0 * self.scale, INK, FontStyle::Normal).pos(Pos::new(HPos::Left, VPos::Center));
@@ -169,7 +160,8 @@ where
 
 fn text(size: f64, colour: RGBColor, style: FontStyle) -> TextStyle<'static> {
     let colour = colour.to_backend_color();
-    TextStyle { color: colour, ..TextStyle::from((FONT, size).into_font().style(style)) }
+    // A font's style has to be given with it: changing it later leaves the old glyphs.
+    TextStyle { color: colour, ..TextStyle::from(FontDesc::new(FontFamily::Name(FONT), size, style)) }
 }
 
 pub(super) fn failed<E: std::fmt::Display>(error: E) -> anyhow::Error {

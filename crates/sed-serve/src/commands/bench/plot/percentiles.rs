@@ -61,7 +61,6 @@ impl Drawing for Percentiles<'_> {
             x: &x,
             x_name: "share of the requests that were answered in this time",
             y: &y,
-            y_name: "latency",
         };
         let mut chart = Chart::new(area, &frame, scale)?;
         chart.line(&stairs(self.server, &y), FAINT)?;

@@ -71,11 +71,11 @@ impl Drawing for Sweep<'_> {
                 "images/s (at the points: clients)"
             },
             y: &y,
-            y_name: "latency",
         };
         let mut chart = Chart::new(area, &frame, scale)?;
         if let Some(knee) = self.knee {
             chart.upright(knee.result.throughput, FAINT)?;
+            chart.words((knee.result.throughput, y.high), "knee", FAINT, HPos::Center)?;
         }
         for (_, colour, percentile) in LINES.into_iter().rev() {
             let place = |step: &&StepResult| {

@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn curves_rise_to_all_times() {
         let mut spread = Spread::default();
-        [5, 1, 3, 3].map(|time| spread.record(Duration::from_millis(time)));
+        [5, 1, 3, 3].into_iter().for_each(|time| spread.record(Duration::from_millis(time)));
         let shares: Vec<f64> = spread.curve().into_iter().map(|(share, _)| share).collect();
         assert_eq!(shares, [0.25, 0.75, 1.0]);
         assert!(spread.curve().is_sorted_by(|a, b| a.1 < b.1));
