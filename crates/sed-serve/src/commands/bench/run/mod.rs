@@ -88,7 +88,9 @@ pub(crate) async fn drive<C: Call>(
                     Some(sample) => tally.add(sample),
                     None => break,
                 },
-                now = refresh.tick() => line.set_message(tally.so_far(now, tickets.given())),
+                now = refresh.tick() => {
+                    line.set_message(format!("{}: {}", plan.pace, tally.so_far(now, tickets.given())));
+                }
             }
         }
     };
