@@ -17,7 +17,7 @@ mod rgb;
 pub use decode::{DecodeLimits, Decoded, ImageFormat, Orientation, decode};
 pub use error::{ImageError, Result};
 pub use mask::{IndexMap, UNLABELLED};
-pub use overlay::{OverlayOptions, overlay, overlay_png};
+pub use overlay::{FONT_REGULAR, FONT_SEMI_BOLD, OverlayOptions, overlay, overlay_png};
 pub use png_out::encode_png;
 pub use resize::{NetworkInput, ResizeMode, fill_network_input, network_input, resize_antialiased};
 pub use rgb::RgbImage;

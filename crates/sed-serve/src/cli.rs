@@ -12,6 +12,7 @@ Examples:
   sed-serve serve --model models/sed-b.safetensors --listen 0.0.0.0:50051
   sed-serve segment photos/ --server http://127.0.0.1:50051 --vocabulary ade20k-150
   sed-serve eval validation/ --labels annotations/ --vocabulary ade20k-150 --first-label 1
+  sed-serve bench load --clients 8 --duration 30
 
 Exit codes:
   0  everything was done
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Demo(commands::demo::DemoArgs),
     /// Score a model on labelled pictures: mean IoU, accuracy, and what rejection costs and saves.
     Eval(Box<commands::eval::EvalArgs>),
+    /// Measure: a server under load, where it saturates, and the model by itself.
+    Bench(Box<commands::bench::BenchArgs>),
     /// Turn a .pth checkpoint into .safetensors with config.json and digest.
     Convert(commands::convert::ConvertArgs),
     /// Look for what would keep the server from working, and say how to mend it.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use sed_proto::v1::{
-    SegmentRequest, SegmentResponse, segmentation_service_client::SegmentationServiceClient,
+    GetServerInfoRequest, GetServerInfoResponse, SegmentRequest, SegmentResponse,
+    segmentation_service_client::SegmentationServiceClient,
 };
 use tonic::{
     Code, Request, Status,
@@ -46,19 +47,33 @@ impl Client {
 
     /// Segments one picture.
     pub(crate) async fn segment(&mut self, request: SegmentRequest) -> Result<SegmentResponse> {
+        self.call(request).await.map_err(|status| explain(&status))
+    }
+
+    /// Segments one picture; where that fails, gives what the server answered instead.
+    pub(crate) async fn call(&mut self, request: SegmentRequest) -> Result<SegmentResponse, Status> {
         let mut request = Request::new(request);
         if let Some(timeout) = self.timeout {
             request.set_timeout(timeout);
         }
-        let answer = self.service.segment(request).await;
-        answer.map(tonic::Response::into_inner).map_err(|status| explain(&status))
+        Ok(self.service.segment(request).await?.into_inner())
     }
+
+    /// Asks what the server is and accepts.
+    pub(crate) async fn server_info(&mut self) -> Result<GetServerInfoResponse> {
+        let info = self.service.get_server_info(GetServerInfoRequest {}).await;
+        Ok(info.map_err(|status| explain(&status))?.into_inner())
+    }
+}
+
+/// The stable reason of a refusal, such as `QUEUE_FULL`; none where it is not the server's own.
+pub(crate) fn reason(status: &Status) -> Option<String> {
+    status.get_error_details().error_info().map(|info| info.reason.clone())
 }
 
 /// What a server answered instead of a result.
 fn explain(status: &Status) -> Error {
-    let reason = status.get_error_details().error_info().map(|info| info.reason.clone());
-    match (status.code(), reason) {
+    match (status.code(), reason(status)) {
         (_, Some(reason)) => anyhow!("{} ({reason})", status.message()),
         (Code::Unimplemented, None) => anyhow!("the server does not know this call; is it a sed-serve?"),
         // The deadline is watched on this side, too.

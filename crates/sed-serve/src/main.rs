@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Segment(args) => commands::segment::run(&args, json),
         Command::Demo(args) => commands::demo::run(&args, json),
         Command::Eval(args) => commands::eval::run(&args, json),
+        Command::Bench(args) => commands::bench::run(&args, json),
         Command::Convert(args) => commands::convert::run(&args, json),
         Command::Doctor(args) => commands::doctor::run(&args, json),
         Command::Vocabulary(args) => commands::vocabulary::run(&args, json),

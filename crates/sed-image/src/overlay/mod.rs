@@ -17,6 +17,7 @@ use crate::resize::resize_antialiased;
 use crate::rgb::RgbImage;
 
 use canvas::Canvas;
+pub use text::{FONT_REGULAR, FONT_SEMI_BOLD};
 
 /// What an overlay shall show.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -13,6 +13,11 @@ pub(super) enum Weight {
     SemiBold,
 }
 
+/// The family's regular weight, a TrueType file; `assets/fonts/README.md` tells origin and licence.
+pub const FONT_REGULAR: &[u8] = include_bytes!("../../assets/fonts/inter-regular.ttf");
+/// The family's semi-bold weight, a TrueType file.
+pub const FONT_SEMI_BOLD: &[u8] = include_bytes!("../../assets/fonts/inter-semibold.ttf");
+
 /// A weight at a size.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Face {
@@ -98,8 +103,8 @@ impl Face {
         static REGULAR: OnceLock<FontRef<'static>> = OnceLock::new();
         static SEMI_BOLD: OnceLock<FontRef<'static>> = OnceLock::new();
         let (cell, bytes): (_, &'static [u8]) = match self.weight {
-            Weight::Regular => (&REGULAR, include_bytes!("../../assets/fonts/inter-regular.ttf")),
-            Weight::SemiBold => (&SEMI_BOLD, include_bytes!("../../assets/fonts/inter-semibold.ttf")),
+            Weight::Regular => (&REGULAR, FONT_REGULAR),
+            Weight::SemiBold => (&SEMI_BOLD, FONT_SEMI_BOLD),
         };
         #[expect(clippy::expect_used, reason = "the bytes are part of the program and a test reads them")]
         cell.get_or_init(|| FontRef::try_from_slice(bytes).expect("the embedded font is sound"))

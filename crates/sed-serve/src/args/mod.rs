@@ -9,5 +9,5 @@ mod words;
 pub(crate) use model::{ModelArgs, OpenedModel};
 pub(crate) use request::RequestArgs;
 pub(crate) use server::{ServerArgs, print_config};
-pub(crate) use target::TargetArgs;
-pub(crate) use words::{WordsArgs, to_proto};
+pub(crate) use target::{TargetArgs, seconds};
+pub(crate) use words::{Words, WordsArgs, parse_words, to_proto};

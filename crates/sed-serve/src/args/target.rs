@@ -28,7 +28,8 @@ pub(crate) struct TargetArgs {
     model: ModelArgs,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// A time above 0, as flags have it.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let wrong = || "expected seconds, above 0".to_owned();
     let seconds: f64 = text.parse().map_err(|_| wrong())?;
     Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)

@@ -41,7 +41,7 @@ struct WordsSource {
 
 /// Categories that were written by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Words(Vec<Category>);
+pub(crate) struct Words(pub(crate) Vec<Category>);
 
 impl WordsArgs {
     /// The words as a request has them.
@@ -74,7 +74,8 @@ pub(crate) fn to_proto(categories: &[Category]) -> v1::Vocabulary {
     v1::Vocabulary { source: Some(v1::vocabulary::Source::Categories(v1::CategoryList { categories })) }
 }
 
-fn parse_words(text: &str) -> Result<Words, String> {
+/// Reads words as `--words` has them.
+pub(crate) fn parse_words(text: &str) -> Result<Words, String> {
     text.split(',').map(parse_category).collect::<Option<_>>().map(Words).ok_or_else(|| {
         "a word is empty; put one word or phrase between two commas, and beside every `|`".to_owned()
     })

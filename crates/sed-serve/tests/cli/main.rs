@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // the helpers of tests fail as tests do
 
+#[cfg(feature = "embedded-model")]
+mod bench;
 mod convert;
 #[cfg(feature = "embedded-model")]
 mod demo;

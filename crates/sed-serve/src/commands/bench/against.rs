@@ -1,0 +1,136 @@
+//! The service against the model alone: the same requests through both, by turns.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use sed_model::{prompts::Category, text_tower::TextEmbedding};
+use serde::Serialize;
+
+use super::{
+    mix::{Mix, WordSource},
+    model::{BareModel, Work},
+    run::{End, Stop},
+};
+use crate::args::ModelArgs;
+
+/// A model of its own beside the server's, and everything embedded that the mix asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Against {
+    bare: Arc<BareModel>,
+    /// The text embeddings of each vocabulary of the mix.
+    texts: Arc<Vec<Vec<TextEmbedding>>>,
+    mix: Arc<Mix>,
+    default_top_k: u32,
+    batch: u64,
+}
+
+/// One turn of both.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Round {
+    pub(crate) model_images_per_second: f64,
+    pub(crate) service_images_per_second: f64,
+}
+
+/// All turns.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Comparison {
+    /// Images that the model alone took together.
+    pub(crate) model_batch: u32,
+    pub(crate) rounds: Vec<Round>,
+    /// Means over the rounds.
+    pub(crate) model_images_per_second: f64,
+    pub(crate) service_images_per_second: f64,
+    /// Throughput of the service by that of the model alone.
+    pub(crate) ratio: f64,
+}
+
+impl Against {
+    /// Loads the model a second time. The threads that compute must be running.
+    pub(crate) fn load(args: &ModelArgs, mix: &Arc<Mix>, default_top_k: u32, batch: u32) -> Result<Self> {
+        let bare = BareModel::load(args, mix.pictures())?;
+        let vocabularies: Vec<Vec<Category>> =
+            mix.vocabularies().map(WordSource::categories).collect::<Result<_>>()?;
+        let mut seen = HashSet::new();
+        let categories = vocabularies.iter().flatten().filter(|category| seen.insert(*category));
+        let categories: Vec<Category> = categories.cloned().collect();
+        let embeddings = bare.embed(&categories)?;
+        let known: HashMap<&Category, TextEmbedding> = categories.iter().zip(embeddings).collect();
+        let text = |vocabulary: &Vec<Category>| {
+            vocabulary.iter().filter_map(|category| known.get(category).cloned()).collect()
+        };
+        let texts = Arc::new(vocabularies.iter().map(text).collect());
+        let mix = Arc::clone(mix);
+        Ok(Self { bare: Arc::new(bare), texts, mix, default_top_k, batch: batch.into() })
+    }
+
+    /// Takes requests from number `first` on through the model alone; gives images a second. One batch before
+    /// does not count.
+    pub(crate) async fn model_alone(&self, first: u64, end: End, stop: &Stop) -> Result<f64> {
+        let (own, stop) = (self.clone(), stop.clone());
+        let run = tokio::task::spawn_blocking(move || own.run(first, end, &stop));
+        run.await.context("the model alone broke down")?
+    }
+
+    fn run(&self, first: u64, end: End, stop: &Stop) -> Result<f64> {
+        self.batch(first)?;
+        let (mut images, begin) = (0, Instant::now());
+        let enough = |images: u64, passed: Duration| match end {
+            End::After(time) => passed >= time,
+            End::Requests(requests) => images >= requests,
+        };
+        while !stop.is_set() && !enough(images, begin.elapsed()) {
+            self.batch(first + images)?;
+            images += self.batch;
+        }
+        Ok(images as f64 / begin.elapsed().as_secs_f64().max(1e-9))
+    }
+
+    fn batch(&self, first: u64) -> Result<()> {
+        let work = |number: u64| {
+            let drawn = self.mix.draw(number);
+            let top_k = drawn.top_k.unwrap_or(self.default_top_k) as usize;
+            Work {
+                picture: drawn.picture,
+                text: &self.texts[drawn.vocabulary],
+                top_k: (top_k > 0).then_some(top_k),
+            }
+        };
+        self.bare.run(&(first..first + self.batch).map(work).collect::<Vec<_>>())?;
+        Ok(())
+    }
+}
+
+impl Comparison {
+    /// Sums up some rounds.
+    pub(crate) fn of(model_batch: u32, rounds: Vec<Round>) -> Self {
+        let count = rounds.len().max(1) as f64;
+        let mean = |of: fn(&Round) -> f64| rounds.iter().map(of).sum::<f64>() / count;
+        let model = mean(|round| round.model_images_per_second);
+        let service = mean(|round| round.service_images_per_second);
+        Self {
+            model_batch,
+            model_images_per_second: model,
+            service_images_per_second: service,
+            ratio: if model > 0.0 { service / model } else { 0.0 },
+            rounds,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ratio_is_that_of_the_means() {
+        let round =
+            |model, service| Round { model_images_per_second: model, service_images_per_second: service };
+        let comparison = Comparison::of(2, vec![round(10.0, 8.0), round(30.0, 28.0)]);
+        assert!((comparison.ratio - 0.9).abs() < 1e-9);
+        assert_eq!(Comparison::of(1, Vec::new()).ratio, 0.0);
+    }
+}

@@ -1,0 +1,142 @@
+//! The vocabularies of a mix.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result, bail};
+use sed_model::prompts::{Category, builtin_vocabularies, builtin_vocabulary};
+use sed_proto::v1;
+
+use crate::{args::to_proto, embedded};
+
+/// A vocabulary as it is sent, and how often it is drawn beside the others.
+#[derive(Clone, Debug)]
+pub(crate) struct WeightedWords {
+    pub(crate) words: WordSource,
+    pub(crate) weight: u32,
+}
+
+/// Where a request's categories come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WordSource {
+    /// The server knows them by this name.
+    Named(String),
+    /// They are written out.
+    Inline(Vec<Category>),
+}
+
+impl WordSource {
+    /// The vocabulary as a request has it.
+    pub(crate) fn to_proto(&self) -> v1::Vocabulary {
+        match self {
+            Self::Named(name) => v1::Vocabulary { source: Some(v1::vocabulary::Source::Name(name.clone())) },
+            Self::Inline(categories) => to_proto(categories),
+        }
+    }
+
+    /// The categories; a name is looked up among the vocabularies that come with the program.
+    pub(crate) fn categories(&self) -> Result<Vec<Category>> {
+        match self {
+            Self::Inline(categories) => Ok(categories.clone()),
+            Self::Named(name) => builtin_vocabulary(name).with_context(|| {
+                let known: Vec<&str> = builtin_vocabularies().collect();
+                format!("there is no vocabulary {name:?}; there are {}", known.join(", "))
+            }),
+        }
+    }
+
+    /// One that counts as often as the others.
+    pub(crate) fn once(self) -> WeightedWords {
+        WeightedWords { words: self, weight: 1 }
+    }
+}
+
+/// The server's named vocabularies, small ones more often than large ones: four times as often with up to 64
+/// categories, twice with up to 256.
+pub(crate) fn server_mixture(named: &[v1::NamedVocabulary]) -> Result<Vec<WeightedWords>> {
+    if named.is_empty() {
+        bail!("the server has no named vocabularies; give --words or --categories");
+    }
+    let weighted = |vocabulary: &v1::NamedVocabulary| WeightedWords {
+        words: WordSource::Named(vocabulary.name.clone()),
+        weight: match vocabulary.size {
+            0..=64 => 4,
+            65..=256 => 2,
+            _ => 1,
+        },
+    };
+    Ok(named.iter().map(weighted).collect())
+}
+
+/// The words of the demo's pictures, one vocabulary for each.
+pub(crate) fn of_the_demo() -> Result<Vec<WeightedWords>> {
+    let examples = embedded::examples()?;
+    if examples.is_empty() {
+        bail!("this build carries no words; give --words, --vocabulary or --categories");
+    }
+    let words =
+        |example: &embedded::Example| WordSource::Inline(example.words.iter().map(Category::new).collect());
+    Ok(examples.iter().map(|example| words(example).once()).collect())
+}
+
+/// Vocabularies of the given sizes from a shuffled list of words. A smaller one is the beginning of a larger
+/// one, so that the server embeds no more words than the largest has.
+pub(crate) fn of_sizes(sizes: &[usize], seed: u64) -> Result<Vec<WeightedWords>> {
+    let mut words = word_list();
+    let most = words.len();
+    fastrand::Rng::with_seed(seed).shuffle(&mut words);
+    let first = |&size: &usize| match words.get(..size).filter(|words| !words.is_empty()) {
+        Some(words) => Ok(WordSource::Inline(words.iter().map(Category::new).collect()).once()),
+        None => {
+            bail!("--categories {size} cannot be: there are {most} words to draw from, and 1 is the least")
+        }
+    };
+    sizes.iter().map(first).collect()
+}
+
+/// Every phrase of the built-in vocabularies, each once.
+fn word_list() -> Vec<String> {
+    let vocabularies = builtin_vocabularies().filter_map(builtin_vocabulary);
+    let phrases = vocabularies.flatten().flat_map(|category| {
+        let phrases: Vec<String> = category.phrases().map(str::to_owned).collect();
+        phrases
+    });
+    let mut seen = HashSet::new();
+    let new = |phrase: &String| {
+        // What the server takes for the same phrase is the same here.
+        let folded = phrase.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        !folded.is_empty() && seen.insert(folded)
+    };
+    phrases.filter(new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_drawn_from_one_shuffled_list() {
+        let drawn = of_sizes(&[5, 20], 3).unwrap();
+        let lists: Vec<_> = drawn.iter().map(|drawn| drawn.words.categories().unwrap()).collect();
+        assert_eq!([lists[0].len(), lists[1].len()], [5, 20]);
+        assert_eq!(lists[0], lists[1][..5]);
+        let other = of_sizes(&[5], 4).unwrap()[0].words.categories().unwrap();
+        assert_ne!(other, lists[0]);
+        assert!(of_sizes(&[0], 1).is_err() && of_sizes(&[100_000], 1).is_err());
+    }
+
+    #[test]
+    fn the_word_list_is_long_and_has_no_word_twice() {
+        let words = word_list();
+        let folded: HashSet<String> = words.iter().map(|word| word.to_lowercase()).collect();
+        assert_eq!(folded.len(), words.len());
+        assert!(words.len() > 1000, "{}", words.len());
+    }
+
+    #[test]
+    fn small_vocabularies_of_the_server_come_more_often() {
+        let named = |name: &str, size| v1::NamedVocabulary { name: name.to_owned(), size };
+        let mixture = server_mixture(&[named("a", 20), named("b", 150), named("c", 847)]).unwrap();
+        assert!(mixture.iter().map(|words| words.weight).eq([4, 2, 1]));
+        assert!(server_mixture(&[]).is_err());
+    }
+}

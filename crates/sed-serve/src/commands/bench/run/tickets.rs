@@ -1,0 +1,108 @@
+//! Which requests are sent, and which of them count.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// How long a run is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Requests that are due in this time from the beginning do not count.
+    pub(crate) warm_up: Duration,
+    /// When the run ends.
+    pub(crate) end: End,
+}
+
+/// When a run ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    /// So long after the warm-up.
+    After(Duration),
+    /// After so many requests that count.
+    Requests(u64),
+}
+
+/// Gives every request its number until the run is over.
+#[derive(Debug)]
+pub(crate) struct Tickets {
+    begin: Instant,
+    bounds: Bounds,
+    given: AtomicU64,
+    counted: AtomicU64,
+}
+
+/// The right to send one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    /// Its number in the run, from 0.
+    pub(crate) number: u64,
+    /// Whether it belongs to what is measured.
+    pub(crate) counts: bool,
+}
+
+impl Tickets {
+    pub(crate) fn new(begin: Instant, bounds: Bounds) -> Self {
+        Self { begin, bounds, given: AtomicU64::new(0), counted: AtomicU64::new(0) }
+    }
+
+    /// When the measuring begins.
+    pub(crate) fn window_begin(&self) -> Instant {
+        self.begin + self.bounds.warm_up
+    }
+
+    /// When the measuring ends, if that is known.
+    pub(crate) fn window_end(&self) -> Option<Instant> {
+        match self.bounds.end {
+            End::After(time) => Some(self.window_begin() + time),
+            End::Requests(_) => None,
+        }
+    }
+
+    /// How many were given.
+    pub(crate) fn given(&self) -> u64 {
+        self.given.load(Ordering::Relaxed)
+    }
+
+    /// A ticket for a request that is due at `due`; none when the run is over.
+    pub(crate) fn take(&self, due: Instant) -> Option<Ticket> {
+        let counts = due >= self.window_begin();
+        if counts {
+            match (self.bounds.end, self.window_end()) {
+                (End::Requests(most), _) if self.counted.fetch_add(1, Ordering::Relaxed) >= most => {
+                    return None;
+                }
+                (End::After(_), Some(end)) if due >= end => return None,
+                _ => {}
+            }
+        }
+        Some(Ticket { number: self.given.fetch_add(1, Ordering::Relaxed), counts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(end: End) -> Vec<Option<Ticket>> {
+        let begin = Instant::now();
+        let warm_up = Duration::from_secs(1);
+        let tickets = Tickets::new(begin, Bounds { warm_up, end });
+        let dues = [0.0, 0.9, 1.0, 1.5, 2.9, 3.0, 9.0];
+        dues.map(|due| tickets.take(begin + Duration::from_secs_f64(due))).to_vec()
+    }
+
+    #[test]
+    fn only_requests_in_the_window_count() {
+        let counts = |tickets: Vec<Option<Ticket>>| -> Vec<Option<bool>> {
+            tickets.into_iter().map(|ticket| ticket.map(|ticket| ticket.counts)).collect()
+        };
+        let [no, yes] = [Some(false), Some(true)];
+        assert_eq!(counts(taken(End::After(Duration::from_secs(2)))), [no, no, yes, yes, yes, None, None]);
+        assert_eq!(counts(taken(End::Requests(2))), [no, no, yes, yes, None, None, None]);
+        let numbers = taken(End::Requests(9)).into_iter().flatten().map(|ticket| ticket.number);
+        assert!(numbers.eq(0..7));
+    }
+}

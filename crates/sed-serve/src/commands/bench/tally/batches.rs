@@ -1,0 +1,66 @@
+//! How large the server's launches were, by what the answers tell of them.
+
+use serde::Serialize;
+
+/// The launches of one stage.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Batches {
+    /// Estimated number of launches.
+    launches: f64,
+    images: f64,
+    pairs: f64,
+    most_images: u32,
+    most_pairs: u32,
+}
+
+/// The same in figures.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct BatchSizes {
+    pub(crate) mean_images: f64,
+    pub(crate) max_images: u32,
+    pub(crate) mean_pairs: f64,
+    pub(crate) max_pairs: u32,
+}
+
+impl Batches {
+    /// Adds the launch of `images` images and `pairs` pairs that one request was part of.
+    ///
+    /// A launch of eight images stands in eight answers. Each is an eighth of it, so that large launches are
+    /// not counted more often than small ones.
+    pub(crate) fn add(&mut self, images: u32, pairs: u32) {
+        let share = 1.0 / f64::from(images.max(1));
+        self.launches += share;
+        self.images += share * f64::from(images);
+        self.pairs += share * f64::from(pairs);
+        self.most_images = self.most_images.max(images);
+        self.most_pairs = self.most_pairs.max(pairs);
+    }
+
+    /// Means over launches; none where there was no launch.
+    pub(crate) fn sizes(&self) -> Option<BatchSizes> {
+        (self.launches > 0.0).then(|| BatchSizes {
+            mean_images: self.images / self.launches,
+            max_images: self.most_images,
+            mean_pairs: self.pairs / self.launches,
+            max_pairs: self.most_pairs,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_launch_counts_once_however_many_requests_were_in_it() {
+        let mut batches = Batches::default();
+        assert!(batches.sizes().is_none());
+        (0..4).for_each(|_| batches.add(4, 100));
+        batches.add(1, 20);
+        batches.add(1, 30);
+        let sizes = batches.sizes().unwrap();
+        assert!((sizes.mean_images - 2.0).abs() < 1e-9, "(4 + 1 + 1) / 3: {sizes:?}");
+        assert!((sizes.mean_pairs - 50.0).abs() < 1e-9, "(100 + 20 + 30) / 3: {sizes:?}");
+        assert_eq!((sizes.max_images, sizes.max_pairs), (4, 100));
+    }
+}

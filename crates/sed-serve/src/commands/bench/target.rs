@@ -1,0 +1,153 @@
+//! The server under load: one that runs already, or a private one for the time of the command.
+
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use sed_proto::v1;
+
+use super::{
+    mix::Mix,
+    run::{Answer, Call, Failure},
+};
+use crate::{
+    args::{ModelArgs, ServerArgs},
+    client::{self, Client},
+    args::seconds,
+    progress,
+    running::RunningServer,
+};
+
+/// How long after its deadline a request is given up on this side, whatever the connection says.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The flags that say what is measured.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub(crate) struct TargetArgs {
+    /// Measure this server, http://host:port, instead of a private one; what is said of model and settings
+    /// then counts for nothing.
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+
+    /// Connections that the requests are spread over.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    connections: u16,
+
+    /// The deadline of every request.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    timeout: Duration,
+
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    #[command(flatten)]
+    settings: ServerArgs,
+}
+
+/// A server and the connections to it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    private: Option<RunningServer>,
+    clients: Arc<Vec<Client>>,
+    timeout: Duration,
+    /// What the server says of itself.
+    pub(crate) info: v1::GetServerInfoResponse,
+}
+
+impl TargetArgs {
+    /// Starts the private server if one is wanted, waits until its model is warm, and connects.
+    pub(crate) async fn open(&self) -> Result<Target> {
+        let private = match &self.server {
+            Some(_) => None,
+            None => Some(self.start().await?),
+        };
+        let url = match (&private, &self.server) {
+            (Some(server), _) => server.url(),
+            (None, url) => url.clone().unwrap_or_default(),
+        };
+        let mut clients = Vec::with_capacity(self.connections.into());
+        for _ in 0..self.connections {
+            clients.push(Client::connect(&url, Some(self.timeout)).await?);
+        }
+        let info = match clients.first_mut() {
+            Some(client) => client.server_info().await.context("the server does not say what it is")?,
+            None => v1::GetServerInfoResponse::default(),
+        };
+        Ok(Target { private, clients: Arc::new(clients), timeout: self.timeout, info })
+    }
+
+    /// A server with the settings of `serve`, on a free port of loopback.
+    async fn start(&self) -> Result<RunningServer> {
+        let mut config = self.settings.load()?;
+        config.listen = (Ipv4Addr::LOCALHOST, 0).into();
+        let stages = self.model.load()?;
+        let spinner = progress::spinner("warming up the model");
+        let mut server = RunningServer::start(config, stages, None).await?;
+        server.ready().await?;
+        spinner.finish_and_clear();
+        Ok(server)
+    }
+}
+
+impl Target {
+    /// Whether the server runs in this program.
+    pub(crate) fn is_private(&self) -> bool {
+        self.private.is_some()
+    }
+
+    /// The requests of a mix, to this server.
+    pub(crate) fn caller(&self, mix: &Arc<Mix>) -> Caller {
+        Caller { clients: Arc::clone(&self.clients), mix: Arc::clone(mix), timeout: self.timeout }
+    }
+
+    /// Ends the private server.
+    pub(crate) async fn close(self) -> Result<()> {
+        drop(self.clients);
+        if let Some(server) = self.private {
+            server.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends the requests of a mix.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    clients: Arc<Vec<Client>>,
+    mix: Arc<Mix>,
+    timeout: Duration,
+}
+
+impl Caller {
+    /// Has every vocabulary of the mix embedded, so that the text tower is not part of what is measured. A
+    /// request that is refused will be refused, and counted, in the run as well.
+    pub(crate) async fn prime(&self) {
+        for request in self.mix.one_of_each_vocabulary() {
+            if let Err(failure) = self.send(request, 0).await {
+                let Failure { code, reason } = failure;
+                tracing::warn!(code, reason, "a vocabulary of the mix was refused");
+            }
+        }
+    }
+
+    async fn send(&self, request: v1::SegmentRequest, connection: usize) -> Result<Box<Answer>, Failure> {
+        let mut client = self.clients[connection % self.clients.len()].clone();
+        let answer = tokio::time::timeout(self.timeout + GRACE, client.call(request)).await;
+        match answer {
+            Ok(Ok(response)) => Ok(Box::new(Answer::of(&response))),
+            Ok(Err(status)) => {
+                let reason = client::reason(&status).unwrap_or_default();
+                Err(Failure { code: format!("{:?}", status.code()), reason })
+            }
+            Err(_late) => Err(Failure { code: "DeadlineExceeded".into(), reason: String::new() }),
+        }
+    }
+}
+
+impl Call for Caller {
+    async fn call(&self, number: u64) -> Result<Box<Answer>, Failure> {
+        let request = self.mix.request(number);
+        Box::pin(self.send(request, number as usize)).await
+    }
+}
