@@ -11,7 +11,7 @@ use sed_engine::{Engine, VocabularyBook};
 use sed_proto::v1::segmentation_service_server::SegmentationServiceServer;
 use tokio::{
     net::TcpListener,
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::{sleep, timeout},
 };
 use tonic::transport::server::Router;
@@ -23,7 +23,9 @@ use crate::{
     front_door::FrontDoor,
     health::Health,
     incoming,
+    places::Places,
     service::{Context, SegmentationService},
+    vocabulary_registry::VocabularyRegistry,
 };
 
 /// What a stage that runs at the end of the grace period may still take.
@@ -102,12 +104,15 @@ impl Server {
         let Self { config, engine, vocabularies, pool, listener, address } = self;
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let mut health = Health::new(reporter).await;
+        let (close, closing) = watch::channel(false);
         let context = Context {
             engine: engine.clone(),
-            vocabularies,
+            vocabularies: VocabularyRegistry::new(vocabularies, &config.limits),
             limits: config.limits.clone(),
             default_top_k: config.default_top_k,
             pool,
+            places: Places::new(config.limits.concurrent_requests),
+            closing,
             started: Instant::now(),
         };
         let router = router(&config, context)?.add_service(health_service);
@@ -137,6 +142,7 @@ impl Server {
             () = sleep(config.shutdown.delay) => {}
         }
         let _ = stop.send(());
+        close.send_replace(true);
         health.end_watches().await;
         let drain = match timeout(config.shutdown.grace, &mut serving).await {
             Ok(ended) => {
@@ -154,6 +160,7 @@ impl Server {
 /// The services that belong to the interface, behind the front door.
 fn router(config: &ServerConfig, context: Context) -> Result<Router<Stack<FrontDoor, Identity>>, ServeError> {
     let limits = &config.limits;
+    let front_door = FrontDoor::new(limits, context.places.clone());
     let segmentation = SegmentationServiceServer::new(SegmentationService::new(context))
         .max_decoding_message_size(limits.message_bytes)
         .max_encoding_message_size(usize::MAX); // the service itself refuses what is above its own limit
@@ -163,7 +170,7 @@ fn router(config: &ServerConfig, context: Context) -> Result<Router<Stack<FrontD
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(transport(&config.transport)
-        .layer(FrontDoor::new(limits))
+        .layer(front_door)
         .add_service(segmentation)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))

@@ -38,6 +38,14 @@ pub enum ConfigError {
         /// Its value.
         limit: u64,
     },
+    /// There is no such vocabulary.
+    #[error("preload_vocabulary is {name:?}, but the built-in vocabularies are {known}")]
+    UnknownVocabulary {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
     /// The address cannot be understood.
     #[error("listen is {0:?}, but must be an ip address and a port, for example 127.0.0.1:50051")]
     Listen(String),
