@@ -28,6 +28,9 @@ pub struct ImageFacts {
     pub width: u32,
     /// Height of the picture in pixels.
     pub height: u32,
+    /// Only this many columns and rows, `(width, height)`, of the decoder's map hold the picture: the crop for
+    /// every [`crate::OutputSpec`] that is to have the picture's shape.
+    pub crop: Option<(u32, u32)>,
 }
 
 /// An image whose features stay in memory for as long as this is held.
@@ -107,7 +110,7 @@ mod tests {
     #[test]
     fn a_pinned_image_outlives_its_eviction() {
         let cache = FeatureCache::new(1000);
-        let facts = |byte| ImageFacts { key: ImageKey([byte; 32]), width: 3, height: 2 };
+        let facts = |byte| ImageFacts { key: ImageKey([byte; 32]), width: 3, height: 2, crop: None };
         cache.insert(facts(1), vec![7_u8; 3], 600);
         let pinned = cache.get(&facts(1).key).unwrap();
         cache.insert(facts(2), vec![8_u8; 3], 600);

@@ -65,6 +65,8 @@ pub(crate) struct Latency {
     pub(crate) stages: Vec<Stage>,
     pub(crate) text_cache_hits: u32,
     pub(crate) text_cache_misses: u32,
+    pub(crate) vocabulary_cache_hit: bool,
+    pub(crate) image_cache_hit: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -153,6 +155,8 @@ fn latency(latency: v1::LatencyReport) -> Latency {
         stages: latency.stages.into_iter().map(stage).collect(),
         text_cache_hits: latency.text_cache_hits,
         text_cache_misses: latency.text_cache_misses,
+        vocabulary_cache_hit: latency.vocabulary_cache_hit,
+        image_cache_hit: latency.image_cache_hit,
     }
 }
 

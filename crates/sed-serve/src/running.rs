@@ -105,6 +105,7 @@ pub(crate) fn private_config(port: u16) -> Result<ServerConfig> {
         max_message_bytes: Some(512 << 20),
         max_image_bytes: Some(500 << 20),
         max_response_bytes: Some(1 << 30),
+        batch_images: Some(1), // pictures come one by one
         ..RawConfig::default()
     };
     Ok(ServerConfig::check(settings)?)

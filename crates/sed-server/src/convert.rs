@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sed_engine::{ModelInfo, RejectionReport, Stage, StageTiming, TextCacheReport};
+use sed_engine::{CacheReport, ModelInfo, RejectionReport, Stage, StageTiming};
 use sed_proto::v1;
 
 use crate::cpu_pool::Done;
@@ -24,12 +24,13 @@ pub(crate) fn model_info(model: &ModelInfo) -> v1::ModelInfo {
     }
 }
 
-pub(crate) fn rejection_report(report: RejectionReport) -> v1::RejectionReport {
+/// The rejected categories' indices are told only with `list_rejected`.
+pub(crate) fn rejection_report(report: RejectionReport, list_rejected: bool) -> v1::RejectionReport {
     let level = |level: sed_engine::LevelReport| v1::LevelReport {
         level: level.level,
         candidates: level.candidates,
         survivors: level.survivors,
-        rejected: level.rejected,
+        rejected: if list_rejected { level.rejected } else { Vec::new() },
     };
     v1::RejectionReport {
         top_k: report.top_k.map_or(0, |top_k| top_k as u32),
@@ -37,22 +38,24 @@ pub(crate) fn rejection_report(report: RejectionReport) -> v1::RejectionReport {
     }
 }
 
-/// The engine's stages between the two on the CPU.
+/// The engine's stages between the two on the CPU. An image that was meant by its id was not decoded.
 pub(crate) fn latency_report(
     total: Duration,
-    decode: &Done<()>,
+    decode: Option<&Done<()>>,
     timings: Vec<StageTiming>,
     mask_encoding: &Done<()>,
-    cache: TextCacheReport,
+    caches: CacheReport,
 ) -> v1::LatencyReport {
-    let mut stages = vec![cpu_stage(v1::Stage::ImageDecode, decode)];
+    let mut stages: Vec<_> = decode.map(|done| cpu_stage(v1::Stage::ImageDecode, done)).into_iter().collect();
     stages.extend(timings.into_iter().map(device_stage));
     stages.push(cpu_stage(v1::Stage::MaskEncoding, mask_encoding));
     v1::LatencyReport {
         total: Some(duration(total)),
         stages,
-        text_cache_hits: cache.hits,
-        text_cache_misses: cache.misses,
+        text_cache_hits: caches.text_hits,
+        text_cache_misses: caches.text_misses,
+        vocabulary_cache_hit: caches.vocabulary_hit,
+        image_cache_hit: caches.image_hit,
     }
 }
 

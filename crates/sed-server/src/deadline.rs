@@ -15,14 +15,41 @@ pub(crate) struct Deadline(pub(crate) Instant);
 impl Deadline {
     /// The deadline of a request whose headers have just come.
     pub(crate) fn of(headers: &HeaderMap, longest: Duration) -> Self {
-        let wanted = client_timeout(headers).map(|timeout| timeout.saturating_sub(HEAD_START));
-        Self::after(wanted.map_or(longest, |wanted| wanted.min(longest)))
+        Self::after(wanted_time(headers).map_or(longest, |wanted| wanted.min(longest)))
+    }
+
+    /// The deadline that the front door gave a call; without one it is the server's own bound.
+    pub(crate) fn of_call<T>(request: &tonic::Request<T>, longest: Duration) -> Self {
+        request.extensions().get::<Self>().copied().unwrap_or_else(|| Self::after(longest))
     }
 
     /// So much time from now.
     pub(crate) fn after(time: Duration) -> Self {
         Self(Instant::now() + time)
     }
+}
+
+/// When a stream must end, if its client says so: a stream may last longer than any of its requests. Travels
+/// in the request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamDeadline(pub(crate) Option<Instant>);
+
+impl StreamDeadline {
+    /// The deadline of a stream whose headers have just come.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        Self(wanted_time(headers).map(|wanted| Instant::now() + wanted))
+    }
+
+    /// The deadline of one of its requests that came at `received` and may take `time`.
+    pub(crate) fn of_request(self, received: Instant, time: Duration) -> Instant {
+        let own = received + time;
+        self.0.map_or(own, |stream| own.min(stream))
+    }
+}
+
+/// The time that the client gives the call, as far as the server may use it.
+fn wanted_time(headers: &HeaderMap) -> Option<Duration> {
+    client_timeout(headers).map(|timeout| timeout.saturating_sub(HEAD_START))
 }
 
 /// The `grpc-timeout` header: at most eight digits and a unit. Anything else counts as absent, as it does for
@@ -70,6 +97,19 @@ mod tests {
         for text in ["", "S", "1", "1x", "-1S", "+1S", "100000000S", "1 S", "1.5S"] {
             assert_eq!(timeout(text), None, "{text:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_streams_requests_end_with_it() {
+        let mut headers = HeaderMap::new();
+        let now = Instant::now();
+        let left = |headers: &HeaderMap, seconds| {
+            StreamDeadline::of(headers).of_request(now, Duration::from_secs(seconds)) - now
+        };
+        assert_eq!(left(&headers, 60), Duration::from_secs(60));
+        headers.insert("grpc-timeout", "10S".parse().unwrap());
+        assert_eq!(left(&headers, 60), Duration::from_millis(9999));
+        assert_eq!(left(&headers, 3), Duration::from_secs(3));
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,57 +4,45 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::{Request, Response};
-use sed_proto::v1::ErrorReason;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout_at,
-};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout_at};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
-use crate::{deadline::Deadline, limits::Limits, status::Failure};
+use crate::{
+    deadline::{Deadline, StreamDeadline},
+    limits::Limits,
+    places::Places,
+    status,
+};
 
 /// Paths of our own service; its errors carry details.
 const OUR_SERVICE: &str = "/sed.v1.SegmentationService/";
 /// The call that does work, and holds a place while it does.
 const SEGMENT: &str = "/sed.v1.SegmentationService/Segment";
+/// The call whose single requests hold places, and which may last longer than any of them.
+const SEGMENT_STREAM: &str = "/sed.v1.SegmentationService/SegmentStream";
 
 /// Puts the front door before all services. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct FrontDoor {
-    places: Arc<Semaphore>,
-    concurrent_requests: usize,
+    places: Places,
     message_bytes: usize,
     longest: Duration,
 }
 
 impl FrontDoor {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(limits.concurrent_requests)),
-            concurrent_requests: limits.concurrent_requests,
-            message_bytes: limits.message_bytes,
-            longest: limits.timeout,
-        }
+    pub(crate) fn new(limits: &Limits, places: Places) -> Self {
+        Self { places, message_bytes: limits.message_bytes, longest: limits.timeout }
     }
 
     /// A place is taken before the body is read, so that refused requests cost no memory.
     fn place(&self, path: &str) -> Result<Option<OwnedSemaphorePermit>, Status> {
-        if path != SEGMENT {
-            return Ok(None);
-        }
-        Arc::clone(&self.places).try_acquire_owned().map(Some).map_err(|_| {
-            let places = self.concurrent_requests;
-            let message = format!("the server works on {places} requests already; retry in a moment");
-            let failure = Failure::new(ErrorReason::QueueFull, message).with("limit", places);
-            failure.retry_after(Duration::from_millis(500)).into_status()
-        })
+        if path == SEGMENT { self.places.take().map(Some) } else { Ok(None) }
     }
 
     /// The transport's own refusals say little; these say which limit, and that it is the message's fault.
@@ -63,21 +51,9 @@ impl FrontDoor {
         if headers.contains_key("grpc-status-details-bin") {
             return response;
         }
-        let failure = match headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes())) {
-            Some(Code::OutOfRange) => {
-                let limit = self.message_bytes;
-                let message =
-                    format!("the request message has more than {limit} bytes; send a smaller image");
-                Failure::new(ErrorReason::MessageTooLarge, message).with("limit", limit)
-            }
-            // Our own internal errors carry details, so this is the transport that cannot read the message.
-            Some(Code::Internal) => {
-                let message = "the message is not what the method takes; check the generated code's version";
-                Failure::new(ErrorReason::RequestMalformed, message)
-            }
-            _ => return response,
-        };
-        failure.into_status().into_http()
+        let code = headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
+        let explained = code.and_then(|code| status::of_transport(code, self.message_bytes));
+        explained.map_or(response, Status::into_http)
     }
 }
 
@@ -114,6 +90,11 @@ where
         if !path.starts_with(OUR_SERVICE) {
             return Box::pin(self.inner.call(request));
         }
+        if path == SEGMENT_STREAM {
+            let deadline = StreamDeadline::of(request.headers());
+            request.extensions_mut().insert(deadline);
+            return Box::pin(self.inner.call(request));
+        }
         let place = match self.door.place(path) {
             Ok(place) => place,
             Err(refused) => return Box::pin(async move { Ok(refused.into_http()) }),
@@ -128,13 +109,8 @@ where
             drop(place);
             match outcome {
                 Ok(response) => response.map(|response| door.explain(response)),
-                Err(_) => Ok(deadline_exceeded().into_http()),
+                Err(_) => Ok(status::deadline_exceeded().into_http()),
             }
         })
     }
-}
-
-fn deadline_exceeded() -> Status {
-    let message = "the deadline passed before the request was finished";
-    Failure::new(ErrorReason::DeadlineExceeded, message).into_status()
 }

@@ -13,15 +13,19 @@ mod cpu_pool;
 mod deadline;
 mod front_door;
 mod health;
+mod hex;
+mod image_id;
 mod incoming;
 mod limits;
 mod mask_encoding;
 mod ops;
+mod places;
 mod request_error;
 mod server;
 mod service;
 mod status;
 mod validate;
+mod vocabulary_registry;
 
 pub use config::{ConfigError, ServerConfig};
 pub use health::SERVICE_NAME;
@@ -32,5 +36,5 @@ pub use server::{Drain, ServeError, Server};
 pub use status::{ERROR_DOMAIN, code_of, reason_name};
 pub use validate::{
     ImageSource, OutputSize, OverlayOptions, ValidatedOptions, ValidatedRequest, VocabularySource,
-    validate_segment,
+    validate_create_vocabulary, validate_segment,
 };

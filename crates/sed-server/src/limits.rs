@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sed_engine::VocabularyLimits;
+use sed_engine::{EngineConfig, VocabularyLimits};
 use sed_image::DecodeLimits;
 use sed_proto::v1;
 
@@ -33,12 +33,27 @@ pub struct Limits {
     pub concurrent_requests: usize,
     /// Requests that may wait for the device at the same time.
     pub queued_requests: usize,
+    /// (Image, category) pairs of the requests that may wait for the device at the same time.
+    pub queued_pairs: usize,
+    /// Requests of one stream that are worked on at the same time.
+    pub stream_requests: usize,
+    /// Vocabularies that may be registered at the same time.
+    pub registered_vocabularies: usize,
+    /// Memory that their words may take together, in bytes.
+    pub registered_vocabulary_bytes: usize,
+    /// Bytes of text embeddings that are kept.
+    pub text_cache_bytes: usize,
+    /// Bytes of whole vocabularies that are kept on the device.
+    pub vocabulary_cache_bytes: usize,
+    /// Bytes of image features that are kept.
+    pub image_cache_bytes: usize,
     /// The longest that a request may take.
     pub timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
+        let engine = EngineConfig::default();
         Self {
             message_bytes: 32 << 20,
             response_bytes: 128 << 20,
@@ -51,14 +66,21 @@ impl Default for Limits {
             request_id_bytes: 128,
             concurrent_requests: 64,
             queued_requests: 64,
+            queued_pairs: engine.queue_pairs,
+            stream_requests: 16,
+            registered_vocabularies: 1000,
+            registered_vocabulary_bytes: 64 << 20,
+            text_cache_bytes: engine.text_cache_bytes,
+            vocabulary_cache_bytes: engine.vocabulary_cache_bytes,
+            image_cache_bytes: engine.image_cache_bytes,
             timeout: Duration::from_secs(60),
         }
     }
 }
 
 impl Limits {
-    /// The limits as `GetServerInfo` tells them.
-    pub(crate) fn to_proto(&self) -> v1::Limits {
+    /// The limits as `GetServerInfo` tells them, with the largest batches (images, pairs) of this moment.
+    pub(crate) fn to_proto(&self, (batch_images, batch_pairs): (usize, usize)) -> v1::Limits {
         let count = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
         v1::Limits {
             max_message_bytes: self.message_bytes as u64,
@@ -79,6 +101,15 @@ impl Limits {
             max_polygon_points: self.polygon_points as u64,
             max_queued_requests: count(self.queued_requests),
             max_timeout: Some(convert::duration(self.timeout)),
+            max_queued_pairs: self.queued_pairs as u64,
+            max_batch_images: count(batch_images),
+            max_batch_pairs: count(batch_pairs),
+            text_cache_bytes: self.text_cache_bytes as u64,
+            vocabulary_cache_bytes: self.vocabulary_cache_bytes as u64,
+            image_cache_bytes: self.image_cache_bytes as u64,
+            max_registered_vocabularies: count(self.registered_vocabularies),
+            max_registered_vocabulary_bytes: self.registered_vocabulary_bytes as u64,
+            max_stream_requests: count(self.stream_requests),
         }
     }
 }

@@ -10,7 +10,7 @@ use sed_proto::v1::ErrorReason;
 pub struct RequestError {
     /// The stable reason.
     pub reason: ErrorReason,
-    /// Path of the field in `SegmentRequest`, for example `vocabulary.categories.categories[3].name`.
+    /// Path of the field in the request, for example `vocabulary.categories.categories[3].name`.
     pub field: String,
     /// What is wrong, and what to do.
     pub message: String,
@@ -52,21 +52,21 @@ impl RequestError {
         Self { reason, field: field.into(), message: error.to_string(), limit }
     }
 
-    /// Inline categories that are no vocabulary.
-    pub(crate) fn vocabulary(error: &VocabularyError) -> Self {
-        const LIST: &str = "vocabulary.categories.categories";
+    /// Categories that are no vocabulary. `list` is the path of the list, for example
+    /// `vocabulary.categories.categories`.
+    pub(crate) fn vocabulary(list: &str, error: &VocabularyError) -> Self {
         let at = |phrase: &Phrase| match phrase.synonym {
-            None => format!("{LIST}[{}].name", phrase.category),
-            Some(synonym) => format!("{LIST}[{}].synonyms[{synonym}]", phrase.category),
+            None => format!("{list}[{}].name", phrase.category),
+            Some(synonym) => format!("{list}[{}].synonyms[{synonym}]", phrase.category),
         };
         let (reason, field, limit) = match error {
-            VocabularyError::Empty => (ErrorReason::VocabularyEmpty, LIST.into(), None),
+            VocabularyError::Empty => (ErrorReason::VocabularyEmpty, list.into(), None),
             VocabularyError::TooManyCategories { limit, .. }
             | VocabularyError::TooManyPhrases { limit, .. } => {
-                (ErrorReason::VocabularyTooLarge, LIST.into(), Some(*limit as u64))
+                (ErrorReason::VocabularyTooLarge, list.into(), Some(*limit as u64))
             }
             VocabularyError::TooManySynonyms { category, limit, .. } => {
-                (ErrorReason::VocabularyTooLarge, format!("{LIST}[{category}].synonyms"), Some(*limit as u64))
+                (ErrorReason::VocabularyTooLarge, format!("{list}[{category}].synonyms"), Some(*limit as u64))
             }
             VocabularyError::PhraseTooLong { phrase, limit, .. } => {
                 (ErrorReason::CategoryNameInvalid, at(phrase), Some(*limit as u64))

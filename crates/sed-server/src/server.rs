@@ -26,7 +26,9 @@ use crate::{
     health::Health,
     incoming,
     ops::{Metrics, Ops, Sources},
+    places::Places,
     service::{Context, SegmentationService},
+    vocabulary_registry::VocabularyRegistry,
 };
 
 /// What a stage that runs at the end of the grace period may still take.
@@ -135,12 +137,15 @@ impl Server {
         }
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let mut health = Health::new(reporter).await;
+        let (close, closing) = watch::channel(false);
         let context = Context {
             engine: engine.clone(),
-            vocabularies,
+            vocabularies: VocabularyRegistry::new(vocabularies, &config.limits),
             limits: config.limits.clone(),
             default_top_k: config.default_top_k,
             pool,
+            places: Places::new(config.limits.concurrent_requests),
+            closing,
             started: Instant::now(),
         };
         let router = router(&config, context)?.add_service(health_service);
@@ -171,6 +176,7 @@ impl Server {
             () = sleep(config.shutdown.delay) => {}
         }
         let _ = stop.send(());
+        close.send_replace(true);
         health.end_watches().await;
         let drain = match timeout(config.shutdown.grace, &mut serving).await {
             Ok(ended) => {
@@ -191,6 +197,7 @@ type Layers = Stack<FrontDoor, Stack<Calls, Identity>>;
 /// The services that belong to the interface, behind the front door.
 fn router(config: &ServerConfig, context: Context) -> Result<Router<Layers>, ServeError> {
     let limits = &config.limits;
+    let front_door = FrontDoor::new(limits, context.places.clone());
     let segmentation = SegmentationServiceServer::new(SegmentationService::new(context))
         .max_decoding_message_size(limits.message_bytes)
         .max_encoding_message_size(usize::MAX); // the service itself refuses what is above its own limit
@@ -201,7 +208,7 @@ fn router(config: &ServerConfig, context: Context) -> Result<Router<Layers>, Ser
     };
     Ok(transport(&config.transport)
         .layer(Calls)
-        .layer(FrontDoor::new(limits))
+        .layer(front_door)
         .add_service(segmentation)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))

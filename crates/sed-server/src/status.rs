@@ -34,11 +34,16 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::CategoryDuplicate
         | ErrorReason::OptionInvalid
         | ErrorReason::OutputTooLarge
-        | ErrorReason::RequestMalformed => Code::InvalidArgument,
-        ErrorReason::VocabularyNotFound => Code::NotFound,
+        | ErrorReason::RequestMalformed
+        | ErrorReason::StreamIdInvalid => Code::InvalidArgument,
+        ErrorReason::VocabularyNotFound | ErrorReason::ImageNotFound => Code::NotFound,
         ErrorReason::MessageTooLarge => Code::OutOfRange,
-        ErrorReason::QueueFull | ErrorReason::DeviceOutOfMemory => Code::ResourceExhausted,
-        ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,
+        ErrorReason::QueueFull
+        | ErrorReason::DeviceOutOfMemory
+        | ErrorReason::DeadlineUnreachable
+        | ErrorReason::TooManyVocabularies => Code::ResourceExhausted,
+        ErrorReason::DeadlineExceeded | ErrorReason::DeadlineTooShort => Code::DeadlineExceeded,
+        ErrorReason::VocabularyBuiltIn => Code::FailedPrecondition,
         ErrorReason::ModelNotReady | ErrorReason::ShuttingDown | ErrorReason::DeviceLost => Code::Unavailable,
         ErrorReason::Unspecified | ErrorReason::Internal => Code::Internal,
     }
@@ -73,6 +78,12 @@ impl Failure {
         self
     }
 
+    /// A bound that is reached: what it counts, and how many there may be.
+    pub(crate) fn quota(mut self, unit: &str, limit: usize) -> Self {
+        self.details.add_quota_failure_violation(unit, self.message.clone());
+        self.with("unit", unit).with("limit", limit)
+    }
+
     fn violation(mut self, field: &str, message: &str) -> Self {
         self.details.add_bad_request_violation(field, message);
         self
@@ -98,12 +109,21 @@ pub(crate) fn from_request_error(error: &RequestError) -> Status {
 pub(crate) fn from_engine_error(error: &EngineError) -> Status {
     let failure = |reason| Failure::new(reason, error.to_string());
     match error {
-        EngineError::QueueFull { capacity, retry_after } => {
-            failure(ErrorReason::QueueFull).with("limit", capacity).retry_after(*retry_after)
+        EngineError::QueueFull { unit, capacity, retry_after } => {
+            failure(ErrorReason::QueueFull).quota(unit, *capacity).retry_after(*retry_after)
         }
-        EngineError::DeadlineExceeded => failure(ErrorReason::DeadlineExceeded),
+        EngineError::DeadlineTooShort { needed, left } => failure(ErrorReason::DeadlineTooShort)
+            .with("needed_ms", needed.as_millis())
+            .with("left_ms", left.as_millis()),
+        EngineError::DeadlineUnreachable { predicted, left, retry_after } => {
+            failure(ErrorReason::DeadlineUnreachable)
+                .with("predicted_ms", predicted.as_millis())
+                .with("left_ms", left.as_millis())
+                .retry_after(*retry_after)
+        }
+        EngineError::DeadlineExceeded => return deadline_exceeded(),
         EngineError::NotReady => failure(ErrorReason::ModelNotReady).retry_after(USUAL_RETRY),
-        EngineError::ShuttingDown => failure(ErrorReason::ShuttingDown).retry_after(USUAL_RETRY),
+        EngineError::ShuttingDown => return shutting_down(),
         EngineError::DeviceLost(_) => {
             Failure::new(ErrorReason::DeviceLost, "the device does not answer; retry on another replica")
                 .retry_after(USUAL_RETRY)
@@ -114,11 +134,42 @@ pub(crate) fn from_engine_error(error: &EngineError) -> Status {
         EngineError::StageFailed { stage, .. } => {
             internal("a stage failed; the server's log says why").with("stage", stage.name())
         }
-        EngineError::Cancelled | EngineError::InvalidJob { .. } | EngineError::NoThread(_) => {
-            internal("the server made a mistake; its log says which")
-        }
+        EngineError::Cancelled
+        | EngineError::InvalidJob { .. }
+        | EngineError::NoThread(_)
+        | EngineError::TextStore { .. } => internal("the server made a mistake; its log says which"),
     }
     .into_status()
+}
+
+/// The time was over before the work.
+pub(crate) fn deadline_exceeded() -> Status {
+    let message = "the deadline passed before the request was finished";
+    Failure::new(ErrorReason::DeadlineExceeded, message).into_status()
+}
+
+/// New work is not begun any more.
+pub(crate) fn shutting_down() -> Status {
+    let message = EngineError::ShuttingDown.to_string();
+    Failure::new(ErrorReason::ShuttingDown, message).retry_after(USUAL_RETRY).into_status()
+}
+
+/// What the transport refuses in few words, with the limit and whose fault it is; `None` for all else.
+pub(crate) fn of_transport(code: Code, message_bytes: usize) -> Option<Status> {
+    let failure = match code {
+        Code::OutOfRange => {
+            let message =
+                format!("the request message has more than {message_bytes} bytes; send a smaller image");
+            Failure::new(ErrorReason::MessageTooLarge, message).with("limit", message_bytes)
+        }
+        // Our own internal errors carry details, so this is the transport that cannot read the message.
+        Code::Internal => {
+            let message = "the message is not what the method takes; check the generated code's version";
+            Failure::new(ErrorReason::RequestMalformed, message)
+        }
+        _ => return None,
+    };
+    Some(failure.into_status())
 }
 
 /// A fault of the server.

@@ -2,11 +2,11 @@
 //! can call.
 
 use bytes::Bytes;
-use sed_engine::{Category, Priority, Vocabulary};
+use sed_engine::{Category, ImageKey, Priority, Vocabulary};
 use sed_image::{ImageError, ResizeMode};
 use sed_proto::v1::{self, ErrorReason, MaskEncoding, image, output_size, vocabulary};
 
-use crate::{limits::Limits, request_error::RequestError};
+use crate::{image_id, limits::Limits, request_error::RequestError};
 
 /// Outlines that are further off say nothing any more.
 const MOST_TOLERANCE: f32 = 100.0;
@@ -40,6 +40,8 @@ pub enum ImageSource {
         /// Bytes from row to row; 0 is packed.
         row_stride: u32,
     },
+    /// A picture whose features the server may still hold.
+    Id(ImageKey),
 }
 
 /// Where the words come from.
@@ -72,6 +74,8 @@ pub struct ValidatedOptions {
     pub overlay: Option<OverlayOptions>,
     /// The place in the queue.
     pub priority: Priority,
+    /// Whether the answer lists the rejected categories.
+    pub list_rejected: bool,
 }
 
 /// The size of the masks.
@@ -109,12 +113,54 @@ pub fn validate_segment(
     request: &v1::SegmentRequest,
     limits: &Limits,
 ) -> Result<ValidatedRequest, RequestError> {
-    Ok(ValidatedRequest {
+    let valid = ValidatedRequest {
         request_id: request_id(&request.request_id, limits)?,
         image: image_source(request.image.as_ref(), limits)?,
         vocabulary: vocabulary_source(request.vocabulary.as_ref(), limits)?,
         options: options(&request.options.clone().unwrap_or_default(), limits)?,
-    })
+    };
+    if matches!(valid.image, ImageSource::Id(_)) && valid.options.overlay.is_some() {
+        let message = "is painted over the picture itself; send the image's bytes instead of its id";
+        return Err(RequestError::option("options.overlay", message));
+    }
+    Ok(valid)
+}
+
+/// Checks words that are to be registered.
+///
+/// # Errors
+/// The first rule that is broken, with the path of the field.
+pub fn validate_create_vocabulary(
+    request: &v1::CreateVocabularyRequest,
+    limits: &Limits,
+) -> Result<Vocabulary, RequestError> {
+    match &request.categories {
+        None => Err(RequestError::missing("categories", "give the categories to register")),
+        Some(list) => categories("categories.categories", list, limits),
+    }
+}
+
+/// Checks the name of a vocabulary, which may still be unknown.
+pub(crate) fn vocabulary_name(field: &str, name: &str, limits: &Limits) -> Result<(), RequestError> {
+    if name.is_empty() {
+        return Err(RequestError::missing(field, "name a vocabulary of the server"));
+    }
+    // Errors and logs repeat the name, so it is bounded like any other phrase.
+    let (found, limit) = (name.len(), limits.vocabulary.phrase_bytes);
+    if found > limit {
+        let message = format!("has {found} bytes, more than the limit of {limit}");
+        return Err(RequestError::option(field, message).with_limit(limit as u64));
+    }
+    Ok(())
+}
+
+fn categories(field: &str, list: &v1::CategoryList, limits: &Limits) -> Result<Vocabulary, RequestError> {
+    let owned = |category: &v1::Category| Category {
+        name: category.name.clone(),
+        synonyms: category.synonyms.clone(),
+    };
+    let categories = list.categories.iter().map(owned).collect();
+    Vocabulary::new(categories, &limits.vocabulary).map_err(|error| RequestError::vocabulary(field, &error))
 }
 
 fn request_id(id: &str, limits: &Limits) -> Result<String, RequestError> {
@@ -130,7 +176,7 @@ fn request_id(id: &str, limits: &Limits) -> Result<String, RequestError> {
 
 fn image_source(image: Option<&v1::Image>, limits: &Limits) -> Result<ImageSource, RequestError> {
     match image.and_then(|image| image.source.as_ref()) {
-        None => Err(RequestError::missing("image.source", "set `encoded` or `raw`")),
+        None => Err(RequestError::missing("image.source", "set `encoded`, `raw` or `id`")),
         Some(image::Source::Encoded(bytes)) => {
             let (actual, limit) = (bytes.len() as u64, limits.image.max_encoded_bytes);
             let error = match actual {
@@ -148,6 +194,11 @@ fn image_source(image: Option<&v1::Image>, limits: &Limits) -> Result<ImageSourc
                 .map_err(|error| RequestError::image("image.raw", &error))?;
             Ok(ImageSource::Raw { pixels: raw.pixels.clone(), width, height, row_stride })
         }
+        Some(image::Source::Id(id)) => {
+            let message = "must be the `image_id` of an answer: img- and 64 hexadecimal digits";
+            let key = image_id::parse(id).ok_or_else(|| RequestError::option("image.id", message))?;
+            Ok(ImageSource::Id(key))
+        }
     }
 }
 
@@ -158,26 +209,11 @@ fn vocabulary_source(
     match vocabulary.and_then(|vocabulary| vocabulary.source.as_ref()) {
         None => Err(RequestError::missing("vocabulary.source", "set `categories` or `name`")),
         Some(vocabulary::Source::Name(name)) => {
-            if name.is_empty() {
-                return Err(RequestError::missing("vocabulary.name", "name a vocabulary of the server"));
-            }
-            // Errors and logs repeat the name, so it is bounded like any other phrase.
-            let (found, limit) = (name.len(), limits.vocabulary.phrase_bytes);
-            if found > limit {
-                let message = format!("has {found} bytes, more than the limit of {limit}");
-                return Err(RequestError::option("vocabulary.name", message).with_limit(limit as u64));
-            }
+            vocabulary_name("vocabulary.name", name, limits)?;
             Ok(VocabularySource::Named(name.clone()))
         }
         Some(vocabulary::Source::Categories(list)) => {
-            let owned = |category: &v1::Category| Category {
-                name: category.name.clone(),
-                synonyms: category.synonyms.clone(),
-            };
-            let categories = list.categories.iter().map(owned).collect();
-            Vocabulary::new(categories, &limits.vocabulary)
-                .map(VocabularySource::Inline)
-                .map_err(|error| RequestError::vocabulary(&error))
+            categories("vocabulary.categories.categories", list, limits).map(VocabularySource::Inline)
         }
     }
 }
@@ -199,6 +235,7 @@ fn options(options: &v1::SegmentOptions, limits: &Limits) -> Result<ValidatedOpt
         polygon_tolerance: polygon_tolerance(options.polygon_tolerance)?,
         overlay: options.overlay.as_ref().map(overlay).transpose()?,
         priority: priority(options.priority)?,
+        list_rejected: options.list_rejected,
     })
 }
 

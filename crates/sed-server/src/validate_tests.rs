@@ -39,6 +39,7 @@ fn a_request_without_options_gets_the_usual_ones() {
         polygon_tolerance: 1.0,
         overlay: None,
         priority: Priority::Normal,
+        list_rejected: false,
     };
     assert_eq!(valid.options, expected);
 }

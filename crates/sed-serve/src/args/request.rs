@@ -45,6 +45,7 @@ impl RequestArgs {
             score_threshold: self.threshold,
             min_area: self.min_area,
             overlay: with_overlay.then(v1::Overlay::default),
+            list_rejected: true,
             ..v1::SegmentOptions::default()
         };
         options.set_resize_mode(match self.resize {

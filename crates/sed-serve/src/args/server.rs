@@ -1,6 +1,9 @@
 //! The server's settings as flags, and the effective ones printed.
 
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use clap::Args;
@@ -51,8 +54,24 @@ server_args! {
         cpu_threads: usize = "N",
         /// The top_k of requests that have none; 0 turns rejection off [default: 8]
         default_top_k: u32 = "N",
+        /// Images of one batch of the encoder; 0 is as many as memory and device make useful [default: 0]
+        batch_images: usize = "N",
+        /// (Image, category) pairs of one batch of any other stage; 0 as above [default: 0]
+        batch_pairs: usize = "N",
+        /// While other work is ripe, a batch that is not full waits this long for more [default: 0]
+        batch_delay_ms: f64 = "MILLISECONDS",
         /// Memory for text embeddings; 0 turns the cache off [default: 512 MiB]
         text_cache_bytes: usize = "BYTES",
+        /// A folder that keeps text embeddings, to share them with other processes [default: none]
+        text_cache_dir: String = "FOLDER",
+        /// Size of that folder [default: 4 GiB]
+        text_cache_dir_bytes: u64 = "BYTES",
+        /// Memory for whole vocabularies on the device; 0 turns the cache off [default: 512 MiB]
+        vocabulary_cache_bytes: usize = "BYTES",
+        /// Memory for image features; 0 turns the cache, and ids of images, off [default: 512 MiB]
+        image_cache_bytes: usize = "BYTES",
+        /// A built-in vocabulary whose words are embedded before the server is ready; may be given several times
+        preload_vocabulary: Vec<String> = "NAME",
         /// How often a lost device is tried again [default: 5]
         device_probe_seconds: f64 = "SECONDS",
         /// Waiting this long lifts a request by one step of priority [default: 5]
@@ -65,6 +84,12 @@ server_args! {
         max_concurrent_requests: usize = "N",
         /// Requests that may wait for the device [default: as many as are worked on]
         queue_capacity: usize = "N",
+        /// (Image, category) pairs of all requests that may wait for the device [default: 65536]
+        queue_pairs: usize = "N",
+        /// Requests of one stream that are worked on at the same time [default: 16]
+        max_stream_requests: usize = "N",
+        /// Vocabularies that may be registered at the same time [default: 1000]
+        max_registered_vocabularies: usize = "N",
         /// Size of one request message [default: 32 MiB]
         max_message_bytes: usize = "BYTES",
         /// Size of one answer [default: 128 MiB]
@@ -155,7 +180,18 @@ fn settings(config: &ServerConfig) -> Vec<(&'static str, Value)> {
         ("queue_capacity", json!(engine.queue_capacity)),
         ("max_timeout_seconds", json!(limits.timeout.as_secs_f64())),
         ("priority_ageing_seconds", json!(engine.ageing.as_secs_f64())),
+        ("queue_pairs", json!(engine.queue_pairs)),
+        ("batch_images", json!(engine.batch_images.unwrap_or(0))),
+        ("batch_pairs", json!(engine.batch_pairs.unwrap_or(0))),
+        ("batch_delay_ms", json!(engine.batch_delay.as_secs_f64() * 1e3)),
         ("text_cache_bytes", json!(engine.text_cache_bytes)),
+        ("text_cache_dir", json!(engine.text_cache_dir.as_deref().unwrap_or(Path::new("")))),
+        ("text_cache_dir_bytes", json!(engine.text_cache_dir_bytes)),
+        ("vocabulary_cache_bytes", json!(engine.vocabulary_cache_bytes)),
+        ("image_cache_bytes", json!(engine.image_cache_bytes)),
+        ("preload_vocabulary", json!(config.preload_vocabulary)),
+        ("max_stream_requests", json!(limits.stream_requests)),
+        ("max_registered_vocabularies", json!(limits.registered_vocabularies)),
         ("device_probe_seconds", json!(engine.probe_interval.as_secs_f64())),
         ("max_message_bytes", json!(limits.message_bytes)),
         ("max_response_bytes", json!(limits.response_bytes)),
@@ -193,6 +229,8 @@ mod tests {
         for (key, value) in settings(&ServerConfig::default()) {
             let other = match (key, &value) {
                 ("listen" | "ops_listen", _) => json!("127.0.0.1:7"),
+                ("text_cache_dir", _) => json!("embeddings \"kept\" here"),
+                ("preload_vocabulary", _) => json!(["pascal-voc-20", "ade20k-150"]),
                 (_, Value::Number(number)) if number.is_f64() => json!(number.as_f64().unwrap() + 1.5),
                 // Only an image may not be larger than a message.
                 ("max_image_bytes", number) => json!(number.as_u64().unwrap() - 1),

@@ -39,7 +39,9 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) fn run(args: &ServeArgs, as_json: bool) -> Result<ExitCode> {
-    let config = args.server.load()?;
+    let mut config = args.server.load()?;
+    // Better to know before the first request than after it.
+    config.engine.warm_up_largest_batches = true;
     if args.print_config {
         print_config(&config, as_json, &mut print::stdout())?;
         return Ok(ExitCode::SUCCESS);

@@ -106,7 +106,11 @@ fn times(report: &Report, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{INDENT}{}", heading_of("time"))?;
     let mut table = Table::default();
     for stage in &latency.stages {
-        let note = if stage.stage == "text_embedding" { text_note(report) } else { String::new() };
+        let note = match stage.stage.as_str() {
+            "text_embedding" => text_note(report),
+            "cost_map" if latency.image_cache_hit => "image from the cache".to_owned(),
+            _ => String::new(),
+        };
         table.row([
             Cell::left(stage.stage.replace('_', " ")),
             Cell::right(time(stage.duration_ms)),
@@ -125,6 +129,9 @@ fn times(report: &Report, out: &mut impl Write) -> io::Result<()> {
 
 fn text_note(report: &Report) -> String {
     let (hits, misses) = (report.latency.text_cache_hits, report.latency.text_cache_misses);
+    if report.latency.vocabulary_cache_hit {
+        return "the whole vocabulary from the cache".to_owned();
+    }
     match (hits, misses) {
         (_, 0) => "all words from the cache".to_owned(),
         (0, _) => format!("{misses} words computed"),

@@ -1,8 +1,8 @@
 //! The configuration after its check: what the server works with.
 
-use std::{fmt::Display, net::SocketAddr, time::Duration};
+use std::{fmt::Display, net::SocketAddr, path::PathBuf, time::Duration};
 
-use sed_engine::{EngineConfig, VocabularyLimits};
+use sed_engine::{EngineConfig, Vocabulary, VocabularyLimits, builtin_vocabularies};
 use sed_image::DecodeLimits;
 
 use super::{ConfigError, RawConfig};
@@ -35,6 +35,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// For [`sed_engine::Engine::start`].
     pub engine: EngineConfig,
+    /// Names of the vocabularies that are embedded before the server is ready.
+    pub preload_vocabulary: Vec<String>,
     /// HTTP/2.
     pub transport: Transport,
     /// The end.
@@ -85,18 +87,15 @@ impl ServerConfig {
         let limits = limits(&raw)?;
         let default_top_k = within("default_top_k", raw.default_top_k, 8.min(limits.top_k), 0, u32::MAX)?;
         no_more(("default_top_k", u64::from(default_top_k)), ("max_top_k", u64::from(limits.top_k)))?;
+        let preload_vocabulary = raw.preload_vocabulary.clone().unwrap_or_default();
+        let engine = engine(&raw, &limits, &preload_vocabulary)?;
         Ok(Self {
             listen,
             ops_listen,
             cpu_threads: within("cpu_threads", raw.cpu_threads, 0, 0, 1024)?,
             default_top_k,
-            engine: EngineConfig {
-                queue_capacity: limits.queued_requests,
-                ageing: seconds("priority_ageing_seconds", raw.priority_ageing_seconds, 5.0, 0.01)?,
-                text_cache_bytes: within("text_cache_bytes", raw.text_cache_bytes, 512 * MIB, 0, usize::MAX)?,
-                probe_interval: seconds("device_probe_seconds", raw.device_probe_seconds, 5.0, 0.01)?,
-                ..EngineConfig::default()
-            },
+            engine,
+            preload_vocabulary,
             limits,
             transport: Transport {
                 max_connections: MAX_CONNECTIONS,
@@ -141,6 +140,51 @@ impl Default for ServerConfig {
         #[allow(clippy::expect_used)]
         Self::check(RawConfig::default()).expect("the defaults are in range")
     }
+}
+
+fn engine(raw: &RawConfig, limits: &Limits, preload: &[String]) -> Result<EngineConfig, ConfigError> {
+    let usual = EngineConfig::default();
+    let delay = within("batch_delay_ms", raw.batch_delay_ms, 0.0, 0.0, 10_000.0)?;
+    // 0 leaves the size to the engine.
+    let batch = |key, size, most| within(key, size, 0, 0, most).map(|size| (size > 0).then_some(size));
+    let folder = raw.text_cache_dir.as_deref().filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    Ok(EngineConfig {
+        queue_capacity: limits.queued_requests,
+        queue_pairs: limits.queued_pairs,
+        ageing: seconds("priority_ageing_seconds", raw.priority_ageing_seconds, 5.0, 0.01)?,
+        batch_images: batch("batch_images", raw.batch_images, 4096)?,
+        batch_pairs: batch("batch_pairs", raw.batch_pairs, 1 << 20)?,
+        batch_delay: Duration::from_secs_f64(delay / 1e3),
+        text_cache_bytes: limits.text_cache_bytes,
+        vocabulary_cache_bytes: limits.vocabulary_cache_bytes,
+        image_cache_bytes: limits.image_cache_bytes,
+        text_cache_dir: folder,
+        text_cache_dir_bytes: within(
+            "text_cache_dir_bytes",
+            raw.text_cache_dir_bytes,
+            usual.text_cache_dir_bytes,
+            MIB as u64,
+            1 << 50,
+        )?,
+        preload: preloaded(preload)?,
+        probe_interval: seconds("device_probe_seconds", raw.device_probe_seconds, 5.0, 0.01)?,
+        ..usual
+    })
+}
+
+/// The built-in vocabularies of these names.
+fn preloaded(names: &[String]) -> Result<Vec<Vocabulary>, ConfigError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let book = builtin_vocabularies();
+    let find = |name: &String| {
+        book.get(name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = book.iter().map(|(name, _)| name).collect();
+            ConfigError::UnknownVocabulary { name: name.clone(), known: known.join(", ") }
+        })
+    };
+    names.iter().map(find).collect()
 }
 
 fn limits(raw: &RawConfig) -> Result<Limits, ConfigError> {
@@ -201,6 +245,29 @@ fn limits(raw: &RawConfig) -> Result<Limits, ConfigError> {
         )?,
         concurrent_requests,
         queued_requests: within("queue_capacity", raw.queue_capacity, concurrent_requests, 1, 100_000)?,
+        queued_pairs: within("queue_pairs", raw.queue_pairs, default.queued_pairs, 1, 1 << 30)?,
+        stream_requests: within(
+            "max_stream_requests",
+            raw.max_stream_requests,
+            default.stream_requests,
+            1,
+            10_000,
+        )?,
+        registered_vocabularies: within(
+            "max_registered_vocabularies",
+            raw.max_registered_vocabularies,
+            default.registered_vocabularies,
+            0,
+            1_000_000,
+        )?,
+        registered_vocabulary_bytes: default.registered_vocabulary_bytes,
+        text_cache_bytes: cache("text_cache_bytes", raw.text_cache_bytes, default.text_cache_bytes)?,
+        vocabulary_cache_bytes: cache(
+            "vocabulary_cache_bytes",
+            raw.vocabulary_cache_bytes,
+            default.vocabulary_cache_bytes,
+        )?,
+        image_cache_bytes: cache("image_cache_bytes", raw.image_cache_bytes, default.image_cache_bytes)?,
         timeout: seconds(
             "max_timeout_seconds",
             raw.max_timeout_seconds,
@@ -232,6 +299,10 @@ fn within<T: PartialOrd + Display>(
     }
     let (found, least, most) = (value.to_string(), least.to_string(), most.to_string());
     Err(ConfigError::OutOfRange { key, found, least, most })
+}
+
+fn cache(key: &'static str, value: Option<usize>, default: usize) -> Result<usize, ConfigError> {
+    within(key, value, default, 0, usize::MAX)
 }
 
 fn window(key: &'static str, value: Option<u32>, default_mib: u32) -> Result<u32, ConfigError> {

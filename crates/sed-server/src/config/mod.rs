@@ -48,6 +48,14 @@ pub enum ConfigError {
         /// What it could be.
         example: &'static str,
     },
+    /// There is no such vocabulary.
+    #[error("preload_vocabulary is {name:?}, but the built-in vocabularies are {known}")]
+    UnknownVocabulary {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
 }
 
 /// Reads a file, the environment over it, and flags over both, and checks the whole.

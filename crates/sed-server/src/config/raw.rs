@@ -46,12 +46,36 @@ raw_config! {
     max_concurrent_requests: usize,
     /// Requests that may wait for the device. Default: as many as are worked on.
     queue_capacity: usize,
+    /// (Image, category) pairs of all requests that may wait for the device. Default 65536.
+    queue_pairs: usize,
+    /// Images of one batch of the encoder; 0 is as many as memory and device make useful. Default 0.
+    batch_images: usize,
+    /// (Image, category) pairs of one batch of any other stage; 0 is as many as memory and device make useful.
+    /// Default 0.
+    batch_pairs: usize,
+    /// A batch that is not full waits this long for more, in milliseconds, while other work is ripe. Default 0.
+    batch_delay_ms: f64,
+    /// Requests of one stream that are worked on at the same time. Default 16.
+    max_stream_requests: usize,
+    /// Vocabularies that may be registered at the same time. Default 1000.
+    max_registered_vocabularies: usize,
     /// The longest that a request may take, in seconds. Default 60.
     max_timeout_seconds: f64,
     /// Waiting this long lifts a request by one step of priority, in seconds. Default 5.
     priority_ageing_seconds: f64,
     /// Bound of the cache of text embeddings, in bytes; 0 turns it off. Default 512 MiB.
     text_cache_bytes: usize,
+    /// A directory that keeps text embeddings, to share them with other processes. Default: none.
+    text_cache_dir: String,
+    /// Bound of that directory, in bytes. Default 4 GiB.
+    text_cache_dir_bytes: u64,
+    /// Bound of the cache of whole vocabularies on the device, in bytes; 0 turns it off. Default 512 MiB.
+    vocabulary_cache_bytes: usize,
+    /// Bound of the cache of image features, in bytes; 0 turns it off. Default 512 MiB.
+    image_cache_bytes: usize,
+    /// Built-in vocabularies whose words are embedded before the server is ready; in the environment separated
+    /// by commas. Default: none.
+    preload_vocabulary: Vec<String>,
     /// How often a lost device is tried again, in seconds. Default 5.
     device_probe_seconds: f64,
 
@@ -120,13 +144,23 @@ impl RawConfig {
             let key = name.strip_prefix("SED_").map(str::to_lowercase);
             key.is_some_and(|key| Self::KEYS.contains(&key.as_str()))
         };
-        let variables: Map<String, String> = environment.into_iter().filter(|(name, _)| ours(name)).collect();
+        let mut variables: Map<String, String> =
+            environment.into_iter().filter(|(name, _)| ours(name)).collect();
+        let preload = variables.remove("SED_PRELOAD_VOCABULARY");
         let mut sources = Config::builder();
         if let Some(path) = file {
             sources = sources.add_source(File::from(path).format(FileFormat::Toml));
         }
         let environment = Environment::with_prefix("SED").prefix_separator("_").source(Some(variables));
-        let merged = sources.add_source(environment).build();
-        merged.and_then(Config::try_deserialize).map_err(|error| ConfigError::Source(error.to_string()))
+        sources = sources.add_source(environment);
+        let merged = sources.build().and_then(Config::try_deserialize::<Self>);
+        let read = merged.map_err(|error| ConfigError::Source(error.to_string()))?;
+        // A variable is one text, and this setting a list.
+        let preload_vocabulary = preload.map(|names| listed(&names)).or(read.preload_vocabulary);
+        Ok(Self { preload_vocabulary, ..read })
     }
+}
+
+fn listed(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }

@@ -3,7 +3,7 @@
 use sed_image::ImageFormat;
 use sed_proto::v1::{self, MaskEncoding};
 
-use super::Context;
+use super::{Context, vocabularies};
 use crate::convert;
 
 /// Every encoding that the server writes.
@@ -18,19 +18,15 @@ const MASK_ENCODINGS: [MaskEncoding; 7] = [
 ];
 
 pub(crate) fn answer(context: &Context) -> v1::GetServerInfoResponse {
-    let named = |(name, vocabulary): (&str, &sed_engine::Vocabulary)| v1::NamedVocabulary {
-        name: name.to_owned(),
-        size: vocabulary.size() as u32,
-    };
     v1::GetServerInfoResponse {
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
         model: Some(convert::model_info(context.engine.model())),
-        limits: Some(context.limits.to_proto()),
+        limits: Some(context.limits.to_proto(context.engine.budget())),
         defaults: Some(v1::Defaults {
             top_k: context.default_top_k,
             mask_encoding: MaskEncoding::IndexPng.into(),
         }),
-        vocabularies: context.vocabularies.iter().map(named).collect(),
+        vocabularies: vocabularies::summaries(context.vocabularies.page(None, usize::MAX)),
         mask_encodings: MASK_ENCODINGS.map(i32::from).to_vec(),
         image_formats: ImageFormat::ALL.iter().map(ToString::to_string).collect(),
         uptime: Some(convert::duration(context.started.elapsed())),

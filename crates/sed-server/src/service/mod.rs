@@ -2,23 +2,32 @@
 
 mod info;
 mod segment;
+mod stream;
+mod unanswered;
+mod vocabularies;
 
 use std::{sync::Arc, time::Instant};
 
-use sed_engine::{Engine, VocabularyBook};
+use sed_engine::Engine;
 use sed_proto::v1::{self, segmentation_service_server};
-use tonic::{Request, Response, Status};
+use tokio::sync::watch;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
-use crate::{cpu_pool::CpuPool, limits::Limits};
+use crate::{cpu_pool::CpuPool, limits::Limits, places::Places, vocabulary_registry::VocabularyRegistry};
 
 /// What all calls share.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) engine: Engine,
-    pub(crate) vocabularies: VocabularyBook,
+    pub(crate) vocabularies: VocabularyRegistry,
     pub(crate) limits: Limits,
     pub(crate) default_top_k: u32,
     pub(crate) pool: CpuPool,
+    /// Places for requests; a stream takes them one by one.
+    pub(crate) places: Places,
+    /// True once no new work is to begin.
+    pub(crate) closing: watch::Receiver<bool>,
     pub(crate) started: Instant,
 }
 
@@ -41,6 +50,43 @@ impl segmentation_service_server::SegmentationService for SegmentationService {
         request: Request<v1::SegmentRequest>,
     ) -> Result<Response<v1::SegmentResponse>, Status> {
         segment::answer(&self.context, request).await
+    }
+
+    type SegmentStreamStream = ReceiverStream<Result<v1::SegmentStreamResponse, Status>>;
+
+    async fn segment_stream(
+        &self,
+        request: Request<Streaming<v1::SegmentStreamRequest>>,
+    ) -> Result<Response<Self::SegmentStreamStream>, Status> {
+        Ok(Response::new(stream::answer(Arc::clone(&self.context), request)))
+    }
+
+    async fn create_vocabulary(
+        &self,
+        request: Request<v1::CreateVocabularyRequest>,
+    ) -> Result<Response<v1::CreateVocabularyResponse>, Status> {
+        vocabularies::create(&self.context, request).await.map(Response::new)
+    }
+
+    async fn get_vocabulary(
+        &self,
+        request: Request<v1::GetVocabularyRequest>,
+    ) -> Result<Response<v1::GetVocabularyResponse>, Status> {
+        vocabularies::get(&self.context, &request.into_inner()).map(Response::new)
+    }
+
+    async fn list_vocabularies(
+        &self,
+        request: Request<v1::ListVocabulariesRequest>,
+    ) -> Result<Response<v1::ListVocabulariesResponse>, Status> {
+        vocabularies::list(&self.context, &request.into_inner()).map(Response::new)
+    }
+
+    async fn delete_vocabulary(
+        &self,
+        request: Request<v1::DeleteVocabularyRequest>,
+    ) -> Result<Response<v1::DeleteVocabularyResponse>, Status> {
+        vocabularies::delete(&self.context, &request.into_inner()).map(Response::new)
     }
 
     async fn get_server_info(

@@ -8,19 +8,22 @@ use std::{
 
 use prost::Message;
 use sed_engine::{
-    EngineError, NetworkInput, OutputSpec, SegmentJob, SegmentOutcome, Vocabulary,
+    EngineError, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, SegmentJob, SegmentOutcome,
+    Vocabulary,
     metrics::{IMAGE_PIXELS, Stage},
 };
 use sed_image::{ResizeMode, RgbImage};
 use sed_proto::v1::{self, ErrorReason, MaskEncoding};
+use tokio::time::timeout_at;
 use tonic::{Request, Response, Status};
-use tracing::Span;
+use tracing::{Instrument, Span};
 
 use super::Context;
 use crate::{
     convert,
     cpu_pool::{Done, Errand, Panicked},
     deadline::Deadline,
+    image_id,
     limits::Limits,
     mask_encoding::{self, EncodedMasks, MaskJob, picture_for_overlay},
     request_error::RequestError,
@@ -36,6 +39,7 @@ enum Refusal {
     Request(RequestError),
     Engine(EngineError),
     UnknownVocabulary(String),
+    UnknownImage(ImageKey),
     Panicked,
 }
 
@@ -69,11 +73,11 @@ impl Refusal {
                 status::from_request_error(&error)
             }
             Self::Engine(error) => status::from_engine_error(&error),
-            Self::UnknownVocabulary(name) => {
-                let message =
-                    format!("the server has no vocabulary {name:?}; GetServerInfo lists those it has");
-                let failure = Failure::new(ErrorReason::VocabularyNotFound, message);
-                failure.resource("sed.v1.Vocabulary", &name).into_status()
+            Self::UnknownVocabulary(name) => unknown_vocabulary(&name),
+            Self::UnknownImage(key) => {
+                let message = "the server does not hold this image, or not any more; send its bytes";
+                let failure = Failure::new(ErrorReason::ImageNotFound, message);
+                failure.resource("sed.v1.Image", &image_id::text_of(&key)).into_status()
             }
             Self::Panicked => {
                 status::internal("work on pixels failed; the server's log says why").into_status()
@@ -82,16 +86,40 @@ impl Refusal {
     }
 }
 
+pub(crate) fn unknown_vocabulary(name: &str) -> Status {
+    let message = format!("the server has no vocabulary {name:?}; ListVocabularies lists those it has");
+    let failure = Failure::new(ErrorReason::VocabularyNotFound, message);
+    failure.resource("sed.v1.Vocabulary", name).into_status()
+}
+
 pub(crate) async fn answer(
     context: &Context,
     request: Request<v1::SegmentRequest>,
 ) -> Result<Response<v1::SegmentResponse>, Status> {
-    // Without the front door, the server's own bound would be the deadline.
-    let front_door = request.extensions().get::<Deadline>().copied();
-    let Deadline(deadline) = front_door.unwrap_or_else(|| Deadline::after(context.limits.timeout));
-    let deadline = deadline.into_std();
+    let deadline = Deadline::of_call(&request, context.limits.timeout);
     let received = Instant::now(); // the headers came earlier, but only now is the whole message here
-    let message = request.into_inner();
+    answer_message(context, request.into_inner(), received, deadline).await.map(Response::new)
+}
+
+/// The same for a message that came over a stream, where nobody else watches the deadline.
+pub(crate) async fn answer_in_time(
+    context: &Context,
+    message: v1::SegmentRequest,
+    received: Instant,
+    deadline: tokio::time::Instant,
+) -> Result<v1::SegmentResponse, Status> {
+    // The call's span is that of the whole stream; each request on it has one of its own.
+    let span = tracing::info_span!("request", request_id = tracing::field::Empty);
+    let answer = answer_message(context, message, received, Deadline(deadline)).instrument(span);
+    timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(status::deadline_exceeded()))
+}
+
+async fn answer_message(
+    context: &Context,
+    message: v1::SegmentRequest,
+    received: Instant,
+    Deadline(deadline): Deadline,
+) -> Result<v1::SegmentResponse, Status> {
     let mut request = validate_segment(&message, &context.limits).map_err(|error| {
         tracing::info!(%error, "refused");
         status::from_request_error(&error)
@@ -101,10 +129,10 @@ pub(crate) async fn answer(
         request.request_id = new_request_id();
     }
     Span::current().record("request_id", &request.request_id);
-    match segment(context, request, received, deadline).await {
+    match segment(context, request, received, deadline.into_std()).await {
         Ok(response) => {
             tracing::info!(milliseconds = received.elapsed().as_millis() as u64, "answered");
-            Ok(Response::new(response))
+            Ok(response)
         }
         Err(refusal) => {
             let status = refusal.into_status();
@@ -125,24 +153,30 @@ async fn segment(
     mask_encoding::check_encodings(&options, &vocabulary)?;
     context.engine.check_ready()?;
 
-    let errand = Errand { stage: Stage::ImageDecode, since: received, deadline };
-    let decoded = decode(context, image, &options, errand).await?;
-    let decode_times = decoded.times();
-    let Prepared { input, picture, image_size, output } = decoded.result?;
+    let (prepared, decode_times) = match image {
+        ImageSource::Id(key) => (recall(context, key, &options)?, None),
+        image => {
+            let errand = Errand { stage: Stage::ImageDecode, since: received, deadline };
+            let decoded = decode(context, image, &options, errand).await?;
+            let times = decoded.times();
+            (decoded.result?, Some(times))
+        }
+    };
+    let Prepared { image, image_id, picture, image_size, output } = prepared;
 
     let top_k = options.top_k.unwrap_or(context.default_top_k);
     let job = SegmentJob {
-        input,
+        image,
         vocabulary: vocabulary.clone(),
         top_k: (top_k > 0).then_some(top_k as usize),
         output,
-        waiting_since: decode_times.ended,
+        waiting_since: decode_times.as_ref().map_or(received, |times| times.ended),
         deadline: Some(deadline),
         priority: options.priority,
     };
-    let SegmentOutcome { map, rejection, timings, text_cache, finished } =
-        context.engine.segment(job).await?;
+    let SegmentOutcome { map, rejection, timings, caches, finished } = context.engine.segment(job).await?;
 
+    let list_rejected = options.list_rejected;
     let mask_size = v1::Size { width: map.width, height: map.height };
     let job = MaskJob { map, vocabulary, options, picture, limits: context.limits.clone() };
     let errand = Errand { stage: Stage::MaskEncoding, since: finished, deadline };
@@ -160,10 +194,11 @@ async fn segment(
         categories,
         unlabelled_pixels,
         overlay_png: overlay_png.into(),
-        rejection: Some(convert::rejection_report(rejection)),
-        latency: Some(convert::latency_report(total, &decode_times, timings, &encode_times, text_cache)),
+        rejection: Some(convert::rejection_report(rejection, list_rejected)),
+        latency: Some(convert::latency_report(total, decode_times.as_ref(), timings, &encode_times, caches)),
         model_name: model.name.clone(),
         model_digest: model.digest.clone(),
+        image_id,
     };
     check_response_size(&response, &context.limits)?;
     Ok(response)
@@ -173,14 +208,17 @@ fn find_vocabulary(context: &Context, source: VocabularySource) -> Result<Vocabu
     match source {
         VocabularySource::Inline(vocabulary) => Ok(vocabulary),
         VocabularySource::Named(name) => {
-            context.vocabularies.get(&name).cloned().ok_or(Refusal::UnknownVocabulary(name))
+            let found = context.vocabularies.get(&name).map(|(vocabulary, _)| vocabulary);
+            found.ok_or(Refusal::UnknownVocabulary(name))
         }
     }
 }
 
 /// An image on its way into the engine.
 struct Prepared {
-    input: NetworkInput,
+    image: JobImage,
+    /// Its id, if images are kept.
+    image_id: String,
     /// The upright picture, if it is needed later.
     picture: Option<RgbImage>,
     image_size: v1::Size,
@@ -193,6 +231,23 @@ struct Wanted {
     options: ValidatedOptions,
     input_side: u32,
     map_side: u32,
+    /// Whether the image is to be remembered.
+    keep: bool,
+}
+
+/// An image that was encoded for an earlier request.
+fn recall(context: &Context, key: ImageKey, options: &ValidatedOptions) -> Result<Prepared, Refusal> {
+    let image = context.engine.image(&key).ok_or(Refusal::UnknownImage(key))?;
+    let ImageFacts { width, height, crop, .. } = image.facts();
+    let image_size = v1::Size { width, height };
+    let mask_size = mask_size(options, &image_size, context.engine.model().map_side as u32, &context.limits)?;
+    Ok(Prepared {
+        image: JobImage::Cached(image),
+        image_id: image_id::text_of(&key),
+        picture: None,
+        image_size,
+        output: output_spec(options, mask_size, crop),
+    })
 }
 
 async fn decode(
@@ -207,12 +262,13 @@ async fn decode(
         options: options.clone(),
         input_side: model.input_side as u32,
         map_side: model.map_side as u32,
+        keep: context.engine.keeps_images(),
     };
     context.pool.run(errand, move || prepare(image, wanted)).await
 }
 
 fn prepare(image: ImageSource, wanted: Wanted) -> Result<Prepared, RequestError> {
-    let Wanted { limits, options, input_side, map_side } = wanted;
+    let Wanted { limits, options, input_side, map_side, keep } = wanted;
     let (field, picture) = match image {
         ImageSource::Encoded(bytes) => {
             ("image.encoded", sed_image::decode(&bytes, &limits.image).map(|decoded| decoded.image))
@@ -220,35 +276,66 @@ fn prepare(image: ImageSource, wanted: Wanted) -> Result<Prepared, RequestError>
         ImageSource::Raw { pixels, width, height, row_stride } => {
             ("image.raw", RgbImage::from_strided(width, height, u64::from(row_stride), &pixels))
         }
+        // `segment` decodes nothing that has no pixels.
+        ImageSource::Id(_) => return Err(RequestError::option("image.id", "has no pixels")),
     };
     let broken = |error| RequestError::image(field, &error);
     let picture = picture.map_err(broken)?;
     IMAGE_PIXELS.record(f64::from(picture.width()) * f64::from(picture.height()));
+    let image_size = v1::Size { width: picture.width(), height: picture.height() };
+    let mask_size = mask_size(&options, &image_size, map_side, &limits)?;
+
+    let mode = options.resize_mode;
+    let input = sed_image::network_input(&picture, input_side, mode).map_err(broken)?;
+    // Only the official way ever cuts the map.
+    let cuts = mode == ResizeMode::Official;
+    let crop = Some(input.output_crop(map_side)).filter(|crop| cuts && *crop != (map_side, map_side));
+    let facts = keep.then(|| ImageFacts {
+        key: image_id::key_of(&picture, mode),
+        width: picture.width(),
+        height: picture.height(),
+        crop,
+    });
+    let for_overlay = options.overlay.map(|_| picture_for_overlay(picture));
+    let input = NetworkInput { side: input.size as usize, data: input.data };
+    Ok(Prepared {
+        image: JobImage::Pixels { input, facts },
+        image_id: facts.map(|facts| image_id::text_of(&facts.key)).unwrap_or_default(),
+        picture: for_overlay.transpose().map_err(broken)?,
+        image_size,
+        output: output_spec(&options, mask_size, crop),
+    })
+}
+
+/// Width and height of the masks of a picture.
+fn mask_size(
+    options: &ValidatedOptions,
+    picture: &v1::Size,
+    map_side: u32,
+    limits: &Limits,
+) -> Result<(u32, u32), RequestError> {
     let (width, height) = match options.output_size {
-        OutputSize::Original => (picture.width(), picture.height()),
+        OutputSize::Original => (picture.width, picture.height),
         OutputSize::Model => (map_side, map_side),
         OutputSize::Exact { width, height } => (width, height),
     };
-    check_output_size(width, height, "options.output_size", &limits)?;
+    check_output_size(width, height, "options.output_size", limits)?;
+    Ok((width, height))
+}
 
-    let input = sed_image::network_input(&picture, input_side, options.resize_mode).map_err(broken)?;
-    // Only the official way ever cuts the map, and the map as it is holds all of it.
-    let cuts = options.resize_mode == ResizeMode::Official && options.output_size != OutputSize::Model;
-    let crop = Some(input.output_crop(map_side)).filter(|crop| cuts && *crop != (map_side, map_side));
-    let image_size = v1::Size { width: picture.width(), height: picture.height() };
-    let for_overlay = options.overlay.map(|_| picture_for_overlay(picture));
-    Ok(Prepared {
-        image_size,
-        picture: for_overlay.transpose().map_err(broken)?,
-        input: NetworkInput { side: input.size as usize, data: input.data },
-        output: OutputSpec {
-            width,
-            height,
-            crop,
-            score_threshold: options.score_threshold,
-            score_maps: options.mask_encodings.contains(&MaskEncoding::ScoreMaps),
-        },
-    })
+fn output_spec(
+    options: &ValidatedOptions,
+    (width, height): (u32, u32),
+    crop: Option<(u32, u32)>,
+) -> OutputSpec {
+    OutputSpec {
+        width,
+        height,
+        // The map as it is holds all of it.
+        crop: crop.filter(|_| options.output_size != OutputSize::Model),
+        score_threshold: options.score_threshold,
+        score_maps: options.mask_encodings.contains(&MaskEncoding::ScoreMaps),
+    }
 }
 
 fn check_response_size(response: &v1::SegmentResponse, limits: &Limits) -> Result<(), RequestError> {

@@ -11,9 +11,9 @@ use super::{
     run::{Answer, Call, Failure},
 };
 use crate::{
+    args::seconds,
     args::{ModelArgs, ServerArgs},
     client::{self, Client},
-    args::seconds,
     progress,
     running::RunningServer,
 };

@@ -61,8 +61,10 @@ fn limits(config: &ServerConfig, memory: &Memory) -> Check {
     let cores = available_parallelism().map_or(1, usize::from);
     let decoders = if config.cpu_threads == 0 { cores } else { config.cpu_threads } as u64;
     let requests = limits.concurrent_requests as u64 * limits.message_bytes as u64;
-    let worst = requests + decoders * limits.image.max_alloc_bytes + config.engine.text_cache_bytes as u64;
-    let found = format!("at worst {} for requests, images and the text cache", size(worst));
+    let caches = [limits.text_cache_bytes, limits.vocabulary_cache_bytes, limits.image_cache_bytes];
+    let caches = caches.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes as u64));
+    let worst = caches.saturating_add(requests + decoders * limits.image.max_alloc_bytes);
+    let found = format!("at worst {} for requests, images and caches", size(worst));
     if worst > memory.total {
         let advice = "lower --max-concurrent-requests, --max-message-bytes or --max-decode-bytes, or a flood of \
                       large pictures can end the server";

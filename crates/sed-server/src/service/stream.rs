@@ -1,0 +1,204 @@
+//! `SegmentStream`: many requests over one stream, each handled as `Segment` would.
+
+use std::{
+    collections::HashMap,
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use prost::Message;
+use sed_proto::v1::{self, segment_stream_response::Outcome};
+use tokio::{
+    sync::mpsc,
+    task::{Id, JoinError, JoinSet},
+    time::sleep_until,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Status, Streaming};
+use tracing::Instrument;
+
+use super::{
+    Context, segment,
+    unanswered::{Ticket, Unanswered},
+};
+use crate::{deadline::StreamDeadline, request_error::RequestError, status};
+
+type Answer = Result<v1::SegmentStreamResponse, Status>;
+
+/// Begins to answer a stream.
+pub(crate) fn answer(
+    context: Arc<Context>,
+    request: Request<Streaming<v1::SegmentStreamRequest>>,
+) -> ReceiverStream<Answer> {
+    // Without the front door, only the server's own bound would hold.
+    let deadline = request.extensions().get::<StreamDeadline>().copied().unwrap_or(StreamDeadline(None));
+    // One answer waits for the transport; the others are counted as unanswered and bound what is read.
+    let (answers, given) = mpsc::channel(1);
+    let conversation = Conversation {
+        context,
+        deadline,
+        reading: Reading::On,
+        unanswered: Unanswered::default(),
+        tasks: JoinSet::new(),
+        tickets: HashMap::new(),
+    };
+    tokio::spawn(conversation.run(request.into_inner(), answers).in_current_span());
+    ReceiverStream::new(given)
+}
+
+/// Whether more requests are read.
+#[derive(Debug)]
+enum Reading {
+    On,
+    /// Not any more: what is unanswered is finished, and then the stream ends so.
+    Ended(Result<(), Status>),
+}
+
+/// A stream that is being answered. Dropping it ends all its work.
+struct Conversation {
+    context: Arc<Context>,
+    deadline: StreamDeadline,
+    reading: Reading,
+    unanswered: Unanswered,
+    tasks: JoinSet<Result<v1::SegmentResponse, Status>>,
+    tickets: HashMap<Id, Ticket>,
+}
+
+impl Conversation {
+    async fn run(mut self, mut requests: Streaming<v1::SegmentStreamRequest>, answers: mpsc::Sender<Answer>) {
+        let mut closing = self.context.closing.clone();
+        let mut closed = false;
+        let most = self.context.limits.stream_requests;
+        let deadline = self.deadline.0;
+        let expired = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => pending().await,
+            }
+        };
+        tokio::pin!(expired);
+        loop {
+            let on = matches!(self.reading, Reading::On);
+            if self.unanswered.len() == 0 && (closed || !on) {
+                return self.end(&answers).await;
+            }
+            tokio::select! {
+                // The client has gone, and with it the wish for all that is unanswered.
+                () = answers.closed() => return,
+                permit = answers.reserve(), if self.unanswered.has_next() => {
+                    let Ok(permit) = permit else { return };
+                    if let Some(answer) = self.unanswered.next() {
+                        permit.send(Ok(answer));
+                    }
+                }
+                Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => self.done(done),
+                message = requests.message(), if on && self.unanswered.len() < most => self.read(message),
+                () = &mut expired, if on => {
+                    self.reading = Reading::Ended(Err(status::deadline_exceeded()));
+                }
+                // An error: the server is gone altogether.
+                _ = closing.wait_for(|closing| *closing), if !closed => closed = true,
+            }
+        }
+    }
+
+    /// Ends the stream; one that was still open could only end because the server does.
+    async fn end(self, answers: &mpsc::Sender<Answer>) {
+        let status = match self.reading {
+            Reading::On => status::shutting_down(),
+            Reading::Ended(Err(status)) => status,
+            Reading::Ended(Ok(())) => return,
+        };
+        // A client that has gone needs no reason.
+        let _ = answers.send(Err(status)).await;
+    }
+
+    /// Something came over the stream.
+    fn read(&mut self, message: Result<Option<v1::SegmentStreamRequest>, Status>) {
+        match message {
+            Ok(Some(message)) => self.begin(message),
+            Ok(None) => self.reading = Reading::Ended(Ok(())),
+            Err(failed) => {
+                let explained = status::of_transport(failed.code(), self.context.limits.message_bytes);
+                self.reading = Reading::Ended(Err(explained.unwrap_or(failed)));
+            }
+        }
+    }
+
+    /// Begins to work on a request, or refuses it.
+    fn begin(&mut self, message: v1::SegmentStreamRequest) {
+        let received = Instant::now();
+        let v1::SegmentStreamRequest { request, timeout, any_order } = message;
+        if any_order && self.unanswered.is_new() {
+            self.unanswered.allow_any_order();
+        }
+        let id = request.as_ref().map_or("", |request| request.request_id.as_str());
+        let (ticket, entered) = self.unanswered.enter(id);
+        let request = request.ok_or_else(|| RequestError::missing("request", "give what to segment"));
+        let checked = request.and_then(|request| {
+            entered?;
+            Ok((request, self.time_of(timeout)?))
+        });
+        let begun = checked.map_err(|error| status::from_request_error(&error)).and_then(|checked| {
+            if *self.context.closing.borrow() {
+                return Err(status::shutting_down());
+            }
+            Ok((checked, self.context.places.take()?))
+        });
+        match begun {
+            Err(refused) => {
+                tracing::info!(id = ticket.id(), message = refused.message(), "refused on a stream");
+                self.unanswered.done(ticket, Outcome::Error(stream_error(&refused)));
+            }
+            Ok(((request, time), place)) => {
+                let context = Arc::clone(&self.context);
+                let deadline = self.deadline.of_request(received.into(), time);
+                let work = async move {
+                    let _place = place;
+                    segment::answer_in_time(&context, request, received, deadline).await
+                };
+                let task = self.tasks.spawn(work.in_current_span());
+                self.tickets.insert(task.id(), ticket);
+            }
+        }
+    }
+
+    /// How long a request may take.
+    fn time_of(&self, timeout: Option<prost_types::Duration>) -> Result<Duration, RequestError> {
+        let longest = self.context.limits.timeout;
+        let Some(timeout) = timeout else { return Ok(longest) };
+        let time = Duration::try_from(timeout);
+        let message = "must be a span of time that is not negative";
+        time.map(|time| time.min(longest)).map_err(|_| RequestError::option("timeout", message))
+    }
+
+    /// Work on a request has ended.
+    fn done(&mut self, done: Result<(Id, Result<v1::SegmentResponse, Status>), JoinError>) {
+        let (id, result) = match done {
+            Ok(ended) => ended,
+            Err(error) => {
+                tracing::error!(%error, "work on a request of a stream broke down");
+                let message = "work on the request broke down; the server's log says why";
+                (error.id(), Err(status::internal(message).into_status()))
+            }
+        };
+        let Some(ticket) = self.tickets.remove(&id) else { return };
+        let outcome = match result {
+            Ok(response) => Outcome::Response(response),
+            Err(status) => Outcome::Error(stream_error(&status)),
+        };
+        self.unanswered.done(ticket, outcome);
+    }
+}
+
+/// A status as one answer among others.
+fn stream_error(status: &Status) -> v1::StreamError {
+    // What our own statuses carry can be read; one without details carries none.
+    let details = tonic_types::Status::decode(status.details()).map(|status| status.details);
+    v1::StreamError {
+        code: status.code().into(),
+        message: status.message().to_owned(),
+        details: details.unwrap_or_default(),
+    }
+}

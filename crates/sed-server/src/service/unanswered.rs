@@ -1,0 +1,161 @@
+//! The requests of one stream that were read and are not answered yet: their ids, their order, and the answers
+//! that must wait for others.
+
+use std::collections::{BTreeMap, HashSet};
+
+use sed_proto::v1::{self, ErrorReason};
+
+use crate::request_error::RequestError;
+
+/// The field of a request's id.
+const ID: &str = "request_id";
+
+/// Unanswered requests.
+#[derive(Debug, Default)]
+pub(crate) struct Unanswered {
+    any_order: bool,
+    /// How many were read.
+    read: u64,
+    /// How many were answered.
+    answered: u64,
+    ids: HashSet<String>,
+    /// Answers that are not given yet, by the number of their request.
+    ready: BTreeMap<u64, Ready>,
+}
+
+/// A request's place in the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    number: u64,
+    id: String,
+    /// The id is this request's own, and free again when it is answered.
+    owns_id: bool,
+}
+
+impl Ticket {
+    /// The request's id, empty if it has none.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+#[derive(Debug)]
+struct Ready {
+    answer: v1::SegmentStreamResponse,
+    owns_id: bool,
+}
+
+impl Unanswered {
+    /// Reads a request of this id. One whose id is missing or in use gets a place too, for the error.
+    pub(crate) fn enter(&mut self, id: &str) -> (Ticket, Result<(), RequestError>) {
+        let invalid = |message: &str| Err(RequestError::new(ErrorReason::StreamIdInvalid, ID, message));
+        let outcome = if id.is_empty() {
+            invalid("a request on a stream needs an id, by which its answer is known")
+        } else if !self.ids.insert(id.to_owned()) {
+            invalid("is that of a request that is not answered yet; give each its own")
+        } else {
+            Ok(())
+        };
+        let ticket = Ticket { number: self.read, id: id.to_owned(), owns_id: outcome.is_ok() };
+        self.read += 1;
+        (ticket, outcome)
+    }
+
+    /// From now on answers may overtake each other.
+    pub(crate) fn allow_any_order(&mut self) {
+        self.any_order = true;
+    }
+
+    /// A request is done.
+    pub(crate) fn done(&mut self, ticket: Ticket, outcome: v1::segment_stream_response::Outcome) {
+        let Ticket { number, id, owns_id } = ticket;
+        let answer = v1::SegmentStreamResponse { request_id: id, outcome: Some(outcome) };
+        self.ready.insert(number, Ready { answer, owns_id });
+    }
+
+    /// Whether an answer can be given now.
+    pub(crate) fn has_next(&self) -> bool {
+        let first = self.ready.first_key_value();
+        first.is_some_and(|(number, _)| self.any_order || *number == self.answered)
+    }
+
+    /// Gives the next answer.
+    pub(crate) fn next(&mut self) -> Option<v1::SegmentStreamResponse> {
+        if !self.has_next() {
+            return None;
+        }
+        let (_, Ready { answer, owns_id }) = self.ready.pop_first()?;
+        self.answered += 1;
+        if owns_id {
+            self.ids.remove(&answer.request_id);
+        }
+        Some(answer)
+    }
+
+    /// Requests that were read and not answered.
+    pub(crate) fn len(&self) -> usize {
+        (self.read - self.answered) as usize
+    }
+
+    /// Whether the next request is the stream's first.
+    pub(crate) fn is_new(&self) -> bool {
+        self.read == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use v1::segment_stream_response::Outcome;
+
+    use super::*;
+
+    fn outcome() -> Outcome {
+        Outcome::Error(v1::StreamError::default())
+    }
+
+    fn ids(unanswered: &mut Unanswered) -> Vec<String> {
+        std::iter::from_fn(|| unanswered.next()).map(|answer| answer.request_id).collect()
+    }
+
+    #[test]
+    fn answers_wait_for_those_before_them() {
+        let mut unanswered = Unanswered::default();
+        assert!(unanswered.is_new());
+        let [a, b, c] = ["a", "b", "c"].map(|id| unanswered.enter(id).0);
+        unanswered.done(c, outcome());
+        unanswered.done(b, outcome());
+        assert!(!unanswered.has_next() && ids(&mut unanswered).is_empty());
+        unanswered.done(a, outcome());
+        assert_eq!(unanswered.len(), 3);
+        assert_eq!(ids(&mut unanswered), ["a", "b", "c"]);
+        assert_eq!(unanswered.len(), 0);
+    }
+
+    #[test]
+    fn in_any_order_each_goes_when_it_is_done() {
+        let mut unanswered = Unanswered::default();
+        unanswered.allow_any_order();
+        let [a, b] = ["a", "b"].map(|id| unanswered.enter(id).0);
+        unanswered.done(b, outcome());
+        assert_eq!(ids(&mut unanswered), ["b"]);
+        unanswered.done(a, outcome());
+        assert_eq!(ids(&mut unanswered), ["a"]);
+    }
+
+    #[test]
+    fn an_id_is_free_once_its_own_request_is_answered() {
+        let mut unanswered = Unanswered::default();
+        unanswered.allow_any_order();
+        let (first, entered) = unanswered.enter("a");
+        assert!(entered.is_ok());
+        let (second, refused) = unanswered.enter("a");
+        assert_eq!(refused.unwrap_err().reason, ErrorReason::StreamIdInvalid);
+        unanswered.done(second, outcome());
+        assert_eq!(ids(&mut unanswered), ["a"]);
+        assert!(unanswered.enter("a").1.is_err()); // the error's answer does not free it
+        unanswered.done(first, outcome());
+        assert_eq!(ids(&mut unanswered), ["a"]);
+        assert!(unanswered.enter("a").1.is_ok());
+        assert_eq!(unanswered.enter("").1.unwrap_err().field, "request_id");
+    }
+}

@@ -1,0 +1,159 @@
+//! `CreateVocabulary`, `GetVocabulary`, `ListVocabularies`, `DeleteVocabulary`.
+
+use sed_engine::Vocabulary;
+use sed_proto::v1::{self, ErrorReason};
+use tonic::{Request, Status};
+
+use super::{Context, segment::unknown_vocabulary};
+use crate::{
+    deadline::Deadline,
+    hex,
+    request_error::RequestError,
+    status::{self, Failure},
+    validate::{validate_create_vocabulary, vocabulary_name},
+    vocabulary_registry::{Full, Page, Position, Removal},
+};
+
+/// Entries of the longest page.
+const LONGEST_PAGE: usize = 1000;
+
+pub(crate) async fn create(
+    context: &Context,
+    request: Request<v1::CreateVocabularyRequest>,
+) -> Result<v1::CreateVocabularyResponse, Status> {
+    let Deadline(deadline) = Deadline::of_call(&request, context.limits.timeout);
+    let request = request.into_inner();
+    let vocabulary = validate_create_vocabulary(&request, &context.limits).map_err(refused)?;
+    if request.embed {
+        // Not for words that could not be registered; and they are only once all that was asked for is done.
+        context.vocabularies.check_room(&vocabulary).map_err(full)?;
+        let embedded = context.engine.embed(vocabulary.clone(), Some(deadline.into_std())).await;
+        embedded.map_err(|error| status::from_engine_error(&error))?;
+    }
+    let (name, existed) = context.vocabularies.register(&vocabulary).map_err(full)?;
+    tracing::info!(name, existed, categories = vocabulary.size(), "registered a vocabulary");
+    let vocabulary = Some(summary(name, vocabulary.size(), false));
+    Ok(v1::CreateVocabularyResponse { vocabulary, existed })
+}
+
+pub(crate) fn get(
+    context: &Context,
+    request: &v1::GetVocabularyRequest,
+) -> Result<v1::GetVocabularyResponse, Status> {
+    let name = &request.name;
+    vocabulary_name("name", name, &context.limits).map_err(refused)?;
+    let (found, built_in) = context.vocabularies.get(name).ok_or_else(|| unknown_vocabulary(name))?;
+    let vocabulary = v1::NamedVocabulary {
+        categories: categories(&found),
+        ..summary(name.clone(), found.size(), built_in)
+    };
+    Ok(v1::GetVocabularyResponse { vocabulary: Some(vocabulary) })
+}
+
+pub(crate) fn list(
+    context: &Context,
+    request: &v1::ListVocabulariesRequest,
+) -> Result<v1::ListVocabulariesResponse, Status> {
+    let behind = match request.page_token.as_str() {
+        "" => None,
+        token => {
+            let message = "is no token that an answer gave; begin with an empty one";
+            let position = read_token(token).ok_or_else(|| RequestError::option("page_token", message));
+            Some(position.map_err(refused)?)
+        }
+    };
+    let most = match request.page_size as usize {
+        0 => LONGEST_PAGE,
+        wanted => wanted.min(LONGEST_PAGE),
+    };
+    let page = context.vocabularies.page(behind.as_ref(), most);
+    let next_page_token = match page.entries.last() {
+        Some((last, _)) if page.more => token(last),
+        _ => String::new(),
+    };
+    Ok(v1::ListVocabulariesResponse { vocabularies: summaries(page), next_page_token })
+}
+
+pub(crate) fn delete(
+    context: &Context,
+    request: &v1::DeleteVocabularyRequest,
+) -> Result<v1::DeleteVocabularyResponse, Status> {
+    let name = &request.name;
+    vocabulary_name("name", name, &context.limits).map_err(refused)?;
+    match context.vocabularies.remove(name) {
+        Removal::Done => Ok(v1::DeleteVocabularyResponse {}),
+        Removal::Unknown => Err(unknown_vocabulary(name)),
+        Removal::BuiltIn => {
+            let message = format!("the vocabulary {name:?} came with the server and cannot be deleted");
+            let failure = Failure::new(ErrorReason::VocabularyBuiltIn, message);
+            Err(failure.resource("sed.v1.Vocabulary", name).into_status())
+        }
+    }
+}
+
+/// A page's vocabularies without their categories.
+pub(crate) fn summaries(page: Page) -> Vec<v1::NamedVocabulary> {
+    let entries = page.entries.into_iter();
+    entries.map(|(position, size)| summary(position.name, size, !position.registered)).collect()
+}
+
+fn summary(name: String, size: usize, built_in: bool) -> v1::NamedVocabulary {
+    v1::NamedVocabulary { name, size: size as u32, built_in, categories: Vec::new() }
+}
+
+fn categories(vocabulary: &Vocabulary) -> Vec<v1::Category> {
+    let owned = |category: &sed_engine::Category| v1::Category {
+        name: category.name.clone(),
+        synonyms: category.synonyms.clone(),
+    };
+    vocabulary.categories().iter().map(owned).collect()
+}
+
+fn refused(error: RequestError) -> Status {
+    tracing::info!(%error, "refused");
+    status::from_request_error(&error)
+}
+
+fn full(full: Full) -> Status {
+    let (unit, limit) = match full {
+        Full::Count(limit) => ("registered vocabularies", limit),
+        Full::Bytes(limit) => ("bytes of registered vocabularies", limit),
+    };
+    let message = format!("the server holds at most {limit} {unit}; delete one");
+    Failure::new(ErrorReason::TooManyVocabularies, message).quota(unit, limit).into_status()
+}
+
+/// A position as callers see it. They have no use for what stands in it.
+fn token(position: &Position) -> String {
+    let kind = if position.registered { "1" } else { "0" };
+    hex::encode(format!("{kind}{}", position.name).as_bytes())
+}
+
+fn read_token(token: &str) -> Option<Position> {
+    let text = String::from_utf8(hex::decode(token)?).ok()?;
+    let (kind, name) = text.split_at_checked(1)?;
+    let registered = match kind {
+        "0" => false,
+        "1" => true,
+        _ => return None,
+    };
+    Some(Position { registered, name: name.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_back_and_others_are_refused() {
+        for registered in [false, true] {
+            let position = Position { registered, name: "ade20k-150 猫".into() };
+            assert_eq!(read_token(&token(&position)), Some(position));
+        }
+        for wrong in ["0", "zz", "ff", "32", &hex::encode(b"2abc"), "", &hex::encode(b"0a").to_uppercase()] {
+            if wrong != hex::encode(b"0a") {
+                assert_eq!(read_token(wrong), None, "{wrong}");
+            }
+        }
+    }
+}
