@@ -72,7 +72,7 @@ struct Asked {
 fn job(asked: &Asked, side: usize) -> SegmentJob {
     let data = synthetic::values(&format!("image {}.gamma", asked.picture), &[side, side, 3], 7);
     let (width, height) = asked.size;
-    let facts = ImageFacts { key: ImageKey([asked.picture; 32]), width, height };
+    let facts = ImageFacts { key: ImageKey([asked.picture; 32]), width, height, crop: None };
     SegmentJob {
         image: JobImage::Pixels { input: NetworkInput { side, data }, facts: Some(facts) },
         vocabulary: words(asked.first, asked.count),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 pub mod compare;
+pub mod faulty;
 pub mod golden;
 pub mod stages;
 #[path = "../../crates/sed-model/tests/support/synthetic.rs"]

@@ -1,0 +1,147 @@
+//! A model that fails now and then: the real one, with faults before its stages.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use sed_engine::{
+    Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
+    StageError, Stages,
+};
+
+/// Switches the faults. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct FaultSwitch(Arc<AtomicBool>);
+
+impl FaultSwitch {
+    pub fn set(&self, on: bool) {
+        self.0.store(on, Ordering::SeqCst);
+    }
+}
+
+/// Any model with faults.
+#[derive(Debug)]
+pub struct Faulty<S> {
+    inner: S,
+    switch: FaultSwitch,
+    random: Mutex<fastrand::Rng>,
+}
+
+impl<S> Faulty<S> {
+    /// Faults drawn from `seed`; none before the switch is on.
+    pub fn new(inner: S, seed: u64) -> (Self, FaultSwitch) {
+        let switch = FaultSwitch::default();
+        (Self { inner, switch: switch.clone(), random: Mutex::new(fastrand::Rng::with_seed(seed)) }, switch)
+    }
+
+    /// Of ten thousand calls some run out of memory, panic, fail or are slow, and few lose the device.
+    fn stumble(&self) -> Result<(), StageError> {
+        if !self.switch.0.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let drawn = self.random.lock().unwrap_or_else(PoisonError::into_inner).u32(0..10_000);
+        match drawn {
+            0..60 => Err(StageError::OutOfMemory("drawn".into())),
+            60..100 => panic!("drawn"),
+            100..140 => Err(StageError::Failed("drawn".into())),
+            140..143 => Err(StageError::DeviceLost("drawn".into())),
+            143..200 => {
+                std::thread::sleep(Duration::from_millis(20));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<S: Stages> Stages for Faulty<S> {
+    type PhraseEmbedding = S::PhraseEmbedding;
+    type TextEmbedding = S::TextEmbedding;
+    type ImageFeatures = S::ImageFeatures;
+    type Pairs = S::Pairs;
+    type Parts = S::Parts;
+
+    fn info(&self) -> ModelInfo {
+        self.inner.info()
+    }
+
+    fn memory(&self) -> MemoryNeeds {
+        self.inner.memory()
+    }
+
+    fn phrase_bytes(&self, embedding: &S::PhraseEmbedding) -> usize {
+        self.inner.phrase_bytes(embedding)
+    }
+
+    fn text_bytes(&self, embedding: &S::TextEmbedding) -> usize {
+        self.inner.text_bytes(embedding)
+    }
+
+    fn feature_bytes(&self, features: &S::ImageFeatures) -> usize {
+        self.inner.feature_bytes(features)
+    }
+
+    fn store_phrase(&self, embedding: &S::PhraseEmbedding) -> Result<Vec<u8>, StageError> {
+        self.inner.store_phrase(embedding)
+    }
+
+    fn restore_phrase(&self, bytes: &[u8]) -> Result<S::PhraseEmbedding, StageError> {
+        self.inner.restore_phrase(bytes)
+    }
+
+    fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<S::PhraseEmbedding>, StageError> {
+        self.stumble()?;
+        self.inner.embed_phrases(phrases)
+    }
+
+    fn combine(&self, phrases: &[S::PhraseEmbedding]) -> Result<S::TextEmbedding, StageError> {
+        self.inner.combine(phrases)
+    }
+
+    fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<S::ImageFeatures>, StageError> {
+        self.stumble()?;
+        self.inner.encode(inputs)
+    }
+
+    fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Vec<S::Pairs>, StageError> {
+        self.stumble()?;
+        let requests: Vec<_> = requests.iter().map(inner_request).collect();
+        self.inner.cost_map(&requests)
+    }
+
+    fn decode(&self, level: DecoderLevel, batch: Vec<S::Pairs>) -> Result<Vec<S::Pairs>, StageError> {
+        self.stumble()?;
+        self.inner.decode(level, batch)
+    }
+
+    fn cost_map_parts(&self, request: &PairRequest<'_, Self>) -> Result<S::Parts, StageError> {
+        self.inner.cost_map_parts(&inner_request(request))
+    }
+
+    fn decode_parts(&self, level: DecoderLevel, pairs: S::Pairs) -> Result<S::Parts, StageError> {
+        self.inner.decode_parts(level, pairs)
+    }
+
+    fn advance(&self, parts: &mut S::Parts, most: usize) -> Result<Advanced<S::Pairs>, StageError> {
+        self.stumble()?;
+        self.inner.advance(parts, most)
+    }
+
+    fn survivors(&self, pairs: &S::Pairs) -> Vec<u32> {
+        self.inner.survivors(pairs)
+    }
+
+    fn finish(&self, batch: Vec<S::Pairs>, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError> {
+        self.stumble()?;
+        self.inner.finish(batch, outputs)
+    }
+}
+
+fn inner_request<'a, S: Stages>(request: &PairRequest<'a, Faulty<S>>) -> PairRequest<'a, S> {
+    let &PairRequest { features, text, top_k } = request;
+    PairRequest { features, text, top_k }
+}
