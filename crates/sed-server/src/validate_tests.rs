@@ -63,6 +63,42 @@ fn an_empty_message_misses_its_image() {
 }
 
 #[test]
+fn an_image_can_be_meant_by_its_id() {
+    let by_id = |id: &str, options| {
+        let image = Some(v1::Image { source: Some(image::Source::Id(id.into())) });
+        validate_segment(&v1::SegmentRequest { image, ..with_options(options) }, &Limits::default())
+    };
+    let id = format!("img-{}", "0a".repeat(32));
+    let valid = by_id(&id, v1::SegmentOptions::default()).unwrap();
+    assert_eq!(valid.image, ImageSource::Id(ImageKey([10; 32])));
+
+    let refusal =
+        |id: &str, options| by_id(id, options).map(|_| ()).map_err(|error| (error.reason, error.field));
+    let invalid = |field: &str| Err((ErrorReason::OptionInvalid, field.to_string()));
+    for wrong in ["", "img-", &id[4..], &id.to_uppercase(), &format!("{id} ")] {
+        assert_eq!(refusal(wrong, v1::SegmentOptions::default()), invalid("image.id"), "{wrong}");
+    }
+    let overlay = v1::SegmentOptions { overlay: Some(v1::Overlay::default()), ..Default::default() };
+    assert_eq!(refusal(&id, overlay), invalid("options.overlay"));
+}
+
+#[test]
+fn words_to_register_are_checked_like_others() {
+    let create = |names: Option<&[&str]>| {
+        let category = |name: &&str| v1::Category { name: (*name).into(), synonyms: Vec::new() };
+        let list = names.map(|names| v1::CategoryList { categories: names.iter().map(category).collect() });
+        let request = v1::CreateVocabularyRequest { categories: list, embed: false };
+        validate_create_vocabulary(&request, &Limits::default())
+    };
+    assert_eq!(create(Some(&["dog", "cat"])).unwrap().size(), 2);
+    let refusal = |names| create(names).map(|_| ()).map_err(|error| (error.reason, error.field));
+    assert_eq!(refusal(None), Err((ErrorReason::FieldMissing, "categories".into())));
+    assert_eq!(refusal(Some(&[])), Err((ErrorReason::VocabularyEmpty, "categories.categories".into())));
+    let field = "categories.categories[1].name".to_string();
+    assert_eq!(refusal(Some(&["dog", ""])), Err((ErrorReason::CategoryNameInvalid, field)));
+}
+
+#[test]
 fn every_option_is_checked() {
     let refused = |options| refusal(&with_options(options));
     let invalid = |field: &str| (ErrorReason::OptionInvalid, field.to_string());

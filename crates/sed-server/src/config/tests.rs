@@ -115,6 +115,46 @@ fn the_operations_port_can_be_moved_and_turned_off() {
 }
 
 #[test]
+fn zero_leaves_batches_to_the_engine_and_an_empty_folder_is_none() {
+    let engine = |raw| ServerConfig::check(raw).unwrap().engine;
+    let automatic =
+        RawConfig { batch_images: Some(0), text_cache_dir: Some(String::new()), ..RawConfig::default() };
+    let automatic = engine(automatic);
+    assert_eq!((automatic.batch_images, automatic.batch_pairs, automatic.text_cache_dir), (None, None, None));
+    let set = engine(RawConfig {
+        batch_images: Some(3),
+        batch_pairs: Some(40),
+        batch_delay_ms: Some(2.5),
+        queue_pairs: Some(9),
+        text_cache_dir: Some("/tmp/embeddings".into()),
+        image_cache_bytes: Some(7),
+        ..RawConfig::default()
+    });
+    assert_eq!((set.batch_images, set.batch_pairs, set.queue_pairs), (Some(3), Some(40), 9));
+    assert_eq!(set.batch_delay, Duration::from_micros(2500));
+    assert_eq!((set.text_cache_dir, set.image_cache_bytes), (Some(PathBuf::from("/tmp/embeddings")), 7));
+}
+
+#[test]
+fn vocabularies_to_preload_are_found_by_name() {
+    let file = TempFile::new("preload", "preload_vocabulary = [\"pascal-voc-20\"]\n");
+    let config = load(Some(&file.0), no_environment(), RawConfig::default()).unwrap();
+    assert_eq!(config.engine.preload[0].size(), 20);
+    // In the environment it is one text.
+    let variables = environment(&[("SED_PRELOAD_VOCABULARY", "ade20k-150, pascal-voc-20,")]);
+    let config = load(Some(&file.0), variables, RawConfig::default()).unwrap();
+    assert_eq!(config.preload_vocabulary, ["ade20k-150", "pascal-voc-20"]);
+    assert_eq!(config.engine.preload.len(), 2);
+
+    let unknown = RawConfig { preload_vocabulary: Some(vec!["planets".into()]), ..RawConfig::default() };
+    let error = load(None, no_environment(), unknown).unwrap_err().to_string();
+    assert!(
+        error.starts_with("preload_vocabulary is \"planets\"") && error.contains("ade20k-150"),
+        "{error}"
+    );
+}
+
+#[test]
 fn values_must_fit_each_other() {
     let check = |raw| ServerConfig::check(raw).unwrap_err().to_string();
     let error = check(RawConfig {

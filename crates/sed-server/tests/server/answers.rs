@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sed_engine::{Category, NetworkInput, OutputSpec, Priority, SegmentJob, Vocabulary, VocabularyLimits};
+use sed_engine::{
+    Category, JobImage, NetworkInput, OutputSpec, Priority, SegmentJob, Vocabulary, VocabularyLimits,
+};
 use sed_proto::v1;
 use sed_server::{Limits, config::RawConfig};
 
@@ -24,7 +26,7 @@ async fn the_mask_is_the_engines() {
     let input = sed_image::network_input(&picture, 32, sed_image::ResizeMode::Direct).unwrap();
     let categories = (0..6).map(|index| Category::named(format!("thing {index}"))).collect();
     let job = SegmentJob {
-        input: NetworkInput { side: 32, data: input.data },
+        image: JobImage::Pixels { input: NetworkInput { side: 32, data: input.data }, facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default()).unwrap(),
         top_k: Some(8),
         output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },
@@ -143,7 +145,8 @@ async fn rejection_is_reported_and_can_be_turned_off() {
     let server = Running::start(RawConfig { default_top_k: Some(1), ..RawConfig::default() }).await;
     let rejection = |answer: v1::SegmentResponse| answer.rejection.unwrap();
 
-    let usual = rejection(server.segment(request(200)).await.unwrap());
+    let listed = v1::SegmentOptions { list_rejected: true, ..Default::default() };
+    let usual = rejection(server.segment(with_options(200, listed)).await.unwrap());
     assert_eq!(usual.top_k, 1);
     assert_eq!(usual.levels.iter().map(|level| level.level).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(usual.levels[0].candidates, 200);
@@ -151,6 +154,12 @@ async fn rejection_is_reported_and_can_be_turned_off() {
         assert_eq!(level.survivors.len() + level.rejected.len(), level.candidates as usize);
     }
     assert!(usual.levels.iter().all(|level| !level.rejected.is_empty()));
+
+    let short = rejection(server.segment(request(200)).await.unwrap());
+    assert!(short.levels.iter().all(|level| level.rejected.is_empty()));
+    for (short, usual) in short.levels.iter().zip(&usual.levels) {
+        assert_eq!((short.candidates, &short.survivors), (usual.candidates, &usual.survivors));
+    }
 
     let off = v1::SegmentOptions { top_k: Some(0), ..Default::default() };
     let off = rejection(server.segment(with_options(200, off)).await.unwrap());
@@ -177,6 +186,11 @@ async fn the_times_are_told_and_add_up() {
 
     let again = server.segment(request(7)).await.unwrap().latency.unwrap();
     assert_eq!((again.text_cache_hits, again.text_cache_misses), (5, 2));
+    assert_eq!((again.vocabulary_cache_hit, again.image_cache_hit), (false, true));
+    let same = server.segment(request(7)).await.unwrap().latency.unwrap();
+    assert_eq!((same.text_cache_misses, same.vocabulary_cache_hit, same.image_cache_hit), (0, true, true));
+    let stages: Vec<_> = same.stages.iter().map(v1::StageLatency::stage).collect();
+    assert!(!stages.contains(&v1::Stage::Encode) && stages.contains(&v1::Stage::ImageDecode), "{stages:?}");
 }
 
 #[tokio::test]
@@ -235,7 +249,19 @@ async fn request_ids_come_back_or_are_made_up() {
 
 #[tokio::test]
 async fn server_info_tells_model_limits_and_vocabularies() {
-    let raw = RawConfig { max_categories: Some(77), default_top_k: Some(3), ..RawConfig::default() };
+    let raw = RawConfig {
+        max_categories: Some(77),
+        default_top_k: Some(3),
+        queue_pairs: Some(123),
+        batch_images: Some(3),
+        batch_pairs: Some(45),
+        text_cache_bytes: Some(1001),
+        vocabulary_cache_bytes: Some(1002),
+        image_cache_bytes: Some(1003),
+        max_registered_vocabularies: Some(7),
+        max_stream_requests: Some(5),
+        ..RawConfig::default()
+    };
     let server = Running::start(raw).await;
     let info = server.client().get_server_info(v1::GetServerInfoRequest {}).await.unwrap().into_inner();
     let model = info.model.unwrap();
@@ -244,9 +270,16 @@ async fn server_info_tells_model_limits_and_vocabularies() {
     assert_eq!(limits.max_categories, 77);
     assert_eq!(limits.max_message_bytes, Limits::default().message_bytes as u64);
     assert_eq!(limits.max_timeout, Some(prost_types::Duration { seconds: 60, nanos: 0 }));
+    assert_eq!((limits.max_queued_requests, limits.max_queued_pairs), (64, 123));
+    assert_eq!((limits.max_batch_images, limits.max_batch_pairs), (3, 45));
+    let caches = [limits.text_cache_bytes, limits.vocabulary_cache_bytes, limits.image_cache_bytes];
+    assert_eq!(caches, [1001, 1002, 1003]);
+    assert_eq!((limits.max_registered_vocabularies, limits.max_stream_requests), (7, 5));
+    assert_eq!(limits.max_registered_vocabulary_bytes, 64 << 20);
     assert_eq!(info.defaults.unwrap().top_k, 3);
-    let named: Vec<_> = info.vocabularies.iter().map(|named| (named.name.as_str(), named.size)).collect();
-    assert_eq!(named, [("many", 300), ("pets", 3)]);
+    let named = |info: v1::NamedVocabulary| (info.name, info.size, info.built_in);
+    let named: Vec<_> = info.vocabularies.into_iter().map(named).collect();
+    assert_eq!(named, [("many".into(), 300, true), ("pets".into(), 3, true)]);
     assert_eq!(info.mask_encodings.len(), 7);
     assert_eq!(info.image_formats, ["jpeg", "png", "webp", "gif", "bmp", "tiff"]);
     assert_eq!(info.server_version, env!("CARGO_PKG_VERSION"));

@@ -155,6 +155,13 @@ pub(crate) fn metadata(status: &Status, key: &str) -> Option<String> {
     status.get_error_details().error_info().and_then(|info| info.metadata.get(key).cloned())
 }
 
+/// What the quota counts that a request exceeds.
+pub(crate) fn quota(status: &Status) -> Option<String> {
+    let details = status.get_error_details();
+    let violation = details.quota_failure().and_then(|quota| quota.violations.first());
+    violation.map(|violation| violation.subject.clone())
+}
+
 /// Waits for something that happens on another task.
 pub(crate) async fn until(mut done: impl FnMut() -> bool) {
     for _ in 0..1000 {

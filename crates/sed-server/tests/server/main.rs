@@ -9,8 +9,14 @@ mod encodings;
 #[allow(dead_code)] // some of it is for the tests of telemetry
 mod harness;
 mod health;
+mod image_ids;
 mod images;
 mod load;
 mod malformed_images;
 mod reflection;
 mod shutdown;
+mod stream_ends;
+mod stream_order;
+mod streams;
+mod talk;
+mod vocabularies;
