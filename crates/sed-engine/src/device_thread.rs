@@ -219,7 +219,6 @@ impl<S: Stages> DeviceThread<S> {
     }
 
     fn change_state(&self, state: EngineState) {
-        metrics::MODEL_READY.set(if state.is_ready() { 1.0 } else { 0.0 });
         self.line.state.send_replace(state);
     }
 }
@@ -232,7 +231,6 @@ impl Drop for EndOfEngine {
         for ticket in self.0.inbox.close() {
             ticket.answer(Err(EngineError::ShuttingDown));
         }
-        metrics::MODEL_READY.set(0.0);
         self.0.state.send_replace(EngineState::Stopped);
     }
 }

@@ -18,7 +18,6 @@ use crate::{
     feature_cache::{FeatureCache, ImageKey, PinnedImage},
     inbox::{Event, Inbox},
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
-    metrics,
     scheduler::{Policy, Scheduler, SchedulerParts},
     stages::{ModelInfo, Stages},
     state::EngineState,
@@ -124,7 +123,6 @@ impl Engine {
     /// directory of text embeddings cannot be used.
     pub fn start<S: Stages>(stages: S, config: &EngineConfig) -> Result<Self, EngineError> {
         let model = stages.info();
-        metrics::MODEL_INFO.set([&model.name, &model.digest, &model.dtype, &model.device]);
         let limits = QueueLimits { requests: config.queue_capacity.max(1), pairs: config.queue_pairs.max(1) };
         let admission = Admission::new(limits);
         let shared_budget = Arc::<SharedBudget>::default();

@@ -27,7 +27,7 @@ fn words(names: impl IntoIterator<Item = impl Into<String>>) -> Vocabulary {
 }
 
 fn facts(picture: u8) -> ImageFacts {
-    ImageFacts { key: ImageKey([picture; 32]), width: 60, height: 40 }
+    ImageFacts { key: ImageKey([picture; 32]), width: 60, height: 40, crop: None }
 }
 
 fn job(picture: u8, vocabulary: Vocabulary) -> SegmentJob {

@@ -2,6 +2,20 @@
 
 use std::io;
 
+/// A signal that has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signal {
+    pub(crate) name: &'static str,
+    number: i32,
+}
+
+impl Signal {
+    /// The exit code of a program that it ended, by the convention of shells.
+    pub(crate) fn exit_code(self) -> i32 {
+        128 + self.number
+    }
+}
+
 /// SIGTERM, or Ctrl-C.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -25,22 +39,22 @@ impl Signals {
         Ok(Self {})
     }
 
-    /// Waits for the next one and gives its name.
+    /// Waits for the next one.
     #[cfg(unix)]
-    pub(crate) async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Signal { name: "SIGTERM", number: 15 },
+            _ = self.interrupt.recv() => Signal { name: "SIGINT", number: 2 },
         }
     }
 
-    /// Waits for the next one and gives its name.
+    /// Waits for the next one.
     #[cfg(not(unix))]
-    pub(crate) async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {
             // Nothing can be listened to; the system still ends the program.
             std::future::pending::<()>().await;
         }
-        "Ctrl-C"
+        Signal { name: "Ctrl-C", number: 2 }
     }
 }

@@ -15,3 +15,4 @@ $py train_image.py --phase crops --minutes 16 --cooldown 0.15
 $py train_image.py --phase scenes --minutes "${1:-120}" --ranks 2
 $py make_examples.py
 $py evaluate.py
+$py parity_scenes.py

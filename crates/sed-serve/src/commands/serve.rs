@@ -12,7 +12,7 @@ use crate::{
     args::{ModelArgs, ServerArgs, print_config},
     print,
     running::{RunningServer, runtime},
-    signals::Signals,
+    signals::{Signal, Signals},
 };
 
 const EXAMPLES: &str = "\
@@ -22,7 +22,7 @@ Examples:
   SED_MAX_CATEGORIES=2000 sed-serve serve --config sed.toml --print-config
 
 One line is printed when the model is warm. On SIGTERM or Ctrl-C running requests are finished first; a \
-second signal ends the server at once.";
+second signal ends the server at once, with the exit code of that signal (143 for SIGTERM).";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -85,8 +85,8 @@ fn announce(server: &RunningServer, as_json: bool) -> Result<()> {
 }
 
 /// Stops as the settings say, or at once on a second signal.
-pub(crate) async fn stop(server: RunningServer, mut signals: Signals, signal: &str) -> Result<ExitCode> {
-    tracing::info!(signal, "asked to stop");
+pub(crate) async fn stop(server: RunningServer, mut signals: Signals, signal: Signal) -> Result<ExitCode> {
+    tracing::info!(signal = signal.name, "asked to stop");
     tokio::select! {
         drained = server.stop() => {
             if drained? == Drain::Cut {
@@ -95,9 +95,9 @@ pub(crate) async fn stop(server: RunningServer, mut signals: Signals, signal: &s
             Ok(ExitCode::SUCCESS)
         }
         signal = signals.next() => {
-            tracing::warn!(signal, "asked a second time; stopped at once");
+            tracing::warn!(signal = signal.name, "asked a second time; stopped at once");
             // Threads that compute are not waited for.
-            std::process::exit(1)
+            std::process::exit(signal.exit_code())
         }
     }
 }

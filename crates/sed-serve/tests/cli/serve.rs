@@ -37,6 +37,21 @@ fn a_client_gets_the_reference_map_and_sigterm_ends_the_server() {
     assert_eq!(server.terminate(), Some(0));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_second_sigterm_ends_a_server_that_still_drains() {
+    let server = Server::start_with(|command| {
+        command.stderr(std::process::Stdio::piped()).env("SED_SHUTDOWN_DELAY_SECONDS", "600")
+    });
+    let mut server = server;
+    let log = std::io::BufReader::new(server.log());
+    server.ask_to_end();
+    // The second one must not come before the first has been seen.
+    let seen = std::io::BufRead::lines(log).any(|line| line.unwrap().contains("asked to stop"));
+    assert!(seen);
+    assert_eq!(server.terminate(), Some(143));
+}
+
 #[test]
 fn an_address_without_server_is_said_to_be_one() {
     let picture = nano("img_b.png");

@@ -42,10 +42,16 @@ impl Server {
         self.process.stderr.take().unwrap()
     }
 
+    /// Asks it to end.
+    #[cfg(unix)]
+    pub(crate) fn ask_to_end(&self) {
+        Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
+    }
+
     /// Asks it to end, and waits.
     #[cfg(unix)]
     pub(crate) fn terminate(mut self) -> Option<i32> {
-        Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
+        self.ask_to_end();
         self.process.wait().unwrap().code()
     }
 }

@@ -56,7 +56,7 @@ impl Asked {
             data[0] = crate::fake::POISONED_PIXEL;
         }
         let key = ImageKey([self.picture; 32]);
-        let facts = (!self.poisoned).then_some(ImageFacts { key, width: 3, height: 2 });
+        let facts = (!self.poisoned).then_some(ImageFacts { key, width: 3, height: 2, crop: None });
         let categories = self.words.iter().map(Category::named).collect();
         SegmentJob {
             image: JobImage::Pixels { input: NetworkInput { side: 32, data }, facts },

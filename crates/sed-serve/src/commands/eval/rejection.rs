@@ -201,7 +201,14 @@ mod tests {
             duration_ms: *duration_ms,
         };
         let stages = stages.iter().map(stage).collect();
-        Latency { total_ms: 0.0, stages, text_cache_hits: 0, text_cache_misses: 0 }
+        Latency {
+            total_ms: 0.0,
+            stages,
+            text_cache_hits: 0,
+            text_cache_misses: 0,
+            vocabulary_cache_hit: false,
+            image_cache_hit: false,
+        }
     }
 
     #[test]

@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn small_vocabularies_of_the_server_come_more_often() {
-        let named = |name: &str, size| v1::NamedVocabulary { name: name.to_owned(), size };
+        let named =
+            |name: &str, size| v1::NamedVocabulary { name: name.to_owned(), size, ..Default::default() };
         let mixture = server_mixture(&[named("a", 20), named("b", 150), named("c", 847)]).unwrap();
         assert!(mixture.iter().map(|words| words.weight).eq([4, 2, 1]));
         assert!(server_mixture(&[]).is_err());

@@ -17,11 +17,11 @@ impl Stop {
         let (set, stop) = watch::channel(false);
         tokio::spawn(async move {
             let signal = signals.next().await;
-            tracing::warn!(signal, "ending early; a second signal ends at once");
+            tracing::warn!(signal = signal.name, "ending early; a second signal ends at once");
             // Whoever measures may have ended already.
             let _ = set.send(true);
-            signals.next().await;
-            std::process::exit(1)
+            let second = signals.next().await;
+            std::process::exit(second.exit_code())
         });
         Ok(Self(stop))
     }

@@ -1,0 +1,84 @@
+//! The embedded model here and in PyTorch: ten scenes, the same survivors and the same maps
+//! (`models/sed-tiny/train/parity_scenes.py` wrote them).
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::path::PathBuf;
+
+use candle_core::{Device, Tensor};
+use sed_image::ResizeMode;
+use sed_model::{
+    DecodeRequest, OutputSpec, SedModel, checkpoint::Checkpoint, config::SedConfig, prompts::Category,
+};
+use sed_tests::stages::decode_all;
+use serde_json::Value;
+
+/// Pixels at which two words score as good as the same, as the golden maps mark them.
+const NEAR_TIE: u8 = 255;
+
+fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(repository(path)).unwrap()
+}
+
+fn model() -> SedModel {
+    let config = SedConfig::from_json(&text("models/sed-tiny/config.json"), "config.json").unwrap();
+    let checkpoint = Checkpoint::open(&repository("models/sed-tiny/sed-tiny.safetensors")).unwrap();
+    SedModel::load_as(&checkpoint, config, &Device::Cpu, candle_core::DType::F32).unwrap()
+}
+
+fn survivors(value: &Value) -> Vec<Vec<u32>> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+#[test]
+fn ten_scenes_come_out_as_in_pytorch() {
+    let golden: Value = serde_json::from_str(&text("tests/golden/tiny/scenes.json")).unwrap();
+    let digest = text("models/sed-tiny/sed-tiny.sha256");
+    let weights = golden["weights"].as_str().unwrap();
+    assert!(digest.starts_with(weights), "the weights are newer; run models/sed-tiny/train/parity_scenes.py");
+
+    let model = model();
+    let side = model.config().image_size;
+    let scenes = golden["scenes"].as_array().unwrap();
+    assert_eq!(scenes.len(), 10);
+    let (mut compared, mut pixels) = (0, 0);
+    for (i, scene) in scenes.iter().enumerate() {
+        let words: Vec<String> = serde_json::from_value(scene["words"].clone()).unwrap();
+        let categories: Vec<Category> = words.into_iter().map(Category::new).collect();
+        let embeddings = model.embed_categories(&categories).unwrap();
+        let file = std::fs::read(repository(&format!("tests/golden/tiny/{i}.png"))).unwrap();
+        let picture = sed_image::decode(&file, &sed_image::DecodeLimits::default()).unwrap().image;
+        let input = sed_image::network_input(&picture, side as u32, ResizeMode::Direct).unwrap();
+        let input = Tensor::from_vec(input.data, (1, side, side, 3), &Device::Cpu).unwrap();
+        let features = model.encode(&input).unwrap().remove(0);
+        for (name, top_k) in [("off", None), ("top8", Some(8))] {
+            let request = DecodeRequest { features: &features, text: &embeddings, top_k };
+            let (pairs, kept) = decode_all(&model, &[request]);
+            let kept: Vec<Vec<u32>> = kept[..3].iter().map(|level| level[0].clone()).collect();
+            assert_eq!(kept, survivors(&scene[name]), "scene {i}, {name}: other categories survive");
+            let output = OutputSpec {
+                height: picture.height() as usize,
+                width: picture.width() as usize,
+                crop: None,
+                score_threshold: 0.0,
+                score_maps: false,
+            };
+            let map = model.finish(&pairs, &[output]).unwrap().remove(0);
+            let expected = image::open(repository(&format!("tests/golden/tiny/{i}.{name}.png"))).unwrap();
+            let expected = expected.into_luma8().into_raw();
+            let wrong = map
+                .indices
+                .iter()
+                .zip(&expected)
+                .filter(|(found, wanted)| **wanted != NEAR_TIE && **found != u16::from(**wanted));
+            assert_eq!(wrong.count(), 0, "scene {i}, {name}");
+            compared += expected.iter().filter(|wanted| **wanted != NEAR_TIE).count();
+            pixels += expected.len();
+        }
+    }
+    assert!(compared as f64 > 0.97 * pixels as f64, "only {compared} of {pixels} pixels say anything");
+}
