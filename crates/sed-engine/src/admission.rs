@@ -326,7 +326,7 @@ mod tests {
             let places: Vec<_> =
                 (0..3).map(|n| admit(&admission, 10 * n, Priority::Normal, None).unwrap()).collect();
             if begin {
-                places.iter().for_each(|place| drop(place.begin()));
+                assert!(places.iter().all(|place| place.begin()));
                 places[2].pay(7.0); // more than it was charged
             }
             drop(places);

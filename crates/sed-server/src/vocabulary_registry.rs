@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use sed_engine::{Category, Vocabulary, VocabularyBook};
+use sed_engine::{Category, Vocabulary, VocabularyBook, metrics::REGISTERED_VOCABULARIES};
 
 use crate::{hex, limits::Limits};
 
@@ -100,6 +100,7 @@ impl VocabularyRegistry {
         self.room_in(&registered, vocabulary)?;
         registered.bytes += bytes_of(vocabulary);
         registered.named.insert(name.clone(), vocabulary.clone());
+        REGISTERED_VOCABULARIES.set(registered.named.len() as f64);
         Ok((name, false))
     }
 
@@ -112,6 +113,7 @@ impl VocabularyRegistry {
         match registered.named.remove(name) {
             Some(vocabulary) => {
                 registered.bytes -= bytes_of(&vocabulary);
+                REGISTERED_VOCABULARIES.set(registered.named.len() as f64);
                 Removal::Done
             }
             None => Removal::Unknown,

@@ -41,7 +41,8 @@ def main() -> None:
 
 
 def check(target: str) -> None:
-    """Every mode of two reference cases, the encodings against each other, and one refused request."""
+    """Every mode of two reference cases, the encodings against each other, the same by names and over a stream,
+    and one refused request."""
     from sed.v1 import image_pb2, options_pb2, segmentation_service_pb2 as pb
     from sed.v1 import segmentation_service_pb2_grpc as services
     from sed.v1 import vocabulary_pb2
@@ -77,6 +78,7 @@ def check(target: str) -> None:
                 )
                 answer = stub.Segment(request, timeout=60)
                 compare(answer, request, np.array(Image.open(GOLDEN / f"{case}.{mode}.argmax.png")), expected)
+        by_names(stub, request, answer)
         request.vocabulary.Clear()
         try:
             stub.Segment(request, timeout=10)
@@ -84,6 +86,34 @@ def check(target: str) -> None:
         except grpc.RpcError as error:
             assert error.code() == grpc.StatusCode.INVALID_ARGUMENT, error
             print("refused as it should be:", error.details())
+
+
+def by_names(stub, request, answer) -> None:
+    """The picture by its id and the words by their name, called and over a stream, against the same in full."""
+    from sed.v1 import image_pb2, segmentation_service_pb2 as pb
+    from sed.v1 import vocabulary_pb2
+
+    create = vocabulary_pb2.CreateVocabularyRequest(categories=request.vocabulary.categories)
+    named = stub.CreateVocabulary(create, timeout=10).vocabulary
+    assert named.name in [v.name for v in stub.ListVocabularies(vocabulary_pb2.ListVocabulariesRequest()).vocabularies]
+    short = pb.SegmentRequest(
+        image=image_pb2.Image(id=answer.image_id),
+        vocabulary=vocabulary_pb2.Vocabulary(name=named.name),
+        options=request.options,
+    )
+    again = stub.Segment(short, timeout=60)
+    assert again.latency.image_cache_hit and again.masks == answer.masks, "other masks by id and name"
+    items = []
+    for number, item in enumerate([request, short, pb.SegmentRequest(), short]):
+        items.append(pb.SegmentStreamRequest(request=item))
+        items[-1].request.request_id = str(number)
+    answers = list(stub.SegmentStream(iter(items), timeout=60))
+    assert [a.request_id for a in answers] == ["0", "1", "2", "3"]
+    assert [a.WhichOneof("outcome") for a in answers] == ["response", "response", "error", "response"]
+    assert answers[2].error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert all(answers[i].response.masks == answer.masks for i in [0, 1, 3]), "other masks over a stream"
+    stub.DeleteVocabulary(vocabulary_pb2.DeleteVocabularyRequest(name=named.name), timeout=10)
+    print("by id, by name and over a stream: the same masks")
 
 
 def compare(answer, request, golden: np.ndarray, expected: dict) -> None:

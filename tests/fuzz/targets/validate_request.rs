@@ -3,12 +3,18 @@
 
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
-use sed_proto::v1::SegmentRequest;
-use sed_server::{Limits, validate_segment};
+use sed_proto::v1::{CreateVocabularyRequest, SegmentRequest};
+use sed_server::{Limits, validate_create_vocabulary, validate_segment};
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(request) = SegmentRequest::decode(bytes) else { return };
-    if let Err(error) = validate_segment(&request, &Limits::default()) {
+    let limits = Limits::default();
+    let segment = SegmentRequest::decode(bytes).ok();
+    let create = CreateVocabularyRequest::decode(bytes).ok();
+    let outcomes = [
+        segment.and_then(|request| validate_segment(&request, &limits).err()),
+        create.and_then(|request| validate_create_vocabulary(&request, &limits).err()),
+    ];
+    for error in outcomes.into_iter().flatten() {
         assert!(!error.to_string().is_empty());
     }
 });

@@ -8,6 +8,7 @@ use std::{
 };
 
 use prost::Message;
+use sed_engine::metrics::STREAM_REQUESTS_IN_FLIGHT;
 use sed_proto::v1::{self, segment_stream_response::Outcome};
 use tokio::{
     sync::mpsc,
@@ -154,8 +155,9 @@ impl Conversation {
             Ok(((request, time), place)) => {
                 let context = Arc::clone(&self.context);
                 let deadline = self.deadline.of_request(received.into(), time);
+                let in_flight = InFlight::begin();
                 let work = async move {
-                    let _place = place;
+                    let (_place, _in_flight) = (place, in_flight);
                     segment::answer_in_time(&context, request, received, deadline).await
                 };
                 let task = self.tasks.spawn(work.in_current_span());
@@ -189,6 +191,22 @@ impl Conversation {
             Err(status) => Outcome::Error(stream_error(&status)),
         };
         self.unanswered.done(ticket, outcome);
+    }
+}
+
+/// A request on a stream while it is worked on, as the metrics show it.
+struct InFlight;
+
+impl InFlight {
+    fn begin() -> Self {
+        STREAM_REQUESTS_IN_FLIGHT.add(1.0);
+        Self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        STREAM_REQUESTS_IN_FLIGHT.add(-1.0);
     }
 }
 

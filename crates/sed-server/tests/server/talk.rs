@@ -37,7 +37,7 @@ impl Talk {
 
     /// The next answer: its id, and the response or the status that is written in its error.
     pub(crate) async fn next(&mut self) -> (String, Result<v1::SegmentResponse, Status>) {
-        let answer = self.message().await.unwrap().expect("one more answer");
+        let answer = self.message().await.unwrap().unwrap();
         let outcome = match answer.outcome.unwrap() {
             Outcome::Response(response) => Ok(response),
             Outcome::Error(error) => Err(status_of(error)),

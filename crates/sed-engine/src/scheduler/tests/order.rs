@@ -54,7 +54,9 @@ fn a_delay_lets_later_stages_fill_up_while_there_is_other_work() {
     let fill = |delay| {
         let mut simulation = Simulation::new(Setup { delay, pairs: 60, ..USUAL });
         warm(&mut simulation, 10);
-        (0..12).for_each(|picture| drop(simulation.ask(&Asked::words(10, picture))));
+        for picture in 0..12 {
+            simulation.ask(&Asked::words(10, picture));
+        }
         simulation.run();
         let cost_maps = simulation.launches.iter().filter(|launch| launch.stage == Stage::CostMap);
         cost_maps.map(|launch| launch.pairs).collect::<Vec<_>>()
