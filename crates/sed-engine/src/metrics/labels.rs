@@ -135,6 +135,7 @@ label! {
         ImageNotFound = "image_not_found",
         VocabularyTooLarge = "vocabulary_too_large",
         VocabularyNotFound = "vocabulary_not_found",
+        TooManyVocabularies = "too_many_vocabularies",
         OutputTooLarge = "output_too_large",
         MessageTooLarge = "message_too_large",
         QueueFull = "queue_full",

@@ -29,7 +29,8 @@ impl<S: Stages> Scheduler<S> {
         tracing::error!(stage = stage.name(), images, pairs, ?kind, message, "a launch failed");
         match error {
             LaunchError::Lost(reason) => {
-                self.give_up(launch, &EngineError::DeviceLost(reason.clone()));
+                // All requests fail, but only once everybody can see that the device is lost.
+                launch.work.into_tasks().into_iter().for_each(|task| self.enqueue(stage, task));
                 Aftermath { lost: Some(reason), panicked: false }
             }
             LaunchError::OutOfMemory(_) => {

@@ -139,7 +139,7 @@ impl<S: Stages> Scheduler<S> {
         self.retries.is_empty() && self.stations.iter().all(Lanes::is_empty)
     }
 
-    /// Ends all requests: those that have not begun, or all.
+    /// Ends all requests: only those that have not begun, or all.
     pub(crate) fn fail_all(&mut self, only_fresh: bool, error: &EngineError) {
         for station in &mut self.stations {
             for task in station.take(|task| !(only_fresh && task.begun)) {

@@ -82,6 +82,8 @@ fn reject_reason(status: &Status) -> Option<RejectReason> {
         | "category_name_invalid"
         | "category_duplicate"
         | "option_invalid"
+        | "vocabulary_built_in"
+        | "stream_id_invalid"
         | "request_malformed" => Some(RejectReason::Invalid),
         _ => None,
     })

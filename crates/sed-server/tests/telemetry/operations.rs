@@ -12,7 +12,9 @@ use crate::{
 async fn it_tells_what_the_server_is_doing_until_its_end() {
     let _alone = Change::begin().await;
     let hold = |control: &sed_engine::fake::FakeControl| control.inject(Stage::Encode, Fault::Hold);
-    let mut server = Running::launch(RawConfig::default(), hold).await;
+    // The same picture is sent twice, and both times it must come to the encoder.
+    let no_images = RawConfig { image_cache_bytes: Some(0), ..RawConfig::default() };
+    let mut server = Running::launch(no_images, hold).await;
     let ops = server.ops;
     assert_eq!(get(ops, "/livez").await.status, 200);
     let page = get(ops, "/readyz").await;

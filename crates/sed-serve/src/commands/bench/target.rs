@@ -81,6 +81,7 @@ impl TargetArgs {
     async fn start(&self) -> Result<RunningServer> {
         let mut config = self.settings.load()?;
         config.listen = (Ipv4Addr::LOCALHOST, 0).into();
+        config.ops_listen = None;
         let stages = self.model.load()?;
         let spinner = progress::spinner("warming up the model");
         let mut server = RunningServer::start(config, stages, None).await?;
