@@ -23,6 +23,9 @@ impl FaultSwitch {
     }
 }
 
+/// More pairs than this, or more than one image, can be too many for the memory.
+const LARGE: usize = 16;
+
 /// Any model with faults.
 #[derive(Debug)]
 pub struct Faulty<S> {
@@ -38,18 +41,18 @@ impl<S> Faulty<S> {
         (Self { inner, switch: switch.clone(), random: Mutex::new(fastrand::Rng::with_seed(seed)) }, switch)
     }
 
-    /// Of ten thousand calls some run out of memory, panic, fail or are slow, and few lose the device.
-    fn stumble(&self) -> Result<(), StageError> {
+    /// Of ten thousand calls some panic, fail or are slow, large ones run out of memory, and few lose the device.
+    fn stumble(&self, size: usize) -> Result<(), StageError> {
         if !self.switch.0.load(Ordering::SeqCst) {
             return Ok(());
         }
         let drawn = self.random.lock().unwrap_or_else(PoisonError::into_inner).u32(0..10_000);
         match drawn {
-            0..60 => Err(StageError::OutOfMemory("drawn".into())),
-            60..100 => panic!("drawn"),
-            100..140 => Err(StageError::Failed("drawn".into())),
-            140..143 => Err(StageError::DeviceLost("drawn".into())),
-            143..200 => {
+            0..100 if size > LARGE => Err(StageError::OutOfMemory("drawn".into())),
+            100..130 => panic!("drawn"),
+            130..160 => Err(StageError::Failed("drawn".into())),
+            160..163 => Err(StageError::DeviceLost("drawn".into())),
+            163..220 => {
                 std::thread::sleep(Duration::from_millis(20));
                 Ok(())
             }
@@ -94,7 +97,7 @@ impl<S: Stages> Stages for Faulty<S> {
     }
 
     fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<S::PhraseEmbedding>, StageError> {
-        self.stumble()?;
+        self.stumble(0)?;
         self.inner.embed_phrases(phrases)
     }
 
@@ -103,18 +106,18 @@ impl<S: Stages> Stages for Faulty<S> {
     }
 
     fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<S::ImageFeatures>, StageError> {
-        self.stumble()?;
+        self.stumble(inputs.len() * LARGE)?;
         self.inner.encode(inputs)
     }
 
     fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Vec<S::Pairs>, StageError> {
-        self.stumble()?;
+        self.stumble(requests.iter().map(|request| request.text.len()).sum())?;
         let requests: Vec<_> = requests.iter().map(inner_request).collect();
         self.inner.cost_map(&requests)
     }
 
     fn decode(&self, level: DecoderLevel, batch: Vec<S::Pairs>) -> Result<Vec<S::Pairs>, StageError> {
-        self.stumble()?;
+        self.stumble(batch.iter().map(|pairs| self.inner.survivors(pairs).len()).sum())?;
         self.inner.decode(level, batch)
     }
 
@@ -127,7 +130,7 @@ impl<S: Stages> Stages for Faulty<S> {
     }
 
     fn advance(&self, parts: &mut S::Parts, most: usize) -> Result<Advanced<S::Pairs>, StageError> {
-        self.stumble()?;
+        self.stumble(most)?;
         self.inner.advance(parts, most)
     }
 
@@ -136,7 +139,7 @@ impl<S: Stages> Stages for Faulty<S> {
     }
 
     fn finish(&self, batch: Vec<S::Pairs>, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError> {
-        self.stumble()?;
+        self.stumble(0)?;
         self.inner.finish(batch, outputs)
     }
 }

@@ -15,8 +15,8 @@ use crate::{
 
 /// Share of the free memory that batches may take; the rest is for caches that grow and for others.
 const SHARE: f64 = 0.5;
-/// After this long without running out of memory, a lowered budget is doubled.
-const RECOVERY: Duration = Duration::from_secs(60);
+/// After this long without running out of memory, a lowered budget is doubled. A try that fails costs one launch.
+const RECOVERY: Duration = Duration::from_secs(10);
 
 /// The largest batches, as everybody may read them.
 #[derive(Debug, Default)]

@@ -40,8 +40,7 @@ pub(crate) const CAVEAT: &str = if MODEL.synthetic {
     "the embedded weights are synthetic, made by a rule and not by training: what they find means nothing; \
      give a trained model with --model"
 } else {
-    "the embedded model is small, made for drawn scenes and not for photographs, and its training is not \
-     finished; give another with --model"
+    "the embedded model is small, made for drawn scenes and not for photographs; give another with --model"
 };
 #[cfg(not(feature = "embedded-model"))]
 pub(crate) const CAVEAT: &str = "this build carries no model; give one with --model";

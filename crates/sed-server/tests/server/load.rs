@@ -241,7 +241,14 @@ async fn memory_that_runs_out_once_is_tried_again_and_twice_is_told() {
 
 #[tokio::test]
 async fn high_priority_overtakes() {
-    let server = Running::start(RawConfig::default()).await;
+    // Launches of one request, so that there is an order.
+    let alone = RawConfig {
+        batch_images: Some(1),
+        batch_pairs: Some(2),
+        image_cache_bytes: Some(0),
+        ..RawConfig::default()
+    };
+    let server = Running::start(alone).await;
     let running = server.occupy().await;
     let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
     for (depth, priority) in

@@ -38,6 +38,11 @@ pub(crate) struct TargetArgs {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     timeout: Duration,
 
+    /// Let the private server keep image features: a picture that comes again then skips the encoder. Without
+    /// this every request is computed in full; a server of --server should have its image cache off.
+    #[arg(long, conflicts_with = "server")]
+    keep_images: bool,
+
     #[command(flatten)]
     pub(crate) model: ModelArgs,
 
@@ -82,6 +87,10 @@ impl TargetArgs {
         let mut config = self.settings.load()?;
         config.listen = (Ipv4Addr::LOCALHOST, 0).into();
         config.ops_listen = None;
+        config.engine.warm_up_largest_batches = true;
+        if !self.keep_images {
+            config.engine.image_cache_bytes = 0;
+        }
         let stages = self.model.load()?;
         let spinner = progress::spinner("warming up the model");
         let mut server = RunningServer::start(config, stages, None).await?;
