@@ -152,28 +152,6 @@ def rejection(model: Sed, bank: Bank, some: list[Case]) -> list[dict]:
     return rows
 
 
-def card(rows: list[list], rejected: list[dict], scenes: int) -> str:
-    """The figures as Markdown tables."""
-    digest = (MODEL_DIR / "sed-tiny.sha256").read_text(encoding="utf-8").split()[0]
-    out = [
-        "# Figures of sed-tiny",
-        "",
-        f"Measured by `python train/evaluate.py --scenes {scenes} --save` on the weights `{digest[:16]}`: {scenes} held-out",
-        "scenes of 320 x 240 for each condition; percent.",
-        "",
-        "| condition | words asked | object mIoU | stuff mIoU | pixel accuracy |",
-        "|---|---|---|---|---|",
-    ]
-    out += [f"| {title} | {n} | {f['object_miou']} | {f['stuff_miou']} | {f['pixel_accuracy']} |" for title, n, f in rows]
-    if rejected:
-        out += ["", "Early rejection with 300 words (first scenes of the first condition):", ""]
-        out += ["| top_k | survivors at levels 1/2/3 | agreement with the full path | pixel accuracy | names lost per scene | speed-up (PyTorch, one thread, whole image) |", "|---|---|---|---|---|---|"]
-        for r in rejected:
-            kept = " / ".join(str(k) for k in r["survivors"])
-            out.append(f"| {r['top_k']} | {kept} | {r['agreement']} | {r['pixel_accuracy']} | {r['lost_names']} | {r['speedup']} |")
-    return "\n".join(out) + "\n"
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -181,26 +159,20 @@ def main() -> None:
     parser.add_argument("--only", choices=[*CONDITIONS, "rejection"], action="append")
     parser.add_argument("--write", type=Path, help="folder for the scenes")
     parser.add_argument("--draw-only", action="store_true", help="with --write: no measuring")
-    parser.add_argument("--save", action="store_true", help="write FIGURES.md next to the model card")
     args = parser.parse_args()
     torch.set_num_threads(1)
     bank = Bank()
     model = None if args.draw_only else load()
-    rows, rejected = [], []
     for key in args.only or [*CONDITIONS, "rejection"]:
         if key == "rejection":
             if model:
-                rejected = rejection(model, bank, cases("trained", bank, min(args.scenes, 20)))
-                print(*rejected, sep="\n", flush=True)
+                print(*rejection(model, bank, cases("trained", bank, min(args.scenes, 20))), sep="\n", flush=True)
             continue
         some = cases(key, bank, args.scenes)
         if args.write:
             write(some, args.write / key, bank, key == "trained")
         for count in COUNTS if model else ():
-            rows.append([CONDITIONS[key].title, count, score(model, bank, some, count)])
-            print(*rows[-1], flush=True)
-    if args.save:
-        (MODEL_DIR / "FIGURES.md").write_text(card(rows, rejected, args.scenes), encoding="utf-8")
+            print(CONDITIONS[key].title, count, score(model, bank, some, count), flush=True)
 
 
 if __name__ == "__main__":

@@ -251,12 +251,13 @@ async fn high_priority_overtakes() {
     let server = Running::start(alone).await;
     let running = server.occupy().await;
     let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
+    server.control.inject(Stage::Finish, Fault::Delay(Duration::from_millis(50))); // of the running one
     for (depth, priority) in
         [v1::Priority::Low, v1::Priority::Normal, v1::Priority::High].into_iter().enumerate()
     {
         let (mut client, done) = (server.client(), done.clone());
         let options = v1::SegmentOptions { priority: priority.into(), ..Default::default() };
-        // Waits on the device hold all three back until each has been taken by itself.
+        // Between two answers there is time to see which came first.
         server.control.inject(Stage::Finish, Fault::Delay(Duration::from_millis(50)));
         tokio::spawn(async move {
             client.segment(with_options(2, options)).await.unwrap();
