@@ -39,8 +39,12 @@ pub fn builtin_vocabularies() -> VocabularyBook {
     prompts::builtin_vocabularies().filter_map(named).collect()
 }
 
-/// Larger batches gain nothing on a CPU, whose caches they would only leave sooner.
+/// On a CPU, more images than this make no encoder batch faster.
 const USEFUL_IMAGES_CPU: usize = 4;
+/// And a batch that leaves its caches is slower: four images of SED-B (0.5 GiB of maps) take 6 % longer together than
+/// one after another, four of a small model 5 % less.
+const CACHED_BYTES_CPU: u64 = 64 << 20;
+/// Pairs are worked on one by one within a launch, so a larger batch does no harm.
 const USEFUL_PAIRS_CPU: usize = 256;
 /// A GPU needs this much work to be busy.
 const USEFUL_IMAGES_GPU: usize = 16;
@@ -73,7 +77,12 @@ impl Stages for SedStages {
             free: cpu.then(free_memory).flatten(),
             per_image: footprint.image_bytes,
             per_pair: footprint.pair_bytes,
-            useful_images: if cpu { USEFUL_IMAGES_CPU } else { USEFUL_IMAGES_GPU },
+            useful_images: if cpu {
+                let cached = (CACHED_BYTES_CPU / footprint.image_bytes.max(1)) as usize;
+                cached.clamp(1, USEFUL_IMAGES_CPU)
+            } else {
+                USEFUL_IMAGES_GPU
+            },
             useful_pairs: if cpu { USEFUL_PAIRS_CPU } else { USEFUL_PAIRS_GPU },
         }
     }
