@@ -6,6 +6,7 @@ use std::{
 };
 
 use tokio::sync::watch;
+use tracing::Span;
 
 use crate::{
     error::EngineError,
@@ -133,13 +134,7 @@ impl<S: Stages> DeviceThread<S> {
 
     /// Runs a launch and hands out its results.
     fn launch(&mut self, mut launch: Launch<S>) -> Aftermath {
-        let (images, pairs) = launch.size();
-        let stage = launch.stage.name();
-        let span = tracing::info_span!(parent: None, "batch", otel.name = stage, stage, images, pairs);
-        for task in launch.tasks() {
-            // A batch belongs to none of its requests more than to the others: it is linked, not a child.
-            span.follows_from(&task.ticket.span);
-        }
+        let span = self.batch_span(&launch);
         let begun = self.scheduler.now();
         let result = span.in_scope(|| launch.run(&self.stages));
         let ran = Ran { begun, ended: self.scheduler.now() };
@@ -151,6 +146,20 @@ impl<S: Stages> DeviceThread<S> {
             self.scheduler.fail_all(false, &EngineError::DeviceLost(reason.clone()));
         }
         aftermath
+    }
+
+    /// A batch belongs to none of its requests more than to the others: its span is linked to theirs, not a child.
+    fn batch_span(&self, launch: &Launch<S>) -> Span {
+        if !self.scheduler.recording {
+            return Span::none(); // nobody has asked for the engine's own requests
+        }
+        let (images, pairs) = launch.size();
+        let stage = launch.stage.name();
+        let span = tracing::info_span!(parent: None, "batch", otel.name = stage, stage, images, pairs);
+        for caller in self.scheduler.callers(launch) {
+            span.follows_from(caller);
+        }
+        span
     }
 
     fn first_warm_up(&mut self) {

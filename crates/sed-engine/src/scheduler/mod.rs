@@ -17,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracing::Span;
+
 use crate::{
     admission::Admission,
     budget::{Budget, Unit},
@@ -134,7 +136,16 @@ impl<S: Stages> Scheduler<S> {
         Some(self.begin(Launch { stage, work, reason: Some(reason) }, now))
     }
 
-    /// Requests anywhere in the engine, but for one that is being launched.
+    /// The spans of the requests that a launch works for.
+    pub(crate) fn callers<'a>(&'a self, launch: &'a Launch<S>) -> impl Iterator<Item = &'a Span> {
+        // Those who wait for its phrases are the ones whose stage is open.
+        let words = matches!(launch.work, Work::Phrases(_));
+        let waiting = self.stations[Stage::TextEmbedding as usize].iter();
+        let waiting = waiting.filter(move |task| words && task.stage_span.is_some());
+        launch.tasks().iter().chain(waiting).map(|task| &task.ticket.span)
+    }
+
+    /// Whether there is no request in the engine, but for those of a launch that runs.
     pub(crate) fn is_empty(&self) -> bool {
         self.retries.is_empty() && self.stations.iter().all(Lanes::is_empty)
     }

@@ -140,6 +140,15 @@ async fn the_callers_trace_goes_on_in_the_spans_and_in_the_log() {
         let span = spans.iter().find(|span| span.name == stage).unwrap_or_else(|| panic!("no span {stage}"));
         assert_eq!((&span.trace_id, &span.parent_span_id), (&call.trace_id, &call.span_id), "{stage}");
     }
+    // Every stage on the device is a child of the call; the batch that it rode in has a trace of its own, and a link.
+    for stage in ["text_embedding", "encode", "cost_map", "decode_level_1", "decode_level_3", "finish"] {
+        let of_stage = || spans.iter().filter(|span| span.name == stage);
+        let child = of_stage().find(|span| span.parent_span_id == call.span_id);
+        assert_eq!(child.map(|span| &span.trace_id), Some(&call.trace_id), "{stage}: {spans:#?}");
+        let links = of_stage().filter(|span| span.trace_id != call.trace_id).flat_map(|span| &span.links);
+        let linked = links.filter(|link| link.span_id == call.span_id);
+        assert_eq!(linked.count(), 1, "{stage}: {spans:#?}");
+    }
     let resource = collector.resource_attributes();
     assert_eq!(attribute(&resource, "service.name"), words("sed-serve"));
     assert_eq!(attribute(&resource, "service.version"), words(env!("CARGO_PKG_VERSION")));

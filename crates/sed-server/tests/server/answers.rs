@@ -170,17 +170,15 @@ async fn rejection_is_reported_and_can_be_turned_off() {
 #[tokio::test]
 async fn the_times_are_told_and_add_up() {
     let server = Running::start(RawConfig::default()).await;
-    server
-        .control
-        .inject(sed_engine::Stage::Encode, sed_engine::fake::Fault::Delay(Duration::from_millis(500)));
+    server.control.inject(sed_engine::Stage::Encode, sed_engine::fake::Fault::Delay(Duration::from_secs(1)));
     let latency = server.segment(request(5)).await.unwrap().latency.unwrap();
     let stages: Vec<_> = latency.stages.iter().map(v1::StageLatency::stage).collect();
     assert_eq!(stages, (1..=9).map(|number| v1::Stage::try_from(number).unwrap()).collect::<Vec<_>>());
     let total = seconds(latency.total);
     let parts: Duration =
         latency.stages.iter().map(|stage| seconds(stage.queue_wait) + seconds(stage.duration)).sum();
-    assert!(parts <= total && parts > total.mul_f64(0.95), "{parts:?} of {total:?}");
-    assert!(seconds(latency.stages[2].duration) >= Duration::from_millis(500));
+    assert!(parts <= total && parts > total.mul_f64(0.98), "{parts:?} of {total:?}");
+    assert!(seconds(latency.stages[2].duration) >= Duration::from_secs(1));
     assert_eq!(latency.stages[3].batches[0].pairs, 5);
     assert_eq!((latency.text_cache_hits, latency.text_cache_misses), (0, 5));
 

@@ -173,12 +173,12 @@ impl Simulation {
 
     /// The next launch, checked against the budget and the order of the queue, and run. False if there is none.
     pub(super) fn step(&mut self) -> bool {
-        let budget = self.scheduler.budget();
         let Some(mut launch) = self.scheduler.next() else {
             self.collect();
             return false;
         };
-        self.check(&launch, budget);
+        // The budget by which it was formed: a lowered one may just have recovered.
+        self.check(&launch, self.scheduler.budget());
         let (images, pairs) = launch.size();
         let requests = launch.tasks().iter().map(number_of).collect();
         let part = matches!(launch.work, Work::Part(..));
