@@ -127,9 +127,9 @@ inventory! {
 
     /// Time that the device worked; its rate is the utilisation.
     DEVICE_BUSY: SecondsTotal = "sed_device_busy_seconds_total";
-    /// Launches that failed, by what became of them.
+    /// Launches that failed, by how.
     DEVICE_ERRORS: Counter<DeviceErrorKind> = "sed_device_errors_total", Count;
-    /// Times that a lost device was taken up again.
+    /// Times that the device thread was started anew after a panic.
     DEVICE_RESTARTS: Counter = "sed_device_restarts_total", Count;
     /// Panics that were caught, anywhere in the process.
     PANICS: Counter = "sed_panics_total", Count;
