@@ -7,11 +7,8 @@ nouns of WordNet, "lemma, lemma: gloss" of its sense, which draws words of one m
 from dataclasses import dataclass
 
 import vocabulary
-from settings import SOURCES
+import wordnet
 
-# WordNet's lexicographer files of things one can see.
-CONCRETE = {5: "animal", 6: "artifact", 8: "body", 13: "food", 17: "object", 18: "person", 19: "phenomenon",
-            20: "plant", 25: "shape", 27: "substance", 15: "location"}
 SEEN = {5, 6, 8, 13, 17, 18, 20}
 COLOURS = ("red", "blue", "green", "yellow", "black", "white", "brown", "pink", "small", "big", "old", "wooden")
 
@@ -25,45 +22,27 @@ class Phrase:
     weight: float = 1.0
 
 
-def _synsets() -> dict[str, tuple[int, list[str], str]]:
-    """offset -> (lexicographer file, lemmas, gloss up to its first semicolon)."""
-    out = {}
-    for line in (SOURCES / "wordnet/usr/share/wordnet/data.noun").read_text(encoding="utf-8").splitlines():
-        if line.startswith("  "):
-            continue
-        head, gloss = line.split(" | ", 1)
-        cells = head.split()
-        count = int(cells[3], 16)
-        lemmas = [cells[4 + 2 * i].replace("_", " ") for i in range(count)]
-        out[cells[0]] = (int(cells[1]), lemmas, gloss.split(";")[0].strip())
-    return out
-
-
 def _wordnet(tokens_of) -> list[Phrase]:
-    synsets = _synsets()
+    synsets = wordnet.synsets()
     out = []
-    for line in (SOURCES / "wordnet/usr/share/wordnet/index.noun").read_text(encoding="utf-8").splitlines():
-        if line.startswith("  "):
-            continue
-        cells = line.split()
-        text = cells[0].replace("_", " ")
+    for text, offsets in wordnet.senses().items():
         if not text.replace(" ", "").replace("-", "").isalpha() or text.count(" ") > 2:
             continue
         # Words that CLIP's first merges spell in few pieces are the common ones.
         if tokens_of(text) > 2 + 2 * text.count(" ") + (text.count(" ") == 0) * 1:
             continue
-        senses = [synsets[c] for c in cells[-int(cells[2]) :]]
-        concrete = next((s for s in senses[:3] if s[0] in CONCRETE), None)
+        senses = [synsets[o] for o in offsets]
+        concrete = next((s for s in senses[:3] if s.file in wordnet.CONCRETE), None)
         if concrete is None:
             if len(text) < 12 and tokens_of(text) <= 1:
                 out.append(Phrase(text, "", 0.3))
             continue
         # Names of people and places are written with capitals in the synset.
-        if all(lemma != lemma.lower() for lemma in concrete[1]):
+        if all(lemma != lemma.lower() for lemma in concrete.lemmas):
             continue
         first = concrete is senses[0] or (len(senses) > 1 and concrete is senses[1])
-        sense = ", ".join(concrete[1][:3]) + ": " + concrete[2] if first else ""
-        out.append(Phrase(text, sense, 1.5 if concrete[0] in SEEN else 0.7))
+        sense = ", ".join(concrete.lemmas[:3]) + ": " + concrete.gloss if first else ""
+        out.append(Phrase(text, sense, 1.5 if concrete.file in SEEN else 0.7))
     return out
 
 

@@ -5,6 +5,7 @@ import torch
 import targets
 import vocabulary
 from distill import class_features
+from kinds import kinds
 from phrases import hash_of
 from settings import CONFIG, MADE, RUNS
 from text_tower import TextTower
@@ -37,7 +38,7 @@ class Bank:
         self.broader = [t.broader for t in things]
         taught = sorted({w for t in things for w in [t.name, *t.synonyms, *t.broader]})
         held = sorted({w for t in things for w in t.held_out} | {t.name for t in vocabulary.unseen()})
-        words, foreign, self.features = self._load(taught, held)
+        words, foreign, self.kinds, self.features = self._load(things, taught, held)
         # Half of the foreign words serve in training, the other half is for evaluation.
         self.foreign, self.foreign_held_out = foreign[::2], foreign[1::2]
         self.rows = {w: i for i, w in enumerate(words)}
@@ -46,8 +47,8 @@ class Bank:
         self.neighbours = (names @ names.T).topk(13, -1).indices[:, 1:]
 
     @staticmethod
-    def _load(taught: list[str], held: list[str]) -> tuple[list[str], list[str], torch.Tensor]:
-        """All words, the foreign ones among them, and the features; kept in ``MADE/words.pt``."""
+    def _load(things: list, taught: list[str], held: list[str]) -> tuple:
+        """All words, the foreign ones and the kinds among them, and the features; kept in ``MADE/words.pt``."""
         path, saved = MADE / "words.pt", None
         if (RUNS / "text.pt").exists():
             saved = torch.load(RUNS / "text.pt", map_location="cpu")
@@ -55,14 +56,16 @@ class Bank:
         if path.exists():
             cached = torch.load(path)
             if cached["key"] == key:
-                return cached["words"], cached["foreign"], cached["features"]
+                return cached["words"], cached["foreign"], cached["kinds"], cached["features"]
         data = targets.build()
         foreign = foreign_words(data, taught + held)
-        words = list(dict.fromkeys(taught + held + foreign))
+        kinds_of = kinds(things, set(held) | set(foreign), data)
+        words = list(dict.fromkeys(taught + held + foreign + [w for k in kinds_of for w in k]))
         features = Bank._features(words, saved) if saved else Bank._targets(data, words)
-        torch.save({"key": key, "words": words, "foreign": foreign, "features": features}, path.with_suffix(".part"))
+        out = {"key": key, "words": words, "foreign": foreign, "kinds": kinds_of, "features": features}
+        torch.save(out, path.with_suffix(".part"))
         path.with_suffix(".part").rename(path)
-        return words, foreign, features
+        return words, foreign, kinds_of, features
 
     @staticmethod
     def _targets(data: dict, words: list[str]) -> torch.Tensor:
@@ -83,9 +86,10 @@ class Bank:
         return self.features[[self.rows[w] for w in words]].float()
 
     def spoken(self, rng, category: int) -> str:
-        """The category's name (two times in three) or one of its trained synonyms."""
-        words = self.synonyms[category]
-        return words[0] if rng.random() < 0.67 or len(words) == 1 else words[1 + rng.integers(len(words) - 1)]
+        """The category's name (every second time), one of its trained synonyms or one of its kinds."""
+        draw = rng.random()
+        others = self.synonyms[category][1:] if draw < 0.75 else self.kinds[category]
+        return self.names[category] if draw < 0.5 or not others else others[rng.integers(len(others))]
 
     def sheet(self, rng) -> torch.Tensor:
         """One direction per category, names and synonyms mixed: f32 [categories, d]."""
@@ -129,7 +133,11 @@ class Bank:
 
 
 def blur(features: torch.Tensor, generator: torch.Generator, amount: float) -> torch.Tensor:
-    """Moves every word's features by the same random step on all templates: [..., n, 80, d], unit length."""
+    """Moves every word's features by the same random step on all templates: [..., n, 80, d], unit length.
+
+    ``amount`` is the longest step; most are short, a few as long as from a name to a word that was never taught.
+    """
     step = torch.randn(*features.shape[:-2], 1, features.shape[-1], generator=generator)
-    scale = amount * torch.rand(*features.shape[:-2], 1, 1, generator=generator) / features.shape[-1] ** 0.5
+    length = amount * torch.rand(*features.shape[:-2], 1, 1, generator=generator).square()
+    scale = length / features.shape[-1] ** 0.5
     return torch.nn.functional.normalize(features + step * scale, dim=-1)
