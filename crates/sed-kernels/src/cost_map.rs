@@ -1,16 +1,16 @@
 //! The cost map: how similar every image position is to every prompt of every category.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
 use crate::gemm::pack::PackedMatrix;
 use crate::gemm::{Product, run_product};
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
-use crate::tensor::{cpu_values, from_values, require_cpu};
+use crate::tensor::{from_values, require_cpu, to_vec};
 
 /// Cosine similarities `[pairs, h, w, prompts]` of `images[image_of_pair[p]] [1, h, w, D]` with
-/// `texts[p] [prompts, D]`, all rows of unit length.
+/// `texts[p] [prompts, D]`, all rows of unit length. Tensors of bf16 are multiplied as bf16.
 pub fn cost_map(images: &[&Tensor], texts: &[&Tensor], image_of_pair: &[usize]) -> Result<Tensor> {
     let Some(image) = images.first() else { bail!("cost map: no image") };
     require_cpu(image, "cost map")?;
@@ -22,23 +22,21 @@ pub fn cost_map(images: &[&Tensor], texts: &[&Tensor], image_of_pair: &[usize]) 
     if images.iter().any(|i| i.dims() != image.dims()) || texts.iter().any(|t| t.dims() != [prompts, depth]) {
         bail!("cost map: images of {:?} and texts of [{prompts}, {depth}] do not go together", image.shape());
     }
-    let images = images.iter().map(|i| cpu_values(i)).collect::<Result<Vec<_>>>()?;
-    let texts = texts.iter().map(|t| cpu_values(t)).collect::<Result<Vec<_>>>()?;
-    let images: Vec<&[f32]> = images.iter().map(|i| &**i).collect();
-    let texts: Vec<&[f32]> = texts.iter().map(|t| &**t).collect();
+    let images = images.iter().map(|image| to_vec(image)).collect::<Result<Vec<_>>>()?;
     let positions = height * width;
     let mut out = vec![0.0; texts.len() * positions * prompts];
     let isa = Isa::best();
-    out.par_chunks_mut((positions * prompts).max(1)).enumerate().for_each(|(pair, out)| {
-        similarities(isa, images[image_of_pair[pair]], texts[pair], depth, out);
-    });
+    out.par_chunks_mut((positions * prompts).max(1)).enumerate().try_for_each(|(pair, out)| {
+        let text = PackedMatrix::from_out_in(&to_vec(texts[pair])?, prompts, depth, texts[pair].dtype());
+        similarities(isa, &images[image_of_pair[pair]], &text, out);
+        Ok::<(), candle_core::Error>(())
+    })?;
     from_values(out, (texts.len(), height, width, prompts))
 }
 
-/// `out [positions, prompts] = image [positions, depth] · text [prompts, depth]ᵀ`
-fn similarities(isa: Isa, image: &[f32], text: &[f32], depth: usize, out: &mut [f32]) {
-    let prompts = text.len() / depth;
-    let weights = PackedMatrix::from_out_in(text, prompts, depth, DType::F32);
+/// `out [positions, prompts] = image [positions, depth] · text [depth, prompts]`
+fn similarities(isa: Isa, image: &[f32], text: &PackedMatrix, out: &mut [f32]) {
+    let (depth, prompts) = (text.k, text.n);
     // A padded row stride keeps the rows of a tile out of each other's cache sets.
     const ROWS: usize = 96;
     let stride = depth + 16;
@@ -49,7 +47,7 @@ fn similarities(isa: Isa, image: &[f32], text: &[f32], depth: usize, out: &mut [
             }
             let (a, c) = ((rows.as_ptr(), stride), (out.as_mut_ptr(), prompts));
             // SAFETY: `rows` holds the block's padded rows, `out` has room for their products.
-            unsafe { run_product(isa, &Product::whole(a, image.len() / depth, &weights, c, None)) };
+            unsafe { run_product(isa, &Product::whole(a, image.len() / depth, text, c, None)) };
         }
     });
 }
@@ -57,7 +55,6 @@ fn similarities(isa: Isa, image: &[f32], text: &[f32], depth: usize, out: &mut [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::to_vec;
     use crate::testing::{assert_close, random, tensor};
 
     #[test]

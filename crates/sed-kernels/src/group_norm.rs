@@ -3,6 +3,7 @@
 
 use candle_core::{Result, Tensor, bail};
 
+use crate::gemm::element::Element;
 use crate::simd::{Isa, Lanes, kernel};
 use crate::tensor::{require_cpu, to_vec};
 
@@ -127,7 +128,7 @@ kernel! {
 
 /// `to = max(scale · from + shift, 0)` for rows of whole pixels.
 #[inline(always)]
-unsafe fn scale_relu<L: Lanes>(from: &[f32], scale: &[f32], shift: &[f32], to: &mut [f32]) {
+unsafe fn scale_relu<L: Lanes, E: Element>(from: &[f32], scale: &[f32], shift: &[f32], to: &mut [E]) {
     let channels = scale.len();
     let mut c = 0;
     while c < channels {
@@ -139,7 +140,7 @@ unsafe fn scale_relu<L: Lanes>(from: &[f32], scale: &[f32], shift: &[f32], to: &
             for pixel in 0..from.len() / channels {
                 let at = pixel * channels + c;
                 let v = L::fma(L::load_upto(from.as_ptr().add(at), n), scale, shift);
-                L::store_upto(to.as_mut_ptr().add(at), L::max(v, L::splat(0.0)), n);
+                E::store_lanes::<L>(to.as_mut_ptr().add(at), L::max(v, L::splat(0.0)), n);
             }
         }
         c += L::WIDTH;
@@ -148,7 +149,7 @@ unsafe fn scale_relu<L: Lanes>(from: &[f32], scale: &[f32], shift: &[f32], to: &
 
 kernel! {
     /// [`scale_relu`] on a chosen instruction set; `from` and `to` are equally long.
-    pub(crate) unsafe fn run_scale_relu(from: &[f32], scale: &[f32], shift: &[f32], to: &mut [f32]) = scale_relu
+    pub(crate) unsafe fn run_scale_relu<E>(from: &[f32], scale: &[f32], shift: &[f32], to: &mut [E]) = scale_relu
 }
 
 #[cfg(test)]

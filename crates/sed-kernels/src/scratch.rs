@@ -1,6 +1,7 @@
 //! Per-thread work buffers that are kept between calls, so that no kernel allocates in its loops.
 
 use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
 
 thread_local! {
     static POOL: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
@@ -12,13 +13,44 @@ thread_local! {
 /// takes a buffer of its own from the thread's pool and puts it back. Buffers only grow, to the largest
 /// size that their thread ever asked for.
 pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = POOL.with_borrow_mut(|pool| take_best(pool, len));
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
+    f(&mut Scratch::lend(len))
+}
+
+/// A lent buffer, for code that a closure would cut off from its instruction set.
+pub(crate) struct Scratch {
+    buffer: Vec<f32>,
+    len: usize,
+}
+
+impl Scratch {
+    /// A buffer of `len` values with unspecified contents, back in the thread's pool when dropped.
+    pub(crate) fn lend(len: usize) -> Self {
+        let mut buffer = POOL.with_borrow_mut(|pool| take_best(pool, len));
+        if buffer.len() < len {
+            buffer.resize(len, 0.0);
+        }
+        Self { buffer, len }
     }
-    let result = f(&mut buffer[..len]);
-    POOL.with_borrow_mut(|pool| pool.push(buffer));
-    result
+}
+
+impl Deref for Scratch {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.buffer[..self.len]
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.buffer[..self.len]
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        POOL.with_borrow_mut(|pool| pool.push(std::mem::take(&mut self.buffer)));
+    }
 }
 
 /// The smallest buffer that is large enough, else the largest one.

@@ -1,7 +1,7 @@
 //! From image features and text embeddings to the embedding of every (image, category) pair, with the
 //! first rejection between the two (SED section 3.3).
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use sed_kernels::{Activation, Conv2d, ScalarConv, gather_rows};
 
 use crate::checkpoint::Weights;
@@ -58,10 +58,9 @@ impl CostMap {
         if requests.is_empty() || requests.iter().any(|request| request.text.is_empty()) {
             return Err(ModelError::input("every image needs at least one category"));
         }
-        // Kept in the model's number format, multiplied in f32.
-        let images = in_f32(requests.iter().map(|request| request.features.dense()))?;
-        let texts = in_f32(requests.iter().flat_map(|request| request.text).map(TextEmbedding::tensor))?;
-        let (images, texts): (Vec<&Tensor>, Vec<&Tensor>) = (images.iter().collect(), texts.iter().collect());
+        let images: Vec<&Tensor> = requests.iter().map(|request| request.features.dense()).collect();
+        let texts: Vec<&Tensor> =
+            requests.iter().flat_map(|request| request.text).map(TextEmbedding::tensor).collect();
         let image_of_pair: Vec<usize> = requests
             .iter()
             .enumerate()
@@ -103,8 +102,4 @@ impl CostMap {
         batch.cost_guidance = Some(similarities);
         Ok(batch)
     }
-}
-
-fn in_f32<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<Vec<Tensor>> {
-    tensors.map(|tensor| Ok(tensor.to_dtype(DType::F32)?)).collect()
 }

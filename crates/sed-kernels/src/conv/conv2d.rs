@@ -1,13 +1,15 @@
 //! A square convolution, stride 1, zero padding that keeps the size.
 
 use candle_core::{Result, Tensor, bail};
+use half::bf16;
 use rayon::prelude::*;
 
-use super::border::pad_rows;
+use super::border::{clear, pad_rows};
 use super::taps::{OutputRow, Taps, convolve_row, pack_taps};
+use crate::gemm::element::Element;
 use crate::gemm::pack::PackedMatrix;
 use crate::gemm::{Activation, Epilogue};
-use crate::scratch::with_scratch;
+use crate::scratch::Scratch;
 use crate::simd::{Isa, Lanes, kernel};
 use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec};
 
@@ -75,28 +77,47 @@ impl Conv2d {
         y.par_chunks_mut((height * out_line).max(1)).enumerate().for_each(|(index, out)| {
             let image = &x[index * image..][..image];
             out.par_chunks_mut(rows * out_line).enumerate().for_each(|(strip, out)| {
-                let count = out.len() / out_line;
-                with_scratch((count + 2 * radius) * line, |padded| {
-                    pad_rows(image, (height, width, self.inputs), radius, strip * rows, padded);
-                    // SAFETY: the strip has `count` rows of output and their padded input.
-                    unsafe { run_strip(isa, self, padded, width, out, activation) };
-                });
+                let padded = Strip { conv: self, image, height, width, first: strip * rows, activation };
+                // SAFETY: the strip has whole rows of the image's output.
+                unsafe { run_strip(isa, padded, out) };
             });
         });
         y
     }
 }
 
-#[inline(always)]
-unsafe fn strip<L: Lanes>(
-    conv: &Conv2d,
-    padded: &[f32],
+/// A strip of output rows of one image.
+#[derive(Clone, Copy)]
+struct Strip<'a> {
+    conv: &'a Conv2d,
+    image: &'a [f32],
+    height: usize,
     width: usize,
-    out: &mut [f32],
+    /// Its first row.
+    first: usize,
     activation: Activation,
-) {
+}
+
+#[inline(always)]
+unsafe fn strip<L: Lanes>(at: Strip<'_>, out: &mut [f32]) {
+    // SAFETY: the caller's.
+    unsafe {
+        if at.conv.weights.is_bf16() { strip_of::<L, bf16>(at, out) } else { strip_of::<L, f32>(at, out) }
+    }
+}
+
+#[inline(always)]
+unsafe fn strip_of<L: Lanes, E: Element>(at: Strip<'_>, out: &mut [f32]) {
+    let Strip { conv, image, height, width, first, activation } = at;
+    let radius = conv.size / 2;
+    let values = (out.len() / (width * conv.weights.n) + 2 * radius) * (width + 2 * radius) * conv.inputs;
+    let mut scratch = Scratch::lend(E::room(values + E::STEP));
+    let padded = E::view(&mut scratch, values + E::STEP);
+    clear(&mut padded[values..]);
+    // SAFETY: the instruction set is the caller's duty.
+    unsafe { pad_rows::<L, E>(image, (height, width, conv.inputs), radius, first, &mut padded[..values]) };
     let outputs = conv.weights.n;
-    let line = (width + 2 * (conv.size / 2)) * conv.inputs;
+    let line = (width + 2 * radius) * conv.inputs;
     let rows = out.len() / (width * outputs);
     let epilogue = Epilogue { bias: conv.bias.as_deref(), activation, ..Epilogue::default() };
     let mut panel = 0;
@@ -115,7 +136,7 @@ unsafe fn strip<L: Lanes>(
                 };
                 let out = out.as_mut_ptr().add(row * width * outputs);
                 let to = OutputRow { pixels: width, out, stride: outputs, epilogue };
-                done = convolve_row::<L>(&[taps], &to, panel);
+                done = convolve_row::<L, E, f32>(&[taps], &to, panel);
             }
         }
         panel += done;
@@ -123,7 +144,7 @@ unsafe fn strip<L: Lanes>(
 }
 
 kernel! {
-    unsafe fn run_strip(conv: &Conv2d, padded: &[f32], width: usize, out: &mut [f32], activation: Activation) = strip
+    unsafe fn run_strip(at: Strip<'_>, out: &mut [f32]) = strip
 }
 
 #[cfg(test)]
@@ -187,6 +208,28 @@ pub(crate) mod tests {
             let x = tensor(&x, &[n, h, w, inputs]);
             for isa in Isa::available() {
                 let got = conv.forward_values(&cpu_values(&x).unwrap(), (h, w), Activation::Relu, isa);
+                assert_close(&got, &want, 1e-4, &format!("{isa:?} {size} {n}×{h}×{w}×{inputs}→{out}"));
+            }
+        }
+    }
+
+    #[test]
+    fn bf16_convolves_rounded_values() {
+        let f32_of = |x: &Tensor| x.to_dtype(candle_core::DType::F32).unwrap();
+        for (size, n, h, w, inputs, out) in [(3, 2, 7, 9, 5, 3), (7, 1, 6, 6, 80, 33), (3, 1, 5, 1, 1, 20)] {
+            let bf16 = |values: &[f32], shape: &[usize]| {
+                tensor(values, shape).to_dtype(candle_core::DType::BF16).unwrap()
+            };
+            let x = bf16(&random(n * h * w * inputs, 1), &[n, h, w, inputs]);
+            let weight = bf16(&random(out * inputs * size * size, 2), &[out, inputs, size, size]);
+            let bias = tensor(&random(out, 3), &[out]);
+            let conv = Conv2d::new(&weight, Some(&bias)).unwrap();
+            let rounded = Conv2d::new(&f32_of(&weight), Some(&bias)).unwrap();
+            let x = f32_of(&x);
+            for isa in Isa::available() {
+                let x = cpu_values(&x).unwrap();
+                let got = conv.forward_values(&x, (h, w), Activation::None, isa);
+                let want = rounded.forward_values(&x, (h, w), Activation::None, isa);
                 assert_close(&got, &want, 1e-4, &format!("{isa:?} {size} {n}×{h}×{w}×{inputs}→{out}"));
             }
         }

@@ -6,7 +6,7 @@ mod patch;
 mod scalar;
 pub(crate) mod taps;
 
-pub(crate) use border::copy_padded;
+pub(crate) use border::{clear, run_pad_rows};
 pub use conv2d::Conv2d;
 #[cfg(test)]
 pub(crate) use conv2d::tests::naive as naive_conv;

@@ -3,7 +3,8 @@
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
-use super::border::copy_padded;
+use super::border::run_pad_rows;
+use crate::gemm::element::Element;
 use crate::scratch::with_scratch;
 use crate::simd::{Isa, Lanes, kernel};
 use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec};
@@ -106,9 +107,11 @@ impl ScalarConv {
         let padded = self.padded_len(height, width);
         y.par_chunks_mut((height * width).max(1)).zip(x.par_chunks(image.max(1))).for_each(|(out, image)| {
             with_scratch(padded, |padded| {
-                copy_padded(image, (height, width, self.inputs), self.size / 2, padded);
-                // SAFETY: the padded image and the output have the sizes that the call states.
-                unsafe { run_scalar_rows(isa, self, padded, (height, width), 0, out) };
+                // SAFETY: the padded image and the output have the sizes that the calls state.
+                unsafe {
+                    run_pad_rows(isa, image, (height, width, self.inputs), self.size / 2, 0, padded);
+                    run_scalar_rows::<f32>(isa, self, padded, (height, width), 0, out);
+                }
             });
         });
         y
@@ -122,9 +125,9 @@ impl ScalarConv {
 }
 
 #[inline(always)]
-unsafe fn scalar_rows<L: Lanes>(
+unsafe fn scalar_rows<L: Lanes, E: Element>(
     conv: &ScalarConv,
-    padded: &[f32],
+    padded: &[E],
     (height, width): (usize, usize),
     first: usize,
     out: &mut [f32],
@@ -144,10 +147,10 @@ unsafe fn scalar_rows<L: Lanes>(
                 let input = padded.as_ptr().add(y * line + x * conv.inputs);
                 let to = out.as_mut_ptr().add(index * width + x);
                 if block {
-                    dot::<L, PIXELS>(conv, edges, input, line, to);
+                    dot::<L, E, PIXELS>(conv, edges, input, line, to);
                     x += PIXELS;
                 } else {
-                    dot::<L, 1>(conv, edges, input, line, to);
+                    dot::<L, E, 1>(conv, edges, input, line, to);
                     x += 1;
                 }
             }
@@ -157,10 +160,10 @@ unsafe fn scalar_rows<L: Lanes>(
 
 /// `P` neighbouring outputs: the taps of a kernel row are one contiguous run.
 #[inline(always)]
-unsafe fn dot<L: Lanes, const P: usize>(
+unsafe fn dot<L: Lanes, E: Element, const P: usize>(
     conv: &ScalarConv,
     edges: usize,
-    input: *const f32,
+    input: *const E,
     line: usize,
     out: *mut f32,
 ) {
@@ -177,7 +180,7 @@ unsafe fn dot<L: Lanes, const P: usize>(
                 let n = run - i;
                 let w = L::load_upto(weights.add(i), n);
                 for (p, sum) in acc.iter_mut().enumerate() {
-                    *sum = L::fma(L::load_upto(values.add(p * conv.inputs + i), n), w, *sum);
+                    *sum = L::fma(E::load_lanes::<L>(values.add(p * conv.inputs + i), n), w, *sum);
                 }
                 i += L::WIDTH;
             }
@@ -191,9 +194,9 @@ unsafe fn dot<L: Lanes, const P: usize>(
 kernel! {
     /// Rows of one image `[height, width]`, from `first` on: `padded` is the whole image with a border of
     /// half the kernel, `out` holds whole rows.
-    pub(crate) unsafe fn run_scalar_rows(
+    pub(crate) unsafe fn run_scalar_rows<E>(
         conv: &ScalarConv,
-        padded: &[f32],
+        padded: &[E],
         size: (usize, usize),
         first: usize,
         out: &mut [f32],

@@ -4,43 +4,42 @@
 //! convolution over a zero-padded image is one short product per kernel row: no patch is copied.
 
 use candle_core::DType;
-use half::bf16;
 
-use crate::gemm::pack::{PANEL, PackedMatrix, Weight};
-use crate::gemm::tile::{Acc, accumulate, zeros};
+use crate::gemm::element::Element;
+use crate::gemm::pack::{PANEL, PackedMatrix};
+use crate::gemm::tile::{Acc, Rows, accumulate, zeros};
 use crate::gemm::{Epilogue, for_row_tiles};
 use crate::simd::Lanes;
 
-/// A group of taps: `runs` runs of `run` values from one padded input.
+/// A group of taps: `runs` runs of `run` values from one padded input, in the format of the weights.
 #[derive(Clone, Copy)]
-pub(crate) struct Taps<'a> {
+pub(crate) struct Taps<'a, E> {
     /// First value of the first run for the first output pixel.
-    pub(crate) input: *const f32,
+    pub(crate) input: *const E,
     /// Values from one output pixel to the next.
     pub(crate) pixel_stride: usize,
     /// Values from one run to the next.
     pub(crate) run_stride: usize,
     /// Values of a run.
     pub(crate) run: usize,
-    /// Number of runs; `runs · run` is the k of the weights.
+    /// Number of runs; the weights are packed by runs of this length.
     pub(crate) runs: usize,
     pub(crate) weights: &'a PackedMatrix,
 }
 
 /// Output pixels that lie in one row, `stride` values apart.
 #[derive(Clone, Copy)]
-pub(crate) struct OutputRow<'a> {
+pub(crate) struct OutputRow<'a, O = f32> {
     pub(crate) pixels: usize,
-    pub(crate) out: *mut f32,
+    pub(crate) out: *mut O,
     pub(crate) stride: usize,
     pub(crate) epilogue: Epilogue<'a>,
 }
 
 #[inline(always)]
-unsafe fn tile_taps<L: Lanes, W: Weight, const R: usize, const N: usize>(
-    _: W,
-    groups: &[Taps<'_>],
-    to: &OutputRow<'_>,
+unsafe fn tile_taps<L: Lanes, E: Element, O: Element, const R: usize, const N: usize>(
+    groups: &[Taps<'_, E>],
+    to: &OutputRow<'_, O>,
     panel: usize,
     pixel: usize,
 ) {
@@ -49,16 +48,11 @@ unsafe fn tile_taps<L: Lanes, W: Weight, const R: usize, const N: usize>(
         let mut acc: Acc<L, R, N> = zeros::<L, R, N>();
         for taps in groups {
             let input = taps.input.add(pixel * taps.pixel_stride);
-            let weights = taps.weights.panel::<W>(panel, 0).as_ptr();
+            let weights = taps.weights.panel::<E>(panel, 0).as_ptr();
             for run in 0..taps.runs {
-                accumulate::<L, W, R, N>(
-                    &mut acc,
-                    input.add(run * taps.run_stride),
-                    taps.pixel_stride,
-                    taps.run,
-                    weights.add(run * taps.run * PANEL),
-                    taps.weights.panel_stride(),
-                );
+                let rows = Rows { first: input.add(run * taps.run_stride), stride: taps.pixel_stride };
+                let weights = weights.add(run * taps.weights.run_stride());
+                accumulate::<L, E, R, N>(&mut acc, rows, taps.run, weights, taps.weights.panel_stride());
             }
         }
         let columns = groups[0].weights.n;
@@ -68,7 +62,7 @@ unsafe fn tile_taps<L: Lanes, W: Weight, const R: usize, const N: usize>(
                 if column < columns {
                     let left = columns - column;
                     let v = to.epilogue.apply::<L>(*v, pixel + r, column, left);
-                    L::store_upto(to.out.add((pixel + r) * to.stride + column), v, left);
+                    O::store_lanes::<L>(to.out.add((pixel + r) * to.stride + column), v, left);
                 }
             }
         }
@@ -79,49 +73,23 @@ unsafe fn tile_taps<L: Lanes, W: Weight, const R: usize, const N: usize>(
 /// output pixels; returns how many panels that were.
 ///
 /// # Safety
-/// Every group's runs must be readable for every pixel of the row, the row writable.
+/// Every group's runs must be readable for every pixel of the row (a bf16 run of odd length one value
+/// further, which counts for nothing but must be finite), the row writable.
 #[inline(always)]
-pub(crate) unsafe fn convolve_row<L: Lanes>(groups: &[Taps<'_>], to: &OutputRow<'_>, panel: usize) -> usize {
-    // Chosen once for all groups, whose weights are of one kind.
-    // SAFETY: the caller's.
-    unsafe {
-        if groups[0].weights.is_bf16() {
-            convolve_row_of::<L, bf16>(bf16::ZERO, groups, to, panel)
-        } else {
-            convolve_row_of::<L, f32>(0.0, groups, to, panel)
-        }
-    }
-}
-
-/// [`convolve_row`] with weights of one kind, which `weight` names.
-#[inline(always)]
-unsafe fn convolve_row_of<L: Lanes, W: Weight>(
-    weight: W,
-    groups: &[Taps<'_>],
-    to: &OutputRow<'_>,
+pub(crate) unsafe fn convolve_row<L: Lanes, E: Element, O: Element>(
+    groups: &[Taps<'_, E>],
+    to: &OutputRow<'_, O>,
     panel: usize,
 ) -> usize {
     let pair = L::WIDTH == 16 && panel + 1 < groups[0].weights.panels();
     // SAFETY: tiles stay inside the row.
     unsafe {
         if pair {
-            for_row_tiles!(
-                L,
-                to.pixels,
-                pixel,
-                [8, 4, 2, 1],
-                tile_taps::<2>(weight, groups, to, panel, pixel)
-            );
+            for_row_tiles!(to.pixels, pixel, [8, 4, 2, 1], R => tile_taps::<L, E, O, R, 2>(groups, to, panel, pixel));
         } else if L::WIDTH == 16 {
-            for_row_tiles!(
-                L,
-                to.pixels,
-                pixel,
-                [8, 4, 2, 1],
-                tile_taps::<1>(weight, groups, to, panel, pixel)
-            );
+            for_row_tiles!(to.pixels, pixel, [8, 4, 2, 1], R => tile_taps::<L, E, O, R, 1>(groups, to, panel, pixel));
         } else {
-            for_row_tiles!(L, to.pixels, pixel, [4, 2, 1], tile_taps::<2>(weight, groups, to, panel, pixel));
+            for_row_tiles!(to.pixels, pixel, [4, 2, 1], R => tile_taps::<L, E, O, R, 2>(groups, to, panel, pixel));
         }
     }
     if pair { 2 } else { 1 }
@@ -136,7 +104,7 @@ pub(crate) fn pack_taps(
     dtype: DType,
 ) -> PackedMatrix {
     let width = channels.len();
-    PackedMatrix::from_fn(size * size * width, out, dtype, |k, n| {
+    PackedMatrix::from_runs((size, size * width), out, dtype, |k, n| {
         let (tap, channel) = (k / width, channels.start + k % width);
         weight[(n * inputs + channel) * size * size + tap]
     })

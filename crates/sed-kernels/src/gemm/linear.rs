@@ -109,16 +109,20 @@ mod tests {
     }
 
     #[test]
-    fn a_bf16_weight_gives_the_product_with_the_rounded_weight() {
-        let (rows, k, n) = (21, 70, 40);
-        let weight = tensor(&random(n * k, 2), &[n, k]).to_dtype(candle_core::DType::BF16).unwrap();
-        let rounded = Linear::new(&weight.to_dtype(candle_core::DType::F32).unwrap(), None).unwrap();
-        let layer = Linear::new(&weight, None).unwrap();
-        let x = tensor(&random(rows * k, 1), &[rows, k]);
-        for isa in Isa::available() {
-            let x = cpu_values(&x).unwrap();
-            let want = rounded.forward_values(&x, Activation::None, isa);
-            assert_eq!(layer.forward_values(&x, Activation::None, isa), want, "{isa:?}");
+    fn a_bf16_weight_multiplies_rounded_rows() {
+        let bf16 = candle_core::DType::BF16;
+        for (rows, k, n) in [(21, 70, 40), (9, 33, 16), (1, 1, 1), (30, 1100, 50)] {
+            let weight = tensor(&random(n * k, 2), &[n, k]).to_dtype(bf16).unwrap();
+            let rounded = Linear::new(&weight.to_dtype(candle_core::DType::F32).unwrap(), None).unwrap();
+            let layer = Linear::new(&weight, None).unwrap();
+            let x = tensor(&random(rows * k, 1), &[rows, k]);
+            let x_rounded = x.to_dtype(bf16).unwrap().to_dtype(candle_core::DType::F32).unwrap();
+            for isa in Isa::available() {
+                let want =
+                    rounded.forward_values(&cpu_values(&x_rounded).unwrap(), Activation::None, Isa::Portable);
+                let got = layer.forward_values(&cpu_values(&x).unwrap(), Activation::None, isa);
+                assert_close(&got, &want, 2e-6 * (k as f32).sqrt(), &format!("{isa:?} {rows}×{k}×{n}"));
+            }
         }
     }
 

@@ -1,21 +1,24 @@
 //! Matrix products with packed weights and a fused tail (bias, activation, scale, residual).
 
+pub(crate) mod element;
 mod linear;
 pub(crate) mod pack;
 pub(crate) mod tile;
 
 use std::ops::Range;
 
+use element::Element;
 use half::bf16;
 pub use linear::Linear;
-use pack::{PANEL, PackedMatrix, Weight};
-use tile::{Acc, accumulate};
+use pack::{PANEL, PackedMatrix};
+use tile::{Acc, Rows, accumulate};
 
 use crate::math;
+use crate::scratch::Scratch;
 use crate::simd::{Lanes, kernel};
 
-/// Steps of k between two stores of a tile: 256 packed rows of 32 columns fill the first-level cache.
-const K_BLOCK: usize = 256;
+/// Bytes of a packed column between two stores of a tile: 32 columns then fill the first-level cache.
+const K_BLOCK_BYTES: usize = 1024;
 
 /// What happens to a sum before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -117,7 +120,11 @@ struct Spot {
 }
 
 #[inline(always)]
-unsafe fn tile_product<L: Lanes, W: Weight, const R: usize, const N: usize>(_: W, p: &Product<'_>, at: Spot) {
+unsafe fn tile_product<L: Lanes, E: Element, const R: usize, const N: usize>(
+    a: Rows<E>,
+    p: &Product<'_>,
+    at: Spot,
+) {
     // SAFETY: the product's pointers cover all of its rows, columns and k (`product`'s contract).
     unsafe {
         let first_column = at.panel * PANEL;
@@ -134,9 +141,9 @@ unsafe fn tile_product<L: Lanes, W: Weight, const R: usize, const N: usize>(_: W
                 }
             }
         }
-        let a = p.a.add(at.row * p.a_row + at.k - p.k.start);
-        let b = p.weights.panel::<W>(at.panel, at.k).as_ptr();
-        accumulate::<L, W, R, N>(&mut acc, a, p.a_row, at.steps, b, p.weights.panel_stride());
+        let a = Rows { first: a.first.add(at.row * a.stride + at.k - p.k.start), ..a };
+        let b = p.weights.panel::<E>(at.panel, at.k).as_ptr();
+        accumulate::<L, E, R, N>(&mut acc, a, at.steps, b, p.weights.panel_stride());
         for (r, row) in acc.iter().enumerate() {
             for (j, v) in row.iter().enumerate() {
                 let column = j * L::WIDTH;
@@ -152,14 +159,15 @@ unsafe fn tile_product<L: Lanes, W: Weight, const R: usize, const N: usize>(_: W
     }
 }
 
-/// Runs a tile function over `rows` rows in the tallest tiles that fit.
+/// Runs a tile over `rows` rows in the tallest heights that fit; the tile sees its height as a constant.
 macro_rules! for_row_tiles {
-    ($lanes:ident, $rows:expr, $row:ident, [$($height:literal),+], $run:ident::<$vectors:tt> $args:tt) => {{
+    ($rows:expr, $row:ident, [$($height:literal),+], $constant:ident => $tile:expr) => {{
         let mut $row = 0;
         while $row < $rows {
             let left = $rows - $row;
             $(if left >= $height {
-                $run::<$lanes, _, $height, $vectors> $args;
+                const $constant: usize = $height;
+                $tile;
                 $row += $height;
                 continue;
             })+
@@ -168,25 +176,39 @@ macro_rules! for_row_tiles {
 }
 pub(crate) use for_row_tiles;
 
-/// Computes a [`Product`].
+/// Computes a [`Product`]. With bf16 weights the rows of the left matrix are rounded to bf16 first.
 ///
 /// # Safety
-/// The product's pointers must be valid for its rows, columns and k; `c` overlaps nothing else.
+/// The product's pointers must be valid for its rows, columns and k; `c` overlaps nothing else. A range
+/// of k starts at an even number.
 #[inline(always)]
 pub(crate) unsafe fn product<L: Lanes>(p: &Product<'_>) {
-    // Chosen once: inside a tile, two ways to load would push the sums out of their registers.
-    // SAFETY: the caller's.
+    // SAFETY: the caller's; the rounded rows have room for every row's k and a step more.
     unsafe {
-        if p.weights.is_bf16() { product_of::<L, bf16>(bf16::ZERO, p) } else { product_of::<L, f32>(0.0, p) }
+        if !p.weights.is_bf16() {
+            return product_of::<L, f32>(Rows { first: p.a, stride: p.a_row }, p);
+        }
+        let k = p.k.len();
+        // Rows of a tile should not share their cache sets.
+        let stride = k.next_multiple_of(32) + 32;
+        let mut scratch = Scratch::lend(bf16::room(p.rows * stride));
+        let rows = bf16::view(&mut scratch, p.rows * stride).as_mut_ptr();
+        for row in 0..p.rows {
+            let to = rows.add(row * stride);
+            bf16::convert::<L>(p.a.add(row * p.a_row), to, k);
+            *to.add(k) = bf16::ZERO; // the other half of the last pair, if k is odd
+        }
+        product_of::<L, bf16>(Rows { first: rows, stride }, p);
     }
 }
 
-/// [`product`] with weights of one kind, which `weight` names.
+/// [`product`] with the rows `a` in the format of the weights.
 #[inline(always)]
-unsafe fn product_of<L: Lanes, W: Weight>(weight: W, p: &Product<'_>) {
+unsafe fn product_of<L: Lanes, E: Element>(a: Rows<E>, p: &Product<'_>) {
+    let block = K_BLOCK_BYTES / size_of::<E>();
     let mut k = p.k.start;
     while k < p.k.end {
-        let steps = (p.k.end - k).min(K_BLOCK);
+        let steps = (p.k.end - k).min(block);
         let (load, last) = (p.add_to_c || k > p.k.start, k + steps == p.k.end);
         let mut panel = p.panels.start;
         while panel < p.panels.end {
@@ -194,29 +216,11 @@ unsafe fn product_of<L: Lanes, W: Weight>(weight: W, p: &Product<'_>) {
             // SAFETY: tiles stay inside the product's rows and panels.
             unsafe {
                 if pair {
-                    for_row_tiles!(
-                        L,
-                        p.rows,
-                        row,
-                        [8, 4, 2, 1],
-                        tile_product::<2>(weight, p, Spot { k, steps, panel, row, load, last })
-                    );
+                    for_row_tiles!(p.rows, row, [8, 4, 2, 1], R => tile_product::<L, E, R, 2>(a, p, Spot { k, steps, panel, row, load, last }));
                 } else if L::WIDTH == 16 {
-                    for_row_tiles!(
-                        L,
-                        p.rows,
-                        row,
-                        [8, 4, 2, 1],
-                        tile_product::<1>(weight, p, Spot { k, steps, panel, row, load, last })
-                    );
+                    for_row_tiles!(p.rows, row, [8, 4, 2, 1], R => tile_product::<L, E, R, 1>(a, p, Spot { k, steps, panel, row, load, last }));
                 } else {
-                    for_row_tiles!(
-                        L,
-                        p.rows,
-                        row,
-                        [4, 2, 1],
-                        tile_product::<2>(weight, p, Spot { k, steps, panel, row, load, last })
-                    );
+                    for_row_tiles!(p.rows, row, [4, 2, 1], R => tile_product::<L, E, R, 2>(a, p, Spot { k, steps, panel, row, load, last }));
                 }
             }
             panel += if pair { 2 } else { 1 };

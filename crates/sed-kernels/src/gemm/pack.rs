@@ -3,17 +3,23 @@
 use candle_core::DType;
 use half::bf16;
 
-use crate::simd::Lanes;
+use super::element::Element;
 
 /// Columns of a panel: one AVX-512 register, two AVX2 registers.
 pub(crate) const PANEL: usize = 16;
 
 /// A matrix `[k, n]` cut into panels of [`PANEL`] columns; each panel holds its `k` rows one after
 /// another, so that the tile kernel reads it front to back. The last panel is padded with zeros.
+///
+/// bf16 rows lie in pairs, the two values of a column side by side. The k of a convolution comes in runs
+/// (one for each kernel row); a run of odd length gets a row of zeros, so that no pair spans two runs.
 #[derive(Debug, Clone)]
 pub(crate) struct PackedMatrix {
     pub(crate) k: usize,
     pub(crate) n: usize,
+    /// Rows of a run as packed.
+    packed_run: usize,
+    runs: usize,
     data: Data,
 }
 
@@ -23,54 +29,30 @@ enum Data {
     Bf16(Vec<bf16>),
 }
 
-/// A packed weight as it lies in memory.
-pub(crate) trait Weight: Copy {
-    /// The panels of a matrix that is packed this way; empty for another.
-    fn panels_of(matrix: &PackedMatrix) -> &[Self];
-
-    /// Loads a vector of weights as f32.
-    ///
-    /// # Safety
-    /// `WIDTH` weights must be readable.
-    unsafe fn load<L: Lanes>(p: *const Self) -> L::V;
-}
-
-impl Weight for f32 {
-    fn panels_of(matrix: &PackedMatrix) -> &[Self] {
-        if let Data::F32(data) = &matrix.data { data } else { &[] }
-    }
-
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(p: *const f32) -> L::V {
-        // SAFETY: the caller's.
-        unsafe { L::load(p) }
-    }
-}
-
-impl Weight for bf16 {
-    fn panels_of(matrix: &PackedMatrix) -> &[Self] {
-        if let Data::Bf16(data) = &matrix.data { data } else { &[] }
-    }
-
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(p: *const bf16) -> L::V {
-        // SAFETY: the caller's; a bf16 is its 16 bits.
-        unsafe { L::load_bf16(p.cast()) }
-    }
-}
-
 impl PackedMatrix {
     /// Packs the matrix whose element (row `k`, column `n`) is `element(k, n)`; `dtype` bf16 rounds it
     /// to that, any other is f32.
     pub(crate) fn from_fn(k: usize, n: usize, dtype: DType, element: impl Fn(usize, usize) -> f32) -> Self {
-        let mut data = vec![0.0; n.div_ceil(PANEL) * k * PANEL];
-        for (panel, rows) in data.chunks_exact_mut((k * PANEL).max(1)).enumerate() {
-            for (row, lanes) in rows.chunks_exact_mut(PANEL).enumerate() {
-                for (lane, value) in lanes.iter_mut().enumerate() {
-                    let column = panel * PANEL + lane;
-                    if column < n {
-                        *value = element(row, column);
-                    }
+        Self::from_runs((1, k), n, dtype, element)
+    }
+
+    /// [`PackedMatrix::from_fn`] for k = `runs · run`.
+    pub(crate) fn from_runs(
+        (runs, run): (usize, usize),
+        n: usize,
+        dtype: DType,
+        element: impl Fn(usize, usize) -> f32,
+    ) -> Self {
+        let step = if dtype == DType::BF16 { bf16::STEP } else { f32::STEP };
+        let packed_run = run.next_multiple_of(step);
+        let rows = runs * packed_run;
+        let mut data = vec![0.0; n.div_ceil(PANEL) * rows * PANEL];
+        for (panel, values) in data.chunks_exact_mut((rows * PANEL).max(1)).enumerate() {
+            let columns = panel * PANEL..n.min((panel + 1) * PANEL);
+            for (k, row) in (0..runs).flat_map(|i| (0..run).map(move |j| (i * run + j, i * packed_run + j))) {
+                let to = &mut values[row / step * step * PANEL + row % step..];
+                for (value, column) in to.iter_mut().step_by(step).zip(columns.clone()) {
+                    *value = element(k, column);
                 }
             }
         }
@@ -78,7 +60,7 @@ impl PackedMatrix {
             DType::BF16 => Data::Bf16(data.into_iter().map(bf16::from_f32).collect()),
             _ => Data::F32(data),
         };
-        Self { k, n, data }
+        Self { k: runs * run, n, packed_run, runs, data }
     }
 
     /// Packs a weight in torch's layout `[out, in]` (k = in, n = out).
@@ -94,7 +76,12 @@ impl PackedMatrix {
 
     /// Elements from one panel to the next.
     pub(crate) fn panel_stride(&self) -> usize {
-        self.k * PANEL
+        self.runs * self.packed_run * PANEL
+    }
+
+    /// Elements from one run of a panel to the next.
+    pub(crate) fn run_stride(&self) -> usize {
+        self.packed_run * PANEL
     }
 
     /// Whether the weights are bf16 (else f32).
@@ -102,8 +89,18 @@ impl PackedMatrix {
         matches!(self.data, Data::Bf16(_))
     }
 
-    /// Panel `index`, from row `row` on, of a matrix that is packed as `W`.
-    pub(crate) fn panel<W: Weight>(&self, index: usize, row: usize) -> &[W] {
-        &W::panels_of(self)[index * self.panel_stride() + row * PANEL..(index + 1) * self.panel_stride()]
+    /// The weights, if they are f32.
+    pub(crate) fn f32(&self) -> &[f32] {
+        if let Data::F32(data) = &self.data { data } else { &[] }
+    }
+
+    /// The weights, if they are bf16.
+    pub(crate) fn bf16(&self) -> &[bf16] {
+        if let Data::Bf16(data) = &self.data { data } else { &[] }
+    }
+
+    /// Panel `index`, from row `row` on (a whole number of steps), of a matrix that is packed as `E`.
+    pub(crate) fn panel<E: Element>(&self, index: usize, row: usize) -> &[E] {
+        &E::packed(self)[index * self.panel_stride() + row * PANEL..(index + 1) * self.panel_stride()]
     }
 }

@@ -21,12 +21,29 @@ unsafe fn mask(n: usize) -> __m256i {
     }
 }
 
+/// The first values of the pairs, widened.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn first(pairs: __m256i) -> __m256 {
+    // SAFETY: register arithmetic; AVX2 is the caller's duty.
+    unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs)) }
+}
+
+/// The second values of the pairs, widened.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn second(pairs: __m256i) -> __m256 {
+    // SAFETY: register arithmetic; AVX2 is the caller's duty.
+    unsafe { _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(0xffff_0000u32 as i32))) }
+}
+
 // SAFETY of every block below: register arithmetic; the instruction set and the pointers are the
 // caller's duty (see `Lanes`).
 #[cfg(target_arch = "x86_64")]
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Lanes for Avx2 {
     type V = __m256;
+    type Pairs = __m256i;
     const WIDTH: usize = 8;
 
     #[inline(always)]
@@ -54,6 +71,35 @@ impl Lanes for Avx2 {
         unsafe {
             let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(p: *mut u16, v: __m256) {
+        unsafe {
+            let bits = _mm256_castps_si256(v);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+            let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, half));
+            let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
+            let wide = _mm256_blendv_epi8(rounded, _mm256_set1_epi32(0x7fc0), nan);
+            // The two halves pack their own lanes: bring them together.
+            let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(wide, wide));
+            _mm_storeu_si128(p.cast(), _mm256_castsi256_si128(packed));
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(p: *const u32) -> __m256i {
+        unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn splat_pair(pair: u32) -> __m256i {
+        unsafe { _mm256_set1_epi32(pair as i32) }
+    }
+    #[inline(always)]
+    unsafe fn dot_pairs(acc: __m256, a: __m256i, b: __m256i) -> __m256 {
+        unsafe {
+            let acc = _mm256_fmadd_ps(first(a), first(b), acc);
+            _mm256_fmadd_ps(second(a), second(b), acc)
         }
     }
     #[inline(always)]

@@ -1,5 +1,5 @@
-//! One source, three instruction sets: kernels are written once over [`Lanes`] and compiled for
-//! AVX-512, AVX2 + FMA and plain Rust; the processor chooses at run time.
+//! One source, four instruction sets: kernels are written once over [`Lanes`] and compiled for AVX-512
+//! with and without bf16 products, AVX2 + FMA and plain Rust; the processor chooses at run time.
 
 mod avx2;
 mod avx512;
@@ -8,7 +8,7 @@ mod portable;
 use std::sync::OnceLock;
 
 pub(crate) use avx2::Avx2;
-pub(crate) use avx512::Avx512;
+pub(crate) use avx512::{Avx512, Avx512Bf16};
 pub(crate) use portable::Portable;
 
 /// An instruction set that the kernels are compiled for.
@@ -20,11 +20,13 @@ pub enum Isa {
     Avx2,
     /// 16 lanes of f32 with fused multiply-add and masks.
     Avx512,
+    /// The same, with products of two bf16 pairs per lane.
+    Avx512Bf16,
 }
 
 impl Isa {
     /// The widest instruction set of this processor. The environment variable `SED_KERNELS_ISA`
-    /// (`portable`, `avx2` or `avx512`) lowers it, for comparisons; it is read once.
+    /// (`portable`, `avx2`, `avx512` or `avx512bf16`) lowers it, for comparisons; it is read once.
     pub fn best() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| {
@@ -32,7 +34,8 @@ impl Isa {
             let wanted = match std::env::var("SED_KERNELS_ISA").as_deref() {
                 Ok("portable") => Isa::Portable,
                 Ok("avx2") => Isa::Avx2,
-                _ => Isa::Avx512,
+                Ok("avx512") => Isa::Avx512,
+                _ => Isa::Avx512Bf16,
             };
             if available.contains(&wanted) { wanted } else { available[available.len() - 1] }
         })
@@ -51,6 +54,9 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vl");
                 if avx512 {
                     sets.push(Isa::Avx512);
+                    if is_x86_feature_detected!("avx512bf16") {
+                        sets.push(Isa::Avx512Bf16);
+                    }
                 }
             }
         }
@@ -66,6 +72,8 @@ impl Isa {
 pub(crate) trait Lanes: Copy {
     /// The vector register.
     type V: Copy;
+    /// A register of as many pairs of bf16.
+    type Pairs: Copy;
     /// Number of f32 lanes.
     const WIDTH: usize;
 
@@ -78,6 +86,14 @@ pub(crate) trait Lanes: Copy {
     unsafe fn store_n(p: *mut f32, v: Self::V, n: usize);
     /// Loads `WIDTH` bf16 values as f32.
     unsafe fn load_bf16(p: *const u16) -> Self::V;
+    /// Stores `WIDTH` lanes as bf16, rounded to the nearest, ties to even.
+    unsafe fn store_bf16(p: *mut u16, v: Self::V);
+    /// Loads `WIDTH` pairs of bf16.
+    unsafe fn load_pairs(p: *const u32) -> Self::Pairs;
+    /// The same pair of bf16 in every lane.
+    unsafe fn splat_pair(pair: u32) -> Self::Pairs;
+    /// `acc + a.0 * b.0 + a.1 * b.1` in every lane, in f32.
+    unsafe fn dot_pairs(acc: Self::V, a: Self::Pairs, b: Self::Pairs) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
@@ -108,36 +124,99 @@ pub(crate) trait Lanes: Copy {
     }
 }
 
+/// Rounds `n` values to bf16.
+///
+/// # Safety
+/// `from` must be readable and `to` writable for `n` values, and they must not overlap.
+#[inline(always)]
+pub(crate) unsafe fn narrow<L: Lanes>(from: *const f32, to: *mut u16, n: usize) {
+    let vectors = n / L::WIDTH * L::WIDTH;
+    // SAFETY: the caller's.
+    unsafe {
+        for i in (0..vectors).step_by(L::WIDTH) {
+            L::store_bf16(to.add(i), L::load(from.add(i)));
+        }
+        for i in vectors..n {
+            *to.add(i) = half::bf16::from_f32(*from.add(i)).to_bits();
+        }
+    }
+}
+
 /// Declares `fn name(isa, args…)` that runs `kernel::<L>(args…)` compiled for that instruction set.
+/// A kernel over a number format too is declared as `fn name<E>(args…)`.
 /// The kernel must be `#[inline(always)]`, so that it takes on the target features of its caller.
 macro_rules! kernel {
-    ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $kernel:ident) => {
+    ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident$(<$element:ident>)?($($arg:ident: $ty:ty),* $(,)?) = $kernel:ident) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
-        $vis unsafe fn $name(isa: $crate::simd::Isa, $($arg: $ty),*) {
+        $vis unsafe fn $name$(<$element: $crate::gemm::element::Element>)?(isa: $crate::simd::Isa, $($arg: $ty),*) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-            unsafe fn avx512($($arg: $ty),*) {
+            unsafe fn avx512$(<$element: $crate::gemm::element::Element>)?($($arg: $ty),*) {
                 // SAFETY: the features are enabled on this function; the rest is the caller's duty.
-                unsafe { $kernel::<$crate::simd::Avx512>($($arg),*) }
+                unsafe { $kernel::<$crate::simd::Avx512 $(, $element)?>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+            unsafe fn avx512bf16$(<$element: $crate::gemm::element::Element>)?($($arg: $ty),*) {
+                // SAFETY: the features are enabled on this function; the rest is the caller's duty.
+                unsafe { $kernel::<$crate::simd::Avx512Bf16 $(, $element)?>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            unsafe fn avx2($($arg: $ty),*) {
+            unsafe fn avx2$(<$element: $crate::gemm::element::Element>)?($($arg: $ty),*) {
                 // SAFETY: the features are enabled on this function; the rest is the caller's duty.
-                unsafe { $kernel::<$crate::simd::Avx2>($($arg),*) }
+                unsafe { $kernel::<$crate::simd::Avx2 $(, $element)?>($($arg),*) }
             }
             match isa {
+                // SAFETY: as below.
+                #[cfg(target_arch = "x86_64")]
+                $crate::simd::Isa::Avx512Bf16 => unsafe { avx512bf16$(::<$element>)?($($arg),*) },
                 // SAFETY: an `Isa` other than portable exists only where `Isa::available` found it.
                 #[cfg(target_arch = "x86_64")]
-                $crate::simd::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::simd::Isa::Avx512 => unsafe { avx512$(::<$element>)?($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::simd::Isa::Avx2 => unsafe { avx2($($arg),*) },
+                $crate::simd::Isa::Avx2 => unsafe { avx2$(::<$element>)?($($arg),*) },
                 // SAFETY: needs no feature; the rest is the caller's duty.
-                _ => unsafe { $kernel::<$crate::simd::Portable>($($arg),*) },
+                _ => unsafe { $kernel::<$crate::simd::Portable $(, $element)?>($($arg),*) },
             }
         }
     };
 }
 pub(crate) use kernel;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[inline(always)]
+    unsafe fn round<L: Lanes>(from: &[f32], to: &mut [u16]) {
+        // SAFETY: both are equally long.
+        unsafe { narrow::<L>(from.as_ptr(), to.as_mut_ptr(), from.len()) };
+    }
+    kernel! { unsafe fn run_round(from: &[f32], to: &mut [u16]) = round }
+
+    #[test]
+    fn bf16_is_rounded_to_the_nearest_even() {
+        // Every exponent but the subnormal ones (which some processors take for zero), with mantissas
+        // around the ties; both signs, infinities, numbers that are none.
+        let values: Vec<f32> = (0x80..0xff80u32)
+            .step_by(7)
+            .flat_map(|high| {
+                [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff].map(|low| f32::from_bits(high << 16 | low))
+            })
+            .chain([f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, f32::MAX])
+            .filter(|v| v.is_nan() || *v == 0.0 || v.abs() >= f32::MIN_POSITIVE)
+            .collect();
+        for isa in Isa::available() {
+            let mut got = vec![0; values.len()];
+            // SAFETY: the instruction set is there, the slices are equally long.
+            unsafe { run_round(isa, &values, &mut got) };
+            for (value, bits) in values.iter().zip(got) {
+                let (got, want) = (half::bf16::from_bits(bits), half::bf16::from_f32(*value));
+                assert!(got == want || (got.is_nan() && want.is_nan()), "{isa:?} {value:e}: {got} {want}");
+            }
+        }
+    }
+}

@@ -15,6 +15,7 @@ fn zip(a: [f32; 8], b: [f32; 8], f: impl Fn(f32, f32) -> f32) -> [f32; 8] {
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Lanes for Portable {
     type V = [f32; 8];
+    type Pairs = [u32; 8];
     const WIDTH: usize = 8;
 
     #[inline(always)]
@@ -47,6 +48,23 @@ impl Lanes for Portable {
     unsafe fn load_bf16(p: *const u16) -> [f32; 8] {
         let bits = unsafe { p.cast::<[u16; 8]>().read_unaligned() };
         bits.map(|bits| f32::from_bits(u32::from(bits) << 16))
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(p: *mut u16, v: [f32; 8]) {
+        unsafe { p.cast::<[u16; 8]>().write_unaligned(v.map(|x| half::bf16::from_f32(x).to_bits())) }
+    }
+    #[inline(always)]
+    unsafe fn load_pairs(p: *const u32) -> [u32; 8] {
+        unsafe { p.cast::<[u32; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn splat_pair(pair: u32) -> [u32; 8] {
+        [pair; 8]
+    }
+    #[inline(always)]
+    unsafe fn dot_pairs(acc: [f32; 8], a: [u32; 8], b: [u32; 8]) -> [f32; 8] {
+        let (first, second) = (|v: u32| f32::from_bits(v << 16), |v: u32| f32::from_bits(v & 0xffff_0000));
+        std::array::from_fn(|i| acc[i] + first(a[i]) * first(b[i]) + second(a[i]) * second(b[i]))
     }
     #[inline(always)]
     unsafe fn add(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {

@@ -46,7 +46,7 @@ pub(super) fn phase(
             }
         }
     }
-    PackedMatrix::from_fn(4 * channels, outputs, dtype, |k, n| folded[k * outputs + n] as f32)
+    PackedMatrix::from_runs((2, 2 * channels), outputs, dtype, |k, n| folded[k * outputs + n] as f32)
 }
 
 /// Row of the 2×2 window and row of the transposed kernel that tap `t` of phase `p` reads.
