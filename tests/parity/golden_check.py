@@ -10,19 +10,17 @@ import sys
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
 from twin import Sed, weights
+from twin.picture import network_input
 from twin.sed import index_map, upsampled_scores
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "nano"
 # A sound f32 implementation stays within this many times the reference's own rounding error.
 SLACK = 5
-MEAN = torch.tensor([122.7709383, 116.7460125, 104.09373615])
-STD = torch.tensor([68.5005327, 66.6321579, 70.3231630])
 
 
 class Check:
@@ -44,17 +42,6 @@ class Check:
             return
         difference = (got.flatten() - want.flatten()).abs().max().item()
         self.that(difference <= bound, f"{what}: by {difference:.1e}, {bound:.1e} allowed")
-
-
-def network_input(path: pathlib.Path, side: int) -> tuple[Tensor, tuple[int, int]]:
-    """A picture the official way, ``[1, 3, side, side]``: the shorter side to 640, then a square. Its height and
-    width come along."""
-    picture = Image.open(path).convert("RGB")
-    scale = 640 / min(picture.size)
-    size = tuple(int(scale * length + 0.5) for length in picture.size)
-    resized = torch.from_numpy(np.array(picture.resize(size, Image.BILINEAR))).float()
-    pixels = ((resized - MEAN) / STD).permute(2, 0, 1)[None]
-    return F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False), picture.size[::-1]
 
 
 def record(model: Sed) -> dict[str, Tensor]:

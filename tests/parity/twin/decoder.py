@@ -95,7 +95,7 @@ class Level(nn.Module):
         """``[n, inputs, h, w]`` with ``[1, g, 2h, 2w]`` of the image and ``[n, g', 2h, 2w]`` of the cost map to
         ``[n, outputs, 2h, 2w]``."""
         x = self.up(self.attention(self.cnext(x)))
-        return self.conv(torch.cat([x, guidance.expand(len(x), -1, -1, -1), cost_guidance], dim=1))
+        return self.conv(torch.cat([x, guidance.expand(x.shape[0], -1, -1, -1), cost_guidance], dim=1))
 
 
 def survivors(logits: Tensor, top_k: int) -> Tensor:
@@ -154,7 +154,7 @@ class Decoder(nn.Module):
         As in the official code everything before the first rejection is computed for all categories. Its heads of
         the first levels are left out where nothing reads them."""
         x, cost_guidance = self.start(dense, text)
-        alive = torch.arange(len(text), device=text.device)
+        alive = torch.arange(text.shape[0], device=text.device)
         kept = []
         heads = [self.head0, self.head1, self.head2]
         levels = [self.decoder1, self.decoder2, self.decoder3]
