@@ -50,7 +50,8 @@ class Torch:
         those of one category's prompts, ``[80, T]``."""
         like = model.transformer.conv1.weight
         self.model, self.size = model, size
-        layout = torch.channels_last if like.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        channels_last = like.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
         self.pixels = pixels.to(like.device, like.dtype).contiguous(memory_format=layout)
         self.text, self.ids = text.to(like.device, like.dtype), ids.to(like.device)
         if compiled:

@@ -66,9 +66,8 @@ def inputs(config: dict, categories: int, seed: int) -> tuple[Tensor, Tensor]:
     random = torch.Generator().manual_seed(seed)
     side = config["image_size"]
     coarse = torch.randn(1, 3, 6, 6, generator=random)
-    pixels = F.interpolate(coarse, (side, side), mode="bicubic") + 0.3 * torch.randn(
-        1, 3, side, side, generator=random
-    )
+    fine = torch.randn(1, 3, side, side, generator=random)
+    pixels = F.interpolate(coarse, (side, side), mode="bicubic") + 0.3 * fine
     shared = torch.randn(categories, 1, config["embed_dim"], generator=random)
     own = torch.randn(categories, 80, config["embed_dim"], generator=random)
     return pixels, F.normalize(shared + 0.4 * own, dim=-1)
@@ -134,13 +133,12 @@ class Report:
 
 
 def check_map(report: Report, found: Tensor, exact: list[Tensor], kept: list[int], what: str) -> int:
-    """Our index map ``[height, width]`` beside the exact logits: where another category is exactly the best, ours scores
-    as good up to rounding. Gives the number of such pixels."""
+    """Our index map ``[height, width]`` beside the exact logits: where another category is exactly the best, ours
+    scores as good up to rounding. Gives the number of such pixels."""
     size = tuple(found.shape)
     scores = upsampled_scores(exact[0], size)
     rounding = (upsampled_scores(exact[1], size).double() - scores).abs().max().item()
-    position = {category: place for place, category in enumerate(kept)}
-    strangers = set(found.unique().tolist()) - position.keys()
+    strangers = set(found.unique().tolist()) - set(kept)
     if strangers:
         report.fail(f"{what}: the map holds categories {sorted(strangers)[:5]} that were rejected")
         return 0

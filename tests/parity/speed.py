@@ -1,11 +1,11 @@
-"""Times this project's network beside PyTorch (eager and compiled) and ONNX Runtime: the same weights, picture, words and
-number of threads, all taking turns within one run. Prints a table in Markdown.
+"""Times this project's network beside PyTorch (eager and compiled) and ONNX Runtime: the same weights, picture, words
+and number of threads, all taking turns within one run. Prints a table in Markdown.
 
     cargo build --release --workspace --bin beside
     python tests/parity/speed.py [--rounds 3] [--json FILE] [--quick] [--device cuda] [--beside NAME ...]
 
-SED-B at 768×768 with weights made by rule (``--quick``: a small network, which says nothing about speed). A picture and
-the words of ADE20K; decoding is from known features and embeddings to an index map of the picture's size. What is
+SED-B at 768×768 with weights made by rule (``--quick``: a small network, which says nothing about speed). A picture
+and the words of ADE20K; decoding is from known features and embeddings to an index map of the picture's size. What is
 reported is the shortest of the rounds. With f32 everybody must keep the same categories; in bf16 the numbers of
 survivors stand in the table.
 
@@ -48,6 +48,7 @@ SED_B = {
 RUNS = [(20, 0), (20, 8), (150, 1), (150, 8), (150, 0)]
 EAGER = ["eager-f32", "eager-bf16-channels_last"]
 COMPILED = ["compile-f32", "compile-bf16-channels_last"]
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 # New words that are embedded together; the time is that of one of them.
 COLD_WORDS = 20
 
@@ -137,7 +138,7 @@ class Contest:
             lines.append(cells + " |")
         return "\n".join(lines)
 
-    def maps_text(self) -> str:
+    def agreement_text(self) -> str:
         """How many pixels of the index maps are those of ours in f32."""
         return "\n".join(
             f"{name}: " + ", ".join(f"{100 * by[name]:.3f} %" for by in self.agreement.values() if name in by)
@@ -152,12 +153,12 @@ def number(seconds: float) -> str:
 
 def describe(arguments: argparse.Namespace, config: dict) -> dict:
     """Where and with what it ran."""
-    info = pathlib.Path("/proc/cpuinfo")
-    models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     described = {
         "model": config["name"],
         "image_size": config["image_size"],
-        "device": torch.cuda.get_device_name() if arguments.device == "cuda" else models[0],
+        "device": torch.cuda.get_device_name() if arguments.device == "cuda" else processor,
         "threads": arguments.threads,
         "rounds": arguments.rounds,
         "tf32": arguments.tf32,
@@ -190,7 +191,7 @@ def arrange(arguments: argparse.Namespace, config: dict, stack: contextlib.ExitS
     contestants: dict = {name: Ours(beside, pixels, text, cold, size) for name, beside in ours.items()}
     for name in arguments.beside:
         mode, dtype, *layout = name.split("-")
-        model = Sed.of(config, tensors).to(arguments.device, getattr(torch, {"f32": "float32"}.get(dtype, "bfloat16")))
+        model = Sed.of(config, tensors).to(arguments.device, DTYPES[dtype])
         if layout == ["channels_last"]:
             model = model.to(memory_format=torch.channels_last)
         if mode == "onnx":
@@ -231,7 +232,7 @@ def main() -> None:
     for dtype in ("f32", "bf16"):
         print(f"\n{contest.table(dtype)}")
     runs = "; ".join(run_name(*run) for run in RUNS)
-    print(f"\nPixels of the index map that are those of sed-serve-f32 ({runs}):\n\n{contest.maps_text()}")
+    print(f"\nPixels of the index map that are those of sed-serve-f32 ({runs}):\n\n{contest.agreement_text()}")
     if arguments.json:
         record = {"seconds": contest.seconds, "survivors": contest.survivors, "agreement": contest.agreement}
         arguments.json.write_text(json.dumps({"setting": setting, **record}, indent=1) + "\n")
