@@ -154,7 +154,8 @@ def number(seconds: float) -> str:
 def describe(arguments: argparse.Namespace, config: dict) -> dict:
     """Where and with what it ran."""
     lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    processor = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    processor = models[0] if models else platform.machine()
     described = {
         "model": config["name"],
         "image_size": config["image_size"],
