@@ -167,7 +167,7 @@ fn main() {
     let folder = PathBuf::from(arguments.next().expect("usage: beside FOLDER [f32|bf16] [cpu|cuda]"));
     let dtype = if arguments.next().is_some_and(|name| name == "bf16") { DType::BF16 } else { DType::F32 };
     let device = match arguments.next() {
-        Some(name) if name == "cuda" => Device::new_cuda(0).unwrap(),
+        Some(name) if name == "cuda" => Device::new_cuda_with_stream(0).unwrap(),
         _ => Device::Cpu,
     };
     let mut beside = Beside::new(&folder, dtype, &device);
