@@ -1,6 +1,5 @@
 //! Times SED-B at 768×768 (weights made by rule), stage by stage, and prints one JSON object: seconds,
-//! best of the rounds, and peak memory. `tests/parity/speed.py` runs it beside PyTorch, on the same
-//! weights, pixels and text embeddings, which it finds in the export folder.
+//! best of the rounds, and peak memory. The export folder gets its weights, pixels and text embeddings.
 //!
 //! `cargo run --release -p sed-tests --bin speed -- [rounds] [f32|bf16] [export folder]`
 

@@ -111,6 +111,11 @@ impl PairBatch {
         &self.images[image].survivors
     }
 
+    /// The logits `[pairs, S/4, S/4]`, once all levels have run.
+    pub fn logits(&self) -> Option<&Tensor> {
+        self.logits.as_ref()
+    }
+
     /// Number of categories of an image's vocabulary.
     pub fn vocabulary(&self, image: usize) -> usize {
         self.images[image].vocabulary
