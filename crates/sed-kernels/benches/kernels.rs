@@ -150,14 +150,14 @@ fn decoder(c: &mut Criterion) {
         run(c, &format!("class attention, {dim} at {side}"), work, || {
             attention.forward(&x, &[0, PAIRS]).unwrap();
         });
-        // The same in parts: the sums of one part, and its output from the sums of all.
+        // The same in parts: the sums of one part, and its output from the sums of all. Both project the part.
         let none = attention.no_sums(side * side);
         let sums = attention.add_sums(&x, &none).unwrap();
-        let keys = PAIRS * side * side * (2 * dim * dim + dim * dim / 4);
-        run(c, &format!("class attention, sums of a part, {dim} at {side}"), keys, || {
+        let sum = PAIRS * side * side * (3 * dim * dim + dim * dim / 4);
+        run(c, &format!("class attention, sums of a part, {dim} at {side}"), sum, || {
             attention.add_sums(&x, &none).unwrap();
         });
-        let rest = PAIRS * side * side * (9 * dim * dim + dim * dim / 4);
+        let rest = PAIRS * side * side * (11 * dim * dim + dim * dim / 4);
         run(c, &format!("class attention, a part from the sums, {dim} at {side}"), rest, || {
             attention.finish_part(&x, &sums).unwrap();
         });
