@@ -7,5 +7,5 @@ pub mod compare;
 pub mod faulty;
 pub mod golden;
 pub mod stages;
-#[path = "../../crates/sed-model/tests/support/synthetic.rs"]
-pub mod synthetic;
+
+pub use sed_model::synthetic;

@@ -1,14 +1,16 @@
 //! Every kernel at the shapes that SED-B gives it for one 768×768 picture (decoder: 16 pairs).
-//! `cargo bench -p sed-kernels --bench kernels`; throughput is in floating-point operations.
+//! `cargo bench -p sed-kernels --bench kernels`; throughput is in floating-point operations, that of what only
+//! moves or compares numbers in two for each number.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sed_kernels::{
     Activation, ArgmaxSpec, ClassAttention, ClassAttentionWeights, Conv2d, ConvNextBlock, ConvNextWeights,
-    DepthwiseConv, FusionOutputs, LayerNorm, Linear, PatchConv, ScalarConv, SkipFusion, SkipFusionWeights,
-    cost_map, sigmoid, top_k_union, upsample_argmax,
+    DepthwiseConv, FusionOutputs, LayerNorm, Linear, PatchConv, PrefixChains, ScalarConv, SkipFusion,
+    SkipFusionWeights, cost_map, gather_rows, normalise_rows, prefix_attention, sigmoid, top_k_union,
+    upsample_argmax,
 };
 
 /// Pairs of the decoder's benches.
@@ -62,6 +64,17 @@ fn encoder(c: &mut Criterion) {
     run(c, "linear with GELU, 2304 x 512 x 2048", 2304 * 512 * 2048, || {
         linear.forward(&x, Activation::Gelu).unwrap();
     });
+    let half = |shape: &[usize]| random(shape).to_dtype(DType::BF16).unwrap();
+    let linear = Linear::new(&half(&[2048, 512]), Some(&random(&[2048]))).unwrap();
+    run(c, "linear with GELU, bf16 weights, 2304 x 512 x 2048", 2304 * 512 * 2048, || {
+        linear.forward(&x, Activation::Gelu).unwrap();
+    });
+    let norm = LayerNorm::new(&random(&[256]), &random(&[256]), 1e-6).unwrap();
+    let down = PatchConv::new(&random(&[512, 256, 2, 2]), &random(&[512]), Some(norm), None).unwrap();
+    let wide = random(&[1, 96, 96, 256]);
+    run(c, "downsampling with norm, 256 at 96 to 512", 2304 * 4 * 256 * 512, || {
+        down.forward(&wide).unwrap();
+    });
     let stem = PatchConv::new(&random(&[128, 3, 4, 4]), &random(&[128]), None, None).unwrap();
     let pixels = random(&[1, 768, 768, 3]);
     run(c, "stem, 4x4 patches of 768", 36864 * 48 * 128, || {
@@ -69,13 +82,38 @@ fn encoder(c: &mut Criterion) {
     });
 }
 
+/// Tokens of 16 categories in 80 prompts each: a new token after every prefix of 7, and the end of text.
+fn text(c: &mut Criterion) {
+    let (width, heads, prompts, prefix) = (640, 10, 80, 7);
+    let (shared, rows) = (prompts * prefix, 2 * PAIRS * prompts);
+    let mut chains = PrefixChains::default();
+    for row in 0..rows {
+        let first = (row / 2 % prompts * prefix) as u32;
+        let own = (shared + row - row % 2) as u32..=(shared + row) as u32;
+        chains.push((first..first + prefix as u32).chain(own));
+    }
+    let (queries, own) = (random(&[rows, width]), random(&[rows, 2 * width]));
+    let shared = random(&[shared, 2 * width]);
+    // Half of the rows attend to 8 keys, half to 9.
+    run(c, "prefix attention, 2560 rows of 640", rows * width * (8 + 9), || {
+        prefix_attention(&queries, Some(&shared), &own, &chains, heads).unwrap();
+    });
+}
+
 fn before_the_decoder(c: &mut Criterion) {
     let (image, text) = (random(&[1, 24, 24, 640]), random(&[80, 640]));
+    run(c, "normalise rows, 640 at 24", 576 * 640, || {
+        normalise_rows(&image).unwrap();
+    });
     let texts = vec![&text; PAIRS];
     run(c, "cost map", PAIRS * 576 * 80 * 640, || {
         cost_map(&[&image], &texts, &[0; PAIRS]).unwrap();
     });
     let cost = random(&[PAIRS, 24, 24, 80]);
+    let kept: Vec<usize> = (0..PAIRS).step_by(2).collect();
+    run(c, "gather 8 of 16 pairs, 80 at 24", kept.len() * 576 * 80, || {
+        gather_rows(&cost, &kept).unwrap();
+    });
     let (w, b, hw, hb) = (random(&[128, 80, 7, 7]), random(&[128]), random(&[1, 128, 3, 3]), random(&[1]));
     let head0 = ScalarConv::composed(&w, &b, &hw, &hb).unwrap();
     run(c, "conv1 and head0 as one 9x9", PAIRS * 576 * 81 * 80, || {
@@ -112,6 +150,17 @@ fn decoder(c: &mut Criterion) {
         run(c, &format!("class attention, {dim} at {side}"), work, || {
             attention.forward(&x, &[0, PAIRS]).unwrap();
         });
+        // The same in parts: the sums of one part, and its output from the sums of all. Both project the part.
+        let none = attention.no_sums(side * side);
+        let sums = attention.add_sums(&x, &none).unwrap();
+        let sum = PAIRS * side * side * (3 * dim * dim + dim * dim / 4);
+        run(c, &format!("class attention, sums of a part, {dim} at {side}"), sum, || {
+            attention.add_sums(&x, &none).unwrap();
+        });
+        let rest = PAIRS * side * side * (11 * dim * dim + dim * dim / 4);
+        run(c, &format!("class attention, a part from the sums, {dim} at {side}"), rest, || {
+            attention.finish_part(&x, &sums).unwrap();
+        });
         let up = dim - guidance;
         let fusion = SkipFusion::new(
             &SkipFusionWeights {
@@ -127,6 +176,11 @@ fn decoder(c: &mut Criterion) {
             1e-5,
         )
         .unwrap();
+        let image = random(&[1, 2 * side, 2 * side, guidance]);
+        let work = 4 * side * side * 9 * guidance * out;
+        run(c, &format!("guide of skip fusion, {guidance} at {} to {out}", 2 * side), work, || {
+            fusion.guide(&image).unwrap();
+        });
         let cost = random(&[PAIRS, side, side, below]);
         let guide = random(&[1, 2 * side, 2 * side, out]);
         let work =
@@ -154,5 +208,5 @@ fn end(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, encoder, before_the_decoder, decoder, end);
+criterion_group!(benches, encoder, text, before_the_decoder, decoder, end);
 criterion_main!(benches);

@@ -22,6 +22,7 @@ mod group_norm;
 mod layer_norm;
 mod mapped_file;
 mod math;
+pub mod peak;
 mod prefix_attention;
 mod scratch;
 mod simd;

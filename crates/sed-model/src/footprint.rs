@@ -16,6 +16,8 @@ const LEVEL_MAPS: usize = 3;
 pub struct Footprint {
     /// For each image in the encoder, in bytes.
     pub image_bytes: u64,
+    /// For each (image, category) pair in the cost map stage that the first rejection removes, in bytes.
+    pub candidate_bytes: u64,
     /// For each (image, category) pair in any later stage, in bytes.
     pub pair_bytes: u64,
 }
@@ -42,7 +44,12 @@ impl Footprint {
         };
         let cost_map = (side >> 5).pow(2) * (PROMPTS + decoder.hidden_dim + 1);
         let pair = (0..LEVELS).map(level).fold(cost_map, usize::max);
-        Self { image_bytes: (VALUE * image) as u64, pair_bytes: (VALUE * pair) as u64 }
+        let candidate = (side >> 5).pow(2) * (PROMPTS + 1);
+        Self {
+            image_bytes: (VALUE * image) as u64,
+            candidate_bytes: (VALUE * candidate) as u64,
+            pair_bytes: (VALUE * pair) as u64,
+        }
     }
 }
 
@@ -55,6 +62,8 @@ mod tests {
         let footprint = Footprint::of(&SedConfig::sed_b());
         // 192 x 192 x 128 four times, the outputs of all stages, and the input.
         assert!((100 << 20..160 << 20).contains(&footprint.image_bytes), "{footprint:?}");
+        // Similarities with 80 prompts, and the logit, at 24 x 24.
+        assert_eq!(footprint.candidate_bytes, 4 * 24 * 24 * 81);
         // Level 3: 96 x 96 with three maps of 32 channels, 16 of guidance, and logits of 192 x 192.
         assert_eq!(footprint.pair_bytes, 4 * (96 * 96 * (3 * 32 + 16) + 192 * 192));
     }

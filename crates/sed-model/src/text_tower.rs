@@ -47,6 +47,19 @@ pub struct TextEmbedding {
     rows: Tensor,
 }
 
+/// How much the text tower computes for some phrases: the units of [`crate::operations::text`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextRows {
+    /// Tokens that are computed: each once for all prompts that share it and what stands before it.
+    pub rows: u64,
+    /// Tokens that those attend to, themselves included, summed over all of them.
+    pub keys: u64,
+    /// Prompts, each read at its last token.
+    pub ends: u64,
+    /// Tokens that the last tokens of the prompts attend to.
+    pub end_keys: u64,
+}
+
 impl TextEmbedding {
     /// The embedding of a category from those of its phrases (each `[80, D]`, as
     /// [`TextTower::embed_phrases`] gives them): their mean for each template, made unit length again.
@@ -145,6 +158,41 @@ impl TextTower {
     /// When a tensor operation fails.
     pub fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<Tensor>> {
         let mut embedded = Vec::with_capacity(phrases.len());
+        self.for_chunks(phrases, |tree, ends| {
+            let rows = self.embed_ends(tree, ends)?;
+            let prompts = templates().len();
+            for start in (0..ends.len()).step_by(prompts) {
+                // A copy, so that a cached phrase does not keep its whole chunk alive.
+                embedded.push(rows.narrow(0, start, prompts)?.force_contiguous()?);
+            }
+            Ok(())
+        })?;
+        Ok(embedded)
+    }
+
+    /// What [`TextTower::embed_phrases`] computes for these phrases, without computing it.
+    pub fn rows_of(&self, phrases: &[&str]) -> TextRows {
+        let mut rows = TextRows::default();
+        // A tree cannot fail to be counted.
+        let counted = self.for_chunks(phrases, |tree, ends| {
+            let keys = |&position: &u32| u64::from(position) + 1;
+            rows.rows += tree.len() as u64;
+            rows.keys += tree.positions().iter().map(keys).sum::<u64>();
+            rows.ends += ends.len() as u64;
+            let ends = ends.iter().filter_map(|&end| tree.positions().get(tree.row(end) as usize));
+            rows.end_keys += ends.map(keys).sum::<u64>();
+            Ok(())
+        });
+        debug_assert!(counted.is_ok());
+        rows
+    }
+
+    /// Gives the trees of all prompts of `phrases`, and where in them the prompts end, one chunk after another.
+    fn for_chunks(
+        &self,
+        phrases: &[&str],
+        mut work: impl FnMut(&TokenTree, &[Node]) -> Result<()>,
+    ) -> Result<()> {
         let mut tree = TokenTree::after(&self.prefixes);
         let mut ends = Vec::new();
         for (index, phrase) in phrases.iter().enumerate() {
@@ -152,17 +200,12 @@ impl TextTower {
                 ends.push(tree.insert(Some(&self.prefixes), &self.read_tokens(&prompt)));
             }
             if tree.len() >= CHUNK_ROWS || index + 1 == phrases.len() {
-                let rows = self.embed_ends(&tree, &ends)?;
-                let prompts = templates().len();
-                for start in (0..ends.len()).step_by(prompts) {
-                    // A copy, so that a cached phrase does not keep its whole chunk alive.
-                    embedded.push(rows.narrow(0, start, prompts)?.force_contiguous()?);
-                }
+                work(&tree, &ends)?;
                 tree = TokenTree::after(&self.prefixes);
                 ends.clear();
             }
         }
-        Ok(embedded)
+        Ok(())
     }
 
     /// The tokens of a prompt that are read: up to the first end of text.

@@ -6,10 +6,6 @@
 // A failure here is a failed test, and the timings are there to be read.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-#[path = "support/synthetic.rs"]
-#[allow(unreachable_pub, reason = "the module is shared with the tests of the whole system")]
-mod synthetic;
-
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -17,6 +13,7 @@ use candle_core::{Device, Tensor};
 use sed_model::checkpoint::{Checkpoint, Weights};
 use sed_model::config::SedConfig;
 use sed_model::prompts::{Category, builtin_vocabulary};
+use sed_model::synthetic;
 use sed_model::text_tower::{TextEmbedding, TextTower};
 use sha2::{Digest, Sha256};
 

@@ -189,3 +189,32 @@ fn synonyms_are_averaged_and_made_unit_length() {
 fn no_categories_give_no_embeddings() {
     assert!(nano().embed(&[]).unwrap().is_empty());
 }
+
+#[test]
+fn rows_are_counted_as_they_are_computed() {
+    let tower = nano();
+    let mut prefixes = std::collections::HashSet::new();
+    for template in templates() {
+        let mut tokens = tower.tokenizer.encode(template.split("{}").next().unwrap());
+        tokens.pop();
+        prefixes.extend((1..=tokens.len()).map(|end| tokens[..end].to_vec()));
+    }
+    let phrases = ["cat", "catfish", "traffic light"];
+    let prompts: Vec<Vec<u32>> = phrases
+        .iter()
+        .flat_map(|phrase| {
+            phrase_prompts(phrase).map(|prompt| tower.read_tokens(&prompt)).collect::<Vec<_>>()
+        })
+        .collect();
+    let begins = prompts.iter().flat_map(|tokens| (1..=tokens.len()).map(|end| tokens[..end].to_vec()));
+    let rows: std::collections::HashSet<Vec<u32>> =
+        begins.filter(|begin| !prefixes.contains(begin)).collect();
+    let want = TextRows {
+        rows: rows.len() as u64,
+        keys: rows.iter().map(|begin| begin.len() as u64).sum(),
+        ends: 3 * 80,
+        end_keys: prompts.iter().map(|tokens| tokens.len() as u64).sum(),
+    };
+    assert_eq!(tower.rows_of(&phrases), want);
+    assert_eq!(tower.rows_of(&[]), TextRows::default());
+}

@@ -6,7 +6,7 @@ mod server;
 mod target;
 mod words;
 
-pub(crate) use model::{ModelArgs, OpenedModel};
+pub(crate) use model::{DeviceName, ModelArgs, NumberFormat, OpenedModel, device_name};
 pub(crate) use request::RequestArgs;
 pub(crate) use server::{ServerArgs, print_config};
 pub(crate) use target::{TargetArgs, seconds};

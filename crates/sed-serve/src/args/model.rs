@@ -1,6 +1,9 @@
 //! Which model, and what it runs on.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
@@ -61,6 +64,15 @@ pub(crate) enum DeviceName {
     Cuda(usize),
 }
 
+impl fmt::Display for DeviceName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => write!(out, "cpu"),
+            Self::Cuda(number) => write!(out, "cuda:{number}"),
+        }
+    }
+}
+
 /// Why a device cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum DeviceError {
@@ -69,7 +81,8 @@ pub(crate) enum DeviceError {
     NotInThisBuild(usize),
 }
 
-fn device_name(text: &str) -> Result<DeviceName, String> {
+/// Reads a device as flags have it.
+pub(crate) fn device_name(text: &str) -> Result<DeviceName, String> {
     let cuda = text.strip_prefix("cuda").map(|rest| rest.strip_prefix(':').unwrap_or(rest));
     match (text, cuda) {
         ("cpu", _) => Ok(DeviceName::Cpu),
@@ -151,6 +164,7 @@ mod tests {
         assert_eq!(device_name("cpu"), Ok(DeviceName::Cpu));
         assert_eq!(device_name("cuda"), Ok(DeviceName::Cuda(0)));
         assert_eq!(device_name("cuda:3"), Ok(DeviceName::Cuda(3)));
+        assert_eq!(DeviceName::Cuda(3).to_string(), "cuda:3");
         assert!(device_name("cuda:x").is_err() && device_name("gpu").is_err());
     }
 }

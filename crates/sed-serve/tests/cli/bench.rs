@@ -118,23 +118,81 @@ fn a_sweep_names_its_knee() {
 
 #[test]
 fn the_model_alone_is_measured_by_stage() {
-    let model = ["model", "--batch", "1,2", "--categories", "5", "--top-k", "0", "--rounds", "2"];
-    let report = measured(&model);
+    let folder = tempfile::tempdir().unwrap();
+    let (plot, file) = (folder.path().join("cost.png"), folder.path().join("grid.json"));
+    let grid = ["model", "--batch", "1,2", "--categories", "3,5", "--top-k", "off,2", "--dtype", "f32,bf16"];
+    let rest = ["--rounds", "2", "--threads", "1", "--plot", text(&plot), "--json-file", text(&file)];
+    let report = measured(&[&grid[..], &rest].concat());
+    let written: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert_eq!(written, report);
+
     let results = report["results"].as_array().unwrap();
-    assert_eq!(results.len(), 2);
-    for (result, batch) in results.iter().zip([1, 2]) {
-        assert_eq!((number(&result["batch"]), number(&result["rounds"])), (batch, 2));
+    assert_eq!(results.len(), 2 * 2 * 2 * 2);
+    assert_eq!(report["skipped"], serde_json::json!([]));
+    let float = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is no number"));
+    let peak = &report["peak"];
+    assert_eq!(number(&peak["threads"]), 1);
+    for result in results {
+        assert_eq!((&result["device"], number(&result["rounds"])), (&"cpu".into(), 2));
         let stages = result["stages"].as_array().unwrap();
-        assert_eq!(stages.len(), 6);
-        let stages: Vec<f64> = stages.iter().map(|stage| stage["median_ms"].as_f64().unwrap()).collect();
-        assert!(stages.iter().all(|time| *time > 0.0), "{stages:?}");
-        let (rate, time) = (&result["images_per_second"], &result["batch_ms"]);
-        let images = rate.as_f64().unwrap() * time.as_f64().unwrap() / 1e3;
-        assert!((images - batch as f64).abs() < 1e-6, "{images} images in a batch of {batch}");
-        assert_eq!(result["survivors"], serde_json::json!([5.0, 5.0, 5.0]), "rejection is off");
-        assert!(result["encoder_gflops"].as_f64().unwrap() > 0.0);
+        let names: Vec<&str> = stages.iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
+        assert_eq!(names[..2], ["encode", "cost_map"]);
+        assert_eq!((names.len(), names[5]), (6, "finish"));
+        assert!(stages.iter().all(|stage| float(&stage["median_ms"]) > 0.0), "{stages:?}");
+        assert!(stages[5]["work"].is_null());
+        let gflop: f64 = stages[..5].iter().map(|stage| float(&stage["work"]["gflop"])).sum();
+        assert!((gflop / float(&result["work"]["gflop"]) - 1.0).abs() < 1e-9);
+        let images = float(&result["images_per_second"]) * float(&result["batch_ms"]) / 1e3;
+        assert!((images - float(&result["batch"])).abs() < 1e-6, "{images} images in {}", result["batch"]);
+
+        let categories = float(&result["categories"]);
+        let survivors: Vec<f64> = result["survivors"].as_array().unwrap().iter().map(float).collect();
+        assert!(survivors.iter().all(|left| (1.0..=categories).contains(left)), "{survivors:?}");
+        if result["top_k"] == 0 {
+            assert_eq!(survivors, [categories; 3], "rejection is off");
+        }
+        // Both counts are of the work that was there.
+        let [ours, reference] = ["gflop", "reference_gflop"].map(|key| float(&result["work"][key]));
+        assert!(ours > 0.1 && reference > 0.1, "{ours} and {reference}");
+        let encode = &stages[0]["work"];
+        let format_peak = match result["dtype"].as_str().unwrap() {
+            "bf16" if !peak["bf16_gflops"].is_null() => float(&peak["bf16_gflops"]),
+            _ => float(&peak["f32_gflops"]),
+        };
+        let share = float(&encode["gflops"]) / format_peak;
+        assert!((share - float(&encode["share_of_peak"])).abs() < 1e-9);
     }
-    assert!(report["model"]["gmac"]["encoder"].as_f64().unwrap() > 0.1);
+    for key in ["rearranged", "reference"] {
+        assert!(float(&report["model"]["gmac"][key]["image"]) > 0.1);
+    }
+    // For both number formats and batches: over categories and over survivors.
+    let costs = report["costs"].as_array().unwrap();
+    assert_eq!(costs.iter().filter(|cost| cost["over"] == "categories").count(), 4);
+    assert!(
+        costs.iter().all(|cost| float(&cost["floor_ms"]) > 0.0 && float(&cost["line"]["r_squared"]) <= 1.0)
+    );
+    assert_eq!(report["text"].as_array().unwrap().len(), 2);
+    assert_eq!(number(&report["text"][0]["categories"]), 5);
+    assert!(
+        float(&report["text"][0]["work"]["reference_gflop"]) > float(&report["text"][0]["work"]["gflop"])
+    );
+    let picture = image::open(&plot).unwrap();
+    assert_eq!((picture.width(), picture.height()), (1920, 1200));
+}
+
+#[test]
+fn the_models_table_has_times_arithmetic_and_costs() {
+    let model = ["bench", "model", "--categories", "2,4", "--top-k", "off", "--rounds", "1"];
+    let table = run(&model).good().stdout;
+    let parts = ["peak in registers", "images/s", "GFLOP/s (share", "by least squares", "VmHWM", "level 3"];
+    for part in parts {
+        assert!(table.contains(part), "no {part:?} in\n{table}");
+    }
+    let outcome = run(&["bench", "model", "--categories", "848"]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("ask for fewer with --categories"), "{}", outcome.stderr);
+    let outcome = run(&["bench", "model", "--random", "sed-b", "--model", "x.pth"]);
+    assert_eq!(outcome.code, 2, "{}", outcome.stderr);
 }
 
 #[test]

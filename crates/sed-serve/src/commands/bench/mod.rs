@@ -24,7 +24,7 @@ Examples:
   sed-serve bench load --clients 8 --duration 30
   sed-serve bench load --server http://127.0.0.1:50051 --rate 20 --vocabulary ade20k-150 --plot latency.svg
   sed-serve bench sweep --model models/sed-b.safetensors --categories 20 --plot sweep.png
-  sed-serve bench model --model models/sed-b.safetensors --categories 20,150 --top-k 0,8";
+  sed-serve bench model --random sed-b --categories 20,150 --top-k off,8 --plot cost.svg";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use sed_image::{DecodeLimits, ResizeMode};
 use sed_model::{
-    DecodeRequest, ImageFeatures, OutputSpec, PairBatch, SedModel, config::SedConfig, prompts::Category,
-    text_tower::TextEmbedding,
+    DecodeRequest, ImageFeatures, OutputSpec, PairBatch, SedModel, config::SedConfig, operations::BatchWork,
+    prompts::Category, text_tower::TextEmbedding,
 };
 
 use crate::{args::ModelArgs, args::OpenedModel, commands::bench::mix::Picture, progress};
@@ -47,8 +47,8 @@ pub(crate) struct Work<'a> {
 pub(crate) struct Taken {
     /// The time of each of [`STAGES`].
     pub(crate) stages: [Duration; STAGES.len()],
-    /// Pairs that went into each decoder level, of all images.
-    pub(crate) survivors: [usize; 3],
+    /// What went through the stages, of all images.
+    pub(crate) work: BatchWork,
 }
 
 impl Taken {
@@ -62,20 +62,26 @@ impl BareModel {
     /// Loads the model and prepares pictures as the server does. The threads that compute must be running.
     pub(crate) fn load(args: &ModelArgs, pictures: &[Picture]) -> Result<Self> {
         let spinner = progress::spinner("loading the model");
+        let bare = Self::load_opened(args.open()?, args, pictures);
+        spinner.finish_and_clear();
+        bare
+    }
+
+    /// As [`BareModel::load`], of weights that were opened already.
+    pub(crate) fn load_opened(opened: OpenedModel, args: &ModelArgs, pictures: &[Picture]) -> Result<Self> {
         let device = args.device()?;
-        let OpenedModel { checkpoint, config } = args.open()?;
+        let OpenedModel { checkpoint, config } = opened;
         let model = SedModel::load_as(&checkpoint, config, &device, args.dtype.into())
             .with_context(|| format!("cannot load {}", checkpoint.origin()))?;
         let side = model.config().image_size;
         let ready = |picture: &Picture| -> Result<Ready> {
             let image = sed_image::decode(&picture.content, &DecodeLimits::default())?.image;
             let input = sed_image::network_input(&image, side as u32, ResizeMode::Direct)?;
-            let pixels = Tensor::from_vec(input.data, (1, side, side, 3), &candle_core::Device::Cpu)?;
+            let pixels = Tensor::from_vec(input.data, (1, side, side, 3), &Device::Cpu)?;
             Ok(Ready { pixels, width: image.width() as usize, height: image.height() as usize })
         };
         let ready = |picture: &Picture| ready(picture).with_context(|| picture.name.clone());
         let pictures = pictures.iter().map(ready).collect::<Result<_>>()?;
-        spinner.finish_and_clear();
         Ok(Self { model, pictures })
     }
 
@@ -101,11 +107,12 @@ impl BareModel {
     pub(crate) fn run(&self, batch: &[Work<'_>]) -> Result<Taken> {
         let mut stages = Vec::with_capacity(STAGES.len());
         let picture = |work: &Work<'_>| &self.pictures[work.picture % self.pictures.len()];
-        let features: Vec<ImageFeatures> = timed(&mut stages, || {
+        let device = self.model.device();
+        let features: Vec<ImageFeatures> = timed(device, &mut stages, || {
             let pixels: Vec<&Tensor> = batch.iter().map(|work| &picture(work).pixels).collect();
             Ok(self.model.encode(&Tensor::cat(&pixels, 0)?)?)
         })?;
-        let mut pairs: PairBatch = timed(&mut stages, || {
+        let mut pairs: PairBatch = timed(device, &mut stages, || {
             let with = batch.iter().zip(&features);
             let requests: Vec<DecodeRequest<'_>> = with
                 .map(|(&Work { text, top_k, .. }, features)| DecodeRequest { features, text, top_k })
@@ -113,12 +120,21 @@ impl BareModel {
             Ok(self.model.cost_map(&requests)?)
         })?;
         drop(features); // the pairs hold what they need
-        let mut survivors = [0; 3];
-        for (index, survivors) in survivors.iter_mut().enumerate() {
-            *survivors = pairs.pairs();
-            pairs = timed(&mut stages, || Ok(self.model.decode_level(index + 1, pairs)?))?;
+        let candidates = batch.iter().map(|work| work.text.len() as u64).sum();
+        let (mut survivors, mut rejects) = ([0; 3], [false; 3]);
+        // As the model decides it: where every image has at most `top_k` categories left, nothing is.
+        let can_reject = |left: &dyn Fn(usize) -> usize| {
+            batch.iter().enumerate().any(|(image, work)| work.top_k.is_some_and(|k| k < left(image)))
+        };
+        rejects[0] = can_reject(&|image| batch[image].text.len());
+        for index in 0..3 {
+            survivors[index] = pairs.pairs() as u64;
+            if index < 2 {
+                rejects[index + 1] = can_reject(&|image| pairs.survivors(image).len());
+            }
+            pairs = timed(device, &mut stages, || Ok(self.model.decode_level(index + 1, pairs)?))?;
         }
-        timed(&mut stages, || {
+        timed(device, &mut stages, || {
             let output = |work: &Work<'_>| OutputSpec {
                 height: picture(work).height,
                 width: picture(work).width,
@@ -129,16 +145,18 @@ impl BareModel {
             let outputs: Vec<OutputSpec> = batch.iter().map(output).collect();
             Ok(self.model.finish(&pairs, &outputs)?)
         })?;
-        let mut taken = Taken { stages: Default::default(), survivors };
+        let work = BatchWork { images: batch.len() as u64, candidates, survivors, rejects };
+        let mut taken = Taken { stages: Default::default(), work };
         taken.stages.copy_from_slice(&stages);
         Ok(taken)
     }
 }
 
-/// Adds the time of some work to `times`.
-fn timed<T>(times: &mut Vec<Duration>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Adds the time of some work to `times`, until the device has done it.
+fn timed<T>(device: &Device, times: &mut Vec<Duration>, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let begin = Instant::now();
     let result = work()?;
+    device.synchronize()?;
     times.push(begin.elapsed());
     Ok(result)
 }

@@ -1,9 +1,23 @@
 //! The most memory that this program has held.
 
+use serde::Serialize;
+
+/// What a peak of memory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PeakOf {
+    /// The largest resident set (VmHWM) of the combination alone, with all that was loaded before.
+    Combination,
+    /// The largest resident set (VmHWM) since the program began: the system does not let it be reset.
+    Program,
+}
+
 /// Forgets what was held so far, where the system can; what is held now counts on.
-pub(crate) fn reset_peak() {
-    // Without the right to do so, the peak goes on counting from the program's begin.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
+pub(crate) fn reset_peak() -> PeakOf {
+    match std::fs::write("/proc/self/clear_refs", "5") {
+        Ok(()) => PeakOf::Combination,
+        Err(_) => PeakOf::Program,
+    }
 }
 
 /// The largest resident set since the last reset, in bytes; none where the system does not tell.

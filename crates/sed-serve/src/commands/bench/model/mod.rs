@@ -1,251 +1,253 @@
 //! `bench model`: the model by itself, stage by stage, without any server.
 
+mod args;
 mod bare;
-mod macs;
+mod fit;
+mod grid;
 mod memory;
+mod peaks;
+mod report;
+mod result;
 mod show;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Instant};
 
 use anyhow::{Result, bail};
-use clap::Args;
+use indicatif::ProgressBar;
+use sed_model::{
+    Footprint,
+    config::SedConfig,
+    operations::{text_per_prompt, text_rearranged},
+    prompts::Category,
+    text_tower::TextEmbedding,
+};
 use serde::Serialize;
-use serde_json::json;
 
 use super::{
-    machine::Machine,
-    mix::{Size, WordSource, load_pictures},
+    machine::{Machine, free_memory},
+    mix::load_pictures,
+    plot,
     run::Stop,
 };
-use crate::{args::ModelArgs, print, progress, running::runtime};
-use bare::{STAGES, Taken};
-
+use crate::{
+    args::{DeviceName, ModelArgs},
+    progress,
+    running::runtime,
+};
+pub(crate) use args::ModelBenchArgs;
 pub(crate) use bare::{BareModel, Work};
+#[cfg(test)]
+pub(crate) use fit::Line;
+pub(crate) use fit::{Cost, Over};
+use grid::Cell;
+use peaks::Peaks;
+use report::Report;
+pub(crate) use result::CellResult;
+use result::Subject;
 
-const EXAMPLES: &str = "\
-Examples:
-  sed-serve bench model --model models/sed-b.safetensors --categories 20,150 --top-k 0,8
-  sed-serve bench model --batch 1,2,4,8 --rounds 20 --json
-
-Every combination of --categories, --top-k and --batch is measured: one round that does not count, then \
---rounds that do. The figures are medians over the rounds. Pictures are decoded and scaled before; words are \
-embedded before. GFLOP/s are those of the encode stage: two operations for each multiply-accumulate of image \
-encoder and guidance projections as the paper writes them. Peak memory is the program's, from the beginning \
-of the combination where the system can tell that, with all that was loaded before.";
-
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(crate) struct ModelBenchArgs {
-    /// Pictures, and folders of them. [default: those of the demo]
-    #[arg(value_name = "PICTURE|FOLDER")]
-    pictures: Vec<PathBuf>,
-
-    /// Scale every picture to these sizes first; they are the sizes of the results.
-    #[arg(long, value_name = "WxH,...", value_delimiter = ',')]
-    sizes: Vec<Size>,
-
-    /// The built-in vocabulary that the words come from.
-    #[arg(long, value_name = "NAME", default_value = "ade20k-150")]
-    vocabulary: String,
-
-    /// How many of its categories are looked for.
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "20", value_parser = positive)]
-    categories: Vec<usize>,
-
-    /// Rejection; 0 is off.
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "8")]
-    top_k: Vec<usize>,
-
-    /// Images in a batch.
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1", value_parser = positive)]
-    batch: Vec<usize>,
-
-    /// Batches that are measured.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-
-    #[command(flatten)]
-    model: ModelArgs,
+/// One model on one device, measured.
+#[derive(Debug)]
+struct ModelRun {
+    device: String,
+    dtype: String,
+    name: String,
+    digest: String,
+    config: SedConfig,
+    text: TextResult,
+    results: Vec<CellResult>,
+    skipped: Vec<Skipped>,
 }
 
-fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| (1..=65_536).contains(number)).ok_or("expected 1 to 65536".into())
-}
-
-/// One combination, measured; times are medians over the rounds, of a whole batch.
+/// How long the words took, none of which were known.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct ModelResult {
-    pub(crate) categories: usize,
-    /// 0 is rejection off.
-    pub(crate) top_k: usize,
-    pub(crate) batch: usize,
-    pub(crate) rounds: usize,
-    pub(crate) stages: Vec<StageMedian>,
-    pub(crate) batch_ms: f64,
-    pub(crate) images_per_second: f64,
-    /// Pairs that went into each decoder level, a mean over images.
-    pub(crate) survivors: [f64; 3],
-    /// Of the encode stage.
-    pub(crate) encoder_gflops: f64,
-    pub(crate) peak_memory_bytes: Option<u64>,
+struct TextResult {
+    device: String,
+    dtype: String,
+    categories: usize,
+    /// Names and synonyms, each in 80 prompts.
+    phrases: usize,
+    seconds: f64,
+    work: result::Work,
 }
 
+/// A combination that was not measured.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct StageMedian {
-    pub(crate) stage: &'static str,
-    pub(crate) median_ms: f64,
+struct Skipped {
+    device: String,
+    dtype: String,
+    #[serde(flatten)]
+    cell: Cell,
+    reason: String,
 }
 
 pub(crate) fn run(args: &ModelBenchArgs, as_json: bool) -> Result<ExitCode> {
-    args.model.start_threads()?;
-    let pictures = load_pictures(&args.pictures, &args.sizes)?;
-    let words = WordSource::Named(args.vocabulary.clone()).categories()?;
-    let most = args.categories.iter().copied().max().unwrap_or(1);
-    if most > words.len() {
-        bail!(
-            "{} has {} categories, fewer than {most}; give another --vocabulary",
-            args.vocabulary,
-            words.len()
-        );
+    let (axes, models) = (args.axes(), args.models());
+    let most = axes.categories.iter().copied().max().unwrap_or(1);
+    let (vocabulary, words) = args.words(most)?;
+    let Some(first) = models.first() else { bail!("there is no model to measure") };
+    // What this build cannot do should not turn up after hours.
+    for model in &models {
+        model.device()?;
     }
+    first.start_threads()?;
+    let (pictures, sizes) = args.pictures();
+    let pictures = load_pictures(pictures, sizes)?;
     let runtime = runtime()?;
     let stop = {
         let _inside = runtime.enter();
         Stop::on_signal()?
     };
-    let bare = BareModel::load(&args.model, &pictures)?;
-    let text = bare.embed(&words[..most])?;
-
-    let mut combinations = Vec::new();
-    for &categories in &args.categories {
-        for &top_k in &args.top_k {
-            combinations.extend(args.batch.iter().map(|&batch| (categories, top_k, batch)));
+    let peaks = Peaks::measure(rayon::current_num_threads());
+    let cells = grid::cells(&axes);
+    let bar = progress::count((models.len() * cells.len()) as u64 * u64::from(args.rounds + 1));
+    let mut runs = Vec::with_capacity(models.len());
+    for model in &models {
+        if stop.is_set() {
+            break;
         }
-    }
-    let bar = progress::count(combinations.len() as u64 * u64::from(args.rounds + 1));
-    let mut results = Vec::with_capacity(combinations.len());
-    for (categories, top_k, batch) in combinations {
-        bar.set_message(format!("{categories} categories, top_k {top_k}, batch {batch}"));
-        memory::reset_peak();
-        let mut taken = Vec::with_capacity(args.rounds as usize);
-        for round in 0..=args.rounds as usize {
-            if stop.is_set() {
-                break;
-            }
-            let work = |image| Work {
-                picture: round * batch + image,
-                text: &text[..categories],
-                top_k: (top_k > 0).then_some(top_k),
-            };
-            let once = bare.run(&(0..batch).map(work).collect::<Vec<_>>())?;
-            if round > 0 {
-                taken.push(once);
-            }
-            bar.inc(1);
+        bar.set_message(format!("loading the model, {}, {}", model.device, format_name(model)));
+        let bare = BareModel::load_opened(args.open(model)?, model, &pictures)?;
+        let text = bar.suspend(|| embed(&bare, model, &words, &peaks))?;
+        let mut run = ModelRun {
+            device: model.device.to_string(),
+            dtype: format_name(model),
+            name: bare.config().name.clone(),
+            digest: bare.model().digest().to_owned(),
+            config: bare.config().clone(),
+            text: text.1,
+            results: Vec::with_capacity(cells.len()),
+            skipped: Vec::new(),
+        };
+        for &cell in &cells {
+            measure(&bare, &text.0, cell, (args.rounds, &peaks), &stop, &bar, &mut run)?;
         }
-        results.extend(result(&bare, categories, top_k, batch, &taken));
+        runs.push(run);
     }
     bar.finish_and_clear();
-    if results.is_empty() {
-        bail!("ended before anything was measured");
+    let measured = runs.iter().map(|run| run.results.len()).sum::<usize>();
+    if measured == 0 {
+        bail!("{}", nothing(&runs));
     }
-    report(args, &bare, &results, stop.is_set(), as_json)?;
+    let costs: Vec<Cost> = runs.iter().flat_map(|run| fit::costs(run, &run.config, &peaks)).collect();
+    let report = Report {
+        args,
+        vocabulary: &vocabulary,
+        machine: Machine::this(),
+        peaks,
+        runs: &runs,
+        costs: &costs,
+        interrupted: stop.is_set(),
+    };
+    report.write(as_json)?;
+    if let Some(file) = &args.plot {
+        let results: Vec<&CellResult> = runs.iter().flat_map(|run| &run.results).collect();
+        plot::categories(file, &report.subject(), &results, &costs)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The figures of one combination; none where no round was measured.
-fn result(
+/// The number format as everywhere: `f32`, `bf16`.
+fn format_name(model: &ModelArgs) -> String {
+    candle_core::DType::from(model.dtype).as_str().to_owned()
+}
+
+/// Embeds the words, and says how long that took.
+fn embed(
     bare: &BareModel,
-    categories: usize,
-    top_k: usize,
-    batch: usize,
-    taken: &[Taken],
-) -> Option<ModelResult> {
-    let total = median_ms(taken.iter().map(Taken::total))?;
-    let stage = |(index, stage): (usize, &&'static str)| {
-        let times = taken.iter().map(|taken| taken.stages[index]);
-        Some(StageMedian { stage, median_ms: median_ms(times)? })
+    model: &ModelArgs,
+    words: &[Category],
+    peaks: &Peaks,
+) -> Result<(Vec<TextEmbedding>, TextResult)> {
+    let begin = Instant::now();
+    let text = bare.embed(words)?;
+    let seconds = begin.elapsed().as_secs_f64();
+    let mut seen = std::collections::HashSet::new();
+    let phrases: Vec<&str> = words.iter().flat_map(Category::phrases).filter(|p| seen.insert(*p)).collect();
+    let (config, rows) = (bare.config(), bare.model().text_tower().rows_of(&phrases));
+    let (device, dtype) = (model.device.to_string(), format_name(model));
+    let peak = peaks.gflops(&device, &dtype);
+    let reference = text_per_prompt(config) * rows.ends;
+    let work =
+        result::Work::new(text_rearranged(config, &rows) as f64, reference as f64, seconds * 1e3, peak);
+    let result = TextResult { device, dtype, categories: words.len(), phrases: phrases.len(), seconds, work };
+    Ok((text, result))
+}
+
+/// Measures one combination, or says in `run` why not; what goes wrong in it ends only this combination.
+fn measure(
+    bare: &BareModel,
+    text: &[TextEmbedding],
+    cell: Cell,
+    (rounds, peaks): (u32, &Peaks),
+    stop: &Stop,
+    bar: &ProgressBar,
+    run: &mut ModelRun,
+) -> Result<()> {
+    if stop.is_set() {
+        return Ok(());
+    }
+    bar.set_message(format!("{}, {}: {}", run.device, run.dtype, cell.line()));
+    let end = bar.position() + u64::from(rounds) + 1;
+    let skip = |run: &mut ModelRun, reason: String| {
+        let (device, dtype) = (run.device.clone(), run.dtype.clone());
+        run.skipped.push(Skipped { device, dtype, cell, reason });
+        bar.set_position(end);
     };
-    let stages: Vec<StageMedian> = STAGES.iter().enumerate().filter_map(stage).collect();
-    let images = (batch * taken.len()) as f64;
-    let survivors =
-        [0, 1, 2].map(|level| taken.iter().map(|taken| taken.survivors[level] as f64).sum::<f64>() / images);
-    let encode_macs = (macs::encoder(bare.config()) + macs::guidance(bare.config())) * batch as u64;
-    let encode_ms = stages.first()?.median_ms;
-    Some(ModelResult {
-        categories,
-        top_k,
-        batch,
-        rounds: taken.len(),
-        stages,
-        batch_ms: total,
-        images_per_second: batch as f64 / (total / 1e3),
-        survivors,
-        encoder_gflops: 2.0 * encode_macs as f64 / (encode_ms / 1e3) / 1e9,
-        peak_memory_bytes: memory::peak_bytes(),
+    if let Some(reason) = too_large(bare, cell, run) {
+        skip(run, reason);
+        return Ok(());
+    }
+    let peak_of = memory::reset_peak();
+    let mut taken = Vec::with_capacity(rounds as usize);
+    for round in 0..=rounds as usize {
+        if stop.is_set() {
+            break;
+        }
+        let work = |image| Work {
+            picture: round * cell.batch + image,
+            text: &text[..cell.categories],
+            top_k: cell.rejection(),
+        };
+        match bare.run(&(0..cell.batch).map(work).collect::<Vec<_>>()) {
+            Ok(once) if round > 0 => taken.push(once),
+            Ok(_) => {}
+            Err(error) => {
+                skip(run, format!("{error:#}"));
+                return Ok(());
+            }
+        }
+        bar.inc(1);
+    }
+    let subject = Subject {
+        device: &run.device,
+        dtype: &run.dtype,
+        config: bare.config(),
+        peak: peaks.gflops(&run.device, &run.dtype),
+    };
+    let result = CellResult::of(&subject, cell, &taken, (memory::peak_bytes(), peak_of));
+    run.results.extend(result);
+    Ok(())
+}
+
+/// Why there is no memory for a combination, if there is none. Only the machine's own memory is looked at.
+fn too_large(bare: &BareModel, cell: Cell, run: &ModelRun) -> Option<String> {
+    if run.device != DeviceName::Cpu.to_string() {
+        return None;
+    }
+    let same =
+        |result: &&CellResult| (result.cell.categories, result.cell.top_k) == (cell.categories, cell.top_k);
+    let seen = run.results.iter().rev().find(same).map(CellResult::most_survivors);
+    let (needed, free) = (cell.bytes(&Footprint::of(bare.config()), seen), free_memory()?);
+    let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    (needed > free).then(|| {
+        format!("needs up to {:.1} GiB of memory, {:.1} GiB are free", gibibytes(needed), gibibytes(free))
     })
 }
 
-/// The median in milliseconds; none of no times.
-fn median_ms(times: impl Iterator<Item = Duration>) -> Option<f64> {
-    let mut times: Vec<f64> = times.map(|time| time.as_secs_f64() * 1e3).collect();
-    times.sort_by(f64::total_cmp);
-    let (low, high) = (times.len().checked_sub(1)? / 2, times.len() / 2);
-    Some(f64::midpoint(times[low], times[high]))
-}
-
-fn report(
-    args: &ModelBenchArgs,
-    bare: &BareModel,
-    results: &[ModelResult],
-    interrupted: bool,
-    as_json: bool,
-) -> Result<()> {
-    let (model, config, machine) = (bare.model(), bare.config(), Machine::this());
-    let threads = rayon::current_num_threads();
-    if !as_json {
-        return show::show(config, model.dtype().as_str(), threads, &machine, results);
-    }
-    let giga = |macs: u64| macs as f64 / 1e9;
-    print::json_line(&json!({
-        "command": "model",
-        "version": env!("CARGO_PKG_VERSION"),
-        "parameters": {
-            "vocabulary": args.vocabulary,
-            "categories": args.categories,
-            "top_k": args.top_k,
-            "batch": args.batch,
-            "rounds": args.rounds,
-            "threads": threads,
-        },
-        "model": {
-            "name": config.name,
-            "digest": model.digest(),
-            "dtype": model.dtype().as_str(),
-            "device": format!("{:?}", model.device().location()).to_lowercase(),
-            "gmac": {
-                "encoder": giga(macs::encoder(config)),
-                "guidance": giga(macs::guidance(config)),
-                "cost_map_per_category": giga(macs::cost_map(config)),
-                "per_category": giga(macs::pair(config)),
-            },
-        },
-        "machine": machine,
-        "interrupted": interrupted,
-        "results": results,
-    }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians_lie_in_the_middle() {
-        let median = |times: &[u64]| median_ms(times.iter().map(|&time| Duration::from_millis(time)));
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[7]), Some(7.0));
-        assert_eq!(median(&[9, 1, 5]), Some(5.0));
-        assert_eq!(median(&[9, 1, 5, 6]), Some(5.5));
+/// Why nothing was measured.
+fn nothing(runs: &[ModelRun]) -> String {
+    match runs.iter().flat_map(|run| &run.skipped).next() {
+        Some(skipped) => format!("nothing was measured; {}: {}", skipped.cell.line(), skipped.reason),
+        None => "ended before anything was measured".to_owned(),
     }
 }

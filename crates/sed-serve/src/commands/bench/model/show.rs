@@ -1,62 +1,183 @@
-//! The figures of `bench model` as a table.
+//! The figures of `bench model` as tables.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use anyhow::Result;
-use sed_model::config::SedConfig;
 
-use super::{ModelResult, STAGES};
+use super::{CellResult, Cost, bare::STAGES, memory::PeakOf, report::Report, result::Work};
 use crate::{
-    commands::bench::machine::Machine,
-    print::{self, BOLD, Cell, FAINT, Table, gap, styled, time},
+    commands::bench::pace::figure,
+    print::{self, BOLD, Cell, FAINT, Table, WARNING, gap, styled, time},
 };
 
 /// What the stages are called at the head of a narrow column.
 const SHORT: [&str; STAGES.len()] = ["encode", "cost map", "level 1", "level 2", "level 3", "finish"];
 
-/// Prints one row for each combination.
-pub(super) fn show(
-    config: &SedConfig,
-    dtype: &str,
-    threads: usize,
-    machine: &Machine,
-    results: &[ModelResult],
-) -> Result<()> {
+/// Prints times, arithmetic, and what a category costs.
+pub(super) fn show(report: &Report<'_>) -> Result<()> {
     let out = &mut print::stdout();
-    let facts = format!("{0} × {0} pixels in · {dtype} · {threads} threads", config.image_size);
-    writeln!(out, "{}  {}", styled(BOLD, &config.name), styled(FAINT, facts))?;
-    writeln!(out, "{}", styled(FAINT, machine.line()))?;
+    head(report, out)?;
+    let results: Vec<&CellResult> = report.runs.iter().flat_map(|run| &run.results).collect();
+    section("Time of a batch, medians", out)?;
+    times(&results).write("  ", out)?;
+    section("Arithmetic: GFLOP as computed (official order), GFLOP/s (share of the machine's peak)", out)?;
+    arithmetic(&results).write("  ", out)?;
+    if !report.costs.is_empty() {
+        section("What one more costs, by least squares, for each image", out)?;
+        costs(report.costs).write("  ", out)?;
+    }
+    section("Words, none of them known before", out)?;
+    words(report).write("  ", out)?;
     gap(out)?;
+    notes(report, &results, out)?;
+    Ok(())
+}
+
+fn head(report: &Report<'_>, out: &mut impl Write) -> io::Result<()> {
+    let side = report.runs.first().map_or(0, |run| run.config.image_size);
+    let peaks = &report.peaks;
+    let facts =
+        format!("{side} × {side} pixels in · {} threads · {} rounds", peaks.threads, report.args.rounds);
+    writeln!(out, "{}  {}", styled(BOLD, report.subject()), styled(FAINT, facts))?;
+    writeln!(out, "{}", styled(FAINT, report.machine.line()))?;
+    let bf16 = match (peaks.bf16_gflops, peaks.bf16_gflops_one_thread) {
+        (Some(all), Some(one)) => format!("{} ({} on one thread)", figure(all), figure(one)),
+        _ => "no instruction for it".to_owned(),
+    };
+    let f32 = format!("{} ({} on one thread)", figure(peaks.f32_gflops), figure(peaks.f32_gflops_one_thread));
+    writeln!(out, "{}", styled(FAINT, format!("peak in registers, GFLOP/s: f32 {f32}, bf16 {bf16}")))
+}
+
+fn section(title: &str, out: &mut impl Write) -> io::Result<()> {
+    gap(out)?;
+    writeln!(out, "{}", styled(BOLD, title))
+}
+
+/// What names a combination.
+fn names(result: &CellResult) -> Vec<Cell> {
+    let cell = &result.cell;
+    let top_k = if cell.top_k == 0 { "off".to_owned() } else { cell.top_k.to_string() };
+    vec![
+        Cell::left(result.device.as_str()),
+        Cell::left(result.dtype.as_str()),
+        Cell::right(cell.categories.to_string()),
+        Cell::right(top_k),
+        Cell::right(cell.batch.to_string()),
+    ]
+}
+
+fn heads(table: &mut Table, names: &[&str]) {
+    let head = |(index, name): (usize, &&str)| {
+        // Device and number format stand at the left, numbers at the right.
+        if index < 2 { Cell::left(*name).styled(FAINT) } else { Cell::right(*name).styled(FAINT) }
+    };
+    table.row(names.iter().enumerate().map(head));
+}
+
+const NAMES: [&str; 5] = ["device", "dtype", "categories", "top_k", "batch"];
+
+fn times(results: &[&CellResult]) -> Table {
     let mut table = Table::default();
-    let heads = ["categories", "top_k", "batch", "images/s", "batch time"];
-    let tail = ["survivors", "GFLOP/s", "peak memory"];
-    let head = |head: &str| Cell::right(head).styled(FAINT);
-    table.row(heads.iter().chain(&SHORT).chain(&tail).map(|text| head(text)));
+    let tail = ["images/s", "survivors", "memory"];
+    heads(&mut table, &[&NAMES[..], &["all"], &SHORT, &tail].concat());
     for result in results {
-        let survivors = result.survivors.map(|survivors| format!("{survivors:.0}")).join(" ");
-        let memory = result.peak_memory_bytes.map_or("?".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
-        let top_k = if result.top_k == 0 { "off".to_owned() } else { result.top_k.to_string() };
-        let mut row = vec![
-            Cell::right(result.categories.to_string()),
-            Cell::right(top_k),
-            Cell::right(result.batch.to_string()),
-            Cell::right(format!("{:.2}", result.images_per_second)).styled(BOLD),
-            Cell::right(time(result.batch_ms)),
-        ];
+        let mut row = names(result);
+        row.push(Cell::right(time(result.batch_ms)));
         row.extend(result.stages.iter().map(|stage| Cell::right(time(stage.median_ms))));
-        row.push(Cell::right(survivors));
-        row.push(Cell::right(format!("{:.0}", result.encoder_gflops)));
+        row.push(Cell::right(figure(result.images_per_second)).styled(BOLD));
+        row.push(Cell::right(result.survivors.map(|survivors| format!("{survivors:.0}")).join(" ")));
+        let memory = result.peak_memory_bytes.map_or("?".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
         row.push(Cell::right(memory));
         table.row(row);
     }
-    table.write("", out)?;
-    writeln!(
-        out,
-        "{}",
-        styled(
-            FAINT,
-            "times are medians of a whole batch; survivors are pairs of an image at levels 1 2 3; GFLOP/s of the encode stage"
-        )
+    table
+}
+
+fn arithmetic(results: &[&CellResult]) -> Table {
+    let mut table = Table::default();
+    heads(&mut table, &[&NAMES[..], &["GFLOP", "all"], &SHORT[..5]].concat());
+    for result in results {
+        let mut row = names(result);
+        let work = &result.work;
+        row.push(Cell::right(format!("{} ({})", figure(work.gflop), figure(work.reference_gflop))));
+        row.push(Cell::right(speed(work)).styled(BOLD));
+        let stages = result.stages.iter().filter_map(|stage| stage.work.as_ref());
+        row.extend(stages.map(|work| Cell::right(speed(work))));
+        table.row(row);
+    }
+    table
+}
+
+/// GFLOP/s, and the share of the peak where that is known.
+fn speed(work: &Work) -> String {
+    match work.share_of_peak {
+        Some(share) => format!("{} ({:.0} %)", figure(work.gflops), 100.0 * share),
+        None => figure(work.gflops),
+    }
+}
+
+fn costs(costs: &[Cost]) -> Table {
+    let mut table = Table::default();
+    heads(&mut table, &["device", "dtype", "batch", "of a", "cost", "floor", "cost / floor", "R²", "points"]);
+    for cost in costs {
+        let ms = |ms: f64| format!("{ms:.3} ms");
+        let times = cost.floor_ms.map(|floor| format!("{:.2}", cost.line.slope / floor));
+        table.row([
+            Cell::left(cost.device.as_str()),
+            Cell::left(cost.dtype.as_str()),
+            Cell::right(cost.batch.to_string()),
+            Cell::right(cost.over.unit()),
+            Cell::right(ms(cost.line.slope)).styled(BOLD),
+            Cell::right(cost.floor_ms.map_or("?".to_owned(), ms)),
+            Cell::right(times.unwrap_or_else(|| "?".to_owned())),
+            Cell::right(format!("{:.4}", cost.line.r_squared)),
+            Cell::right(cost.line.points.to_string()),
+        ]);
+    }
+    table
+}
+
+fn words(report: &Report<'_>) -> Table {
+    let mut table = Table::default();
+    heads(&mut table, &["device", "dtype", "categories", "phrases", "all", "a phrase", "GFLOP", "GFLOP/s"]);
+    for run in report.runs {
+        let (text, work) = (&run.text, &run.text.work);
+        table.row([
+            Cell::left(text.device.as_str()),
+            Cell::left(text.dtype.as_str()),
+            Cell::right(text.categories.to_string()),
+            Cell::right(text.phrases.to_string()),
+            Cell::right(time(1e3 * text.seconds)),
+            Cell::right(time(1e3 * text.seconds / text.phrases.max(1) as f64)),
+            Cell::right(format!("{} ({})", figure(work.gflop), figure(work.reference_gflop))),
+            Cell::right(speed(work)),
+        ]);
+    }
+    table
+}
+
+fn notes(report: &Report<'_>, results: &[&CellResult], out: &mut impl Write) -> io::Result<()> {
+    let mut note = |text: &str| writeln!(out, "{}", styled(FAINT, text));
+    note(
+        "survivors: pairs of an image at levels 1 2 3; finish resamples and compares, and is not counted as arithmetic",
     )?;
+    let memory = match results.first().map(|result| result.peak_memory_of) {
+        Some(PeakOf::Program) => {
+            "memory: the largest resident set (VmHWM) since the program began; the system does not let it be reset"
+        }
+        _ => "memory: the largest resident set (VmHWM, reset for each combination), model included",
+    };
+    note(memory)?;
+    note(
+        "cost of a category: the line through the time behind the encoder, rejection off; of a survivor: through \
+         that of the three levels over their mean survivors; floor: its arithmetic at the machine's peak",
+    )?;
+    for skipped in report.runs.iter().flat_map(|run| &run.skipped) {
+        let (cell, reason) = (skipped.cell.line(), &skipped.reason);
+        writeln!(out, "{} {cell}, {}: {reason}", styled(WARNING, "not measured:"), skipped.dtype)?;
+    }
+    if report.interrupted {
+        writeln!(out, "{}", styled(WARNING, "ended early; what was measured until then stands above"))?;
+    }
     Ok(())
 }

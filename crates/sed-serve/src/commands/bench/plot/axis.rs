@@ -18,6 +18,8 @@ enum Scale {
 
 /// Above this ratio of the largest to the smallest value an axis is logarithmic.
 const WIDE: f64 = 30.0;
+/// Above this many decades only they have grid lines.
+const MANY_DECADES: f64 = 5.0;
 /// Shares that have a place on an axis of nines.
 const SHARES: [(f64, &str); 9] = [
     (0.0, "0 %"),
@@ -46,11 +48,25 @@ impl Axis {
         if least <= 0.0 || most / least < WIDE {
             return Self::linear(most, time_label);
         }
+        Self::log(least, most, time_label)
+    }
+
+    /// An axis for counts from `least` to `most`: logarithmic where they are wide apart.
+    pub(super) fn counts(least: f64, most: f64) -> Self {
+        if least <= 0.0 || most / least < WIDE {
+            return Self::linear(most, plain);
+        }
+        Self::log(least, most, plain)
+    }
+
+    /// A logarithmic axis with marks at 1, 2 and 5 of every decade, or at the decades where there are many.
+    fn log(least: f64, most: f64, label: impl Fn(f64) -> String) -> Self {
         let (low, high) = ((least / 1.2).log10(), (most * 1.2).log10());
         let decades = (low.floor() as i32)..=(high.ceil() as i32);
-        let marks = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|mark| mark * 10f64.powi(decade)));
+        let every: &[f64] = if high - low > MANY_DECADES { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let marks = decades.flat_map(|decade| every.iter().map(move |mark| mark * 10f64.powi(decade)));
         let inside = marks.filter(|mark| (low..=high).contains(&mark.log10()));
-        let ticks = inside.map(|mark| (mark.log10(), time_label(mark))).collect();
+        let ticks = inside.map(|mark| (mark.log10(), label(mark))).collect();
         Self { low, high, ticks, scale: Scale::Log }
     }
 
@@ -116,6 +132,13 @@ mod tests {
         let wide = Axis::times(15.0, 4000.0);
         assert_eq!(labels(&wide), ["20 ms", "50 ms", "100 ms", "200 ms", "500 ms", "1 s", "2 s"]);
         assert!((wide.place(1000.0) - 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn counts_that_are_wide_apart_stand_on_a_logarithmic_axis() {
+        assert_eq!(labels(&Axis::counts(1.0, 150.0)), ["1", "2", "5", "10", "20", "50", "100"]);
+        assert_eq!(labels(&Axis::counts(20.0, 40.0)), ["0", "10", "20", "30", "40", "50"]);
+        assert_eq!(labels(&Axis::counts(1.0, 1e6)).len(), 7);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(super) const FAINT: RGBColor = RGBColor(107, 114, 128);
 pub(super) const BLUE: RGBColor = RGBColor(37, 99, 235);
 pub(super) const ORANGE: RGBColor = RGBColor(217, 119, 6);
 pub(super) const RED: RGBColor = RGBColor(190, 24, 93);
+pub(super) const GREEN: RGBColor = RGBColor(21, 128, 61);
+pub(super) const VIOLET: RGBColor = RGBColor(124, 58, 237);
 const GRID: RGBColor = RGBColor(229, 231, 235);
 const PAPER: RGBColor = RGBColor(255, 255, 255);
 

@@ -1,6 +1,7 @@
 //! Pictures of measurements, as SVG or PNG.
 
 mod axis;
+mod categories;
 mod chart;
 mod percentiles;
 mod sweep;
@@ -15,6 +16,7 @@ use plotters::{
 };
 use sed_image::{FONT_REGULAR, FONT_SEMI_BOLD, RgbImage, encode_png};
 
+pub(crate) use categories::categories;
 pub(crate) use percentiles::percentiles;
 pub(crate) use sweep::sweep;
 

@@ -1,0 +1,149 @@
+//! What a category costs: straight lines through the times, beside what the arithmetic alone would take.
+
+use sed_model::{config::SedConfig, operations::Operations};
+use serde::Serialize;
+
+use super::{ModelRun, peaks::Peaks, result::CellResult};
+
+/// A line by least squares.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Line {
+    pub(crate) slope: f64,
+    pub(crate) intercept: f64,
+    /// Share of the variance that the line explains.
+    pub(crate) r_squared: f64,
+    pub(crate) points: usize,
+}
+
+impl Line {
+    /// The line through points; none where they do not differ in x.
+    pub(super) fn through(points: &[(f64, f64)]) -> Option<Self> {
+        let count = points.len() as f64;
+        let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+        let (x_mean, y_mean) = (mean(|point| point.0), mean(|point| point.1));
+        let sum = |of: &dyn Fn(f64, f64) -> f64| -> f64 {
+            points.iter().map(|(x, y)| of(x - x_mean, y - y_mean)).sum()
+        };
+        let (xx, xy, yy) = (sum(&|x, _| x * x), sum(&|x, y| x * y), sum(&|_, y| y * y));
+        // Also false for no points at all.
+        if !(xx > 0.0) {
+            return None;
+        }
+        let slope = xy / xx;
+        let intercept = y_mean - slope * x_mean;
+        let left: f64 = points.iter().map(|(x, y)| (y - intercept - slope * x).powi(2)).sum();
+        let r_squared = if yy > 0.0 { 1.0 - left / yy } else { 1.0 };
+        Some(Self { slope, intercept, r_squared, points: points.len() })
+    }
+
+    /// The height at a place.
+    pub(crate) fn at(&self, x: f64) -> f64 {
+        self.intercept + self.slope * x
+    }
+}
+
+/// What one more of something costs.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Cost {
+    pub(crate) device: String,
+    pub(crate) dtype: String,
+    pub(crate) batch: usize,
+    pub(crate) over: Over,
+    /// In milliseconds for each image.
+    pub(crate) line: Line,
+    /// Milliseconds that the arithmetic of one more takes at the machine's peak, where that was measured.
+    pub(crate) floor_ms: Option<f64>,
+}
+
+/// What times are held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Over {
+    /// Everything behind the encoder over the categories, rejection off.
+    Categories,
+    /// The decoder's levels over the survivors (the mean of the three levels), whatever the rejection.
+    Survivors,
+}
+
+impl Over {
+    /// One of them.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Categories => "category",
+            Self::Survivors => "survivor",
+        }
+    }
+
+    /// Place and height of a combination; none where it does not count.
+    fn point(self, result: &CellResult) -> Option<(f64, f64)> {
+        let images = result.cell.batch as f64;
+        let ms = |stages: &[usize]| stages.iter().map(|&stage| result.stages[stage].median_ms).sum::<f64>();
+        match self {
+            Self::Categories if result.cell.top_k > 0 => None,
+            Self::Categories => Some((result.cell.categories as f64, ms(&[1, 2, 3, 4, 5]) / images)),
+            Self::Survivors => {
+                let mean = result.survivors.iter().sum::<f64>() / 3.0;
+                Some((mean, ms(&[2, 3, 4]) / images))
+            }
+        }
+    }
+
+    /// Multiply-accumulates of one more.
+    fn macs(self, operations: &Operations) -> u64 {
+        match self {
+            Self::Categories => operations.pair(),
+            Self::Survivors => operations.levels.iter().sum(),
+        }
+    }
+}
+
+/// The costs that the measured combinations show, by batch.
+pub(super) fn costs(run: &ModelRun, config: &SedConfig, peaks: &Peaks) -> Vec<Cost> {
+    let mut batches: Vec<usize> = run.results.iter().map(|result| result.cell.batch).collect();
+    batches.sort_unstable();
+    batches.dedup();
+    let operations = Operations::rearranged(config);
+    let cost = |batch: usize, over: Over| {
+        let results = run.results.iter().filter(|result| result.cell.batch == batch);
+        let points: Vec<(f64, f64)> = results.filter_map(|result| over.point(result)).collect();
+        let flop = 2.0 * over.macs(&operations) as f64;
+        Some(Cost {
+            device: run.device.clone(),
+            dtype: run.dtype.clone(),
+            batch,
+            over,
+            line: Line::through(&points)?,
+            floor_ms: peaks.gflops(&run.device, &run.dtype).map(|gflops| flop / gflops / 1e6),
+        })
+    };
+    let both = |batch| [Over::Categories, Over::Survivors].map(|over| cost(batch, over));
+    batches.into_iter().flat_map(both).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_found_exactly() {
+        let line = Line::through(&[(1.0, 5.0), (20.0, 43.0), (150.0, 303.0)]).unwrap();
+        assert!((line.slope - 2.0).abs() < 1e-12 && (line.intercept - 3.0).abs() < 1e-9, "{line:?}");
+        assert!((line.r_squared - 1.0).abs() < 1e-12);
+        assert!((line.at(10.0) - 23.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn scatter_lowers_what_the_line_explains() {
+        let line = Line::through(&[(1.0, 2.0), (2.0, 4.0), (3.0, 3.0)]).unwrap();
+        assert!((line.slope - 0.5).abs() < 1e-12 && (line.intercept - 2.0).abs() < 1e-12);
+        assert!((line.r_squared - 0.25).abs() < 1e-12, "{line:?}");
+        assert_eq!(line.points, 3);
+    }
+
+    #[test]
+    fn points_above_each_other_have_no_line() {
+        assert_eq!(Line::through(&[]), None);
+        assert_eq!(Line::through(&[(5.0, 1.0)]), None);
+        assert_eq!(Line::through(&[(5.0, 1.0), (5.0, 2.0)]), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! What `bench model` hands out: a table, one JSON object.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use sed_model::{
+    config::SedConfig,
+    operations::{Operations, text_per_prompt},
+};
+use serde_json::{Value, json};
+
+use super::{Cost, ModelBenchArgs, ModelRun, peaks::Peaks, show};
+use crate::{commands::bench::machine::Machine, print};
+
+/// Everything that was measured, and on what.
+#[derive(Debug)]
+pub(super) struct Report<'a> {
+    pub(super) args: &'a ModelBenchArgs,
+    pub(super) vocabulary: &'a str,
+    pub(super) machine: Machine,
+    pub(super) peaks: Peaks,
+    /// At least one.
+    pub(super) runs: &'a [ModelRun],
+    pub(super) costs: &'a [Cost],
+    pub(super) interrupted: bool,
+}
+
+impl Report<'_> {
+    /// Prints a table or JSON, and writes JSON to the file that was asked for.
+    pub(super) fn write(&self, as_json: bool) -> Result<()> {
+        let file = self.args.json_file.as_deref();
+        let to_stdout = as_json || file == Some(Path::new("-"));
+        if to_stdout {
+            print::json_line(&self.json())?;
+        } else {
+            show::show(self)?;
+        }
+        match file.filter(|file| *file != Path::new("-")) {
+            Some(file) => std::fs::write(file, format!("{}\n", self.json()))
+                .with_context(|| format!("cannot write {}", file.display())),
+            None => Ok(()),
+        }
+    }
+
+    /// The model's name, and that its weights are random if they are.
+    pub(super) fn subject(&self) -> String {
+        let name = self.runs.first().map_or("", |run| run.name.as_str());
+        let weights = if self.args.random() { ", random weights" } else { "" };
+        format!("{name}{weights}")
+    }
+
+    fn json(&self) -> Value {
+        let axes = self.args.axes();
+        let all = |of: fn(&ModelRun) -> Value| self.runs.iter().map(of).collect::<Vec<_>>();
+        let lists = |of: fn(&ModelRun) -> Value| {
+            let lists = all(of);
+            lists
+                .into_iter()
+                .flat_map(|list| list.as_array().cloned().unwrap_or_default())
+                .collect::<Vec<_>>()
+        };
+        json!({
+            "command": "model",
+            "version": env!("CARGO_PKG_VERSION"),
+            "parameters": {
+                "vocabulary": self.vocabulary,
+                "categories": axes.categories,
+                "top_k": axes.top_k,
+                "batch": axes.batches,
+                "rounds": self.args.rounds,
+                "threads": self.peaks.threads,
+            },
+            "model": self.runs.first().map(|run| json!({
+                "name": run.name,
+                "digest": run.digest,
+                "random_weights": self.args.random(),
+                "gmac": gmac(&run.config),
+            })),
+            "machine": self.machine,
+            "peak": self.peaks,
+            "interrupted": self.interrupted,
+            "text": all(|run| json!(run.text)),
+            "results": lists(|run| json!(run.results)),
+            "skipped": lists(|run| json!(run.skipped)),
+            "costs": self.costs,
+        })
+    }
+}
+
+/// Giga multiply-accumulates by unit of work, as they are computed and in the official order.
+fn gmac(config: &SedConfig) -> Value {
+    let giga = |macs: u64| macs as f64 / 1e9;
+    let counts = |operations: Operations| {
+        json!({
+            "image": giga(operations.image),
+            "candidate": giga(operations.candidate),
+            "rejection": operations.rejection.map(giga),
+            "survivor": giga(operations.survivor),
+            "levels": operations.levels.map(giga),
+            "category_without_rejection": giga(operations.pair()),
+        })
+    };
+    json!({
+        "rearranged": counts(Operations::rearranged(config)),
+        "reference": counts(Operations::reference(config)),
+        "reference_text_prompt": giga(text_per_prompt(config)),
+    })
+}

@@ -1,0 +1,171 @@
+//! The figures of one combination.
+
+use std::time::Duration;
+
+use sed_model::{config::SedConfig, operations::Operations};
+use serde::Serialize;
+
+use super::{
+    bare::{STAGES, Taken},
+    grid::Cell,
+    memory::PeakOf,
+};
+
+/// One combination, measured; times are medians over the rounds, of a whole batch.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct CellResult {
+    pub(crate) device: String,
+    pub(crate) dtype: String,
+    #[serde(flatten)]
+    pub(crate) cell: Cell,
+    pub(crate) rounds: usize,
+    pub(crate) batch_ms: f64,
+    pub(crate) images_per_second: f64,
+    /// Pairs that went into each decoder level, a mean over images.
+    pub(crate) survivors: [f64; 3],
+    pub(crate) stages: Vec<StageResult>,
+    /// All stages together.
+    pub(crate) work: Work,
+    pub(crate) peak_memory_bytes: Option<u64>,
+    pub(crate) peak_memory_of: PeakOf,
+}
+
+/// One stage of a combination.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct StageResult {
+    pub(crate) stage: &'static str,
+    pub(crate) median_ms: f64,
+    /// None for the last stage, which resamples and compares.
+    pub(crate) work: Option<Work>,
+}
+
+/// Arithmetic of a whole batch, and how fast it was done.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Work {
+    /// What this implementation computes, a mean over the rounds.
+    pub(crate) gflop: f64,
+    /// What the official order of the same work computes.
+    pub(crate) reference_gflop: f64,
+    /// `gflop` by the time.
+    pub(crate) gflops: f64,
+    /// `gflops` by the machine's peak in the number format of the weights; none where that was not measured.
+    pub(crate) share_of_peak: Option<f64>,
+}
+
+impl Work {
+    /// Multiply-accumulates, those of the official order, and the time that they took.
+    pub(super) fn new(macs: f64, reference: f64, ms: f64, peak: Option<f64>) -> Self {
+        let gflop = 2.0 * macs / 1e9;
+        let gflops = gflop / (ms / 1e3).max(1e-12);
+        let share_of_peak = peak.map(|peak| gflops / peak);
+        Self { gflop, reference_gflop: 2.0 * reference / 1e9, gflops, share_of_peak }
+    }
+}
+
+/// What a model's results have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) device: &'a str,
+    pub(super) dtype: &'a str,
+    pub(super) config: &'a SedConfig,
+    /// In GFLOP/s.
+    pub(super) peak: Option<f64>,
+}
+
+impl CellResult {
+    /// Sums up the rounds of a combination; none where no round was measured.
+    pub(super) fn of(
+        subject: &Subject<'_>,
+        cell: Cell,
+        taken: &[Taken],
+        memory: (Option<u64>, PeakOf),
+    ) -> Option<Self> {
+        let batch_ms = median_ms(taken.iter().map(Taken::total))?;
+        let rounds = taken.len() as f64;
+        let macs = |operations: Operations, stage: usize| {
+            let counted = taken.iter().filter_map(|taken| operations.stages(&taken.work).get(stage).copied());
+            counted.map(|macs| macs as f64).sum::<f64>() / rounds
+        };
+        let (ours, reference) =
+            (Operations::rearranged(subject.config), Operations::reference(subject.config));
+        let counted = ours.stages(&taken.first()?.work).len();
+        let stage = |(index, stage): (usize, &&'static str)| {
+            let median_ms = median_ms(taken.iter().map(|taken| taken.stages[index]))?;
+            let work = (index < counted)
+                .then(|| Work::new(macs(ours, index), macs(reference, index), median_ms, subject.peak));
+            Some(StageResult { stage, median_ms, work })
+        };
+        let all = |operations: Operations| (0..counted).map(|stage| macs(operations, stage)).sum();
+        let survivors = |level: usize| {
+            let pairs: u64 = taken.iter().map(|taken| taken.work.survivors[level]).sum();
+            pairs as f64 / (cell.batch as f64 * rounds)
+        };
+        Some(Self {
+            device: subject.device.to_owned(),
+            dtype: subject.dtype.to_owned(),
+            cell,
+            rounds: taken.len(),
+            batch_ms,
+            images_per_second: cell.batch as f64 / (batch_ms / 1e3),
+            survivors: [0, 1, 2].map(survivors),
+            stages: STAGES.iter().enumerate().filter_map(stage).collect(),
+            work: Work::new(all(ours), all(reference), batch_ms, subject.peak),
+            peak_memory_bytes: memory.0,
+            peak_memory_of: memory.1,
+        })
+    }
+
+    /// The largest number of pairs that an image had at a level, on the mean.
+    pub(super) fn most_survivors(&self) -> f64 {
+        self.survivors.iter().copied().fold(0.0, f64::max)
+    }
+}
+
+/// The median in milliseconds; none of no times.
+pub(super) fn median_ms(times: impl Iterator<Item = Duration>) -> Option<f64> {
+    let mut times: Vec<f64> = times.map(|time| time.as_secs_f64() * 1e3).collect();
+    times.sort_by(f64::total_cmp);
+    let (low, high) = (times.len().checked_sub(1)? / 2, times.len() / 2);
+    Some(f64::midpoint(times[low], times[high]))
+}
+
+#[cfg(test)]
+mod tests {
+    use sed_model::operations::BatchWork;
+
+    use super::*;
+
+    #[test]
+    fn medians_lie_in_the_middle() {
+        let median = |times: &[u64]| median_ms(times.iter().map(|&time| Duration::from_millis(time)));
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[7]), Some(7.0));
+        assert_eq!(median(&[9, 1, 5]), Some(5.0));
+        assert_eq!(median(&[9, 1, 5, 6]), Some(5.5));
+    }
+
+    #[test]
+    fn work_is_counted_by_stage_and_held_against_the_peak() {
+        let config = SedConfig::sed_b();
+        let subject = Subject { device: "cpu", dtype: "f32", config: &config, peak: Some(200.0) };
+        let taken = |survivors: u64| Taken {
+            stages: [2000, 50, 100, 100, 100, 10].map(Duration::from_millis),
+            work: BatchWork { images: 1, candidates: 150, survivors: [survivors; 3], rejects: [true; 3] },
+        };
+        let cell = Cell { categories: 150, top_k: 8, batch: 1 };
+        let memory = (Some(1 << 30), PeakOf::Combination);
+        let result = CellResult::of(&subject, cell, &[taken(10), taken(20)], memory).unwrap();
+        assert_eq!((result.survivors, result.most_survivors()), ([15.0; 3], 15.0));
+        assert_eq!(result.batch_ms, 2360.0);
+        let encode = result.stages[0].work.unwrap();
+        // 180.9 GMAC, the guidance and its part of the first convolutions, in two seconds.
+        assert!((encode.gflop - 364.0).abs() < 0.5, "{encode:?}");
+        assert!((encode.gflops - encode.gflop / 2.0).abs() < 1e-9);
+        assert!((encode.share_of_peak.unwrap() - encode.gflops / 200.0).abs() < 1e-12);
+        assert!(result.stages[5].work.is_none());
+        let sum: f64 = result.stages.iter().filter_map(|stage| Some(stage.work?.gflop)).sum();
+        assert!((sum - result.work.gflop).abs() < 1e-9);
+        assert!(result.work.reference_gflop > result.work.gflop);
+        assert!(CellResult::of(&subject, cell, &[], memory).is_none());
+    }
+}
