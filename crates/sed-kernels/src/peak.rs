@@ -17,18 +17,12 @@ const STEPS: usize = 1 << 14;
 const SLICES: u32 = 20;
 /// Values of the widest vector.
 const WIDEST: usize = 16;
-/// Pairs of bf16 numbers in a 512-bit register, each multiplied and added to its own f32 sum.
-const BF16_PAIRS: usize = 16;
 
 /// Floating-point operations per second of fused multiply-adds in f32, on `threads` threads of their own that run
 /// for `time`. The instruction set is [`Isa::best`].
 pub fn f32_flops(threads: usize, time: Duration) -> f64 {
     let isa = Isa::best();
-    let width = match isa {
-        Isa::Avx512 => 16,
-        _ => 8,
-    };
-    let operations = 2 * width * CHAINS * STEPS;
+    let operations = 2 * isa.width() * CHAINS * STEPS;
     // SAFETY: the set is one that this processor has, and the buffer holds every chain's widest vector.
     flops(threads, time, operations, |sums| unsafe { run_chains(isa, sums) })
 }
@@ -36,14 +30,11 @@ pub fn f32_flops(threads: usize, time: Duration) -> f64 {
 /// As [`f32_flops`], of dot products of pairs of bf16 numbers with f32 sums (AVX512-BF16); none where the
 /// processor has no instruction for them, or [`Isa::best`] is lowered.
 pub fn bf16_flops(threads: usize, time: Duration) -> Option<f64> {
-    #[cfg(target_arch = "x86_64")]
-    if Isa::best() == Isa::Avx512 && is_x86_feature_detected!("avx512bf16") {
-        let operations = 4 * BF16_PAIRS * CHAINS * STEPS;
-        // SAFETY: the features were detected, and the buffer holds every chain's vector.
-        return Some(flops(threads, time, operations, |sums| unsafe { bf16_chains(sums) }));
-    }
-    let _ = (threads, time);
-    None
+    let isa = Isa::best();
+    let operations = 4 * isa.width() * CHAINS * STEPS;
+    // SAFETY: the set is one that this processor has, and the buffer holds every chain's widest vector.
+    let block = |sums: &mut _| unsafe { run_bf16_chains(isa, sums) };
+    (isa == Isa::Avx512Bf16).then(|| flops(threads, time, operations, block))
 }
 
 /// Runs `block` of `operations` operations again and again on all threads, in slices that begin together: the speed
@@ -105,27 +96,28 @@ unsafe fn chains<L: Lanes>(sums: &mut [f32; CHAINS * WIDEST]) {
     }
 }
 
-/// `sum += x₀ · y₀ + x₁ · y₁` in bf16, [`STEPS`] times in each chain.
-///
-/// # Safety
-/// The processor must have AVX-512 and AVX512-BF16.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn bf16_chains(sums: &mut [f32; CHAINS * WIDEST]) {
-    use std::arch::x86_64::*;
-    // SAFETY: chain `i` reads and writes the `WIDEST` values from `i * WIDEST` on.
+kernel! {
+    unsafe fn run_bf16_chains(sums: &mut [f32; CHAINS * WIDEST]) = bf16_chains
+}
+
+/// `sum += x₀ · y₀ + x₁ · y₁` in bf16, [`STEPS`] times in each chain: the sums grow by 2.
+#[inline(always)]
+unsafe fn bf16_chains<L: Lanes>(sums: &mut [f32; CHAINS * WIDEST]) {
+    // SAFETY: chain `i` reads and writes at most `WIDEST` values from `i * WIDEST` on.
     unsafe {
         let p = sums.as_mut_ptr();
-        // 1 in every lane: the sums grow by 2, until that is too little to change them.
-        let ones: __m512bh = std::mem::transmute(_mm512_set1_epi16(black_box(0x3F80)));
-        let mut chain: [__m512; CHAINS] = std::array::from_fn(|i| _mm512_loadu_ps(p.add(i * WIDEST)));
+        let ones = L::splat_pair(black_box(0x3f80_3f80));
+        let mut chain = [L::splat(0.0); CHAINS];
+        for (i, sum) in chain.iter_mut().enumerate() {
+            *sum = L::load(p.add(i * WIDEST));
+        }
         for _ in 0..STEPS {
             for sum in &mut chain {
-                *sum = _mm512_dpbf16_ps(*sum, ones, ones);
+                *sum = L::dot_pairs(*sum, ones, ones);
             }
         }
         for (i, sum) in chain.into_iter().enumerate() {
-            _mm512_storeu_ps(p.add(i * WIDEST), sum);
+            L::store(p.add(i * WIDEST), sum);
         }
     }
 }
@@ -140,7 +132,7 @@ mod tests {
             let mut sums = [0.0; CHAINS * WIDEST];
             // SAFETY: an available set, and a buffer of the kernel's size.
             unsafe { run_chains(isa, &mut sums) };
-            let width = if isa == Isa::Avx512 { 16 } else { 8 };
+            let width = isa.width();
             // After 16384 steps 0.999^16384 is left of the way to 1.
             let near = |value: &f32| (value - 1.0).abs() < 1e-3;
             assert!(sums.chunks(WIDEST).all(|chain| chain[..width].iter().all(near)), "{isa:?}: {sums:?}");
@@ -148,16 +140,15 @@ mod tests {
         }
     }
 
-    #[cfg(target_arch = "x86_64")]
     #[test]
-    fn bf16_chains_add_up() {
-        if !(is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16")) {
-            return;
+    fn bf16_chains_add_up_on_every_instruction_set() {
+        for isa in Isa::available() {
+            let mut sums = [0.0; CHAINS * WIDEST];
+            // SAFETY: an available set, and a buffer of the kernel's size.
+            unsafe { run_bf16_chains(isa, &mut sums) };
+            let right = |chain: &[f32]| chain[..isa.width()].iter().all(|&v| v == 2.0 * STEPS as f32);
+            assert!(sums.chunks(WIDEST).all(right), "{isa:?}: {sums:?}");
         }
-        let mut sums = [0.0; CHAINS * WIDEST];
-        // SAFETY: the features were detected.
-        unsafe { bf16_chains(&mut sums) };
-        assert_eq!(sums, [2.0 * STEPS as f32; CHAINS * WIDEST]);
     }
 
     #[test]

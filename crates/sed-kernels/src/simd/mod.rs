@@ -41,6 +41,15 @@ impl Isa {
         })
     }
 
+    /// Lanes of f32 in a register.
+    pub(crate) fn width(self) -> usize {
+        match self {
+            Isa::Avx512 | Isa::Avx512Bf16 => Avx512::WIDTH,
+            Isa::Avx2 => Avx2::WIDTH,
+            Isa::Portable => Portable::WIDTH,
+        }
+    }
+
     /// Every instruction set that this processor can run, narrowest first.
     pub fn available() -> Vec<Self> {
         let mut sets = vec![Isa::Portable];
