@@ -3,12 +3,13 @@
 
 A binary linked with the real libcuda.so does not start on a machine without a driver. Linked with these shims it
 starts anywhere: the first call of a function opens the real library with dlopen, and every later call jumps straight
-to the real function. Where the library or the function is missing, the call returns 999 (CUDA_ERROR_UNKNOWN), which
-the caller sees as an error like any other.
+to the real function. Where the library or the function is missing, the call returns an error code of that library,
+which the caller sees like any other.
 
-Usage: shims.py NAME SONAME[,SONAME] SYMBOLS DESTINATION
+Usage: shims.py NAME SONAME[,SONAME] CODE SYMBOLS DESTINATION
   NAME         the library, as in -lNAME
   SONAME       the files to open, in this order
+  CODE         the error of a missing library; it must be one that the library's bindings know
   SYMBOLS      a file with one function name a line
   DESTINATION  the folder that gets libNAME_shim.a and libNAME.so, a linker script that names it
 
@@ -55,7 +56,7 @@ SLOW_PATH = """\
   test %rax, %rax
   jz 2f
   jmp *%rax
-2: mov $999, %eax
+2: mov ${missing}, %eax
   ret
 .size {prefix}_slow, .-{prefix}_slow
 .section .bss.{prefix}_table, "aw", @nobits
@@ -95,7 +96,7 @@ def quoted(items):
     return ", ".join(f'"{item}"' for item in items)
 
 
-def assembly(prefix, symbols):
+def assembly(prefix, symbols, missing):
     registers = range(8)
     trampolines = (
         TRAMPOLINE.format(symbol=symbol, prefix=prefix, offset=8 * index, index=index)
@@ -103,6 +104,7 @@ def assembly(prefix, symbols):
     )
     slow = SLOW_PATH.format(
         prefix=prefix,
+        missing=int(missing),
         save="\n".join(f"  movups %xmm{k}, {16 * k}(%rsp)" for k in registers),
         restore="\n".join(f"  movups {16 * k}(%rsp), %xmm{k}" for k in registers),
         table_bytes=8 * len(symbols),
@@ -111,7 +113,7 @@ def assembly(prefix, symbols):
 
 
 def main():
-    name, files, symbols_file, destination = sys.argv[1:5]
+    name, files, missing, symbols_file, destination = sys.argv[1:6]
     symbols = [line.strip() for line in open(symbols_file) if line.strip()]
     if not symbols:
         sys.exit(f"{symbols_file} names no function of {name}: is this the cudarc that the shims were written for?")
@@ -119,7 +121,7 @@ def main():
     archive = pathlib.Path(destination).resolve() / f"lib{name}_shim.a"
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
-        (work / "trampolines.s").write_text(assembly(prefix, symbols))
+        (work / "trampolines.s").write_text(assembly(prefix, symbols, missing))
         (work / "resolver.c").write_text(
             RESOLVER.format(prefix=prefix, names=quoted(symbols), files=quoted(files.split(",")))
         )

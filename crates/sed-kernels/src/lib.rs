@@ -16,6 +16,7 @@ mod conv;
 mod convnext_block;
 mod cost_map;
 mod depthwise;
+pub mod device;
 mod elementwise;
 mod gemm;
 mod group_norm;
