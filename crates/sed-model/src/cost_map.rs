@@ -1,8 +1,8 @@
 //! From image features and text embeddings to the embedding of every (image, category) pair, with the
 //! first rejection between the two (SED section 3.3).
 
-use candle_core::{DType, Tensor};
-use sed_kernels::{Activation, Conv2d, ScalarConv, gather_rows};
+use candle_core::Tensor;
+use sed_kernels::{Activation, Conv2d, ScalarConv, device::activation_dtype, gather_rows};
 
 use crate::checkpoint::Weights;
 use crate::config::{PROMPTS, SedConfig};
@@ -58,9 +58,9 @@ impl CostMap {
         if requests.is_empty() || requests.iter().any(|request| request.text.is_empty()) {
             return Err(ModelError::input("every image needs at least one category"));
         }
-        // Kept in the model's number format, multiplied in f32.
-        let images = in_f32(requests.iter().map(|request| request.features.dense()))?;
-        let texts = in_f32(requests.iter().flat_map(|request| request.text).map(TextEmbedding::tensor))?;
+        // On the CPU kept in the model's number format and multiplied in f32.
+        let images = for_kernels(requests.iter().map(|request| request.features.dense()))?;
+        let texts = for_kernels(requests.iter().flat_map(|request| request.text).map(TextEmbedding::tensor))?;
         let (images, texts): (Vec<&Tensor>, Vec<&Tensor>) = (images.iter().collect(), texts.iter().collect());
         let image_of_pair: Vec<usize> = requests
             .iter()
@@ -105,6 +105,8 @@ impl CostMap {
     }
 }
 
-fn in_f32<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<Vec<Tensor>> {
-    tensors.map(|tensor| Ok(tensor.to_dtype(DType::F32)?)).collect()
+/// Tensors in the format that the device's kernels take.
+fn for_kernels<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Result<Vec<Tensor>> {
+    let convert = |tensor: &Tensor| Ok(tensor.to_dtype(activation_dtype(tensor.device(), tensor.dtype()))?);
+    tensors.map(convert).collect()
 }

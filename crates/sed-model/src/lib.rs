@@ -29,5 +29,5 @@ pub use footprint::Footprint;
 pub use model::SedModel;
 pub use pairs::PairBatch;
 pub use parts::{Advanced, Parts};
-pub use sed_kernels::UNLABELLED;
+pub use sed_kernels::{UNLABELLED, device};
 pub use segmentation::{OutputSpec, SegmentationMap};

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
+pub mod emulation;
 #[cfg(feature = "cuda")]
 mod staging;
 
@@ -109,6 +110,20 @@ pub fn fault(error: &Error) -> Fault {
         }
         _ => Fault::None,
     }
+}
+
+/// Whether tensors on a device are worked on by the CUDA kernels: on a GPU, and on the CPU while a test emulates one.
+pub fn has_cuda_kernels(device: &Device) -> bool {
+    match device {
+        Device::Cuda(_) => true,
+        _ => emulation::is_on(),
+    }
+}
+
+/// The format of what is between the weights on a device: there the weights' own, but f32 where the CPU's kernels
+/// compute.
+pub fn activation_dtype(device: &Device, weights: DType) -> DType {
+    if has_cuda_kernels(device) { weights } else { DType::F32 }
 }
 
 /// Puts `values` of the host onto a device as a tensor of `shape` in format `dtype`; onto a GPU through memory that

@@ -1,5 +1,6 @@
 //! Flags that several commands share.
 
+mod device;
 mod model;
 mod request;
 mod server;

@@ -62,7 +62,7 @@ impl BareModel {
     /// Loads the model and prepares pictures as the server does. The threads that compute must be running.
     pub(crate) fn load(args: &ModelArgs, pictures: &[Picture]) -> Result<Self> {
         let spinner = progress::spinner("loading the model");
-        let device = args.device()?;
+        let device = args.one_device()?;
         let OpenedModel { checkpoint, config } = args.open()?;
         let model = SedModel::load_as(&checkpoint, config, &device, args.dtype.into())
             .with_context(|| format!("cannot load {}", checkpoint.origin()))?;

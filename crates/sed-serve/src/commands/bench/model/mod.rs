@@ -222,7 +222,7 @@ fn report(
             "name": config.name,
             "digest": model.digest(),
             "dtype": model.dtype().as_str(),
-            "device": format!("{:?}", model.device().location()).to_lowercase(),
+            "device": sed_engine::device_name(model.device()),
             "gmac": {
                 "encoder": giga(macs::encoder(config)),
                 "guidance": giga(macs::guidance(config)),
