@@ -1,0 +1,20 @@
+//! Compiles what is not Rust: with feature `cuda-emulator` the CUDA kernels for the CPU (a C++ compiler).
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    #[cfg(feature = "cuda-emulator")]
+    emulator();
+}
+
+/// The kernels in `cuda/`, compiled by a C++ compiler together with what stands in for a GPU.
+#[cfg(feature = "cuda-emulator")]
+fn emulator() {
+    println!("cargo:rerun-if-changed=cuda");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .opt_level(2)
+        .flag("-fno-strict-aliasing") // four neighbouring values are read as one, as on the device
+        .file("cuda/emulator/emulator.cpp")
+        .compile("sed_emulator");
+}
