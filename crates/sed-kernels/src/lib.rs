@@ -15,6 +15,7 @@ mod class_attention;
 mod conv;
 mod convnext_block;
 mod cost_map;
+mod cuda;
 mod depthwise;
 pub mod device;
 mod elementwise;

@@ -2,11 +2,13 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
-pub mod emulation;
 #[cfg(feature = "cuda")]
 mod staging;
 
 use candle_core::{DType, Device, Error, Tensor};
+
+#[cfg(feature = "cuda-emulator")]
+pub use crate::cuda::emulate_cuda;
 
 /// Why there is no GPU to compute on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,10 +116,7 @@ pub fn fault(error: &Error) -> Fault {
 
 /// Whether tensors on a device are worked on by the CUDA kernels: on a GPU, and on the CPU while a test emulates one.
 pub fn has_cuda_kernels(device: &Device) -> bool {
-    match device {
-        Device::Cuda(_) => true,
-        _ => emulation::is_on(),
-    }
+    crate::cuda::runs_on(device)
 }
 
 /// The format of what is between the weights on a device: there the weights' own, but f32 where the CPU's kernels

@@ -1,23 +1,21 @@
-//! The compiled kernels on a GPU, and their launches.
+//! Launches on a GPU: the compiled kernels, loaded once for each device, and the addresses of its memory.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::cuda_backend::cudarc::driver::sys::{CUfunction_attribute, CUresult};
+use candle_core::cuda_backend::cudarc::driver::sys::CUresult;
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaModule, DriverError, LaunchConfig, PushKernelArg,
+    CudaFunction, CudaModule, DevicePtr, DriverError, LaunchConfig, PushKernelArg,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
-use candle_core::cuda_backend::{CudaDevice, DeviceId, WrapErr};
+use candle_core::backend::BackendStorage;
+use candle_core::cuda_backend::{CudaDevice, CudaStorage, CudaStorageSlice, DeviceId, WrapErr};
 use candle_core::{Result, bail};
 
 use super::launch::{Arg, Launch};
 
 /// Machine code of each source file, as `build/nvcc.rs` compiled it.
 const IMAGES: &[&[u8]] = &include!(concat!(env!("OUT_DIR"), "/images.rs"));
-
-/// Dynamic shared memory that every kernel may have; more must be asked for.
-const USUAL_SHARED_BYTES: u32 = 48 << 10;
 
 /// What each device has loaded; filled when it launches its first kernel.
 static LOADED: Mutex<Option<HashMap<DeviceId, Loaded>>> = Mutex::new(None);
@@ -26,31 +24,26 @@ static LOADED: Mutex<Option<HashMap<DeviceId, Loaded>>> = Mutex::new(None);
 struct Loaded {
     modules: Vec<Arc<CudaModule>>,
     /// The kernels that were launched before.
-    kernels: HashMap<&'static str, CudaFunction>,
+    kernels: HashMap<String, CudaFunction>,
 }
 
 /// Puts a launch on the device's stream.
-pub(super) fn launch(device: &CudaDevice, launch: &Launch) -> Result<()> {
-    let kernel = kernel(device, launch.kernel)?;
-    if launch.shared_bytes > USUAL_SHARED_BYTES {
-        let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        kernel.set_attribute(attribute, launch.shared_bytes as i32).w()?;
-    }
+pub(super) fn run(device: &CudaDevice, launch: &Launch) -> Result<()> {
+    let kernel = kernel(device, &launch.kernel)?;
     let stream = device.cuda_stream();
     let mut builder = stream.launch_builder(&kernel);
     for arg in &launch.args {
         match arg {
-            Arg::Pointer(value) => builder.arg(value),
+            Arg::Pointer { address, .. } => builder.arg(address),
             Arg::I32(value) => builder.arg(value),
             Arg::I64(value) => builder.arg(value),
             Arg::F32(value) => builder.arg(value),
         };
     }
-    let ([gx, gy, gz], [bx, by, bz]) = (launch.grid, launch.block);
     let config = LaunchConfig {
-        grid_dim: (gx, gy, gz),
-        block_dim: (bx, by, bz),
-        shared_mem_bytes: launch.shared_bytes,
+        grid_dim: sizes(launch, launch.grid)?,
+        block_dim: sizes(launch, launch.block)?,
+        shared_mem_bytes: launch.shared_bytes as u32, // at most 48 KiB
     };
     // SAFETY: the wrapper that made the launch passes what the kernel declares, with buffers of the sizes that it
     // reads and writes; the tests run the same launches on guarded memory.
@@ -58,7 +51,30 @@ pub(super) fn launch(device: &CudaDevice, launch: &Launch) -> Result<()> {
     Ok(())
 }
 
-fn kernel(device: &CudaDevice, name: &'static str) -> Result<CudaFunction> {
+fn sizes(launch: &Launch, [x, y, z]: [usize; 3]) -> Result<(u32, u32, u32)> {
+    match (u32::try_from(x), u32::try_from(y), u32::try_from(z)) {
+        (Ok(x), Ok(y), Ok(z)) => Ok((x, y, z)),
+        _ => bail!("{}: a grid of {:?} blocks is too large; cut the batch", launch.kernel, launch.grid),
+    }
+}
+
+/// The address of memory on a device. It is good while the storage lives.
+pub(super) fn address(storage: &CudaStorage) -> Result<u64> {
+    let stream = storage.device.cuda_stream();
+    // The guards record events, which are off: all work is on this one stream.
+    Ok(match &storage.slice {
+        CudaStorageSlice::F32(values) => values.device_ptr(&stream).0,
+        CudaStorageSlice::BF16(values) => values.device_ptr(&stream).0,
+        CudaStorageSlice::F16(values) => values.device_ptr(&stream).0,
+        CudaStorageSlice::U8(values) => values.device_ptr(&stream).0,
+        CudaStorageSlice::U32(values) => values.device_ptr(&stream).0,
+        CudaStorageSlice::I16(values) => values.device_ptr(&stream).0,
+        CudaStorageSlice::I64(values) => values.device_ptr(&stream).0,
+        _ => bail!("no kernel takes {:?}", storage.dtype()),
+    })
+}
+
+fn kernel(device: &CudaDevice, name: &str) -> Result<CudaFunction> {
     // The table is whole whatever happened while it was locked.
     let mut all = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     let loaded = all.get_or_insert_default().entry(device.id()).or_default();
@@ -73,7 +89,7 @@ fn kernel(device: &CudaDevice, name: &'static str) -> Result<CudaFunction> {
     for module in &loaded.modules {
         match module.load_function(name) {
             Ok(kernel) => {
-                loaded.kernels.insert(name, kernel.clone());
+                loaded.kernels.insert(name.to_owned(), kernel.clone());
                 return Ok(kernel);
             }
             Err(DriverError(CUresult::CUDA_ERROR_NOT_FOUND)) => {}
