@@ -24,6 +24,7 @@ fn emulator() {
         .cpp(true)
         .std("c++17")
         .opt_level(2)
+        .flag("-Wno-unknown-pragmas") // `#pragma unroll`
         .flag("-fno-strict-aliasing") // four neighbouring values are read as one, as on the device
         .file("cuda/emulator/emulator.cpp")
         .compile("sed_emulator");

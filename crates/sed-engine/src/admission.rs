@@ -126,10 +126,15 @@ impl Admission {
         self.lock().waiting.iter().sum()
     }
 
-    /// When a request that asks for so much would be done if it came now, in seconds, and how many are here.
-    pub(crate) fn prospect(&self, demand: &Demand) -> (f64, usize) {
+    /// The predicted device seconds of all requests that are here, and how many they are.
+    pub(crate) fn load(&self) -> (f64, usize) {
         let state = self.lock();
-        (state.begun + state.backlog.iter().sum::<f64>() + state.model.seconds(demand), state.present)
+        (state.begun + state.backlog.iter().sum::<f64>(), state.present)
+    }
+
+    /// The predicted device seconds of a request.
+    pub(crate) fn seconds(&self, demand: &Demand) -> f64 {
+        self.lock().model.seconds(demand)
     }
 
     /// Lets the model of costs learn.

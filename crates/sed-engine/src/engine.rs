@@ -197,17 +197,16 @@ impl Engine {
             let home = home.ok_or(EngineError::InvalidJob { field: "image", message: elsewhere })?;
             return Ok((home, home.demand(job)));
         }
-        let mut candidates: Vec<(&Member, Demand)> =
-            self.working().map(|member| (member, member.demand(job))).collect();
-        let prospect = |(member, demand): &(&Member, Demand)| member.prospect(demand);
-        // The devices were ready a moment ago.
+        // One judge of costs for all: the devices are taken to be alike, and what each has seen so far is chance.
+        let judge = self.working().next();
+        let rated = self.working().map(|member| {
+            let (demand, (ahead, present)) = (member.demand(job), member.load());
+            (ahead + judge.map_or(0.0, |judge| judge.seconds(&demand)), present, member, demand)
+        });
+        let best = rated.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        // They were ready a moment ago.
         let lost = || EngineError::DeviceLost("no device is left".into());
-        if candidates.len() == 1 {
-            return candidates.pop().ok_or_else(lost);
-        }
-        let better = |a: &(f64, usize), b: &(f64, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
-        let rated = candidates.into_iter().map(|candidate| (prospect(&candidate), candidate));
-        rated.min_by(|(a, _), (b, _)| better(a, b)).map(|(_, best)| best).ok_or_else(lost)
+        best.map(|(_, _, member, demand)| (member, demand)).ok_or_else(lost)
     }
 
     fn working(&self) -> impl Iterator<Item = &Member> {

@@ -120,9 +120,14 @@ impl Member {
         Demand::of_words(self.known_text.unknown_phrases(vocabulary))
     }
 
-    /// When a request that asks for so much would be done here, in seconds from now, and how many are before it.
-    pub(crate) fn prospect(&self, demand: &Demand) -> (f64, usize) {
-        self.admission.prospect(demand)
+    /// The predicted seconds of all that is here, and how many requests that is.
+    pub(crate) fn load(&self) -> (f64, usize) {
+        self.admission.load()
+    }
+
+    /// The predicted seconds of a request.
+    pub(crate) fn seconds(&self, demand: &Demand) -> f64 {
+        self.admission.seconds(demand)
     }
 
     /// Requests that wait for the device.

@@ -90,23 +90,13 @@ async fn both_give_the_same_answer_and_know_what_was_embedded() {
     let embedded = [controls[0].embedded(), controls[1].embedded()];
     assert_eq!([embedded[0] - before[0], embedded[1] - before[1]], [3, 3]);
     let (busy, running) = occupy(&engine, &controls, 1).await;
-    let elsewhere = engine.segment(SegmentJob { image: job(2).image, ..job(1) }).await.unwrap();
+    let elsewhere = engine.segment(job(2)).await.unwrap();
     controls[busy].release();
     assert!(running.await.unwrap());
-    let (other, running) = occupy(&engine, &controls, 3).await;
-    let again = engine.segment(SegmentJob { image: anonymous(2), ..job(1) }).await.unwrap();
-    controls[other].release();
-    assert!(running.await.unwrap());
-    assert_eq!(elsewhere.map, again.map);
+    let alone = Engine::start(FakeStages::new().0, &EngineConfig::default()).unwrap();
+    alone.ready().await.unwrap();
+    assert_eq!(elsewhere.map, alone.segment(job(2)).await.unwrap().map);
     assert_eq!([controls[0].embedded(), controls[1].embedded()], embedded);
-}
-
-/// A picture that no cache knows.
-fn anonymous(picture: u8) -> JobImage {
-    match job(picture).image {
-        JobImage::Pixels { input, .. } => JobImage::Pixels { input, facts: None },
-        JobImage::Cached(_) => panic!("a job has pixels"),
-    }
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@
 
 // Nothing to register: the driver finds kernels by name.
 #define SED_REGISTER(name)
-// `count` values shared by the block; uninitialised.
-#define SED_SHARED(type, name, count) __shared__ type name[count]
+// `count` values shared by the block, aligned for accesses of 16 bytes; uninitialised.
+#define SED_SHARED(type, name, count) __shared__ __align__(16) type name[count]
 // All of the launch's dynamic shared memory as values of one type.
 #define SED_DYNAMIC_SHARED(type, name)                                                                       \
   extern __shared__ __align__(16) unsigned char sed_dynamic_shared[];                                        \

@@ -4,6 +4,8 @@
 
 // Steps of k that are in shared memory together.
 constexpr int CONVOLVE_STEPS = 16;
+// Added to the rows of the left tile, so that the lanes of a store do not share their banks.
+constexpr int CONVOLVE_PAD = 4;
 
 // An input `x` [images, height, width, channels] and its weights [size * size * channels, outputs].
 template <typename T>
@@ -28,6 +30,7 @@ template <int ROWS, int COLUMNS, int LOADS, typename T>
 __device__ void accumulate(float (&acc)[4][4], const Source<T>& source, const Pixel (&origin)[LOADS],
                            float* left, float* right, int first_output, int outputs) {
   constexpr int THREADS = ROWS * COLUMNS / 16;
+  constexpr int STRIDE = ROWS + CONVOLVE_PAD;
   const int t = threadIdx.x;
   const int step = t % CONVOLVE_STEPS;
   const int k_end = source.size * source.size * source.channels;
@@ -42,7 +45,7 @@ __device__ void accumulate(float (&acc)[4][4], const Source<T>& source, const Pi
                           x < source.width;
       const long long at =
           (((long long)origin[i].image * source.height + y) * source.width + x) * source.channels + channel;
-      left[step * ROWS + t / CONVOLVE_STEPS + i * (THREADS / CONVOLVE_STEPS)] =
+      left[step * STRIDE + t / CONVOLVE_STEPS + i * (THREADS / CONVOLVE_STEPS)] =
           inside ? to_float(source.x[at]) : 0.0f;
     }
     for (int i = t; i < CONVOLVE_STEPS * COLUMNS; i += THREADS) {
@@ -54,10 +57,13 @@ __device__ void accumulate(float (&acc)[4][4], const Source<T>& source, const Pi
     const float* b = right + t % (COLUMNS / 4) * 4;
 #pragma unroll
     for (int s = 0; s < CONVOLVE_STEPS; s++) {
+      const float4 a4 = *reinterpret_cast<const float4*>(a + s * STRIDE);
+      const float4 b4 = *reinterpret_cast<const float4*>(b + s * COLUMNS);
+      const float av[4] = {a4.x, a4.y, a4.z, a4.w}, bv[4] = {b4.x, b4.y, b4.z, b4.w};
 #pragma unroll
       for (int r = 0; r < 4; r++) {
 #pragma unroll
-        for (int c = 0; c < 4; c++) acc[r][c] += a[s * ROWS + r] * b[s * COLUMNS + c];
+        for (int c = 0; c < 4; c++) acc[r][c] += av[r] * bv[c];
       }
     }
     __syncthreads();
@@ -79,7 +85,7 @@ __device__ void convolve_tile(const T* x, const T* weight, const T* x2, const T*
                               int activation) {
   constexpr int THREADS = ROWS * COLUMNS / 16;
   constexpr int LOADS = ROWS * CONVOLVE_STEPS / THREADS;
-  SED_SHARED(float, left, CONVOLVE_STEPS * ROWS);
+  SED_SHARED(float, left, CONVOLVE_STEPS * (ROWS + CONVOLVE_PAD));
   SED_SHARED(float, right, CONVOLVE_STEPS * COLUMNS);
   const int phase_y = blockIdx.z / step, phase_x = blockIdx.z % step;
   const long long pixels = (long long)images * height * width;

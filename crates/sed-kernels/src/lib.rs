@@ -22,6 +22,7 @@ mod elementwise;
 mod gemm;
 mod group_norm;
 mod layer_norm;
+mod layers;
 mod mapped_file;
 mod math;
 mod prefix_attention;
@@ -34,17 +35,20 @@ mod testing;
 mod top_k;
 mod upsample_argmax;
 
-pub use class_attention::{AttentionSums, ClassAttention, ClassAttentionWeights};
-pub use conv::{Conv2d, PatchConv, ScalarConv};
-pub use convnext_block::{ConvNextBlock, ConvNextWeights};
+pub use class_attention::ClassAttentionWeights;
+pub use convnext_block::ConvNextWeights;
 pub use cost_map::cost_map;
-pub use depthwise::DepthwiseConv;
+#[cfg(feature = "cuda-emulator")]
+pub use cuda::emulate_cuda;
 pub use elementwise::{gather_rows, normalise_rows, sigmoid};
-pub use gemm::{Activation, Linear};
-pub use layer_norm::LayerNorm;
+pub use gemm::Activation;
+pub use layers::{
+    AttentionSums, ClassAttention, Conv2d, ConvNextBlock, DepthwiseConv, LayerNorm, Linear, PatchConv,
+    ScalarConv, SkipFusion,
+};
 pub use mapped_file::MappedFile;
 pub use prefix_attention::{PrefixChains, prefix_attention};
 pub use simd::Isa;
-pub use skip_fusion::{Fused, FusionOutputs, SkipFusion, SkipFusionWeights};
+pub use skip_fusion::{Fused, FusionOutputs, SkipFusionWeights};
 pub use top_k::top_k_union;
 pub use upsample_argmax::{ArgmaxMap, ArgmaxSpec, UNLABELLED, upsample_argmax};

@@ -2,6 +2,8 @@
 #define SED_EMULATOR
 #include "emulator.h"
 
+#include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <stdexcept>
 #include <vector>
@@ -60,7 +62,10 @@ std::vector<Kernel>& kernels() {
 Array take_shared(size_t bytes) {
   const size_t start = (launch.shared_used + 63) / 64 * 64;
   launch.shared_used = start + bytes + SHARED_GUARD;
-  launch.shared.resize(SHARED_BYTES * 2, FILL);
+  if (launch.shared_used > launch.shared.size()) {
+    fprintf(stderr, "%s takes far more than 48 KiB of shared memory\n", launch.kernel->name);
+    abort(); // an exception would end in the fiber's first frame
+  }
   return {launch.shared.data() + start, bytes};
 }
 
@@ -134,9 +139,9 @@ void run_block(unsigned number) {
     }
     for (Running& thread : launch.threads) thread.state = State::Ready;
   }
-  if (launch.shared_used > SHARED_BYTES + launch.arrays.size() * (SHARED_GUARD + 64)) {
-    fail("more than 48 KiB of shared memory");
-  }
+  size_t shared = 0;
+  for (const auto& [id, array] : launch.arrays) shared += array.bytes;
+  if (shared > SHARED_BYTES) fail("more than 48 KiB of shared memory");
   for (const auto& [id, array] : launch.arrays) {
     for (size_t i = 0; i < SHARED_GUARD; i++) {
       if (array.at[array.bytes + i] != FILL) fail("a write behind a shared array");
@@ -255,3 +260,4 @@ extern "C" int sed_emulator_launch(const char* name, const unsigned* grid, const
 }
 
 #include "kernels.h"
+#include "faults.h"

@@ -24,6 +24,10 @@ struct dim3 {
   unsigned x, y, z;
 };
 
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+
 // One argument of a launch, as Rust gives it (`launch/emulator.rs`).
 struct SedArgument {
   uint32_t kind; // 0 pointer, 1 i32, 2 i64, 3 f32

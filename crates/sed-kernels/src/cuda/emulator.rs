@@ -92,3 +92,59 @@ pub(crate) fn run(launch: &Launch) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+
+    use super::*;
+    use crate::cuda::memory::Output;
+
+    fn launch(kernel: &str) -> Launch {
+        Launch::new(kernel, DType::F32, [2, 1, 1], 64).unwrap()
+    }
+
+    fn output() -> Output {
+        Output::new(&Device::Cpu, DType::F32, 128).unwrap()
+    }
+
+    fn reason(launch: &Launch) -> String {
+        run(launch).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn mistakes_of_kernels_are_found() {
+        let mut y = output();
+        let behind = launch("fault_write_behind").output(&mut y).unwrap().i32(128).unwrap();
+        assert!(reason(&behind).contains("outside a buffer"));
+        let x = Tensor::zeros(128, DType::F32, &Device::Cpu).unwrap();
+        let input = launch("fault_write_input").input(&x).unwrap().output(&mut y).unwrap();
+        assert!(reason(&input).contains("write to an input"));
+        assert!(
+            reason(&launch("fault_barrier").output(&mut y).unwrap()).contains("not all threads of a block")
+        );
+        assert!(reason(&launch("fault_lanes").output(&mut y).unwrap()).contains("not all lanes of a warp"));
+        let shared = launch("fault_write_behind_shared").output(&mut y).unwrap();
+        assert!(reason(&shared).contains("behind a shared array"));
+        run(&launch("fault_no_barrier").output(&mut y).unwrap()).unwrap();
+        let values = y.into_tensor().to_vec1::<f32>().unwrap();
+        assert!(values.iter().any(|value| value.is_nan()));
+    }
+
+    #[test]
+    fn arguments_that_are_not_the_kernels_are_refused() {
+        let x = Tensor::zeros(128, DType::F32, &Device::Cpu).unwrap();
+        let mut y = output();
+        let sigmoid = || launch("sigmoid").input(&x).unwrap();
+        run(&sigmoid().output(&mut y).unwrap().i64(128)).unwrap();
+        assert!(reason(&sigmoid().output(&mut y).unwrap()).contains("takes 3 arguments"));
+        assert!(reason(&sigmoid().input(&x).unwrap().i64(128)).contains("argument 1: an input"));
+        assert!(
+            reason(&sigmoid().output(&mut y).unwrap().i32(128).unwrap()).contains("argument 2: a number")
+        );
+        let half = x.to_dtype(DType::BF16).unwrap();
+        let wrong = launch("sigmoid").input(&half).unwrap().output(&mut y).unwrap().i64(128);
+        assert!(reason(&wrong).contains("argument 0: elements of another size"));
+        assert!(reason(&launch("none")).contains("no such kernel"));
+    }
+}

@@ -65,11 +65,15 @@ mod tests {
             let x = tensor(&x, &[rows, channels]);
             let (w, b) = (random(channels, 5), random(channels, 6));
             let (w, b) = (tensor(&w, &[channels]), tensor(&b, &[channels]));
-            let cpu = crate::LayerNorm::new(&w, &b, 1e-6).unwrap();
+            let cpu = crate::layer_norm::LayerNorm::new(&w, &b, 1e-6).unwrap();
             for dtype in DTYPES {
                 let x = on_device(&x, dtype);
                 let want = cpu.forward(&x.rounded).unwrap();
-                let norm = LayerNorm::new(&on_device(&w, DType::F32).tensor, &on_device(&b, DType::F32).tensor, 1e-6);
+                let norm = LayerNorm::new(
+                    &on_device(&w, DType::F32).tensor,
+                    &on_device(&b, DType::F32).tensor,
+                    1e-6,
+                );
                 let got = norm.unwrap().forward(&x.tensor).unwrap();
                 assert_near(&got, &want, dtype, &format!("{rows}×{channels}"));
             }

@@ -7,9 +7,6 @@ mod staging;
 
 use candle_core::{DType, Device, Error, Tensor};
 
-#[cfg(feature = "cuda-emulator")]
-pub use crate::cuda::emulate_cuda;
-
 /// Why there is no GPU to compute on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoGpu {

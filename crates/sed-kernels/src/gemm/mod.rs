@@ -7,7 +7,7 @@ pub(crate) mod tile;
 use std::ops::Range;
 
 use half::bf16;
-pub use linear::Linear;
+pub(crate) use linear::Linear;
 use pack::{PANEL, PackedMatrix, Weight};
 use tile::{Acc, accumulate};
 
