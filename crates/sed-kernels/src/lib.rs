@@ -2,11 +2,13 @@
 //!
 //! Every function takes and gives candle tensors in channels-last layout and chooses its
 //! implementation by the tensors' device. On the CPU a kernel is written once over SIMD lanes and
-//! compiled for AVX-512, AVX2 and plain Rust ([`Isa`]); it runs on the current rayon pool.
+//! compiled for AVX-512, AVX2 and plain Rust ([`Isa`]); it runs on the current rayon pool. For CUDA there is a
+//! kernel in `cuda/` that is tested against the CPU's, without a GPU too.
 //!
-//! Large weights are kept in the dtype they are given in, f32 or bf16; activations and sums are f32.
+//! Large weights are kept in the dtype they are given in: on the CPU f32 or bf16, activations and sums are f32;
+//! on CUDA f32, bf16 or f16, activations too, and sums are f32.
 //!
-//! Each kernel has a naive twin in its tests and a criterion bench (`benches/kernels.rs`).
+//! Each kernel for the CPU has a naive twin in its tests and a criterion bench (`benches/kernels.rs`).
 
 // The one crate with unsafe code: SIMD intrinsics, tiles that several tasks write, mapped files.
 #![allow(unsafe_code)]

@@ -44,6 +44,9 @@ pub(crate) fn gather_rows(
     shape: impl Into<Shape>,
 ) -> Result<Tensor> {
     let x = x.contiguous()?;
+    if rows.is_empty() {
+        return Ok(Output::new(x.device(), x.dtype(), shape)?.into_tensor());
+    }
     let numbers: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
     let numbers = Tensor::new(numbers, x.device())?;
     if rows.len() > GRID_LIMIT {

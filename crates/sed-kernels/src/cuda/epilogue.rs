@@ -41,7 +41,11 @@ impl Epilogue<'_> {
         }
         let columns = x.dims().last().copied().unwrap_or(1);
         let values = x.elem_count();
-        let (kernel, width) = if columns.is_multiple_of(4) { ("epilogue4", 4) } else { ("epilogue", 1) };
+        // Four values are read at once where rows and tensors start at multiples of four.
+        let starts_at_four = |x: &Tensor| x.layout().start_offset().is_multiple_of(4);
+        let four = columns.is_multiple_of(4)
+            && [Some(x), self.first, self.second].into_iter().flatten().all(starts_at_four);
+        let (kernel, width) = if four { ("epilogue4", 4) } else { ("epilogue", 1) };
         let blocks = values.div_ceil(THREADS * width);
         let mut y = Output::like(x)?;
         Launch::new(kernel, x.dtype(), [blocks, 1, 1], THREADS)?

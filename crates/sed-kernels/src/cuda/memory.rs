@@ -30,17 +30,18 @@ impl Output {
     /// Memory without values on `device`; on the CPU (the emulator) they are NaN.
     pub(crate) fn new(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
+        let memory = allocation(&shape);
         // SAFETY: the kernel that this is the output of writes every element before any is read.
         let storage = unsafe {
             match device {
                 Device::Cpu => {
-                    let mut storage = candle_core::cpu_backend::CpuDevice.alloc_uninit(&shape, dtype)?;
-                    let bytes = shape.elem_count() * dtype.size_in_bytes();
+                    let mut storage = candle_core::cpu_backend::CpuDevice.alloc_uninit(&memory, dtype)?;
+                    let bytes = memory.elem_count() * dtype.size_in_bytes();
                     // All bits set are NaN in every floating-point type, and a value of every other.
                     (cpu_address_mut(&mut storage)? as *mut u8).write_bytes(0xff, bytes);
                     Storage::Cpu(storage)
                 }
-                Device::Cuda(device) => Storage::Cuda(device.alloc_uninit(&shape, dtype)?),
+                Device::Cuda(device) => Storage::Cuda(device.alloc_uninit(&memory, dtype)?),
                 Device::Metal(_) => bail!("no kernel for device {:?}", device.location()),
             }
         };
@@ -55,9 +56,10 @@ impl Output {
     /// Memory that starts as zeros.
     pub(crate) fn zeros(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
+        let memory = allocation(&shape);
         let storage = match device {
-            Device::Cpu => Storage::Cpu(candle_core::cpu_backend::CpuDevice.zeros_impl(&shape, dtype)?),
-            Device::Cuda(device) => Storage::Cuda(device.zeros_impl(&shape, dtype)?),
+            Device::Cpu => Storage::Cpu(candle_core::cpu_backend::CpuDevice.zeros_impl(&memory, dtype)?),
+            Device::Cuda(device) => Storage::Cuda(device.zeros_impl(&memory, dtype)?),
             Device::Metal(_) => bail!("no kernel for device {:?}", device.location()),
         };
         Ok(Self { storage, shape })
@@ -83,6 +85,11 @@ impl Output {
     pub(crate) fn into_tensor(self) -> Tensor {
         Tensor::from((self.storage, self.shape))
     }
+}
+
+/// What is allocated for a tensor of `shape`: at least one element, since a device has no memory of length 0.
+fn allocation(shape: &Shape) -> Shape {
+    Shape::from(shape.elem_count().max(1))
 }
 
 fn cpu_address(storage: &CpuStorage) -> Result<u64> {

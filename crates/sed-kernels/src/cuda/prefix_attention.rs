@@ -19,6 +19,9 @@ pub(crate) fn prefix_attention(
 ) -> Result<Tensor> {
     let (rows, width) = queries.dims2()?;
     let (device, dtype) = (queries.device(), queries.dtype());
+    if rows == 0 {
+        return Ok(Output::like(queries)?.into_tensor());
+    }
     let longest = chains.longest();
     let scores = WARPS * longest * size_of::<f32>();
     if scores > 48 * 1024 {
