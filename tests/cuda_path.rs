@@ -83,7 +83,12 @@ fn f32_is_as_exact_as_on_the_cpu() {
         let request = loaded.request(top_k);
         let stage = loaded.model.cost_map_stage();
         let head0 = stage.rejection_logits(&stage.similarities(&[request]).unwrap()).unwrap();
-        assert_near(&host(&head0), &want[&format!("{mode}.head0")], tolerance("head0"), &format!("{mode} head0"));
+        assert_near(
+            &host(&head0),
+            &want[&format!("{mode}.head0")],
+            tolerance("head0"),
+            &format!("{mode} head0"),
+        );
         let (pairs, kept) = decode_all(&loaded.model, &[request]);
         if top_k.is_some() {
             let kept: Vec<Vec<u32>> = kept.into_iter().flatten().collect();

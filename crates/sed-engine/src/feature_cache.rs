@@ -82,8 +82,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 impl FeatureCache {
     /// At most `capacity` bytes; 0 turns it off.
     pub(crate) fn new(capacity: usize) -> Self {
-        let published =
-            [&metrics::IMAGE_CACHE_BYTES, &metrics::IMAGE_CACHE_ENTRIES].map(|gauge| GaugeShare::new(gauge, 0.0));
+        let published = [&metrics::IMAGE_CACHE_BYTES, &metrics::IMAGE_CACHE_ENTRIES]
+            .map(|gauge| GaugeShare::new(gauge, 0.0));
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             images: Mutex::new(ByteLru::new(capacity)),

@@ -100,13 +100,7 @@ fn compile_all(sources: &[PathBuf], compile: impl Fn(&Path) -> Result<(), String
     if failures.is_empty() { Ok(()) } else { Err(failures.join("\n").into()) }
 }
 
-fn compile_one(
-    nvcc: &Path,
-    flags: &[String],
-    source: &Path,
-    out: &Path,
-    shared: u64,
-) -> Result<(), String> {
+fn compile_one(nvcc: &Path, flags: &[String], source: &Path, out: &Path, shared: u64) -> Result<(), String> {
     let image = image(out, source);
     let stamp = image.with_extension("stamp");
     let of_source = digest(&[source.to_owned()], &shared).map_err(|error| error.to_string())?.to_string();

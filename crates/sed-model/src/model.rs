@@ -54,7 +54,8 @@ impl SedModel {
         dtype: DType,
     ) -> Result<Self> {
         let on_gpu = has_cuda_kernels(device);
-        if !matches!(dtype, DType::F32 | DType::BF16) && !(on_gpu && dtype == DType::F16) {
+        let known = matches!(dtype, DType::F32 | DType::BF16) || (on_gpu && dtype == DType::F16);
+        if !known {
             let choice = if on_gpu { "f32, bf16 or f16" } else { "f32 or bf16" };
             let reason = format!("number format {} is not supported here; choose {choice}", dtype.as_str());
             return Err(ModelError::input(reason));

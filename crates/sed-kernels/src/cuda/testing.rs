@@ -4,6 +4,8 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::device::{F32Products, open_gpu};
+
 /// The storage types of the kernels.
 pub(super) const DTYPES: [DType; 3] = [DType::F32, DType::BF16, DType::F16];
 
@@ -13,7 +15,7 @@ pub(super) fn device() -> Device {
         Ok(name) if name.starts_with("cuda:") => {
             static DEVICE: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
             let index = name["cuda:".len()..].parse().unwrap();
-            DEVICE.get_or_init(|| Device::new_cuda_with_stream(index).unwrap()).clone()
+            DEVICE.get_or_init(|| open_gpu(index, F32Products::Exact).unwrap()).clone()
         }
         _ => Device::Cpu,
     }

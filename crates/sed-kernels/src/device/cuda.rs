@@ -32,7 +32,9 @@ pub(super) fn open(number: usize, products: F32Products) -> Result<Device, NoGpu
     }
     let unusable = |error: TensorError| {
         let missing = match of_cublas(&error) {
-            Some(cublasStatus_t::CUBLAS_STATUS_NOT_INITIALIZED) => "; is libcublas.so.13 of CUDA 13 installed?",
+            Some(cublasStatus_t::CUBLAS_STATUS_NOT_INITIALIZED) => {
+                "; is libcublas.so.13 of CUDA 13 installed?"
+            }
             _ => "; libcublas.so.13 and libcurand.so.10 of CUDA 13 must be where libraries are looked for",
         };
         NoGpu::Unusable { number, reason: format!("{error}{missing}") }

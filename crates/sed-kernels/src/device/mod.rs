@@ -127,7 +127,12 @@ pub fn activation_dtype(device: &Device, weights: DType) -> DType {
 ///
 /// # Errors
 /// When the shape does not fit, or the device has no memory left.
-pub fn upload(values: Vec<f32>, shape: &[usize], device: &Device, dtype: DType) -> candle_core::Result<Tensor> {
+pub fn upload(
+    values: Vec<f32>,
+    shape: &[usize],
+    device: &Device,
+    dtype: DType,
+) -> candle_core::Result<Tensor> {
     let tensor = match device {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => staging::upload(&values, shape, device)?,
