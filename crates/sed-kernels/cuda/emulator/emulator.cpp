@@ -53,6 +53,7 @@ struct Launch {
 };
 thread_local Launch launch;
 thread_local std::vector<Stack> stacks;
+thread_local unsigned blocks_run;
 
 std::vector<Kernel>& kernels() {
   static std::vector<Kernel> all;
@@ -108,14 +109,14 @@ void run_warp(size_t first, bool reversed) {
   }
 }
 
-void run_block(unsigned number) {
+void run_block() {
   launch.arrays.clear();
   launch.shared.assign(SHARED_BYTES * 2, FILL);
   launch.shared_used = 0;
   const Array dynamic = take_shared(launch.dynamic_bytes);
   launch.arrays[nullptr] = dynamic;
   const size_t threads = launch.threads.size();
-  const bool reversed = number % 2 == 1;
+  const bool reversed = blocks_run++ % 2 == 1; // goes on over launches, for those of a single block
   for (size_t i = 0; i < threads; i++) {
     Running& thread = launch.threads[i];
     const unsigned t = static_cast<unsigned>(i);
@@ -194,12 +195,11 @@ void run(const Kernel& kernel, const unsigned grid[3], const unsigned block[3], 
   while (stacks.size() < launch.threads.size()) stacks.emplace_back();
   grid_dim = {grid[0], grid[1], grid[2]};
   block_dim = {block[0], block[1], block[2]};
-  unsigned number = 0;
   for (unsigned z = 0; z < grid[2]; z++) {
     for (unsigned y = 0; y < grid[1]; y++) {
       for (unsigned x = 0; x < grid[0]; x++) {
         block_index = {x, y, z};
-        run_block(number++);
+        run_block();
       }
     }
   }

@@ -38,16 +38,12 @@ mod tests {
                 let images = make(2, 0, &[1, h, w, d]);
                 let texts = make(image_of_pair.len(), 10, &[p, d]);
                 let of = |x: &[OnDevice], f: fn(&OnDevice) -> Tensor| x.iter().map(f).collect::<Vec<_>>();
-                let run =
-                    |f: fn(&OnDevice) -> Tensor,
-                     map: fn(&[&Tensor], &[&Tensor], &[usize]) -> Result<Tensor>| {
-                        let (images, texts) = (of(&images, f), of(&texts, f));
-                        let (images, texts): (Vec<_>, Vec<_>) =
-                            (images.iter().collect(), texts.iter().collect());
-                        map(&images, &texts, &image_of_pair).unwrap()
-                    };
-                let want = run(|x| x.rounded.clone(), crate::cost_map);
-                let got = run(|x| x.tensor.clone(), cost_map);
+                let (i, t) = (of(&images, |x| x.rounded.clone()), of(&texts, |x| x.rounded.clone()));
+                let (i, t): (Vec<_>, Vec<_>) = (i.iter().collect(), t.iter().collect());
+                let want = crate::cost_map(&i, &t, &image_of_pair).unwrap();
+                let (i, t) = (of(&images, |x| x.tensor.clone()), of(&texts, |x| x.tensor.clone()));
+                let (i, t): (Vec<_>, Vec<_>) = (i.iter().collect(), t.iter().collect());
+                let got = cost_map(&i, &t, &image_of_pair).unwrap();
                 assert_near(&got, &want, dtype, "cost map");
             }
         }

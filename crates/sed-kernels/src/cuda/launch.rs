@@ -118,6 +118,10 @@ impl Launch {
         if self.grid.contains(&0) {
             return Ok(());
         }
+        let threads: usize = self.block.iter().product();
+        if threads > 1024 || !threads.is_multiple_of(WARP) {
+            bail!("{}: a block of {threads} threads is not one of whole warps", self.kernel);
+        }
         match device {
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => super::driver::run(device, self),
