@@ -9,7 +9,7 @@ use crate::{
     cost_model::{CostModel, Demand},
     error::EngineError,
     job::Priority,
-    metrics,
+    metrics::{self, GaugeShare},
     report::Stage,
 };
 
@@ -28,6 +28,32 @@ pub(crate) struct Admission {
     /// `None`: as much as may come.
     limits: Option<QueueLimits>,
     state: Mutex<State>,
+    /// What the metrics hold of it; `None` where they are not to know.
+    published: Option<Mutex<Published>>,
+}
+
+/// One device's part of the gauges.
+#[derive(Debug)]
+struct Published {
+    depth: [f64; 3],
+    pairs: GaugeShare,
+    _capacities: [GaugeShare; 2],
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        self.set_depth([0.0; 3]);
+    }
+}
+
+impl Published {
+    fn set_depth(&mut self, depth: [f64; 3]) {
+        for priority in [Priority::Low, Priority::Normal, Priority::High] {
+            let more = depth[priority as usize] - self.depth[priority as usize];
+            metrics::QUEUE_DEPTH.add(priority.into(), more);
+        }
+        self.depth = depth;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -45,14 +71,19 @@ struct State {
 
 impl Admission {
     pub(crate) fn new(limits: QueueLimits) -> Arc<Self> {
-        metrics::QUEUE_CAPACITY.set(limits.requests as f64);
-        metrics::QUEUED_PAIRS_CAPACITY.set(limits.pairs as f64);
-        Arc::new(Self { limits: Some(limits), state: Mutex::default() })
+        let capacities = [
+            GaugeShare::new(&metrics::QUEUE_CAPACITY, limits.requests as f64),
+            GaugeShare::new(&metrics::QUEUED_PAIRS_CAPACITY, limits.pairs as f64),
+        ];
+        let pairs = GaugeShare::new(&metrics::QUEUED_PAIRS, 0.0);
+        let published = Published { depth: [0.0; 3], pairs, _capacities: capacities };
+        let published = Some(Mutex::new(published));
+        Arc::new(Self { limits: Some(limits), state: Mutex::default(), published })
     }
 
     /// For requests of the engine's own: nobody is refused, and nobody else's account changes.
     pub(crate) fn unlimited() -> Arc<Self> {
-        Arc::new(Self { limits: None, state: Mutex::default() })
+        Arc::new(Self { limits: None, state: Mutex::default(), published: None })
     }
 
     /// Lets a request in, or says why not.
@@ -95,6 +126,17 @@ impl Admission {
         self.lock().waiting.iter().sum()
     }
 
+    /// The predicted device seconds of all requests that are here, and how many they are.
+    pub(crate) fn load(&self) -> (f64, usize) {
+        let state = self.lock();
+        (state.begun + state.backlog.iter().sum::<f64>(), state.present)
+    }
+
+    /// The predicted device seconds of a request.
+    pub(crate) fn seconds(&self, demand: &Demand) -> f64 {
+        self.lock().model.seconds(demand)
+    }
+
     /// Lets the model of costs learn.
     pub(crate) fn learn(&self, lesson: impl FnOnce(&mut CostModel)) {
         lesson(&mut self.lock().model);
@@ -106,14 +148,13 @@ impl Admission {
     }
 
     fn publish(&self) {
-        if self.limits.is_none() {
-            return;
-        }
+        let Some(published) = &self.published else { return };
+        let mut published = published.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.lock();
-        for priority in [Priority::Low, Priority::Normal, Priority::High] {
-            metrics::QUEUE_DEPTH.set(priority.into(), state.waiting[priority as usize] as f64);
-        }
-        metrics::QUEUED_PAIRS.set(state.waiting_pairs as f64);
+        let (waiting, pairs) = (state.waiting, state.waiting_pairs);
+        drop(state);
+        published.set_depth(waiting.map(|waiting| waiting as f64));
+        published.pairs.set(pairs as f64);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

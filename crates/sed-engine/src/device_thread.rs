@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
 use tracing::Span;
 
 use crate::{
@@ -15,7 +14,7 @@ use crate::{
     metrics,
     scheduler::{Aftermath, Ran, Scheduler},
     stages::Stages,
-    state::EngineState,
+    state::{EngineState, Seat},
     warm_up::WarmUp,
 };
 
@@ -23,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) inbox: Inbox,
-    pub(crate) state: watch::Sender<EngineState>,
+    pub(crate) seat: Seat,
 }
 
 /// The thread's own part.
@@ -80,7 +79,7 @@ impl<S: Stages> DeviceThread<S> {
             if closed {
                 self.scheduler.fail_all(true, &EngineError::ShuttingDown);
             }
-            if !self.line.state.borrow().is_ready() {
+            if !self.line.seat.state().is_ready() {
                 if closed {
                     return End::Stopped;
                 }
@@ -119,7 +118,7 @@ impl<S: Stages> DeviceThread<S> {
     fn receive(&mut self, events: impl IntoIterator<Item = Event>) {
         for event in events {
             match event {
-                Event::Arrived(ticket) => match self.line.state.borrow().clone() {
+                Event::Arrived(ticket) => match self.line.seat.state() {
                     EngineState::DeviceLost { reason } | EngineState::Failed { reason } => {
                         ticket.answer(Err(EngineError::DeviceLost(reason)));
                     }
@@ -228,7 +227,7 @@ impl<S: Stages> DeviceThread<S> {
     }
 
     fn change_state(&self, state: EngineState) {
-        self.line.state.send_replace(state);
+        self.line.seat.report(state);
     }
 }
 
@@ -240,6 +239,6 @@ impl Drop for EndOfEngine {
         for ticket in self.0.inbox.close() {
             ticket.answer(Err(EngineError::ShuttingDown));
         }
-        self.0.state.send_replace(EngineState::Stopped);
+        self.0.seat.report(EngineState::Stopped);
     }
 }

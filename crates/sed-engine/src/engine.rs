@@ -6,29 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{oneshot, watch};
-use tracing::Span;
+use tokio::sync::watch;
 
 use crate::{
-    admission::{Admission, Place, QueueLimits},
-    budget::{Budget, SharedBudget},
     cost_model::Demand,
-    device_thread::{DeviceThread, Line},
     error::EngineError,
-    feature_cache::{FeatureCache, ImageKey, PinnedImage},
-    inbox::{Event, Inbox},
+    feature_cache::{ImageKey, PinnedImage},
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
-    scheduler::{Policy, Scheduler, SchedulerParts},
+    member::{Member, Urgency},
     stages::{ModelInfo, Stages},
-    state::EngineState,
-    text_cache::{KnownText, TextCache},
-    text_store::TextStoreThread,
-    ticket::{Outcome, Request, Ticket},
+    state::{EngineState, Seat, StateBoard},
+    ticket::{Outcome, Request},
     vocabulary::Vocabulary,
-    warm_up::WarmUp,
 };
 
-/// How an engine works.
+/// How an engine works. Bounds of queues and caches hold for each of its devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineConfig {
     /// Requests that may wait for the device; at least 1.
@@ -86,31 +78,22 @@ impl Default for EngineConfig {
     }
 }
 
-/// A running model. Cheap to clone; when the last clone is gone, its thread ends.
+/// A running model, on one device or several. Cheap to clone; when the last clone is gone, its threads end.
 #[derive(Clone, Debug)]
 pub struct Engine {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    line: Arc<Line>,
     model: ModelInfo,
-    admission: Arc<Admission>,
-    budget: Arc<SharedBudget>,
-    known_text: Arc<dyn KnownText>,
-    images: Arc<FeatureCache>,
+    board: Arc<StateBoard>,
+    /// One for each device, at least one.
+    members: Vec<Member>,
 }
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("model", &self.model).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // Whoever waits for an answer holds a handle, so there are no requests to hand out.
-        drop(self.line.inbox.close());
     }
 }
 
@@ -122,45 +105,26 @@ impl Engine {
     /// [`EngineError::NoThread`] if the operating system gives no thread, [`EngineError::TextStore`] if the
     /// directory of text embeddings cannot be used.
     pub fn start<S: Stages>(stages: S, config: &EngineConfig) -> Result<Self, EngineError> {
-        let model = stages.info();
-        let limits = QueueLimits { requests: config.queue_capacity.max(1), pairs: config.queue_pairs.max(1) };
-        let admission = Admission::new(limits);
-        let shared_budget = Arc::<SharedBudget>::default();
-        let line =
-            Arc::new(Line { inbox: Inbox::default(), state: watch::Sender::new(EngineState::Starting) });
-        let text_cache = Arc::new(TextCache::new(config.text_cache_bytes, config.vocabulary_cache_bytes));
-        let images = Arc::new(FeatureCache::new(config.image_cache_bytes));
-        let store = config.text_cache_dir.as_deref().map(|folder| {
-            let line = Arc::clone(&line);
-            let answer = move |phrase, found| {
-                // Only requests can be given back, and this is none.
-                let _ = line.inbox.push(Event::WasRead { phrase, found });
-            };
-            TextStoreThread::start(folder, config.text_cache_dir_bytes, &model, answer)
-        });
-        let scheduler = Scheduler::new(SchedulerParts {
-            policy: Policy {
-                delay: config.batch_delay,
-                ageing: config.ageing.max(Duration::from_millis(1)),
-                text_chunk: config.text_chunk.max(1),
-            },
-            clock: Arc::new(Instant::now),
-            budget: Budget::new(
-                (config.batch_images, config.batch_pairs),
-                &stages.memory(),
-                Arc::clone(&shared_budget),
-            ),
-            text_cache: Arc::clone(&text_cache),
-            feature_cache: Arc::clone(&images),
-            store: store.transpose()?,
-            admission: Arc::clone(&admission),
-        });
-        let warm_up =
-            WarmUp { largest_batches: config.warm_up_largest_batches, vocabularies: config.preload.clone() };
-        let probe_interval = config.probe_interval;
-        DeviceThread { line: Arc::clone(&line), stages, scheduler, warm_up, probe_interval }.start()?;
-        let shared = Shared { line, model, admission, budget: shared_budget, known_text: text_cache, images };
-        Ok(Self { shared: Arc::new(shared) })
+        Self::start_all(vec![stages], config)
+    }
+
+    /// Starts one thread for each device that holds the model. Each has its own queue, budgets and caches, as the
+    /// settings say: what is cached is memory of one device, and fetching it from another would take longer than
+    /// most launches. A request goes where it will probably be done first, which is where its image or its words
+    /// are known if the others are not much less busy.
+    ///
+    /// # Errors
+    /// As [`Engine::start`], and [`EngineError::NoThread`] if there is no device.
+    pub fn start_all<S: Stages>(stages: Vec<S>, config: &EngineConfig) -> Result<Self, EngineError> {
+        let models: Vec<ModelInfo> = stages.iter().map(Stages::info).collect();
+        let Some(mut model) = models.first().cloned() else {
+            return Err(EngineError::NoThread("there is no device to have one".into()));
+        };
+        model.device = models.iter().map(|model| model.device.as_str()).collect::<Vec<_>>().join(",");
+        let board = StateBoard::new(stages.len());
+        let member = |(number, stages)| Member::start(stages, config, Seat::new(&board, number));
+        let members = stages.into_iter().enumerate().map(member).collect::<Result<_, _>>()?;
+        Ok(Self { shared: Arc::new(Shared { model, board, members }) })
     }
 
     /// The model that runs here.
@@ -168,9 +132,10 @@ impl Engine {
         &self.shared.model
     }
 
-    /// Whether the engine can work, to look at or to watch.
+    /// Whether the engine can work, to look at or to watch. With several devices: whether any of them can, once none
+    /// is starting any more.
     pub fn state(&self) -> watch::Receiver<EngineState> {
-        self.shared.line.state.subscribe()
+        self.shared.board.watch()
     }
 
     /// Waits for the end of the warm-up.
@@ -188,22 +153,25 @@ impl Engine {
     /// # Errors
     /// Why it would not.
     pub fn check_ready(&self) -> Result<(), EngineError> {
-        refusal(&self.shared.line.state.borrow())
+        refusal(&self.shared.board.merged())
     }
 
-    /// The image of a key, if its features are still in the cache. They stay for as long as it is held.
+    /// The image of a key, if its features are still in the cache of a device that works. They stay for as long as
+    /// it is held.
     pub fn image(&self, key: &ImageKey) -> Option<PinnedImage> {
-        self.shared.images.get(key)
+        self.working().find_map(|member| member.images.get(key))
     }
 
     /// Whether features of images are kept.
     pub fn keeps_images(&self) -> bool {
-        self.shared.images.is_on()
+        self.shared.members.iter().any(|member| member.images.is_on())
     }
 
-    /// Images of the largest encoder batch, and (image, category) pairs of the largest batch of any later stage.
+    /// Images of the largest encoder batch, and (image, category) pairs of the largest batch of any later stage, on
+    /// the device that allows most.
     pub fn budget(&self) -> (usize, usize) {
-        self.shared.budget.get()
+        let budgets = self.shared.members.iter().map(Member::budget);
+        budgets.fold((0, 0), |most, budget| (most.0.max(budget.0), most.1.max(budget.1)))
     }
 
     /// Segments one image. Dropping the future cancels the request: it is taken out before its next stage.
@@ -213,79 +181,66 @@ impl Engine {
     pub async fn segment(&self, job: SegmentJob) -> Result<SegmentOutcome, EngineError> {
         self.check_ready()?;
         job.check(&self.shared.model)?;
-        let phrases = self.shared.known_text.unknown_phrases(&job.vocabulary);
-        let encode = match &job.image {
-            JobImage::Pixels { facts, .. } => {
-                !facts.is_some_and(|facts| self.shared.images.contains(&facts.key))
-            }
-            JobImage::Cached(_) => false,
-        };
-        let demand = Demand::of_job(&job, self.shared.model.map_side, phrases, encode);
-        let (priority, since, deadline) = (job.priority, job.waiting_since, job.deadline);
-        match self.ask(Request::Segment(Box::new(job)), demand, priority, since, deadline).await? {
+        let (member, demand) = self.best_for(&job)?;
+        let urgency = Urgency { priority: job.priority, since: job.waiting_since, deadline: job.deadline };
+        match member.submit(Request::Segment(Box::new(job)), demand, urgency)?.wait().await? {
             Outcome::Segmented(outcome) => Ok(*outcome),
             Outcome::Embedded => Err(EngineError::ShuttingDown), // a segmentation is never answered so
         }
     }
 
-    /// Computes the text embeddings of a vocabulary, so that the first picture does not wait for them.
+    /// The device that will probably be the first to be done with a job, and what the job asks of it.
+    fn best_for(&self, job: &SegmentJob) -> Result<(&Member, Demand), EngineError> {
+        if let JobImage::Cached(image) = &job.image {
+            let home = self.shared.members.iter().find(|member| member.images.is_home_of(image));
+            let elsewhere = "comes from another engine; ask this one for it".to_owned();
+            let home = home.ok_or(EngineError::InvalidJob { field: "image", message: elsewhere })?;
+            return Ok((home, home.demand(job)));
+        }
+        // One judge of costs for all: the devices are taken to be alike, and what each has seen so far is chance.
+        let judge = self.working().next();
+        let rated = self.working().map(|member| {
+            let (demand, (ahead, present)) = (member.demand(job), member.load());
+            (ahead + judge.map_or(0.0, |judge| judge.seconds(&demand)), present, member, demand)
+        });
+        let best = rated.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        // They were ready a moment ago.
+        let lost = || EngineError::DeviceLost("no device is left".into());
+        best.map(|(_, _, member, demand)| (member, demand)).ok_or_else(lost)
+    }
+
+    fn working(&self) -> impl Iterator<Item = &Member> {
+        self.shared.members.iter().filter(|member| member.is_ready())
+    }
+
+    /// Computes the text embeddings of a vocabulary on every device, so that the first picture does not wait for
+    /// them.
     ///
     /// # Errors
     /// As [`Engine::segment`].
     pub async fn embed(&self, vocabulary: Vocabulary, deadline: Option<Instant>) -> Result<(), EngineError> {
         self.check_ready()?;
-        let demand = Demand::of_words(self.shared.known_text.unknown_phrases(&vocabulary));
-        let request = Request::Embed(vocabulary);
-        self.ask(request, demand, Priority::Normal, Instant::now(), deadline).await.map(|_| ())
-    }
-
-    async fn ask(
-        &self,
-        request: Request,
-        demand: Demand,
-        priority: Priority,
-        since: Instant,
-        deadline: Option<Instant>,
-    ) -> Result<Outcome, EngineError> {
-        let place = self.shared.admission.admit(&demand, priority, deadline, Instant::now())?;
-        let _leaving = Leaving(Arc::clone(&place));
-        let (reply, answer) = oneshot::channel();
-        let span = Span::current();
-        let ticket = Ticket { request, demand, priority, since, deadline, place, span, reply };
-        let arrived = self.shared.line.inbox.push(Event::Arrived(Box::new(ticket)));
-        arrived.map_err(|_| EngineError::ShuttingDown)?;
-        let reply = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), answer)
-                .await
-                .map_err(|_| EngineError::DeadlineExceeded)?,
-            None => answer.await,
+        let urgency = Urgency { priority: Priority::Normal, since: Instant::now(), deadline };
+        let submit = |member: &Member| {
+            let demand = member.demand_of_words(&vocabulary);
+            member.submit(Request::Embed(vocabulary.clone()), demand, urgency)
         };
-        // The sender is only dropped unused when the thread ends.
-        reply.unwrap_or(Err(EngineError::ShuttingDown))
+        for pending in self.working().map(submit).collect::<Result<Vec<_>, _>>()? {
+            pending.wait().await?;
+        }
+        Ok(())
     }
 
-    /// How many requests wait for the device.
+    /// How many requests wait for a device.
     pub fn queue_depth(&self) -> usize {
-        self.shared.admission.waiting()
+        self.shared.members.iter().map(Member::waiting).sum()
     }
 
     /// Stops: refuses what waits, finishes what has begun, and gives the model's memory back.
     pub async fn shutdown(&self) {
-        let line = &self.shared.line;
-        for ticket in line.inbox.close() {
-            ticket.answer(Err(EngineError::ShuttingDown));
-        }
-        // `line` holds the sender, so waiting for a state cannot fail.
+        self.shared.members.iter().for_each(Member::close);
+        // The board holds the sender, so waiting for a state cannot fail.
         let _ = self.state().wait_for(|state| *state == EngineState::Stopped).await;
-    }
-}
-
-/// Gives the caller's place back when it goes, at once, even while the device is busy.
-struct Leaving(Arc<Place>);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.0.leave();
     }
 }
 

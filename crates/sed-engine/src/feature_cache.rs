@@ -4,10 +4,16 @@
 use std::{
     any::Any,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use crate::{byte_lru::ByteLru, metrics};
+use crate::{
+    byte_lru::ByteLru,
+    metrics::{self, GaugeShare},
+};
 
 /// What an image is known by: a digest of its pixels and of how they were brought to the input size.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +45,8 @@ pub struct PinnedImage {
     facts: ImageFacts,
     /// The model's `ImageFeatures`; the handle of an engine does not know its type.
     features: Arc<dyn Any + Send + Sync>,
+    /// The cache that it came out of.
+    cache: u64,
 }
 
 impl PinnedImage {
@@ -62,14 +70,26 @@ impl fmt::Debug for PinnedImage {
 /// The images, shared between the callers and the device thread.
 #[derive(Debug)]
 pub(crate) struct FeatureCache {
+    id: u64,
     images: Mutex<ByteLru<ImageKey, PinnedImage>>,
+    published: Mutex<[GaugeShare; 2]>,
+    _capacity: GaugeShare,
 }
+
+/// Tells caches apart.
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl FeatureCache {
     /// At most `capacity` bytes; 0 turns it off.
     pub(crate) fn new(capacity: usize) -> Self {
-        metrics::IMAGE_CACHE_CAPACITY.set(capacity as f64);
-        Self { images: Mutex::new(ByteLru::new(capacity)) }
+        let published = [&metrics::IMAGE_CACHE_BYTES, &metrics::IMAGE_CACHE_ENTRIES]
+            .map(|gauge| GaugeShare::new(gauge, 0.0));
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            images: Mutex::new(ByteLru::new(capacity)),
+            published: Mutex::new(published),
+            _capacity: GaugeShare::new(&metrics::IMAGE_CACHE_CAPACITY, capacity as f64),
+        }
     }
 
     /// The image of a key, which thereby becomes the most recently used.
@@ -82,14 +102,20 @@ impl FeatureCache {
         self.lock().contains(key)
     }
 
+    /// Whether an image came out of this cache: its features are on this cache's device.
+    pub(crate) fn is_home_of(&self, image: &PinnedImage) -> bool {
+        image.cache == self.id
+    }
+
     /// Keeps features of `bytes`.
     pub(crate) fn insert<F: Send + Sync + 'static>(&self, facts: ImageFacts, features: F, bytes: usize) {
-        let image = PinnedImage { facts, features: Arc::new(features) };
+        let image = PinnedImage { facts, features: Arc::new(features), cache: self.id };
         let mut images = self.lock();
         let evicted = images.insert(facts.key, image, bytes);
         metrics::IMAGE_CACHE_EVICTIONS.add(evicted as u64);
-        metrics::IMAGE_CACHE_BYTES.set(images.bytes() as f64);
-        metrics::IMAGE_CACHE_ENTRIES.set(images.len() as f64);
+        let values = [images.bytes(), images.len()];
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        published.iter_mut().zip(values).for_each(|(share, value)| share.set(value as f64));
     }
 
     /// Whether images are kept at all.

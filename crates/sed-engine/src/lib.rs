@@ -23,6 +23,7 @@ mod inbox;
 mod job;
 mod lanes;
 mod launch;
+mod member;
 pub mod metrics;
 mod report;
 mod scheduler;
@@ -43,7 +44,7 @@ pub use error::EngineError;
 pub use feature_cache::{ImageFacts, ImageKey, PinnedImage};
 pub use job::{JobImage, Priority, SegmentJob, SegmentOutcome};
 pub use report::{BatchTiming, CacheReport, LevelReport, RejectionReport, Stage, StageTiming};
-pub use sed_stages::{SedStages, builtin_vocabularies};
+pub use sed_stages::{SedStages, builtin_vocabularies, device_name};
 pub use stages::{
     Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
     ScoreMaps, StageError, Stages, UNLABELLED,

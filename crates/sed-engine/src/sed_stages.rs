@@ -1,7 +1,9 @@
 //! The real model behind the border of stages.
 
 use sed_model::{
-    DecodeRequest, Footprint, ImageFeatures, ModelError, PairBatch, Parts, SedModel, config::PROMPTS,
+    DecodeRequest, Footprint, ImageFeatures, ModelError, PairBatch, Parts, SedModel,
+    config::PROMPTS,
+    device::{Fault, fault, gpu_memory, upload},
     prompts, text_tower,
 };
 
@@ -71,10 +73,15 @@ impl Stages for SedStages {
     }
 
     fn memory(&self) -> MemoryNeeds {
-        let footprint = Footprint::of(self.model.config());
-        let cpu = self.model.device().is_cpu();
+        let (config, device) = (self.model.config(), self.model.device());
+        let cpu = device.is_cpu();
+        let footprint = if cpu {
+            Footprint::of(config)
+        } else {
+            Footprint::on_gpu(config, self.model.dtype().size_in_bytes())
+        };
         MemoryNeeds {
-            free: cpu.then(free_memory).flatten(),
+            free: if cpu { free_memory() } else { gpu_memory(device).map(|memory| memory.free) },
             per_image: footprint.image_bytes,
             per_pair: footprint.pair_bytes,
             useful_images: if cpu {
@@ -115,7 +122,7 @@ impl Stages for SedStages {
         {
             return Err(StageError::Failed(format!("{} bytes are no embedding of this model", bytes.len())));
         }
-        let embedding = Tensor::from_vec(values, (PROMPTS, width), self.model.device());
+        let embedding = upload(values, &[PROMPTS, width], self.model.device(), DType::F32);
         embedding.map_err(|error| stage_error(error.into()))
     }
 
@@ -131,7 +138,7 @@ impl Stages for SedStages {
     fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<ImageFeatures>, StageError> {
         let side = self.model.config().image_size;
         let data: Vec<f32> = inputs.iter().flat_map(|input| input.data.iter().copied()).collect();
-        let pixels = Tensor::from_vec(data, (inputs.len(), side, side, 3), &Device::Cpu);
+        let pixels = upload(data, &[inputs.len(), side, side, 3], self.model.device(), DType::F32);
         pixels.map_err(ModelError::from).and_then(|pixels| self.model.encode(&pixels)).map_err(stage_error)
     }
 
@@ -212,7 +219,8 @@ fn score_maps(survivors: &[u32], scores: &Tensor) -> Result<ScoreMaps, StageErro
     read().map_err(|error: candle_core::Error| stage_error(error.into()))
 }
 
-fn device_name(device: &Device) -> String {
+/// What a device is called: `cpu`, `cuda:0`, ...
+pub fn device_name(device: &Device) -> String {
     match device.location() {
         candle_core::DeviceLocation::Cpu => "cpu".to_owned(),
         candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
@@ -221,5 +229,11 @@ fn device_name(device: &Device) -> String {
 }
 
 fn stage_error(error: ModelError) -> StageError {
-    StageError::Failed(error.to_string())
+    let message = error.to_string();
+    let ModelError::Tensor(error) = error else { return StageError::Failed(message) };
+    match fault(&error) {
+        Fault::OutOfMemory => StageError::OutOfMemory(message),
+        Fault::Lost => StageError::DeviceLost(message),
+        Fault::None => StageError::Failed(message),
+    }
 }

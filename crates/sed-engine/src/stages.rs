@@ -109,7 +109,7 @@ pub struct ModelInfo {
     pub digest: String,
     /// `sha256:` and the hexadecimal digest of the prompt templates.
     pub templates_digest: String,
-    /// Number format of weights and activations: `f32` or `bf16`.
+    /// Number format of the weights: `f32`, `bf16` or `f16`.
     pub dtype: String,
     /// What it runs on: `cpu`, `cuda:0`, ...
     pub device: String,

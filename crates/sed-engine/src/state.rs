@@ -1,5 +1,9 @@
 //! Whether the engine can work, as others watch it.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
 /// What the engine is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineState {
@@ -25,5 +29,99 @@ impl EngineState {
     /// Whether a request sent now would be worked on.
     pub fn is_ready(&self) -> bool {
         *self == Self::Ready
+    }
+}
+
+/// The states of all devices of an engine, and what they amount to.
+#[derive(Debug)]
+pub(crate) struct StateBoard {
+    states: Mutex<Vec<EngineState>>,
+    merged: watch::Sender<EngineState>,
+}
+
+impl StateBoard {
+    /// All of so many devices are starting.
+    pub(crate) fn new(devices: usize) -> Arc<Self> {
+        let states = Mutex::new(vec![EngineState::Starting; devices]);
+        Arc::new(Self { states, merged: watch::Sender::new(EngineState::Starting) })
+    }
+
+    /// What they amount to, to watch.
+    pub(crate) fn watch(&self) -> watch::Receiver<EngineState> {
+        self.merged.subscribe()
+    }
+
+    /// What they amount to now.
+    pub(crate) fn merged(&self) -> EngineState {
+        self.merged.borrow().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<EngineState>> {
+        // Nothing under the lock leaves the states half changed.
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of one device on the board.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    board: Arc<StateBoard>,
+    number: usize,
+}
+
+impl Seat {
+    /// The place of the device of this number.
+    pub(crate) fn new(board: &Arc<StateBoard>, number: usize) -> Self {
+        Self { board: Arc::clone(board), number }
+    }
+
+    /// The device's own state.
+    pub(crate) fn state(&self) -> EngineState {
+        self.board.lock().get(self.number).cloned().unwrap_or(EngineState::Stopped)
+    }
+
+    /// Changes it.
+    pub(crate) fn report(&self, state: EngineState) {
+        let mut states = self.board.lock();
+        if let Some(own) = states.get_mut(self.number) {
+            *own = state;
+        }
+        // Under the lock, so that the last report also has the last word.
+        self.board.merged.send_replace(merge(&states));
+    }
+}
+
+/// Starting while any device is; then ready if any is; else what is wrong with the first that could come back.
+fn merge(states: &[EngineState]) -> EngineState {
+    let rank = |state: &EngineState| match state {
+        EngineState::Starting => 0,
+        EngineState::Ready => 1,
+        EngineState::Failed { .. } | EngineState::DeviceLost { .. } => 2,
+        EngineState::Stopped => 3,
+    };
+    states.iter().min_by_key(|state| rank(state)).cloned().unwrap_or(EngineState::Stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_device_that_works_is_enough_once_all_have_tried() {
+        let board = StateBoard::new(2);
+        let [first, second] = [0, 1].map(|number| Seat::new(&board, number));
+        let lost = |reason: &str| EngineState::DeviceLost { reason: reason.into() };
+        first.report(EngineState::Ready);
+        assert_eq!((board.merged(), first.state()), (EngineState::Starting, EngineState::Ready));
+        second.report(EngineState::Failed { reason: "no memory".into() });
+        assert_eq!(board.merged(), EngineState::Ready);
+        first.report(lost("bus error"));
+        assert_eq!(board.merged(), lost("bus error"));
+        second.report(EngineState::Ready);
+        assert_eq!(board.merged(), EngineState::Ready);
+        second.report(EngineState::Stopped);
+        assert_eq!(board.merged(), lost("bus error"));
+        first.report(EngineState::Stopped);
+        assert_eq!(board.merged(), EngineState::Stopped);
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     byte_lru::ByteLru,
-    metrics,
+    metrics::{self, GaugeShare},
     vocabulary::{Category, Vocabulary, VocabularyDigest},
 };
 
@@ -22,6 +22,9 @@ pub(crate) struct TextCache<P, T> {
 struct Inner<P, T> {
     phrases: ByteLru<Arc<str>, P>,
     vocabularies: ByteLru<VocabularyDigest, Arc<[T]>>,
+    /// Bytes and entries of phrases, and of vocabularies.
+    published: [GaugeShare; 4],
+    _capacities: [GaugeShare; 2],
 }
 
 /// What a caller may ask the cache, whatever the model.
@@ -33,10 +36,21 @@ pub(crate) trait KnownText: Send + Sync {
 impl<P: Clone, T> TextCache<P, T> {
     /// At most so many bytes of phrases and of vocabularies; 0 turns either off.
     pub(crate) fn new(phrase_bytes: usize, vocabulary_bytes: usize) -> Self {
-        metrics::TEXT_CACHE_CAPACITY.set(phrase_bytes as f64);
-        metrics::VOCABULARY_CACHE_CAPACITY.set(vocabulary_bytes as f64);
-        let inner =
-            Inner { phrases: ByteLru::new(phrase_bytes), vocabularies: ByteLru::new(vocabulary_bytes) };
+        let gauges = [
+            &metrics::TEXT_CACHE_BYTES,
+            &metrics::TEXT_CACHE_ENTRIES,
+            &metrics::VOCABULARY_CACHE_BYTES,
+            &metrics::VOCABULARY_CACHE_ENTRIES,
+        ];
+        let inner = Inner {
+            phrases: ByteLru::new(phrase_bytes),
+            vocabularies: ByteLru::new(vocabulary_bytes),
+            published: gauges.map(|gauge| GaugeShare::new(gauge, 0.0)),
+            _capacities: [
+                GaugeShare::new(&metrics::TEXT_CACHE_CAPACITY, phrase_bytes as f64),
+                GaugeShare::new(&metrics::VOCABULARY_CACHE_CAPACITY, vocabulary_bytes as f64),
+            ],
+        };
         Self { inner: Mutex::new(inner) }
     }
 
@@ -51,8 +65,7 @@ impl<P: Clone, T> TextCache<P, T> {
         let bytes = bytes + phrase.len();
         let evicted = inner.phrases.insert(phrase, embedding, bytes);
         metrics::TEXT_CACHE_EVICTIONS.add(evicted as u64);
-        metrics::TEXT_CACHE_BYTES.set(inner.phrases.bytes() as f64);
-        metrics::TEXT_CACHE_ENTRIES.set(inner.phrases.len() as f64);
+        inner.publish();
     }
 
     /// The embeddings of all categories of a vocabulary.
@@ -65,13 +78,20 @@ impl<P: Clone, T> TextCache<P, T> {
         let mut inner = self.lock();
         let evicted = inner.vocabularies.insert(digest, embeddings, bytes);
         metrics::VOCABULARY_CACHE_EVICTIONS.add(evicted as u64);
-        metrics::VOCABULARY_CACHE_BYTES.set(inner.vocabularies.bytes() as f64);
-        metrics::VOCABULARY_CACHE_ENTRIES.set(inner.vocabularies.len() as f64);
+        inner.publish();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<P, T>> {
         // Nothing under the lock leaves the cache half changed.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<P: Clone, T> Inner<P, T> {
+    fn publish(&mut self) {
+        let (phrases, vocabularies) = (&self.phrases, &self.vocabularies);
+        let values = [phrases.bytes(), phrases.len(), vocabularies.bytes(), vocabularies.len()];
+        self.published.iter_mut().zip(values).for_each(|(share, value)| share.set(value as f64));
     }
 }
 

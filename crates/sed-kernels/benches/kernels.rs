@@ -1,8 +1,10 @@
 //! Every kernel at the shapes that SED-B gives it for one 768×768 picture (decoder: 16 pairs).
-//! `cargo bench -p sed-kernels --bench kernels`; throughput is in floating-point operations, that of what only
-//! moves or compares numbers in two for each number.
+//! `cargo bench -p sed-kernels --bench kernels`; throughput is in floating-point operations. With feature `cuda`,
+//! `SED_TEST_DEVICE=cuda:0` and for example `SED_TEST_DTYPE=bf16` it times the kernels of a GPU.
 
 #![allow(clippy::unwrap_used, missing_docs)]
+
+use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -16,14 +18,30 @@ use sed_kernels::{
 /// Pairs of the decoder's benches.
 const PAIRS: usize = 16;
 
+fn device() -> &'static Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    DEVICE.get_or_init(|| match std::env::var("SED_TEST_DEVICE") {
+        Ok(name) if name.starts_with("cuda:") => {
+            Device::new_cuda_with_stream(name["cuda:".len()..].parse().unwrap()).unwrap()
+        }
+        _ => Device::Cpu,
+    })
+}
+
 fn random(shape: &[usize]) -> Tensor {
-    Tensor::randn(0f32, 0.1, shape, &Device::Cpu).unwrap()
+    let dtype = std::env::var("SED_TEST_DTYPE").map_or(DType::F32, |name| name.parse().unwrap());
+    let values = Tensor::randn(0f32, 0.1, shape, &Device::Cpu).unwrap();
+    values.to_dtype(dtype).unwrap().to_device(device()).unwrap()
 }
 
 fn run(c: &mut Criterion, name: &str, multiply_adds: usize, f: impl Fn()) {
     let mut group = c.benchmark_group("kernels");
     group.throughput(Throughput::Elements(2 * multiply_adds as u64)).sample_size(10);
-    group.bench_function(name, |b| b.iter(&f));
+    let run = || {
+        f();
+        device().synchronize().unwrap();
+    };
+    group.bench_function(name, |b| b.iter(run));
     group.finish();
 }
 

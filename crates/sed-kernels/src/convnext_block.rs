@@ -44,7 +44,7 @@ pub struct ConvNextWeights<'a> {
 
 /// `x + scale · W₂ gelu(W₁ norm(depthwise(x)))`, with packed weights.
 #[derive(Debug, Clone)]
-pub struct ConvNextBlock {
+pub(crate) struct ConvNextBlock {
     depthwise: DepthwiseConv,
     norm: LayerNorm,
     expand: PackedMatrix,
@@ -56,7 +56,7 @@ pub struct ConvNextBlock {
 
 impl ConvNextBlock {
     /// Packs the weights; `eps` is the layer norm's.
-    pub fn new(weights: &ConvNextWeights<'_>, eps: f64) -> Result<Self> {
+    pub(crate) fn new(weights: &ConvNextWeights<'_>, eps: f64) -> Result<Self> {
         let depthwise = DepthwiseConv::new(weights.depthwise_weight, weights.depthwise_bias)?;
         let norm = LayerNorm::new(weights.norm_weight, weights.norm_bias, eps)?;
         let (hidden, channels) = weights.expand_weight.dims2()?;
@@ -79,7 +79,7 @@ impl ConvNextBlock {
     }
 
     /// `x [n, height, width, C]` to the same shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         require_cpu(x, "convnext block")?;
         let (_, height, width, channels) = x.dims4()?;
         if channels != self.depthwise.channels() {

@@ -3,17 +3,17 @@
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::cuda;
 use crate::gemm::pack::PackedMatrix;
 use crate::gemm::{Product, run_product};
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
-use crate::tensor::{from_values, require_cpu, to_vec};
+use crate::tensor::{from_values, to_vec};
 
 /// Cosine similarities `[pairs, h, w, prompts]` of `images[image_of_pair[p]] [1, h, w, D]` with
 /// `texts[p] [prompts, D]`, all rows of unit length. Tensors of bf16 are multiplied as bf16.
 pub fn cost_map(images: &[&Tensor], texts: &[&Tensor], image_of_pair: &[usize]) -> Result<Tensor> {
     let Some(image) = images.first() else { bail!("cost map: no image") };
-    require_cpu(image, "cost map")?;
     let (_, height, width, depth) = image.dims4()?;
     let prompts = texts.first().map_or(Ok(0), |text| text.dim(0))?;
     if texts.len() != image_of_pair.len() || image_of_pair.iter().any(|&image| image >= images.len()) {
@@ -21,6 +21,9 @@ pub fn cost_map(images: &[&Tensor], texts: &[&Tensor], image_of_pair: &[usize]) 
     }
     if images.iter().any(|i| i.dims() != image.dims()) || texts.iter().any(|t| t.dims() != [prompts, depth]) {
         bail!("cost map: images of {:?} and texts of [{prompts}, {depth}] do not go together", image.shape());
+    }
+    if cuda::takes(image) {
+        return cuda::cost_map(images, texts, image_of_pair);
     }
     let images = images.iter().map(|image| to_vec(image)).collect::<Result<Vec<_>>>()?;
     let positions = height * width;

@@ -9,7 +9,7 @@ use crate::tensor::{cpu_values, from_values, require_cpu, to_vec};
 
 /// Kernel and bias of a depthwise convolution.
 #[derive(Debug, Clone)]
-pub struct DepthwiseConv {
+pub(crate) struct DepthwiseConv {
     /// `[ky][kx][channel]`
     weight: Vec<f32>,
     bias: Vec<f32>,
@@ -18,7 +18,7 @@ pub struct DepthwiseConv {
 
 impl DepthwiseConv {
     /// Takes `weight [channels, 1, size, size]` with an odd size, and `bias [channels]`.
-    pub fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
+    pub(crate) fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
         require_cpu(weight, "depthwise convolution")?;
         let (channels, one, size, width) = weight.dims4()?;
         if one != 1 || size != width || size % 2 == 0 {
@@ -33,12 +33,12 @@ impl DepthwiseConv {
     }
 
     /// Number of channels.
-    pub fn channels(&self) -> usize {
+    pub(crate) fn channels(&self) -> usize {
         self.bias.len()
     }
 
     /// `x [n, height, width, channels]` to the same shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         require_cpu(x, "depthwise convolution")?;
         let (_, height, width, channels) = x.dims4()?;
         if channels != self.channels() {

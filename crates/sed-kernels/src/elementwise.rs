@@ -3,16 +3,19 @@
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::cuda;
 use crate::math;
 use crate::simd::{Isa, Lanes, kernel};
-use crate::tensor::{cpu_values, from_values, require_cpu};
+use crate::tensor::{cpu_values, from_values};
 
 /// Values of one task.
 const BLOCK: usize = 1 << 14;
 
 /// The logistic function of every value.
 pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
-    require_cpu(x, "sigmoid")?;
+    if cuda::takes(x) {
+        return cuda::sigmoid(x);
+    }
     let mut y = cpu_values(x)?.to_vec();
     let isa = Isa::best();
     // SAFETY: each task maps its own values in place.
@@ -40,8 +43,10 @@ kernel! {
 
 /// Scales every row of the last axis to length 1 (rows shorter than 1e-12 are divided by that).
 pub fn normalise_rows(x: &Tensor) -> Result<Tensor> {
-    require_cpu(x, "normalise rows")?;
     let Some(&width) = x.dims().last() else { bail!("normalise rows: the input is a scalar") };
+    if cuda::takes(x) {
+        return cuda::normalise_rows(x);
+    }
     let mut y = cpu_values(x)?.to_vec();
     y.par_chunks_mut(width.max(1)).for_each(|row| {
         let square: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
@@ -53,7 +58,6 @@ pub fn normalise_rows(x: &Tensor) -> Result<Tensor> {
 
 /// Rows `rows` of the first axis, in that order.
 pub fn gather_rows(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
-    require_cpu(x, "gather rows")?;
     let mut shape = x.dims().to_vec();
     let Some(count) = shape.first_mut() else { bail!("gather rows: the input is a scalar") };
     if let Some(row) = rows.iter().find(|&row| row >= count) {
@@ -61,6 +65,9 @@ pub fn gather_rows(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
     }
     let width = x.elem_count() / (*count).max(1);
     *count = rows.len();
+    if cuda::takes(x) {
+        return cuda::gather_rows(x, rows, width, shape);
+    }
     let values = cpu_values(x)?;
     let values: &[f32] = &values;
     let mut y = vec![0.0; rows.len() * width];

@@ -8,7 +8,7 @@ use crate::tensor::{cpu_values, from_values, require_cpu, to_vec};
 
 /// Weight, bias and epsilon of a layer norm over `channels` values.
 #[derive(Debug, Clone)]
-pub struct LayerNorm {
+pub(crate) struct LayerNorm {
     weight: Vec<f32>,
     bias: Vec<f32>,
     eps: f32,
@@ -16,7 +16,7 @@ pub struct LayerNorm {
 
 impl LayerNorm {
     /// Takes `weight [channels]` and `bias [channels]`.
-    pub fn new(weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Self> {
+    pub(crate) fn new(weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Self> {
         require_cpu(weight, "layer norm")?;
         let (weight, bias) = (to_vec(weight)?, to_vec(bias)?);
         if weight.len() != bias.len() {
@@ -26,12 +26,12 @@ impl LayerNorm {
     }
 
     /// Number of values that are normalised together.
-    pub fn channels(&self) -> usize {
+    pub(crate) fn channels(&self) -> usize {
         self.weight.len()
     }
 
     /// Normalises `x [.., channels]`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         require_cpu(x, "layer norm")?;
         let channels = self.channels();
         if x.dims().last() != Some(&channels) {

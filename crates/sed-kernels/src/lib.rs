@@ -2,11 +2,13 @@
 //!
 //! Every function takes and gives candle tensors in channels-last layout and chooses its
 //! implementation by the tensors' device. On the CPU a kernel is written once over SIMD lanes and
-//! compiled for AVX-512, AVX2 and plain Rust ([`Isa`]); it runs on the current rayon pool.
+//! compiled for AVX-512, AVX2 and plain Rust ([`Isa`]); it runs on the current rayon pool. For CUDA there is a
+//! kernel in `cuda/` that is tested against the CPU's, without a GPU too.
 //!
-//! Large weights are kept in the dtype they are given in, f32 or bf16; activations and sums are f32.
+//! Large weights are kept in the dtype they are given in: on the CPU f32 or bf16, activations and sums are f32;
+//! on CUDA f32, bf16 or f16, activations too, and sums are f32.
 //!
-//! Each kernel has a naive twin in its tests and a criterion bench (`benches/kernels.rs`).
+//! Each kernel for the CPU has a naive twin in its tests and a criterion bench (`benches/kernels.rs`).
 
 // The one crate with unsafe code: SIMD intrinsics, tiles that several tasks write, mapped files.
 #![allow(unsafe_code)]
@@ -15,11 +17,14 @@ mod class_attention;
 mod conv;
 mod convnext_block;
 mod cost_map;
+mod cuda;
 mod depthwise;
+pub mod device;
 mod elementwise;
 mod gemm;
 mod group_norm;
 mod layer_norm;
+mod layers;
 mod mapped_file;
 mod math;
 pub mod peak;
@@ -33,17 +38,20 @@ mod testing;
 mod top_k;
 mod upsample_argmax;
 
-pub use class_attention::{AttentionSums, ClassAttention, ClassAttentionWeights};
-pub use conv::{Conv2d, PatchConv, ScalarConv};
-pub use convnext_block::{ConvNextBlock, ConvNextWeights};
+pub use class_attention::ClassAttentionWeights;
+pub use convnext_block::ConvNextWeights;
 pub use cost_map::cost_map;
-pub use depthwise::DepthwiseConv;
+#[cfg(feature = "cuda-emulator")]
+pub use cuda::emulate_cuda;
 pub use elementwise::{gather_rows, normalise_rows, sigmoid};
-pub use gemm::{Activation, Linear};
-pub use layer_norm::LayerNorm;
+pub use gemm::Activation;
+pub use layers::{
+    AttentionSums, ClassAttention, Conv2d, ConvNextBlock, DepthwiseConv, LayerNorm, Linear, PatchConv,
+    ScalarConv, SkipFusion,
+};
 pub use mapped_file::MappedFile;
 pub use prefix_attention::{PrefixChains, prefix_attention};
 pub use simd::Isa;
-pub use skip_fusion::{Fused, FusionOutputs, SkipFusion, SkipFusionWeights};
+pub use skip_fusion::{Fused, FusionOutputs, SkipFusionWeights};
 pub use top_k::top_k_union;
 pub use upsample_argmax::{ArgmaxMap, ArgmaxSpec, UNLABELLED, upsample_argmax};

@@ -3,9 +3,10 @@
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::cuda;
 use crate::scratch::with_scratch;
 use crate::simd::{Isa, Lanes, kernel};
-use crate::tensor::{cpu_values, from_values, require_cpu};
+use crate::tensor::{cpu_values, from_values};
 
 /// Rows that one task attends for.
 const ROW_BLOCK: usize = 32;
@@ -41,7 +42,12 @@ impl PrefixChains {
         &self.keys[start..self.ends[row]]
     }
 
-    fn longest(&self) -> usize {
+    /// Where the keys of each row start in the second list, and one more for the end.
+    pub(crate) fn starts_and_keys(&self) -> (Vec<u32>, &[u32]) {
+        (std::iter::once(0).chain(self.ends.iter().map(|&end| end as u32)).collect(), &self.keys)
+    }
+
+    pub(crate) fn longest(&self) -> usize {
         (0..self.len()).map(|row| self.row(row).len()).max().unwrap_or(0)
     }
 }
@@ -84,7 +90,6 @@ pub fn prefix_attention(
     chains: &PrefixChains,
     heads: usize,
 ) -> Result<Tensor> {
-    require_cpu(queries, "prefix attention")?;
     let (rows, width) = queries.dims2()?;
     let keys = shared.map_or(Ok(0), |shared| shared.dim(0))? + own.dim(0)?;
     if shared.into_iter().chain([own]).any(|tensor| tensor.rank() != 2 || tensor.dims()[1] != 2 * width) {
@@ -98,6 +103,9 @@ pub fn prefix_attention(
     }
     if chains.keys.iter().any(|&key| key as usize >= keys) {
         bail!("prefix attention: a chain names a key that is not among the {keys}");
+    }
+    if cuda::takes(queries) {
+        return cuda::prefix_attention(queries, shared, own, chains, heads);
     }
     let shared = shared.map(cpu_values).transpose()?;
     let (queries, own) = (cpu_values(queries)?, cpu_values(own)?);

@@ -3,7 +3,8 @@
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::tensor::{cpu_values, require_cpu};
+use crate::cuda;
+use crate::tensor::cpu_values;
 
 /// Pixels that are looked at together.
 const PIXELS: usize = 64;
@@ -15,7 +16,6 @@ const PIXELS: usize = 64;
 /// the image's number of pairs. Pairs that tie with the k-th best are kept (the reference leaves ties
 /// undefined), so the result does not depend on the order of the categories.
 pub fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[Option<usize>]) -> Result<Vec<Vec<usize>>> {
-    require_cpu(logits, "top-k union")?;
     let pairs = logits.dim(0)?;
     let ordered = offsets.windows(2).all(|w| w[0] <= w[1]);
     if offsets.len() != top_k.len() + 1
@@ -26,6 +26,9 @@ pub fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[Option<usize>]) 
         bail!("top-k union: offsets {offsets:?} do not cut {pairs} pairs into {} images", top_k.len());
     }
     let pixels = logits.elem_count() / pairs.max(1);
+    if cuda::takes(logits) {
+        return cuda::top_k_union(logits, offsets, top_k);
+    }
     let values = cpu_values(logits)?;
     let values: &[f32] = &values;
     Ok(offsets

@@ -5,7 +5,8 @@
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::tensor::{cpu_values, require_cpu};
+use crate::cuda;
+use crate::tensor::cpu_values;
 
 /// Marks pixels whose best score is below the threshold.
 pub const UNLABELLED: u16 = u16::MAX;
@@ -40,11 +41,13 @@ pub struct ArgmaxMap {
 /// Interpolates `scores [n, h, w]` (0 to 1) bilinearly to the output size (torch's
 /// `align_corners=False`, no antialiasing) and takes the best of the `n` at every pixel.
 pub fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec) -> Result<ArgmaxMap> {
-    require_cpu(scores, "upsample argmax")?;
     let (n, rows, columns) = scores.dims3()?;
     let (high, wide) = spec.crop.unwrap_or((rows, columns));
     if n >= usize::from(UNLABELLED) || high == 0 || wide == 0 || high > rows || wide > columns {
         bail!("upsample argmax: cannot crop {:?} to {high}×{wide}", scores.shape());
+    }
+    if cuda::takes(scores) {
+        return cuda::upsample_argmax(scores, spec, (high, wide));
     }
     let values = cpu_values(scores)?;
     let maps = Maps { values: &values, n, rows, columns, wide };

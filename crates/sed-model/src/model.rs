@@ -1,6 +1,7 @@
 //! The whole network, cut into the stages that a server schedules.
 
 use candle_core::{DType, Device, Tensor};
+use sed_kernels::device::{activation_dtype, has_cuda_kernels};
 
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::config::SedConfig;
@@ -41,7 +42,8 @@ impl SedModel {
     }
 
     /// Loads a model of the sizes of `config`, in the number format `dtype`: f32, or bf16 for weights,
-    /// image features and text embeddings in half the memory (sums stay f32).
+    /// image features and text embeddings in half the memory (sums stay f32). On a GPU the format holds for all
+    /// that is between, too, and can also be f16.
     ///
     /// # Errors
     /// As [`SedModel::load`], and when the format is another one.
@@ -51,10 +53,12 @@ impl SedModel {
         device: &Device,
         dtype: DType,
     ) -> Result<Self> {
-        if !matches!(dtype, DType::F32 | DType::BF16) {
-            return Err(ModelError::input(format!(
-                "number format {dtype:?} is not supported; choose f32 or bf16"
-            )));
+        let on_gpu = has_cuda_kernels(device);
+        let known = matches!(dtype, DType::F32 | DType::BF16) || (on_gpu && dtype == DType::F16);
+        if !known {
+            let choice = if on_gpu { "f32, bf16 or f16" } else { "f32 or bf16" };
+            let reason = format!("number format {} is not supported here; choose {choice}", dtype.as_str());
+            return Err(ModelError::input(reason));
         }
         checkpoint.check(&config)?;
         let weights = Weights::new(checkpoint, device).with_matrices(dtype);
@@ -86,7 +90,7 @@ impl SedModel {
         &self.device
     }
 
-    /// The number format of weights, image features and text embeddings: f32 or bf16.
+    /// The number format of weights, image features and text embeddings: f32, bf16 or f16.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
@@ -122,7 +126,7 @@ impl SedModel {
     /// When a category has no phrase, or a tensor operation fails.
     pub fn embed_categories(&self, categories: &[Category]) -> Result<Vec<TextEmbedding>> {
         let embeddings = self.text_tower.embed(categories)?;
-        embeddings.into_iter().map(|embedding| embedding.to_dtype(self.dtype)).collect()
+        self.whole(embeddings.into_iter().map(|embedding| embedding.to_dtype(self.dtype)).collect())
     }
 
     /// Stage: features of normalised pixels `[n, S, S, 3]`, one for each image.
@@ -130,9 +134,19 @@ impl SedModel {
     /// # Errors
     /// When the pixels are not of the model's size, or a tensor operation fails.
     pub fn encode(&self, pixels: &Tensor) -> Result<Vec<ImageFeatures>> {
-        let encoded = self.encoder.forward(&pixels.to_device(&self.device)?)?;
+        let pixels = pixels.to_device(&self.device)?.to_dtype(activation_dtype(&self.device, self.dtype))?;
+        let encoded = self.encoder.forward(&pixels)?;
         let features = self.guidance.features(&encoded, &self.decoder)?;
-        features.into_iter().map(|features| features.to_dtype(self.dtype)).collect()
+        let features = features.into_iter().map(|features| features.to_dtype(self.dtype)).collect();
+        self.whole(features)
+    }
+
+    /// Waits for the device, which may still be at work: a stage that fails or takes long does so itself, and not
+    /// the one behind it.
+    fn whole<T>(&self, result: Result<T>) -> Result<T> {
+        let result = result?;
+        self.device.synchronize()?;
+        Ok(result)
     }
 
     /// Stage: all pairs of all requests, less those that are rejected before decoder level 1.
@@ -140,7 +154,7 @@ impl SedModel {
     /// # Errors
     /// When there is no request, a vocabulary is empty, or a tensor operation fails.
     pub fn cost_map(&self, requests: &[DecodeRequest<'_>]) -> Result<PairBatch> {
-        self.cost_map.forward(requests)
+        self.whole(self.cost_map.forward(requests))
     }
 
     /// Stage: decoder level 1, 2 or 3, and behind the first two the rejection before the next.
@@ -148,7 +162,7 @@ impl SedModel {
     /// # Errors
     /// When the levels are not run in order, or a tensor operation fails.
     pub fn decode_level(&self, level: usize, pairs: PairBatch) -> Result<PairBatch> {
-        self.decoder.forward(level, pairs)
+        self.whole(self.decoder.forward(level, pairs))
     }
 
     /// The cost map of one image in parts, for [`SedModel::advance`].
@@ -170,7 +184,8 @@ impl SedModel {
     /// # Errors
     /// When a tensor operation fails.
     pub fn advance(&self, parts: &mut Parts, most: usize) -> Result<Advanced> {
-        parts.advance(&self.cost_map, &self.decoder, most)
+        // What fails only while it is waited for is the device itself, and then nothing is tried again.
+        self.whole(parts.advance(&self.cost_map, &self.decoder, most))
     }
 
     /// Stage: the best category of every pixel, one map for each image.

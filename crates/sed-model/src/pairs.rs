@@ -138,9 +138,9 @@ impl PairBatch {
         self.images.iter().enumerate().flat_map(pairs).collect()
     }
 
-    /// Every image's guide for decoder level `level` (0, 1, 2), in f32.
-    pub(crate) fn guides(&self, level: usize) -> Result<Vec<Tensor>> {
-        let guide = |image: &Image| Ok(image.features.guide(level).to_dtype(DType::F32)?);
+    /// Every image's guide for decoder level `level` (0, 1, 2), in the format of the pairs' features.
+    pub(crate) fn guides(&self, level: usize, dtype: DType) -> Result<Vec<Tensor>> {
+        let guide = |image: &Image| Ok(image.features.guide(level).to_dtype(dtype)?);
         self.images.iter().map(guide).collect()
     }
 

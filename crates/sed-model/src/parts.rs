@@ -58,7 +58,7 @@ impl Parts {
         batch.check_level(level)?;
         let (_, height, width, _) = features.dims4()?;
         let sums = decoder.level(level - 1).attention().no_sums(height * width);
-        let guide = batch.guides(level - 1)?.remove(0);
+        let guide = batch.guides(level - 1, features.dtype())?.remove(0);
         let batch = batch.without_tensors();
         let level = level - 1;
         let input = Some(features);

@@ -10,8 +10,8 @@ mod tree;
 
 use std::collections::HashMap;
 
-use candle_core::{D, DType, Device, Tensor};
-use sed_kernels::{Activation, LayerNorm, Linear};
+use candle_core::{D, DType, Tensor};
+use sed_kernels::{Activation, LayerNorm, Linear, device::activation_dtype};
 
 use crate::checkpoint::Weights;
 use crate::config::SedConfig;
@@ -31,6 +31,8 @@ const CHUNK_ROWS: usize = 4096;
 #[derive(Debug)]
 pub struct TextTower {
     tokenizer: Tokenizer,
+    /// Of what is between the blocks.
+    dtype: DType,
     token_embedding: Tensor,
     positional_embedding: Tensor,
     blocks: Vec<Block>,
@@ -110,6 +112,7 @@ impl TextTower {
             clip.matrix("text_projection", &[text.width, config.embed_dim])?.t()?.contiguous()?;
         let mut tower = Self {
             tokenizer: Tokenizer::new(text)?,
+            dtype: activation_dtype(weights.device(), weights.matrix_dtype()),
             token_embedding: clip.tensor("token_embedding.weight", &[text.vocab_size, text.width])?,
             positional_embedding: clip.tensor("positional_embedding", &[text.context_length, text.width])?,
             blocks,
@@ -242,7 +245,7 @@ impl TextTower {
         let block = &self.blocks[last];
         let normed = block.norm(&x)?;
         let own = block.key_values(&normed)?;
-        let rows = Tensor::from_iter(ends.iter().map(|&end| tree.row(end)), &Device::Cpu)?;
+        let rows = Tensor::from_iter(ends.iter().map(|&end| tree.row(end)), x.device())?;
         let (x, normed) = (x.index_select(&rows, 0)?, normed.index_select(&rows, 0)?);
         let chains = tree.chains(Some(&self.prefixes), ends.iter().copied());
         let x = block.forward(&x, &normed, self.prefix_key_values.get(last), &own, &chains)?;
@@ -269,10 +272,11 @@ impl TextTower {
     /// The input of the first block, `[nodes, width]`: token embedding plus positional embedding.
     fn embed_tokens(&self, tree: &TokenTree) -> Result<Tensor> {
         let select = |table: &Tensor, rows: &[u32]| {
-            table.index_select(&Tensor::from_slice(rows, rows.len(), &Device::Cpu)?, 0)
+            table.index_select(&Tensor::from_slice(rows, rows.len(), table.device())?, 0)
         };
         let tokens = select(&self.token_embedding, tree.tokens())?;
-        Ok((tokens + select(&self.positional_embedding, tree.positions())?)?)
+        let embedded = (tokens + select(&self.positional_embedding, tree.positions())?)?;
+        Ok(embedded.to_dtype(self.dtype)?)
     }
 }
 
@@ -281,9 +285,9 @@ fn load_norm(weights: &Weights<'_>, width: usize) -> Result<LayerNorm> {
     Ok(LayerNorm::new(&weights.tensor("weight", &[width])?, &weights.tensor("bias", &[width])?, EPS)?)
 }
 
-/// Divides each row by its length, as the reference does: without an epsilon.
+/// Divides each row by its length, as the reference does: without an epsilon. In f32, whatever `x` is in.
 fn unit_rows(x: &Tensor) -> Result<Tensor> {
-    debug_assert_eq!(x.dtype(), DType::F32);
+    let x = x.to_dtype(DType::F32)?;
     Ok(x.broadcast_div(&x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?)?)
 }
 

@@ -22,10 +22,10 @@ impl RunningServer {
     /// [`RunningServer::ready`].
     pub(crate) async fn start(
         config: ServerConfig,
-        stages: SedStages,
+        stages: Vec<SedStages>,
         metrics: Option<Metrics>,
     ) -> Result<Self> {
-        let engine = Engine::start(stages, &config.engine)?;
+        let engine = Engine::start_all(stages, &config.engine)?;
         let mut server = Server::bind(config, engine.clone(), builtin_vocabularies()).await?;
         if let Some(metrics) = metrics {
             server = server.with_metrics(metrics);

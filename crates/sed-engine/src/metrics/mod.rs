@@ -12,6 +12,7 @@ mod document;
 mod handles;
 mod inventory;
 mod labels;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use definition::{Definition, Kind, Metric};
 pub use handles::{Counter, Gauge, Histogram, Info, SecondsTotal};
 pub use inventory::*;
 pub use labels::*;
+pub(crate) use share::GaugeShare;
 
 /// The definitions of all metrics, in the order of `METRICS.md`.
 pub fn definitions() -> impl Iterator<Item = &'static Definition> {

@@ -22,7 +22,7 @@ use crate::layer_norm::LayerNorm;
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
 use crate::tensor::{SharedMut, Values, cpu_values, from_values, require_cpu, to_vec};
-pub use sums::AttentionSums;
+pub(crate) use sums::AttentionSums;
 use tile::{Tile, Work, run_attention_tile};
 
 /// The tensors of the layer, in torch's layouts; C channels.
@@ -47,7 +47,7 @@ pub struct ClassAttentionWeights<'a> {
 /// The layer `x + x2` of SED's feature aggregation: `x1 = x + attention(norm1(x))`,
 /// `x2 = x1 + W₂ relu(W₁ norm2(x1))`.
 #[derive(Debug, Clone)]
-pub struct ClassAttention {
+pub(crate) struct ClassAttention {
     heads: usize,
     norm1: LayerNorm,
     /// Query, key and value side by side: `[C, 3C]`.
@@ -62,7 +62,7 @@ pub struct ClassAttention {
 
 impl ClassAttention {
     /// Packs the weights; `eps` is that of both norms.
-    pub fn new(weights: &ClassAttentionWeights<'_>, heads: usize, eps: f64) -> Result<Self> {
+    pub(crate) fn new(weights: &ClassAttentionWeights<'_>, heads: usize, eps: f64) -> Result<Self> {
         let (hidden, channels) = weights.expand.0.dims2()?;
         if heads == 0 || channels % heads != 0 {
             bail!("class attention: {channels} channels do not divide into {heads} heads");
@@ -88,7 +88,7 @@ impl ClassAttention {
 
     /// `x [pairs, height, width, C]` to the same shape. `offsets` (one more than there are images,
     /// from 0 to `pairs`) says which pairs belong to which image.
-    pub fn forward(&self, x: &Tensor, offsets: &[usize]) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, offsets: &[usize]) -> Result<Tensor> {
         require_cpu(x, "class attention")?;
         let (pairs, height, width, _) = self.dims(x)?;
         let ordered = offsets.windows(2).all(|w| w[0] <= w[1]);

@@ -12,7 +12,7 @@ use crate::tensor::{SharedMut, cpu_values, from_values, require_cpu};
 /// What class attention needs of all categories of an image, for every pixel: the sums of its keys and of
 /// its products of keys and values. Larger than one pair's map by `C / heads + 1`.
 #[derive(Debug, Clone)]
-pub struct AttentionSums {
+pub(crate) struct AttentionSums {
     /// `[pixels][C / heads + 1][C]`: products of keys and values, then keys.
     values: Vec<f32>,
     pixels: usize,
@@ -20,14 +20,14 @@ pub struct AttentionSums {
 
 impl ClassAttention {
     /// The sums of no categories, for maps of `pixels` pixels.
-    pub fn no_sums(&self, pixels: usize) -> AttentionSums {
+    pub(crate) fn no_sums(&self, pixels: usize) -> AttentionSums {
         let channels = self.norm1.channels();
         AttentionSums { values: vec![0.0; pixels * channels * (channels / self.heads + 1)], pixels }
     }
 
     /// The sums with those of one more part of the image's categories, `x [part, height, width, C]`. The
     /// parts together give exactly what [`ClassAttention::forward`] sums up.
-    pub fn add_sums(&self, x: &Tensor, sums: &AttentionSums) -> Result<AttentionSums> {
+    pub(crate) fn add_sums(&self, x: &Tensor, sums: &AttentionSums) -> Result<AttentionSums> {
         self.add_sums_with(x, sums, Isa::best())
     }
 
@@ -50,7 +50,7 @@ impl ClassAttention {
 
     /// The layer for one part of an image's categories, `x [part, height, width, C]` to the same shape, from
     /// the sums over all of them.
-    pub fn finish_part(&self, x: &Tensor, sums: &AttentionSums) -> Result<Tensor> {
+    pub(crate) fn finish_part(&self, x: &Tensor, sums: &AttentionSums) -> Result<Tensor> {
         self.finish_part_with(x, sums, Isa::best())
     }
 

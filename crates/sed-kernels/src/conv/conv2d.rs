@@ -18,7 +18,7 @@ const STRIP_VALUES: usize = 96 * 1024;
 
 /// `activation(conv(x) + bias)` with packed weights.
 #[derive(Debug, Clone)]
-pub struct Conv2d {
+pub(crate) struct Conv2d {
     weights: PackedMatrix,
     bias: Option<Vec<f32>>,
     inputs: usize,
@@ -27,7 +27,7 @@ pub struct Conv2d {
 
 impl Conv2d {
     /// Packs `weight [out, in, size, size]` (odd size) and `bias [out]`.
-    pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+    pub(crate) fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         require_cpu(weight, "convolution")?;
         let (out, inputs, size, width) = weight.dims4()?;
         if size != width || size % 2 == 0 {
@@ -42,12 +42,12 @@ impl Conv2d {
     }
 
     /// Output channels.
-    pub fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         self.weights.n
     }
 
     /// `x [n, height, width, in]` to `[n, height, width, out]`.
-    pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         require_cpu(x, "convolution")?;
         let (n, height, width, channels) = x.dims4()?;
         if channels != self.inputs {

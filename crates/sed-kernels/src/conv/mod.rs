@@ -7,9 +7,9 @@ mod scalar;
 pub(crate) mod taps;
 
 pub(crate) use border::{clear, run_pad_rows};
-pub use conv2d::Conv2d;
+pub(crate) use conv2d::Conv2d;
 #[cfg(test)]
 pub(crate) use conv2d::tests::naive as naive_conv;
-pub use patch::PatchConv;
-pub use scalar::ScalarConv;
+pub(crate) use patch::PatchConv;
+pub(crate) use scalar::ScalarConv;
 pub(crate) use scalar::run_scalar_rows;

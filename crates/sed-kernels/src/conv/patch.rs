@@ -15,7 +15,7 @@ const PATCHES: usize = 96;
 
 /// ConvNeXt's stem and downsampling layers, with the layer norm that goes before or after them.
 #[derive(Debug, Clone)]
-pub struct PatchConv {
+pub(crate) struct PatchConv {
     weights: PackedMatrix,
     bias: Vec<f32>,
     norm_before: Option<LayerNorm>,
@@ -26,7 +26,7 @@ pub struct PatchConv {
 
 impl PatchConv {
     /// Packs `weight [out, in, size, size]` and `bias [out]`; the norms are over `in` and `out` channels.
-    pub fn new(
+    pub(crate) fn new(
         weight: &Tensor,
         bias: &Tensor,
         norm_before: Option<LayerNorm>,
@@ -46,7 +46,7 @@ impl PatchConv {
 
     /// `x [n, height, width, in]` to `[n, height / size, width / size, out]`; both sides must be
     /// multiples of the size.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         require_cpu(x, "patch convolution")?;
         let (n, height, width, channels) = x.dims4()?;
         if channels != self.inputs || height % self.size != 0 || width % self.size != 0 {

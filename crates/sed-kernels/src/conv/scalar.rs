@@ -17,7 +17,7 @@ const PIXELS: usize = 4;
 /// Kernels may differ at the image's edges: composing two zero-padded convolutions gives one kernel for
 /// the inside and others for the outermost rows and columns, where taps of the second fall outside.
 #[derive(Debug, Clone)]
-pub struct ScalarConv {
+pub(crate) struct ScalarConv {
     /// By edges (bit 0 top, 1 bottom, 2 left, 3 right): kernel `[(ky, kx, in)]` and bias. A plain
     /// convolution has only the first.
     kernels: Vec<(Vec<f32>, f32)>,
@@ -27,7 +27,7 @@ pub struct ScalarConv {
 
 impl ScalarConv {
     /// Takes `weight [1, in, size, size]` (odd size) and `bias [1]`.
-    pub fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
+    pub(crate) fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
         require_cpu(weight, "scalar convolution")?;
         let (out, inputs, size, width) = weight.dims4()?;
         if out != 1 || size != width || size % 2 == 0 {
@@ -41,7 +41,7 @@ impl ScalarConv {
     /// The composition `head(inner(x))` as one convolution: `inner_weight [mid, in, a, a]`,
     /// `inner_bias [mid]`, `head_weight [1, mid, b, b]`, `head_bias [1]`, both zero-padded; the result
     /// has size `a + b - 1` and equals the chain at the edges too.
-    pub fn composed(
+    pub(crate) fn composed(
         inner_weight: &Tensor,
         inner_bias: &Tensor,
         head_weight: &Tensor,
@@ -90,8 +90,18 @@ impl ScalarConv {
         Ok(Self { kernels, inputs, size })
     }
 
+    /// By edges: kernel `[(ky, kx, in)]` and bias.
+    pub(crate) fn kernels(&self) -> &[(Vec<f32>, f32)] {
+        &self.kernels
+    }
+
+    /// Input channels and side of the kernel.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.inputs, self.size)
+    }
+
     /// `x [n, height, width, in]` to `[n, height, width]`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         require_cpu(x, "scalar convolution")?;
         let (n, height, width, channels) = x.dims4()?;
         if channels != self.inputs {

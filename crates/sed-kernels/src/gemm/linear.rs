@@ -14,14 +14,14 @@ const ROW_BLOCK: usize = 96;
 
 /// `y = activation(x · Wᵀ + b)` over the last axis, with the weight packed once.
 #[derive(Debug, Clone)]
-pub struct Linear {
+pub(crate) struct Linear {
     weight: PackedMatrix,
     bias: Option<Vec<f32>>,
 }
 
 impl Linear {
     /// Packs `weight [out, in]` (f32, or bf16 to keep it in half the memory) and `bias [out]`.
-    pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
+    pub(crate) fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         require_cpu(weight, "linear")?;
         let (out, inputs) = weight.dims2()?;
         let packed = PackedMatrix::from_out_in(&to_vec(weight)?, out, inputs, weight.dtype());
@@ -35,17 +35,17 @@ impl Linear {
     }
 
     /// Input width.
-    pub fn inputs(&self) -> usize {
+    pub(crate) fn inputs(&self) -> usize {
         self.weight.k
     }
 
     /// Output width.
-    pub fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         self.weight.n
     }
 
     /// `x [.., in]` to `[.., out]`.
-    pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         require_cpu(x, "linear")?;
         let mut shape = x.dims().to_vec();
         let Some(width) = shape.last_mut() else { bail!("linear: the input is a scalar") };

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use element::Element;
 use half::bf16;
-pub use linear::Linear;
+pub(crate) use linear::Linear;
 use pack::{PANEL, PackedMatrix};
 use tile::{Acc, Rows, accumulate};
 

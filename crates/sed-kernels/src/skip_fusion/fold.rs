@@ -1,20 +1,16 @@
 //! Folding the transposed convolution into the 3×3 convolution behind it.
 
-use candle_core::DType;
-
-use crate::gemm::pack::PackedMatrix;
-
 /// Channel counts of the two weights.
 #[derive(Clone, Copy)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     /// Input channels of the transposed convolution.
-    pub(super) channels: usize,
+    pub(crate) channels: usize,
     /// Its output channels, the first input channels of the 3×3 convolution.
-    pub(super) up: usize,
+    pub(crate) up: usize,
     /// All input channels of the 3×3 convolution.
-    pub(super) inputs: usize,
+    pub(crate) inputs: usize,
     /// Its output channels.
-    pub(super) outputs: usize,
+    pub(crate) outputs: usize,
 }
 
 /// The 2×2 convolution of the low-resolution map that gives output pixels `(2y + py, 2x + px)`.
@@ -22,14 +18,8 @@ pub(super) struct Shape {
 /// Tap `t` of the 3×3 kernel (0, 1, 2 for offsets -1, 0, 1) reads upsampled row `2y + py + t - 1`: the
 /// low-resolution row `y + (py + t - 1).div_euclid(2)`, which is row `(py + t - 1).div_euclid(2) + 1 - py`
 /// of the 2×2 window that starts at `y - 1 + py`, through row `(py + t - 1).rem_euclid(2)` of the
-/// transposed kernel.
-pub(super) fn phase(
-    conv0: &[f32],
-    up: &[f32],
-    shape: Shape,
-    (py, px): (usize, usize),
-    dtype: DType,
-) -> PackedMatrix {
+/// transposed kernel. Gives `[(2, 2, channels), outputs]`.
+pub(crate) fn phase(conv0: &[f32], up: &[f32], shape: Shape, (py, px): (usize, usize)) -> Vec<f32> {
     let Shape { channels, outputs, .. } = shape;
     let mut folded = vec![0.0f64; 4 * channels * outputs];
     for (ty, tx) in (0..3).flat_map(|y| (0..3).map(move |x| (y, x))) {
@@ -46,7 +36,7 @@ pub(super) fn phase(
             }
         }
     }
-    PackedMatrix::from_runs((2, 2 * channels), outputs, dtype, |k, n| folded[k * outputs + n] as f32)
+    folded.into_iter().map(|value| value as f32).collect()
 }
 
 /// Row of the 2×2 window and row of the transposed kernel that tap `t` of phase `p` reads.
@@ -57,7 +47,7 @@ fn window(p: usize, t: usize) -> (usize, usize) {
 }
 
 /// What the bias of the transposed convolution adds through each tap of conv0: `[9][outputs]`.
-pub(super) fn bias_taps(conv0: &[f32], up_bias: &[f32], shape: Shape) -> Vec<f32> {
+pub(crate) fn bias_taps(conv0: &[f32], up_bias: &[f32], shape: Shape) -> Vec<f32> {
     let mut taps = vec![0.0; 9 * shape.outputs];
     for (tap, values) in taps.chunks_exact_mut(shape.outputs).enumerate() {
         for (o, value) in values.iter_mut().enumerate() {
@@ -71,7 +61,7 @@ pub(super) fn bias_taps(conv0: &[f32], up_bias: &[f32], shape: Shape) -> Vec<f32
 }
 
 /// The sum of the taps that lie inside an image `[height, width]`, for every pixel and output channel.
-pub(super) fn bias_map(taps: &[f32], (height, width): (usize, usize)) -> Vec<f32> {
+pub(crate) fn bias_map(taps: &[f32], (height, width): (usize, usize)) -> Vec<f32> {
     let outputs = taps.len() / 9;
     let mut map = vec![0.0; height * width * outputs];
     for (pixel, values) in map.chunks_exact_mut(outputs).enumerate() {

@@ -5,10 +5,10 @@
 //! Three rearrangements, none of which changes the result beyond rounding: the transposed convolution
 //! has no nonlinearity behind it and is folded into the 3×3 convolution (four 2×2 convolutions of the
 //! low-resolution map, one for each output phase); the part of that convolution that sees the image
-//! guidance is the same for all categories of an image and computed once ([`SkipFusion::guide`]); the
+//! guidance is the same for all categories of an image and computed once ([`crate::SkipFusion::guide`]); the
 //! bias of the transposed convolution becomes a fixed map in it.
 
-mod fold;
+pub(crate) mod fold;
 mod pair;
 
 use candle_core::{Result, Tensor, bail};
@@ -43,7 +43,7 @@ pub struct SkipFusionWeights<'a> {
     pub head: (&'a Tensor, &'a Tensor),
 }
 
-/// What [`SkipFusion::forward`] is asked to return beside the head's logits.
+/// What [`crate::SkipFusion::forward`] is asked to return beside the head's logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FusionOutputs {
     /// The level's features and cost-map guidance, which the next level needs.
@@ -65,7 +65,7 @@ pub struct Fused {
 
 /// The layer with packed weights.
 #[derive(Debug, Clone)]
-pub struct SkipFusion {
+pub(crate) struct SkipFusion {
     /// Upsampling folded into conv0, for output phases (0,0), (0,1), (1,0), (1,1): `[(2, 2, C), O]`.
     phases: [PackedMatrix; 4],
     /// Cost-map guidance, by output phase: `[P, G]`.
@@ -85,7 +85,7 @@ pub struct SkipFusion {
 
 impl SkipFusion {
     /// Folds and packs the weights; group norms have `groups` groups and epsilon `eps`.
-    pub fn new(weights: &SkipFusionWeights<'_>, groups: usize, eps: f64) -> Result<Self> {
+    pub(crate) fn new(weights: &SkipFusionWeights<'_>, groups: usize, eps: f64) -> Result<Self> {
         require_cpu(weights.conv0, "skip fusion")?;
         let (channels, up, _, _) = weights.up.0.dims4()?;
         let (below, guidance, _, _) = weights.cost.0.dims4()?;
@@ -109,7 +109,8 @@ impl SkipFusion {
         let guide_weight = weights.conv0.narrow(1, up, image_guidance)?.contiguous()?;
         Ok(Self {
             phases: std::array::from_fn(|phase| {
-                fold::phase(&conv0, &up_weight, shape, (phase / 2, phase % 2), dtype)
+                let folded = fold::phase(&conv0, &up_weight, shape, (phase / 2, phase % 2));
+                PackedMatrix::from_runs((2, 2 * channels), outputs, dtype, |k, n| folded[k * outputs + n])
             }),
             cost: std::array::from_fn(|phase| {
                 PackedMatrix::from_fn(below, guidance, dtype, |k, n| {
@@ -129,7 +130,7 @@ impl SkipFusion {
 
     /// What the first convolution gets from an image, once for all of its categories: from
     /// `guidance [n, 2h, 2w, I]` to `[n, 2h, 2w, O]`.
-    pub fn guide(&self, guidance: &Tensor) -> Result<Tensor> {
+    pub(crate) fn guide(&self, guidance: &Tensor) -> Result<Tensor> {
         let (n, height, width, _) = guidance.dims4()?;
         let guide = self.conv0_guide.forward(guidance, Activation::None)?;
         let mut guide = to_vec(&guide)?;
@@ -142,7 +143,7 @@ impl SkipFusion {
 
     /// Runs the layer for `n` pairs: `x [n, h, w, C]`, cost-map guidance from below
     /// `cost [n, h, w, P]`, one `guide [1, 2h, 2w, O]` per image, and the image of every pair.
-    pub fn forward(
+    pub(crate) fn forward(
         &self,
         x: &Tensor,
         cost: &Tensor,

@@ -21,7 +21,7 @@ impl<'a> Weights<'a> {
         Self { checkpoint, device, matrix_dtype: DType::F32, prefix: ROOT.to_owned() }
     }
 
-    /// The same tensors with [`Weights::matrix`] in another format, f32 or bf16.
+    /// The same tensors with [`Weights::matrix`] in another format: f32, bf16 or f16.
     pub fn with_matrices(self, matrix_dtype: DType) -> Self {
         Self { matrix_dtype, ..self }
     }
@@ -34,6 +34,11 @@ impl<'a> Weights<'a> {
     /// The device that tensors are read onto.
     pub fn device(&self) -> &'a Device {
         self.device
+    }
+
+    /// The format of [`Weights::matrix`].
+    pub fn matrix_dtype(&self) -> DType {
+        self.matrix_dtype
     }
 
     /// Tensor `name` under the prefix, f32, on the device.

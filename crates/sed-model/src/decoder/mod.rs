@@ -53,7 +53,7 @@ impl Decoder {
         batch.check_level(level)?;
         let last = level == LEVELS;
         let logits = last || batch.rejects();
-        let (guides, image_of_pair) = (batch.guides(level - 1)?, batch.image_of_pair());
+        let (guides, image_of_pair) = (batch.guides(level - 1, features.dtype())?, batch.image_of_pair());
         let guides: Vec<&Tensor> = guides.iter().collect();
         let fused = self.levels[level - 1].forward(
             features,

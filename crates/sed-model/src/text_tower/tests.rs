@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::*;
 use crate::checkpoint::Checkpoint;

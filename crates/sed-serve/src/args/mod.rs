@@ -1,12 +1,14 @@
 //! Flags that several commands share.
 
+mod device;
 mod model;
 mod request;
 mod server;
 mod target;
 mod words;
 
-pub(crate) use model::{DeviceName, ModelArgs, NumberFormat, OpenedModel, device_name};
+pub(crate) use device::{DeviceChoice, device_choice};
+pub(crate) use model::{ModelArgs, NumberFormat, OpenedModel};
 pub(crate) use request::RequestArgs;
 pub(crate) use server::{ServerArgs, print_config};
 pub(crate) use target::{TargetArgs, seconds};

@@ -1,16 +1,19 @@
 //! Which model, and what it runs on.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
 use clap::{Args, ValueEnum};
 use sed_engine::SedStages;
-use sed_model::{SedModel, checkpoint::Checkpoint, config::SedConfig};
+use sed_model::{
+    SedModel,
+    checkpoint::Checkpoint,
+    config::SedConfig,
+    device::{F32Products, NoGpu},
+};
 
+use super::device::{DeviceChoice, Devices, device_choice};
 use crate::{embedded, progress};
 
 /// The model's flags.
@@ -26,13 +29,18 @@ pub(crate) struct ModelArgs {
     #[arg(long, env = "SED_MODEL_CONFIG", value_name = "FILE", requires = "model", hide_short_help = true)]
     pub(crate) model_config: Option<PathBuf>,
 
-    /// What the model runs on.
-    #[arg(long, env = "SED_DEVICE", value_name = "DEVICE", default_value = "cpu", value_parser = device_name)]
-    pub(crate) device: DeviceName,
+    /// What the model runs on: cpu, cuda:0, several GPUs as cuda:0,cuda:1, or auto, the first GPU if there is one.
+    #[arg(long, env = "SED_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = device_choice)]
+    pub(crate) device: DeviceChoice,
 
-    /// Number format of weights, image features and text embeddings; bf16 takes half the memory.
+    /// Number format of weights, image features and text embeddings, and on a GPU of all that is between; bf16 and
+    /// f16 take half the memory. f16 is for GPUs only.
     #[arg(long, env = "SED_DTYPE", value_name = "FORMAT", default_value = "f32")]
     pub(crate) dtype: NumberFormat,
+
+    /// Let a GPU round the factors of f32 products to TF32, which is several times faster.
+    #[arg(long, env = "SED_TF32", hide_short_help = true)]
+    pub(crate) tf32: bool,
 
     /// Threads that compute; 0 is one for each core.
     #[arg(long, env = "SED_THREADS", value_name = "N", default_value_t = 0)]
@@ -46,6 +54,8 @@ pub(crate) enum NumberFormat {
     F32,
     /// 16 bits with the range of f32; sums stay f32.
     Bf16,
+    /// 16 bits with more digits and a smaller range; sums stay f32.
+    F16,
 }
 
 impl From<NumberFormat> for DType {
@@ -53,42 +63,8 @@ impl From<NumberFormat> for DType {
         match format {
             NumberFormat::F32 => Self::F32,
             NumberFormat::Bf16 => Self::BF16,
+            NumberFormat::F16 => Self::F16,
         }
-    }
-}
-
-/// A device by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DeviceName {
-    Cpu,
-    Cuda(usize),
-}
-
-impl fmt::Display for DeviceName {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cpu => write!(out, "cpu"),
-            Self::Cuda(number) => write!(out, "cuda:{number}"),
-        }
-    }
-}
-
-/// Why a device cannot be used.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(crate) enum DeviceError {
-    /// The program was built without it.
-    #[error("this build computes on the cpu only and cannot use cuda:{0}; leave --device out")]
-    NotInThisBuild(usize),
-}
-
-/// Reads a device as flags have it.
-pub(crate) fn device_name(text: &str) -> Result<DeviceName, String> {
-    let cuda = text.strip_prefix("cuda").map(|rest| rest.strip_prefix(':').unwrap_or(rest));
-    match (text, cuda) {
-        ("cpu", _) => Ok(DeviceName::Cpu),
-        (_, Some("")) => Ok(DeviceName::Cuda(0)),
-        (_, Some(number)) => number.parse().map(DeviceName::Cuda).map_err(|_| "not a number of a GPU".into()),
-        _ => Err("expected `cpu`, `cuda` or `cuda:N`".into()),
     }
 }
 
@@ -122,12 +98,22 @@ impl ModelArgs {
         Ok(OpenedModel { checkpoint, config })
     }
 
-    /// The device, if this build has it.
-    pub(crate) fn device(&self) -> Result<Device, DeviceError> {
-        match self.device {
-            DeviceName::Cpu => Ok(Device::Cpu),
-            DeviceName::Cuda(number) => Err(DeviceError::NotInThisBuild(number)),
-        }
+    /// The devices, open. Opened a second time, a GPU is another device with tensors of its own.
+    ///
+    /// # Errors
+    /// When a GPU that was asked for by name cannot be used.
+    pub(crate) fn devices(&self) -> Result<Devices, NoGpu> {
+        self.device.open(if self.tf32 { F32Products::Tf32 } else { F32Products::Exact })
+    }
+
+    /// The first of the devices, for commands that use one; says where it is not a GPU for want of one.
+    ///
+    /// # Errors
+    /// As [`ModelArgs::devices`].
+    pub(crate) fn one_device(&self) -> Result<Device, NoGpu> {
+        let devices = self.devices()?;
+        tell(&devices);
+        Ok(devices.first)
     }
 
     /// Sets the number of threads that compute; to be called once, before anything computes.
@@ -137,34 +123,32 @@ impl ModelArgs {
         pool.build_global().context("cannot start the threads that compute")
     }
 
-    /// Starts the threads and loads the model, with a spinner on a terminal.
-    pub(crate) fn load(&self) -> Result<SedStages> {
-        let device = self.device()?;
+    /// Starts the threads and loads the model onto every device, with a spinner on a terminal.
+    pub(crate) fn load(&self) -> Result<Vec<SedStages>> {
+        let devices = self.devices()?;
+        tell(&devices);
         self.start_threads()?;
         let spinner = progress::spinner("loading the model");
         let OpenedModel { checkpoint, config } = self.open()?;
-        let origin = checkpoint.origin().to_owned();
-        let model = SedModel::load_as(&checkpoint, config, &device, self.dtype.into())
-            .with_context(|| format!("cannot load {origin}"))?;
+        let origin = checkpoint.origin();
+        let onto = |device: &Device| {
+            let model = SedModel::load_as(&checkpoint, config.clone(), device, self.dtype.into())
+                .with_context(|| format!("cannot load {origin}"))?;
+            tracing::info!(model = config.name, digest = model.digest(), origin, ?device, "loaded");
+            Ok(SedStages::new(model))
+        };
+        let loaded = std::iter::once(&devices.first).chain(&devices.others).map(onto);
+        let loaded = loaded.collect::<Result<_>>()?;
         spinner.finish_and_clear();
         if self.model.is_none() {
             tracing::warn!("{}", embedded::CAVEAT);
         }
-        tracing::info!(model = model.config().name, digest = model.digest(), origin, "loaded");
-        Ok(SedStages::new(model))
+        Ok(loaded)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn devices_are_named_as_everywhere() {
-        assert_eq!(device_name("cpu"), Ok(DeviceName::Cpu));
-        assert_eq!(device_name("cuda"), Ok(DeviceName::Cuda(0)));
-        assert_eq!(device_name("cuda:3"), Ok(DeviceName::Cuda(3)));
-        assert_eq!(DeviceName::Cuda(3).to_string(), "cuda:3");
-        assert!(device_name("cuda:x").is_err() && device_name("gpu").is_err());
+fn tell(devices: &Devices) {
+    if let Some(reason) = &devices.instead_of_gpu {
+        tracing::warn!("{reason}; computing on the cpu");
     }
 }

@@ -2,6 +2,9 @@
 
 use std::thread::available_parallelism;
 
+use candle_core::Device;
+use sed_model::device::{GpuMemory, gpu_memory};
+
 use super::check::{Check, size};
 use crate::args::ModelArgs;
 
@@ -49,9 +52,22 @@ pub(super) fn checks(model: &ModelArgs) -> Vec<Check> {
 }
 
 fn device(model: &ModelArgs) -> Check {
-    match model.device() {
-        Ok(device) => Check::good("device", format!("{device:?}").to_lowercase()),
-        Err(error) => Check::failed("device", error),
+    const NAME: &str = "device";
+    let devices = match model.devices() {
+        Ok(devices) => devices,
+        Err(error) => return Check::failed(NAME, error),
+    };
+    let mut found: Vec<String> =
+        std::iter::once(&devices.first).chain(&devices.others).map(name_and_memory).collect();
+    found.extend(devices.instead_of_gpu.map(|reason| reason.to_string()));
+    Check::good(NAME, found.join("\n"))
+}
+
+fn name_and_memory(device: &Device) -> String {
+    let name = sed_engine::device_name(device);
+    match gpu_memory(device) {
+        Some(GpuMemory { free, total }) => format!("{name}, {} free of {}", size(free), size(total)),
+        None => name,
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
 use sed_engine::{Engine, EngineConfig, SedStages};
 use sed_model::{SedModel, config::SedConfig};
 use sha2::{Digest, Sha256};
@@ -136,7 +135,7 @@ impl io::Write for HashWriter<'_> {
 
 /// Loads the model and takes a grey picture through it.
 fn run(args: &ModelArgs, opened: OpenedModel) -> Result<String> {
-    let device: Device = args.device()?;
+    let device = args.one_device()?;
     args.start_threads()?;
     let spinner = progress::spinner("loading and trying the model");
     let begun = Instant::now();

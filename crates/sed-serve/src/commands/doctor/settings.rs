@@ -15,7 +15,7 @@ use super::{
 use crate::args::ServerArgs;
 
 /// Variables that are read, but are no settings of the server.
-const OTHER_VARIABLES: [&str; 9] = [
+const OTHER_VARIABLES: [&str; 10] = [
     "SED_CONFIG",
     "SED_DEVICE",
     "SED_DTYPE",
@@ -24,6 +24,7 @@ const OTHER_VARIABLES: [&str; 9] = [
     "SED_LOG_LEVEL",
     "SED_MODEL",
     "SED_MODEL_CONFIG",
+    "SED_TF32",
     "SED_THREADS",
 ];
 

@@ -9,7 +9,7 @@ use sed_model::{
 };
 
 use crate::{
-    args::{DeviceName, ModelArgs, NumberFormat, OpenedModel, device_name},
+    args::{DeviceChoice, ModelArgs, NumberFormat, OpenedModel, device_choice},
     commands::bench::{
         mix::{Size, WordSource},
         plot,
@@ -109,9 +109,13 @@ struct GridArgs {
         value_name = "DEVICE,...",
         value_delimiter = ',',
         default_value = "cpu",
-        value_parser = device_name
+        value_parser = device_choice
     )]
-    device: Vec<DeviceName>,
+    device: Vec<DeviceChoice>,
+
+    /// Let a GPU round the factors of f32 products to TF32.
+    #[arg(long, env = "SED_TF32", hide_short_help = true)]
+    tf32: bool,
 
     /// Threads that compute; 0 is one for each core.
     #[arg(long, env = "SED_THREADS", value_name = "N", default_value_t = 0)]
@@ -190,15 +194,16 @@ impl ModelBenchArgs {
     /// The models that are loaded, one after the other.
     pub(super) fn models(&self) -> Vec<ModelArgs> {
         let formats = values(&self.grid.dtype, self.grid.full, &ALL_FORMATS, &[NumberFormat::F32]);
-        let model = |device: DeviceName, dtype| ModelArgs {
+        let model = |device: &DeviceChoice, dtype| ModelArgs {
             model: self.weights.model.clone(),
             model_config: self.weights.model_config.clone(),
-            device,
+            device: device.clone(),
             dtype,
+            tf32: self.grid.tf32,
             threads: self.grid.threads,
         };
         let devices = self.grid.device.iter();
-        devices.flat_map(|&device| formats.iter().map(move |&dtype| model(device, dtype))).collect()
+        devices.flat_map(|device| formats.iter().map(move |&dtype| model(device, dtype))).collect()
     }
 
     /// Opens the weights of one of [`ModelBenchArgs::models`], or makes them.

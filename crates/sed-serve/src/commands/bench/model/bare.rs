@@ -69,7 +69,7 @@ impl BareModel {
 
     /// As [`BareModel::load`], of weights that were opened already.
     pub(crate) fn load_opened(opened: OpenedModel, args: &ModelArgs, pictures: &[Picture]) -> Result<Self> {
-        let device = args.device()?;
+        let device = args.one_device()?;
         let OpenedModel { checkpoint, config } = opened;
         let model = SedModel::load_as(&checkpoint, config, &device, args.dtype.into())
             .with_context(|| format!("cannot load {}", checkpoint.origin()))?;

@@ -30,7 +30,7 @@ use super::{
     run::Stop,
 };
 use crate::{
-    args::{DeviceName, ModelArgs},
+    args::ModelArgs,
     progress,
     running::runtime,
 };
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &ModelBenchArgs, as_json: bool) -> Result<ExitCode> {
     let Some(first) = models.first() else { bail!("there is no model to measure") };
     // What this build cannot do should not turn up after hours.
     for model in &models {
-        model.device()?;
+        model.devices()?;
     }
     first.start_threads()?;
     let (pictures, sizes) = args.pictures();
@@ -231,7 +231,7 @@ fn measure(
 
 /// Why there is no memory for a combination, if there is none. Only the machine's own memory is looked at.
 fn too_large(bare: &BareModel, cell: Cell, run: &ModelRun) -> Option<String> {
-    if run.device != DeviceName::Cpu.to_string() {
+    if !bare.model().device().is_cpu() {
         return None;
     }
     let same =

@@ -1,0 +1,189 @@
+// What the kernels use of CUDA, for a C++ compiler: the very same .cu files run on the CPU, so that their
+// arithmetic, their indices and their barriers are tested without a GPU.
+//
+// Blocks run one after another. The threads of a block are fibers on one stack each; a thread runs until it
+// reaches a barrier or a shuffle. Warps run in turn, and every second block runs its threads in reverse, so a
+// missing barrier shows as a wrong result. Shared memory starts as NaN. All 32 lanes take part in a shuffle.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __restrict__ __restrict
+#define __launch_bounds__(...)
+
+struct dim3 {
+  unsigned x, y, z;
+};
+
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+
+// One argument of a launch, as Rust gives it (`launch/emulator.rs`).
+struct SedArgument {
+  uint32_t kind; // 0 pointer, 1 i32, 2 i64, 3 f32
+  uint32_t element_bytes; // of what a pointer points at
+  uint32_t written; // whether the kernel may write there
+  uint32_t unused;
+  uint64_t bytes; // how much there is at the pointer
+  uint64_t value;
+};
+
+namespace sed_emulator {
+
+// What the running thread sees of itself.
+struct Thread {
+  dim3 index;
+  int lane;
+  int warp;
+};
+extern thread_local Thread* current;
+extern thread_local dim3 block_index, block_dim, grid_dim;
+
+void sync_block(int line);
+// Gives `value` to the warp and returns lane `source`'s.
+uint64_t exchange(unsigned mask, uint64_t value, int source, int line);
+// The block's shared array of that identity; made, and filled with NaN, on its first use in a block.
+void* shared_array(const void* id, size_t bytes);
+void* dynamic_shared();
+
+template <typename T>
+T shuffle(unsigned mask, T value, int source, int line) {
+  static_assert(sizeof(T) <= 8, "a shuffle moves at most 8 bytes");
+  uint64_t bits = 0;
+  memcpy(&bits, &value, sizeof(T));
+  bits = exchange(mask, bits, source, line);
+  memcpy(&value, &bits, sizeof(T));
+  return value;
+}
+
+// Empty if the argument suits a parameter of type `P`, otherwise what is wrong.
+template <typename P>
+std::string mismatch(const SedArgument& argument) {
+  if constexpr (std::is_pointer_v<P>) {
+    using Target = std::remove_pointer_t<P>;
+    if (argument.kind != 0) return "a pointer was expected";
+    if (argument.value != 0 && argument.element_bytes != sizeof(Target)) return "elements of another size";
+    if (argument.value != 0 && (argument.written != 0) == std::is_const_v<Target>) {
+      return "an input where an output was expected, or the other way round";
+    }
+  } else {
+    const uint32_t kind = std::is_same_v<P, int> ? 1 : std::is_same_v<P, long long> ? 2 : 3;
+    static_assert(std::is_same_v<P, int> || std::is_same_v<P, long long> || std::is_same_v<P, float>);
+    if (argument.kind != kind) return "a number of another type was expected";
+  }
+  return "";
+}
+
+// A kernel that is called with the arguments of a launch.
+struct Kernel {
+  const char* name;
+  std::string (*check)(const SedArgument* arguments, unsigned count);
+  void (*call)(const Kernel& kernel, const SedArgument* arguments);
+  void (*function)();
+};
+void add(const Kernel& kernel);
+
+template <typename... P>
+struct Registration {
+  Registration(const char* name, void (*function)(P...)) {
+    add({name, check, call, reinterpret_cast<void (*)()>(function)});
+  }
+  static std::string check(const SedArgument* arguments, unsigned count) {
+    if (count != sizeof...(P)) return "takes " + std::to_string(sizeof...(P)) + " arguments";
+    unsigned i = 0;
+    std::string wrong;
+    auto one = [&](const std::string& what) {
+      if (!what.empty() && wrong.empty()) wrong = "argument " + std::to_string(i) + ": " + what;
+      i += 1;
+    };
+    (one(mismatch<P>(arguments[i])), ...);
+    return wrong;
+  }
+  static void call(const Kernel& kernel, const SedArgument* arguments) {
+    call_with(kernel, arguments, std::index_sequence_for<P...>());
+  }
+  template <size_t... I>
+  static void call_with(const Kernel& kernel, const SedArgument* arguments, std::index_sequence<I...>) {
+    reinterpret_cast<void (*)(P...)>(kernel.function)(value<P>(arguments[I])...);
+  }
+  template <typename V>
+  static V value(const SedArgument& argument) {
+    V v;
+    memcpy(&v, &argument.value, sizeof(V)); // little endian
+    return v;
+  }
+};
+
+} // namespace sed_emulator
+
+#define threadIdx (sed_emulator::current->index)
+#define blockIdx (sed_emulator::block_index)
+#define blockDim (sed_emulator::block_dim)
+#define gridDim (sed_emulator::grid_dim)
+#define __syncthreads() sed_emulator::sync_block(__LINE__)
+#define __syncwarp() sed_emulator::exchange(0xffffffffu, 0, 0, __LINE__)
+#define __shfl_sync(mask, value, source) sed_emulator::shuffle(mask, value, (source) & 31, __LINE__)
+#define __shfl_xor_sync(mask, value, step)                                                                   \
+  sed_emulator::shuffle(mask, value, sed_emulator::current->lane ^ (step), __LINE__)
+
+#define SED_REGISTER(name) static const sed_emulator::Registration name##_registration(#name, &name);
+#define SED_SHARED(type, name, count)                                                                        \
+  static const char name##_id = 0;                                                                           \
+  type* name = static_cast<type*>(sed_emulator::shared_array(&name##_id, sizeof(type) * (count)))
+#define SED_DYNAMIC_SHARED(type, name) type* name = static_cast<type*>(sed_emulator::dynamic_shared())
+
+struct __half {
+  _Float16 v;
+};
+inline float __half2float(__half h) { return static_cast<float>(h.v); }
+inline __half __float2half(float f) { return {static_cast<_Float16>(f)}; }
+
+struct __nv_bfloat16 {
+  uint16_t bits;
+};
+inline float __bfloat162float(__nv_bfloat16 b) {
+  const uint32_t bits = static_cast<uint32_t>(b.bits) << 16;
+  float f;
+  memcpy(&f, &bits, 4);
+  return f;
+}
+inline __nv_bfloat16 __float2bfloat16(float f) {
+  uint32_t bits;
+  memcpy(&bits, &f, 4);
+  if (f != f) return {0x7fff};
+  return {static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)}; // to nearest, ties to even
+}
+
+template <typename T>
+inline T min(T a, T b) {
+  return b < a ? b : a;
+}
+template <typename T>
+inline T max(T a, T b) {
+  return a < b ? b : a;
+}
+inline unsigned __float_as_uint(float f) {
+  unsigned u;
+  memcpy(&u, &f, 4);
+  return u;
+}
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fdiv_rn(float a, float b) { return a / b; }
+// Threads of all blocks run one after another, so nothing can come between.
+template <typename T>
+inline T atomicAdd(T* at, T value) {
+  const T old = *at;
+  *at += value;
+  return old;
+}

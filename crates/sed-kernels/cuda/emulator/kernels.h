@@ -1,0 +1,11 @@
+// Every kernel file, compiled into the emulator.
+#include "../class_attention.cu"
+#include "../convolve.cu"
+#include "../depthwise.cu"
+#include "../epilogue.cu"
+#include "../group_norm.cu"
+#include "../layer_norm.cu"
+#include "../prefix_attention.cu"
+#include "../rejection.cu"
+#include "../scalar_conv.cu"
+#include "../upsample_argmax.cu"

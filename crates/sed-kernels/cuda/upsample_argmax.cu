@@ -1,0 +1,83 @@
+// From score maps to the category of every output pixel, without holding categories x height x width.
+#include "common.cuh"
+
+// Where an output coordinate falls between two inputs.
+struct Sample {
+  int low, high;
+  float low_weight, high_weight;
+};
+
+// torch's `area_pixel_compute_source_index`. Rounded as the CPU does, step by step, so that both choose alike.
+__device__ inline Sample sample(int index, int outputs, int inputs) {
+  const float scale = __fdiv_rn((float)inputs, (float)outputs);
+  const float source = fmaxf(__fadd_rn(__fmul_rn(scale, __fadd_rn((float)index, 0.5f)), -0.5f), 0.0f);
+  const int low = min((int)source, inputs - 1);
+  const float high_weight = __fadd_rn(source, -(float)low);
+  return {low, min(low + 1, inputs - 1), __fadd_rn(1.0f, -high_weight), high_weight};
+}
+__device__ inline float blend(float a, float b, float low, float high) {
+  return __fadd_rn(__fmul_rn(low, a), __fmul_rn(high, b));
+}
+
+// `scores` [maps, rows, columns] (0 to 1), of which the first `high` rows and `wide` columns count, bilinearly
+// (`align_corners=False`) to [height, width]: `indices` is the best map, the lowest of equals, or 65535 below
+// `threshold`; `pixels` [maps] counts each map's pixels, `sums` [maps] their scores in units of 2^-32, which
+// makes the sum independent of its order. Both start as zeros. With `shared_counts` != 0, a block adds up in
+// dynamic shared memory (12 bytes a map) first. A thread for each output pixel.
+// Floor: the scores read once, `indices` written; 6 FLOP for each (map, output pixel).
+template <typename T>
+__device__ void upsample_argmax(const T* scores, short* indices, unsigned* pixels, long long* sums, int maps,
+                                int rows, int columns, int high, int wide, int height, int width,
+                                float threshold, int shared_counts) {
+  SED_DYNAMIC_SHARED(unsigned long long, shared_sums);
+  unsigned long long* block_sums = shared_sums;
+  unsigned* block_pixels = reinterpret_cast<unsigned*>(shared_sums + maps);
+  if (shared_counts != 0) {
+    for (int i = threadIdx.x; i < maps; i += blockDim.x) {
+      block_sums[i] = 0;
+      block_pixels[i] = 0;
+    }
+    __syncthreads();
+  }
+  const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (at < (long long)height * width) {
+    const Sample v = sample(at / width, height, high), h = sample(at % width, width, wide);
+    int best = -1;
+    float best_score = -INFINITY;
+    for (int map = 0; map < maps; map++) {
+      const T* top = scores + ((long long)map * rows + v.low) * columns;
+      const T* bottom = scores + ((long long)map * rows + v.high) * columns;
+      const float upper = blend(to_float(top[h.low]), to_float(top[h.high]), h.low_weight, h.high_weight);
+      const float lower = blend(to_float(bottom[h.low]), to_float(bottom[h.high]), h.low_weight, h.high_weight);
+      const float score = blend(upper, lower, v.low_weight, v.high_weight);
+      if (score > best_score) {
+        best_score = score;
+        best = map;
+      }
+    }
+    const bool keep = best >= 0 && best_score >= threshold;
+    indices[at] = (short)(keep ? best : 65535);
+    if (keep) {
+      const float score = fminf(fmaxf(best_score, 0.0f), 1.0f);
+      const unsigned long long fixed = (unsigned long long)(score * 4294967296.0f);
+      atomicAdd(shared_counts != 0 ? block_pixels + best : pixels + best, 1u);
+      atomicAdd(shared_counts != 0 ? block_sums + best : reinterpret_cast<unsigned long long*>(sums) + best, fixed);
+    }
+  }
+  if (shared_counts == 0) return; // the whole grid
+  __syncthreads();
+  for (int i = threadIdx.x; i < maps; i += blockDim.x) {
+    if (block_pixels[i] != 0) {
+      atomicAdd(pixels + i, block_pixels[i]);
+      atomicAdd(reinterpret_cast<unsigned long long*>(sums) + i, block_sums[i]);
+    }
+  }
+}
+
+#define PARAMETERS(T)                                                                                        \
+  (const T* scores, short* indices, unsigned* pixels, long long* sums, int maps, int rows, int columns,      \
+   int high, int wide, int height, int width, float threshold, int shared_counts)
+SED_KERNEL(upsample_argmax, PARAMETERS,
+           (scores, indices, pixels, sums, maps, rows, columns, high, wide, height, width, threshold,
+            shared_counts))
+#undef PARAMETERS

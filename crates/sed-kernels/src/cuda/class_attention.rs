@@ -1,0 +1,245 @@
+//! Class attention: projections by matrix products, the attention itself by two kernels around the sums over
+//! an image's categories.
+
+use candle_core::{DType, Result, Tensor, bail};
+
+use super::epilogue::Epilogue;
+use super::launch::{Launch, WARP};
+use super::layer_norm::LayerNorm;
+use super::linear::{Linear, vector};
+use super::memory::Output;
+use crate::class_attention::ClassAttentionWeights;
+use crate::gemm::Activation;
+
+/// `ATTENTION_PAIRS` of class_attention.cu.
+const PAIRS: usize = 4;
+
+/// The layer's weights; it works in the dtype of its matrices.
+#[derive(Debug, Clone)]
+pub(crate) struct ClassAttention {
+    heads: usize,
+    norm1: LayerNorm,
+    /// Query, key and value side by side.
+    qkv: Linear,
+    qkv_bias: Tensor,
+    norm2: LayerNorm,
+    expand: Linear,
+    contract: Linear,
+}
+
+impl ClassAttention {
+    /// Takes the weights; `eps` is that of both norms.
+    pub(crate) fn new(weights: &ClassAttentionWeights<'_>, heads: usize, eps: f64) -> Result<Self> {
+        let (hidden, channels) = weights.expand.0.dims2()?;
+        if heads == 0 || channels % heads != 0 || channels / heads > 64 || channels > 1024 {
+            bail!("class attention: no kernel for {channels} channels in {heads} heads; heads of at most 64");
+        }
+        let qkv = Tensor::cat(&[weights.query.0, weights.key.0, weights.value.0], 0)?;
+        let bias = Tensor::cat(&[weights.query.1, weights.key.1, weights.value.1], 0)?;
+        if qkv.dims2()? != (3 * channels, channels) || weights.contract.0.dims2()? != (channels, hidden) {
+            bail!("class attention: projections of {:?} do not fit {channels} channels", qkv.shape());
+        }
+        Ok(Self {
+            heads,
+            norm1: LayerNorm::new(weights.norm1.0, weights.norm1.1, eps)?,
+            qkv: Linear::new(&qkv, None)?,
+            qkv_bias: vector(&bias)?,
+            norm2: LayerNorm::new(weights.norm2.0, weights.norm2.1, eps)?,
+            expand: Linear::new(weights.expand.0, Some(weights.expand.1))?,
+            contract: Linear::new(weights.contract.0, Some(weights.contract.1))?,
+        })
+    }
+
+    /// `x [pairs, height, width, C]` to the same shape; `offsets` cuts the pairs into images.
+    pub(crate) fn forward(&self, x: &Tensor, offsets: &[usize]) -> Result<Tensor> {
+        let (pairs, ..) = self.dims(x)?;
+        let ordered = offsets.windows(2).all(|w| w[0] <= w[1]);
+        if offsets.first() != Some(&0) || offsets.last() != Some(&pairs) || !ordered {
+            bail!("class attention: offsets {offsets:?} do not cover {pairs} pairs");
+        }
+        let x = x.to_dtype(self.qkv.dtype())?.contiguous()?;
+        let qkv = self.project(&x)?;
+        let offsets = offsets_on(&x, offsets)?;
+        let sums = self.sums(&qkv, &offsets, None)?;
+        self.finish(&x, &qkv, &offsets, &sums)
+    }
+
+    /// Sums of no categories, `[1, pixels, C / heads + 1, C]`.
+    pub(crate) fn no_sums(&self, pixels: usize) -> Result<Tensor> {
+        let channels = self.norm1.channels();
+        let shape = (1, pixels, channels / self.heads + 1, channels);
+        Ok(Output::zeros(self.qkv_bias.device(), DType::F32, shape)?.into_tensor())
+    }
+
+    /// `sums` with those of one more part of an image's pairs, `x [part, height, width, C]`.
+    pub(crate) fn add_sums(&self, x: &Tensor, sums: &Tensor) -> Result<Tensor> {
+        self.check_part(x, sums)?;
+        let x = x.to_dtype(self.qkv.dtype())?.contiguous()?;
+        self.sums(&self.project(&x)?, &offsets_on(&x, &[0, x.dim(0)?])?, Some(sums))
+    }
+
+    /// The layer for one part of an image's pairs from the sums over all of them.
+    pub(crate) fn finish_part(&self, x: &Tensor, sums: &Tensor) -> Result<Tensor> {
+        self.check_part(x, sums)?;
+        let x = x.to_dtype(self.qkv.dtype())?.contiguous()?;
+        self.finish(&x, &self.project(&x)?, &offsets_on(&x, &[0, x.dim(0)?])?, sums)
+    }
+
+    /// Queries, keys and values without their bias, `[pairs, height, width, 3C]`.
+    fn project(&self, x: &Tensor) -> Result<Tensor> {
+        self.qkv.product(&self.norm1.forward(x)?)
+    }
+
+    fn launch(&self, kernel: &str, qkv: &Tensor, offsets: &Tensor) -> Result<Launch> {
+        let (_, height, width, _) = qkv.dims4()?;
+        let channels = self.norm1.channels();
+        let depth = match channels / self.heads {
+            0..=8 => 8,
+            9..=16 => 16,
+            17..=32 => 32,
+            _ => 64,
+        };
+        let grid = [height * width, offsets.elem_count() - 1, 1];
+        let threads = channels.next_multiple_of(WARP);
+        Launch::new(&format!("{kernel}{depth}"), qkv.dtype(), grid, threads)?
+            .shared((PAIRS + 1) * channels * size_of::<f32>())
+            .input(qkv)?
+            .input(&self.qkv_bias)?
+            .input(offsets)
+    }
+
+    /// Sums of every image, `[images, pixels, C / heads + 1, C]`, on top of `before`.
+    fn sums(&self, qkv: &Tensor, offsets: &Tensor, before: Option<&Tensor>) -> Result<Tensor> {
+        let (_, height, width, _) = qkv.dims4()?;
+        let (pixels, channels) = (height * width, self.norm1.channels());
+        let depth = channels / self.heads;
+        let shape = (offsets.elem_count() - 1, pixels, depth + 1, channels);
+        let mut sums = Output::new(qkv.device(), DType::F32, shape)?;
+        self.launch("attention_sums", qkv, offsets)?
+            .optional(before)?
+            .output(&mut sums)?
+            .i32(pixels)?
+            .i32(channels)?
+            .i32(depth)?
+            .run(qkv.device())?;
+        Ok(sums.into_tensor())
+    }
+
+    /// Attention from the sums, and the feed-forward layer.
+    fn finish(&self, x: &Tensor, qkv: &Tensor, offsets: &Tensor, sums: &Tensor) -> Result<Tensor> {
+        let (_, height, width, channels) = x.dims4()?;
+        let mut attended = Output::like(x)?;
+        self.launch("attention_apply", qkv, offsets)?
+            .input(sums)?
+            .input(x)?
+            .output(&mut attended)?
+            .i32(height * width)?
+            .i32(channels)?
+            .i32(channels / self.heads)?
+            .run(x.device())?;
+        let attended = attended.into_tensor();
+        let hidden = self.expand.forward(&self.norm2.forward(&attended)?, Activation::Relu)?;
+        let tail = Epilogue {
+            bias: self.contract.bias.as_ref(),
+            first: Some(&attended),
+            second: Some(x),
+            ..Epilogue::default()
+        };
+        tail.apply(&self.contract.product(&hidden)?)
+    }
+
+    fn dims(&self, x: &Tensor) -> Result<(usize, usize, usize, usize)> {
+        let dims = x.dims4()?;
+        if dims.3 != self.norm1.channels() {
+            bail!("class attention: {} channels, the weights have {}", dims.3, self.norm1.channels());
+        }
+        Ok(dims)
+    }
+
+    fn check_part(&self, x: &Tensor, sums: &Tensor) -> Result<()> {
+        let (_, height, width, channels) = self.dims(x)?;
+        if sums.dims() != [1, height * width, channels / self.heads + 1, channels] {
+            bail!("class attention: sums {:?} do not fit maps of {height} x {width}", sums.shape());
+        }
+        Ok(())
+    }
+}
+
+/// Offsets as the kernels take them.
+fn offsets_on(x: &Tensor, offsets: &[usize]) -> Result<Tensor> {
+    Tensor::new(offsets.iter().map(|&offset| offset as u32).collect::<Vec<_>>(), x.device())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cuda::testing::{DTYPES, OnDevice, assert_near, assert_within, on_device};
+    use crate::testing::{random, tensor};
+
+    fn weights<'a>(t: &'a [OnDevice], of: fn(&OnDevice) -> &Tensor) -> ClassAttentionWeights<'a> {
+        let pair = |i: usize| (of(&t[i]), of(&t[i + 1]));
+        ClassAttentionWeights {
+            norm1: pair(0),
+            query: pair(2),
+            key: pair(4),
+            value: pair(6),
+            norm2: pair(8),
+            expand: pair(10),
+            contract: pair(12),
+        }
+    }
+
+    #[test]
+    fn equals_the_cpu_whole_and_in_parts() {
+        for (c, heads, h, w, offsets) in [
+            (32, 4, 3, 5, vec![0, 3, 3, 12, 13]),
+            (40, 4, 2, 2, vec![0, 17]),
+            (128, 4, 1, 3, vec![0, 9, 12]),
+            (64, 1, 1, 2, vec![0, 5]),
+        ] {
+            let sizes = [c, c, c * c, c, c * c, c, c * c, c, c, c, 4 * c * c, 4 * c, 4 * c * c, c];
+            let pairs = *offsets.last().unwrap();
+            let x = tensor(&random(pairs * h * w * c, 50), &[pairs, h, w, c]);
+            for dtype in DTYPES {
+                let x = on_device(&x, dtype);
+                let t: Vec<OnDevice> = (0..14)
+                    .map(|i| {
+                        // Small weights, as trained ones are, so that rounding is not blown up.
+                        let scale = if sizes[i] > 4 * c { 1.0 / (c as f32).sqrt() } else { 0.5 };
+                        let values: Vec<f32> =
+                            random(sizes[i], i as u64 + 1).iter().map(|v| v * scale).collect();
+                        match i {
+                            2 | 4 | 6 | 12 => on_device(&tensor(&values, &[c, sizes[i] / c]), dtype),
+                            10 => on_device(&tensor(&values, &[4 * c, c]), dtype),
+                            _ => on_device(&tensor(&values, &[sizes[i]]), DType::F32),
+                        }
+                    })
+                    .collect();
+                let cpu =
+                    crate::class_attention::ClassAttention::new(&weights(&t, |t| &t.rounded), heads, 1e-5);
+                let want = cpu.unwrap().forward(&x.rounded, &offsets).unwrap();
+                let layer = ClassAttention::new(&weights(&t, |t| &t.tensor), heads, 1e-5).unwrap();
+                let got = layer.forward(&x.tensor, &offsets).unwrap();
+                assert_near(&got, &want, dtype, &format!("{c} {heads}"));
+                assert!(layer.forward(&x.tensor, &[0, pairs + 1]).is_err());
+                for segment in offsets.windows(2).filter(|s| s[0] < s[1]) {
+                    let whole = got.narrow(0, segment[0], segment[1] - segment[0]).unwrap();
+                    let parts: Vec<Tensor> = (segment[0]..segment[1])
+                        .step_by(3)
+                        .map(|first| x.tensor.narrow(0, first, 3.min(segment[1] - first)).unwrap())
+                        .collect();
+                    let sums = parts
+                        .iter()
+                        .fold(layer.no_sums(h * w).unwrap(), |sums, x| layer.add_sums(x, &sums).unwrap());
+                    let out: Vec<Tensor> =
+                        parts.iter().map(|x| layer.finish_part(x, &sums).unwrap()).collect();
+                    // Only the library's products may round otherwise for other numbers of rows.
+                    let whole =
+                        whole.to_dtype(DType::F32).unwrap().to_device(&candle_core::Device::Cpu).unwrap();
+                    let tolerance = if dtype == DType::F32 { 1e-5 } else { 1.0 / 128.0 };
+                    assert_within(&Tensor::cat(&out, 0).unwrap(), &whole, tolerance, "in parts");
+                }
+            }
+        }
+    }
+}

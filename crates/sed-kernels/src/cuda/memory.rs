@@ -1,0 +1,119 @@
+//! Memory of a device as kernels see it: addresses of tensors, and outputs that become tensors.
+
+use candle_core::backend::BackendDevice;
+use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor, bail};
+
+/// Address and length in bytes of a contiguous tensor. The address is good while the tensor lives.
+pub(crate) fn address(x: &Tensor) -> Result<(u64, usize)> {
+    let (storage, layout) = x.storage_and_layout();
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("expected a contiguous tensor of shape {:?}", x.shape());
+    };
+    let size = x.dtype().size_in_bytes();
+    let base = match &*storage {
+        Storage::Cpu(storage) => cpu_address(storage)?,
+        #[cfg(feature = "cuda")]
+        Storage::Cuda(storage) => super::driver::address(storage)?,
+        _ => bail!("no kernel for device {:?}", x.device().location()),
+    };
+    Ok((base + (start * size) as u64, (end - start) * size))
+}
+
+/// Memory for a kernel's result.
+#[derive(Debug)]
+pub(crate) struct Output {
+    storage: Storage,
+    shape: Shape,
+}
+
+impl Output {
+    /// Memory without values on `device`; on the CPU (the emulator) they are NaN.
+    pub(crate) fn new(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Self> {
+        let shape = shape.into();
+        let memory = allocation(&shape);
+        // SAFETY: the kernel that this is the output of writes every element before any is read.
+        let storage = unsafe {
+            match device {
+                Device::Cpu => {
+                    let mut storage = candle_core::cpu_backend::CpuDevice.alloc_uninit(&memory, dtype)?;
+                    let bytes = memory.elem_count() * dtype.size_in_bytes();
+                    // All bits set are NaN in every floating-point type, and a value of every other.
+                    (cpu_address_mut(&mut storage)? as *mut u8).write_bytes(0xff, bytes);
+                    Storage::Cpu(storage)
+                }
+                Device::Cuda(device) => Storage::Cuda(device.alloc_uninit(&memory, dtype)?),
+                Device::Metal(_) => bail!("no kernel for device {:?}", device.location()),
+            }
+        };
+        Ok(Self { storage, shape })
+    }
+
+    /// Memory like that of `x`.
+    pub(crate) fn like(x: &Tensor) -> Result<Self> {
+        Self::new(x.device(), x.dtype(), x.shape())
+    }
+
+    /// Memory that starts as zeros.
+    pub(crate) fn zeros(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Self> {
+        let shape = shape.into();
+        let memory = allocation(&shape);
+        let storage = match device {
+            Device::Cpu => Storage::Cpu(candle_core::cpu_backend::CpuDevice.zeros_impl(&memory, dtype)?),
+            Device::Cuda(device) => Storage::Cuda(device.zeros_impl(&memory, dtype)?),
+            Device::Metal(_) => bail!("no kernel for device {:?}", device.location()),
+        };
+        Ok(Self { storage, shape })
+    }
+
+    pub(crate) fn dtype(&self) -> DType {
+        self.storage.dtype()
+    }
+
+    /// Address and length in bytes.
+    pub(crate) fn address(&mut self) -> Result<(u64, usize)> {
+        let bytes = self.shape.elem_count() * self.dtype().size_in_bytes();
+        let address = match &mut self.storage {
+            Storage::Cpu(storage) => cpu_address_mut(storage)?,
+            #[cfg(feature = "cuda")]
+            Storage::Cuda(storage) => super::driver::address(storage)?,
+            other => bail!("no kernel for device {:?}", other.device().location()),
+        };
+        Ok((address, bytes))
+    }
+
+    /// The tensor, once the launch that writes it has been made.
+    pub(crate) fn into_tensor(self) -> Tensor {
+        Tensor::from((self.storage, self.shape))
+    }
+}
+
+/// What is allocated for a tensor of `shape`: at least one element, since a device has no memory of length 0.
+fn allocation(shape: &Shape) -> Shape {
+    Shape::from(shape.elem_count().max(1))
+}
+
+fn cpu_address(storage: &CpuStorage) -> Result<u64> {
+    Ok(match storage {
+        CpuStorage::F32(values) => values.as_ptr() as u64,
+        CpuStorage::BF16(values) => values.as_ptr() as u64,
+        CpuStorage::F16(values) => values.as_ptr() as u64,
+        CpuStorage::U8(values) => values.as_ptr() as u64,
+        CpuStorage::U32(values) => values.as_ptr() as u64,
+        CpuStorage::I16(values) => values.as_ptr() as u64,
+        CpuStorage::I64(values) => values.as_ptr() as u64,
+        other => bail!("no kernel takes {:?}", candle_core::backend::BackendStorage::dtype(other)),
+    })
+}
+
+fn cpu_address_mut(storage: &mut CpuStorage) -> Result<u64> {
+    Ok(match storage {
+        CpuStorage::F32(values) => values.as_mut_ptr() as u64,
+        CpuStorage::BF16(values) => values.as_mut_ptr() as u64,
+        CpuStorage::F16(values) => values.as_mut_ptr() as u64,
+        CpuStorage::U8(values) => values.as_mut_ptr() as u64,
+        CpuStorage::U32(values) => values.as_mut_ptr() as u64,
+        CpuStorage::I16(values) => values.as_mut_ptr() as u64,
+        CpuStorage::I64(values) => values.as_mut_ptr() as u64,
+        other => bail!("no kernel writes {:?}", candle_core::backend::BackendStorage::dtype(other)),
+    })
+}

@@ -1,0 +1,66 @@
+//! The kernels for CUDA devices: what is launched, with which arguments, and how layers are made of it.
+//!
+//! The kernels themselves are in `cuda/*.cu`. Tensors may be f32, bf16 or f16; products of matrices are
+//! candle's (cuBLAS), everything around them is ours. A layer works in the dtype of its matrices: it converts
+//! what it is given, and gives its results in that dtype (logits always in f32).
+//!
+//! With feature `cuda-emulator` the same launches run on CPU tensors, through the same kernels compiled by a
+//! C++ compiler; that is how they are tested.
+
+mod class_attention;
+mod convnext_block;
+mod convolve;
+mod cost_map;
+mod depthwise;
+#[cfg(feature = "cuda")]
+mod driver;
+mod elementwise;
+#[cfg(feature = "cuda-emulator")]
+mod emulator;
+mod epilogue;
+mod group_norm;
+mod launch;
+mod layer_norm;
+mod linear;
+mod memory;
+mod patch_conv;
+mod prefix_attention;
+mod rejection;
+mod scalar_conv;
+mod skip_fusion;
+#[cfg(test)]
+mod testing;
+mod upsample_argmax;
+
+use candle_core::{Device, Tensor};
+
+pub(crate) use class_attention::ClassAttention;
+pub(crate) use convnext_block::ConvNextBlock;
+pub(crate) use convolve::Conv2d;
+pub(crate) use cost_map::cost_map;
+pub(crate) use depthwise::DepthwiseConv;
+pub(crate) use elementwise::{gather_rows, normalise_rows, sigmoid};
+#[cfg(feature = "cuda-emulator")]
+pub use emulator::emulate_cuda;
+pub(crate) use layer_norm::LayerNorm;
+pub(crate) use linear::Linear;
+pub(crate) use patch_conv::PatchConv;
+pub(crate) use prefix_attention::prefix_attention;
+pub(crate) use rejection::top_k_union;
+pub(crate) use scalar_conv::ScalarConv;
+pub(crate) use skip_fusion::SkipFusion;
+pub(crate) use upsample_argmax::upsample_argmax;
+
+/// Whether operations on `x` are those of this module: it lies on a CUDA device, or is to be emulated.
+pub(crate) fn takes(x: &Tensor) -> bool {
+    runs_on(x.device())
+}
+
+/// Whether operations on a device's tensors are those of this module.
+pub(crate) fn runs_on(device: &Device) -> bool {
+    #[cfg(feature = "cuda-emulator")]
+    if emulator::is_on() {
+        return true;
+    }
+    device.is_cuda()
+}

@@ -1,0 +1,80 @@
+//! Category early rejection.
+
+use candle_core::{DType, Result, Tensor};
+
+use super::launch::Launch;
+use super::memory::Output;
+
+/// Threads of a block, one for each pixel.
+const THREADS: usize = 128;
+
+/// As `crate::top_k_union`, which has checked the arguments. A flag for each pair is copied to the host: what
+/// is launched next depends on how many there are.
+pub(crate) fn top_k_union(
+    logits: &Tensor,
+    offsets: &[usize],
+    top_k: &[Option<usize>],
+) -> Result<Vec<Vec<usize>>> {
+    let pairs = logits.dim(0)?;
+    let pixels = logits.elem_count() / pairs.max(1);
+    // 0 stands for an image that keeps all of its pairs.
+    let rejects: Vec<u32> = offsets
+        .windows(2)
+        .zip(top_k)
+        .map(|(range, &k)| k.filter(|&k| k < range[1] - range[0]).map_or(0, |k| k as u32))
+        .collect();
+    // `Some(0)` keeps none, as on the CPU.
+    let none = |image: usize| top_k[image] == Some(0) && offsets[image + 1] > offsets[image];
+    let mut kept = vec![0; pairs];
+    if rejects.iter().any(|&k| k > 0) {
+        let device = logits.device();
+        let logits = logits.contiguous()?;
+        let mut flags = Output::zeros(device, DType::U32, pairs)?;
+        let all: Vec<u32> = offsets.iter().map(|&offset| offset as u32).collect();
+        Launch::new("top_k_union", logits.dtype(), [pixels.div_ceil(THREADS), top_k.len(), 1], THREADS)?
+            .input(&logits)?
+            .input(&Tensor::new(all, device)?)?
+            .input(&Tensor::new(rejects.as_slice(), device)?)?
+            .output(&mut flags)?
+            .i32(pixels)?
+            .run(device)?;
+        kept = flags.into_tensor().to_vec1::<u32>()?;
+    }
+    Ok((0..top_k.len())
+        .map(|image| {
+            let range = offsets[image]..offsets[image + 1];
+            range.filter(|&pair| !none(image) && (rejects[image] == 0 || kept[pair] != 0)).collect()
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cuda::testing::{DTYPES, on_device};
+    use crate::testing::{random, tensor};
+
+    #[test]
+    fn equals_the_cpu() {
+        for (pixels, images) in [
+            (1, vec![(3, Some(1))]),
+            (150, vec![(30, Some(2)), (0, Some(1)), (7, None), (12, Some(11)), (5, Some(9))]),
+            (33, vec![(40, Some(39)), (2, Some(1))]),
+        ] {
+            let mut offsets = vec![0];
+            images.iter().for_each(|image| offsets.push(offsets[offsets.len() - 1] + image.0));
+            let pairs = offsets[offsets.len() - 1];
+            let top_k: Vec<Option<usize>> = images.iter().map(|image| image.1).collect();
+            // Few different values, some negative, so that there are ties.
+            let maps: Vec<f32> = random(pairs * pixels, 3).iter().map(|v| (v * 6.0).round() / 4.0).collect();
+            for maps in [maps, random(pairs * pixels, 4)] {
+                for dtype in DTYPES {
+                    let maps = on_device(&tensor(&maps, &[pairs, pixels]), dtype);
+                    let want = crate::top_k_union(&maps.rounded, &offsets, &top_k).unwrap();
+                    let got = top_k_union(&maps.tensor, &offsets, &top_k).unwrap();
+                    assert_eq!(got, want, "{pixels} {images:?} {dtype:?}");
+                }
+            }
+        }
+    }
+}

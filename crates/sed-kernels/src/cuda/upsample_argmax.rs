@@ -1,0 +1,86 @@
+//! From score maps to the category of every output pixel.
+
+use candle_core::{DType, Result, Tensor};
+
+use super::launch::Launch;
+use super::memory::Output;
+use crate::upsample_argmax::{ArgmaxMap, ArgmaxSpec};
+
+/// Threads of a block, one for each output pixel.
+const THREADS: usize = 256;
+/// Most maps whose counts a block adds up in shared memory.
+const SHARED_MAPS: usize = 1024;
+
+/// As `crate::upsample_argmax`, which has checked the arguments; the first `high` rows and `wide` columns of
+/// `scores` count. Indices and counts are copied to the host.
+pub(crate) fn upsample_argmax(
+    scores: &Tensor,
+    spec: &ArgmaxSpec,
+    (high, wide): (usize, usize),
+) -> Result<ArgmaxMap> {
+    let (n, rows, columns) = scores.dims3()?;
+    let device = scores.device();
+    let scores = scores.contiguous()?;
+    let values = spec.height * spec.width;
+    let mut indices = Output::new(device, DType::I16, values)?;
+    let mut pixels = Output::zeros(device, DType::U32, n.max(1))?;
+    let mut sums = Output::zeros(device, DType::I64, n.max(1))?;
+    let shared = n <= SHARED_MAPS;
+    Launch::new("upsample_argmax", scores.dtype(), [values.div_ceil(THREADS), 1, 1], THREADS)?
+        .shared(if shared { 12 * n } else { 0 })
+        .input(&scores)?
+        .output(&mut indices)?
+        .output(&mut pixels)?
+        .output(&mut sums)?
+        .i32(n)?
+        .i32(rows)?
+        .i32(columns)?
+        .i32(high)?
+        .i32(wide)?
+        .i32(spec.height)?
+        .i32(spec.width)?
+        .f32(spec.threshold)
+        .i32(usize::from(shared))?
+        .run(device)?;
+    let indices = indices.into_tensor().to_vec1::<i16>()?;
+    let mut pixels = pixels.into_tensor().to_vec1::<u32>()?;
+    let sums = sums.into_tensor().to_vec1::<i64>()?;
+    pixels.truncate(n);
+    let mean = |(&sum, &pixels): (&i64, &u32)| {
+        if pixels > 0 { (sum as f64 / f64::from(pixels) / (1u64 << 32) as f64) as f32 } else { 0.0 }
+    };
+    let mean_scores = sums.iter().zip(&pixels).map(mean).collect();
+    Ok(ArgmaxMap { indices: indices.into_iter().map(i16::cast_unsigned).collect(), pixels, mean_scores })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cuda::testing::{DTYPES, on_device};
+    use crate::testing::{assert_close, random, tensor};
+
+    #[test]
+    fn equals_the_cpu() {
+        for (n, rows, columns, height, width, crop) in [
+            (5, 6, 7, 23, 31, None),
+            (20, 12, 12, 30, 17, Some((9, 11))),
+            (1, 1, 1, 2, 3, None),
+            (1100, 2, 2, 9, 9, None),
+            (0, 3, 3, 4, 4, None),
+        ] {
+            let scores: Vec<f32> = random(n * rows * columns, 1).iter().map(|v| v.abs()).collect();
+            for threshold in [0.0, 0.8] {
+                let spec = ArgmaxSpec { height, width, crop, threshold };
+                for dtype in DTYPES {
+                    let scores = on_device(&tensor(&scores, &[n, rows, columns]), dtype);
+                    let want = crate::upsample_argmax(&scores.rounded, &spec).unwrap();
+                    let got =
+                        upsample_argmax(&scores.tensor, &spec, crop.unwrap_or((rows, columns))).unwrap();
+                    assert_eq!(got.indices, want.indices, "{n} {spec:?} {dtype:?}");
+                    assert_eq!(got.pixels, want.pixels);
+                    assert_close(&got.mean_scores, &want.mean_scores, 1e-6, "mean scores");
+                }
+            }
+        }
+    }
+}

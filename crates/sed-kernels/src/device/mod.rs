@@ -1,0 +1,171 @@
+//! Devices: which GPUs there are, how one is opened, what memory it has left, and what its errors mean.
+
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(feature = "cuda")]
+mod staging;
+
+use candle_core::{DType, Device, Error, Tensor};
+
+/// Why there is no GPU to compute on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoGpu {
+    /// The program was built without the cargo feature `cuda`.
+    #[error("this build computes on the cpu only; a build with `--features cuda` uses a GPU")]
+    NotInThisBuild,
+    /// The driver's library is missing or does not start.
+    #[error("no NVIDIA driver answers ({0}); on a machine with a GPU, install driver 580 or newer")]
+    NoDriver(String),
+    /// The driver is there, the GPU is not.
+    #[error("there is no GPU {number}: the driver sees {count}")]
+    NoSuchGpu {
+        /// The number that was asked for, from 0.
+        number: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// Something else than the driver is missing, or the GPU does not work.
+    #[error("cannot compute on GPU {number}: {reason}")]
+    Unusable {
+        /// The GPU's number, from 0.
+        number: usize,
+        /// What was tried, what was said, and what to do.
+        reason: String,
+    },
+}
+
+/// How a GPU multiplies f32 matrices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum F32Products {
+    /// As f32: results as on the CPU, beyond the order of sums.
+    #[default]
+    Exact,
+    /// Factors rounded to TF32, 10 bits of mantissa instead of 23; several times faster.
+    Tf32,
+}
+
+/// Memory of a GPU, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuMemory {
+    /// What this process can still get: free, or held by its own pool.
+    pub free: u64,
+    /// All that the GPU has.
+    pub total: u64,
+}
+
+/// What an error says about the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Its memory is used up: less work may fit.
+    OutOfMemory,
+    /// It does not work any more, and for this process never will again.
+    Lost,
+    /// Nothing: the work was to blame.
+    None,
+}
+
+/// How many GPUs the driver sees, at least one.
+///
+/// # Errors
+/// Why there is none.
+pub fn count_gpus() -> Result<usize, NoGpu> {
+    #[cfg(feature = "cuda")]
+    return cuda::count();
+    #[cfg(not(feature = "cuda"))]
+    Err(NoGpu::NotInThisBuild)
+}
+
+/// Opens GPU `number`, from 0, with one stream. Its tensors belong to one thread at a time. `products` holds for
+/// all GPUs of the process: the last call counts.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn open_gpu(number: usize, products: F32Products) -> Result<Device, NoGpu> {
+    #[cfg(feature = "cuda")]
+    return cuda::open(number, products);
+    #[cfg(not(feature = "cuda"))]
+    {
+        let _ = (number, products);
+        Err(NoGpu::NotInThisBuild)
+    }
+}
+
+/// The memory of a GPU; `None` for the CPU, and where the driver does not tell.
+pub fn gpu_memory(device: &Device) -> Option<GpuMemory> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => cuda::memory(device),
+        _ => None,
+    }
+}
+
+/// What an error of a tensor operation says about the device.
+pub fn fault(error: &Error) -> Fault {
+    match error {
+        #[cfg(feature = "cuda")]
+        Error::Cuda(error) => cuda::fault(&**error),
+        Error::Context { inner, .. } | Error::WithPath { inner, .. } | Error::WithBacktrace { inner, .. } => {
+            fault(inner)
+        }
+        _ => Fault::None,
+    }
+}
+
+/// Whether tensors on a device are worked on by the CUDA kernels: on a GPU, and on the CPU while a test emulates one.
+pub fn has_cuda_kernels(device: &Device) -> bool {
+    crate::cuda::runs_on(device)
+}
+
+/// The format of what is between the weights on a device: there the weights' own, but f32 where the CPU's kernels
+/// compute.
+pub fn activation_dtype(device: &Device, weights: DType) -> DType {
+    if has_cuda_kernels(device) { weights } else { DType::F32 }
+}
+
+/// Puts `values` of the host onto a device as a tensor of `shape` in format `dtype`; onto a GPU through memory that
+/// it reads by itself.
+///
+/// # Errors
+/// When the shape does not fit, or the device has no memory left.
+pub fn upload(
+    values: Vec<f32>,
+    shape: &[usize],
+    device: &Device,
+    dtype: DType,
+) -> candle_core::Result<Tensor> {
+    let tensor = match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => staging::upload(&values, shape, device)?,
+        _ => Tensor::from_vec(values, shape, device)?,
+    };
+    tensor.to_dtype(dtype)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_arrive_in_their_format() {
+        let values = vec![1.0, -2.5, 3.0, 0.1, 0.0, 7.0];
+        let tensor = upload(values.clone(), &[2, 3], &Device::Cpu, DType::BF16).unwrap();
+        assert_eq!((tensor.dims(), tensor.dtype()), ([2, 3].as_slice(), DType::BF16));
+        let back = tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert!(back.iter().zip(&values).all(|(a, b)| (a - b).abs() <= b.abs() / 256.0));
+        assert!(upload(values, &[7], &Device::Cpu, DType::F32).is_err());
+    }
+
+    #[test]
+    fn an_error_of_the_work_is_no_fault_of_the_device() {
+        let error = upload(vec![1.0], &[2], &Device::Cpu, DType::F32).unwrap_err();
+        assert_eq!(fault(&error.context("while testing")), Fault::None);
+        assert_eq!(gpu_memory(&Device::Cpu), None);
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_build_without_cuda_says_so() {
+        assert_eq!(count_gpus(), Err(NoGpu::NotInThisBuild));
+        assert_eq!(open_gpu(0, F32Products::Exact).unwrap_err(), NoGpu::NotInThisBuild);
+    }
+}
