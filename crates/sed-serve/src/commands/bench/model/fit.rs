@@ -25,8 +25,8 @@ impl Line {
             points.iter().map(|(x, y)| of(x - x_mean, y - y_mean)).sum()
         };
         let (xx, xy, yy) = (sum(&|x, _| x * x), sum(&|x, y| x * y), sum(&|_, y| y * y));
-        // Also false for no points at all.
-        if !(xx > 0.0) {
+        // Also so for no points at all.
+        if xx <= 0.0 {
             return None;
         }
         let slope = xy / xx;
