@@ -22,7 +22,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Compiles what has changed since the last time.
 pub(crate) fn compile() -> Outcome<()> {
-    for variable in ["CUDA_HOME", "PATH", CAPABILITIES_VARIABLE] {
+    for variable in ["CUDA_HOME", CAPABILITIES_VARIABLE] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     for path in ["build", FOLDER] {

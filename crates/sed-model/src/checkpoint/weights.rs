@@ -55,7 +55,9 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// As [`Weights::tensor`].
     pub fn matrix(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        Ok(self.tensor(name, shape)?.to_dtype(self.matrix_dtype)?)
+        // Converted before it travels.
+        let matrix = self.checkpoint.tensor(&self.key(name), shape)?.to_dtype(self.matrix_dtype)?;
+        Ok(matrix.to_device(self.device)?)
     }
 
     /// The numbers of tensor `name` under the prefix, row-major, in host memory.
