@@ -174,7 +174,8 @@ fn every_intermediate_tensor() {
     }
 }
 
-/// With weights, features and embeddings in bf16 the scores move by its rounding, and few pixels change.
+/// With operands of all products in bf16 the scores move by its rounding, and few pixels change. The weights are
+/// random and their scores lie close together: PyTorch's own bf16 changes more pixels of this network than this.
 #[test]
 fn bf16_stays_close_to_f32() {
     let checkpoint = Checkpoint::open(&golden::path("nano/sed_nano.safetensors")).unwrap();
@@ -196,5 +197,5 @@ fn bf16_stays_close_to_f32() {
     let same = map.indices.iter().zip(&reference).filter(|(a, b)| **a == u16::from(**b)).count();
     let share = same as f64 / reference.len() as f64;
     println!("bf16: {:.2} % of the pixels agree", 100.0 * share);
-    assert!(share > 0.95, "{share}");
+    assert!(share > 0.93, "{share}");
 }
