@@ -29,11 +29,7 @@ use super::{
     plot,
     run::Stop,
 };
-use crate::{
-    args::ModelArgs,
-    progress,
-    running::runtime,
-};
+use crate::{args::ModelArgs, progress, running::runtime};
 pub(crate) use args::ModelBenchArgs;
 pub(crate) use bare::{BareModel, Work};
 #[cfg(test)]
