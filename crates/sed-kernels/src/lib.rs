@@ -2,11 +2,12 @@
 //!
 //! Every function takes and gives candle tensors in channels-last layout and chooses its
 //! implementation by the tensors' device. On the CPU a kernel is written once over SIMD lanes and
-//! compiled for AVX-512, AVX2 and plain Rust ([`Isa`]); it runs on the current rayon pool. For CUDA there is a
+//! compiled for AVX-512 (with bf16 products or without), AVX2 and plain Rust ([`Isa`]); it runs on the current rayon pool. For CUDA there is a
 //! kernel in `cuda/` that is tested against the CPU's, without a GPU too.
 //!
-//! Large weights are kept in the dtype they are given in: on the CPU f32 or bf16, activations and sums are f32;
-//! on CUDA f32, bf16 or f16, activations too, and sums are f32.
+//! Large weights are kept in the dtype they are given in, and what they are multiplied with is rounded to it; sums
+//! are f32. On the CPU that is f32 or bf16, and activations between the layers are f32; on CUDA f32, bf16 or f16,
+//! activations too.
 //!
 //! Each kernel for the CPU has a naive twin in its tests and a criterion bench (`benches/kernels.rs`).
 

@@ -49,6 +49,11 @@ pub(crate) fn cpu_values(x: &Tensor) -> Result<Values<'_>> {
     Ok(Values { storage, start, len: end - start })
 }
 
+/// `x` in f32 on the CPU, where weights are folded and composed for every device.
+pub(crate) fn on_cpu(x: &Tensor) -> Result<Tensor> {
+    x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()
+}
+
 /// Copies the values of `x`, f32 or bf16.
 pub(crate) fn to_vec(x: &Tensor) -> Result<Vec<f32>> {
     let x = if x.dtype() == DType::BF16 { x.to_dtype(DType::F32)? } else { x.clone() };

@@ -1,6 +1,6 @@
 //! Skip-layer fusion with the same foldings as on the CPU (`crate::skip_fusion`), a launch for each step.
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{Device, Result, Tensor, bail};
 
 use super::convolve::{Convolve, taps};
 use super::group_norm::GroupNorm;
@@ -8,7 +8,7 @@ use super::linear::vector;
 use super::scalar_conv::ScalarConv;
 use crate::gemm::Activation;
 use crate::skip_fusion::{Fused, FusionOutputs, SkipFusionWeights, fold};
-use crate::tensor::to_vec;
+use crate::tensor::{on_cpu, to_vec};
 
 /// The layer's weights; it works in the dtype of `conv0`.
 #[derive(Debug, Clone)]
@@ -136,13 +136,10 @@ impl SkipFusion {
     }
 }
 
-/// `x` in f32 on the CPU, where weights are folded.
-fn on_cpu(x: &Tensor) -> Result<Tensor> {
-    x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()
-}
-
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+
     use super::*;
     use crate::cuda::testing::{DTYPES, OnDevice, assert_near, assert_within, on_device};
     use crate::testing::{random, tensor};

@@ -20,7 +20,7 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// Packs `weight [out, in]` (f32, or bf16 to keep it in half the memory) and `bias [out]`.
+    /// Packs `weight [out, in]` (f32, or bf16, to which the rows of `x` are then rounded) and `bias [out]`.
     pub(crate) fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         require_cpu(weight, "linear")?;
         let (out, inputs) = weight.dims2()?;

@@ -1,9 +1,10 @@
 //! Convolutions.
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 use super::{Backend, LayerNorm};
 use crate::gemm::Activation;
+use crate::tensor::on_cpu;
 use crate::{conv as cpu, cuda, depthwise};
 
 /// `activation(conv(x) + bias)`, stride 1, zero padding that keeps the size.
@@ -149,9 +150,4 @@ impl ScalarConv {
             Backend::Cuda(conv) => conv.forward(x),
         }
     }
-}
-
-/// Kernels of scalar convolutions are composed on the CPU, wherever they are used.
-fn on_cpu(x: &Tensor) -> Result<Tensor> {
-    x.to_device(&Device::Cpu)?.to_dtype(candle_core::DType::F32)
 }

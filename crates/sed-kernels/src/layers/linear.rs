@@ -11,7 +11,8 @@ use crate::{cuda, gemm as cpu};
 pub struct Linear(Backend<cpu::Linear, cuda::Linear>);
 
 impl Linear {
-    /// Takes `weight [out, in]` (on the CPU f32, or bf16 to keep it in half the memory) and `bias [out]`.
+    /// Takes `weight [out, in]` (on the CPU f32 or bf16) and `bias [out]`; what it is
+    /// multiplied with is rounded to its dtype.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         Ok(Self(if cuda::takes(weight) {
             Backend::Cuda(cuda::Linear::new(weight, bias)?)
