@@ -30,6 +30,7 @@
       if [ -n "${AUTHORIZATION:-}" ]; then set -- "$@" --header "Authorization: $AUTHORIZATION"; fi
       curl "$@" "$URL"
       echo "$SHA256  part" | sha256sum -c -
+      mkdir -p "$(dirname "$FILE")"
       mv part "$FILE"
   env:
     - name: URL

@@ -1,0 +1,108 @@
+"""The chart as these tests see it: rendered by Helm's own library into objects."""
+
+import os
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "deploy/helm/sed-serve"
+VALUES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "tests/deploy/values").glob("*.yaml"))}
+VALUES["default"] = {}
+PENDING = tomllib.loads((ROOT / "tests/deploy/pending.toml").read_text())
+RELEASE, NAMESPACE = "sed", "vision"
+
+Object = dict[str, Any]
+
+# Stands where the repository has no rules yet; what Helm must leave alone is in it.
+RULES = """\
+groups:
+  - name: sed-serve
+    rules:
+      - record: namespace:sed_requests:rate5m
+        expr: sum by (namespace) (rate(sed_requests_total[5m]))
+      - alert: SedServeModelNotReady
+        expr: sed_model_ready == 0
+        for: 5m
+        labels: {severity: critical}
+        annotations: {summary: "{{ $labels.pod }} is at {{ $value | humanize }}"}
+"""
+DASHBOARD = '{"title": "sed-serve", "panels": [{"legendFormat": "{{pod}}"}]}\n'
+
+
+def with_files(folder: Path) -> Path:
+    """A copy of the chart that has rules and dashboard, even where the repository does not have them yet."""
+    copy = Path(shutil.copytree(CHART, folder / "sed-serve"))
+    (copy / "files").mkdir(exist_ok=True)
+    if "deploy/prometheus/rules.yaml" in PENDING["files"]:
+        (copy / "files/rules.yaml").write_text(RULES)
+    if "deploy/grafana/sed-serve.json" in PENDING["files"]:
+        (copy / "files/sed-serve.json").write_text(DASHBOARD)
+    return copy
+
+
+def render(values: Object, chart: Path = CHART, release: str = RELEASE) -> list[Object]:
+    """All objects of a release. Raises where Helm would refuse the values."""
+    with helm_python.Chart.load(chart) as loaded:
+        loaded.validate_schema(values)
+        files = loaded.render(values, name=release, namespace=NAMESPACE)
+    texts = [text for name, text in files.items() if name.endswith(".yaml")]
+    return [item for text in texts for item in yaml.safe_load_all(text) if item]
+
+
+def notes(values: Object) -> str:
+    """What `helm install` says at its end."""
+    with helm_python.Chart.load(CHART) as loaded:
+        return loaded.render(values, name=RELEASE, namespace=NAMESPACE)["sed-serve/templates/NOTES.txt"]
+
+
+def find(objects: list[Object], kind: str, name: str | None = None) -> Object:
+    """The one object of this kind (and name)."""
+    found = [item for item in objects if item["kind"] == kind and name in (None, item["metadata"]["name"])]
+    assert len(found) == 1, f"{len(found)} objects of kind {kind}"
+    return found[0]
+
+
+def kinds(objects: list[Object]) -> list[str]:
+    return sorted(item["kind"] for item in objects)
+
+
+def pod(objects: list[Object]) -> Object:
+    return find(objects, "Deployment")["spec"]["template"]["spec"]
+
+
+def container(objects: list[Object]) -> Object:
+    (only,) = pod(objects)["containers"]
+    return only
+
+
+def environment(of: Object) -> dict[str, Any]:
+    return {variable["name"]: variable.get("value", variable.get("valueFrom")) for variable in of["env"]}
+
+
+def mounts(of: Object) -> dict[str, Object]:
+    return {mount["mountPath"]: mount for mount in of["volumeMounts"]}
+
+
+def volumes(objects: list[Object]) -> dict[str, Object]:
+    return {volume["name"]: volume for volume in pod(objects)["volumes"]}
+
+
+def settings(objects: list[Object]) -> Object:
+    """The rendered configuration file."""
+    maps = [item for item in objects if item["kind"] == "ConfigMap" and "sed-serve.toml" in item["data"]]
+    assert len(maps) == 1
+    return tomllib.loads(maps[0]["data"]["sed-serve.toml"])
+
+
+def program(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs the built program with no setting of this environment."""
+    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
+    path = os.environ.get("SED_SERVE", f"{target}/release/sed-serve")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SED_")}
+    return subprocess.run([path, *arguments], capture_output=True, text=True, env=clean | variables)
