@@ -68,10 +68,6 @@ def find(objects: list[Object], kind: str, name: str | None = None) -> Object:
     return found[0]
 
 
-def kinds(objects: list[Object]) -> list[str]:
-    return sorted(item["kind"] for item in objects)
-
-
 def pod(objects: list[Object]) -> Object:
     return find(objects, "Deployment")["spec"]["template"]["spec"]
 
@@ -93,16 +89,28 @@ def volumes(objects: list[Object]) -> dict[str, Object]:
     return {volume["name"]: volume for volume in pod(objects)["volumes"]}
 
 
-def settings(objects: list[Object]) -> Object:
+def settings_file(objects: list[Object]) -> str:
     """The rendered configuration file."""
-    maps = [item for item in objects if item["kind"] == "ConfigMap" and "sed-serve.toml" in item["data"]]
-    assert len(maps) == 1
-    return tomllib.loads(maps[0]["data"]["sed-serve.toml"])
+    (text,) = [item["data"]["sed-serve.toml"] for item in objects if "sed-serve.toml" in item.get("data", {})]
+    return text
+
+
+def settings(objects: list[Object]) -> Object:
+    """What that file says."""
+    return tomllib.loads(settings_file(objects))
+
+
+def program_path() -> str:
+    """Where the built program is."""
+    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
+    return os.environ.get("SED_SERVE", f"{target}/release/sed-serve")
+
+
+def clean_environment() -> dict[str, str]:
+    """This environment without settings of the program."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SED_")}
 
 
 def program(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs the built program with no setting of this environment."""
-    target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
-    path = os.environ.get("SED_SERVE", f"{target}/release/sed-serve")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SED_")}
-    return subprocess.run([path, *arguments], capture_output=True, text=True, env=clean | variables)
+    """Runs the program to its end."""
+    return subprocess.run([program_path(), *arguments], capture_output=True, text=True, env=clean_environment() | variables)

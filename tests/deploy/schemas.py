@@ -23,8 +23,7 @@ IMAGE_VOLUMES = "1.31"
 
 def is_core(item: Object) -> bool:
     """Whether Kubernetes itself knows the object's type."""
-    group = item["apiVersion"].partition("/")[0] if "/" in item["apiVersion"] else ""
-    return "." not in group or group.endswith("networking.k8s.io") and not group.startswith("gateway")
+    return item["apiVersion"].partition("/")[0] not in ("monitoring.coreos.com", "keda.sh", "gateway.networking.k8s.io")
 
 
 def core_problems(item: Object, version: str) -> list[str]:
@@ -46,12 +45,12 @@ def custom_problems(items: list[Object]) -> list[list[str]]:
 def core_type_problems(kind: str, value: Any) -> list[str]:
     """What is wrong with a value of one of Kubernetes' own types, named as KServe's package names it."""
     folder = f"kubernetes-json-schema/v{NEWEST}-local-strict"
-    definitions = schema_contents(f"{folder}/_definitions.json", NEWEST)["definitions"]
+    types = schema_contents(f"{folder}/_definitions.json", NEWEST)["$defs"]
     short = re.sub(r"^(V1|K8sIoApiAppsV1)", "", kind)
-    names = [name for name in definitions if re.search(rf"(core|apps|meta)\.v1\.{short}$", name)]
+    names = [name for name in types if re.search(rf"(core|apps|meta)\.v1\.{short}$", name)]
     assert len(names) == 1, f"Kubernetes has {len(names)} types called {short}"
-    schema = {"$ref": f"#/definitions/{names[0]}", "definitions": definitions}
-    return [error.message for error in jsonschema.Draft7Validator(schema).iter_errors(value)]
+    schema = {"$ref": f"#/$defs/{names[0]}", "$defs": types}
+    return [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(value)]
 
 
 def kserve_problems(item: Object) -> list[str]:
