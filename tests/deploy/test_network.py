@@ -38,6 +38,13 @@ def test_the_service_monitor_finds_one_service(full_chart: chart.Path) -> None:
     assert chart.find(objects, "ServiceMonitor")["metadata"]["labels"]["release"] == "kube-prometheus-stack"
 
 
+def test_monitors_name_their_job_as_the_rules_expect(full_chart: chart.Path) -> None:
+    service = chart.find(chart.render(chart.VALUES["monitoring"], full_chart), "ServiceMonitor")["spec"]["endpoints"][0]
+    pods = chart.find(chart.render(chart.VALUES["everything"], full_chart), "PodMonitor")["spec"]["podMetricsEndpoints"][0]
+    assert service["relabelings"] == [{"targetLabel": "job", "replacement": "sed-serve/sed-sed-serve"}]
+    assert pods["relabelings"] == [{"targetLabel": "job", "replacement": "sed-serve/segmentation"}]
+
+
 def test_ports_lead_to_the_container(objects: list[chart.Object]) -> None:
     ports = {port["name"]: port["containerPort"] for port in chart.container(objects)["ports"]}
     services = [item["spec"] for item in objects if item["kind"] == "Service"]
