@@ -111,7 +111,9 @@ def readme() -> str:
     _, _, body = text.partition("\n\n")
     lines = body.splitlines()
     table = ["| value | default | meaning |", "|---|---|---|"]
-    for name, default, meaning in rows(yaml.compose(body), lines):
+    values = yaml.compose(body)
+    assert isinstance(values, yaml.MappingNode)
+    for name, default, meaning in rows(values, lines):
         table.append(f"| `{name}` | `{default}` | {meaning} |")
     written = (CHART / "README.md").read_text()
     before, _, rest = written.partition(START)

@@ -113,4 +113,6 @@ def clean_environment() -> dict[str, str]:
 
 def program(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs the program to its end."""
-    return subprocess.run([program_path(), *arguments], capture_output=True, text=True, env=clean_environment() | variables)
+    return subprocess.run(
+        [program_path(), *arguments], capture_output=True, text=True, env=clean_environment() | variables
+    )

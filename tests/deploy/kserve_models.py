@@ -8,10 +8,17 @@ checked against Kubernetes' own schema. The models do not say which fields are r
 import ast
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
-SCALARS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "bool": bool, "float": (int, float), "object": object}
+SCALARS: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "bool": bool,
+    "float": (int, float),
+    "object": object,
+}
 
 
 class Models:
@@ -50,12 +57,15 @@ class Models:
                 return [f"{path} must be a map"]
             return [text for key, item in value.items() for text in self.problems(inner[1], item, f"{path}/{key}")]
         if kind in SCALARS:
-            wrong = not isinstance(value, SCALARS[kind]) or (kind != "object" and isinstance(value, bool) != (kind == "bool"))
-            return [f"{path} must be {kind}"] if wrong else []
+            # Python counts a bool as a number.
+            right = isinstance(value, SCALARS[kind]) and (kind in ("bool", "object") or not isinstance(value, bool))
+            return [] if right else [f"{path} must be {kind}"]
         if kind not in self.fields:
             return [f"{path}: {text}" for text in self.core(kind, value)]
         if not isinstance(value, dict):
             return [f"{path} must be a {kind}"]
         unknown = [f"unknown field {path}/{key}" for key in value.keys() - self.fields[kind].keys()]
         known = [(key, value[key]) for key in value.keys() & self.fields[kind].keys()]
-        return unknown + [text for key, item in known for text in self.problems(self.fields[kind][key], item, f"{path}/{key}")]
+        return unknown + [
+            text for key, item in known for text in self.problems(self.fields[kind][key], item, f"{path}/{key}")
+        ]

@@ -37,7 +37,9 @@ def core_problems(item: Object, version: str) -> list[str]:
 
 def custom_problems(items: list[Object]) -> list[list[str]]:
     """What is wrong with each custom resource, by the schema of its project."""
-    run = subprocess.run(["node", str(ROOT / "tests/deploy/crds.mjs")], input=json.dumps(items), capture_output=True, text=True)
+    run = subprocess.run(
+        ["node", str(ROOT / "tests/deploy/crds.mjs")], input=json.dumps(items), capture_output=True, text=True
+    )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 

@@ -1,5 +1,10 @@
 """Who reaches the pods, and whether selectors, ports and policies fit together."""
 
+import tomllib
+from pathlib import Path
+
+import yaml
+
 import chart
 
 
@@ -7,7 +12,7 @@ def selected(selector: chart.Object, labels: chart.Object) -> bool:
     return selector.items() <= labels.items()
 
 
-def test_selectors_match_the_pods_of_this_release_only(full_chart: chart.Path) -> None:
+def test_selectors_match_the_pods_of_this_release_only(full_chart: Path) -> None:
     everything = chart.render(chart.VALUES["everything"], full_chart)
     monitored = chart.render(chart.VALUES["monitoring"], full_chart)
     other = chart.find(chart.render({}, release="other"), "Deployment")["spec"]["template"]["metadata"]["labels"]
@@ -26,7 +31,7 @@ def test_selectors_match_the_pods_of_this_release_only(full_chart: chart.Path) -
             assert selected(selector, labels) and not selected(selector, other)
 
 
-def test_the_service_monitor_finds_one_service(full_chart: chart.Path) -> None:
+def test_the_service_monitor_finds_one_service(full_chart: Path) -> None:
     objects = chart.render(chart.VALUES["monitoring"], full_chart)
     monitor = chart.find(objects, "ServiceMonitor")["spec"]
     wanted = monitor["selector"]["matchLabels"]
@@ -38,9 +43,11 @@ def test_the_service_monitor_finds_one_service(full_chart: chart.Path) -> None:
     assert chart.find(objects, "ServiceMonitor")["metadata"]["labels"]["release"] == "kube-prometheus-stack"
 
 
-def test_monitors_name_their_job_as_the_rules_expect(full_chart: chart.Path) -> None:
+def test_monitors_name_their_job_as_the_rules_expect(full_chart: Path) -> None:
     service = chart.find(chart.render(chart.VALUES["monitoring"], full_chart), "ServiceMonitor")["spec"]["endpoints"][0]
-    pods = chart.find(chart.render(chart.VALUES["everything"], full_chart), "PodMonitor")["spec"]["podMetricsEndpoints"][0]
+    pods = chart.find(chart.render(chart.VALUES["everything"], full_chart), "PodMonitor")["spec"][
+        "podMetricsEndpoints"
+    ][0]
     assert service["relabelings"] == [{"targetLabel": "job", "replacement": "sed-serve/sed-sed-serve"}]
     assert pods["relabelings"] == [{"targetLabel": "job", "replacement": "sed-serve/segmentation"}]
 
@@ -61,7 +68,9 @@ def test_ports_lead_to_the_container(objects: list[chart.Object]) -> None:
 def test_gateways_are_told_of_h2c_unless_there_is_tls() -> None:
     def protocols(values: chart.Object) -> set[str | None]:
         services = [item for item in chart.render(values) if item["kind"] == "Service"]
-        return {port.get("appProtocol") for item in services for port in item["spec"]["ports"] if port["name"] == "grpc"}
+        return {
+            port.get("appProtocol") for item in services for port in item["spec"]["ports"] if port["name"] == "grpc"
+        }
 
     assert protocols({}) == {"kubernetes.io/h2c"}
     assert protocols(chart.VALUES["tls"]) == {None}
@@ -75,7 +84,7 @@ def test_the_service_can_be_exposed() -> None:
     assert [port["name"] for port in service["spec"]["ports"]] == ["grpc"]
 
 
-def test_a_policy_lets_clients_and_prometheus_in(full_chart: chart.Path) -> None:
+def test_a_policy_lets_clients_and_prometheus_in(full_chart: Path) -> None:
     values = chart.VALUES["monitoring"]
     policy = chart.find(chart.render(values, full_chart), "NetworkPolicy")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
@@ -87,7 +96,7 @@ def ports_out(policy: chart.Object) -> set[tuple[int, str]]:
     return {(port["port"], port["protocol"]) for rule in policy["egress"] for port in rule["ports"]}
 
 
-def test_a_policy_lets_out_only_what_is_needed(full_chart: chart.Path) -> None:
+def test_a_policy_lets_out_only_what_is_needed(full_chart: Path) -> None:
     names = {(53, "UDP"), (53, "TCP")}
 
     def policy(name: str) -> chart.Object:
@@ -103,11 +112,11 @@ def test_a_policy_lets_out_only_what_is_needed(full_chart: chart.Path) -> None:
 
 
 def test_the_example_route_leads_to_the_service_of_a_release_called_sed() -> None:
-    route = chart.yaml.safe_load((chart.ROOT / "deploy/gateway/grpcroute.yaml").read_text())
+    route = yaml.safe_load((chart.ROOT / "deploy/gateway/grpcroute.yaml").read_text())
     (backend,) = route["spec"]["rules"][0]["backendRefs"]
     service = chart.find(chart.render({}, release="sed"), "Service", backend["name"])
     assert backend["port"] in [port["port"] for port in service["spec"]["ports"]]
-    policy = chart.yaml.safe_load((chart.ROOT / "deploy/gateway/envoy-gateway.yaml").read_text())
+    policy = yaml.safe_load((chart.ROOT / "deploy/gateway/envoy-gateway.yaml").read_text())
     assert policy["spec"]["targetRefs"] == [
         {"group": "gateway.networking.k8s.io", "kind": route["kind"], "name": route["metadata"]["name"]}
     ]
@@ -115,12 +124,12 @@ def test_the_example_route_leads_to_the_service_of_a_release_called_sed() -> Non
 
 def test_kserve_drains_as_long_as_its_runtime_says() -> None:
     folder = chart.ROOT / "deploy/kserve"
-    runtime = chart.yaml.safe_load((folder / "runtime.yaml").read_text())["spec"]
-    service = chart.yaml.safe_load((folder / "inference-service.yaml").read_text())["spec"]["predictor"]
+    runtime = yaml.safe_load((folder / "runtime.yaml").read_text())["spec"]
+    service = yaml.safe_load((folder / "inference-service.yaml").read_text())["spec"]["predictor"]
     (container,) = runtime["containers"]
     shown = chart.program(*container["args"], "--print-config")
     assert shown.returncode == 0, shown.stderr
-    settings = chart.tomllib.loads(shown.stdout)
+    settings = tomllib.loads(shown.stdout)
     drain = settings["shutdown_delay_seconds"] + settings["shutdown_grace_seconds"]
     assert service["terminationGracePeriodSeconds"] > drain
     assert settings["shutdown_grace_seconds"] >= settings["max_timeout_seconds"]

@@ -1,6 +1,7 @@
 """What a pod is: its rights, its probes, its end, its model and its GPUs."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -117,16 +118,19 @@ def test_images_are_named_in_full() -> None:
     assert image == f"registry.example.org/sed-serve:0.1.0@{digest}"
 
 
-def test_traces_name_their_pod(full_chart: chart.Path) -> None:
+def test_traces_name_their_pod(full_chart: Path) -> None:
     variables = chart.environment(chart.container(chart.render(chart.VALUES["monitoring"], full_chart)))
     assert variables["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.observability:4317"
-    assert (variables["OTEL_TRACES_SAMPLER"], variables["OTEL_TRACES_SAMPLER_ARG"]) == ("parentbased_traceidratio", "0.1")
+    assert (variables["OTEL_TRACES_SAMPLER"], variables["OTEL_TRACES_SAMPLER_ARG"]) == (
+        "parentbased_traceidratio",
+        "0.1",
+    )
     assert variables["OTEL_RESOURCE_ATTRIBUTES"] == f"k8s.namespace.name={chart.NAMESPACE},k8s.pod.name=$(POD_NAME)"
     assert list(variables).index("POD_NAME") < list(variables).index("OTEL_RESOURCE_ATTRIBUTES")
     assert not any(name.startswith("OTEL_") for name in chart.environment(chart.container(chart.render({}))))
 
 
-def test_extras_are_added(full_chart: chart.Path) -> None:
+def test_extras_are_added(full_chart: Path) -> None:
     objects = chart.render(chart.VALUES["everything"], full_chart)
     container = chart.container(objects)
     assert container["args"] == ["serve", "--max-categories", "2000"]

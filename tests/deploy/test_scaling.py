@@ -1,4 +1,4 @@
-"""How many pods run: what is asked of Prometheus, what the answer means, and what a node's maintenance may take away."""
+"""How many pods run: what is asked of Prometheus, what the answer means, what maintenance may take away."""
 
 import json
 import re
@@ -63,7 +63,10 @@ def test_keda_counts_this_release_and_nobody_else(full_chart: Path, tmp_path: Pa
 
 def test_keda_scales_by_what_a_pod_may_hold(full_chart: Path) -> None:
     found = triggers("keda", full_chart)
-    assert {name: trigger["metadata"]["threshold"] for name, trigger in found.items()} == {"in-flight": "16", "queued": "6"}
+    assert {name: trigger["metadata"]["threshold"] for name, trigger in found.items()} == {
+        "in-flight": "16",
+        "queued": "6",
+    }
     for trigger in found.values():
         assert trigger["type"] == "prometheus" and trigger["metricType"] == "AverageValue"
         assert trigger["metadata"]["serverAddress"] == "http://prometheus-operated.monitoring:9090"
@@ -101,10 +104,12 @@ def test_hpa_and_adapter_agree(tmp_path: Path) -> None:
     }
     # As the adapter fills in its templates; the sum drops the labels, so that a number can be compared.
     queries = [
-        "sum(" + rule["metricsQuery"].replace("<<.LabelMatchers>>", 'namespace="vision"').replace("<<.GroupBy>>", "pod") + ")"
+        "sum("
+        + rule["metricsQuery"].replace("<<.LabelMatchers>>", 'namespace="vision"').replace("<<.GroupBy>>", "pod")
+        + ")"
         for rule in rules
     ]
-    evaluate(tmp_path, series, dict(zip(queries, (12, 3))))
+    evaluate(tmp_path, series, dict(zip(queries, (12, 3), strict=True)))
 
 
 def test_every_metric_that_is_asked_for_exists(full_chart: Path) -> None:

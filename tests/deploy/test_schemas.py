@@ -1,6 +1,8 @@
 """Every object of every set of values is one that the API server accepts, unknown fields counting as errors."""
 
 import copy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,11 +20,11 @@ def test_kubernetes_own_objects_are_valid(value_set: str, objects: list[chart.Ob
 
 def test_custom_resources_are_valid(objects: list[chart.Object]) -> None:
     custom = [item for item in objects if not schemas.is_core(item)]
-    for item, problems in zip(custom, schemas.custom_problems(custom)):
+    for item, problems in zip(custom, schemas.custom_problems(custom), strict=True):
         assert problems == [], item["kind"]
 
 
-def test_sets_together_make_every_kind(full_chart: chart.Path) -> None:
+def test_sets_together_make_every_kind(full_chart: Path) -> None:
     made = {item["kind"] for values in chart.VALUES.values() for item in chart.render(values, full_chart)}
     assert made == {
         "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PersistentVolumeClaim",
@@ -46,14 +48,14 @@ def test_kserve_manifests_are_valid(name: str) -> None:
 def broken(item: chart.Object, *path: str | int, value: object) -> chart.Object:
     """A copy with something wrong in it."""
     item = copy.deepcopy(item)
-    inner = item
+    inner: Any = item
     for step in path[:-1]:
         inner = inner[step]
     inner[path[-1]] = value
     return item
 
 
-def test_the_checks_themselves_notice_what_is_wrong(full_chart: chart.Path) -> None:
+def test_the_checks_themselves_notice_what_is_wrong(full_chart: Path) -> None:
     made = chart.render(chart.VALUES["everything"], full_chart)
     deployment = chart.find(made, "Deployment")
     assert "replica" in schemas.core_problems(broken(deployment, "spec", "replica", value=1), schemas.OLDEST)[0]

@@ -62,7 +62,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("values, message", REFUSED, ids=lambda value: value if isinstance(value, str) else json.dumps(value))
+@pytest.mark.parametrize(
+    "values, message", REFUSED, ids=lambda value: value if isinstance(value, str) else json.dumps(value)
+)
 def test_wrong_values_are_refused(values: chart.Object, message: str) -> None:
     with pytest.raises(helm_python.HelmError) as refusal:
         chart.render(values)
@@ -70,7 +72,9 @@ def test_wrong_values_are_refused(values: chart.Object, message: str) -> None:
 
 
 @pytest.mark.parametrize("kind, file", [("prometheusRule", "rules.yaml"), ("grafanaDashboard", "sed-serve.json")])
-def test_rules_and_dashboard_are_never_left_out_silently(full_chart: Path, tmp_path: Path, kind: str, file: str) -> None:
+def test_rules_and_dashboard_are_never_left_out_silently(
+    full_chart: Path, tmp_path: Path, kind: str, file: str
+) -> None:
     without = chart.with_files(tmp_path)
     (without / "files" / file).unlink()
     with pytest.raises(helm_python.HelmError, match=f"without files/{file}: run deploy/helm/sync"):
@@ -84,13 +88,17 @@ def test_rules_and_dashboard_arrive_as_they_are(full_chart: Path) -> None:
     assert rule["spec"] == yaml.safe_load((full_chart / "files/rules.yaml").read_text())
     assert rule["metadata"]["labels"]["release"] == "kube-prometheus-stack"
     dashboard = chart.find(objects, "ConfigMap", f"{chart.RELEASE}-sed-serve-dashboard")
-    assert json.loads(dashboard["data"]["sed-serve.json"]) == json.loads((full_chart / "files/sed-serve.json").read_text())
+    assert json.loads(dashboard["data"]["sed-serve.json"]) == json.loads(
+        (full_chart / "files/sed-serve.json").read_text()
+    )
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert dashboard["metadata"]["annotations"] == {"grafana_folder": "Inference"}
 
 
 def test_copies_schema_and_table_are_fresh() -> None:
-    check = subprocess.run([sys.executable, chart.ROOT / "deploy/helm/sync.py", "--check"], capture_output=True, text=True)
+    check = subprocess.run(
+        [sys.executable, chart.ROOT / "deploy/helm/sync.py", "--check"], capture_output=True, text=True
+    )
     assert check.returncode == 0, check.stderr
 
 
@@ -159,7 +167,9 @@ def test_names_stay_short_enough_for_kubernetes() -> None:
 def test_notes_tell_how_to_reach_it() -> None:
     said = chart.notes({})
     assert "port-forward service/sed-sed-serve 50051:50051" in said and "One pod runs" in said
-    secured = chart.notes({"tls": {"secretName": "a", "clientCa": {"secretName": "b"}}, "tokens": {"secretName": "c"}, "replicas": 2})
-    assert "It asks for TLS with a certificate of the client and a bearer token." in secured and "One pod" not in secured
+    tls = {"secretName": "a", "clientCa": {"secretName": "b"}}
+    secured = chart.notes({"tls": tls, "tokens": {"secretName": "c"}, "replicas": 2})
+    assert "It asks for TLS with a certificate of the client and a bearer token." in secured
+    assert "One pod" not in secured
     assert "without TLS" in chart.notes({"service": {"type": "LoadBalancer"}})
     assert "without TLS" not in chart.notes({"service": {"type": "LoadBalancer"}, "tls": {"secretName": "a"}})
