@@ -52,7 +52,7 @@ export const CHANNEL_OPTIONS: ClientOptions = {
   // Notices a server that is gone without a word while a call waits for it.
   "grpc.keepalive_time_ms": 30_000,
   "grpc.keepalive_timeout_ms": 10_000,
-  "grpc.primary_user_agent": "sed-serve-client-node/0.1.0",
+  "grpc.primary_user_agent": "sed-serve-client-node",
 };
 
 /** Strips the scheme of a URL, which only says whether to use TLS; other targets are gRPC's own. */

@@ -5,6 +5,8 @@ python retries.py
 """
 
 import asyncio
+import itertools
+import pickle
 import sys
 import time
 from collections.abc import Iterator
@@ -73,7 +75,7 @@ def failure(code: int, reason: str, retry_seconds: float | None) -> status_pb2.S
     return status_pb2.Status(code=code, message="not now", details=details)
 
 
-def refused(call, kind: type[SedError]) -> SedError:
+def refused(call, kind):
     """The error of a call that must fail."""
     try:
         call()
@@ -117,6 +119,17 @@ def check(moody: Moody, client: Client) -> None:
     assert type(refused(client.server_info, SedError)) is SedError
 
     moody.failures = []
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.reason) == (Unavailable, str(error), "SHUTTING_DOWN")
+    for number, _ in client.segment_stream(itertools.repeat(b"x"), WORDS):  # left early, it ends
+        if number == 2:
+            break
+    assert "resize is one of direct, two_step" in str(
+        refused(lambda: client.segment(b"x", WORDS, resize="no"), ValueError)
+    )
+    refused(lambda: client.segment(b"x", WORDS, colour="no"), TypeError)
+    refused(lambda: client.segment(b"x", "cat"), TypeError)
+    refused(lambda: client.segment(b"x"), ValueError)
     error = refused(lambda: list(client.segment_stream([b"x", "no/such/file.png"], WORDS)), FileNotFoundError)
     assert "no/such/file.png" in str(error)
     assert set(moody.authorization) == {"Bearer s3cret"}

@@ -32,4 +32,4 @@ for (const [credentials, kind, reason] of refused) {
   assert.equal(error.reason, reason);
 }
 assert((await answer({ token }, `http://${target}`)) instanceof Unavailable);
-console.log("Node: let in with certificate and token; refused: no or a wrong token, no or a strange certificate, plaintext");
+console.log("Node: let in with certificate and token; refused: no or a wrong token or certificate, plaintext");

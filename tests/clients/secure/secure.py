@@ -29,7 +29,7 @@ def main() -> None:
     failure(Unavailable, target, token=token, ca=ours["ca"], **strange)
     failure(Unavailable, target, token=token, **{**ours, "ca": folder / "other-ca.pem"})
     failure(Unavailable, f"http://{target}", token=token)
-    print("Python: let in with certificate and token; refused: no or a wrong token, no or a strange certificate, plaintext")
+    print("Python: let in with certificate and token; refused: no or a wrong token or certificate, plaintext")
 
 
 async def asynchronous(target: str, token: str, ours: dict[str, pathlib.Path]) -> None:

@@ -75,7 +75,7 @@ class AsyncClient:
     ) -> AsyncIterator[stream.StreamItem]:
         """Segments many pictures over one stream, and yields the number of each with its result or its error."""
         requests = stream.StreamRequests(
-            categories, vocabulary, timeout or self.timeout, any_order=any_order, options=options
+            categories, vocabulary, self.timeout if timeout is None else timeout, any_order=any_order, options=options
         )
 
         async def messages() -> AsyncIterator[pb.SegmentStreamRequest]:

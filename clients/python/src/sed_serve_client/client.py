@@ -85,7 +85,7 @@ class Client:
         answers as they are ready.
         """
         requests = stream.StreamRequests(
-            categories, vocabulary, timeout or self.timeout, any_order=any_order, options=options
+            categories, vocabulary, self.timeout if timeout is None else timeout, any_order=any_order, options=options
         )
 
         def messages() -> Iterator[pb.SegmentStreamRequest]:

@@ -46,7 +46,7 @@ CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
     # Notices a server that is gone without a word while a call waits for it.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.primary_user_agent", "sed-serve-client-python/0.1.0"),
+    ("grpc.primary_user_agent", "sed-serve-client-python"),
 ]
 
 

@@ -39,6 +39,7 @@ class SedError(Exception):
         self.metadata: dict[str, str] = {}
         info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
         retry = error_details_pb2.RetryInfo()
+        details = list(details)
         for detail in details:
             if detail.Unpack(info):
                 self.reason, self.metadata = info.reason, dict(info.metadata)
@@ -46,7 +47,10 @@ class SedError(Exception):
                 self.field = bad.field_violations[0].field
             elif detail.Unpack(retry):
                 self.retry_after = retry.retry_delay.ToTimedelta().total_seconds()
-        super().__init__(f"{self.reason or code.name}: {message}")
+        super().__init__(code, message, details)  # so that it can be pickled
+
+    def __str__(self) -> str:
+        return f"{self.reason or self.code.name}: {self.message}"
 
 
 class InvalidRequest(SedError):

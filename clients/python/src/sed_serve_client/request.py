@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from .v1 import segmentation_service_pb2 as pb
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+_Value = TypeVar("_Value")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,11 +114,11 @@ def segment_options(**options: Unpack[Options]) -> options_pb2.SegmentOptions:
     made = options_pb2.SegmentOptions(
         top_k=options.get("top_k"),
         score_threshold=options.get("score_threshold"),
-        resize_mode=_RESIZE[options.get("resize", "direct")],
-        mask_encodings=[_ENCODING[options.get("encoding", "png")]],
+        resize_mode=_chosen("resize", _RESIZE, options.get("resize", "direct")),
+        mask_encodings=[_chosen("encoding", _ENCODING, options.get("encoding", "png"))],
         min_area=options.get("min_area", 0),
         overlay=options_pb2.Overlay() if options.get("overlay") else None,
-        priority=_PRIORITY[options.get("priority", "normal")],
+        priority=_chosen("priority", _PRIORITY, options.get("priority", "normal")),
         list_rejected=options.get("list_rejected", False),
     )
     size = options.get("size")
@@ -125,3 +127,9 @@ def segment_options(**options: Unpack[Options]) -> options_pb2.SegmentOptions:
     elif size is not None:
         made.output_size.exact.width, made.output_size.exact.height = size
     return made
+
+
+def _chosen(option: str, values: dict[str, _Value], name: str) -> _Value:
+    if name not in values:
+        raise ValueError(f"{option} is one of {', '.join(values)}, not {name}")
+    return values[name]

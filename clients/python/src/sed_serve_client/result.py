@@ -91,7 +91,7 @@ class Timings:
 class Segmentation:
     """What was found in one picture.
 
-    mask: the index of a category for every pixel, uint8 or uint16 [height, width].
+    mask: the index of a category for every pixel, uint8 or uint16 [height, width], read-only.
     unlabelled_index: the value of pixels that belong to no category.
     categories: one for each of the vocabulary, in its order.
     image_size: (width, height) of the picture, after its EXIF orientation.
