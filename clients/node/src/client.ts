@@ -1,0 +1,207 @@
+// The client.
+
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { CallOptions, ClientUnaryCall, Metadata, ServiceError } from "@grpc/grpc-js";
+import {
+  Attempts,
+  address,
+  CHANNEL_OPTIONS,
+  type ConnectionOptions,
+  callMetadata,
+  channelCredentials,
+} from "./connection";
+import { ofCall, ofStreamItem, type SedError } from "./errors";
+import {
+  GetServerInfoRequest,
+  type GetServerInfoResponse,
+  SegmentationServiceClient,
+  SegmentStreamRequest,
+  type SegmentStreamResponse,
+} from "./generated/sed/v1/segmentation_service";
+import { CreateVocabularyRequest, type NamedVocabulary } from "./generated/sed/v1/vocabulary";
+import { categoryList, type Options, type Picture, segmentRequest, type Words } from "./request";
+import { type Segmentation, segmentation } from "./result";
+
+/** What a call may have besides the options of the request. */
+export interface Call {
+  /** Milliseconds for the call with all its retries. */
+  timeoutMs?: number;
+  /** Ends the call. */
+  signal?: AbortSignal;
+}
+
+/** One picture of a stream, by its number from 0: its result, or the error that concerns it alone. */
+export type StreamItem = { number: number; found: Segmentation } | { number: number; error: SedError };
+
+type Method<Request, Answer> = (
+  request: Request,
+  metadata: Metadata,
+  options: Partial<CallOptions>,
+  callback: (error: ServiceError | null, answer: Answer) => void,
+) => ClientUnaryCall;
+
+/**
+ * A connection to a sed-serve server, or to several behind one name. The target is HOST:PORT, a URL (https:// means TLS,
+ * http:// none), or any target of gRPC. Calls fail with a SedError. A call that finds no server is tried again, and so is
+ * one that a full server puts off.
+ */
+export class Client {
+  readonly timeoutMs: number;
+  readonly #metadata: Metadata;
+  readonly #stub: SegmentationServiceClient;
+
+  constructor(target: string, options: ConnectionOptions = {}) {
+    this.timeoutMs = options.timeoutMs ?? 60_000;
+    this.#metadata = callMetadata(options.token);
+    this.#stub = new SegmentationServiceClient(address(target), channelCredentials(target, options), CHANNEL_OPTIONS);
+  }
+
+  /** Segments one picture. */
+  async segment(
+    picture: Picture,
+    words: Words,
+    options: Options & Call & { requestId?: string } = {},
+  ): Promise<Segmentation> {
+    const request = await segmentRequest(picture, words, options, options.requestId ?? randomUUID());
+    return segmentation(await this.#call(this.#stub.segment, request, options));
+  }
+
+  /**
+   * Segments many pictures over one stream, and yields a result or an error for each. Pictures are taken only as fast as
+   * the server works; `timeoutMs` is that of each picture; `anyOrder` yields answers as they are ready.
+   */
+  async *segmentStream(
+    pictures: Iterable<Picture> | AsyncIterable<Picture>,
+    words: Words,
+    options: Options & Call & { anyOrder?: boolean } = {},
+  ): AsyncGenerator<StreamItem> {
+    const call = this.#stub.segmentStream(this.#metadata, {});
+    call.on("error", () => {}); // the loop below sees it; one that comes after its end concerns nobody
+    const cancel = () => call.cancel();
+    options.signal?.addEventListener("abort", cancel, { once: true });
+    if (options.signal?.aborted) cancel();
+    const timeoutMs = options.timeoutMs ?? this.timeoutMs;
+    const timeout = { seconds: Math.floor(timeoutMs / 1e3), nanos: Math.round((timeoutMs % 1e3) * 1e6) };
+    let failure: unknown; // of the caller's pictures
+    const send = async () => {
+      let number = 0;
+      for await (const picture of pictures) {
+        if (call.destroyed || call.writableEnded) return;
+        const request = await segmentRequest(picture, words, options, String(number++));
+        const room = call.write(SegmentStreamRequest.fromPartial({ request, timeout, anyOrder: options.anyOrder }));
+        if (!room) await drained(call);
+      }
+      call.end();
+    };
+    const sent = send().catch((error: unknown) => {
+      failure = error;
+      call.cancel();
+    });
+    try {
+      for await (const answer of call as AsyncIterable<SegmentStreamResponse>) yield streamItem(answer);
+      await sent;
+    } catch (error) {
+      throw failure ?? ofCall(error as ServiceError);
+    } finally {
+      options.signal?.removeEventListener("abort", cancel);
+      call.cancel();
+    }
+  }
+
+  /** Registers words under a name; with `embed` their text embeddings are computed at once. */
+  async createVocabulary(
+    categories: readonly (string | readonly string[])[],
+    options: Call & { embed?: boolean } = {},
+  ): Promise<NamedVocabulary> {
+    const request = CreateVocabularyRequest.fromPartial({
+      categories: categoryList(categories),
+      embed: options.embed ?? false,
+    });
+    return named((await this.#call(this.#stub.createVocabulary, request, options)).vocabulary);
+  }
+
+  /** Tells the categories of a vocabulary. */
+  async getVocabulary(name: string, options: Call = {}): Promise<NamedVocabulary> {
+    return named((await this.#call(this.#stub.getVocabulary, { name }, options)).vocabulary);
+  }
+
+  /** Yields the vocabularies that the server knows, without their categories. */
+  async *listVocabularies(options: Call = {}): AsyncGenerator<NamedVocabulary> {
+    let pageToken = "";
+    do {
+      const page = await this.#call(this.#stub.listVocabularies, { pageSize: 0, pageToken }, options);
+      yield* page.vocabularies;
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+  }
+
+  /** Forgets a registered vocabulary. */
+  async deleteVocabulary(name: string, options: Call = {}): Promise<void> {
+    await this.#call(this.#stub.deleteVocabulary, { name }, options);
+  }
+
+  /** Tells the server's model, limits, defaults and vocabularies. */
+  async serverInfo(options: Call = {}): Promise<GetServerInfoResponse> {
+    return this.#call(this.#stub.getServerInfo, GetServerInfoRequest.fromPartial({}), options);
+  }
+
+  /** Ends the connection, when the calls that still run are done. */
+  close(): void {
+    this.#stub.close();
+  }
+
+  async #call<Request, Answer>(method: Method<Request, Answer>, request: Request, options: Call): Promise<Answer> {
+    const attempts = new Attempts(options.timeoutMs ?? this.timeoutMs);
+    for (;;) {
+      try {
+        return await this.#once(method, request, attempts.deadline, options.signal);
+      } catch (error) {
+        const pause = attempts.pause(error as SedError);
+        if (pause === undefined) throw error;
+        await sleep(pause, undefined, { signal: options.signal });
+      }
+    }
+  }
+
+  #once<Request, Answer>(
+    method: Method<Request, Answer>,
+    request: Request,
+    deadline: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const call = method.call(this.#stub, request, this.#metadata, { deadline }, (error, answer) => {
+        signal?.removeEventListener("abort", cancel);
+        if (error === null) resolve(answer);
+        else reject(ofCall(error));
+      });
+      const cancel = () => call.cancel();
+      signal?.addEventListener("abort", cancel, { once: true });
+      if (signal?.aborted) cancel();
+    });
+  }
+}
+
+function streamItem(answer: SegmentStreamResponse): StreamItem {
+  const number = Number(answer.requestId);
+  if (answer.outcome?.$case === "response") return { number, found: segmentation(answer.outcome.value) };
+  return { number, error: ofStreamItem(answer.outcome?.value ?? { code: 2, message: "no outcome", details: [] }) };
+}
+
+/** Waits until the stream takes more, or never will again. */
+function drained(call: NodeJS.EventEmitter): Promise<void> {
+  const events = ["drain", "close", "end", "error"];
+  return new Promise((resolve) => {
+    const done = () => {
+      for (const event of events) call.off(event, done);
+      resolve();
+    };
+    for (const event of events) call.on(event, done);
+  });
+}
+
+function named(vocabulary: NamedVocabulary | undefined): NamedVocabulary {
+  if (vocabulary === undefined) throw new TypeError("the answer has no vocabulary; is it a sed.v1 server?");
+  return vocabulary;
+}

@@ -1,0 +1,108 @@
+// How to reach a server: address, credentials, limits and retries.
+
+import { readFileSync } from "node:fs";
+import { type ChannelCredentials, type ClientOptions, credentials, Metadata, status } from "@grpc/grpc-js";
+import type { SedError } from "./errors";
+
+/** A PEM file, or what is in one. */
+export type Pem = string | Buffer;
+
+/** How to reach a server. */
+export interface ConnectionOptions {
+  /** The bearer token. Without TLS everybody on the way can read it. */
+  token?: string;
+  /** The certificates that the server's may come from; without it, public ones. */
+  ca?: Pem;
+  /** Our own certificate, where the server asks for one. */
+  certificate?: Pem;
+  /** The key of our certificate. */
+  key?: Pem;
+  /** Milliseconds for a call with all its retries, unless the call has a timeout of its own. 60,000 without it. */
+  timeoutMs?: number;
+}
+
+const MAX_REQUEST_BYTES = 32 << 20;
+const MAX_ANSWER_BYTES = 128 << 20;
+const ATTEMPTS = 5;
+
+const SERVICE_CONFIG = {
+  loadBalancingConfig: [{ round_robin: {} }],
+  methodConfig: [
+    {
+      name: [{ service: "sed.v1.SegmentationService" }],
+      retryPolicy: {
+        maxAttempts: ATTEMPTS,
+        initialBackoff: "0.2s",
+        maxBackoff: "3s",
+        backoffMultiplier: 2,
+        retryableStatusCodes: ["UNAVAILABLE"],
+      },
+    },
+  ],
+};
+
+export const CHANNEL_OPTIONS: ClientOptions = {
+  "grpc.service_config": JSON.stringify(SERVICE_CONFIG),
+  "grpc.max_send_message_length": MAX_REQUEST_BYTES,
+  "grpc.max_receive_message_length": MAX_ANSWER_BYTES,
+  // A request that is larger than this buffer, 1 MiB by default, is never sent again.
+  "grpc.per_rpc_retry_buffer_size": MAX_REQUEST_BYTES + (1 << 20),
+  // All requests that wait for their answer, together.
+  "grpc.retry_buffer_size": 8 * MAX_REQUEST_BYTES,
+  // Notices a server that is gone without a word while a call waits for it.
+  "grpc.keepalive_time_ms": 30_000,
+  "grpc.keepalive_timeout_ms": 10_000,
+  "grpc.primary_user_agent": "sed-serve-client-node",
+};
+
+/** Strips the scheme of a URL, which only says whether to use TLS; other targets are gRPC's own. */
+export function address(target: string): string {
+  return target.replace(/^https?:\/\//, "").replace(/\/$/, "");
+}
+
+/** TLS for an https URL and wherever a certificate is given, else none. */
+export function channelCredentials(target: string, { ca, certificate, key }: ConnectionOptions): ChannelCredentials {
+  if ((certificate === undefined) !== (key === undefined)) {
+    throw new TypeError("certificate and key belong together: give both or neither");
+  }
+  if (!target.startsWith("https://") && ca === undefined && certificate === undefined) {
+    return credentials.createInsecure();
+  }
+  if (target.startsWith("http://")) {
+    throw new TypeError("an http URL has no TLS: write https, or leave ca, certificate and key out");
+  }
+  return credentials.createSsl(pem(ca), pem(key), pem(certificate));
+}
+
+/** What every call carries. */
+export function callMetadata(token: string | undefined): Metadata {
+  const metadata = new Metadata();
+  if (token !== undefined) metadata.set("authorization", `Bearer ${token}`);
+  return metadata;
+}
+
+function pem(source: Pem | undefined): Buffer | null {
+  if (source === undefined) return null;
+  return typeof source === "string" ? readFileSync(source) : source;
+}
+
+/** The time and the tries of one call. A server that is full says when to come back; while time is left, we do. */
+export class Attempts {
+  readonly deadline: number;
+  #made = 1;
+
+  constructor(timeoutMs: number) {
+    this.deadline = Date.now() + timeoutMs;
+  }
+
+  /** Milliseconds to wait before the next try; undefined when there is none. */
+  pause(error: SedError): number | undefined {
+    // What is UNAVAILABLE, gRPC itself tries again.
+    if (error.code !== status.RESOURCE_EXHAUSTED || error.retryAfterMs === undefined) return undefined;
+    // Those who were refused together do not come back together.
+    const delay = error.retryAfterMs * (1 + Math.random() / 4);
+    if (this.#made >= ATTEMPTS || Date.now() + delay >= this.deadline) return undefined;
+    this.#made += 1;
+    return delay;
+  }
+}

@@ -1,0 +1,94 @@
+// What can go wrong in a call, from its gRPC status and the google.rpc details that the server sends with it.
+
+import { type ServiceError, status } from "@grpc/grpc-js";
+import type { Any } from "./generated/google/protobuf/any";
+import { BadRequest, ErrorInfo, RetryInfo } from "./generated/google/rpc/error_details";
+import { Status } from "./generated/google/rpc/status";
+import type { StreamError } from "./generated/sed/v1/segmentation_service";
+
+/** A call that failed. What each `reason` means stands in proto/sed/v1/error_reason.proto. */
+export class SedError extends Error {
+  /** The gRPC status code. */
+  readonly code: status;
+  /** The stable reason, for example `IMAGE_CORRUPT`; empty where the server sent none. */
+  readonly reason: string = "";
+  /** Path of the offending field in the request, for example `image.encoded`; empty where there is none. */
+  readonly field: string = "";
+  /** Milliseconds after which the call may succeed; undefined where waiting does not help. */
+  readonly retryAfterMs: number | undefined;
+  /** What the reason comes with, for example the limit that was passed. */
+  readonly metadata: Readonly<Record<string, string>> = {};
+
+  constructor(code: status, message: string, details: readonly Any[]) {
+    super(message);
+    this.name = new.target.name;
+    this.code = code;
+    for (const { typeUrl, value } of details) {
+      switch (typeUrl.slice(typeUrl.lastIndexOf("/") + 1)) {
+        case "google.rpc.ErrorInfo": {
+          const info = ErrorInfo.decode(value);
+          this.reason = info.reason;
+          this.metadata = info.metadata;
+          break;
+        }
+        case "google.rpc.BadRequest":
+          this.field = BadRequest.decode(value).fieldViolations[0]?.field ?? "";
+          break;
+        case "google.rpc.RetryInfo": {
+          const delay = RetryInfo.decode(value).retryDelay;
+          this.retryAfterMs = delay && delay.seconds * 1e3 + delay.nanos / 1e6;
+          break;
+        }
+      }
+    }
+  }
+}
+
+/** The request breaks a rule or a limit; sending it again does not help. */
+export class InvalidRequest extends SedError {}
+
+/** The server does not know this vocabulary or does not hold this image any more. */
+export class NotFound extends SedError {}
+
+/** The server has too little room for the request: now, where `retryAfterMs` is set, else at all. */
+export class Overloaded extends SedError {}
+
+/** No server answers, or it is not ready, and retries did not help. */
+export class Unavailable extends SedError {}
+
+/** The time was over, or is too short for the request. */
+export class DeadlineExceeded extends SedError {}
+
+/** The token is missing or not accepted. */
+export class Unauthenticated extends SedError {}
+
+/** The caller may not do this. */
+export class PermissionDenied extends SedError {}
+
+const KINDS = new Map<status, typeof SedError>([
+  [status.INVALID_ARGUMENT, InvalidRequest],
+  [status.OUT_OF_RANGE, InvalidRequest],
+  [status.FAILED_PRECONDITION, InvalidRequest],
+  [status.NOT_FOUND, NotFound],
+  [status.RESOURCE_EXHAUSTED, Overloaded],
+  [status.UNAVAILABLE, Unavailable],
+  [status.DEADLINE_EXCEEDED, DeadlineExceeded],
+  [status.UNAUTHENTICATED, Unauthenticated],
+  [status.PERMISSION_DENIED, PermissionDenied],
+]);
+
+function ofStatus(code: status, message: string, details: readonly Any[]): SedError {
+  const Kind = KINDS.get(code) ?? SedError;
+  return new Kind(code, message, details);
+}
+
+/** Tells why a call failed. */
+export function ofCall(error: ServiceError): SedError {
+  const raw = error.metadata.get("grpc-status-details-bin")[0];
+  return ofStatus(error.code, error.details, raw instanceof Buffer ? Status.decode(raw).details : []);
+}
+
+/** Tells why one request on a stream failed. */
+export function ofStreamItem(error: StreamError): SedError {
+  return ofStatus(error.code, error.message, error.details);
+}

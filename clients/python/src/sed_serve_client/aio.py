@@ -1,0 +1,161 @@
+"""The client for programs with asyncio: the same calls as `Client`, which says what they mean."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+
+from . import connection, errors, request, result, stream
+from .v1 import segmentation_service_pb2 as pb
+from .v1 import vocabulary_pb2
+from .v1.segmentation_service_pb2_grpc import SegmentationServiceStub
+from .vocabulary import Vocabulary, vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable
+    from types import TracebackType
+
+    from typing_extensions import Self, Unpack
+
+    from .connection import Pem
+    from .request import Options, Picture, Words
+
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
+
+
+class AsyncClient:
+    """As Client, for one event loop. Files are read in it; give bytes where that takes too long."""
+
+    def __init__(  # noqa: PLR0913
+        self,
+        target: str,
+        *,
+        token: str | None = None,
+        ca: Pem | None = None,
+        certificate: Pem | None = None,
+        key: Pem | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        self.timeout = timeout
+        tls = connection.credentials(target, ca, certificate, key)
+        address, options = connection.address(target), connection.CHANNEL_OPTIONS
+        self._channel = (
+            grpc.aio.secure_channel(address, tls, options) if tls else grpc.aio.insecure_channel(address, options)
+        )
+        self._metadata = connection.call_metadata(token)
+        self._stub = SegmentationServiceStub(self._channel)
+
+    async def segment(
+        self,
+        picture: Picture,
+        categories: Words | None = None,
+        *,
+        vocabulary: str | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> result.Segmentation:
+        """Segments one picture by categories, or by a vocabulary that the server knows."""
+        message = request.segment(picture, categories, vocabulary, request_id or str(uuid.uuid4()), **options)
+        return result.segmentation(await self._call(self._stub.Segment, message, timeout))
+
+    async def segment_stream(
+        self,
+        pictures: Iterable[Picture] | AsyncIterable[Picture],
+        categories: Words | None = None,
+        *,
+        vocabulary: str | None = None,
+        any_order: bool = False,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncIterator[stream.StreamItem]:
+        """Segments many pictures over one stream, and yields the number of each with its result or its error."""
+        requests = stream.StreamRequests(
+            categories, vocabulary, self.timeout if timeout is None else timeout, any_order=any_order, options=options
+        )
+
+        async def messages() -> AsyncIterator[pb.SegmentStreamRequest]:
+            try:
+                if hasattr(pictures, "__aiter__"):
+                    async for picture in pictures:
+                        yield requests.next(picture)
+                else:
+                    for picture in pictures:
+                        yield requests.next(picture)
+            except Exception as failure:
+                requests.failure = failure
+                raise
+
+        call = self._stub.SegmentStream(messages(), metadata=self._metadata)
+        try:
+            async for answer in call:
+                yield stream.item(answer)
+        except (grpc.RpcError, asyncio.CancelledError) as error:
+            if requests.failure is not None:
+                raise requests.failure from None
+            if isinstance(error, grpc.RpcError):
+                raise errors.of_call(error) from error
+            raise
+        finally:
+            call.cancel()
+
+    async def create_vocabulary(
+        self, categories: Words, *, embed: bool = False, timeout: float | None = None
+    ) -> Vocabulary:
+        """Registers words under a name; with `embed` their text embeddings are computed at once."""
+        message = vocabulary_pb2.CreateVocabularyRequest(categories=request.category_list(categories), embed=embed)
+        return vocabulary((await self._call(self._stub.CreateVocabulary, message, timeout)).vocabulary)
+
+    async def get_vocabulary(self, name: str, *, timeout: float | None = None) -> Vocabulary:
+        """Tells the categories of a vocabulary."""
+        message = vocabulary_pb2.GetVocabularyRequest(name=name)
+        return vocabulary((await self._call(self._stub.GetVocabulary, message, timeout)).vocabulary)
+
+    async def list_vocabularies(self, *, timeout: float | None = None) -> AsyncIterator[Vocabulary]:
+        """Yields the vocabularies that the server knows, without their categories."""
+        message = vocabulary_pb2.ListVocabulariesRequest()
+        while True:
+            page = await self._call(self._stub.ListVocabularies, message, timeout)
+            for named in page.vocabularies:
+                yield vocabulary(named)
+            if not page.next_page_token:
+                return
+            message.page_token = page.next_page_token
+
+    async def delete_vocabulary(self, name: str, *, timeout: float | None = None) -> None:
+        """Forgets a registered vocabulary."""
+        await self._call(self._stub.DeleteVocabulary, vocabulary_pb2.DeleteVocabularyRequest(name=name), timeout)
+
+    async def server_info(self, *, timeout: float | None = None) -> pb.GetServerInfoResponse:
+        """Tells the server's model, limits, defaults and vocabularies, as proto/sed/v1/server_info.proto has them."""
+        return await self._call(self._stub.GetServerInfo, pb.GetServerInfoRequest(), timeout)
+
+    async def close(self) -> None:
+        """Ends the connection and what still runs on it."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _call(
+        self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer], message: _Request, timeout: float | None
+    ) -> _Answer:
+        attempts = connection.Attempts(self.timeout if timeout is None else timeout)
+        while True:
+            try:
+                return await method(message, timeout=attempts.left(), metadata=self._metadata)
+            except grpc.RpcError as error:
+                failure = errors.of_call(error)
+                pause = attempts.pause(failure)
+                if pause is None:
+                    raise failure from error
+            await asyncio.sleep(pause)

@@ -1,0 +1,162 @@
+"""The client for programs with threads."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+
+from . import connection, errors, request, result, stream
+from .v1 import segmentation_service_pb2 as pb
+from .v1 import vocabulary_pb2
+from .v1.segmentation_service_pb2_grpc import SegmentationServiceStub
+from .vocabulary import Vocabulary, vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    from typing_extensions import Self, Unpack
+
+    from .connection import Pem
+    from .request import Options, Picture, Words
+
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
+
+
+class Client:
+    """A connection to a sed-serve server, or to several behind one name. May be used by several threads at once.
+
+    target: HOST:PORT, a URL (https:// means TLS, http:// none), or any target of gRPC.
+    token: the bearer token. Without TLS everybody on the way can read it.
+    ca: the certificates that the server's may come from; certificate, key: our own, where the server asks for one.
+    timeout: seconds for a call with all its retries, unless the call has a timeout of its own.
+
+    Calls raise SedError. A call that finds no server is tried again, and so is one that a full server puts off.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        target: str,
+        *,
+        token: str | None = None,
+        ca: Pem | None = None,
+        certificate: Pem | None = None,
+        key: Pem | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        self.timeout = timeout
+        tls = connection.credentials(target, ca, certificate, key)
+        address, options = connection.address(target), connection.CHANNEL_OPTIONS
+        self._channel = grpc.secure_channel(address, tls, options) if tls else grpc.insecure_channel(address, options)
+        self._metadata = connection.call_metadata(token)
+        self._stub = SegmentationServiceStub(self._channel)
+
+    def segment(
+        self,
+        picture: Picture,
+        categories: Words | None = None,
+        *,
+        vocabulary: str | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> result.Segmentation:
+        """Segments one picture by categories, or by a vocabulary that the server knows."""
+        message = request.segment(picture, categories, vocabulary, request_id or str(uuid.uuid4()), **options)
+        return result.segmentation(self._call(self._stub.Segment, message, timeout))
+
+    def segment_stream(
+        self,
+        pictures: Iterable[Picture],
+        categories: Words | None = None,
+        *,
+        vocabulary: str | None = None,
+        any_order: bool = False,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Iterator[stream.StreamItem]:
+        """Segments many pictures over one stream, and yields the number of each with its result or its error.
+
+        Pictures are taken only as fast as the server works. `timeout` is that of each picture; `any_order` yields
+        answers as they are ready.
+        """
+        requests = stream.StreamRequests(
+            categories, vocabulary, self.timeout if timeout is None else timeout, any_order=any_order, options=options
+        )
+
+        def messages() -> Iterator[pb.SegmentStreamRequest]:
+            try:
+                for picture in pictures:
+                    yield requests.next(picture)
+            except Exception as failure:
+                requests.failure = failure
+                raise
+
+        call = self._stub.SegmentStream(messages(), metadata=self._metadata)
+        try:
+            for answer in call:
+                yield stream.item(answer)
+        except grpc.RpcError as error:
+            if requests.failure is not None:
+                raise requests.failure from None
+            raise errors.of_call(error) from error
+        finally:
+            call.cancel()
+
+    def create_vocabulary(self, categories: Words, *, embed: bool = False, timeout: float | None = None) -> Vocabulary:
+        """Registers words under a name; with `embed` their text embeddings are computed at once."""
+        message = vocabulary_pb2.CreateVocabularyRequest(categories=request.category_list(categories), embed=embed)
+        return vocabulary(self._call(self._stub.CreateVocabulary, message, timeout).vocabulary)
+
+    def get_vocabulary(self, name: str, *, timeout: float | None = None) -> Vocabulary:
+        """Tells the categories of a vocabulary."""
+        message = vocabulary_pb2.GetVocabularyRequest(name=name)
+        return vocabulary(self._call(self._stub.GetVocabulary, message, timeout).vocabulary)
+
+    def list_vocabularies(self, *, timeout: float | None = None) -> Iterator[Vocabulary]:
+        """Yields the vocabularies that the server knows, without their categories."""
+        message = vocabulary_pb2.ListVocabulariesRequest()
+        while True:
+            page = self._call(self._stub.ListVocabularies, message, timeout)
+            yield from map(vocabulary, page.vocabularies)
+            if not page.next_page_token:
+                return
+            message.page_token = page.next_page_token
+
+    def delete_vocabulary(self, name: str, *, timeout: float | None = None) -> None:
+        """Forgets a registered vocabulary."""
+        self._call(self._stub.DeleteVocabulary, vocabulary_pb2.DeleteVocabularyRequest(name=name), timeout)
+
+    def server_info(self, *, timeout: float | None = None) -> pb.GetServerInfoResponse:
+        """Tells the server's model, limits, defaults and vocabularies, as proto/sed/v1/server_info.proto has them."""
+        return self._call(self._stub.GetServerInfo, pb.GetServerInfoRequest(), timeout)
+
+    def close(self) -> None:
+        """Ends the connection and what still runs on it."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(
+        self, method: grpc.UnaryUnaryMultiCallable[_Request, _Answer], message: _Request, timeout: float | None
+    ) -> _Answer:
+        attempts = connection.Attempts(self.timeout if timeout is None else timeout)
+        while True:
+            try:
+                return method(message, timeout=attempts.left(), metadata=self._metadata)
+            except grpc.RpcError as error:
+                failure = errors.of_call(error)
+                pause = attempts.pause(failure)
+                if pause is None:
+                    raise failure from error
+            time.sleep(pause)

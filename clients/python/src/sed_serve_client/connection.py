@@ -1,0 +1,101 @@
+"""How to reach a server: address, credentials, limits and retries; the same for both kinds of client."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import grpc
+
+if TYPE_CHECKING:
+    from .errors import SedError
+
+Pem: TypeAlias = str | os.PathLike[str] | bytes
+"""A PEM file, or what is in one."""
+
+MAX_REQUEST_BYTES = 32 << 20
+MAX_ANSWER_BYTES = 128 << 20
+ATTEMPTS = 5
+
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": [{"service": "sed.v1.SegmentationService"}],
+            "retryPolicy": {
+                "maxAttempts": ATTEMPTS,
+                "initialBackoff": "0.2s",
+                "maxBackoff": "3s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+}
+
+CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    ("grpc.max_send_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+    # A request that is larger than this buffer, 256 KiB by default, is never sent again.
+    ("grpc.per_rpc_retry_buffer_size", MAX_REQUEST_BYTES + (1 << 20)),
+    # Notices a server that is gone without a word while a call waits for it.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.primary_user_agent", "sed-serve-client-python"),
+]
+
+
+def address(target: str) -> str:
+    """Strips the scheme of a URL, which only says whether to use TLS; other targets are gRPC's own."""
+    return target.removeprefix("https://").removeprefix("http://").rstrip("/")
+
+
+def credentials(
+    target: str, ca: Pem | None, certificate: Pem | None, key: Pem | None
+) -> grpc.ChannelCredentials | None:
+    """TLS for an https URL and wherever a certificate is given, with public roots unless there is a `ca`; else None."""
+    if (certificate is None) != (key is None):
+        raise ValueError("certificate and key belong together: give both or neither")
+    wanted = target.startswith("https://") or ca is not None or certificate is not None
+    if not wanted:
+        return None
+    if target.startswith("http://"):
+        raise ValueError("an http URL has no TLS: write https, or leave ca, certificate and key out")
+    return grpc.ssl_channel_credentials(_pem(ca), _pem(key), _pem(certificate))
+
+
+def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+    """What every call carries."""
+    return () if token is None else (("authorization", f"Bearer {token}"),)
+
+
+def _pem(source: Pem | None) -> bytes | None:
+    return source if source is None or isinstance(source, bytes) else Path(source).read_bytes()
+
+
+class Attempts:
+    """The time and the tries of one call. A server that is full says when to come back; while time is left, we do."""
+
+    def __init__(self, timeout: float) -> None:
+        self._end = time.monotonic() + timeout
+        self._made = 1
+
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return max(self._end - time.monotonic(), 0.0)
+
+    def pause(self, error: SedError) -> float | None:
+        """Seconds to wait before the next try; None when there is none."""
+        if error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or error.retry_after is None:
+            return None  # what is UNAVAILABLE, gRPC itself tries again
+        # Those who were refused together do not come back together.
+        delay = error.retry_after * random.uniform(1.0, 1.25)
+        if self._made >= ATTEMPTS or delay >= self.left():
+            return None
+        self._made += 1
+        return delay

@@ -1,0 +1,95 @@
+// What the client does when a server puts it off: a server of our own answers with errors first, then with a result.
+//
+// node retries.mjs
+
+import assert from "node:assert/strict";
+import grpc from "@grpc/grpc-js";
+import { Client, Overloaded, SedError, Unavailable } from "sed-serve-client";
+import { ErrorInfo, RetryInfo } from "sed-serve-client/dist/generated/google/rpc/error_details.js";
+import { Status } from "sed-serve-client/dist/generated/google/rpc/status.js";
+import { Mask } from "sed-serve-client/dist/generated/sed/v1/mask.js";
+import { SegmentationServiceService, SegmentResponse } from "sed-serve-client/dist/generated/sed/v1/segmentation_service.js";
+
+let failures = [];
+let calls = 0;
+const tokens = new Set();
+
+/** Answers with the size of the picture's file, or fails as it is told to. */
+function segment({ request, metadata }, answer) {
+  calls += 1;
+  tokens.add(metadata.get("authorization")[0]);
+  const failure = failures.shift();
+  if (failure === undefined) {
+    const mask = Mask.fromPartial({ content: { $case: "rawIndices", value: Buffer.alloc(0) } });
+    answer(null, SegmentResponse.fromPartial({ unlabelledPixels: request.image.source.value.length, masks: [mask] }));
+    return;
+  }
+  const trailer = new grpc.Metadata();
+  trailer.set("grpc-status-details-bin", Buffer.from(Status.encode(failure).finish()));
+  answer({ code: failure.code, details: failure.message, metadata: trailer });
+}
+
+/** A status with the details that the server sends. */
+function failure(code, reason, retrySeconds) {
+  const any = (kind, type, fields) => ({
+    typeUrl: `type.googleapis.com/google.rpc.${kind}`,
+    value: Buffer.from(type.encode(type.fromPartial(fields)).finish()),
+  });
+  const details = [any("ErrorInfo", ErrorInfo, { reason, domain: "sed-serve", metadata: { limit: "1" } })];
+  if (retrySeconds !== undefined) {
+    const nanos = Math.round((retrySeconds % 1) * 1e9);
+    details.push(any("RetryInfo", RetryInfo, { retryDelay: { seconds: Math.floor(retrySeconds), nanos } }));
+  }
+  return Status.fromPartial({ code, message: "not now", details });
+}
+
+/** Lets the calls before fail in these ways, and tells how often a call was made and how it ended. */
+async function tried(these, picture = Buffer.from("x"), options = {}) {
+  failures = these;
+  calls = 0;
+  const end = await client.segment(picture, ["cat"], options).catch((error) => error);
+  return [calls, end];
+}
+
+const server = new grpc.Server({ "grpc.max_receive_message_length": 32 << 20 });
+server.addService(SegmentationServiceService, { segment });
+const port = await new Promise((resolve, reject) => {
+  server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => (error ? reject(error) : resolve(port)));
+});
+const client = new Client(`http://127.0.0.1:${port}`, { token: "s3cret" });
+const { RESOURCE_EXHAUSTED, UNAVAILABLE, INTERNAL } = grpc.status;
+const full = failure(RESOURCE_EXHAUSTED, "QUEUE_FULL", 0.1);
+const away = failure(UNAVAILABLE, "SHUTTING_DOWN", 1);
+
+const begin = performance.now();
+let [times, end] = await tried([full, full]);
+assert.deepEqual([times, end.unlabelledPixels], [3, 1]);
+assert(performance.now() - begin >= 200, "the server's delay was not kept");
+
+[times, end] = await tried([away], Buffer.alloc(3 << 20)); // larger than grpc-js' own buffer for retries
+assert.deepEqual([times, end.unlabelledPixels], [2, 3 << 20]);
+
+[times, end] = await tried(Array(9).fill(full));
+assert(end instanceof Overloaded);
+assert.deepEqual([times, end.reason, end.retryAfterMs, end.metadata], [5, "QUEUE_FULL", 100, { limit: "1" }]);
+
+[times, end] = await tried([failure(RESOURCE_EXHAUSTED, "QUEUE_FULL", 30)], undefined, { timeoutMs: 5000 });
+assert(end instanceof Overloaded);
+assert.deepEqual([times, end.retryAfterMs], [1, 30_000], "it waits beyond its own deadline");
+
+[times, end] = await tried([failure(RESOURCE_EXHAUSTED, "DEVICE_OUT_OF_MEMORY")]);
+assert.deepEqual([times, end.reason, end.retryAfterMs], [1, "DEVICE_OUT_OF_MEMORY", undefined]);
+
+[times, end] = await tried(Array(9).fill(away));
+assert(end instanceof Unavailable);
+assert.deepEqual([times, end.reason, end.name], [5, "SHUTTING_DOWN", "Unavailable"]);
+
+[times, end] = await tried([failure(INTERNAL, "INTERNAL")]);
+assert.equal(end.constructor, SedError);
+
+[times, end] = await tried([], undefined, { signal: AbortSignal.abort() });
+assert.equal(end.code, grpc.status.CANCELLED);
+assert.deepEqual([...tokens], ["Bearer s3cret"]);
+client.close();
+server.forceShutdown();
+console.log("retries: after the server's delay, within the timeout, large requests too; typed errors when they end");

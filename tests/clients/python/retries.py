@@ -1,0 +1,168 @@
+"""What the clients do when a server puts them off: a server of our own answers with errors first, as they are told in
+error_reason.proto, then with a result.
+
+python retries.py
+"""
+
+import asyncio
+import itertools
+import pickle
+import sys
+import time
+from collections.abc import Iterator
+from concurrent import futures
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from sed_serve_client import AsyncClient, Client, Overloaded, SedError, Unavailable
+from sed_serve_client.v1 import segmentation_service_pb2 as pb
+from sed_serve_client.v1 import segmentation_service_pb2_grpc as services
+
+WORDS = ["cat"]
+
+
+class Moody(services.SegmentationServiceServicer):
+    """Fails as often as it is told to, then answers with what it was asked."""
+
+    def __init__(self) -> None:
+        self.failures: list[status_pb2.Status] = []
+        self.calls = 0
+        self.authorization: list[str] = []
+
+    def GetServerInfo(self, request, context):
+        """Fails or answers."""
+        self._fail(context)
+        return pb.GetServerInfoResponse(server_version="moody")
+
+    def Segment(self, request, context):
+        """Fails or answers with the size of the picture's file."""
+        self._fail(context)
+        return nothing(len(request.image.encoded))
+
+    def SegmentStream(self, requests, context) -> Iterator[pb.SegmentStreamResponse]:
+        """Reads until the client ends."""
+        for request in requests:
+            yield pb.SegmentStreamResponse(request_id=request.request.request_id, response=nothing(0))
+
+    def _fail(self, context) -> None:
+        self.calls += 1
+        self.authorization += [value for key, value in context.invocation_metadata() if key == "authorization"]
+        if self.failures:
+            status = self.failures.pop(0)
+            code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+            context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+            context.abort(code, status.message)
+
+
+def nothing(unlabelled_pixels: int) -> pb.SegmentResponse:
+    """An answer with a mask without pixels."""
+    answer = pb.SegmentResponse(unlabelled_pixels=unlabelled_pixels)
+    answer.masks.add().raw_indices = b""
+    return answer
+
+
+def failure(code: int, reason: str, retry_seconds: float | None) -> status_pb2.Status:
+    """A status with the details that the server sends."""
+    info, retry = any_pb2.Any(), any_pb2.Any()
+    info.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="sed-serve", metadata={"limit": "1"}))
+    details = [info]
+    if retry_seconds is not None:
+        message = error_details_pb2.RetryInfo()
+        message.retry_delay.FromMilliseconds(round(retry_seconds * 1000))
+        retry.Pack(message)
+        details.append(retry)
+    return status_pb2.Status(code=code, message="not now", details=details)
+
+
+def refused(call, kind):
+    """The error of a call that must fail."""
+    try:
+        call()
+    except kind as error:
+        return error
+    sys.exit(f"{kind.__name__} was expected")
+
+
+def check(moody: Moody, client: Client) -> None:
+    """Every rule of the retries."""
+    full = failure(code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL", 0.1)
+    away = failure(code_pb2.UNAVAILABLE, "SHUTTING_DOWN", 1)
+    moody.failures, moody.calls = [full, full], 0
+    begin = time.monotonic()
+    assert client.server_info().server_version == "moody"
+    assert moody.calls == 3
+    assert time.monotonic() - begin >= 0.2, "the server's delay was not kept"
+
+    moody.failures, moody.calls = [away], 0
+    # Larger than the buffer for retries that gRPC has of its own.
+    answer = client.segment(bytes(3 << 20), WORDS)
+    assert (answer.unlabelled_pixels, moody.calls) == (3 << 20, 2)
+
+    moody.failures, moody.calls = [full] * 9, 0
+    error = refused(client.server_info, Overloaded)
+    assert (error.reason, error.retry_after, error.metadata, moody.calls) == ("QUEUE_FULL", 0.1, {"limit": "1"}, 5)
+
+    moody.failures, moody.calls = [failure(code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL", 30)], 0
+    error = refused(lambda: client.server_info(timeout=5), Overloaded)
+    assert (error.retry_after, moody.calls) == (30, 1), "it waits beyond its own deadline"
+
+    moody.failures, moody.calls = [failure(code_pb2.RESOURCE_EXHAUSTED, "DEVICE_OUT_OF_MEMORY", None)], 0
+    error = refused(client.server_info, Overloaded)
+    assert (error.reason, error.retry_after, moody.calls) == ("DEVICE_OUT_OF_MEMORY", None, 1)
+
+    moody.failures, moody.calls = [away] * 9, 0
+    error = refused(client.server_info, Unavailable)
+    assert (error.reason, error.code, moody.calls) == ("SHUTTING_DOWN", grpc.StatusCode.UNAVAILABLE, 5)
+
+    moody.failures = [failure(code_pb2.INTERNAL, "INTERNAL", None)]
+    assert type(refused(client.server_info, SedError)) is SedError
+
+    moody.failures = []
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.reason) == (Unavailable, str(error), "SHUTTING_DOWN")
+    for number, _ in client.segment_stream(itertools.repeat(b"x"), WORDS):  # left early, it ends
+        if number == 2:
+            break
+    assert "resize is one of direct, two_step" in str(
+        refused(lambda: client.segment(b"x", WORDS, resize="no"), ValueError)
+    )
+    refused(lambda: client.segment(b"x", WORDS, colour="no"), TypeError)
+    refused(lambda: client.segment(b"x", "cat"), TypeError)
+    refused(lambda: client.segment(b"x"), ValueError)
+    error = refused(lambda: list(client.segment_stream([b"x", "no/such/file.png"], WORDS)), FileNotFoundError)
+    assert "no/such/file.png" in str(error)
+    assert set(moody.authorization) == {"Bearer s3cret"}
+
+
+async def check_asynchronous(moody: Moody, target: str) -> None:
+    """The same rules hold for the other client."""
+    moody.failures, moody.calls = [failure(code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL", 0.1)], 0
+    async with AsyncClient(target, token="s3cret") as client:
+        assert (await client.server_info()).server_version == "moody"
+        moody.failures += [failure(code_pb2.UNAVAILABLE, "MODEL_NOT_READY", 1)]
+        assert (await client.server_info()).server_version == "moody"
+    assert moody.calls == 4
+
+
+def main() -> None:
+    """Starts the server and checks both clients."""
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    moody = Moody()
+    services.add_SegmentationServiceServicer_to_server(moody, server)
+    target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    with Client(f"http://{target}", token="s3cret") as client:
+        check(moody, client)
+    asyncio.run(check_asynchronous(moody, target))
+    server.stop(None).wait()
+    with Client(target) as client:
+        assert refused(lambda: client.server_info(timeout=2), SedError).code in (
+            grpc.StatusCode.UNAVAILABLE,
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+        )
+    print("retries: after the server's delay, within the timeout, large requests too; typed errors when they end")
+
+
+if __name__ == "__main__":
+    main()
