@@ -12,7 +12,7 @@ def overview() -> list[Json]:
         for metric in [
             of("instance:sed_segment_answered:total"),
             of("instance:sed_segment_asked:total"),
-            of("sed_requests_rejected_total", 'reason="deadline_too_short"'),
+            of("instance:sed_segment_excused:total"),
         ]
     )
     return [
