@@ -42,7 +42,7 @@ def batches() -> list[Json]:
             "ops",
             "Good: none. out_of_memory: the budget was too large for the memory. bisect: a "
             "request made its batch fail and is looked for.",
-            query(total(rate("sed_batch_retries_total"), "stage, cause"), "{{stage}} {{cause}}"),
+            query(total(rate("sed_batch_retries_total"), "cause"), "{{cause}}"),
         ),
         lines(
             "Budget",
@@ -156,7 +156,7 @@ def caches() -> list[Json]:
             "Filled",
             "percentunit",
             "Of the bytes that each may take. A full cache is no fault while little of what is put out is missed.",
-            *(query(expr, kind) for kind, expr in zip(kinds, filled)),
+            *(query(expr, kind) for kind, expr in zip(kinds, filled, strict=True)),
             highest=1,
         ),
         lines(
@@ -269,6 +269,7 @@ def replicas() -> list[Json]:
             query(expiry, "left"),
             steps((None, RED), (2 * 86400, YELLOW), (14 * 86400, GREEN)),
             width=6,
+            height=8,
         ),
         lines(
             "Servers by version",

@@ -41,7 +41,6 @@ def variable(name: str, label: str, values: str, **more: object) -> Json:
         "label": label,
         "datasource": DATASOURCE,
         "query": {"query": values, "refId": name},
-        "definition": values,
         "refresh": 2,  # when the shown time changes
         "sort": 1,
         "multi": True,
@@ -73,10 +72,9 @@ def annotation(name: str, colour: str, expr: str, text: str) -> Json:
         "datasource": DATASOURCE,
         "enable": True,
         "iconColor": colour,
-        "expr": expr,
+        "target": {"refId": "Anno", "expr": expr, "interval": "60s"},
         "titleFormat": name,
         "textFormat": text,
-        "step": "60s",
     }
 
 
@@ -121,7 +119,7 @@ def dashboard() -> Json:
     return {
         "uid": "sed-serve",
         "title": "sed-serve",
-        "description": "Open-vocabulary segmentation: traffic, latency, queue, batches, stages, rejection, caches, device.",
+        "description": "Open-vocabulary segmentation: traffic, latency, queue, batches, rejection, caches, device.",
         "tags": ["sed-serve", "grpc", "inference"],
         "schemaVersion": 39,
         "version": 1,

@@ -88,9 +88,11 @@ def lines(
     return made
 
 
-def number(title: str, unit: str, description: str, each: Json, thresholds: Json, width: int = 3) -> Json:
+def number(
+    title: str, unit: str, description: str, each: Json, thresholds: Json, width: int = 3, height: int = 4
+) -> Json:
     """One figure, coloured by how good it is, over its course."""
-    made = panel("stat", title, description, [each], width, 4)
+    made = panel("stat", title, description, [each], width, height)
     made["fieldConfig"]["defaults"] = {
         "unit": unit,
         "decimals": 0 if unit == "none" else 2 if unit == "percentunit" else 1,
@@ -136,7 +138,7 @@ def states(title: str, unit: str, description: str, each: Json, mappings: dict[s
     made["fieldConfig"]["defaults"] = {
         "unit": unit,
         "color": {"mode": "thresholds"},
-        "custom": {"fillOpacity": 70, "lineWidth": 0, "spanNulls": False},
+        "custom": {"fillOpacity": 70, "lineWidth": 0},
         "mappings": [{"type": "value", "options": options}],
     }
     made["options"] = {
@@ -159,11 +161,7 @@ def table(
     made["fieldConfig"]["overrides"] = [
         override({"id": "byName", "options": columns[name]}, {"unit": each}) for name, each in units.items()
     ]
-    made["options"] = {
-        "showHeader": True,
-        "cellHeight": "sm",
-        "footer": {"show": False, "reducer": ["sum"], "fields": ""},
-    }
+    made["options"] = {"showHeader": True, "cellHeight": "sm"}
     made["transformations"] = [
         {"id": "merge", "options": {}},
         {"id": "filterFieldsByName", "options": {"include": {"names": list(columns)}}},

@@ -101,7 +101,7 @@ def traffic() -> list[Json]:
             "reqps",
             "Calls refused before the device worked on them, by reason. Bad: queue_full and "
             "deadline_unreachable (scale), model_not_ready and device_lost (calls reach a replica that is not ready).",
-            query(total(rate("sed_requests_rejected_total"), "reason"), "{{reason}}"),
+            query(f"{total(rate('sed_requests_rejected_total'), 'reason')} > 0", "{{reason}}"),
             stacked=True,
         ),
         lines(

@@ -13,7 +13,7 @@ def worker(client: Client, seed: int, calls: int, failures: list[BaseException])
     chosen = random.Random(seed)
     try:
         last = None
-        for number in range(calls):
+        for _ in range(calls):
             vocabulary = chosen.choice(
                 [
                     api.named(chosen.choice(api.BUILT_IN)),

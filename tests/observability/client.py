@@ -1,7 +1,9 @@
 """A client in Python that enters every call in a ledger. The code for the proto is generated at start."""
 
+import atexit
 import pathlib
 import random
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -19,6 +21,7 @@ BUILT_IN = ["pascal-voc-20", "pascal-context-59", "ade20k-150"]
 def generate() -> None:
     """Generates the message and service classes of proto/sed/v1."""
     proto, into = ROOT / "proto", tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, into)
     include = pathlib.Path(protoc.__file__).parent / "_proto"
     files = [str(file.relative_to(proto)) for file in sorted((proto / "sed" / "v1").glob("*.proto"))]
     arguments = ["protoc", f"-I{proto}", f"-I{include}", f"--python_out={into}", f"--grpc_python_out={into}"]
@@ -28,7 +31,8 @@ def generate() -> None:
 
 
 generate()
-from sed.v1 import image_pb2, options_pb2, segmentation_service_pb2 as pb, vocabulary_pb2  # noqa: E402
+from sed.v1 import image_pb2, options_pb2, vocabulary_pb2  # noqa: E402
+from sed.v1 import segmentation_service_pb2 as pb  # noqa: E402
 from sed.v1.segmentation_service_pb2_grpc import SegmentationServiceStub  # noqa: E402
 
 
@@ -93,4 +97,6 @@ def request(image, vocabulary, top_k: int | None = None, **options):
 
 def cold_words(random: random.Random, count: int):
     """Words that no server has heard of."""
-    return words(f"{random.choice(['red', 'old', 'wet', 'tall'])} thing {random.randrange(10**9)}" for _ in range(count))
+    return words(
+        f"{random.choice(['red', 'old', 'wet', 'tall'])} thing {random.randrange(10**9)}" for _ in range(count)
+    )

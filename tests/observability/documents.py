@@ -64,7 +64,7 @@ def panel_queries(panel: dict[str, Any]) -> list[Query]:
 
 def annotations() -> list[Query]:
     made = json.loads(DASHBOARD.read_text())["annotations"]["list"]
-    return [Query(f"annotation {each['name']}", each["expr"]) for each in made]
+    return [Query(f"annotation {each['name']}", each["target"]["expr"]) for each in made]
 
 
 def variables() -> list[dict[str, Any]]:
@@ -76,12 +76,11 @@ def for_autoscalers() -> set[str]:
     return {"job:sed_queue_wait_seconds:p95_rate5m", "job:sed_queue_depth:sum", "instance:sed_device_busy:ratio_rate5m"}
 
 
-def substituted(expr: str, seconds: int) -> str:
+def substituted(expr: str, seconds: int, rate_interval: str = "4s") -> str:
     """What Grafana would send, with everything chosen, a scrape every second, and this much time on show.
 
     $__rate_interval is the larger of four scrapes and a step and a scrape.
     """
     values = {"namespace": ".*", "job": ".+", "instance": ".+", "model": ".+"}
-    values |= {"__rate_interval": "4s", "__interval": "1s", "__range": f"{seconds}s"}
-    expr = re.sub(r"\$(\w+)", lambda variable: values[variable[1]], expr)
-    return expr
+    values |= {"__rate_interval": rate_interval, "__interval": "1s", "__range": f"{seconds}s"}
+    return re.sub(r"\$(\w+)", lambda variable: values[variable[1]], expr)

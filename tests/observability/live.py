@@ -24,7 +24,18 @@ from prometheus import Prometheus
 
 def bench(sed_serve: str, address: str, ledger: Ledger) -> None:
     """The load generator of the program itself; it tells its counts as JSON."""
-    command = [sed_serve, "--json", "bench", "load", "--server", f"http://{address}", "--requests", "80", "--clients", "4"]
+    command = [
+        sed_serve,
+        "--json",
+        "bench",
+        "load",
+        "--server",
+        f"http://{address}",
+        "--requests",
+        "80",
+        "--clients",
+        "4",
+    ]
     command += ["--warm-up", "0", "--cold", "--vocabulary", "pascal-voc-20", "--vocabulary", "pascal-context-59"]
     told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     counts, texts = told["result"]["counts"], told["result"]["text_cache"]
@@ -58,7 +69,9 @@ def check(prometheus: Prometheus, address: str, sed_serve: str) -> None:
     book, own, bad = Ledger(), Ledger(), Ledger(("OK", "CANCELLED", "DEADLINE_EXCEEDED"))
     differ = phase(prometheus, "mixed load", book, lambda: clean.run(api.Client(address, book)))
     differ += phase(prometheus, "sed-serve bench load", own, lambda: bench(sed_serve, address, own))
-    differ += phase(prometheus, "refusals, deadlines, cancelled calls", bad, lambda: faults.run(api.Client(address, bad)))
+    differ += phase(
+        prometheus, "refusals, deadlines, cancelled calls", bad, lambda: faults.run(api.Client(address, bad))
+    )
     end = time.time()
     panels = documents.panels()
     found = [fault for panel in panels for fault in shown.panel_faults(prometheus, panel, start, end)]
@@ -70,7 +83,9 @@ def check(prometheus: Prometheus, address: str, sed_serve: str) -> None:
     if not prometheus.at('ALERTS{alertname="SedAvailabilityBurnsSlowly", alertstate="firing"}', end):
         found.append("alert SedAvailabilityBurnsSlowly does not fire although calls were refused")
     queries = sum(len(documents.panel_queries(panel)) for panel in panels)
-    print(f"\n{queries} queries of {len(panels)} panels and {len(documents.rules())} rules asked over {end - start:.0f} s")
+    print(
+        f"\n{queries} queries of {len(panels)} panels and {len(documents.rules())} rules asked over {end - start:.0f} s"
+    )
     if found or differ:
         sys.exit("\n".join([*found, f"{differ} numbers differ"]))
     print("each has values, and every number is the one that was counted")

@@ -112,10 +112,13 @@ def main() -> None:
     found += [f"rule {name}: nothing uses it" for name in sorted(recorded - used - documents.for_autoscalers())]
     if found:
         sys.exit("\n".join(found))
-    unseen = {name.removesuffix("_bucket") for name in served if name.endswith("_bucket") or served[name].kind != "histogram"}
+    unseen = {
+        name.removesuffix("_bucket") for name in served if name.endswith("_bucket") or served[name].kind != "histogram"
+    }
     unseen -= {re.sub("_(bucket|sum|count)$", "", name) for name in used}
-    print(f"{len(panels)} panels, {len(alerts)} alerts with runbooks, {len(recorded)} recorded series, {len(queries)} queries:")
-    print("every metric, label and value is one of METRICS.md; on no panel and in no rule:", *sorted(unseen or {"none"}))
+    counts = f"{len(panels)} panels, {len(alerts)} alerts with runbooks, {len(recorded)} recorded series"
+    print(f"{len(queries)} queries of {counts} name only what METRICS.md has, labels and values too")
+    print("metrics on no panel and in no rule:", *sorted(unseen or {"none"}))
 
 
 if __name__ == "__main__":
