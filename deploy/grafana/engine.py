@@ -232,7 +232,7 @@ def replicas() -> list[Json]:
         "Value #B": "warm-up",
         "Value #C": "loading",
     }
-    expiry = f"min({of('sed_tls_certificate_expiry_timestamp_seconds')}) - time()"
+    expiry = f"min({of('sed_tls_certificate_expiry_timestamp_seconds')} > 0) - time()"
     return [
         table(
             "Replicas",

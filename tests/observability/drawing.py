@@ -116,7 +116,8 @@ class Page:
         down = -20 / (axes.bbox.height or 1)
         axes.legend(
             *zip(*drawn, strict=True), loc="upper left", bbox_to_anchor=(-62 / (box[2] - 62), down), ncol=columns,
-            fontsize=7, frameon=False, labelcolor=DIM, handlelength=1, columnspacing=1, handletextpad=0.4, borderpad=0, labelspacing=0.25,
+            fontsize=7, frameon=False, labelcolor=DIM, handlelength=1, columnspacing=1, handletextpad=0.4, borderpad=0,
+            labelspacing=0.25,
         )  # fmt: skip
 
     def looks(self, panel: dict, name: str, number: int) -> tuple[str, bool]:
