@@ -68,9 +68,6 @@ pub(crate) struct RowSegment {
     pub(crate) columns: (usize, usize),
 }
 
-/// Columns that are computed together where the kernel lies inside the image.
-const COLUMNS: usize = 8;
-
 /// Computes a part of a row; column `columns.0 + i` goes to `out + i · out_stride`.
 ///
 /// # Safety
@@ -85,17 +82,28 @@ pub(crate) unsafe fn depthwise_row<L: Lanes>(
 ) {
     let (first, end) = row.columns;
     let radius = conv.size / 2;
+    // As many as have room in the registers, with the inputs that they share.
+    let columns = if L::WIDTH == 16 { 8 } else { 4 };
+    // Blocks of columns lie between these: no kernel leaves the image sideways.
+    let (inside, behind) = (first.max(radius), end.min(row.width.saturating_sub(radius)));
+    let blocks = matches!(conv.size, 7 | 9) && behind >= inside + columns;
     let mut column = first;
     while column < end {
-        let inside = column >= radius && column + COLUMNS + radius <= row.width && column + COLUMNS <= end;
-        // SAFETY: the caller's; `inside` keeps the wide path off the image's edges.
+        // SAFETY: the caller's; blocks stay inside the image and the segment.
         unsafe {
-            let out = out.add((column - first) * out_stride);
-            if inside {
-                wide::<L>(conv, x, row, column, out, out_stride);
-                column += COLUMNS;
+            if blocks && column >= inside && column < behind {
+                // The last block goes over columns of the one before it again rather than to be cut.
+                let block = column.min(behind - columns);
+                let out = out.add((block - first) * out_stride);
+                match (conv.size, columns) {
+                    (7, 8) => inner::<L, 7, 8, 14>(conv, x, row, block, out, out_stride),
+                    (9, 8) => inner::<L, 9, 8, 16>(conv, x, row, block, out, out_stride),
+                    (7, _) => inner::<L, 7, 4, 10>(conv, x, row, block, out, out_stride),
+                    _ => inner::<L, 9, 4, 12>(conv, x, row, block, out, out_stride),
+                }
+                column = block + columns;
             } else {
-                edge::<L>(conv, x, row, column, out);
+                edge::<L>(conv, x, row, column, out.add((column - first) * out_stride));
                 column += 1;
             }
         }
@@ -111,9 +119,11 @@ fn kernel_rows(size: usize, y: usize, height: usize) -> (usize, usize, usize) {
     (first, end, y + first - radius)
 }
 
-/// [`COLUMNS`] neighbouring outputs whose kernels do not leave the image sideways.
+/// `COLUMNS` neighbouring outputs whose kernels of `SIZE` columns do not leave the image sideways. Every input is
+/// read once for each row of the kernel: neighbours in a row lie so far apart that the first-level cache keeps few.
+/// `INPUTS` is `SIZE + COLUMNS - 1`.
 #[inline(always)]
-unsafe fn wide<L: Lanes>(
+unsafe fn inner<L: Lanes, const SIZE: usize, const COLUMNS: usize, const INPUTS: usize>(
     conv: &DepthwiseConv,
     x: *const f32,
     row: RowSegment,
@@ -122,39 +132,60 @@ unsafe fn wide<L: Lanes>(
     out_stride: usize,
 ) {
     let channels = conv.channels();
-    let size = conv.size;
-    let (ky_first, ky_end, y_first) = kernel_rows(size, row.y, row.height);
+    let (ky_first, ky_end, y_first) = kernel_rows(SIZE, row.y, row.height);
     let mut c = 0;
     while c < channels {
         let n = channels - c;
         // SAFETY: rows `y_first..` and columns `column - radius ..` lie inside the image.
         unsafe {
-            let mut acc = [L::load_upto(conv.bias.as_ptr().add(c), n); COLUMNS];
+            let mut sums = [L::load_upto(conv.bias.as_ptr().add(c), n); COLUMNS];
             for ky in ky_first..ky_end {
                 let y = y_first + ky - ky_first;
-                let line = x.add((y * row.width + column - size / 2) * channels + c);
-                let weights = conv.weight.as_ptr().add(ky * size * channels + c);
+                let line = x.add((y * row.width + column - SIZE / 2) * channels + c);
+                let weights = conv.weight.as_ptr().add(ky * SIZE * channels + c);
                 if n >= L::WIDTH {
-                    for kx in 0..size {
-                        let w = L::load(weights.add(kx * channels));
-                        for (j, sum) in acc.iter_mut().enumerate() {
-                            *sum = L::fma(L::load(line.add((kx + j) * channels)), w, *sum);
-                        }
-                    }
+                    add_row::<L, SIZE, COLUMNS, INPUTS, true>(&mut sums, line, weights, channels, n);
                 } else {
-                    for kx in 0..size {
-                        let w = L::load_n(weights.add(kx * channels), n);
-                        for (j, sum) in acc.iter_mut().enumerate() {
-                            *sum = L::fma(L::load_n(line.add((kx + j) * channels), n), w, *sum);
-                        }
-                    }
+                    add_row::<L, SIZE, COLUMNS, INPUTS, false>(&mut sums, line, weights, channels, n);
                 }
             }
-            for (j, sum) in acc.into_iter().enumerate() {
+            for (j, sum) in sums.into_iter().enumerate() {
                 L::store_upto(out.add(j * out_stride + c), sum, n);
             }
         }
         c += L::WIDTH;
+    }
+}
+
+/// Adds one row of the kernel to the sums; `WHOLE`: all lanes are channels, else the first `n`.
+#[inline(always)]
+unsafe fn add_row<
+    L: Lanes,
+    const SIZE: usize,
+    const COLUMNS: usize,
+    const INPUTS: usize,
+    const WHOLE: bool,
+>(
+    sums: &mut [L::V; COLUMNS],
+    line: *const f32,
+    weights: *const f32,
+    channels: usize,
+    n: usize,
+) {
+    // SAFETY: the line holds `INPUTS` pixels, the weights `SIZE` taps.
+    unsafe {
+        let mut inputs = [L::splat(0.0); INPUTS];
+        for (i, input) in inputs.iter_mut().enumerate() {
+            let at = line.add(i * channels);
+            *input = if WHOLE { L::load(at) } else { L::load_n(at, n) };
+        }
+        for kx in 0..SIZE {
+            let at = weights.add(kx * channels);
+            let w = if WHOLE { L::load(at) } else { L::load_n(at, n) };
+            for (j, sum) in sums.iter_mut().enumerate() {
+                *sum = L::fma(inputs[kx + j], w, *sum);
+            }
+        }
     }
 }
 
@@ -248,9 +279,15 @@ pub(crate) mod tests {
 
     #[test]
     fn equals_the_definition() {
-        for (size, h, w, c) in
-            [(7, 24, 24, 40), (9, 5, 31, 16), (7, 3, 2, 1), (9, 24, 24, 130), (7, 1, 20, 33)]
-        {
+        for (size, h, w, c) in [
+            (7, 24, 24, 40),
+            (9, 5, 31, 16),
+            (7, 3, 2, 1),
+            (9, 24, 24, 130),
+            (7, 1, 20, 33),
+            (5, 4, 9, 17),
+            (9, 3, 12, 16),
+        ] {
             let (x, weight, bias) = (random(h * w * c, 1), random(c * size * size, 2), random(c, 3));
             let conv =
                 DepthwiseConv::new(&tensor(&weight, &[c, 1, size, size]), &tensor(&bias, &[c])).unwrap();

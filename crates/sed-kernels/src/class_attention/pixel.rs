@@ -1,17 +1,19 @@
 //! What class attention does to one pixel of one pair.
 
+use crate::math;
 use crate::simd::Lanes;
 
 /// Keeps the division by the sum of keys finite (the reference's constant).
 const EPS: f32 = 1e-6;
 
-/// `to[i] = f(from[i])` for `n` values.
+/// `to[i] = elu(from[i]) + 1` for `n` values. (A closure over lanes would not take on the caller's instruction
+/// set: each of its operations would be a call.)
 #[inline(always)]
-pub(super) unsafe fn map_row<L: Lanes>(from: *const f32, to: *mut f32, n: usize, f: impl Fn(L::V) -> L::V) {
+pub(super) unsafe fn elu_row<L: Lanes>(from: *const f32, to: *mut f32, n: usize) {
     let mut i = 0;
     while i < n {
         // SAFETY: both rows hold `n` values.
-        unsafe { L::store_upto(to.add(i), f(L::load_upto(from.add(i), n - i)), n - i) };
+        unsafe { L::store_upto(to.add(i), math::elu_plus_one::<L>(L::load_upto(from.add(i), n - i)), n - i) };
         i += L::WIDTH;
     }
 }

@@ -3,12 +3,11 @@
 
 use crate::gemm::{Activation, Epilogue, Product, product};
 use crate::layer_norm::layer_norm_rows;
-use crate::math;
 use crate::simd::{Lanes, kernel};
 use crate::tensor::SharedMut;
 
 use super::ClassAttention;
-use super::pixel::{add_keys, attend, map_row};
+use super::pixel::{add_keys, attend, elu_row};
 
 /// Pixels of a tile: their sums of K·V stay in the second-level cache.
 const PIXELS: usize = 8;
@@ -200,8 +199,8 @@ unsafe fn project_block<L: Lanes>(
         product::<L>(&Product::whole(a, rows, &layer.qkv, c, Some(bias)));
         for row in 0..rows {
             let qkv = base.add(work.wide + row * wide);
-            map_row::<L>(qkv, queries.add(row * channels), channels, |v| math::elu_plus_one::<L>(v));
-            map_row::<L>(qkv.add(channels), qkv.add(channels), channels, |v| math::elu_plus_one::<L>(v));
+            elu_row::<L>(qkv, queries.add(row * channels), channels);
+            elu_row::<L>(qkv.add(channels), qkv.add(channels), channels);
         }
     }
     block
