@@ -28,6 +28,7 @@ const MOST_PENDING: usize = 256;
 /// What stands before the embedding's bytes, as JSON.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Header {
+    /// Digest of the weights and number format.
     model: String,
     templates: String,
     phrase: String,
@@ -39,6 +40,7 @@ struct Header {
 #[derive(Debug)]
 struct TextStore {
     folder: PathBuf,
+    /// As in [`Header`].
     model: String,
     templates: String,
     /// Bytes of all files, of other models too, as far as this process knows.
@@ -135,7 +137,9 @@ impl TextStore {
     fn open(folder: &Path, capacity: u64, model: &ModelInfo) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         // A directory baked into an image may be read-only; then it is only read.
-        let (model, templates) = (model.digest.clone(), model.templates_digest.clone());
+        // The number format rounds the text tower's weights.
+        let (model, templates) =
+            (format!("{} {}", model.digest, model.dtype), model.templates_digest.clone());
         let bytes = folder_bytes(folder)?;
         Ok(Self { folder: folder.to_owned(), model, templates, bytes, capacity })
     }
@@ -245,6 +249,9 @@ mod tests {
         assert_eq!(one.read("cat").as_deref(), Some(b"embedding".as_slice()));
         assert_eq!(store(folder.path(), "sha256:1").read("cat").as_deref(), Some(b"embedding".as_slice()));
         assert_eq!((other.read("cat"), one.read("Cat")), (None, None));
+        let rounded =
+            ModelInfo { digest: "sha256:1".into(), dtype: "bf16".into(), ..crate::fake::model_info() };
+        assert_eq!(TextStore::open(folder.path(), 1 << 20, &rounded).unwrap().read("cat"), None);
         // A file of the other model under this name, as a careless copy would leave it.
         fs::copy(one.path("cat"), other.path("cat")).unwrap();
         assert_eq!(other.read("cat"), None);
