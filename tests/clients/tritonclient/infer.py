@@ -144,9 +144,6 @@ def golden(client, case: str, mode: str, meta: dict, expected: dict, version: st
     different = int((mask != index).sum())
     ties = expected["argmax_pixels_with_gap_below_1e-4"]
     assert different <= ties, f"{case}.{mode}: {different} pixels differ, {ties} near ties are known"
-    if ties == 0:
-        assert mask.tobytes() == index.tobytes()
-
     assert names.tolist() == [line.split(", ")[0].encode() for line in meta["classes"]]
     kept = [np.flatnonzero(level).tolist() for level in survivors]
     everything = [list(range(len(names)))] * LEVELS

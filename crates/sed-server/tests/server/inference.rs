@@ -172,19 +172,19 @@ async fn the_model_tells_what_it_takes_and_gives() {
     assert_eq!((about.name.as_str(), about.version.as_str()), ("sed-serve", env!("CARGO_PKG_VERSION")));
     assert_eq!(about.extensions, ["parameters", "schedule_policy"]);
 
-    let request = proto::ModelMetadataRequest { name: "fake".into(), version: String::new() };
-    let model = client(&server).model_metadata(request).await.unwrap().into_inner();
+    let asked = proto::ModelMetadataRequest { name: "fake".into(), version: String::new() };
+    let model = client(&server).model_metadata(asked).await.unwrap().into_inner();
     let digest = server.segment(request(2)).await.unwrap().model_digest;
     assert_eq!((model.name.as_str(), model.versions.as_slice()), ("fake", &[digest.clone()][..]));
     let inputs: Vec<_> = model.inputs.iter().map(|input| input.name.as_str()).collect();
     assert_eq!(inputs, ["image", "pixels", "categories", "synonyms"]);
 
     // What an answer has is what the metadata promises.
-    let request = proto::ModelInferRequest {
+    let pinned = proto::ModelInferRequest {
         model_version: digest,
         ..raw(&[image(&images::png(40, 24)), categories(3)])
     };
-    let answer = client(&server).model_infer(request).await.unwrap().into_inner();
+    let answer = client(&server).model_infer(pinned).await.unwrap().into_inner();
     assert_eq!(answer.outputs.len(), model.outputs.len());
     for (given, promised) in answer.outputs.iter().zip(&model.outputs) {
         assert_eq!((&given.name, &given.datatype), (&promised.name, &promised.datatype));
