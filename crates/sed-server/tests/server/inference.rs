@@ -16,10 +16,10 @@ use crate::{
     infer::{categories, client, floats, image, numbers, output, parameter, pixels, raw, texts, typed, with},
 };
 
-/// What `sed.v1` says of the same picture and words.
+/// What `sed.v1` says of the same picture and words, with much rejection.
 async fn segmented(server: &Running, categories: usize) -> (Vec<u8>, v1::SegmentResponse) {
-    let options =
-        v1::SegmentOptions { mask_encodings: vec![v1::MaskEncoding::Raw.into()], ..Default::default() };
+    let mask_encodings = vec![v1::MaskEncoding::Raw.into()];
+    let options = v1::SegmentOptions { top_k: Some(1), mask_encodings, ..Default::default() };
     let answer = server.segment(with_options(categories, options)).await.unwrap();
     let Some(Content::RawIndices(indices)) = &answer.masks[0].content else { panic!("no indices") };
     (indices.to_vec(), answer)
@@ -28,28 +28,29 @@ async fn segmented(server: &Running, categories: usize) -> (Vec<u8>, v1::Segment
 #[tokio::test]
 async fn every_output_is_what_segment_says_bit_for_bit() {
     let server = Running::start(RawConfig::default()).await;
-    let (indices, segmented) = segmented(&server, 12).await;
+    let (indices, segmented) = segmented(&server, 200).await;
     let names: Vec<String> = segmented.categories.iter().map(|category| category.name.clone()).collect();
     let scores: Vec<f32> = segmented.categories.iter().map(|category| category.mean_score).collect();
     let levels = &segmented.rejection.as_ref().unwrap().levels;
     let survived: Vec<bool> =
-        levels.iter().flat_map(|level| (0..12).map(|index| level.survivors.contains(&index))).collect();
+        levels.iter().flat_map(|level| (0..200).map(|index| level.survivors.contains(&index))).collect();
     assert!(survived.contains(&false) && survived.contains(&true));
 
     let picture = images::picture(40, 24).into_raw();
     for first in [image(&images::png(40, 24)), pixels(24, 40, &picture)] {
-        let inputs = [first, categories(12)];
-        let answer = client(&server).model_infer(raw(&inputs)).await.unwrap().into_inner();
+        let inputs = [first, categories(200)];
+        let strict = |request| with(request, &[("top_k", ParameterChoice::Int64Param(1))]);
+        let answer = client(&server).model_infer(strict(raw(&inputs))).await.unwrap().into_inner();
         assert_eq!(answer.raw_output_contents.len(), 4);
         assert_eq!(output(&answer, "mask"), ("UINT16", &[24, 40][..], indices.clone()));
         let bytes: Vec<u8> = scores.iter().flat_map(|score| score.to_le_bytes()).collect();
-        assert_eq!(output(&answer, "scores"), ("FP32", &[12][..], bytes));
+        assert_eq!(output(&answer, "scores"), ("FP32", &[200][..], bytes));
         let bytes = survived.iter().map(|survived| u8::from(*survived)).collect();
-        assert_eq!(output(&answer, "survivors"), ("BOOL", &[3, 12][..], bytes));
+        assert_eq!(output(&answer, "survivors"), ("BOOL", &[3, 200][..], bytes));
         let (datatype, shape, bytes) = output(&answer, "names");
-        assert_eq!((datatype, shape, texts(&bytes)), ("BYTES", &[12][..], names.clone()));
+        assert_eq!((datatype, shape, texts(&bytes)), ("BYTES", &[200][..], names.clone()));
 
-        let answer = client(&server).model_infer(typed(&inputs)).await.unwrap().into_inner();
+        let answer = client(&server).model_infer(strict(typed(&inputs))).await.unwrap().into_inner();
         assert!(answer.raw_output_contents.is_empty());
         let contents: Vec<_> = answer.outputs.iter().map(|output| output.contents.clone().unwrap()).collect();
         assert_eq!(contents[0].uint_contents, numbers(&indices));
