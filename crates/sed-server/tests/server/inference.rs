@@ -127,7 +127,7 @@ async fn parameters_are_heeded_and_reported() {
 async fn an_image_id_and_a_vocabularys_name_stand_for_inputs() {
     let server = Running::start(RawConfig::default()).await;
     let vocabulary = ("vocabulary", ParameterChoice::StringParam("pets".into()));
-    let request = with(raw(&[image(&images::png(40, 24))]), &[vocabulary.clone()]);
+    let request = with(raw(&[image(&images::png(40, 24))]), std::slice::from_ref(&vocabulary));
     let first = client(&server).model_infer(request).await.unwrap().into_inner();
     assert_eq!(texts(&output(&first, "names").2), ["dog", "cat", "bird"]);
     assert_eq!(first.id, "");
