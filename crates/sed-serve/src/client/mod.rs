@@ -1,5 +1,7 @@
 //! A client of the gRPC interface.
 
+mod access;
+
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
@@ -9,9 +11,12 @@ use sed_proto::v1::{
 };
 use tonic::{
     Code, Request, Status,
+    service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt;
+
+pub(crate) use access::{Access, Credentials};
 
 /// The largest answer that a server can be configured to give.
 const MOST_ANSWER_BYTES: usize = 1 << 30;
@@ -21,27 +26,35 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// A connection to a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    service: SegmentationServiceClient<Channel>,
+    service: SegmentationServiceClient<InterceptedService<Channel, Access>>,
     timeout: Option<Duration>,
 }
 
 impl Client {
-    /// Connects to `http://host:port`. `timeout` becomes the deadline of every request.
-    pub(crate) async fn connect(server: &str, timeout: Option<Duration>) -> Result<Self> {
-        let url = match server.split_once("://") {
-            None => format!("http://{server}"),
-            Some(("http", _)) => server.to_owned(),
-            Some((scheme, _)) => bail!("cannot speak {scheme} to {server}: give an http:// address"),
+    /// Connects to `http://host:port` or `https://host:port`. `timeout` becomes the deadline of every request.
+    pub(crate) async fn connect(server: &str, timeout: Option<Duration>, access: &Access) -> Result<Self> {
+        let (url, tls) = match server.split_once("://") {
+            None => (format!("http://{server}"), false),
+            Some(("http", _)) => (server.to_owned(), false),
+            Some(("https", _)) => (server.to_owned(), true),
+            Some((scheme, _)) => {
+                bail!("cannot speak {scheme} to {server}: give an http:// or https:// address")
+            }
         };
-        let endpoint = Endpoint::from_shared(url)
+        let mut endpoint = Endpoint::from_shared(url)
             .with_context(|| format!("{server:?} is no address; give one like http://127.0.0.1:50051"))?
             .connect_timeout(CONNECT)
             .tcp_nodelay(true);
+        if tls {
+            let trusted = endpoint.tls_config(access.tls());
+            endpoint = trusted.map_err(|error| anyhow!("cannot speak TLS: {}", root_cause(&error)))?;
+        }
         let channel = endpoint.connect().await.map_err(|error| {
             let reason = root_cause(&error);
             anyhow!("cannot reach {server} ({reason}): is `sed-serve serve` running there?")
         })?;
-        let service = SegmentationServiceClient::new(channel).max_decoding_message_size(MOST_ANSWER_BYTES);
+        let service = SegmentationServiceClient::with_interceptor(channel, access.clone())
+            .max_decoding_message_size(MOST_ANSWER_BYTES);
         Ok(Self { service, timeout })
     }
 
@@ -78,9 +91,17 @@ fn explain(status: &Status) -> Error {
         (Code::Unimplemented, None) => anyhow!("the server does not know this call; is it a sed-serve?"),
         // The deadline is watched on this side, too.
         (Code::Cancelled | Code::DeadlineExceeded, None) => anyhow!("the time given by --timeout is over"),
-        (code, None) => anyhow!("{} ({code:?})", status.message()),
+        (code, None) => match std::error::Error::source(status).map(root_cause) {
+            // The connection itself has failed: behind "transport error" stands why.
+            Some(cause) => anyhow!("{} ({cause}); {TLS_HINT}", status.message()),
+            None => anyhow!("{} ({code:?})", status.message()),
+        },
     }
 }
+
+/// What is often behind a connection that breaks at once.
+const TLS_HINT: &str =
+    "a server with TLS is at https://, one without at http://, and some ask for --client-certificate";
 
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
