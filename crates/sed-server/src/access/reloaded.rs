@@ -119,7 +119,9 @@ mod tests {
                 value => Ok(Loaded { digest: [value; 32], value }),
             }
         };
-        let told = |_: &u8| drop(TOLD.fetch_add(1, Ordering::Relaxed));
+        let told = |_: &u8| {
+            TOLD.fetch_add(1, Ordering::Relaxed);
+        };
         let reloaded = Reloaded::new("tokens", &TOKEN_RELOADS, load, told).unwrap();
         for (now, in_force, announced) in [(1, 1, 1), (0, 1, 1), (0, 1, 1), (1, 1, 1), (2, 2, 2), (0, 2, 2)] {
             content.store(now, Ordering::Relaxed);
