@@ -20,6 +20,8 @@ pub(crate) use access::{Access, Credentials};
 
 /// The largest answer that a server can be configured to give.
 const MOST_ANSWER_BYTES: usize = 1 << 30;
+/// Connections that may come to their end one after the other before a request is on its way.
+const RETRIES: usize = 3;
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -64,12 +66,18 @@ impl Client {
     }
 
     /// Segments one picture; where that fails, gives what the server answered instead.
-    pub(crate) async fn call(&mut self, request: SegmentRequest) -> Result<SegmentResponse, Status> {
-        let mut request = Request::new(request);
-        if let Some(timeout) = self.timeout {
-            request.set_timeout(timeout);
+    pub(crate) async fn call(&mut self, message: SegmentRequest) -> Result<SegmentResponse, Status> {
+        let mut left = RETRIES;
+        loop {
+            let mut request = Request::new(message.clone()); // the picture's bytes are shared
+            if let Some(timeout) = self.timeout {
+                request.set_timeout(timeout);
+            }
+            match self.service.segment(request).await {
+                Err(status) if left > 0 && was_never_sent(&status) => left -= 1,
+                answered => return Ok(answered?.into_inner()),
+            }
         }
-        Ok(self.service.segment(request).await?.into_inner())
     }
 
     /// Asks what the server is and accepts.
@@ -82,6 +90,18 @@ impl Client {
 /// The stable reason of a refusal, such as `QUEUE_FULL`; none where it is not the server's own.
 pub(crate) fn reason(status: &Status) -> Option<String> {
     status.get_error_details().error_info().map(|info| info.reason.clone())
+}
+
+/// Whether the connection came to its end, as old ones do, before the request was on it.
+fn was_never_sent(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// What a server answered instead of a result.

@@ -130,7 +130,7 @@ fn sighup_has_the_tokens_read_again() {
     let new = argument(&files.path("new"));
     assert!(segment(&server.url(), &["--token-file", &new]).stderr.contains("TOKEN_INVALID"));
     server.ask_to_read_again();
-    let answered = (0..100).any(|_| {
+    let answered = (0..600).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
         segment(&server.url(), &["--token-file", &new]).code == 0
     });

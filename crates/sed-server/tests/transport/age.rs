@@ -1,22 +1,31 @@
 //! Old connections take no new calls, and lose none.
 
 use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    task::{Context, Poll},
+    time::Duration,
 };
 
-use hyper_util::rt::TokioIo;
+use http::Uri;
+use hyper_util::{
+    client::legacy,
+    rt::{TokioExecutor, TokioIo},
+};
 use sed_engine::{Stage, fake::Fault};
+use sed_proto::v1::segmentation_service_client::SegmentationServiceClient;
 use sed_server::config::RawConfig;
 use tokio::{net::TcpStream, task::JoinSet};
-use tonic::transport::Channel;
+use tower::Service;
 
 use crate::{
     harness::request,
-    secured::{Secured, client, with_tls},
+    secured::{Secured, with_tls},
 };
 
 fn aged(age: f64, grace: f64) -> RawConfig {
@@ -27,37 +36,57 @@ fn aged(age: f64, grace: f64) -> RawConfig {
     }
 }
 
-/// A channel that counts its connections.
-fn counted(server: &Secured) -> (Channel, Arc<AtomicUsize>) {
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TokioIo<TcpStream>>> + Send>>;
+
+/// Connects to the server, and counts how often.
+#[derive(Clone)]
+struct Counting {
+    address: SocketAddr,
+    opened: Arc<AtomicUsize>,
+}
+
+impl Service<Uri> for Counting {
+    type Response = TokioIo<TcpStream>;
+    type Error = io::Error;
+    type Future = Connecting;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Connecting {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        let address = self.address;
+        Box::pin(async move { TcpStream::connect(address).await.map(TokioIo::new) })
+    }
+}
+
+type Patient = SegmentationServiceClient<legacy::Client<Counting, tonic::body::Body>>;
+
+/// A client that does what clients of gRPC must: what it has not sent yet when a connection ends it sends over
+/// another. (tonic's own channel, as of 0.14.9, fails such a call.) And how many connections it has opened.
+fn counted(server: &Secured) -> (Patient, Arc<AtomicUsize>) {
     let opened = Arc::new(AtomicUsize::new(0));
-    let (count, address) = (Arc::clone(&opened), server.address);
-    let connector = tower::service_fn(move |_: http::Uri| {
-        count.fetch_add(1, Ordering::Relaxed);
-        async move { TcpStream::connect(address).await.map(TokioIo::new) }
-    });
-    (server.endpoint(None).connect_with_connector_lazy(connector), opened)
+    let connector = Counting { address: server.address, opened: Arc::clone(&opened) };
+    let http = legacy::Client::builder(TokioExecutor::new()).http2_only(true).build(connector);
+    let origin = format!("http://{}", server.address).parse().unwrap();
+    (SegmentationServiceClient::with_origin(http, origin), opened)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_whose_connections_grow_old_sees_no_failed_call() {
-    let server = Secured::start(&|_, _| aged(0.2, 5.0)).await;
-    let (channel, opened) = counted(&server);
-    let end = Instant::now() + Duration::from_secs(4);
+    let server = Secured::start(&|_, _| aged(0.2, 20.0)).await;
+    let (client, opened) = counted(&server);
     let mut tasks = JoinSet::new();
     for _ in 0..8 {
-        let mut client = client(channel.clone());
+        let (mut client, opened) = (client.clone(), Arc::clone(&opened));
         tasks.spawn(async move {
-            let mut answered = 0;
-            while Instant::now() < end {
+            while opened.load(Ordering::Relaxed) < 12 {
                 client.segment(request(2)).await.unwrap();
-                answered += 1;
             }
-            answered
         });
     }
-    let answered: usize = tasks.join_all().await.into_iter().sum();
-    let opened = opened.load(Ordering::Relaxed);
-    assert!(opened >= 5 && answered > 10 * opened, "{answered} answers over {opened} connections");
+    tasks.join_all().await; // fails where one of them has failed
 }
 
 /// Holds the next call on the device; true once it is there.
@@ -82,7 +111,7 @@ async fn a_call_that_runs_is_finished_within_the_grace() {
 
 #[tokio::test]
 async fn a_call_that_takes_longer_is_cut() {
-    let server = Secured::start(&|_, _| aged(0.1, 0.2)).await;
+    let server = Secured::start(&|_, _| aged(0.5, 1.0)).await;
     let running = hold(&server).await;
     running.await.unwrap().unwrap_err();
     server.control.release();
@@ -93,9 +122,9 @@ async fn a_call_that_takes_longer_is_cut() {
 #[tokio::test]
 async fn zero_is_no_age_and_tls_ages_as_well() {
     let ageless = Secured::start(&|_, _| aged(0.0, 0.0)).await;
-    let (channel, opened) = counted(&ageless);
+    let (mut client, opened) = counted(&ageless);
     for _ in 0..20 {
-        client(channel.clone()).segment(request(2)).await.unwrap();
+        client.segment(request(2)).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(opened.load(Ordering::Relaxed), 1);
@@ -106,8 +135,8 @@ async fn zero_is_no_age_and_tls_ages_as_well() {
     })
     .await;
     let mut client = server.client(Some(server.trust()));
-    for _ in 0..40 {
-        client.segment(request(2)).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    client.segment(request(2)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // The old connection is known to be closed by now.
+    client.segment(request(2)).await.unwrap();
 }

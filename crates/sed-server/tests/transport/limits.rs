@@ -7,8 +7,8 @@ use sed_server::config::RawConfig;
 use tokio::time::timeout;
 
 use crate::{
-    harness::{request, until},
-    secured::{Secured, client, with_tls},
+    harness::request,
+    secured::{Secured, client, until, with_tls},
 };
 
 #[tokio::test]

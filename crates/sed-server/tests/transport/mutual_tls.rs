@@ -58,7 +58,7 @@ async fn an_authority_that_is_taken_out_opens_no_more_connections() {
     server.client(Some(new)).segment(request(2)).await.unwrap();
     // Another test may have read its own files in the meantime, not these.
     let mut last = server.client(Some(old.clone())).segment(request(2)).await;
-    for _ in 0..100 {
+    for _ in 0..1000 {
         if last.is_err() {
             break;
         }

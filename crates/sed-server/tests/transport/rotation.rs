@@ -21,8 +21,8 @@ use tonic::Code;
 
 use crate::{
     certificates::{Issued, replace},
-    harness::{facts, request, until},
-    secured::{Secured, sample, until_above, with_header, with_tls, with_tokens},
+    harness::{facts, request},
+    secured::{Secured, sample, until, until_above, with_header, with_tls, with_tokens},
 };
 
 /// The certificate that a new connection is shown.
@@ -46,7 +46,7 @@ fn der(issued: &Issued) -> CertificateDer<'static> {
 }
 
 async fn until_shown(server: &Secured, issued: &Issued) {
-    for _ in 0..500 {
+    for _ in 0..6000 {
         if shown(server).await == der(issued) {
             return;
         }

@@ -21,7 +21,7 @@ use tonic::{
 
 use crate::{
     certificates::{Authority, Issued, replace},
-    harness::{Client, METRICS, until},
+    harness::{Client, METRICS},
 };
 
 /// Files are looked at this often.
@@ -113,7 +113,7 @@ impl Secured {
     pub(crate) fn endpoint(&self, tls: Option<ClientTlsConfig>) -> Endpoint {
         let (scheme, port) = (if tls.is_some() { "https" } else { "http" }, self.address.port());
         let endpoint = Endpoint::from_shared(format!("{scheme}://localhost:{port}")).unwrap();
-        let endpoint = endpoint.connect_timeout(Duration::from_secs(5));
+        let endpoint = endpoint.connect_timeout(Duration::from_secs(30));
         match tls {
             Some(tls) => endpoint.tls_config(tls).unwrap(),
             None => endpoint,
@@ -127,7 +127,7 @@ impl Secured {
 
     pub(crate) async fn end(mut self) -> Drain {
         self.stop.take().unwrap().send(()).unwrap();
-        tokio::time::timeout(Duration::from_secs(10), self.serving).await.unwrap().unwrap().unwrap()
+        tokio::time::timeout(Duration::from_secs(60), self.serving).await.unwrap().unwrap().unwrap()
     }
 }
 
@@ -151,6 +151,17 @@ pub(crate) fn sample(series: &str) -> f64 {
     let text = METRICS.get().unwrap().render();
     let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
     lines.find(|(name, _)| *name == series).map_or(0.0, |(_, value)| value.parse().unwrap())
+}
+
+/// Waits for something that happens on another task, on a busy machine, too.
+pub(crate) async fn until(mut done: impl FnMut() -> bool) {
+    for _ in 0..6000 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("what the test waits for did not happen within a minute");
 }
 
 /// Waits until a series has grown beyond what it was.

@@ -33,7 +33,7 @@ async fn ask(address: SocketAddr, method: &str, headers: &[(&str, &str)], body: 
     head += &format!("content-length: {}\r\n\r\n", body.len());
     stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
+    let _ = stream.read_to_end(&mut answer).await; // a server that speaks no HTTP/1.1 may reset the connection
     let Some(end) = answer.windows(4).position(|found| found == b"\r\n\r\n") else {
         return Page { status: 0, head: String::new(), body: answer };
     };
