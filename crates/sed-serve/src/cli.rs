@@ -41,7 +41,7 @@ pub(crate) enum Command {
     /// Serve a model over gRPC until SIGTERM or Ctrl-C.
     Serve(Box<commands::serve::ServeArgs>),
     /// Segment pictures by words: tables, masks and overlay pictures.
-    Segment(commands::segment::SegmentArgs),
+    Segment(Box<commands::segment::SegmentArgs>),
     /// See it work: serve the embedded model and segment the pictures that come with it.
     Demo(commands::demo::DemoArgs),
     /// Score a model on labelled pictures: mean IoU, accuracy, and what rejection costs and saves.

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use opentelemetry::{Key, KeyValue, global, trace::TracerProvider};
-use opentelemetry_otlp::SpanExporter;
+use opentelemetry_otlp::{SpanExporter, WithTonicConfig};
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
     trace::{SdkTracer, SdkTracerProvider},
 };
 use tokio::runtime::Runtime;
+use tonic::transport::{Certificate, ClientTlsConfig};
 
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+const CERTIFICATES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 
 /// How long the last spans may take to reach the collector.
@@ -38,12 +40,15 @@ impl Export {
         if !wanted(|name| std::env::var(name).ok())? {
             return Ok(None);
         }
+        let variable = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let certificate = CERTIFICATES.iter().find_map(variable);
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).thread_name("traces").enable_all().build();
         let runtime = runtime.context("cannot start the thread for traces")?;
         let exporter = {
             let _inside = runtime.enter();
-            SpanExporter::builder().with_tonic().build().context("traces cannot be exported")?
+            let exporter = SpanExporter::builder().with_tonic().with_tls_config(tls(certificate)?);
+            exporter.build().context("traces cannot be exported")?
         };
         // The sampler comes from OTEL_TRACES_SAMPLER, the sizes of batches from OTEL_BSP_*.
         let provider =
@@ -62,6 +67,15 @@ impl Export {
             tracing::warn!(%error, "the last spans did not reach the collector");
         }
     }
+}
+
+/// How TLS is spoken with a collector at https://: one of the system's authorities, or of this file, has signed its
+/// certificate.
+fn tls(certificate: Option<String>) -> Result<ClientTlsConfig> {
+    let Some(file) = certificate else { return Ok(ClientTlsConfig::new().with_enabled_roots()) };
+    let pem = std::fs::read(&file)
+        .with_context(|| format!("cannot read {file}, the certificate of the collector's authority"))?;
+    Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
 }
 
 /// Whether the variables ask for an export.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tokio::time::Instant;
 
-/// The transport also watches the client's timeout, and would answer CANCELLED; so ours comes first.
+/// The client watches its timeout itself, and would not see our answer; so ours comes first.
 const HEAD_START: Duration = Duration::from_millis(1);
 
 /// When a request's answer must go. Travels in the request's extensions.

@@ -93,6 +93,8 @@ where
         if path == SEGMENT_STREAM {
             let deadline = StreamDeadline::of(request.headers());
             request.extensions_mut().insert(deadline);
+            // All answers of a stream would be compressed or none, and most are PNG files.
+            request.headers_mut().remove("grpc-accept-encoding");
             return Box::pin(self.inner.call(request));
         }
         let place = match self.door.place(path) {

@@ -15,7 +15,6 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// After a failed accept (the process may be out of descriptors), give running connections time to end.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
@@ -45,33 +44,27 @@ pub(crate) fn limited(listener: TcpListener, most: usize) -> ReceiverStream<io::
 
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<Connection> {
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?; // answers are whole messages; waiting to fill a packet only delays them
-    Ok(Connection { stream, _place: place })
+    Ok(Connection { stream, peer, _place: place })
 }
 
 /// A connection that gives its place back when it is closed.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
+    peer: SocketAddr,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
+    /// Who has opened it.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
     fn stream(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
         Pin::new(&mut self.get_mut().stream)
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        let address = |found: io::Result<SocketAddr>| found.ok();
-        TcpConnectInfo {
-            local_addr: address(self.stream.local_addr()),
-            remote_addr: address(self.stream.peer_addr()),
-        }
     }
 }
 

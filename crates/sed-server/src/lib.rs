@@ -1,13 +1,15 @@
-//! The gRPC side of the server: services, limits and configuration, health and reflection, and the operations
-//! port.
+//! The gRPC side of the server: connections and who may open them, services, limits and configuration, health and
+//! reflection, and the operations port.
 //!
 //! [`config::load`] gives a checked [`ServerConfig`]; [`Server::bind`] opens the socket; [`Server::serve`]
 //! answers until told to stop. All of it also works inside another program.
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod calls;
 pub mod config;
+mod connections;
 mod convert;
 mod cpu_pool;
 mod deadline;
@@ -27,7 +29,9 @@ mod service;
 mod status;
 mod validate;
 mod vocabulary_registry;
+mod web;
 
+pub use access::{AccessError, CertificateFacts, inspect_tls, inspect_tokens};
 pub use config::{ConfigError, ServerConfig};
 pub use health::SERVICE_NAME;
 pub use inference::{Output, ValidatedInfer, validate_infer};

@@ -6,7 +6,7 @@ use sed_engine::{EngineConfig, VocabularyLimits};
 use sed_image::DecodeLimits;
 use sed_proto::v1;
 
-use crate::convert;
+use crate::{config::Transport, convert};
 
 /// What the server accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,8 +79,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limits as `GetServerInfo` tells them, with the largest batches (images, pairs) of this moment.
-    pub(crate) fn to_proto(&self, (batch_images, batch_pairs): (usize, usize)) -> v1::Limits {
+    /// The limits as `GetServerInfo` tells them, with the largest batches (images, pairs) of this moment and the
+    /// bounds of connections.
+    pub(crate) fn to_proto(
+        &self,
+        (batch_images, batch_pairs): (usize, usize),
+        transport: &Transport,
+    ) -> v1::Limits {
         let count = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
         v1::Limits {
             max_message_bytes: self.message_bytes as u64,
@@ -110,6 +115,10 @@ impl Limits {
             max_registered_vocabularies: count(self.registered_vocabularies),
             max_registered_vocabulary_bytes: self.registered_vocabulary_bytes as u64,
             max_stream_requests: count(self.stream_requests),
+            max_connections: count(transport.max_connections),
+            max_connection_streams: transport.max_streams,
+            max_connection_age: transport.max_age.map(convert::duration),
+            max_header_bytes: transport.max_header_bytes,
         }
     }
 }

@@ -19,21 +19,23 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tonic::transport::server::Router;
-use tower::layer::util::{Identity, Stack};
+use tonic::{codec::CompressionEncoding, service::Routes};
+use tower::Layer;
 
 use crate::{
+    access::{AccessError, AccessFiles, Guard},
     calls::Calls,
-    config::{ServerConfig, Transport},
+    config::{Compression, ServerConfig},
+    connections::Connections,
     cpu_pool::CpuPool,
     front_door::FrontDoor,
     health::Health,
-    incoming,
     inference::InferenceService,
     ops::{Metrics, Ops, Sources},
     places::Places,
     service::{Context, SegmentationService},
     vocabulary_registry::VocabularyRegistry,
+    web::{AnyService, open_to_browsers},
 };
 
 /// What a stage that runs at the end of the grace period may still take.
@@ -58,9 +60,9 @@ pub enum ServeError {
     /// The descriptors of the interface are damaged.
     #[error("cannot set up reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The transport failed.
-    #[error("the transport failed: {0}")]
-    Transport(#[from] tonic::transport::Error),
+    /// A certificate, a key or the tokens cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
 }
 
 /// How the server ended.
@@ -76,6 +78,7 @@ pub enum Drain {
 #[derive(Debug)]
 pub struct Server {
     config: ServerConfig,
+    access: AccessFiles,
     engine: Engine,
     vocabularies: VocabularyBook,
     pool: CpuPool,
@@ -86,15 +89,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the sockets. Connections wait until [`Server::serve`].
+    /// Reads certificates and tokens, and opens the sockets. Connections wait until [`Server::serve`].
     ///
     /// # Errors
-    /// An address cannot be listened on, or there are no threads.
+    /// A file cannot be used, an address cannot be listened on, or there are no threads.
     pub async fn bind(
         config: ServerConfig,
         engine: Engine,
         vocabularies: VocabularyBook,
     ) -> Result<Self, ServeError> {
+        let access = AccessFiles::load(&config.access, config.transport.web.is_some())?;
         let pool = CpuPool::new(config.cpu_threads)?;
         let failed = |source| ServeError::Bind { setting: "listen", address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
@@ -107,7 +111,7 @@ impl Server {
             })?),
             None => None,
         };
-        Ok(Self { config, engine, vocabularies, pool, listener, address, ops, metrics: None })
+        Ok(Self { config, access, engine, vocabularies, pool, listener, address, ops, metrics: None })
     }
 
     /// Gives the operations port the metrics to show.
@@ -130,9 +134,10 @@ impl Server {
     /// as long as the grace allows, and the engine's end.
     ///
     /// # Errors
-    /// The services cannot be set up, or the transport fails.
+    /// The services cannot be set up.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<Drain, ServeError> {
-        let Self { config, engine, vocabularies, pool, listener, address, ops, metrics } = self;
+        let Self { config, access, engine, vocabularies, pool, listener, address, ops, metrics } = self;
+        warn_of_open_secrets(&config, address);
         let model = engine.model();
         MODEL_INFO.set([&model.name, &model.digest, &model.dtype, &model.device]);
         let (stopping, stop_seen) = watch::channel(false);
@@ -151,6 +156,7 @@ impl Server {
             engine: engine.clone(),
             vocabularies: VocabularyRegistry::new(vocabularies, &config.limits),
             limits: config.limits.clone(),
+            transport: config.transport.clone(),
             default_top_k: config.default_top_k,
             pool,
             places: Places::new(config.limits.concurrent_requests),
@@ -158,10 +164,17 @@ impl Server {
             closing,
             started: Instant::now(),
         };
-        let router = router(&config, context)?.add_service(health_service);
+        let front_door = FrontDoor::new(&config.limits, context.places.clone());
+        let routes = routes(&config, context)?.add_service(health_service).prepare();
+        let guard = Guard::new(access.tokens.clone(), config.access.health_needs_token);
+        let service: AnyService = open_to_browsers(
+            config.transport.web.as_ref(),
+            Calls::new(guard).layer(front_door.layer(routes)),
+        );
+        let connections = Connections::new(&config.transport, access.tls.clone());
+        operations.spawn(access.follow(config.access.reload_interval));
         let (stop, stopped) = oneshot::channel::<()>();
-        let incoming = incoming::limited(listener, config.transport.max_connections);
-        let serving = router.serve_with_incoming_shutdown(incoming, async {
+        let serving = connections.serve(listener, service, async {
             // The sender is only dropped after it was used.
             let _ = stopped.await;
         });
@@ -173,7 +186,7 @@ impl Server {
             pending::<()>().await;
         };
         tokio::select! {
-            ended = &mut serving => return Ok(ended.map(|()| Drain::Complete)?),
+            () = &mut serving => return Ok(Drain::Complete),
             () = following => {}
             () = shutdown => {}
         }
@@ -182,17 +195,14 @@ impl Server {
         stopping.send_replace(true);
         health.set_ready(false).await;
         tokio::select! {
-            ended = &mut serving => return Ok(ended.map(|()| Drain::Complete)?),
+            () = &mut serving => return Ok(Drain::Complete),
             () = sleep(config.shutdown.delay) => {}
         }
         let _ = stop.send(());
         close.send_replace(true);
         health.end_watches().await;
         let drain = match timeout(config.shutdown.grace, &mut serving).await {
-            Ok(ended) => {
-                ended?;
-                Drain::Complete
-            }
+            Ok(()) => Drain::Complete,
             Err(_) => Drain::Cut,
         };
         let stopped = timeout(LAST_STAGE, engine.shutdown()).await;
@@ -201,41 +211,47 @@ impl Server {
     }
 }
 
-/// What every call goes through before its service, the last first.
-type Layers = Stack<FrontDoor, Stack<Calls, Identity>>;
-
-/// The services that belong to the interface, behind the front door.
-fn router(config: &ServerConfig, context: Context) -> Result<Router<Layers>, ServeError> {
+/// The services that belong to the interface.
+fn routes(config: &ServerConfig, context: Context) -> Result<Routes, ServeError> {
     let limits = &config.limits;
-    let front_door = FrontDoor::new(limits, context.places.clone());
     let context = Arc::new(context);
-    // The services themselves refuse answers above their own limit.
-    let segmentation = SegmentationServiceServer::new(SegmentationService::new(Arc::clone(&context)))
+    // Of what comes out of a compressed message, too; the services themselves refuse answers above their own limit.
+    let mut segmentation = SegmentationServiceServer::new(SegmentationService::new(Arc::clone(&context)))
         .max_decoding_message_size(limits.message_bytes)
         .max_encoding_message_size(usize::MAX);
-    let inference = GrpcInferenceServiceServer::new(InferenceService::new(context))
+    let mut inference = GrpcInferenceServiceServer::new(InferenceService::new(context))
         .max_decoding_message_size(limits.message_bytes)
         .max_encoding_message_size(usize::MAX);
+    for way in config.transport.compression.iter().copied().map(encoding) {
+        segmentation = segmentation.accept_compressed(way).send_compressed(way);
+        inference = inference.accept_compressed(way).send_compressed(way);
+    }
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(sed_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    Ok(transport(&config.transport)
-        .layer(Calls)
-        .layer(front_door)
-        .add_service(segmentation)
+    Ok(Routes::new(segmentation)
         .add_service(inference)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))
 }
 
-fn transport(transport: &Transport) -> tonic::transport::Server {
-    tonic::transport::Server::builder()
-        .initial_stream_window_size(transport.stream_window)
-        .initial_connection_window_size(transport.connection_window)
-        .max_concurrent_streams(transport.max_streams)
-        .http2_max_header_list_size(transport.max_header_bytes)
-        .http2_keepalive_interval(Some(transport.keepalive_interval))
-        .http2_keepalive_timeout(Some(transport.keepalive_timeout))
+/// The name that the transport has for it.
+fn encoding(way: Compression) -> CompressionEncoding {
+    match way {
+        Compression::Gzip => CompressionEncoding::Gzip,
+        Compression::Zstd => CompressionEncoding::Zstd,
+    }
+}
+
+/// Tokens that anybody on the way can read protect nothing.
+fn warn_of_open_secrets(config: &ServerConfig, address: SocketAddr) {
+    if config.access.tokens.is_some() && config.access.tls.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(
+            %address,
+            "tokens are asked for, but connections are not encrypted: whoever sees the network sees the tokens; \
+             set tls_certificate and tls_key, or let a proxy encrypt"
+        );
+    }
 }

@@ -47,6 +47,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::TooManyVocabularies => Code::ResourceExhausted,
         ErrorReason::DeadlineExceeded | ErrorReason::DeadlineTooShort => Code::DeadlineExceeded,
         ErrorReason::VocabularyBuiltIn => Code::FailedPrecondition,
+        ErrorReason::TokenMissing | ErrorReason::TokenInvalid => Code::Unauthenticated,
         ErrorReason::ModelNotReady | ErrorReason::ShuttingDown | ErrorReason::DeviceLost => Code::Unavailable,
         ErrorReason::Unspecified | ErrorReason::Internal => Code::Internal,
     }
@@ -160,7 +161,8 @@ pub(crate) fn shutting_down() -> Status {
 /// What the transport refuses in few words, with the limit and whose fault it is; `None` for all else.
 pub(crate) fn of_transport(code: Code, message_bytes: usize) -> Option<Status> {
     let failure = match code {
-        Code::OutOfRange => {
+        // The second is a compressed message that grows too large; all of our own carry details.
+        Code::OutOfRange | Code::ResourceExhausted => {
             let message =
                 format!("the request message has more than {message_bytes} bytes; send a smaller image");
             Failure::new(ErrorReason::MessageTooLarge, message).with("limit", message_bytes)

@@ -9,7 +9,7 @@ use super::{
     labels::{Label, Labels},
 };
 
-static METADATA: Metadata<'_> = Metadata::new("sed_serve", Level::INFO, None);
+pub(super) static METADATA: Metadata<'_> = Metadata::new("sed_serve", Level::INFO, None);
 
 /// Counts events. `L` is one label, two of them, or `()`.
 #[derive(Debug)]

@@ -4,11 +4,12 @@ use metrics::Unit::{Bytes, Count, Seconds};
 
 use super::{
     buckets,
+    by_name::CounterByName,
     definition::Metric,
     handles::{Counter, Gauge, Histogram, Info, SecondsTotal},
     labels::{
-        AbandonCause, BudgetUnit, Code, DeviceErrorKind, DeviceStage, FlushReason, Level, Method, Outcome,
-        Priority, RejectReason, RetryCause, Stage,
+        AbandonCause, BudgetUnit, Code, DeviceErrorKind, DeviceStage, FlushReason, HandshakeFailure, Level,
+        Method, Outcome, Priority, RejectReason, ReloadOutcome, RetryCause, Stage,
     },
 };
 
@@ -32,6 +33,9 @@ inventory! {
     /// Calls refused before the device worked on them. `invalid` is any request that is wrong in itself and has
     /// no reason of its own here.
     REQUESTS_REJECTED: Counter<RejectReason> = "sed_requests_rejected_total", Count;
+    /// Calls that have ended, by the name of the token that they brought; at most 64 names are known at a time. Empty
+    /// where calls need no token.
+    REQUESTS_BY_CALLER: CounterByName<Code> = "sed_requests_by_caller_total", Count, "caller";
     /// Requests dropped before this stage because nobody waited for them any more: work saved.
     REQUESTS_ABANDONED: Counter<(Stage, AbandonCause)> = "sed_requests_abandoned_total", Count;
     /// SegmentStream requests that were read and not answered yet.
@@ -42,6 +46,20 @@ inventory! {
     RESPONSE_BYTES: Histogram = "sed_response_bytes", Bytes, buckets::BYTES;
     /// Pixels of the images that were decoded.
     IMAGE_PIXELS: Histogram = "sed_image_pixels", Count, buckets::PIXELS;
+
+    /// Connections that are open, those in their handshake included.
+    CONNECTIONS: Gauge = "sed_connections", Count;
+    /// Connections that may be open; more wait.
+    CONNECTIONS_CAPACITY: Gauge = "sed_connections_capacity", Count;
+    /// Connections whose TLS handshake came to nothing: it took too long, the client closed it, did not speak TLS, had
+    /// no certificate or one that is expired or otherwise not accepted, refused ours, or broke the protocol.
+    TLS_HANDSHAKE_FAILURES: Counter<HandshakeFailure> = "sed_tls_handshake_failures_total", Count;
+    /// When the server's certificate expires, in seconds since 1970; 0 without TLS.
+    TLS_CERTIFICATE_EXPIRY: Gauge = "sed_tls_certificate_expiry_timestamp_seconds", Seconds;
+    /// Times that the files of TLS had changed: they are in force, or could not be used, so that what was before stays.
+    TLS_RELOADS: Counter<ReloadOutcome> = "sed_tls_reloads_total", Count;
+    /// The same for the file of bearer tokens.
+    TOKEN_RELOADS: Counter<ReloadOutcome> = "sed_token_reloads_total", Count;
 
     /// Requests that wait for the device.
     QUEUE_DEPTH: Gauge<Priority> = "sed_queue_depth", Count;

@@ -145,6 +145,30 @@ label! {
         ModelNotReady = "model_not_ready",
         DeviceLost = "device_lost",
         ShuttingDown = "shutting_down",
+        TokenMissing = "token_missing",
+        TokenInvalid = "token_invalid",
+    }
+}
+
+label! {
+    /// Why the handshake of TLS came to nothing.
+    HandshakeFailure: "reason" {
+        Timeout = "timeout",
+        Closed = "closed",
+        Plaintext = "plaintext",
+        CertificateMissing = "certificate_missing",
+        CertificateExpired = "certificate_expired",
+        CertificateInvalid = "certificate_invalid",
+        Refused = "refused",
+        Protocol = "protocol",
+    }
+}
+
+label! {
+    /// What came of files that had changed.
+    ReloadOutcome: "outcome" {
+        Loaded = "loaded",
+        Failed = "failed",
     }
 }
 

@@ -1,5 +1,6 @@
 //! Flags that several commands share.
 
+mod access;
 mod device;
 mod model;
 mod request;
@@ -7,6 +8,7 @@ mod server;
 mod target;
 mod words;
 
+pub(crate) use access::AccessArgs;
 pub(crate) use device::{DeviceChoice, device_choice};
 pub(crate) use model::{ModelArgs, NumberFormat, OpenedModel};
 pub(crate) use request::RequestArgs;

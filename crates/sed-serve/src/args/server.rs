@@ -6,12 +6,14 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, builder::ValueRange};
 use sed_server::config::{self, RawConfig, ServerConfig};
 use serde_json::{Value, json};
 
 const ABOUT_SETTINGS: &str = "Settings (flag, or SED_<NAME> in the environment, or key of --config)";
+const SWITCH: &str = "true|false";
 const LIMITS: &str = "Limits (the same three ways)";
+const ACCESS: &str = "Security (the same three ways)";
 const TRANSPORT: &str = "Connections and shutdown (the same three ways)";
 
 /// One list gives the flags and what they become.
@@ -27,7 +29,14 @@ macro_rules! server_args {
 
             $($(
                 $(#[doc = $doc])*
-                #[arg(long, value_name = $unit, help_heading = $heading, hide_short_help = SHORT.binary_search(&stringify!($key)).is_err())]
+                #[arg(
+                    long,
+                    value_name = $unit,
+                    help_heading = $heading,
+                    num_args = values($unit),
+                    default_missing_value = "true",
+                    hide_short_help = SHORT.binary_search(&stringify!($key)).is_err()
+                )]
                 $key: Option<$kind>,
             )*)*
         }
@@ -39,6 +48,11 @@ macro_rules! server_args {
             }
         }
     };
+}
+
+/// A switch may stand without its value.
+fn values(unit: &str) -> ValueRange {
+    if unit == SWITCH { (0..=1).into() } else { 1.into() }
 }
 
 /// What `-h` shows; `--help` shows all. Sorted.
@@ -121,7 +135,33 @@ server_args! {
         /// Size of a request id [default: 128]
         max_request_id_bytes: usize = "BYTES",
     }
+    ACCESS {
+        /// The server's certificate chain in PEM; with --tls-key it turns TLS on [default: none]
+        tls_certificate: String = "FILE",
+        /// The private key of that certificate in PEM [default: none]
+        tls_key: String = "FILE",
+        /// Authorities in PEM; clients then need a certificate of one of them (mutual TLS) [default: none]
+        tls_client_ca: String = "FILE",
+        /// These files and that of the tokens are looked at this often; SIGHUP does it at once [default: 10]
+        tls_reload_seconds: f64 = "SECONDS",
+        /// Bearer tokens, lines of `name = "secret"`; every call then needs one of them [default: none]
+        tokens: String = "FILE",
+        /// Whether calls of grpc.health.v1 need a token, too [default: false]
+        health_needs_token: bool = "true|false",
+    }
     TRANSPORT {
+        /// Connections at the same time; more wait until one ends [default: 4096]
+        max_connections: usize = "N",
+        /// After this time, give or take a tenth, a connection takes no more calls; 0 is never [default: 1800]
+        max_connection_age_seconds: f64 = "SECONDS",
+        /// The calls that such a connection still carries may take this long [default: 60]
+        max_connection_age_grace_seconds: f64 = "SECONDS",
+        /// What requests may be compressed with, and answers for clients that ask: gzip, zstd, or off; may be given several times [default: gzip, zstd]
+        compression: Vec<String> = "NAME",
+        /// Answer gRPC-Web, which browsers speak, and HTTP/1.1 for it [default: false]
+        grpc_web: bool = "true|false",
+        /// An origin whose pages may use it, such as https://example.org, or *; may be given several times [default: none]
+        grpc_web_origins: Vec<String> = "ORIGIN",
         /// HTTP/2 flow control window of a stream [default: 4 MiB]
         http2_stream_window_bytes: u32 = "BYTES",
         /// HTTP/2 flow control window of a connection [default: 16 MiB]
@@ -171,6 +211,14 @@ pub(crate) fn print_config(config: &ServerConfig, as_json: bool, out: &mut impl 
 fn settings(config: &ServerConfig) -> Vec<(&'static str, Value)> {
     let (limits, engine) = (&config.limits, &config.engine);
     let (transport, shutdown) = (&config.transport, &config.shutdown);
+    let (access, tls) = (&config.access, config.access.tls.as_ref());
+    // What is not set is written as an empty text.
+    let file = |path: Option<&PathBuf>| json!(path.map_or(Path::new(""), PathBuf::as_path));
+    let compression = match transport.compression.as_slice() {
+        [] => vec!["off"],
+        some => some.iter().map(|way| way.name()).collect(),
+    };
+    let origins = transport.web.as_ref().map_or(&[][..], |web| &web.origins);
     vec![
         ("listen", json!(config.listen.to_string())),
         ("ops_listen", json!(config.ops_listen.map_or("off".into(), |address| address.to_string()))),
@@ -208,6 +256,18 @@ fn settings(config: &ServerConfig) -> Vec<(&'static str, Value)> {
         ("max_phrase_bytes", json!(limits.vocabulary.phrase_bytes)),
         ("max_top_k", json!(limits.top_k)),
         ("max_request_id_bytes", json!(limits.request_id_bytes)),
+        ("tls_certificate", file(tls.map(|files| &files.certificate))),
+        ("tls_key", file(tls.map(|files| &files.key))),
+        ("tls_client_ca", file(tls.and_then(|files| files.client_ca.as_ref()))),
+        ("tls_reload_seconds", json!(access.reload_interval.as_secs_f64())),
+        ("tokens", file(access.tokens.as_ref())),
+        ("health_needs_token", json!(access.health_needs_token)),
+        ("max_connections", json!(transport.max_connections)),
+        ("max_connection_age_seconds", json!(transport.max_age.unwrap_or_default().as_secs_f64())),
+        ("max_connection_age_grace_seconds", json!(transport.age_grace.as_secs_f64())),
+        ("compression", json!(compression)),
+        ("grpc_web", json!(transport.web.is_some())),
+        ("grpc_web_origins", json!(origins)),
         ("http2_stream_window_bytes", json!(transport.stream_window)),
         ("http2_connection_window_bytes", json!(transport.connection_window)),
         ("http2_max_streams", json!(transport.max_streams)),
@@ -231,6 +291,12 @@ mod tests {
                 ("listen" | "ops_listen", _) => json!("127.0.0.1:7"),
                 ("text_cache_dir", _) => json!("embeddings \"kept\" here"),
                 ("preload_vocabulary", _) => json!(["pascal-voc-20", "ade20k-150"]),
+                ("compression", _) => json!(["off"]),
+                ("grpc_web_origins", _) => json!(["https://a.example", "http://b.example:8080"]),
+                ("tls_certificate" | "tls_key" | "tls_client_ca" | "tokens", _) => {
+                    json!(format!("/run/{key}"))
+                }
+                (_, Value::Bool(on)) => json!(!on),
                 (_, Value::Number(number)) if number.is_f64() => json!(number.as_f64().unwrap() + 1.5),
                 // Only an image may not be larger than a message.
                 ("max_image_bytes", number) => json!(number.as_u64().unwrap() - 1),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use super::ModelArgs;
+use super::{AccessArgs, ModelArgs};
 use crate::{
-    client::Client,
+    client::{Access, Client},
     progress,
     running::{RunningServer, private_config, runtime},
 };
@@ -15,7 +15,7 @@ use crate::{
 /// The flags of commands that ask a server.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
-    /// Ask this server, http://host:port, instead of loading a model; what is said of a model then counts for
+    /// Ask this server, http://host:port or https://host:port, instead of loading a model; what is said of a model then counts for
     /// nothing.
     #[arg(long, value_name = "URL", help_heading = "Server")]
     server: Option<String>,
@@ -23,6 +23,9 @@ pub(crate) struct TargetArgs {
     /// Give up on a picture after this time; it is the deadline of the request.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Server")]
     timeout: Option<Duration>,
+
+    #[command(flatten)]
+    access: AccessArgs,
 
     #[command(flatten)]
     model: ModelArgs,
@@ -40,7 +43,9 @@ impl TargetArgs {
     /// own, which ends with the work.
     pub(crate) fn with_client<T>(&self, work: impl AsyncFnOnce(Client) -> Result<T>) -> Result<T> {
         if let Some(url) = &self.server {
-            return runtime()?.block_on(async { work(Client::connect(url, self.timeout).await?).await });
+            let access = self.access.read()?;
+            return runtime()?
+                .block_on(async { work(Client::connect(url, self.timeout, &access).await?).await });
         }
         let stages = self.model.load()?;
         runtime()?.block_on(async {
@@ -48,7 +53,7 @@ impl TargetArgs {
             let spinner = progress::spinner("warming up the model");
             server.ready().await?;
             spinner.finish_and_clear();
-            let done = work(Client::connect(&server.url(), self.timeout).await?).await?;
+            let done = work(Client::connect(&server.url(), self.timeout, &Access::default()).await?).await?;
             server.stop().await?;
             Ok(done)
         })

@@ -8,7 +8,7 @@ use sed_model::prompts::Category;
 
 use crate::{
     args::{ModelArgs, RequestArgs, to_proto},
-    client::Client,
+    client::{Access, Client},
     commands::serve,
     embedded::{self, Example},
     output_files::{OutputFolder, write_report},
@@ -118,7 +118,7 @@ async fn segment(
     folder: &mut OutputFolder,
     as_json: bool,
 ) -> Result<Vec<Report>> {
-    let mut client = Client::connect(url, None).await?;
+    let mut client = Client::connect(url, None, &Access::default()).await?;
     let request = RequestArgs::default();
     let bar = progress::count(examples.len() as u64);
     let mut reports = Vec::with_capacity(examples.len());

@@ -11,6 +11,7 @@ mod doctor;
 #[cfg(feature = "embedded-model")]
 mod eval;
 mod refused_checkpoints;
+mod secured;
 mod segment;
 mod serve;
 mod server;

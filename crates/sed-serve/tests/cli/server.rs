@@ -45,7 +45,18 @@ impl Server {
     /// Asks it to end.
     #[cfg(unix)]
     pub(crate) fn ask_to_end(&self) {
-        Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status().unwrap();
+        self.signal("-TERM");
+    }
+
+    /// Asks it to read certificates and tokens again.
+    #[cfg(unix)]
+    pub(crate) fn ask_to_read_again(&self) {
+        self.signal("-HUP");
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, signal: &str) {
+        Command::new("kill").arg(signal).arg(self.process.id().to_string()).status().unwrap();
     }
 
     /// Asks it to end, and waits.

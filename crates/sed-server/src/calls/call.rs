@@ -14,11 +14,13 @@ use tonic_types::StatusExt;
 use tracing::Span;
 
 use super::span;
+use crate::access::Caller;
 
 /// A call that has begun. It is counted exactly once: by [`Call::end`], or as cancelled when it is dropped.
 #[derive(Debug)]
 pub(super) struct Call {
     method: Method,
+    caller: Option<Caller>,
     begun: Instant,
     span: Span,
     received: Arc<AtomicU64>,
@@ -27,10 +29,11 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn begin(method: Method, span: Span) -> Self {
+    /// `caller` is the name of the token that the call brought.
+    pub(super) fn begin(method: Method, caller: Option<Caller>, span: Span) -> Self {
         metrics::REQUESTS_IN_FLIGHT.add(1.0);
         let received = Arc::new(AtomicU64::new(0));
-        Self { method, begun: Instant::now(), span, received, sent: 0, ended: false }
+        Self { method, caller, begun: Instant::now(), span, received, sent: 0, ended: false }
     }
 
     /// Where the bytes of its messages are counted as they come.
@@ -48,7 +51,11 @@ impl Call {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        metrics::REQUESTS.add(self.method, Code::from_number(status.code().into()), 1);
+        let code = Code::from_number(status.code().into());
+        metrics::REQUESTS.add(self.method, code, 1);
+        if let Some(caller) = &self.caller {
+            metrics::REQUESTS_BY_CALLER.add(caller, code, 1);
+        }
         metrics::REQUEST_DURATION.record(self.method, self.begun.elapsed());
         metrics::REQUESTS_IN_FLIGHT.add(-1.0);
         if let Some(reason) = reject_reason(status) {

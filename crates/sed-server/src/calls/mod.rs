@@ -1,5 +1,5 @@
-//! The account of every call of our services: counted when it ends, whatever its end, with one span that
-//! continues the caller's trace.
+//! The account of every call of our services: who calls, counted when it ends, whatever its end, with one span that
+//! continues the caller's trace. Calls that bring no token where one is needed go no further.
 
 mod body;
 mod call;
@@ -7,6 +7,7 @@ mod span;
 
 use std::{
     convert::Infallible,
+    future::ready,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -21,23 +22,35 @@ use self::{
     body::{AnswerBody, RequestBody},
     call::Call,
 };
-use crate::{health, inference};
+use crate::{access::Guard, connections::Peer, health, inference};
 
 /// Puts the account before all services and before what may refuse a call.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Calls;
+#[derive(Clone, Debug)]
+pub(crate) struct Calls {
+    guard: Guard,
+}
+
+impl Calls {
+    pub(crate) fn new(guard: Guard) -> Self {
+        Self { guard }
+    }
+}
 
 impl<S> Layer<S> for Calls {
     type Service = CallsService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CallsService { inner }
+        CallsService { guard: self.guard.clone(), inner }
     }
 }
+
+/// An answer on its way.
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// A service whose calls are accounted for.
 #[derive(Clone, Debug)]
 pub(crate) struct CallsService<S> {
+    guard: Guard,
     inner: S,
 }
 
@@ -48,18 +61,29 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Answer;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Some((service, method)) = method(request.uri().path()) else {
-            return Box::pin(self.inner.call(request));
+        let path = request.uri().path();
+        let admitted = self.guard.admit(path, request.headers());
+        let Some((service, method)) = method(path) else {
+            return match admitted {
+                Ok(_) => Box::pin(self.inner.call(request)),
+                Err(refused) => refuse(refused),
+            };
         };
-        let span = span::begin(service, method, request.headers());
-        let mut call = Call::begin(method, span.clone());
+        let token = admitted.as_ref().ok().cloned().flatten();
+        let peer = request.extensions().get::<Peer>();
+        let span = span::begin(service, method, request.headers(), token.as_ref(), peer);
+        let mut call = Call::begin(method, token, span.clone());
+        if let Err(refused) = admitted {
+            call.end(&refused);
+            return refuse(refused);
+        }
         let request = request.map(|body| Body::new(RequestBody::new(body, call.received())));
         let answer = span.in_scope(|| self.inner.call(request));
         let accounted = async move {
@@ -73,6 +97,11 @@ where
         };
         Box::pin(accounted.instrument(span))
     }
+}
+
+/// Answers at once; the body is not read.
+fn refuse(refused: Status) -> Answer {
+    Box::pin(ready(Ok(refused.into_http())))
 }
 
 /// The method of a path and its service; `None` for other services, for methods that do not exist, and for those of

@@ -11,16 +11,37 @@ use tonic::Code;
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// A span that continues the trace of the headers, if they have one. `request_id` is for the method to fill in.
+use crate::{access::Caller, connections::Peer};
+
+/// A span that continues the trace of the headers, if they have one. Its caller is the name of the token, or else that
+/// in the client's certificate. `request_id` is for the method to fill in.
 /// What is a field stands in the log lines of the call; what is only an attribute does not.
-pub(super) fn begin(service: &'static str, method: Method, headers: &HeaderMap) -> Span {
+pub(super) fn begin(
+    service: &'static str,
+    method: Method,
+    headers: &HeaderMap,
+    token: Option<&Caller>,
+    peer: Option<&Peer>,
+) -> Span {
     let method = method.as_str();
-    let span =
-        tracing::info_span!("call", method, request_id = Empty, trace_id = Empty, otel.kind = "server");
-    let caller = global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
-    let callers_trace = caller.span().span_context().trace_id();
+    let span = tracing::info_span!(
+        "call",
+        method,
+        caller = Empty,
+        request_id = Empty,
+        trace_id = Empty,
+        otel.kind = "server"
+    );
+    if let Some(caller) = token.or_else(|| peer?.name.as_ref()) {
+        span.record("caller", &**caller);
+    }
+    if let Some(peer) = peer {
+        span.set_attribute("network.peer.address", peer.address.ip().to_string());
+    }
+    let sender = global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
+    let callers_trace = sender.span().span_context().trace_id();
     // It fails where traces are not exported; the caller's trace is then only named in the log.
-    let _ = span.set_parent(caller);
+    let _ = span.set_parent(sender);
     span.set_attribute("rpc.system", "grpc");
     span.set_attribute("rpc.service", service);
     span.set_attribute("rpc.method", method);

@@ -1,15 +1,16 @@
 //! The configuration after its check: what the server works with.
 
-use std::{fmt::Display, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use sed_engine::{EngineConfig, Vocabulary, VocabularyLimits, builtin_vocabularies};
 use sed_image::DecodeLimits;
 
-use super::{ConfigError, RawConfig};
+use super::{
+    ConfigError, RawConfig,
+    ranges::{cache, seconds, within},
+    transport::{self, Access, Transport},
+};
 use crate::limits::Limits;
-
-/// With windows of 16 MiB, so many connections could hold 64 GiB of unread requests, but not more.
-const MAX_CONNECTIONS: usize = 4096;
 
 /// Where to listen when nobody says it.
 const LISTEN: &str = "127.0.0.1:50051";
@@ -37,29 +38,12 @@ pub struct ServerConfig {
     pub engine: EngineConfig,
     /// Names of the vocabularies that are embedded before the server is ready.
     pub preload_vocabulary: Vec<String>,
-    /// HTTP/2.
+    /// Connections.
     pub transport: Transport,
+    /// Who may open them, and call.
+    pub access: Access,
     /// The end.
     pub shutdown: Shutdown,
-}
-
-/// How connections are held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Transport {
-    /// Connections at the same time; more wait in the system's backlog.
-    pub max_connections: usize,
-    /// Flow control window of a stream, in bytes.
-    pub stream_window: u32,
-    /// Flow control window of a connection, in bytes.
-    pub connection_window: u32,
-    /// Streams of one connection at the same time.
-    pub max_streams: u32,
-    /// Bytes of a request's headers.
-    pub max_header_bytes: u32,
-    /// How often a silent connection is pinged.
-    pub keepalive_interval: Duration,
-    /// How long the answer to a ping may take.
-    pub keepalive_timeout: Duration,
 }
 
 /// How the server goes away.
@@ -97,35 +81,8 @@ impl ServerConfig {
             engine,
             preload_vocabulary,
             limits,
-            transport: Transport {
-                max_connections: MAX_CONNECTIONS,
-                stream_window: window("http2_stream_window_bytes", raw.http2_stream_window_bytes, 4)?,
-                connection_window: window(
-                    "http2_connection_window_bytes",
-                    raw.http2_connection_window_bytes,
-                    16,
-                )?,
-                max_streams: within("http2_max_streams", raw.http2_max_streams, 256, 1, 100_000)?,
-                max_header_bytes: within(
-                    "http2_max_header_bytes",
-                    raw.http2_max_header_bytes,
-                    16 << 10,
-                    1 << 10,
-                    1 << 20,
-                )?,
-                keepalive_interval: seconds(
-                    "keepalive_interval_seconds",
-                    raw.keepalive_interval_seconds,
-                    30.0,
-                    1.0,
-                )?,
-                keepalive_timeout: seconds(
-                    "keepalive_timeout_seconds",
-                    raw.keepalive_timeout_seconds,
-                    10.0,
-                    1.0,
-                )?,
-            },
+            transport: transport::transport(&raw)?,
+            access: transport::access(&raw)?,
             shutdown: Shutdown {
                 delay: seconds("shutdown_delay_seconds", raw.shutdown_delay_seconds, 0.0, 0.0)?,
                 grace: seconds("shutdown_grace_seconds", raw.shutdown_grace_seconds, 30.0, 0.0)?,
@@ -284,34 +241,6 @@ fn limits(raw: &RawConfig) -> Result<Limits, ConfigError> {
 
 fn address(key: &'static str, text: &str, example: &'static str) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| ConfigError::Address { key, found: text.to_owned(), example })
-}
-
-fn within<T: PartialOrd + Display>(
-    key: &'static str,
-    value: Option<T>,
-    default: T,
-    least: T,
-    most: T,
-) -> Result<T, ConfigError> {
-    let value = value.unwrap_or(default);
-    if value >= least && value <= most {
-        return Ok(value);
-    }
-    let (found, least, most) = (value.to_string(), least.to_string(), most.to_string());
-    Err(ConfigError::OutOfRange { key, found, least, most })
-}
-
-fn cache(key: &'static str, value: Option<usize>, default: usize) -> Result<usize, ConfigError> {
-    within(key, value, default, 0, usize::MAX)
-}
-
-fn window(key: &'static str, value: Option<u32>, default_mib: u32) -> Result<u32, ConfigError> {
-    // HTTP/2's own default is the least; its largest window is 2^31 - 1.
-    within(key, value, default_mib << 20, 65_535, (1 << 31) - 1)
-}
-
-fn seconds(key: &'static str, value: Option<f64>, default: f64, least: f64) -> Result<Duration, ConfigError> {
-    within(key, value, default, least, 86_400.0).map(Duration::from_secs_f64)
 }
 
 fn no_more(value: (&'static str, u64), limit: (&'static str, u64)) -> Result<(), ConfigError> {

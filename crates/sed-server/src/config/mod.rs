@@ -1,12 +1,15 @@
 //! The server's configuration: read once, checked once, and typed from then on.
 
 mod checked;
+mod ranges;
 mod raw;
+mod transport;
 
 use std::path::Path;
 
-pub use checked::{ServerConfig, Shutdown, Transport};
+pub use checked::{ServerConfig, Shutdown};
 pub use raw::RawConfig;
+pub use transport::{Access, Compression, TlsFiles, Transport, Web};
 
 /// What is wrong with the configuration.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
@@ -47,6 +50,24 @@ pub enum ConfigError {
         found: String,
         /// What it could be.
         example: &'static str,
+    },
+    /// A word is none of those that there are.
+    #[error("{key} has {found:?}, but must be {known}")]
+    Word {
+        /// The setting.
+        key: &'static str,
+        /// What it says.
+        found: String,
+        /// What it could say.
+        known: &'static str,
+    },
+    /// A value is of no use without another.
+    #[error("{key} is set, but {other} is not; set both or neither")]
+    Needs {
+        /// The setting.
+        key: &'static str,
+        /// What it needs.
+        other: &'static str,
     },
     /// There is no such vocabulary.
     #[error("preload_vocabulary is {name:?}, but the built-in vocabularies are {known}")]

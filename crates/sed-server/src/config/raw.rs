@@ -110,6 +110,33 @@ raw_config! {
     /// Bytes of a request id. Default 128.
     max_request_id_bytes: usize,
 
+    /// The server's certificate chain, a PEM file; with `tls_key` it turns TLS on. Default: none.
+    tls_certificate: String,
+    /// The private key of that certificate, a PEM file. Default: none.
+    tls_key: String,
+    /// Authorities, a PEM file; clients then need a certificate of one of them. Default: none.
+    tls_client_ca: String,
+    /// How often these files and that of the tokens are looked at, in seconds. Default 10.
+    tls_reload_seconds: f64,
+    /// Bearer tokens, a file of lines `name = "secret"`; calls then need one of them. Default: none.
+    tokens: String,
+    /// Whether `grpc.health.v1` needs a token, too. Default false.
+    health_needs_token: bool,
+
+    /// Connections at the same time; more wait. Default 4096.
+    max_connections: usize,
+    /// After this time, give or take a tenth, a connection takes no more calls, in seconds; 0 is never. Default
+    /// 1800.
+    max_connection_age_seconds: f64,
+    /// How long the calls that such a connection still carries may take, in seconds. Default 60.
+    max_connection_age_grace_seconds: f64,
+    /// What requests may be compressed with, and answers for those who ask: `gzip`, `zstd`, or `off`; in the
+    /// environment separated by commas. Default both.
+    compression: Vec<String>,
+    /// gRPC-Web for browsers, also over HTTP/1.1. Default false.
+    grpc_web: bool,
+    /// Origins whose pages may use it, or `*`; in the environment separated by commas. Default: none.
+    grpc_web_origins: Vec<String>,
     /// HTTP/2 flow control window of a stream, in bytes. Default 4 MiB.
     http2_stream_window_bytes: u32,
     /// HTTP/2 flow control window of a connection, in bytes. Default 16 MiB.
@@ -146,7 +173,12 @@ impl RawConfig {
         };
         let mut variables: Map<String, String> =
             environment.into_iter().filter(|(name, _)| ours(name)).collect();
-        let preload = variables.remove("SED_PRELOAD_VOCABULARY");
+        // A variable is one text, and these settings are lists.
+        let mut list = |name: &str| variables.remove(name).map(|text| listed(&text));
+        let preload_vocabulary = list("SED_PRELOAD_VOCABULARY");
+        let compression = list("SED_COMPRESSION");
+        let grpc_web_origins = list("SED_GRPC_WEB_ORIGINS");
+        let lists = Self { preload_vocabulary, compression, grpc_web_origins, ..Self::default() };
         let mut sources = Config::builder();
         if let Some(path) = file {
             sources = sources.add_source(File::from(path).format(FileFormat::Toml));
@@ -155,9 +187,7 @@ impl RawConfig {
         sources = sources.add_source(environment);
         let merged = sources.build().and_then(Config::try_deserialize::<Self>);
         let read = merged.map_err(|error| ConfigError::Source(error.to_string()))?;
-        // A variable is one text, and this setting a list.
-        let preload_vocabulary = preload.map(|names| listed(&names)).or(read.preload_vocabulary);
-        Ok(Self { preload_vocabulary, ..read })
+        Ok(lists.over(read))
     }
 }
 

@@ -170,3 +170,51 @@ fn values_must_fit_each_other() {
     let config = ServerConfig::check(small).unwrap();
     assert_eq!((config.limits.image.max_encoded_bytes, config.default_top_k), (2000, 4));
 }
+
+#[test]
+fn what_is_of_no_use_without_another_says_which() {
+    let some = || Some("file".to_owned());
+    let check = |raw| ServerConfig::check(raw).unwrap_err().to_string();
+    let cases = [
+        (RawConfig { tls_certificate: some(), ..RawConfig::default() }, "tls_certificate", "tls_key"),
+        (RawConfig { tls_key: some(), ..RawConfig::default() }, "tls_key", "tls_certificate"),
+        (RawConfig { tls_client_ca: some(), ..RawConfig::default() }, "tls_client_ca", "tls_certificate"),
+        (
+            RawConfig { health_needs_token: Some(true), ..RawConfig::default() },
+            "health_needs_token",
+            "tokens",
+        ),
+        (
+            RawConfig { grpc_web_origins: Some(vec!["*".into()]), ..RawConfig::default() },
+            "grpc_web_origins",
+            "grpc_web",
+        ),
+    ];
+    for (raw, key, other) in cases {
+        assert_eq!(check(raw), format!("{key} is set, but {other} is not; set both or neither"));
+    }
+}
+
+#[test]
+fn words_that_are_unknown_are_told_with_those_that_are_known() {
+    let check = |raw| ServerConfig::check(raw).unwrap_err().to_string();
+    let error = check(RawConfig { compression: Some(vec!["brotli".into()]), ..RawConfig::default() });
+    assert_eq!(error, "compression has \"brotli\", but must be gzip, zstd, or off alone");
+    for origin in ["example.org", "https://example.org/", "https://example.org/page", ""] {
+        let origins = Some(vec![origin.to_owned()]);
+        let error =
+            check(RawConfig { grpc_web: Some(true), grpc_web_origins: origins, ..RawConfig::default() });
+        assert!(error.starts_with("grpc_web_origins has"), "{origin:?}: {error}");
+    }
+    // In the environment a list is one text.
+    let variables = environment(&[
+        ("SED_GRPC_WEB", "true"),
+        ("SED_GRPC_WEB_ORIGINS", "https://example.org, http://localhost:3000"),
+        ("SED_COMPRESSION", "zstd"),
+    ]);
+    let transport = load(None, variables, RawConfig::default()).unwrap().transport;
+    assert_eq!(transport.web.unwrap().origins, ["https://example.org", "http://localhost:3000"]);
+    assert_eq!(transport.compression, [Compression::Zstd]);
+    let variables = environment(&[("SED_COMPRESSION", "off")]);
+    assert_eq!(load(None, variables, RawConfig::default()).unwrap().transport.compression, []);
+}

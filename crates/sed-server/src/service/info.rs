@@ -21,7 +21,7 @@ pub(crate) fn answer(context: &Context) -> v1::GetServerInfoResponse {
     v1::GetServerInfoResponse {
         server_version: env!("CARGO_PKG_VERSION").to_owned(),
         model: Some(convert::model_info(context.engine.model())),
-        limits: Some(context.limits.to_proto(context.engine.budget())),
+        limits: Some(context.limits.to_proto(context.engine.budget(), &context.transport)),
         defaults: Some(v1::Defaults {
             top_k: context.default_top_k,
             mask_encoding: MaskEncoding::IndexPng.into(),
@@ -29,6 +29,7 @@ pub(crate) fn answer(context: &Context) -> v1::GetServerInfoResponse {
         vocabularies: vocabularies::summaries(context.vocabularies.page(None, usize::MAX)),
         mask_encodings: MASK_ENCODINGS.map(i32::from).to_vec(),
         image_formats: ImageFormat::ALL.iter().map(ToString::to_string).collect(),
+        compressions: context.transport.compression.iter().map(|way| way.name().to_owned()).collect(),
         uptime: Some(convert::duration(context.started.elapsed())),
     }
 }

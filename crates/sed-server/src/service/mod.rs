@@ -15,7 +15,10 @@ use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{cpu_pool::CpuPool, limits::Limits, places::Places, vocabulary_registry::VocabularyRegistry};
+use crate::{
+    config::Transport, cpu_pool::CpuPool, limits::Limits, places::Places,
+    vocabulary_registry::VocabularyRegistry,
+};
 
 /// What all calls share.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub(crate) struct Context {
     pub(crate) engine: Engine,
     pub(crate) vocabularies: VocabularyRegistry,
     pub(crate) limits: Limits,
+    pub(crate) transport: Transport,
     pub(crate) default_top_k: u32,
     pub(crate) pool: CpuPool,
     /// Places for requests; a stream takes them one by one.

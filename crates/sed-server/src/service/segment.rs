@@ -42,7 +42,25 @@ pub(crate) async fn answer(
 ) -> Result<Response<v1::SegmentResponse>, Status> {
     let deadline = Deadline::of_call(&request, context.limits.timeout);
     let received = Instant::now(); // the headers came earlier, but only now is the whole message here
-    answer_message(context, request.into_inner(), received, deadline).await.map(Response::new)
+    let answer = answer_message(context, request.into_inner(), received, deadline).await?;
+    let compress = is_worth_compressing(&answer);
+    let mut response = Response::new(answer);
+    if !compress {
+        response.disable_compression();
+    }
+    Ok(response)
+}
+
+/// Most clients say that they take compressed answers, and most answers are PNG files, which only cost time.
+fn is_worth_compressing(answer: &v1::SegmentResponse) -> bool {
+    const SMALL: usize = 4096;
+    let png = |mask: &v1::Mask| match &mask.content {
+        Some(v1::mask::Content::IndexPng(png)) => png.len(),
+        _ => 0,
+    };
+    let compressed = answer.masks.iter().map(png).sum::<usize>() + answer.overlay_png.len();
+    let rest = answer.encoded_len().saturating_sub(compressed);
+    rest >= SMALL && rest >= compressed
 }
 
 /// The same for a message that came over a stream, where nobody else watches the deadline.

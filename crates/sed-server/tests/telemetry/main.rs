@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests fail their test
 
 mod accounting;
+mod callers;
 #[allow(dead_code)] // the other tests use the rest
 #[path = "../server/harness.rs"]
 mod harness;

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     args::seconds,
-    args::{ModelArgs, ServerArgs},
-    client::{self, Client},
+    args::{AccessArgs, ModelArgs, ServerArgs},
+    client::{self, Access, Client},
     progress,
     running::RunningServer,
 };
@@ -25,7 +25,7 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct TargetArgs {
-    /// Measure this server, http://host:port, instead of a private one; what is said of model and settings
+    /// Measure this server, http://host:port or https://host:port, instead of a private one; what is said of model and settings
     /// then counts for nothing.
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
@@ -42,6 +42,9 @@ pub(crate) struct TargetArgs {
     /// this every request is computed in full; a server of --server should have its image cache off.
     #[arg(long, conflicts_with = "server")]
     keep_images: bool,
+
+    #[command(flatten)]
+    access: AccessArgs,
 
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -71,9 +74,10 @@ impl TargetArgs {
             (Some(server), _) => server.url(),
             (None, url) => url.clone().unwrap_or_default(),
         };
+        let access = if private.is_some() { Access::default() } else { self.access.read()? };
         let mut clients = Vec::with_capacity(self.connections.into());
         for _ in 0..self.connections {
-            clients.push(Client::connect(&url, Some(self.timeout)).await?);
+            clients.push(Client::connect(&url, Some(self.timeout), &access).await?);
         }
         let info = match clients.first_mut() {
             Some(client) => client.server_info().await.context("the server does not say what it is")?,
@@ -87,6 +91,7 @@ impl TargetArgs {
         let mut config = self.settings.load()?;
         config.listen = (Ipv4Addr::LOCALHOST, 0).into();
         config.ops_listen = None;
+        config.access = sed_server::config::Access::default(); // nobody else can reach it
         config.engine.warm_up_largest_batches = true;
         if !self.keep_images {
             config.engine.image_cache_bytes = 0;

@@ -1,5 +1,6 @@
 //! `doctor`: what would keep the server from working, and how to mend it.
 
+mod access;
 mod check;
 mod machine;
 mod model;

@@ -9,13 +9,14 @@ use std::{
 use sed_server::{ServerConfig, config::RawConfig};
 
 use super::{
+    access,
     check::{Check, size},
     machine::Memory,
 };
 use crate::args::ServerArgs;
 
 /// Variables that are read, but are no settings of the server.
-const OTHER_VARIABLES: [&str; 10] = [
+const OTHER_VARIABLES: [&str; 11] = [
     "SED_CONFIG",
     "SED_DEVICE",
     "SED_DTYPE",
@@ -26,6 +27,7 @@ const OTHER_VARIABLES: [&str; 10] = [
     "SED_MODEL_CONFIG",
     "SED_TF32",
     "SED_THREADS",
+    "SED_TOKEN",
 ];
 
 pub(super) fn checks(args: &ServerArgs, memory: &Memory) -> Vec<Check> {
@@ -35,6 +37,7 @@ pub(super) fn checks(args: &ServerArgs, memory: &Memory) -> Vec<Check> {
     };
     let mut checks =
         vec![settings(&config), limits(&config, memory), port("port", config.listen, "--listen")];
+    checks.extend(access::checks(&config));
     checks.extend(config.ops_listen.map(|address| port("operations port", address, "--ops-listen")));
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     checks.extend(unknown_variables(names));
@@ -46,7 +49,8 @@ fn settings(config: &ServerConfig) -> Check {
     Check::good(
         "settings",
         format!(
-            "{} requests at once, {} categories, {} an image, {} s a request, top_k {}",
+            "{} connections, {} requests at once, {} categories, {} an image, {} s a request, top_k {}",
+            config.transport.max_connections,
             limits.concurrent_requests,
             limits.vocabulary.categories,
             size(limits.image.max_encoded_bytes),
@@ -64,7 +68,9 @@ fn limits(config: &ServerConfig, memory: &Memory) -> Check {
     let requests = limits.concurrent_requests as u64 * limits.message_bytes as u64;
     let caches = [limits.text_cache_bytes, limits.vocabulary_cache_bytes, limits.image_cache_bytes];
     let caches = caches.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes as u64));
-    let worst = caches.saturating_add(requests + decoders * limits.image.max_alloc_bytes);
+    // What a compressed message grows to lies beside it, and growing buffers take twice what they hold.
+    let copies = if config.transport.compression.is_empty() { 1 } else { 3 };
+    let worst = caches.saturating_add(copies * requests + decoders * limits.image.max_alloc_bytes);
     let found = format!("at worst {} for requests, images and caches", size(worst));
     if worst > memory.total {
         let advice = "lower --max-concurrent-requests, --max-message-bytes or --max-decode-bytes, or a flood of \

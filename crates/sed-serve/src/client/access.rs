@@ -1,0 +1,127 @@
+//! What a server asks of its clients: trust in its certificate, a certificate of theirs, a token.
+
+use std::{fmt, path::Path};
+
+use anyhow::{Context, Result, bail};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::Interceptor,
+    transport::{Certificate, ClientTlsConfig, Identity},
+};
+
+/// Where it stands.
+pub(crate) struct Credentials<'a> {
+    /// Authorities instead of the system's.
+    pub(crate) ca_certificate: Option<&'a Path>,
+    /// Certificate and private key of this client.
+    pub(crate) identity: Option<(&'a Path, &'a Path)>,
+    /// A file that holds the token.
+    pub(crate) token_file: Option<&'a Path>,
+    /// The token, where there is no such file.
+    pub(crate) token: Option<String>,
+}
+
+/// What was read. The default is nothing: no token, no certificate, the system's authorities.
+#[derive(Clone, Default)]
+pub(crate) struct Access {
+    tls: Option<ClientTlsConfig>,
+    token: Option<MetadataValue<Ascii>>,
+}
+
+impl Access {
+    /// Reads the files.
+    pub(crate) fn read(from: &Credentials<'_>) -> Result<Self> {
+        let read =
+            |file: &Path| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()));
+        let mut tls = ClientTlsConfig::new();
+        tls = match from.ca_certificate {
+            Some(file) => tls.ca_certificate(Certificate::from_pem(read(file)?)),
+            None => tls.with_enabled_roots(),
+        };
+        if let Some((certificate, key)) = from.identity {
+            tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+        }
+        let token = match from.token_file {
+            Some(file) => {
+                let text = read(file)?;
+                Some(bearer(&text).with_context(|| format!("{} holds no token", file.display()))?)
+            }
+            None => match from.token.as_deref().filter(|token| !token.is_empty()) {
+                Some(token) => Some(bearer(token.as_bytes()).context("SED_TOKEN holds no token")?),
+                None => None,
+            },
+        };
+        Ok(Self { tls: Some(tls), token })
+    }
+
+    /// How TLS is spoken with the server.
+    pub(super) fn tls(&self) -> ClientTlsConfig {
+        self.tls.clone().unwrap_or_else(|| ClientTlsConfig::new().with_enabled_roots())
+    }
+}
+
+/// The metadata that carries a token; blanks around it do not count.
+fn bearer(token: &[u8]) -> Result<MetadataValue<Ascii>> {
+    let token = token.trim_ascii();
+    if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+        bail!("a token is one word of ASCII letters, digits and signs");
+    }
+    let mut value = MetadataValue::try_from([b"Bearer ", token].concat())?;
+    value.set_sensitive(true); // it is not shown where headers are
+    Ok(value)
+}
+
+/// Adds the token to every call.
+impl Interceptor for Access {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Access").field("token", &self.token.is_some()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(token_file: Option<&Path>, token: Option<&str>) -> Result<Access> {
+        let token = token.map(str::to_owned);
+        Access::read(&Credentials { ca_certificate: None, identity: None, token_file, token })
+    }
+
+    fn sent(access: &mut Access) -> Option<String> {
+        let request = access.call(Request::new(())).unwrap();
+        request.metadata().get("authorization").map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_file_goes_over_the_variable_and_neither_is_shown() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "  from-the-file\n").unwrap();
+        let mut access = read(Some(file.path()), Some("from-the-variable")).unwrap();
+        assert_eq!(sent(&mut access).as_deref(), Some("Bearer from-the-file"));
+        assert!(!format!("{access:?}").contains("file"));
+        let mut access = read(None, Some("from-the-variable")).unwrap();
+        assert_eq!(sent(&mut access).as_deref(), Some("Bearer from-the-variable"));
+        for none in [None, Some("")] {
+            assert_eq!(sent(&mut read(None, none).unwrap()), None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_not_shown_either() {
+        let error = format!("{:#}", read(None, Some("two words")).unwrap_err());
+        assert!(error.contains("SED_TOKEN") && !error.contains("two"), "{error}");
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let error = format!("{:#}", read(Some(empty.path()), None).unwrap_err());
+        assert!(error.contains("holds no token"), "{error}");
+    }
+}

@@ -1,0 +1,83 @@
+//! What a certificate says: whose it is, and how long.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use x509_parser::{extensions::GeneralName, prelude::*};
+
+/// Facts of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// The names that it is for, or its subject where it has none.
+    pub names: Vec<String>,
+    /// From when it holds, in seconds since 1970.
+    pub not_before: i64,
+    /// Until when it holds, in seconds since 1970.
+    pub not_after: i64,
+    /// That, to read.
+    pub expires: String,
+}
+
+impl CertificateFacts {
+    /// Reads a certificate in DER.
+    pub(super) fn of(der: &[u8]) -> Result<Self, String> {
+        let (_, certificate) =
+            X509Certificate::from_der(der).map_err(|error| format!("is no certificate: {error}"))?;
+        let validity = certificate.validity();
+        Ok(Self {
+            names: names(&certificate),
+            not_before: validity.not_before.timestamp(),
+            not_after: validity.not_after.timestamp(),
+            expires: validity.not_after.to_string(),
+        })
+    }
+
+    /// For how many seconds from now it holds; negative once it has expired.
+    pub fn seconds_left(&self) -> i64 {
+        self.not_after - now()
+    }
+
+    /// An error where it does not hold now.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let of = self.names.join(", ");
+        if self.seconds_left() < 0 {
+            return Err(format!("the certificate of {of} has expired on {}; renew it", self.expires));
+        }
+        if self.not_before > now() {
+            return Err(format!("the certificate of {of} does not hold yet; look at this machine's clock"));
+        }
+        Ok(())
+    }
+}
+
+fn now() -> i64 {
+    // A clock before 1970 counts as 1970.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+/// The name that stands for a client in logs: a URI (such as a SPIFFE id), a host, an e-mail address, or the
+/// subject.
+pub(crate) fn name_of(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    names(&certificate).into_iter().next()
+}
+
+fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let alternatives = certificate.subject_alternative_name().ok().flatten();
+    let general = alternatives.map(|found| found.value.general_names.as_slice()).unwrap_or_default();
+    let (mut uris, mut others) = (Vec::new(), Vec::new());
+    for name in general {
+        match name {
+            GeneralName::URI(uri) => uris.push((*uri).to_owned()),
+            GeneralName::DNSName(name) | GeneralName::RFC822Name(name) => others.push((*name).to_owned()),
+            GeneralName::IPAddress([a, b, c, d]) => others.push(format!("{a}.{b}.{c}.{d}")),
+            _ => {}
+        }
+    }
+    uris.append(&mut others);
+    if uris.is_empty() {
+        let mut common = certificate.subject().iter_common_name();
+        let common = common.next().and_then(|name| name.as_str().ok()).map(str::to_owned);
+        uris.push(common.unwrap_or_else(|| certificate.subject().to_string()));
+    }
+    uris
+}

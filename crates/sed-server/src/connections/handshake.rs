@@ -1,0 +1,63 @@
+//! The handshake of TLS, and why it failed.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use sed_engine::metrics::{HandshakeFailure, Label, TLS_HANDSHAKE_FAILURES};
+use tokio::time::timeout;
+use tokio_rustls::rustls::{self, CertificateError};
+
+use super::stream::Stream;
+use crate::{
+    access::{Tls, name_of},
+    incoming::Connection,
+};
+
+/// A handshake that came to nothing.
+#[derive(Debug)]
+pub(super) struct Failure {
+    reason: HandshakeFailure,
+    message: String,
+}
+
+/// The stream behind the handshake, and the name in the client's certificate, if it had to show one.
+pub(super) async fn shake_hands(
+    tls: &Tls,
+    connection: Connection,
+    limit: Duration,
+) -> Result<(Option<String>, Stream), Failure> {
+    match timeout(limit, tls.acceptor.accept(connection)).await {
+        Ok(Ok(stream)) => {
+            let certificates = stream.get_ref().1.peer_certificates();
+            let name = certificates.and_then(|chain| name_of(chain.first()?));
+            Ok((name, Stream::tls(stream)))
+        }
+        Ok(Err(error)) => Err(Failure { reason: reason(&error), message: error.to_string() }),
+        Err(_) => {
+            let message = format!("not finished within {} s", limit.as_secs_f64());
+            Err(Failure { reason: HandshakeFailure::Timeout, message })
+        }
+    }
+}
+
+impl Failure {
+    pub(super) fn count(self, address: SocketAddr) {
+        TLS_HANDSHAKE_FAILURES.add(self.reason, 1);
+        // Whoever scans ports would otherwise fill the log.
+        tracing::debug!(%address, reason = self.reason.as_str(), message = self.message, "no TLS connection");
+    }
+}
+
+fn reason(error: &io::Error) -> HandshakeFailure {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        None => HandshakeFailure::Closed,
+        Some(rustls::Error::InvalidMessage(_)) => HandshakeFailure::Plaintext,
+        Some(rustls::Error::NoCertificatesPresented) => HandshakeFailure::CertificateMissing,
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => HandshakeFailure::CertificateExpired,
+        Some(rustls::Error::InvalidCertificate(_)) => HandshakeFailure::CertificateInvalid,
+        Some(rustls::Error::AlertReceived(_)) => HandshakeFailure::Refused,
+        Some(_) => HandshakeFailure::Protocol,
+    }
+}

@@ -1,0 +1,213 @@
+//! The life of a connection: its handshake, its calls, its age and its end.
+//!
+//! hyper speaks HTTP; what stands here is what it does not do: TLS whose certificates change, a bound on how long
+//! a client may stay silent at first, and an old age in which a connection takes no new calls, finishes those that
+//! it has, and is cut only after a grace period. (tonic's own loop, as of 0.14.9, cuts a connection at the end of
+//! the grace period without having told the client before.)
+
+mod handshake;
+mod peer;
+mod stream;
+
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use sed_engine::metrics::{CONNECTIONS, CONNECTIONS_CAPACITY};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_stream::StreamExt;
+use tonic::body::Body;
+use tower::{Service, ServiceExt};
+
+pub(crate) use peer::Peer;
+use stream::Stream;
+
+use crate::{
+    access::{Reloaded, Tls},
+    config::Transport,
+    incoming::{self, Connection},
+};
+
+/// How connections are held.
+#[derive(Clone)]
+pub(crate) struct Connections {
+    http: Builder<TokioExecutor>,
+    settings: Transport,
+    tls: Option<Arc<Reloaded<Tls>>>,
+}
+
+impl Connections {
+    pub(crate) fn new(settings: &Transport, tls: Option<Arc<Reloaded<Tls>>>) -> Self {
+        Self { http: http(settings), settings: settings.clone(), tls }
+    }
+
+    /// Answers until `stop` ends, and then until every connection has come to its end. Dropping the future cuts
+    /// them all.
+    pub(crate) async fn serve<S>(self, listener: TcpListener, service: S, stop: impl Future<Output = ()>)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+    {
+        CONNECTIONS_CAPACITY.set(self.settings.max_connections as f64);
+        let mut incoming = incoming::limited(listener, self.settings.max_connections);
+        let (close, closing) = watch::channel(false);
+        let mut running = JoinSet::new();
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                accepted = incoming.next() => match accepted {
+                    Some(Ok(connection)) => {
+                        let life = self.clone().hold(connection, service.clone(), closing.clone());
+                        running.spawn(life);
+                    }
+                    Some(Err(error)) => tracing::warn!(%error, "a connection cannot be accepted"),
+                    None => break, // the accepting task has ended with its runtime
+                },
+                Some(_) = running.join_next() => {}
+            }
+        }
+        drop(incoming); // nobody is left waiting in the backlog of a server that does not answer
+        close.send_replace(true);
+        while running.join_next().await.is_some() {}
+    }
+
+    async fn hold<S>(self, connection: Connection, service: S, mut closing: watch::Receiver<bool>)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+    {
+        let _counted = Counted::begin();
+        let opened = self.open(connection);
+        let (peer, stream) = tokio::select! {
+            opened = opened => match opened {
+                Some(opened) => opened,
+                None => return,
+            },
+            _ = closing.wait_for(|closing| *closing) => return, // no call has begun
+        };
+        let heard = stream.heard();
+        let service = service.map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer.clone());
+            request.map(Body::new)
+        });
+        let life = self.http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        tokio::pin!(life);
+        let grace = tokio::select! {
+            ended = &mut life => return tell(ended),
+            () = heard.nothing_for(self.settings.handshake_timeout) => {
+                return tracing::debug!("a connection was closed: nothing came over it");
+            }
+            () = self.old_age() => Some(self.settings.age_grace),
+            _ = closing.wait_for(|closing| *closing) => None, // whoever stops the server bounds the wait
+        };
+        // The client is told to send its next call elsewhere; those that it has sent are answered.
+        life.as_mut().graceful_shutdown();
+        match grace {
+            None => tell(life.await),
+            Some(grace) => match timeout(grace, life).await {
+                Ok(ended) => tell(ended),
+                Err(_) => tracing::debug!("an old connection was cut with calls on it"),
+            },
+        }
+    }
+
+    /// The stream that HTTP is spoken on; `None` if there is none.
+    async fn open(&self, connection: Connection) -> Option<(Peer, Stream)> {
+        let address = connection.peer();
+        match &self.tls {
+            None => Some((Peer::new(address, None), Stream::plain(connection))),
+            Some(tls) => {
+                let tls = tls.current();
+                match handshake::shake_hands(&tls, connection, self.settings.handshake_timeout).await {
+                    Ok((name, stream)) => Some((Peer::new(address, name), stream)),
+                    Err(failure) => {
+                        failure.count(address);
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends when a connection that begins now is old: not all of those that clients opened at the same time at the
+    /// same time.
+    async fn old_age(&self) {
+        match self.settings.max_age {
+            Some(age) => sleep(around(age)).await,
+            None => pending().await,
+        }
+    }
+}
+
+/// A time up to a tenth shorter or longer.
+fn around(time: Duration) -> Duration {
+    time.mul_f64(0.9 + 0.2 * fastrand::f64())
+}
+
+fn http(settings: &Transport) -> Builder<TokioExecutor> {
+    let mut http = Builder::new(TokioExecutor::new());
+    if settings.web.is_none() {
+        http = http.http2_only();
+    }
+    http.http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(settings.stream_window)
+        .initial_connection_window_size(settings.connection_window)
+        .max_concurrent_streams(settings.max_streams)
+        .max_header_list_size(settings.max_header_bytes)
+        .keep_alive_interval(settings.keepalive_interval)
+        .keep_alive_timeout(settings.keepalive_timeout);
+    // The smallest buffer that hyper takes is 8 KiB.
+    let header_bytes = (settings.max_header_bytes as usize).max(8 << 10);
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.handshake_timeout)
+        .max_buf_size(header_bytes);
+    http
+}
+
+fn tell(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(error) = ended {
+        tracing::debug!(error, "a connection failed");
+    }
+}
+
+/// A connection, as the metrics show it.
+struct Counted;
+
+impl Counted {
+    fn begin() -> Self {
+        CONNECTIONS.add(1.0);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        CONNECTIONS.add(-1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_spread_by_a_tenth() {
+        let age = Duration::from_secs(100);
+        let ages: Vec<_> = (0..1000).map(|_| around(age).as_secs_f64()).collect();
+        assert!(ages.iter().all(|age| (90.0..=110.0).contains(age)));
+        assert!(ages.iter().any(|age| *age < 95.0) && ages.iter().any(|age| *age > 105.0));
+    }
+}

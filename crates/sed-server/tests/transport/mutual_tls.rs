@@ -1,0 +1,71 @@
+//! Mutual TLS: clients show a certificate too.
+
+use std::path::Path;
+
+use sed_server::config::RawConfig;
+use tonic::{Code, transport::ClientTlsConfig};
+
+use crate::{
+    certificates::{Authority, replace},
+    harness::request,
+    secured::{Secured, identity, sample, story, text, until_above, with_tls},
+    tls::failures,
+};
+
+/// Clients need a certificate of the server's own authority.
+fn with_mutual_tls(folder: &Path, authority: &Authority) -> RawConfig {
+    let file = folder.join("clients.pem");
+    replace(&file, &authority.pem());
+    RawConfig { tls_client_ca: Some(text(&file)), ..with_tls(folder, authority) }
+}
+
+#[tokio::test]
+async fn a_client_with_a_certificate_of_the_authority_is_served_and_no_other() {
+    let server = Secured::start(&with_mutual_tls).await;
+    let good = server.trust().identity(identity(&server.authority.issue("camera-7.example")));
+    server.client(Some(good.clone())).segment(request(2)).await.unwrap();
+
+    let stranger = Authority::new("tests").issue("camera-7.example");
+    let expired = server.authority.issue_expired("camera-7.example");
+    let cases: [(ClientTlsConfig, &str, &str); 3] = [
+        (server.trust(), "certificate_missing", "CertificateRequired"),
+        (server.trust().identity(identity(&stranger)), "certificate_invalid", "received fatal alert"),
+        (server.trust().identity(identity(&expired)), "certificate_expired", "CertificateExpired"),
+    ];
+    for (tls, reason, said) in cases {
+        let before = sample(&failures(reason));
+        let refused = server.client(Some(tls)).segment(request(2)).await.unwrap_err();
+        assert_ne!(refused.code(), Code::Ok);
+        assert!(story(&refused).contains(said), "{reason}: {}", story(&refused));
+        until_above(&failures(reason), before).await;
+        server.client(Some(good.clone())).segment(request(2)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_authority_that_is_taken_out_opens_no_more_connections() {
+    let server = Secured::start(&with_mutual_tls).await;
+    let old = server.trust().identity(identity(&server.authority.issue("camera-7.example")));
+    let mut before = server.client(Some(old.clone()));
+    before.segment(request(2)).await.unwrap();
+
+    let successor = Authority::new("successor");
+    let loaded = "sed_tls_reloads_total{outcome=\"loaded\"}";
+    let count = sample(loaded);
+    replace(&server.file("clients.pem"), &successor.pem());
+    until_above(loaded, count).await;
+    let new = server.trust().identity(identity(&successor.issue("camera-8.example")));
+    server.client(Some(new)).segment(request(2)).await.unwrap();
+    // Another test may have read its own files in the meantime, not these.
+    let mut last = server.client(Some(old.clone())).segment(request(2)).await;
+    for _ in 0..1000 {
+        if last.is_err() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        last = server.client(Some(old.clone())).segment(request(2)).await;
+    }
+    last.unwrap_err();
+    // Connections that are open stay; their age ends them.
+    before.segment(request(2)).await.unwrap();
+}
