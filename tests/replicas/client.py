@@ -8,9 +8,10 @@ import time
 from typing import Any
 
 import grpc
+from balancer import HERE
 from google.rpc import error_details_pb2, status_pb2
 from grpc_tools import protoc
-from processes import HERE, Failed
+from processes import Failed
 
 ROOT = HERE.parents[1]
 POLICY = json.loads((ROOT / "deploy" / "retry-policy.json").read_text())
@@ -33,6 +34,7 @@ def open_channel(target: str, retries: bool = True, **more: Any) -> grpc.Channel
     """A channel with the documented retry policy, or with no retries at all. `more` are keys of the service config."""
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", 128 << 20),
+        ("grpc.default_authority", "sed-serve"),  # a list of addresses is no name for one
         ("grpc.use_local_subchannel_pool", 1),  # connections of its own, as a client on another machine has them
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),
@@ -42,6 +44,13 @@ def open_channel(target: str, retries: bool = True, **more: Any) -> grpc.Channel
     config = POLICY if retries else {key: POLICY[key] for key in ["loadBalancingConfig"]}
     options.append(("grpc.service_config", json.dumps(config | more)))
     return grpc.insecure_channel(target, options=options)
+
+
+def calls_of(target: str) -> Any:
+    """The calls of one server, or of the balancer."""
+    from sed.v1 import segmentation_service_pb2_grpc as services
+
+    return services.SegmentationServiceStub(open_channel(target))
 
 
 def details(error: grpc.RpcError) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Load:
     def __init__(self, questions: list[Question], ask: Callable[[Any], Any], clients: int = 6) -> None:
         self.questions = questions
         self.ask = ask
+        self.clients = clients
         self.requests = 0
         self.answered = 0
         self.lost: Counter[str] = Counter()

@@ -1,19 +1,14 @@
-"""The processes of the test: replicas at addresses of their own on loopback, and the balancer before them."""
+"""The replicas: processes at addresses of their own on loopback."""
 
-import json
 import os
 import pathlib
-import re
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from typing import NamedTuple
 
-HERE = pathlib.Path(__file__).resolve().parent
 # A network that no other run of this test uses at the same time.
 NETWORK = f"127.81.{os.getpid() % 250}"
 # For whatever does not depend on how fast the machine is: it is only reached where something hangs.
@@ -22,6 +17,12 @@ PATIENCE = 120.0
 
 class Failed(Exception):
     """What the test was to show is not so."""
+
+
+def check(condition: bool, what: str) -> None:
+    """Fails where the condition does not hold."""
+    if not condition:
+        raise Failed(what)
 
 
 def until(what: str, condition: Callable[[], bool], patience: float = PATIENCE) -> None:
@@ -112,84 +113,6 @@ class Replica:
 
     def stop(self) -> None:
         """Ends whatever is left when the test ends."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-
-
-class Passed(NamedTuple):
-    """One request in the balancer's log."""
-
-    server: str
-    http: int
-    grpc: str
-    attempt: int
-    redispatched: int
-    end: str
-    path: str
-
-
-class Balancer:
-    """HAProxy with the example's configuration."""
-
-    LINE = re.compile(
-        r"replicas/(\S+) http=(\S+) grpc=(\S+) attempt=(\S+) redispatched=\+?(\d+) end=(\S+) ms=\S+ (\S+)"
-    )
-
-    def __init__(self, folder: pathlib.Path, replicas: list[Replica]) -> None:
-        self.address = f"{NETWORK}.100:50050"
-        self.log = folder / "balancer.log"
-        self.socket = folder / "balancer.sock"
-        self.environment = {
-            "SED_BALANCER_LISTEN": f"{NETWORK}.100",
-            "SED_BALANCER_LOG": "stdout",
-            "SED_BALANCER_SOCKET": str(self.socket),
-        }
-        for replica in replicas:
-            self.environment[f"SED_REPLICA_{replica.name.upper()}"] = replica.host
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Starts it and waits until it takes connections."""
-        command = ["haproxy", "-db", "-f", str(HERE / "haproxy.cfg")]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | self.environment)
-        until("the balancer runs", lambda: self.alive() and self.socket.exists())
-
-    def alive(self) -> bool:
-        """True, or an error."""
-        if self.process is None or self.process.poll() is not None:
-            raise Failed("the balancer is not running")
-        return True
-
-    def state(self, replica: Replica) -> str:
-        """What the balancer thinks of a replica: UP, NOLB (no new requests) or DOWN."""
-        with socket.socket(socket.AF_UNIX) as control:
-            control.connect(str(self.socket))
-            control.sendall(b"show stat json\n")
-            answer = b"".join(iter(lambda: control.recv(1 << 16), b""))
-        for entry in json.loads(answer):
-            fields = {field["field"]["name"]: field["value"]["value"] for field in entry}
-            if fields["pxname"] == "replicas" and fields["svname"] == replica.name:
-                return str(fields["status"]).split()[0]  # `UP 1/2` is on its way down
-        raise Failed(f"the balancer does not know {replica.name}")
-
-    def wait_state(self, replica: Replica, *states: str) -> None:
-        """Waits until the balancer thinks so."""
-        until(f"{replica.name} is {states} to the balancer", lambda: self.state(replica) in states)
-
-    def passed(self, skip: int = 0) -> list[Passed]:
-        """The requests that it has passed on or given up, but for the first ones."""
-        lines = self.log.read_text().splitlines()
-        found = [match for match in map(self.LINE.search, lines) if match]
-        number = lambda text: int(text) if text.isdigit() else 0
-        return [
-            Passed(server, number(http), grpc, number(attempt), int(redispatched), end, path)
-            for server, http, grpc, attempt, redispatched, end, path in (match.groups() for match in found[skip:])
-        ]
-
-    def stop(self) -> None:
-        """Ends it."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
