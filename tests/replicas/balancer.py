@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from processes import NETWORK, Failed, Replica, until
 
 HERE = pathlib.Path(__file__).resolve().parent
+# The replicas of the example.
+NAMES = ["one", "two", "three"]
 
 
 class Passed(NamedTuple):
@@ -26,23 +28,24 @@ class Passed(NamedTuple):
 
 
 class Balancer:
-    """One HAProxy."""
+    """One HAProxy, before the replicas that are there; for the others of the example nobody answers."""
 
     LINE = re.compile(
         r"replicas/(\S+) http=(\S+) grpc=(\S+) attempt=(\S+) redispatched=\+?(\d+) end=(\S+) ms=\S+ (\S+)"
     )
 
-    def __init__(self, folder: pathlib.Path, replicas: list[Replica]) -> None:
-        self.address = f"{NETWORK}.100:50050"
+    def __init__(self, folder: pathlib.Path, number: int, replicas: list[Replica]) -> None:
+        host = f"{NETWORK}.{number}"
+        self.address = f"{host}:50050"
         self.log = folder / "balancer.log"
         self.socket = folder / "balancer.sock"
         self.environment = {
-            "SED_BALANCER_LISTEN": f"{NETWORK}.100",
+            "SED_BALANCER_LISTEN": host,
             "SED_BALANCER_LOG": "stdout",
             "SED_BALANCER_SOCKET": str(self.socket),
         }
-        for replica in replicas:
-            self.environment[f"SED_REPLICA_{replica.name.upper()}"] = replica.host
+        hosts = {name: f"{NETWORK}.250" for name in NAMES} | {replica.name: replica.host for replica in replicas}
+        self.environment |= {f"SED_REPLICA_{name.upper()}": found for name, found in hosts.items()}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -85,9 +88,8 @@ class Balancer:
         """The requests that it has passed on or given up, but for the first ones."""
         lines = self.log.read_text().splitlines()
         found = [match for match in map(self.LINE.search, lines) if match]
-        number = lambda text: int(text) if text.isdigit() else 0
         return [
-            Passed(server, number(http), grpc, number(attempt), int(redispatched), end, path)
+            Passed(server, int(http), grpc, int(attempt.replace("-", "0")), int(redispatched), end, path)
             for server, http, grpc, attempt, redispatched, end, path in (match.groups() for match in found[skip:])
         ]
 

@@ -8,9 +8,10 @@ import time
 from typing import Any
 
 import grpc
-from balancer import HERE
 from google.rpc import error_details_pb2, status_pb2
 from grpc_tools import protoc
+
+from balancer import HERE
 from processes import Failed
 
 ROOT = HERE.parents[1]
@@ -41,7 +42,7 @@ def open_channel(target: str, retries: bool = True, **more: Any) -> grpc.Channel
         ("grpc.enable_retries", int(retries)),
         ("grpc.per_rpc_retry_buffer_size", RETRY_BUFFER),
     ]
-    config = POLICY if retries else {key: POLICY[key] for key in ["loadBalancingConfig"]}
+    config = POLICY if retries else {"loadBalancingConfig": POLICY["loadBalancingConfig"]}
     options.append(("grpc.service_config", json.dumps(config | more)))
     return grpc.insecure_channel(target, options=options)
 

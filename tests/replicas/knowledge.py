@@ -5,9 +5,10 @@ import io
 from typing import Any
 
 import grpc
+from PIL import Image as Picture
+
 from balancer import Balancer
 from client import calls_of, reason
-from PIL import Image as Picture
 from processes import Replica, check
 from questions import EXAMPLES, request, words
 

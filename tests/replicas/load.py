@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import grpc
+
 from client import reason
 from processes import Failed, until
 

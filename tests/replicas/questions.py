@@ -4,9 +4,10 @@ import io
 import json
 from typing import Any
 
+from PIL import Image as Picture
+
 from client import ROOT, calls_of
 from load import Question
-from PIL import Image as Picture
 from processes import Failed, Replica
 
 EXAMPLES = ROOT / "models" / "sed-tiny" / "examples"

@@ -4,6 +4,7 @@ python scenarios.py FOLDER    for logs and the folder of text embeddings; $SED_S
 """
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -12,13 +13,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import grpc
+
 import client
 import faults
-import grpc
 import knowledge
 import questions
 import text_store
-from balancer import Balancer
+from balancer import NAMES, Balancer
 from load import Load, Question
 from processes import Failed, Replica, check, until
 from stream import Stream
@@ -27,9 +29,9 @@ from table import Row, show
 # With three of them on a small machine, each computes with one thread. The delay is what README and deploy/ advise:
 # longer than the balancer takes to see that readiness is off.
 FLAGS = ["--device", "cpu", "--threads", "1", "--cpu-threads", "1", "--shutdown-delay-seconds", "3"]
-FLAGS += ["--log-level", "info,sed_server::service=warn"]  # no line for every request
+FLAGS += ["--log-level", "info,sed_server::service=warn"]  # without the line of every request
 # Where the client itself spreads its requests, it also watches the health of every replica.
-WITHOUT_BALANCER = {"healthCheckConfig": {"serviceName": "sed.v1.SegmentationService"}}
+WITHOUT_BALANCER: dict[str, Any] = {"healthCheckConfig": {"serviceName": "sed.v1.SegmentationService"}}
 
 
 class Test:
@@ -44,14 +46,13 @@ class Test:
         balancer = self.house.balancer
         before = len(balancer.passed())
         starts = sum(replica.starts for replica in self.house.replicas)
-        with client.open_channel(balancer.address, retries) as channel:
-            with Load(self.asked, _stub(channel).Segment) as load:
-                told = act(self.house, load)
+        with client.open_channel(balancer.address, retries) as channel, self._load(channel) as load:
+            told = act(self.house, load)
 
         def answered() -> list[Any]:
-            """The balancer's own account, which has nothing but Segment and nothing but answers."""
-            sound = lambda passed: passed.http == 200 and passed.grpc == "-" and passed.end == "--"
-            return [p for p in balancer.passed(before) if sound(p) and p.path.endswith("/Segment")]
+            """The balancer's own account: nothing but Segment, and nothing but answers."""
+            found = [passed for passed in balancer.passed(before) if passed.path.endswith("/Segment")]
+            return [passed for passed in found if (passed.http, passed.grpc, passed.end) == (200, "-", "--")]
 
         until("the balancer counts as many answers as the clients", lambda: len(answered()) == load.answered)
         shares = [sum(p.server == replica.name for p in answered()) for replica in self.house.replicas]
@@ -65,23 +66,21 @@ class Test:
         """Has clients spread their requests over the replicas by themselves, as over a headless Service."""
         starts = sum(replica.starts for replica in self.house.replicas)
         target = "ipv4:" + ",".join(replica.address for replica in self.house.replicas)
-        with client.open_channel(target, **WITHOUT_BALANCER) as channel, Load(self.asked, _stub(channel).Segment) as load:
+        with client.open_channel(target, **WITHOUT_BALANCER) as channel, self._load(channel) as load:
             told = act(self.house, load)
         restarts = sum(replica.starts for replica in self.house.replicas) - starts
         return Row(title, load, "", "", [], restarts, told)
 
     def rolling_restart_without_retries(self) -> Row:
         """A drain that is waited for costs nobody a second attempt; a stream goes on with another replica."""
-        with client.open_channel(self.house.balancer.address) as channel:
-            with Stream(_stub(channel), self.asked) as stream:
-                act = lambda house, load: faults.rolling_restart_with_stream(house, load, stream)
-                return self.through_balancer("rolling restart, no retries", act, retries=False)
+        with Stream(client.calls_of(self.house.balancer.address), self.asked) as stream:
+            act = functools.partial(faults.rolling_restart_with_stream, stream=stream)
+            return self.through_balancer("rolling restart, no retries", act, retries=False)
 
+    def _load(self, channel: grpc.Channel) -> Load:
+        from sed.v1 import segmentation_service_pb2_grpc as services
 
-def _stub(channel: grpc.Channel) -> Any:
-    from sed.v1 import segmentation_service_pb2_grpc as services
-
-    return services.SegmentationServiceStub(channel)
+        return Load(self.asked, services.SegmentationServiceStub(channel).Segment)
 
 
 def all_the_same(house: faults.House, load: Load) -> str:
@@ -91,8 +90,18 @@ def all_the_same(house: faults.House, load: Load) -> str:
     return "nothing"
 
 
-def overload(replica: Replica, asked: list[Question]) -> Row:
-    """More clients than a server takes at once: each refusal says when to come again, and the caller does."""
+def overload(folder: pathlib.Path, asked: list[Question], ending: contextlib.ExitStack) -> Row:
+    """More clients than a server takes at once: each refusal says when to come again, and the caller does. It comes
+    through the balancer as it is, although it comes before the picture is sent."""
+    folder.mkdir()
+    narrow = Replica("one", 21, folder, [*FLAGS, "--max-concurrent-requests", "2"])
+    balancer = Balancer(folder, 22, [narrow])
+    ending.callback(narrow.stop)
+    ending.callback(balancer.stop)
+    narrow.start()
+    narrow.wait_ready()
+    balancer.start()
+    balancer.wait_state(narrow, "UP")
     refusals: list[int] = []
 
     def ask(request: Any) -> Any:
@@ -100,11 +109,13 @@ def overload(replica: Replica, asked: list[Question]) -> Row:
         refusals.append(refused)
         return answer
 
-    calls = client.calls_of(replica.address)
+    calls = client.calls_of(balancer.address)
     with Load(asked, ask, clients=8) as load:
         load.go_on_for(40)
-        until("the server has refused a request", lambda: sum(refusals) > 0)
-    return Row("one replica with two places", load, "", "", [], 0, f"{sum(refusals)} refusals, obeyed by the callers")
+        until("a request was refused and answered later", lambda: sum(refusals) > 0)
+    narrow.terminate()
+    balancer.stop()
+    return Row("one replica, two places", load, "", "", [], 0, f"{sum(refusals)} refusals, obeyed by the callers")
 
 
 def bench(target: str) -> str:
@@ -122,14 +133,13 @@ def bench(target: str) -> str:
 def run(folder: pathlib.Path, ending: contextlib.ExitStack) -> None:
     """All scenarios, on one set of replicas."""
     shared = folder / "text"
-    place = lambda name, number, *flags: Replica(name, number, folder, [*FLAGS, *flags])
-    store = ["--text-cache-dir", str(shared)]
-    replicas = [place(name, number, *store) for number, name in enumerate(["one", "two", "three"], 1)]
-    single, late = place("single", 11), place("late", 12, *store)
-    narrow = place("narrow", 13, "--max-concurrent-requests", "2")
-    balancer = Balancer(folder, replicas)
-    for process in [*replicas, single, late, narrow, balancer]:
-        ending.callback(process.stop)
+    sharing = [*FLAGS, "--text-cache-dir", str(shared)]
+    replicas = [Replica(name, number, folder, sharing) for number, name in enumerate(NAMES, 1)]
+    single, late = Replica("single", 11, folder, FLAGS), Replica("late", 12, folder, sharing)
+    balancer = Balancer(folder, 100, replicas)
+    for replica in [*replicas, single, late]:
+        ending.callback(replica.stop)
+    ending.callback(balancer.stop)
 
     single.start()
     single.wait_ready()
@@ -151,20 +161,17 @@ def run(folder: pathlib.Path, ending: contextlib.ExitStack) -> None:
     late.terminate()
     print("vocabularies        ", knowledge.named_vocabularies(replicas, balancer))
     print("images              ", knowledge.image_ids(replicas, balancer))
-    narrow.start()
-    narrow.wait_ready()
-    rows = [overload(narrow, asked)]
-    narrow.terminate()
     print("bench, one replica  ", bench(replicas[0].address))
     print("bench, all, balancer", bench(balancer.address), "\n", flush=True)
 
-    rows.append(test.through_balancer("undisturbed", all_the_same))
+    rows = [test.through_balancer("undisturbed", all_the_same)]
     rows.append(test.through_balancer("kill -9 and SIGTERM", faults.killed_and_terminated))
     unprotected = test.through_balancer("the same, no retries", faults.killed_and_terminated, retries=False)
     rows.append(test.through_balancer("frozen", faults.frozen))
     rows.append(test.rolling_restart_without_retries())
     rows.append(test.without_balancer("rolling restart, direct", faults.rolling_restart))
     rows.append(test.without_balancer("frozen, direct", faults.frozen_without_balancer))
+    rows.append(overload(folder / "narrow", asked, ending))
     show([*rows, unprotected])
     for row in rows:
         check(not row.load.lost, f"{row.title}: requests were lost: {dict(row.load.lost)}")
@@ -182,8 +189,8 @@ def main() -> None:
             client.generate(str(generated))
             run(folder, ending)
         except Failed as failure:
-            for log in sorted(folder.glob("*.log")):
-                print(f"-- {log.name}", *log.read_text().splitlines()[-15:], sep="\n", file=sys.stderr)
+            for log in sorted(folder.glob("**/*.log")):
+                print(f"-- {log.relative_to(folder)}", *log.read_text().splitlines()[-15:], sep="\n", file=sys.stderr)
             sys.exit(f"failed: {failure}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
+
 from load import Question
 from processes import Failed, check
 

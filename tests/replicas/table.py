@@ -17,7 +17,7 @@ class Row(NamedTuple):
     told: str
 
 
-HEAD = ["scenario", "requests", "answered", "retries", "redispatched", "lost", "one/two/three", "restarts", "what was done"]
+HEAD = ["scenario", "requests", "answered", "retries", "redispatched", "lost", "shares", "restarts", "done"]
 
 
 def show(rows: list[Row]) -> None:
