@@ -39,6 +39,7 @@ def open_channel(target: str, retries: bool = True, **more: Any) -> grpc.Channel
         ("grpc.use_local_subchannel_pool", 1),  # connections of its own, as a client on another machine has them
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.http2.max_pings_without_data", 0),  # or it pings twice, and then no more
         ("grpc.enable_retries", int(retries)),
         ("grpc.per_rpc_retry_buffer_size", RETRY_BUFFER),
     ]
@@ -88,3 +89,17 @@ def segment_patiently(stub: Any, request: Any, seconds: float) -> tuple[Any, int
                 raise
         refusals += 1
         time.sleep(delay)
+
+
+def segment_impatiently(stub: Any, request: Any, attempt: float, seconds: float) -> Any:
+    """The answer, with a deadline for every attempt: for who connects to replicas directly. One that is frozen with a
+    picture half sent is not found out by keepalive, because the ping waits behind the picture."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return stub.Segment(request, timeout=min(attempt, end - time.monotonic()))
+        except grpc.RpcError as error:
+            # Where the server says so, it has a reason; then the next one would say the same.
+            silent = error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and not reason(error)
+            if not silent or time.monotonic() >= end:
+                raise

@@ -62,11 +62,13 @@ class Test:
         restarts = sum(replica.starts for replica in self.house.replicas) - starts
         return Row(title, load, str(retried), str(redispatched), shares, restarts, told)
 
-    def without_balancer(self, title: str, act: Callable[[faults.House, Load], str]) -> Row:
+    def without_balancer(
+        self, title: str, act: Callable[[faults.House, Load], str], attempt: float | None = None
+    ) -> Row:
         """Has clients spread their requests over the replicas by themselves, as over a headless Service."""
         starts = sum(replica.starts for replica in self.house.replicas)
         target = "ipv4:" + ",".join(replica.address for replica in self.house.replicas)
-        with client.open_channel(target, **WITHOUT_BALANCER) as channel, self._load(channel) as load:
+        with client.open_channel(target, **WITHOUT_BALANCER) as channel, self._load(channel, attempt) as load:
             told = act(self.house, load)
         restarts = sum(replica.starts for replica in self.house.replicas) - starts
         return Row(title, load, "", "", [], restarts, told)
@@ -77,10 +79,14 @@ class Test:
             act = functools.partial(faults.rolling_restart_with_stream, stream=stream)
             return self.through_balancer("rolling restart, no retries", act, retries=False)
 
-    def _load(self, channel: grpc.Channel) -> Load:
+    def _load(self, channel: grpc.Channel, attempt: float | None = None) -> Load:
         from sed.v1 import segmentation_service_pb2_grpc as services
 
-        return Load(self.asked, services.SegmentationServiceStub(channel).Segment)
+        stub = services.SegmentationServiceStub(channel)
+        if attempt is None:
+            return Load(self.asked, stub.Segment)
+        ask = functools.partial(client.segment_impatiently, stub, attempt=attempt, seconds=120)
+        return Load(self.asked, ask)
 
 
 def all_the_same(house: faults.House, load: Load) -> str:
@@ -170,7 +176,7 @@ def run(folder: pathlib.Path, ending: contextlib.ExitStack) -> None:
     rows.append(test.through_balancer("frozen", faults.frozen))
     rows.append(test.rolling_restart_without_retries())
     rows.append(test.without_balancer("rolling restart, direct", faults.rolling_restart))
-    rows.append(test.without_balancer("frozen, direct", faults.frozen_without_balancer))
+    rows.append(test.without_balancer("frozen, direct", faults.frozen_without_balancer, attempt=8))
     rows.append(overload(folder / "narrow", asked, ending))
     show([*rows, unprotected])
     for row in rows:
