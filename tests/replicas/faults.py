@@ -88,8 +88,8 @@ def rolling_restart_with_stream(house: House, load: Load, stream: Stream) -> str
 
 
 def frozen_without_balancer(house: House, load: Load) -> str:
-    """Here nobody but the client finds out. Of any three requests one goes to the frozen replica; soon every client waits
-    for it, so that these answers only come once it has been given up, by keepalive or by the deadline of an attempt."""
+    """Here nobody but the client finds out. Of any three requests one goes to the frozen replica; soon every client
+    waits for it, so that these answers only come once it is given up, by keepalive or by the deadline of an attempt."""
     three = house.replicas[2]
     load.go_on_for(BETWEEN)
     begun = time.monotonic()
