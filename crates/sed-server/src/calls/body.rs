@@ -13,21 +13,22 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tonic::{Status, body::Body};
 
-use super::call::Call;
+use super::{call::Call, rest};
 
 /// What a poll of a body gives.
 type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 
-/// The messages of a call on their way in.
+/// The messages of a call on their way in. What has not come when it is dropped is discarded.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     inner: Body,
     received: Arc<AtomicU64>,
+    ended: bool,
 }
 
 impl RequestBody {
     pub(super) fn new(inner: Body, received: Arc<AtomicU64>) -> Self {
-        Self { inner, received }
+        Self { inner, received, ended: false }
     }
 }
 
@@ -40,6 +41,7 @@ impl http_body::Body for RequestBody {
         if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
             self.received.fetch_add(data.len() as u64, Ordering::Relaxed);
         }
+        self.ended = !matches!(frame, Some(Ok(_)));
         Poll::Ready(frame)
     }
 
@@ -49,6 +51,14 @@ impl http_body::Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         self.inner.is_end_stream()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if !self.ended && !http_body::Body::is_end_stream(&self.inner) {
+            rest::discard(std::mem::take(&mut self.inner));
+        }
     }
 }
 

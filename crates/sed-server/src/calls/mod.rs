@@ -3,6 +3,7 @@
 
 mod body;
 mod call;
+mod rest;
 mod span;
 
 use std::{

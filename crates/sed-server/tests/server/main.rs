@@ -5,6 +5,7 @@
 
 mod answers;
 mod bad_requests;
+mod early_answers;
 mod encodings;
 #[allow(dead_code)] // some of it is for the tests of telemetry
 mod harness;

@@ -1,0 +1,58 @@
+"""The one thing that replicas share: a folder of text embeddings."""
+
+import pathlib
+
+from client import calls_of
+from knowledge import part_of_street
+from processes import Replica, check, until
+from questions import request, words
+
+PHRASES = ["a lantern of paper", "a rope bridge", "wet cobblestones", "a rusty weathercock", "an inkwell"]
+READS, WRITES, DAMAGED = (f"sed_text_store_{what}_total" for what in ["reads", "writes", "damaged"])
+COMPUTED = ("sed_stage_duration_seconds_count", '{stage="text_embedding"}')
+
+
+def files_of_phrases(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files of the folder that hold our phrases; each begins with a header in JSON."""
+    ours = [f'"phrase":"{phrase}"'.encode() for phrase in PHRASES]
+    return [file for file in sorted(folder.glob("*.text")) if any(phrase in file.read_bytes() for phrase in ours)]
+
+
+def damage(files: list[pathlib.Path]) -> None:
+    """Each file in another way, as a full disk, a cut connection or a bad copy leave them."""
+    for number, file in enumerate(files):
+        whole = file.read_bytes()
+        wrong_bit = whole[:-1] + bytes([whole[-1] ^ 1])
+        file.write_bytes([b"", whole[: len(whole) // 2], wrong_bit, b"?" * len(whole), whole + b"?"][number])
+
+
+def shared_embeddings(replicas: list[Replica], late: Replica, folder: pathlib.Path) -> str:
+    """What one replica has embedded is read by the next; what is damaged is found out, computed anew and healed."""
+    one, two, three = replicas
+    message = request(words(PHRASES), encoded=part_of_street(40))
+    number = len(PHRASES)
+
+    def ask(replica: Replica, counter: str) -> bytes:
+        """The mask of a replica that has to read or write every phrase for it."""
+        before = replica.metric(counter)
+        mask = calls_of(replica.address).Segment(message).masks[0].index_png
+        until(f"{replica.name} counts {number} in {counter}", lambda: replica.metric(counter) == before + number)
+        return bytes(mask)
+
+    computed = one.metric(*COMPUTED)
+    mask = ask(one, WRITES)
+    check(one.metric(*COMPUTED) > computed, "nothing was computed, but written")
+    computed = two.metric(*COMPUTED)
+    check(ask(two, READS) == mask, "different masks from embeddings that were read")
+    check(two.metric(*COMPUTED) == computed, "computed what another replica had written")
+
+    files = files_of_phrases(folder)
+    check(len(files) == number, f"{len(files)} files hold {number} phrases")
+    sound = [file.read_bytes() for file in files]
+    damage(files)
+    damaged = three.metric(DAMAGED)
+    check(ask(three, WRITES) == mask, "different masks with damaged files")
+    check(three.metric(DAMAGED) == damaged + number, "a damaged file was not counted")
+    check([file.read_bytes() for file in files] == sound, "a damaged file was not healed")
+    check(ask(late, READS) == mask and late.metric(DAMAGED) == 0, "a later replica does not read what was healed")
+    return f"{number} phrases: written by one, read by two, {number} damaged files healed by three, read by a fourth"
