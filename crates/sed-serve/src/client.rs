@@ -28,20 +28,8 @@ pub(crate) struct Client {
 impl Client {
     /// Connects to `http://host:port`. `timeout` becomes the deadline of every request.
     pub(crate) async fn connect(server: &str, timeout: Option<Duration>) -> Result<Self> {
-        let url = match server.split_once("://") {
-            None => format!("http://{server}"),
-            Some(("http", _)) => server.to_owned(),
-            Some((scheme, _)) => bail!("cannot speak {scheme} to {server}: give an http:// address"),
-        };
-        let endpoint = Endpoint::from_shared(url)
-            .with_context(|| format!("{server:?} is no address; give one like http://127.0.0.1:50051"))?
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true);
-        let channel = endpoint.connect().await.map_err(|error| {
-            let reason = root_cause(&error);
-            anyhow!("cannot reach {server} ({reason}): is `sed-serve serve` running there?")
-        })?;
-        let service = SegmentationServiceClient::new(channel).max_decoding_message_size(MOST_ANSWER_BYTES);
+        let service = SegmentationServiceClient::new(channel(server).await?)
+            .max_decoding_message_size(MOST_ANSWER_BYTES);
         Ok(Self { service, timeout })
     }
 
@@ -66,13 +54,30 @@ impl Client {
     }
 }
 
+/// Connects to `http://host:port`.
+pub(crate) async fn channel(server: &str) -> Result<Channel> {
+    let url = match server.split_once("://") {
+        None => format!("http://{server}"),
+        Some(("http", _)) => server.to_owned(),
+        Some((scheme, _)) => bail!("cannot speak {scheme} to {server}: give an http:// address"),
+    };
+    let endpoint = Endpoint::from_shared(url)
+        .with_context(|| format!("{server:?} is no address; give one like http://127.0.0.1:50051"))?
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true);
+    endpoint.connect().await.map_err(|error| {
+        let reason = root_cause(&error);
+        anyhow!("cannot reach {server} ({reason}): is `sed-serve serve` running there?")
+    })
+}
+
 /// The stable reason of a refusal, such as `QUEUE_FULL`; none where it is not the server's own.
 pub(crate) fn reason(status: &Status) -> Option<String> {
     status.get_error_details().error_info().map(|info| info.reason.clone())
 }
 
 /// What a server answered instead of a result.
-fn explain(status: &Status) -> Error {
+pub(crate) fn explain(status: &Status) -> Error {
     match (status.code(), reason(status)) {
         (_, Some(reason)) => anyhow!("{} ({reason})", status.message()),
         (Code::Unimplemented, None) => anyhow!("the server does not know this call; is it a sed-serve?"),
