@@ -20,8 +20,14 @@ ENV CARGO_INCREMENTAL=0 \
     CARGO_PROFILE_RELEASE_STRIP=symbols \
     RUSTFLAGS="--remap-path-prefix=/src=sed-serve --remap-path-prefix=/usr/local/cargo/registry/src=crates"
 
-FROM base AS build-cpu
-COPY . .
+FROM base AS sources
+COPY Cargo.toml Cargo.lock ./
+COPY proto proto
+COPY crates crates
+COPY tests tests
+COPY models/sed-tiny models/sed-tiny
+
+FROM sources AS build-cpu
 # The program runs on any x86-64: its kernels look at the processor when it starts.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,id=sed-serve-target-cpu,target=/src/target,sharing=locked \
@@ -36,7 +42,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 FROM cuda-tools AS build-cuda
-COPY . .
+COPY --from=sources /src /src
+COPY deploy/cuda deploy/cuda
 ENV SED_CUDA_TOOLKIT=/opt/cuda/toolkit
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,id=sed-serve-cuda-toolkit,target=/opt/cuda,sharing=locked \

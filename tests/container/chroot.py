@@ -156,7 +156,10 @@ class Builder:
         inner = ["/bin/sh", "-c", f"cd {shlex.quote(image.workdir)} && {{\n{instruction.value}\n}}"]
         script.append("exec " + shlex.join(["chroot", str(image.root), "/usr/bin/env", "-i", *environment, *inner]))
         unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-        subprocess.run([*unshare, "sh", "-c", "\n".join(script)], check=True)
+        log = pathlib.Path(f"{image.root}.log")
+        with log.open("a") as out:
+            ended = subprocess.run([*unshare, "sh", "-c", "\n".join(script)], stdout=out, stderr=out)
+        assert ended.returncode == 0, f"exit code {ended.returncode}\n{log.read_text()[-4000:]}"
 
 
 def listed(origin: pathlib.Path | None, source: str) -> list[tuple[pathlib.Path, str]]:
