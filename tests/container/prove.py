@@ -24,12 +24,14 @@ from image import Image
 
 PICTURES = REPOSITORY / "models/sed-tiny/examples"
 HEALTH = ["/usr/local/bin/sed-serve", "health"]
-SEGMENT = ["segment", str(PICTURES / "farm.png"), "--no-output", "--json", "--server", "http://127.0.0.1:50051"]
+# Not 127.0.0.1: a server that listens there alone could not be reached from outside of its container.
+HOST = "127.0.0.2"
+SEGMENT = ["segment", str(PICTURES / "farm.png"), "--no-output", "--json", "--server", f"http://{HOST}:50051"]
 MIB = 1 << 20
 # In a process of its own, which is ready before the request begins.
-SEES_A_REQUEST = """
+SEES_A_REQUEST = f"""
 import time, urllib.request
-def metrics(): return urllib.request.urlopen("http://127.0.0.1:9464/metrics", timeout=10).read().decode()
+def metrics(): return urllib.request.urlopen("http://{HOST}:9464/metrics", timeout=10).read().decode()
 assert "\\nsed_requests_in_flight 0\\n" in metrics()
 print("watching", flush=True)
 while "\\nsed_requests_in_flight 1\\n" not in metrics(): time.sleep(0.005)
@@ -63,7 +65,7 @@ def segment(container: Container, client: str) -> dict:
 
 def page(container: Container, path: str) -> str:
     """A page of the operations port."""
-    read = f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:9464{path}', timeout=10).read().decode())"
+    read = f"import urllib.request as r; print(r.urlopen('http://{HOST}:9464{path}', timeout=10).read().decode())"
     return subprocess.check_output(container.beside([sys.executable, "-c", read]), text=True)
 
 
@@ -91,7 +93,8 @@ def prove_settings(image: Image, arguments: dict[str, str]) -> None:
     for name in ["REVISION", "CREATED", "SOURCE"]:
         assert labels[name.lower()] == arguments[name], labels
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", labels["created"]), labels
-    assert (image.stop_signal, image.user, image.ports) == ("SIGTERM", "65532:65532", "50051 9464")
+    settings = (image.stop_signal, image.user, image.ports)
+    assert settings == ("SIGTERM", "65532:65532", "50051 9464"), settings
 
 
 def prove_contents(image: Image) -> None:
