@@ -11,7 +11,7 @@ ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot
 # one, the program serves the small model that it carries, or what SED_MODEL names in a volume.
 ARG MODEL=
 
-# One tool chain and one set of paths: the same sources give the same program.
+# One tool chain and one set of paths: the same sources give the same program. Both targets share what they compile.
 FROM ${RUST} AS base
 RUN mkdir -p /volumes/sed-serve
 WORKDIR /src
@@ -30,7 +30,7 @@ COPY models/sed-tiny models/sed-tiny
 FROM sources AS build-cpu
 # The program runs on any x86-64: its kernels look at the processor when it starts.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,id=sed-serve-target-cpu,target=/src/target,sharing=locked \
+    --mount=type=cache,id=sed-serve-target,target=/src/target,sharing=locked \
     cargo build --release --locked -p sed-serve \
     && install -D target/release/sed-serve /out/sed-serve
 
@@ -47,7 +47,7 @@ COPY deploy/cuda deploy/cuda
 ENV SED_CUDA_TOOLKIT=/opt/cuda/toolkit
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,id=sed-serve-cuda-toolkit,target=/opt/cuda,sharing=locked \
-    --mount=type=cache,id=sed-serve-target-cuda,target=/src/target,sharing=locked \
+    --mount=type=cache,id=sed-serve-target,target=/src/target,sharing=locked \
     variables=$(deploy/cuda/toolkit) \
     && eval "$variables" \
     && cargo build --release --locked -p sed-serve --features sed-serve/cuda \
