@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Convert(commands::convert::ConvertArgs),
     /// Look for what would keep the server from working, and say how to mend it.
     Doctor(Box<commands::doctor::DoctorArgs>),
+    /// Ask a server whether it is ready for requests; the exit code tells.
+    Health(commands::health::HealthArgs),
     /// List the built-in vocabularies, or show one.
     Vocabulary(commands::vocabulary::VocabularyArgs),
     /// Write a completion script for a shell.

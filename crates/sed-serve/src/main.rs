@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args, json),
         Command::Convert(args) => commands::convert::run(&args, json),
         Command::Doctor(args) => commands::doctor::run(&args, json),
+        Command::Health(args) => commands::health::run(&args, json),
         Command::Vocabulary(args) => commands::vocabulary::run(&args, json),
         Command::Completions(args) => commands::completions::run(&args),
     };

@@ -1,6 +1,6 @@
 //! A server that runs inside this program.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, anyhow};
 use sed_engine::{Engine, ModelInfo, SedStages, builtin_vocabularies};
@@ -63,14 +63,7 @@ impl RunningServer {
 
     /// How to reach it from this machine.
     pub(crate) fn url(&self) -> String {
-        let mut address = self.address;
-        if address.ip().is_unspecified() {
-            address.set_ip(match address {
-                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        format!("http://{address}")
+        local_url(self.address)
     }
 
     /// The model that it holds.
@@ -89,6 +82,17 @@ impl RunningServer {
         let _ = self.stop.send(());
         flatten(self.serving.await)
     }
+}
+
+/// How to reach from this machine what listens on an address.
+pub(crate) fn local_url(mut listen: SocketAddr) -> String {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(match listen {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{listen}")
 }
 
 fn flatten(ended: Result<Result<Drain>, tokio::task::JoinError>) -> Result<Drain> {

@@ -35,26 +35,7 @@ pub(crate) struct Client {
 impl Client {
     /// Connects to `http://host:port` or `https://host:port`. `timeout` becomes the deadline of every request.
     pub(crate) async fn connect(server: &str, timeout: Option<Duration>, access: &Access) -> Result<Self> {
-        let (url, tls) = match server.split_once("://") {
-            None => (format!("http://{server}"), false),
-            Some(("http", _)) => (server.to_owned(), false),
-            Some(("https", _)) => (server.to_owned(), true),
-            Some((scheme, _)) => {
-                bail!("cannot speak {scheme} to {server}: give an http:// or https:// address")
-            }
-        };
-        let mut endpoint = Endpoint::from_shared(url)
-            .with_context(|| format!("{server:?} is no address; give one like http://127.0.0.1:50051"))?
-            .connect_timeout(CONNECT)
-            .tcp_nodelay(true);
-        if tls {
-            let trusted = endpoint.tls_config(access.tls());
-            endpoint = trusted.map_err(|error| anyhow!("cannot speak TLS: {}", root_cause(&error)))?;
-        }
-        let channel = endpoint.connect().await.map_err(|error| {
-            let reason = root_cause(&error);
-            anyhow!("cannot reach {server} ({reason}): is `sed-serve serve` running there?")
-        })?;
+        let channel = channel(server, access).await?;
         let service = SegmentationServiceClient::with_interceptor(channel, access.clone())
             .max_decoding_message_size(MOST_ANSWER_BYTES);
         Ok(Self { service, timeout })
@@ -87,6 +68,30 @@ impl Client {
     }
 }
 
+/// Connects to `http://host:port` or `https://host:port`.
+pub(crate) async fn channel(server: &str, access: &Access) -> Result<Channel> {
+    let (url, tls) = match server.split_once("://") {
+        None => (format!("http://{server}"), false),
+        Some(("http", _)) => (server.to_owned(), false),
+        Some(("https", _)) => (server.to_owned(), true),
+        Some((scheme, _)) => {
+            bail!("cannot speak {scheme} to {server}: give an http:// or https:// address")
+        }
+    };
+    let mut endpoint = Endpoint::from_shared(url)
+        .with_context(|| format!("{server:?} is no address; give one like http://127.0.0.1:50051"))?
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true);
+    if tls {
+        let trusted = endpoint.tls_config(access.tls());
+        endpoint = trusted.map_err(|error| anyhow!("cannot speak TLS: {}", root_cause(&error)))?;
+    }
+    endpoint.connect().await.map_err(|error| {
+        let reason = root_cause(&error);
+        anyhow!("cannot reach {server} ({reason}): is `sed-serve serve` running there?")
+    })
+}
+
 /// The stable reason of a refusal, such as `QUEUE_FULL`; none where it is not the server's own.
 pub(crate) fn reason(status: &Status) -> Option<String> {
     status.get_error_details().error_info().map(|info| info.reason.clone())
@@ -105,7 +110,7 @@ fn was_never_sent(status: &Status) -> bool {
 }
 
 /// What a server answered instead of a result.
-fn explain(status: &Status) -> Error {
+pub(crate) fn explain(status: &Status) -> Error {
     match (status.code(), reason(status)) {
         (_, Some(reason)) => anyhow!("{} ({reason})", status.message()),
         (Code::Unimplemented, None) => anyhow!("the server does not know this call; is it a sed-serve?"),

@@ -37,6 +37,30 @@ fn a_client_gets_the_reference_map_and_sigterm_ends_the_server() {
     assert_eq!(server.terminate(), Some(0));
 }
 
+#[test]
+fn health_tells_by_its_exit_code() {
+    let server = Server::start();
+    let url = server.url();
+    run(&["health", "--server", &url, "--service", ""]).good();
+    // A container's health check has the server's own settings and no flags.
+    let port = url.rsplit_once(':').unwrap().1;
+    let listen = format!("0.0.0.0:{port}");
+    let outcome = Outcome::of(sed_serve(&["health", "--json"]).env("SED_LISTEN", listen)).good();
+    assert_eq!(outcome.json()[0]["serving"], true);
+
+    let outcome = run(&["health", "--server", &url, "--service", "no.such.Service"]);
+    assert_eq!(outcome.code, 1, "{}", outcome.stdout);
+    let outcome = run(&["health", "--server", "http://127.0.0.1:1"]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("cannot reach http://127.0.0.1:1"), "{}", outcome.stderr);
+    // What accepts connections and says nothing is not ready.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap().to_string();
+    let outcome = run(&["health", "--server", &silent, "--timeout", "0.2"]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("has not answered"), "{}", outcome.stderr);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_second_sigterm_ends_a_server_that_still_drains() {
