@@ -156,11 +156,13 @@ server_args! {
         max_connection_age_seconds: f64 = "SECONDS",
         /// The calls that such a connection still carries may take this long [default: 60]
         max_connection_age_grace_seconds: f64 = "SECONDS",
-        /// What requests may be compressed with, and answers for clients that ask: gzip, zstd, or off; may be given several times [default: gzip, zstd]
+        /// What requests may be compressed with, and answers for clients that ask: gzip, zstd, or off; may be given
+        /// several times [default: gzip, zstd]
         compression: Vec<String> = "NAME",
         /// Answer gRPC-Web, which browsers speak, and HTTP/1.1 for it [default: false]
         grpc_web: bool = "true|false",
-        /// An origin whose pages may use it, such as https://example.org, or *; may be given several times [default: none]
+        /// An origin whose pages may use it, such as https://example.org, or *; may be given several times
+        /// [default: none]
         grpc_web_origins: Vec<String> = "ORIGIN",
         /// HTTP/2 flow control window of a stream [default: 4 MiB]
         http2_stream_window_bytes: u32 = "BYTES",

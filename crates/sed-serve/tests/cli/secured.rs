@@ -109,8 +109,7 @@ fn the_command_speaks_tls_shows_its_certificate_and_sends_its_token() {
     // The variable does what the file does, for other commands as well.
     let picture = nano("img_b.png");
     let load = ["bench", "load", "--requests", "3", "--clients", "1", "--words", "cat", "--json"];
-    let images = ["--images", text(&picture)];
-    let arguments = [&load[..], &images, &["--server", &url], &trust, &known].concat();
+    let arguments = [&load[..], &[text(&picture), "--server", &url], &trust, &known].concat();
     let outcome = Outcome::of(sed_serve(&arguments).env("SED_TOKEN", SECRET)).good();
     assert!(!outcome.stderr.contains(SECRET) && !outcome.stdout.contains(SECRET));
 }

@@ -17,7 +17,10 @@ use opentelemetry_proto::tonic::{
 };
 use sed_proto::v1::{self, segmentation_service_client::SegmentationServiceClient};
 use serde_json::Value;
-use tonic::{Request, Response, Status};
+use tonic::{
+    Request, Response, Status,
+    transport::{Identity, ServerTlsConfig},
+};
 
 use crate::{
     server::Server,
@@ -46,12 +49,22 @@ impl TraceService for Collector {
 
 impl Collector {
     async fn start() -> (Self, SocketAddr) {
+        Self::start_on(tonic::transport::Server::builder()).await
+    }
+
+    /// One that speaks TLS, as localhost, with this certificate.
+    async fn start_with_tls(identity: Identity) -> (Self, SocketAddr) {
+        let tls = ServerTlsConfig::new().identity(identity);
+        Self::start_on(tonic::transport::Server::builder().tls_config(tls).unwrap()).await
+    }
+
+    async fn start_on(mut server: tonic::transport::Server) -> (Self, SocketAddr) {
         let collector = Self::default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = TraceServiceServer::new(collector.clone());
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
-        tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+        tokio::spawn(server.add_service(service).serve_with_incoming(incoming));
         (collector, address)
     }
 
@@ -167,6 +180,30 @@ async fn the_callers_trace_goes_on_in_the_spans_and_in_the_log() {
 
 #[cfg(unix)]
 #[tokio::test]
+async fn a_collector_with_tls_gets_the_spans_too() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(certificate.path(), made.cert.pem()).unwrap();
+    let identity = Identity::from_pem(made.cert.pem(), made.signing_key.serialize_pem());
+    let (collector, address) = Collector::start_with_tls(identity).await;
+    let trusted = certificate.path().to_owned();
+    let server = tokio::task::spawn_blocking(move || {
+        Server::start_with(|command| {
+            let endpoint = format!("https://localhost:{}", address.port());
+            command
+                .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+                .env("OTEL_EXPORTER_OTLP_CERTIFICATE", trusted)
+                .stderr(Stdio::null())
+        })
+    });
+    let server = server.await.unwrap();
+    segment(server.url(), "first", "01").await;
+    assert_eq!(tokio::task::spawn_blocking(|| server.terminate()).await.unwrap(), Some(0));
+    assert!(collector.spans().iter().any(|span| span.name == "sed.v1.SegmentationService/Segment"));
+}
+
+#[cfg(unix)]
+#[tokio::test]
 async fn without_an_endpoint_the_log_still_names_the_callers_trace() {
     let server = tokio::task::spawn_blocking(|| Server::start_with(|command| command.stderr(Stdio::piped())));
     let mut server = server.await.unwrap();
@@ -186,7 +223,8 @@ fn trouble_with_traces_is_logged_and_the_server_serves() {
     let silent = &format!("http://{}", silent.local_addr().unwrap());
     for (variable, value, complaint) in [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "by grpc only"),
-        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://127.0.0.1:1", "HTTPS"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://127.0.0.1:1", "Connection refused"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nonexistent/ca.pem", "cannot read /nonexistent/ca.pem"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1", "Connection refused"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", silent, "did not reach the collector"),
     ] {
