@@ -3,7 +3,8 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
+    "inference/open_inference_grpc.proto",
     "sed/v1/error_reason.proto",
     "sed/v1/image.proto",
     "sed/v1/mask.proto",

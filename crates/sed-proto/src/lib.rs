@@ -1,5 +1,5 @@
-//! Generated types of the `sed.v1` interface and its descriptor set. The definitions, with their comments,
-//! are in the repository's `proto/` folder.
+//! Generated types of the `sed.v1` interface and of the Open Inference Protocol, and their descriptor set. The
+//! definitions, with their comments, are in the repository's `proto/` folder.
 
 #![forbid(unsafe_code)]
 
@@ -9,6 +9,12 @@ pub mod v1 {
     // enum values come without a comment of their own.
     #![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::all, clippy::pedantic)]
     tonic::include_proto!("sed.v1");
+}
+
+/// The `inference` package: the Open Inference Protocol, version 2.
+pub mod inference {
+    #![allow(missing_docs, missing_debug_implementations, unreachable_pub, clippy::all, clippy::pedantic)] // as above
+    tonic::include_proto!("inference");
 }
 
 /// The compiled `proto/` folder with everything that it imports and all comments: an encoded
