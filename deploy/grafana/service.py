@@ -3,7 +3,7 @@
 from panels import GREEN, RED, YELLOW, Json, coloured, dashed, heat, lines, number, query, steps
 from promql import mean, of, of_jobs, quantile, rate, ratio, spread, total
 
-SEGMENT = 'method="Segment"'
+SEGMENT = 'method=~"Segment|ModelInfer"'
 
 
 def overview() -> list[Json]:

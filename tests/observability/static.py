@@ -16,8 +16,6 @@ from documents import Query
 # Prometheus' own, and what service discovery adds.
 KNOWN_METRICS = {"up", "ALERTS"}
 KNOWN_LABELS = {"namespace", "job", "instance", "pod", "le", "alertname", "alertstate", "severity"}
-# Served only where there is TLS; listed by METRICS.md once the server has it.
-ONLY_WITH_TLS = "sed_tls_certificate_expiry_timestamp_seconds"
 
 
 def selectors(expr: str) -> Iterator[promql.VectorSelector]:
@@ -44,7 +42,7 @@ def wrong_values(matcher: promql.Matcher, known: list[str]) -> list[str]:
 def faults(query: Query, served: dict[str, documents.Metric], recorded: set[str]) -> Iterator[str]:
     for selector in selectors(documents.substituted(query.expr, 60)):
         name = selector.name
-        if name in recorded or name in KNOWN_METRICS or name == ONLY_WITH_TLS:
+        if name in recorded or name in KNOWN_METRICS:
             continue
         if name not in served:
             yield f"{query.where}: there is no {name}"

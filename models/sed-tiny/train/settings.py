@@ -20,7 +20,7 @@ PIXEL_STD = (68.5005327, 66.6321579, 70.3231630)
 
 CONFIG = {
     "name": "sed-tiny",
-    "image_size": 256,
+    "image_size": 320,
     "embed_dim": 256,
     "vision": {"dims": [32, 64, 128, 256], "depths": [2, 2, 6, 2], "head": {"type": "linear"}},
     "text": {"width": 128, "heads": 2, "layers": 3, "context_length": 77, "vocab_size": 8192},

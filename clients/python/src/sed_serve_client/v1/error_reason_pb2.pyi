@@ -73,7 +73,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DEVICE_LOST: _ErrorReason.ValueType  # 18
     """UNAVAILABLE, with RetryInfo: the device does not answer. The server reports NOT_SERVING until it does."""
     ERROR_REASON_REQUEST_MALFORMED: _ErrorReason.ValueType  # 19
-    """INVALID_ARGUMENT: the message is no sed.v1 message at all."""
+    """INVALID_ARGUMENT: the message is not what the method takes."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 20
     """INTERNAL: a fault of the server. The metadata says in which stage. Other requests are not affected."""
     ERROR_REASON_IMAGE_NOT_FOUND: _ErrorReason.ValueType  # 21
@@ -98,10 +98,25 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT, with BadRequest: a request on a stream has no id, or that of one that is not answered
     yet.
     """
+    ERROR_REASON_TOKEN_MISSING: _ErrorReason.ValueType  # 27
+    """UNAUTHENTICATED: the server asks for a bearer token (metadata `authorization: Bearer TOKEN`), and the call
+    brings none.
+    """
+    ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 28
+    """UNAUTHENTICATED: the server does not know the token of the call, or not any more."""
+    ERROR_REASON_TENSOR_INVALID: _ErrorReason.ValueType  # 29
+    """INVALID_ARGUMENT, with BadRequest: a tensor of a request of the Open Inference Protocol has a name, a datatype,
+    a shape or contents that the model does not take, or is there twice.
+    """
+    ERROR_REASON_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 30
+    """NOT_FOUND, with ResourceInfo: a request of the Open Inference Protocol names a model, or a version of it, that
+    the server does not hold.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why a request failed. Every error of sed.v1.SegmentationService carries a google.rpc.ErrorInfo with domain
-    `sed-serve` and one of these as `reason`, without the prefix `ERROR_REASON_` (for example `QUEUE_FULL`).
+    """Why a request failed. Every error of sed.v1.SegmentationService and inference.GRPCInferenceService carries a
+    google.rpc.ErrorInfo with domain `sed-serve` and one of these as `reason`, without the prefix `ERROR_REASON_` (for
+    example `QUEUE_FULL`).
     Reasons are never renamed; new ones may be added.
     """
 
@@ -156,7 +171,7 @@ smaller top_k or smaller masks.
 ERROR_REASON_DEVICE_LOST: ErrorReason.ValueType  # 18
 """UNAVAILABLE, with RetryInfo: the device does not answer. The server reports NOT_SERVING until it does."""
 ERROR_REASON_REQUEST_MALFORMED: ErrorReason.ValueType  # 19
-"""INVALID_ARGUMENT: the message is no sed.v1 message at all."""
+"""INVALID_ARGUMENT: the message is not what the method takes."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 20
 """INTERNAL: a fault of the server. The metadata says in which stage. Other requests are not affected."""
 ERROR_REASON_IMAGE_NOT_FOUND: ErrorReason.ValueType  # 21
@@ -180,5 +195,19 @@ allows, or as many bytes of them. Delete one.
 ERROR_REASON_STREAM_ID_INVALID: ErrorReason.ValueType  # 26
 """INVALID_ARGUMENT, with BadRequest: a request on a stream has no id, or that of one that is not answered
 yet.
+"""
+ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 27
+"""UNAUTHENTICATED: the server asks for a bearer token (metadata `authorization: Bearer TOKEN`), and the call
+brings none.
+"""
+ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 28
+"""UNAUTHENTICATED: the server does not know the token of the call, or not any more."""
+ERROR_REASON_TENSOR_INVALID: ErrorReason.ValueType  # 29
+"""INVALID_ARGUMENT, with BadRequest: a tensor of a request of the Open Inference Protocol has a name, a datatype,
+a shape or contents that the model does not take, or is there twice.
+"""
+ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 30
+"""NOT_FOUND, with ResourceInfo: a request of the Open Inference Protocol names a model, or a version of it, that
+the server does not hold.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

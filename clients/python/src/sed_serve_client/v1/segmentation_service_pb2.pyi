@@ -363,6 +363,7 @@ class GetServerInfoResponse(_message.Message):
     MASK_ENCODINGS_FIELD_NUMBER: _builtins.int
     IMAGE_FORMATS_FIELD_NUMBER: _builtins.int
     UPTIME_FIELD_NUMBER: _builtins.int
+    COMPRESSIONS_FIELD_NUMBER: _builtins.int
     server_version: _builtins.str
     """Version of the server, for example `0.1.0`."""
     @_builtins.property
@@ -393,6 +394,12 @@ class GetServerInfoResponse(_message.Message):
     def uptime(self) -> _duration_pb2.Duration:
         """How long the server has been running."""
 
+    @_builtins.property
+    def compressions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What messages may be compressed with, for example `gzip`; empty: with nothing. What comes out of a compressed
+        request counts for `max_message_bytes`.
+        """
+
     def __init__(
         self,
         *,
@@ -404,10 +411,11 @@ class GetServerInfoResponse(_message.Message):
         mask_encodings: _abc.Iterable[_options_pb2.MaskEncoding.ValueType] | None = ...,
         image_formats: _abc.Iterable[_builtins.str] | None = ...,
         uptime: _duration_pb2.Duration | None = ...,
+        compressions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults", "limits", b"limits", "model", b"model", "uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults", "image_formats", b"image_formats", "limits", b"limits", "mask_encodings", b"mask_encodings", "model", b"model", "server_version", b"server_version", "uptime", b"uptime", "vocabularies", b"vocabularies"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compressions", b"compressions", "defaults", b"defaults", "image_formats", b"image_formats", "limits", b"limits", "mask_encodings", b"mask_encodings", "model", b"model", "server_version", b"server_version", "uptime", b"uptime", "vocabularies", b"vocabularies"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

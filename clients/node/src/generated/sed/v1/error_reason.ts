@@ -11,8 +11,9 @@ export const protobufPackage = "sed.v1";
 export const protobufFileName = "sed/v1/error_reason.proto";
 
 /**
- * Why a request failed. Every error of sed.v1.SegmentationService carries a google.rpc.ErrorInfo with domain
- * `sed-serve` and one of these as `reason`, without the prefix `ERROR_REASON_` (for example `QUEUE_FULL`).
+ * Why a request failed. Every error of sed.v1.SegmentationService and inference.GRPCInferenceService carries a
+ * google.rpc.ErrorInfo with domain `sed-serve` and one of these as `reason`, without the prefix `ERROR_REASON_` (for
+ * example `QUEUE_FULL`).
  * Reasons are never renamed; new ones may be added.
  */
 export enum ErrorReason {
@@ -72,7 +73,7 @@ export enum ErrorReason {
   ERROR_REASON_DEVICE_OUT_OF_MEMORY = 17,
   /** ERROR_REASON_DEVICE_LOST - UNAVAILABLE, with RetryInfo: the device does not answer. The server reports NOT_SERVING until it does. */
   ERROR_REASON_DEVICE_LOST = 18,
-  /** ERROR_REASON_REQUEST_MALFORMED - INVALID_ARGUMENT: the message is no sed.v1 message at all. */
+  /** ERROR_REASON_REQUEST_MALFORMED - INVALID_ARGUMENT: the message is not what the method takes. */
   ERROR_REASON_REQUEST_MALFORMED = 19,
   /** ERROR_REASON_INTERNAL - INTERNAL: a fault of the server. The metadata says in which stage. Other requests are not affected. */
   ERROR_REASON_INTERNAL = 20,
@@ -103,4 +104,21 @@ export enum ErrorReason {
    * yet.
    */
   ERROR_REASON_STREAM_ID_INVALID = 26,
+  /**
+   * ERROR_REASON_TOKEN_MISSING - UNAUTHENTICATED: the server asks for a bearer token (metadata `authorization: Bearer TOKEN`), and the call
+   * brings none.
+   */
+  ERROR_REASON_TOKEN_MISSING = 27,
+  /** ERROR_REASON_TOKEN_INVALID - UNAUTHENTICATED: the server does not know the token of the call, or not any more. */
+  ERROR_REASON_TOKEN_INVALID = 28,
+  /**
+   * ERROR_REASON_TENSOR_INVALID - INVALID_ARGUMENT, with BadRequest: a tensor of a request of the Open Inference Protocol has a name, a datatype,
+   * a shape or contents that the model does not take, or is there twice.
+   */
+  ERROR_REASON_TENSOR_INVALID = 29,
+  /**
+   * ERROR_REASON_MODEL_NOT_FOUND - NOT_FOUND, with ResourceInfo: a request of the Open Inference Protocol names a model, or a version of it, that
+   * the server does not hold.
+   */
+  ERROR_REASON_MODEL_NOT_FOUND = 30,
 }

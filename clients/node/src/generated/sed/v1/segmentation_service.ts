@@ -204,7 +204,14 @@ export interface GetServerInfoResponse {
   /** The image formats that it reads, for example `jpeg`. */
   imageFormats: string[];
   /** How long the server has been running. */
-  uptime: Duration | undefined;
+  uptime:
+    | Duration
+    | undefined;
+  /**
+   * What messages may be compressed with, for example `gzip`; empty: with nothing. What comes out of a compressed
+   * request counts for `max_message_bytes`.
+   */
+  compressions: string[];
 }
 
 function createBaseSegmentRequest(): SegmentRequest {
@@ -1026,6 +1033,7 @@ function createBaseGetServerInfoResponse(): GetServerInfoResponse {
     maskEncodings: [],
     imageFormats: [],
     uptime: undefined,
+    compressions: [],
   };
 }
 
@@ -1058,6 +1066,9 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
     }
     if (message.uptime !== undefined) {
       Duration.encode(message.uptime, writer.uint32(66).fork()).join();
+    }
+    for (const v of message.compressions) {
+      writer.uint32(74).string(v!);
     }
     return writer;
   },
@@ -1149,6 +1160,14 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
             message.uptime = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.compressions.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1182,6 +1201,7 @@ export const GetServerInfoResponse: MessageFns<GetServerInfoResponse> = {
     message.uptime = (object.uptime !== undefined && object.uptime !== null)
       ? Duration.fromPartial(object.uptime)
       : undefined;
+    message.compressions = object.compressions?.map((e) => e) || [];
     return message;
   },
 };

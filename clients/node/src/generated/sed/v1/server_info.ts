@@ -96,6 +96,16 @@ export interface Limits {
   maxStreamRequests: number;
   /** Bytes of memory that the words of all registered vocabularies may take together. */
   maxRegisteredVocabularyBytes: number;
+  /** Connections at the same time. Those beyond wait until another ends. */
+  maxConnections: number;
+  /** Calls of one connection at the same time. */
+  maxConnectionStreams: number;
+  /** About how long a connection takes new calls; the client then opens another. Absent: for ever. */
+  maxConnectionAge:
+    | Duration
+    | undefined;
+  /** Bytes of the headers of a call, its metadata included. */
+  maxHeaderBytes: number;
 }
 
 /** What an absent option means on this server. */
@@ -250,6 +260,10 @@ function createBaseLimits(): Limits {
     maxRegisteredVocabularies: 0,
     maxStreamRequests: 0,
     maxRegisteredVocabularyBytes: 0,
+    maxConnections: 0,
+    maxConnectionStreams: 0,
+    maxConnectionAge: undefined,
+    maxHeaderBytes: 0,
   };
 }
 
@@ -335,6 +349,18 @@ export const Limits: MessageFns<Limits> = {
     }
     if (message.maxRegisteredVocabularyBytes !== 0) {
       writer.uint32(216).uint64(message.maxRegisteredVocabularyBytes);
+    }
+    if (message.maxConnections !== 0) {
+      writer.uint32(224).uint32(message.maxConnections);
+    }
+    if (message.maxConnectionStreams !== 0) {
+      writer.uint32(232).uint32(message.maxConnectionStreams);
+    }
+    if (message.maxConnectionAge !== undefined) {
+      Duration.encode(message.maxConnectionAge, writer.uint32(242).fork()).join();
+    }
+    if (message.maxHeaderBytes !== 0) {
+      writer.uint32(248).uint32(message.maxHeaderBytes);
     }
     return writer;
   },
@@ -568,6 +594,38 @@ export const Limits: MessageFns<Limits> = {
             message.maxRegisteredVocabularyBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 28: {
+            if (tag !== 224) {
+              break;
+            }
+
+            message.maxConnections = reader.uint32();
+            continue;
+          }
+          case 29: {
+            if (tag !== 232) {
+              break;
+            }
+
+            message.maxConnectionStreams = reader.uint32();
+            continue;
+          }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.maxConnectionAge = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 31: {
+            if (tag !== 248) {
+              break;
+            }
+
+            message.maxHeaderBytes = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -614,6 +672,12 @@ export const Limits: MessageFns<Limits> = {
     message.maxRegisteredVocabularies = object.maxRegisteredVocabularies ?? 0;
     message.maxStreamRequests = object.maxStreamRequests ?? 0;
     message.maxRegisteredVocabularyBytes = object.maxRegisteredVocabularyBytes ?? 0;
+    message.maxConnections = object.maxConnections ?? 0;
+    message.maxConnectionStreams = object.maxConnectionStreams ?? 0;
+    message.maxConnectionAge = (object.maxConnectionAge !== undefined && object.maxConnectionAge !== null)
+      ? Duration.fromPartial(object.maxConnectionAge)
+      : undefined;
+    message.maxHeaderBytes = object.maxHeaderBytes ?? 0;
     return message;
   },
 };
