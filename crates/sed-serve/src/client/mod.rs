@@ -92,11 +92,16 @@ pub(crate) fn reason(status: &Status) -> Option<String> {
     status.get_error_details().error_info().map(|info| info.reason.clone())
 }
 
-/// Whether the connection came to its end, as old ones do, before the request was on it.
+/// Whether the connection came to its end, as old ones do, before the request was on it. (tonic's channel leaves it to
+/// its users to send such a request again.)
 fn was_never_sent(status: &Status) -> bool {
+    let goes_away = |error: &h2::Error| {
+        error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+    };
     let mut cause = std::error::Error::source(status);
     while let Some(error) = cause {
-        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+        let canceled = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
+        if canceled || error.downcast_ref::<h2::Error>().is_some_and(goes_away) {
             return true;
         }
         cause = error.source();
@@ -109,6 +114,7 @@ fn explain(status: &Status) -> Error {
     match (status.code(), reason(status)) {
         (_, Some(reason)) => anyhow!("{} ({reason})", status.message()),
         (Code::Unimplemented, None) => anyhow!("the server does not know this call; is it a sed-serve?"),
+        _ if was_never_sent(status) => anyhow!("the server closed the connection at once; {TLS_HINT}"),
         // The deadline is watched on this side, too.
         (Code::Cancelled | Code::DeadlineExceeded, None) => anyhow!("the time given by --timeout is over"),
         (code, None) => match std::error::Error::source(status).map(root_cause) {

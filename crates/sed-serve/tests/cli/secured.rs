@@ -103,7 +103,7 @@ fn the_command_speaks_tls_shows_its_certificate_and_sends_its_token() {
     };
     refused(segment(&url, &[&trust[..], &known].concat()), "TOKEN_MISSING");
     refused(segment(&url, &[&known[..], &token].concat()), "invalid peer certificate");
-    refused(segment(&url, &[&trust[..], &token].concat()), "CertificateRequired");
+    refused(segment(&url, &[&trust[..], &token].concat()), "some ask for --client-certificate");
     refused(segment(&url.replace("https", "http"), &token), "a server with TLS is at https://");
 
     // The variable does what the file does, for other commands as well.

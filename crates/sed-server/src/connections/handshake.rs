@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use sed_engine::metrics::{HandshakeFailure, Label, TLS_HANDSHAKE_FAILURES};
-use tokio::time::timeout;
+use tokio::{io::AsyncWriteExt, time::timeout};
 use tokio_rustls::rustls::{self, CertificateError};
 
 use super::stream::Stream;
@@ -17,7 +17,12 @@ use crate::{
 pub(super) struct Failure {
     reason: HandshakeFailure,
     message: String,
+    /// What is left of it.
+    connection: Option<Connection>,
 }
+
+/// How long a client may take to read why it is refused.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// The stream behind the handshake, and the name in the client's certificate, if it had to show one.
 pub(super) async fn shake_hands(
@@ -25,25 +30,39 @@ pub(super) async fn shake_hands(
     connection: Connection,
     limit: Duration,
 ) -> Result<(Option<String>, Stream), Failure> {
-    match timeout(limit, tls.acceptor.accept(connection)).await {
+    match timeout(limit, tls.acceptor.accept(connection).into_fallible()).await {
         Ok(Ok(stream)) => {
             let certificates = stream.get_ref().1.peer_certificates();
             let name = certificates.and_then(|chain| name_of(chain.first()?));
             Ok((name, Stream::tls(stream)))
         }
-        Ok(Err(error)) => Err(Failure { reason: reason(&error), message: error.to_string() }),
+        Ok(Err((error, connection))) => {
+            Err(Failure { reason: reason(&error), message: error.to_string(), connection: Some(connection) })
+        }
         Err(_) => {
             let message = format!("not finished within {} s", limit.as_secs_f64());
-            Err(Failure { reason: HandshakeFailure::Timeout, message })
+            Err(Failure { reason: HandshakeFailure::Timeout, message, connection: None })
         }
     }
 }
 
 impl Failure {
-    pub(super) fn count(self, address: SocketAddr) {
+    pub(super) fn count(&self, address: SocketAddr) {
         TLS_HANDSHAKE_FAILURES.add(self.reason, 1);
         // Whoever scans ports would otherwise fill the log.
         tracing::debug!(%address, reason = self.reason.as_str(), message = self.message, "no TLS connection");
+    }
+
+    /// Closes the connection so that the client reads why. One that is closed with unread bytes in it is reset, and
+    /// takes the last message with it; and a client of TLS 1.3 has sent more by the time its certificate is refused.
+    pub(super) async fn close(self) {
+        let Some(mut connection) = self.connection else { return };
+        let unread = async {
+            connection.shutdown().await?;
+            tokio::io::copy(&mut connection, &mut tokio::io::sink()).await
+        };
+        // Whether the client has read it, or goes on talking, makes no difference any more.
+        drop(timeout(LINGER, unread).await);
     }
 }
 

@@ -133,6 +133,7 @@ impl Connections {
                     Ok((name, stream)) => Some((Peer::new(address, name), stream)),
                     Err(failure) => {
                         failure.count(address);
+                        failure.close().await;
                         None
                     }
                 }

@@ -1,6 +1,7 @@
 //! Old connections take no new calls, and lose none.
 
 use std::{
+    error::Error,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -21,11 +22,12 @@ use sed_engine::{Stage, fake::Fault};
 use sed_proto::v1::segmentation_service_client::SegmentationServiceClient;
 use sed_server::config::RawConfig;
 use tokio::{net::TcpStream, task::JoinSet};
+use tonic::Status;
 use tower::Service;
 
 use crate::{
     harness::request,
-    secured::{Secured, with_tls},
+    secured::{Secured, sample, until, with_header, with_tls, with_tokens},
 };
 
 fn aged(age: f64, grace: f64) -> RawConfig {
@@ -63,8 +65,8 @@ impl Service<Uri> for Counting {
 
 type Patient = SegmentationServiceClient<legacy::Client<Counting, tonic::body::Body>>;
 
-/// A client that does what clients of gRPC must: what it has not sent yet when a connection ends it sends over
-/// another. (tonic's own channel, as of 0.14.9, fails such a call.) And how many connections it has opened.
+/// A client that sends over another connection what it has not sent yet when one ends. (tonic's own channel, as of
+/// 0.14.9, fails such a call.) And how many connections it has opened.
 fn counted(server: &Secured) -> (Patient, Arc<AtomicUsize>) {
     let opened = Arc::new(AtomicUsize::new(0));
     let connector = Counting { address: server.address, opened: Arc::clone(&opened) };
@@ -73,20 +75,50 @@ fn counted(server: &Secured) -> (Patient, Arc<AtomicUsize>) {
     (SegmentationServiceClient::with_origin(http, origin), opened)
 }
 
+/// Whether the server has said that it goes away before it took the call. Other clients of gRPC then send it again
+/// themselves; hyper's finds the connection closing under its hand and gives up.
+fn was_not_taken(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
+        }
+        cause = error.source();
+    }
+    false
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_whose_connections_grow_old_sees_no_failed_call() {
-    let server = Secured::start(&|_, _| aged(0.2, 20.0)).await;
+async fn no_call_is_lost_on_connections_that_grow_old() {
+    let server = Secured::start(&|folder, _| RawConfig {
+        max_connection_age_seconds: Some(0.2),
+        max_connection_age_grace_seconds: Some(20.0),
+        ..with_tokens(folder, "ages = \"0123456789abcdef\"\n")
+    })
+    .await;
     let (client, opened) = counted(&server);
     let mut tasks = JoinSet::new();
     for _ in 0..8 {
         let (mut client, opened) = (client.clone(), Arc::clone(&opened));
         tasks.spawn(async move {
+            let mut answered = 0;
             while opened.load(Ordering::Relaxed) < 12 {
-                client.segment(request(2)).await.unwrap();
+                match client.segment(with_header(request(2), "Bearer 0123456789abcdef")).await {
+                    Ok(_) => answered += 1,
+                    Err(status) => assert!(was_not_taken(&status), "{status:?}"),
+                }
             }
+            answered
         });
     }
-    tasks.join_all().await; // fails where one of them has failed
+    let answered: usize = tasks.join_all().await.into_iter().sum();
+    // What the server took it answered, and the client got.
+    let count =
+        |code: &str| sample(&format!("sed_requests_by_caller_total{{caller=\"ages\",code=\"{code}\"}}"));
+    until(|| count("OK") == answered as f64).await;
+    for code in ["CANCELLED", "UNKNOWN", "INTERNAL", "UNAVAILABLE"] {
+        assert_eq!(count(code), 0.0, "{code}");
+    }
 }
 
 /// Holds the next call on the device; true once it is there.

@@ -8,15 +8,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpStream, task::JoinSet};
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{
-        ClientConfig, RootCertStore,
-        crypto::ring,
-        pki_types::{CertificateDer, ServerName, pem::PemObject},
-    },
-};
+use tokio::task::JoinSet;
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 use tonic::Code;
 
 use crate::{
@@ -27,17 +20,7 @@ use crate::{
 
 /// The certificate that a new connection is shown.
 async fn shown(server: &Secured) -> CertificateDer<'static> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(server.authority.pem().as_bytes()).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let stream = TcpStream::connect(server.address).await.unwrap();
-    let connector = TlsConnector::from(Arc::new(config));
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = connector.connect(name, stream).await.unwrap();
+    let stream = server.handshake(None).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
 }
 

@@ -1,8 +1,10 @@
 //! A server whose files the test makes, and clients of all kinds.
 
 use std::{
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +15,16 @@ use sed_engine::{
 use sed_proto::v1::segmentation_service_client::SegmentationServiceClient;
 use sed_server::{Drain, ServeError, Server, ServerConfig, config::RawConfig};
 use tempfile::TempDir;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    },
+};
 use tonic::{
     Request,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
@@ -123,6 +134,28 @@ impl Secured {
     /// A client with a connection of its own.
     pub(crate) fn client(&self, tls: Option<ClientTlsConfig>) -> Client {
         client(self.endpoint(tls).connect_lazy())
+    }
+
+    /// A connection without HTTP, with the client's certificate if there is one.
+    pub(crate) async fn handshake(&self, client: Option<&Issued>) -> io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.authority.pem().as_bytes()).unwrap()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut config = match client {
+            None => builder.with_no_client_auth(),
+            Some(Issued { certificate, key }) => {
+                let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+                builder
+                    .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
+                    .unwrap()
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = TcpStream::connect(self.address).await?;
+        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
     }
 
     pub(crate) async fn end(mut self) -> Drain {
