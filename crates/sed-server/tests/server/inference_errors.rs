@@ -1,11 +1,12 @@
 //! Each bad request of the Open Inference Protocol gets its code, its reason and its field, and leaves the server
 //! answering.
 
-use std::time::Duration;
-
 use sed_engine::{Stage, StageError, fake::Fault};
 use sed_proto::{
-    inference::{self as proto, ModelInferRequest, infer_parameter::ParameterChoice},
+    inference::{
+        self as proto, ModelInferRequest, grpc_inference_service_client::GrpcInferenceServiceClient,
+        infer_parameter::ParameterChoice,
+    },
     v1,
 };
 use sed_server::config::RawConfig;
@@ -16,6 +17,7 @@ use crate::{
     harness::{Running, facts, metadata},
     images,
     infer::{Input, categories, client, image, pixels, raw, typed, wanted, with, words},
+    load::patient_transport,
 };
 
 fn expected(code: Code, reason: &str, field: &str) -> (Code, String, String) {
@@ -167,9 +169,11 @@ async fn deadlines_of_the_call_and_of_the_parameter_are_kept() {
             let timeout = ("timeout", ParameterChoice::Int64Param(300_000));
             *request.get_mut() = with(request.get_ref().clone(), &[timeout]);
         } else {
-            request.set_timeout(Duration::from_millis(300));
+            request.metadata_mut().insert("grpc-timeout", "300m".parse().unwrap());
         }
-        let late = client(&server).model_infer(request).await.unwrap_err();
+        let (http, origin) = patient_transport(&server);
+        let mut client = GrpcInferenceServiceClient::with_origin(http, origin);
+        let late = client.model_infer(request).await.unwrap_err();
         assert_eq!(facts(&late), expected(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", ""));
         server.control.release();
     }
