@@ -20,10 +20,10 @@ use crate::{
     status,
 };
 
-/// Paths of our own service; its errors carry details.
-const OUR_SERVICE: &str = "/sed.v1.SegmentationService/";
-/// The call that does work, and holds a place while it does.
-const SEGMENT: &str = "/sed.v1.SegmentationService/Segment";
+/// Paths of our own services; their errors carry details.
+const OUR_SERVICES: [&str; 2] = ["/sed.v1.SegmentationService/", "/inference.GRPCInferenceService/"];
+/// The calls that do work, and hold a place while they do.
+const WORK: [&str; 2] = ["/sed.v1.SegmentationService/Segment", "/inference.GRPCInferenceService/ModelInfer"];
 /// The call whose single requests hold places, and which may last longer than any of them.
 const SEGMENT_STREAM: &str = "/sed.v1.SegmentationService/SegmentStream";
 
@@ -42,7 +42,7 @@ impl FrontDoor {
 
     /// A place is taken before the body is read, so that refused requests cost no memory.
     fn place(&self, path: &str) -> Result<Option<OwnedSemaphorePermit>, Status> {
-        if path == SEGMENT { self.places.take().map(Some) } else { Ok(None) }
+        if WORK.contains(&path) { self.places.take().map(Some) } else { Ok(None) }
     }
 
     /// The transport's own refusals say little; these say which limit, and that it is the message's fault.
@@ -87,7 +87,7 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let path = request.uri().path();
-        if !path.starts_with(OUR_SERVICE) {
+        if !OUR_SERVICES.iter().any(|service| path.starts_with(service)) {
             return Box::pin(self.inner.call(request));
         }
         if path == SEGMENT_STREAM {

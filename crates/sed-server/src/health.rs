@@ -4,8 +4,13 @@ use sed_engine::{EngineState, metrics::MODEL_READY};
 use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
+use crate::inference;
+
 /// The name under which readiness is told.
 pub const SERVICE_NAME: &str = "sed.v1.SegmentationService";
+
+/// All names under which readiness is told: both services do the same work.
+const SERVICES: [&str; 2] = [SERVICE_NAME, inference::SERVICE_NAME];
 
 /// The process's health, as others see it.
 #[derive(Clone, Debug)]
@@ -17,7 +22,9 @@ impl Health {
     /// Alive, but not ready.
     pub(crate) async fn new(reporter: HealthReporter) -> Self {
         // The library begins with the empty name as SERVING, which is what we mean by it.
-        reporter.set_service_status(SERVICE_NAME, ServingStatus::NotServing).await;
+        for name in SERVICES {
+            reporter.set_service_status(name, ServingStatus::NotServing).await;
+        }
         Self { reporter }
     }
 
@@ -39,12 +46,14 @@ impl Health {
     pub(crate) async fn set_ready(&self, ready: bool) {
         MODEL_READY.set(f64::from(u8::from(ready)));
         let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        self.reporter.set_service_status(SERVICE_NAME, status).await;
+        for name in SERVICES {
+            self.reporter.set_service_status(name, status).await;
+        }
     }
 
     /// Ends the streams of those who watch; they would hold the connections open.
     pub(crate) async fn end_watches(&mut self) {
-        for name in ["", SERVICE_NAME] {
+        for name in SERVICES.into_iter().chain([""]) {
             self.reporter.clear_service_status(name).await;
         }
     }

@@ -16,6 +16,7 @@ mod health;
 mod hex;
 mod image_id;
 mod incoming;
+mod inference;
 mod limits;
 mod mask_encoding;
 mod ops;
@@ -29,6 +30,7 @@ mod vocabulary_registry;
 
 pub use config::{ConfigError, ServerConfig};
 pub use health::SERVICE_NAME;
+pub use inference::{Output, ValidatedInfer, validate_infer};
 pub use limits::Limits;
 pub use ops::{Metrics, install_metrics};
 pub use request_error::RequestError;

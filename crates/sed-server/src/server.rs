@@ -4,11 +4,15 @@ use std::{
     future::{Future, pending},
     io,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use sed_engine::{Engine, VocabularyBook, metrics::MODEL_INFO};
-use sed_proto::v1::segmentation_service_server::SegmentationServiceServer;
+use sed_proto::{
+    inference::grpc_inference_service_server::GrpcInferenceServiceServer,
+    v1::segmentation_service_server::SegmentationServiceServer,
+};
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
@@ -25,6 +29,7 @@ use crate::{
     front_door::FrontDoor,
     health::Health,
     incoming,
+    inference::InferenceService,
     ops::{Metrics, Ops, Sources},
     places::Places,
     service::{Context, SegmentationService},
@@ -133,7 +138,11 @@ impl Server {
         let (stopping, stop_seen) = watch::channel(false);
         let mut operations = JoinSet::new(); // ends with this function
         if let Some(ops) = ops {
-            operations.spawn(ops.serve(Sources { engine: engine.state(), stopping: stop_seen, metrics }));
+            operations.spawn(ops.serve(Sources {
+                engine: engine.state(),
+                stopping: stop_seen.clone(),
+                metrics,
+            }));
         }
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let mut health = Health::new(reporter).await;
@@ -145,6 +154,7 @@ impl Server {
             default_top_k: config.default_top_k,
             pool,
             places: Places::new(config.limits.concurrent_requests),
+            stopping: stop_seen,
             closing,
             started: Instant::now(),
         };
@@ -198,9 +208,14 @@ type Layers = Stack<FrontDoor, Stack<Calls, Identity>>;
 fn router(config: &ServerConfig, context: Context) -> Result<Router<Layers>, ServeError> {
     let limits = &config.limits;
     let front_door = FrontDoor::new(limits, context.places.clone());
-    let segmentation = SegmentationServiceServer::new(SegmentationService::new(context))
+    let context = Arc::new(context);
+    // The services themselves refuse answers above their own limit.
+    let segmentation = SegmentationServiceServer::new(SegmentationService::new(Arc::clone(&context)))
         .max_decoding_message_size(limits.message_bytes)
-        .max_encoding_message_size(usize::MAX); // the service itself refuses what is above its own limit
+        .max_encoding_message_size(usize::MAX);
+    let inference = GrpcInferenceServiceServer::new(InferenceService::new(context))
+        .max_decoding_message_size(limits.message_bytes)
+        .max_encoding_message_size(usize::MAX);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(sed_proto::FILE_DESCRIPTOR_SET)
@@ -210,6 +225,7 @@ fn router(config: &ServerConfig, context: Context) -> Result<Router<Layers>, Ser
         .layer(Calls)
         .layer(front_door)
         .add_service(segmentation)
+        .add_service(inference)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))
 }

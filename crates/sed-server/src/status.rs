@@ -35,8 +35,11 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::OptionInvalid
         | ErrorReason::OutputTooLarge
         | ErrorReason::RequestMalformed
-        | ErrorReason::StreamIdInvalid => Code::InvalidArgument,
-        ErrorReason::VocabularyNotFound | ErrorReason::ImageNotFound => Code::NotFound,
+        | ErrorReason::StreamIdInvalid
+        | ErrorReason::TensorInvalid => Code::InvalidArgument,
+        ErrorReason::VocabularyNotFound | ErrorReason::ImageNotFound | ErrorReason::ModelNotFound => {
+            Code::NotFound
+        }
         ErrorReason::MessageTooLarge => Code::OutOfRange,
         ErrorReason::QueueFull
         | ErrorReason::DeviceOutOfMemory

@@ -64,7 +64,7 @@ pub struct ValidatedOptions {
     pub output_size: OutputSize,
     /// How the picture is brought to the input size.
     pub resize_mode: ResizeMode,
-    /// At least one, none twice, none unspecified.
+    /// None twice, none unspecified. A request without any gets the usual one; none at all makes no mask.
     pub mask_encodings: Vec<MaskEncoding>,
     /// Regions with fewer pixels become unlabelled.
     pub min_area: u32,

@@ -36,9 +36,9 @@ inventory! {
     REQUESTS_ABANDONED: Counter<(Stage, AbandonCause)> = "sed_requests_abandoned_total", Count;
     /// SegmentStream requests that were read and not answered yet.
     STREAM_REQUESTS_IN_FLIGHT: Gauge = "sed_stream_requests_in_flight", Count;
-    /// Bytes of the request messages of one Segment or SegmentStream call, as they came over the wire.
+    /// Bytes of the request messages of one Segment, SegmentStream or ModelInfer call, as they came over the wire.
     REQUEST_BYTES: Histogram = "sed_request_bytes", Bytes, buckets::BYTES;
-    /// Bytes of the answers of one Segment or SegmentStream call, as they went over the wire.
+    /// Bytes of the answers of one Segment, SegmentStream or ModelInfer call, as they went over the wire.
     RESPONSE_BYTES: Histogram = "sed_response_bytes", Bytes, buckets::BYTES;
     /// Pixels of the images that were decoded.
     IMAGE_PIXELS: Histogram = "sed_image_pixels", Count, buckets::PIXELS;

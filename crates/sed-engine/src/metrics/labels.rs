@@ -90,7 +90,7 @@ macro_rules! label {
 }
 
 label! {
-    /// The methods of `sed.v1.SegmentationService`.
+    /// The methods of `sed.v1.SegmentationService`, and the one of `inference.GRPCInferenceService` that does work.
     Method: "method" {
         Segment = "Segment",
         SegmentStream = "SegmentStream",
@@ -99,6 +99,7 @@ label! {
         ListVocabularies = "ListVocabularies",
         DeleteVocabulary = "DeleteVocabulary",
         GetServerInfo = "GetServerInfo",
+        ModelInfer = "ModelInfer",
     }
 }
 

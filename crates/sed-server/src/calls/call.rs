@@ -54,7 +54,7 @@ impl Call {
         if let Some(reason) = reject_reason(status) {
             metrics::REQUESTS_REJECTED.add(reason, 1);
         }
-        if matches!(self.method, Method::Segment | Method::SegmentStream) {
+        if matches!(self.method, Method::Segment | Method::SegmentStream | Method::ModelInfer) {
             let received = self.received.load(Ordering::Relaxed);
             let sizes = [(&metrics::REQUEST_BYTES, received), (&metrics::RESPONSE_BYTES, self.sent)];
             for (histogram, bytes) in sizes.into_iter().filter(|(_, bytes)| *bytes > 0) {
@@ -84,6 +84,8 @@ fn reject_reason(status: &Status) -> Option<RejectReason> {
         | "option_invalid"
         | "vocabulary_built_in"
         | "stream_id_invalid"
+        | "tensor_invalid"
+        | "model_not_found"
         | "request_malformed" => Some(RejectReason::Invalid),
         _ => None,
     })

@@ -1,4 +1,4 @@
-//! The account of every call of our service: counted when it ends, whatever its end, with one span that
+//! The account of every call of our services: counted when it ends, whatever its end, with one span that
 //! continues the caller's trace.
 
 mod body;
@@ -21,9 +21,7 @@ use self::{
     body::{AnswerBody, RequestBody},
     call::Call,
 };
-
-/// Paths of our own service.
-const OUR_SERVICE: &str = "/sed.v1.SegmentationService/";
+use crate::{health, inference};
 
 /// Puts the account before all services and before what may refuse a call.
 #[derive(Clone, Copy, Debug)]
@@ -57,8 +55,10 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Some(method) = method(request.uri().path()) else { return Box::pin(self.inner.call(request)) };
-        let span = span::begin(method, request.headers());
+        let Some((service, method)) = method(request.uri().path()) else {
+            return Box::pin(self.inner.call(request));
+        };
+        let span = span::begin(service, method, request.headers());
         let mut call = Call::begin(method, span.clone());
         let request = request.map(|body| Body::new(RequestBody::new(body, call.received())));
         let answer = span.in_scope(|| self.inner.call(request));
@@ -75,10 +75,13 @@ where
     }
 }
 
-/// The method of a path; `None` for other services and for methods that do not exist.
-fn method(path: &str) -> Option<Method> {
-    let name = path.strip_prefix(OUR_SERVICE)?;
-    Method::ALL.iter().copied().find(|method| method.as_str() == name)
+/// The method of a path and its service; `None` for other services, for methods that do not exist, and for those of
+/// the Open Inference Protocol that do no work: probes and clients' questions before it.
+fn method(path: &str) -> Option<(&'static str, Method)> {
+    let (service, name) = path.strip_prefix('/')?.split_once('/')?;
+    let method = Method::ALL.iter().copied().find(|method| method.as_str() == name)?;
+    let home = if method == Method::ModelInfer { inference::SERVICE_NAME } else { health::SERVICE_NAME };
+    (service == home).then_some((home, method))
 }
 
 #[cfg(test)]
@@ -95,9 +98,15 @@ mod tests {
         let methods: Vec<_> = ours.flat_map(|service| &service.method).collect();
         assert!(!methods.is_empty());
         for found in methods {
-            let path = format!("{OUR_SERVICE}{}", found.name());
-            assert_eq!(method(&path).map(Label::as_str), Some(found.name()));
+            let path = format!("/sed.v1.SegmentationService/{}", found.name());
+            let (service, method) = method(&path).unwrap();
+            assert_eq!((service, method.as_str()), ("sed.v1.SegmentationService", found.name()));
         }
+        let inference = "inference.GRPCInferenceService";
+        assert_eq!(method(&format!("/{inference}/ModelInfer")), Some((inference, Method::ModelInfer)));
+        assert_eq!(method(&format!("/{inference}/ServerReady")), None);
+        assert_eq!(method(&format!("/{inference}/Segment")), None);
+        assert_eq!(method("/sed.v1.SegmentationService/ModelInfer"), None);
         assert_eq!(method("/grpc.health.v1.Health/Check"), None);
         assert_eq!(method("/sed.v1.SegmentationService/Nothing"), None);
     }

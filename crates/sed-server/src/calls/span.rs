@@ -11,11 +11,9 @@ use tonic::Code;
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::health::SERVICE_NAME;
-
 /// A span that continues the trace of the headers, if they have one. `request_id` is for the method to fill in.
 /// What is a field stands in the log lines of the call; what is only an attribute does not.
-pub(super) fn begin(method: Method, headers: &HeaderMap) -> Span {
+pub(super) fn begin(service: &'static str, method: Method, headers: &HeaderMap) -> Span {
     let method = method.as_str();
     let span =
         tracing::info_span!("call", method, request_id = Empty, trace_id = Empty, otel.kind = "server");
@@ -24,14 +22,14 @@ pub(super) fn begin(method: Method, headers: &HeaderMap) -> Span {
     // It fails where traces are not exported; the caller's trace is then only named in the log.
     let _ = span.set_parent(caller);
     span.set_attribute("rpc.system", "grpc");
-    span.set_attribute("rpc.service", SERVICE_NAME);
+    span.set_attribute("rpc.service", service);
     span.set_attribute("rpc.method", method);
     let ours = span.context().span().span_context().clone();
     let trace = if ours.is_valid() { ours.trace_id() } else { callers_trace };
     if trace != opentelemetry::TraceId::INVALID {
         span.record("trace_id", tracing::field::display(trace));
     }
-    span.context().span().update_name(format!("{SERVICE_NAME}/{method}"));
+    span.context().span().update_name(format!("{service}/{method}"));
     span
 }
 

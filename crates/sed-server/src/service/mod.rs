@@ -1,7 +1,8 @@
 //! The calls of `sed.v1.SegmentationService`.
 
 mod info;
-mod segment;
+pub(crate) mod refusal;
+pub(crate) mod segment;
 mod stream;
 mod unanswered;
 mod vocabularies;
@@ -26,6 +27,8 @@ pub(crate) struct Context {
     pub(crate) pool: CpuPool,
     /// Places for requests; a stream takes them one by one.
     pub(crate) places: Places,
+    /// True once the server goes away; what comes until it is closed is still answered.
+    pub(crate) stopping: watch::Receiver<bool>,
     /// True once no new work is to begin.
     pub(crate) closing: watch::Receiver<bool>,
     pub(crate) started: Instant,
@@ -38,8 +41,8 @@ pub(crate) struct SegmentationService {
 }
 
 impl SegmentationService {
-    pub(crate) fn new(context: Context) -> Self {
-        Self { context: Arc::new(context) }
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        Self { context }
     }
 }
 

@@ -8,8 +8,7 @@ use std::{
 
 use prost::Message;
 use sed_engine::{
-    EngineError, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, SegmentJob, SegmentOutcome,
-    Vocabulary,
+    ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, SegmentJob, SegmentOutcome, Vocabulary,
     metrics::{IMAGE_PIXELS, Stage},
 };
 use sed_image::{ResizeMode, RgbImage};
@@ -18,7 +17,10 @@ use tokio::time::timeout_at;
 use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span};
 
-use super::Context;
+use super::{
+    Context,
+    refusal::{Refusal, conclude},
+};
 use crate::{
     convert,
     cpu_pool::{Done, Errand, Panicked},
@@ -27,70 +29,12 @@ use crate::{
     limits::Limits,
     mask_encoding::{self, EncodedMasks, MaskJob, picture_for_overlay},
     request_error::RequestError,
-    status::{self, Failure},
+    status,
     validate::{
         ImageSource, OutputSize, ValidatedOptions, ValidatedRequest, VocabularySource, check_output_size,
         validate_segment,
     },
 };
-
-/// Why a request got no answer.
-enum Refusal {
-    Request(RequestError),
-    Engine(EngineError),
-    UnknownVocabulary(String),
-    UnknownImage(ImageKey),
-    Panicked,
-}
-
-impl From<RequestError> for Refusal {
-    fn from(error: RequestError) -> Self {
-        Self::Request(error)
-    }
-}
-
-impl From<EngineError> for Refusal {
-    fn from(error: EngineError) -> Self {
-        Self::Engine(error)
-    }
-}
-
-impl From<Panicked> for Refusal {
-    fn from(_: Panicked) -> Self {
-        Self::Panicked
-    }
-}
-
-impl Refusal {
-    fn into_status(self) -> Status {
-        match self {
-            Self::Request(error) => {
-                if error.reason == ErrorReason::Internal {
-                    tracing::error!(%error, "a request failed");
-                    return status::internal("masks could not be made; the server's log says why")
-                        .into_status();
-                }
-                status::from_request_error(&error)
-            }
-            Self::Engine(error) => status::from_engine_error(&error),
-            Self::UnknownVocabulary(name) => unknown_vocabulary(&name),
-            Self::UnknownImage(key) => {
-                let message = "the server does not hold this image, or not any more; send its bytes";
-                let failure = Failure::new(ErrorReason::ImageNotFound, message);
-                failure.resource("sed.v1.Image", &image_id::text_of(&key)).into_status()
-            }
-            Self::Panicked => {
-                status::internal("work on pixels failed; the server's log says why").into_status()
-            }
-        }
-    }
-}
-
-pub(crate) fn unknown_vocabulary(name: &str) -> Status {
-    let message = format!("the server has no vocabulary {name:?}; ListVocabularies lists those it has");
-    let failure = Failure::new(ErrorReason::VocabularyNotFound, message);
-    failure.resource("sed.v1.Vocabulary", name).into_status()
-}
 
 pub(crate) async fn answer(
     context: &Context,
@@ -120,35 +64,31 @@ async fn answer_message(
     received: Instant,
     Deadline(deadline): Deadline,
 ) -> Result<v1::SegmentResponse, Status> {
-    let mut request = validate_segment(&message, &context.limits).map_err(|error| {
-        tracing::info!(%error, "refused");
-        status::from_request_error(&error)
-    })?;
+    let request = validate_segment(&message, &context.limits);
     drop(message);
-    if request.request_id.is_empty() {
-        request.request_id = new_request_id();
-    }
-    Span::current().record("request_id", &request.request_id);
-    match segment(context, request, received, deadline.into_std()).await {
-        Ok(response) => {
-            tracing::info!(milliseconds = received.elapsed().as_millis() as u64, "answered");
-            Ok(response)
-        }
-        Err(refusal) => {
-            let status = refusal.into_status();
-            tracing::info!(code = ?status.code(), message = status.message(), "refused");
-            Err(status)
-        }
-    }
+    let outcome = match request {
+        Ok(request) => segment(context, request, received, deadline.into_std()).await,
+        Err(error) => Err(error.into()),
+    };
+    let bounded = outcome.and_then(|response| {
+        check_response_size(response.encoded_len(), &context.limits, "options.mask_encodings")?;
+        Ok(response)
+    });
+    conclude(bounded, received)
 }
 
-async fn segment(
+/// The answer to a sound request; whether it is too large for a message is for the caller to see.
+pub(crate) async fn segment(
     context: &Context,
     request: ValidatedRequest,
     received: Instant,
     deadline: Instant,
 ) -> Result<v1::SegmentResponse, Refusal> {
-    let ValidatedRequest { image, vocabulary, options, request_id } = request;
+    let ValidatedRequest { image, vocabulary, options, mut request_id } = request;
+    if request_id.is_empty() {
+        request_id = new_request_id();
+    }
+    Span::current().record("request_id", &request_id);
     let vocabulary = find_vocabulary(context, vocabulary)?;
     mask_encoding::check_encodings(&options, &vocabulary)?;
     context.engine.check_ready()?;
@@ -186,7 +126,7 @@ async fn segment(
 
     let model = context.engine.model();
     let total = received.elapsed();
-    let response = v1::SegmentResponse {
+    Ok(v1::SegmentResponse {
         request_id,
         image_size: Some(image_size),
         mask_size: Some(mask_size),
@@ -199,9 +139,7 @@ async fn segment(
         model_name: model.name.clone(),
         model_digest: model.digest.clone(),
         image_id,
-    };
-    check_response_size(&response, &context.limits)?;
-    Ok(response)
+    })
 }
 
 fn find_vocabulary(context: &Context, source: VocabularySource) -> Result<Vocabulary, Refusal> {
@@ -338,15 +276,16 @@ fn output_spec(
     }
 }
 
-fn check_response_size(response: &v1::SegmentResponse, limits: &Limits) -> Result<(), RequestError> {
-    let (bytes, limit) = (response.encoded_len(), limits.response_bytes);
+/// Refuses an answer that is too large for a message. `field` is what made it so.
+pub(crate) fn check_response_size(bytes: usize, limits: &Limits, field: &str) -> Result<(), RequestError> {
+    let limit = limits.response_bytes;
     if bytes <= limit {
         return Ok(());
     }
-    let advice = "ask for smaller masks or fewer encodings";
-    let message = format!("the answer has {bytes} bytes, more than the limit of {limit}; {advice}");
-    let error = RequestError::new(ErrorReason::OutputTooLarge, "options.mask_encodings", message);
-    Err(error.with_limit(limit as u64))
+    let message = format!(
+        "the answer has {bytes} bytes, more than the limit of {limit}; ask for less, or smaller masks"
+    );
+    Err(RequestError::new(ErrorReason::OutputTooLarge, field, message).with_limit(limit as u64))
 }
 
 /// A name for a request that came without: unlike any other of this process, and hardly like another's.

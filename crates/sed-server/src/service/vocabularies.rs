@@ -4,7 +4,7 @@ use sed_engine::Vocabulary;
 use sed_proto::v1::{self, ErrorReason};
 use tonic::{Request, Status};
 
-use super::{Context, segment::unknown_vocabulary};
+use super::{Context, refusal::unknown_vocabulary};
 use crate::{
     deadline::Deadline,
     hex,

@@ -1,0 +1,100 @@
+//! The model as generic clients see it: its name and version, what it takes and what it gives.
+
+use sed_engine::ModelInfo;
+use sed_proto::inference::{
+    ModelMetadataResponse, ServerMetadataResponse, model_metadata_response::TensorMetadata,
+};
+
+use crate::service::refusal::Refusal;
+
+/// Triton's names of what the parameters amount to.
+const EXTENSIONS: [&str; 2] = ["parameters", "schedule_policy"];
+
+/// The inputs. None is needed by every request: each has a twin, or a parameter that stands for it.
+const INPUTS: [(&str, &str, &[i64]); 4] = [
+    ("image", "BYTES", &[1]),
+    ("pixels", "UINT8", &[-1, -1, 3]),
+    ("categories", "BYTES", &[-1]),
+    ("synonyms", "BYTES", &[-1, -1]),
+];
+
+/// A tensor of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The category's index of every pixel.
+    Mask,
+    /// The mean score of every category.
+    Scores,
+    /// Which categories every decoder level worked on.
+    Survivors,
+    /// The categories' names.
+    Names,
+}
+
+impl Output {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Mask, Self::Scores, Self::Survivors, Self::Names];
+
+    /// Its name in requests and answers.
+    pub fn name(self) -> &'static str {
+        self.metadata().0
+    }
+
+    /// Its type of data.
+    pub(super) fn datatype(self) -> &'static str {
+        self.metadata().1
+    }
+
+    /// The output of a name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|output| output.name() == name)
+    }
+
+    fn metadata(self) -> (&'static str, &'static str, &'static [i64]) {
+        match self {
+            Self::Mask => ("mask", "UINT16", &[-1, -1]),
+            Self::Scores => ("scores", "FP32", &[-1]),
+            Self::Survivors => ("survivors", "BOOL", &[3, -1]),
+            Self::Names => ("names", "BYTES", &[-1]),
+        }
+    }
+}
+
+/// Refuses all models but the one that is here. Its version is its digest: what a caller tried and found good stays
+/// what it is, or is refused.
+pub(super) fn check_model(model: &ModelInfo, name: &str, version: &str) -> Result<(), Refusal> {
+    if name != model.name {
+        return Err(Refusal::UnknownModel {
+            asked: name.into(),
+            held: format!("the model {:?}", model.name),
+        });
+    }
+    if !version.is_empty() && version != model.digest {
+        let held = format!("version {:?} of {:?}", model.digest, model.name);
+        return Err(Refusal::UnknownModel { asked: version.into(), held });
+    }
+    Ok(())
+}
+
+pub(super) fn server() -> ServerMetadataResponse {
+    ServerMetadataResponse {
+        name: "sed-serve".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        extensions: EXTENSIONS.map(str::to_owned).to_vec(),
+    }
+}
+
+pub(super) fn model(model: &ModelInfo) -> ModelMetadataResponse {
+    let tensor = |(name, datatype, shape): (&str, &str, &[i64])| TensorMetadata {
+        name: name.to_owned(),
+        datatype: datatype.to_owned(),
+        shape: shape.to_vec(),
+    };
+    ModelMetadataResponse {
+        name: model.name.clone(),
+        versions: vec![model.digest.clone()],
+        platform: "sed_serve".to_owned(),
+        inputs: INPUTS.map(tensor).to_vec(),
+        outputs: Output::ALL.map(|output| tensor(output.metadata())).to_vec(),
+    }
+}

@@ -1,0 +1,128 @@
+//! The calls of `inference.GRPCInferenceService`: the Open Inference Protocol before the same engine, with the same
+//! checks, limits and errors as `sed.v1.SegmentationService`.
+
+mod contents;
+mod metadata;
+mod parameters;
+mod paths;
+mod request;
+mod response;
+mod tensor;
+
+use std::{sync::Arc, time::Instant};
+
+use sed_engine::EngineError;
+use sed_proto::inference::{self as proto, grpc_inference_service_server::GrpcInferenceService};
+use tokio::time::timeout_at;
+use tonic::{Request, Response, Status};
+
+pub use self::{
+    metadata::Output,
+    request::{ValidatedInfer, validate_infer},
+};
+use crate::{
+    deadline::Deadline,
+    service::{
+        Context,
+        refusal::{Refusal, conclude},
+        segment::segment,
+    },
+};
+
+/// The service's name, under which readiness is told too.
+pub(crate) const SERVICE_NAME: &str = "inference.GRPCInferenceService";
+
+/// The service. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct InferenceService {
+    context: Arc<Context>,
+}
+
+impl InferenceService {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+
+    fn is_ready(&self) -> bool {
+        !*self.context.stopping.borrow() && self.context.engine.check_ready().is_ok()
+    }
+
+    fn check_model(&self, name: &str, version: &str) -> Result<(), Refusal> {
+        metadata::check_model(self.context.engine.model(), name, version)
+    }
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for InferenceService {
+    async fn server_live(
+        &self,
+        _: Request<proto::ServerLiveRequest>,
+    ) -> Result<Response<proto::ServerLiveResponse>, Status> {
+        Ok(Response::new(proto::ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(
+        &self,
+        _: Request<proto::ServerReadyRequest>,
+    ) -> Result<Response<proto::ServerReadyResponse>, Status> {
+        Ok(Response::new(proto::ServerReadyResponse { ready: self.is_ready() }))
+    }
+
+    async fn model_ready(
+        &self,
+        request: Request<proto::ModelReadyRequest>,
+    ) -> Result<Response<proto::ModelReadyResponse>, Status> {
+        let proto::ModelReadyRequest { name, version } = request.into_inner();
+        self.check_model(&name, &version).map_err(Refusal::into_status)?;
+        Ok(Response::new(proto::ModelReadyResponse { ready: self.is_ready() }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<proto::ServerMetadataRequest>,
+    ) -> Result<Response<proto::ServerMetadataResponse>, Status> {
+        Ok(Response::new(metadata::server()))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<proto::ModelMetadataRequest>,
+    ) -> Result<Response<proto::ModelMetadataResponse>, Status> {
+        let proto::ModelMetadataRequest { name, version } = request.into_inner();
+        self.check_model(&name, &version).map_err(Refusal::into_status)?;
+        Ok(Response::new(metadata::model(self.context.engine.model())))
+    }
+
+    async fn model_infer(
+        &self,
+        request: Request<proto::ModelInferRequest>,
+    ) -> Result<Response<proto::ModelInferResponse>, Status> {
+        let deadline = Deadline::of_call(&request, self.context.limits.timeout);
+        let received = Instant::now(); // the headers came earlier, but only now is the whole message here
+        let outcome = self.infer(request.into_inner(), received, deadline).await;
+        conclude(outcome, received).map(Response::new)
+    }
+}
+
+impl InferenceService {
+    async fn infer(
+        &self,
+        message: proto::ModelInferRequest,
+        received: Instant,
+        Deadline(deadline): Deadline,
+    ) -> Result<proto::ModelInferResponse, Refusal> {
+        let limits = &self.context.limits;
+        self.check_model(&message.model_name, &message.model_version)?;
+        let ValidatedInfer { request, outputs, typed, timeout, paths } = validate_infer(&message, limits)?;
+        drop(message);
+        let id = request.request_id.clone();
+        let deadline = match timeout {
+            Some(timeout) => deadline.min((received + timeout.min(limits.timeout)).into()),
+            None => deadline,
+        };
+        let answer = segment(&self.context, request, received, deadline.into_std());
+        let answer = timeout_at(deadline, answer).await.unwrap_or(Err(EngineError::DeadlineExceeded.into()));
+        let answer = answer.map_err(|refusal| refusal.with_field(|field| paths.of(field)))?;
+        Ok(response::made_of(answer, id, &outputs, typed, limits)?)
+    }
+}

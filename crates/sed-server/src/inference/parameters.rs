@@ -1,0 +1,168 @@
+//! The parameters of a request: the options of `sed.v1`, and what is no tensor here.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use sed_proto::{
+    inference::{ModelInferRequest, infer_parameter::ParameterChoice},
+    v1,
+};
+
+use crate::request_error::RequestError;
+
+/// The longest name that an error repeats, in bytes.
+const MOST_NAME_BYTES: usize = 64;
+
+/// What the parameters of a request say.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) options: v1::SegmentOptions,
+    pub(super) image_id: Option<String>,
+    pub(super) vocabulary: Option<String>,
+    pub(super) timeout: Option<Duration>,
+}
+
+/// Reads all parameters; one that is not known is refused, as it would have no effect.
+pub(super) fn read(request: &ModelInferRequest) -> Result<Said, RequestError> {
+    let mut left = Parameters::of(request);
+    let said = Said {
+        image_id: left.text("image_id")?.map(str::to_owned),
+        vocabulary: left.text("vocabulary")?.map(str::to_owned),
+        // 0 leaves it to the server, as in Triton's extension.
+        timeout: left.whole("timeout")?.filter(|time| *time > 0).map(Duration::from_micros),
+        options: v1::SegmentOptions {
+            top_k: left.whole_32("top_k")?,
+            score_threshold: left.real("score_threshold")?,
+            min_area: left.whole_32("min_area")?.unwrap_or(0),
+            output_size: left.output_size()?,
+            resize_mode: left.resize_mode()?.into(),
+            priority: left.priority()?.into(),
+            ..Default::default()
+        },
+    };
+    left.end()?;
+    Ok(said)
+}
+
+/// The parameters that were not read yet.
+struct Parameters<'a>(BTreeMap<&'a str, Option<&'a ParameterChoice>>);
+
+impl<'a> Parameters<'a> {
+    fn of(request: &'a ModelInferRequest) -> Self {
+        let parameters = request.parameters.iter();
+        Self(parameters.map(|(name, value)| (name.as_str(), value.parameter_choice.as_ref())).collect())
+    }
+
+    fn take(&mut self, name: &str) -> Result<Option<&'a ParameterChoice>, RequestError> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(None) => Err(wrong(name, "has no value")),
+            Some(value) => Ok(value),
+        }
+    }
+
+    fn text(&mut self, name: &str) -> Result<Option<&'a str>, RequestError> {
+        match self.take(name)? {
+            None => Ok(None),
+            Some(ParameterChoice::StringParam(text)) => Ok(Some(text)),
+            Some(_) => Err(wrong(name, "must be a string")),
+        }
+    }
+
+    fn whole(&mut self, name: &str) -> Result<Option<u64>, RequestError> {
+        self.take(name)?.map(|value| whole(name, value)).transpose()
+    }
+
+    fn whole_32(&mut self, name: &str) -> Result<Option<u32>, RequestError> {
+        let narrow =
+            |value| u32::try_from(value).map_err(|_| wrong(name, &format!("must be at most {}", u32::MAX)));
+        self.whole(name)?.map(narrow).transpose()
+    }
+
+    fn real(&mut self, name: &str) -> Result<Option<f32>, RequestError> {
+        match self.take(name)? {
+            None => Ok(None),
+            Some(ParameterChoice::DoubleParam(value)) => Ok(Some(*value as f32)),
+            // Clients send 1 and 1.0 in different fields.
+            Some(ParameterChoice::Int64Param(value)) => Ok(Some(*value as f32)),
+            Some(ParameterChoice::Uint64Param(value)) => Ok(Some(*value as f32)),
+            Some(_) => Err(wrong(name, "must be a number")),
+        }
+    }
+
+    fn output_size(&mut self) -> Result<Option<v1::OutputSize>, RequestError> {
+        use v1::{OutputSizePreset as Preset, output_size::Kind};
+        const NAME: &str = "output_size";
+        let Some(text) = self.text(NAME)? else { return Ok(None) };
+        let exact = || {
+            let (width, height) = text.split_once('x')?;
+            Some(Kind::Exact(v1::Size { width: decimal(width)?, height: decimal(height)? }))
+        };
+        let kind = match text {
+            "original" => Kind::Preset(Preset::Original.into()),
+            "model" => Kind::Preset(Preset::Model.into()),
+            _ => exact()
+                .ok_or_else(|| wrong(NAME, "must be original, model, or WIDTHxHEIGHT, such as 640x480"))?,
+        };
+        Ok(Some(v1::OutputSize { kind: Some(kind) }))
+    }
+
+    fn resize_mode(&mut self) -> Result<v1::ResizeMode, RequestError> {
+        const NAME: &str = "resize_mode";
+        match self.text(NAME)? {
+            None => Ok(v1::ResizeMode::Unspecified),
+            Some("direct") => Ok(v1::ResizeMode::Direct),
+            Some("two_step") => Ok(v1::ResizeMode::TwoStep),
+            Some(_) => Err(wrong(NAME, "must be direct or two_step")),
+        }
+    }
+
+    /// A name, or a number as Triton's extension has it: 1 goes first, 0 is the usual.
+    fn priority(&mut self) -> Result<v1::Priority, RequestError> {
+        use v1::Priority;
+        const NAME: &str = "priority";
+        let Some(value) = self.take(NAME)? else { return Ok(Priority::Unspecified) };
+        let known = match value {
+            ParameterChoice::StringParam(text) => match text.as_str() {
+                "high" => Some(Priority::High),
+                "normal" => Some(Priority::Normal),
+                "low" => Some(Priority::Low),
+                _ => None,
+            },
+            number => match whole(NAME, number)? {
+                0 => Some(Priority::Unspecified),
+                1 => Some(Priority::High),
+                2 => Some(Priority::Normal),
+                3 => Some(Priority::Low),
+                _ => None,
+            },
+        };
+        known.ok_or_else(|| wrong(NAME, "must be high (or 1), normal (2) or low (3)"))
+    }
+
+    /// Refuses what nobody has read.
+    fn end(self) -> Result<(), RequestError> {
+        let Some((name, _)) = self.0.first_key_value() else { return Ok(()) };
+        let short = name.len() <= MOST_NAME_BYTES && name.bytes().all(|byte| byte.is_ascii_graphic());
+        let field = if short { format!("parameters.{name}") } else { "parameters".into() };
+        let known = "image_id, vocabulary, top_k, score_threshold, output_size, resize_mode, min_area, priority, timeout";
+        Err(RequestError::option(field, format!("is not known here; there are {known}")))
+    }
+}
+
+fn wrong(name: &str, message: &str) -> RequestError {
+    RequestError::option(format!("parameters.{name}"), message)
+}
+
+fn whole(name: &str, value: &ParameterChoice) -> Result<u64, RequestError> {
+    let whole = match value {
+        ParameterChoice::Int64Param(value) => u64::try_from(*value).ok(),
+        ParameterChoice::Uint64Param(value) => Some(*value),
+        _ => None,
+    };
+    whole.ok_or_else(|| wrong(name, "must be a whole number, 0 or more"))
+}
+
+fn decimal(text: &str) -> Option<u32> {
+    // `parse` would also take a sign.
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
