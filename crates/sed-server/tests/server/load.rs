@@ -139,15 +139,21 @@ async fn connections_beyond_the_limit_wait_for_another_to_end() {
     waiting.await.unwrap().unwrap();
 }
 
-/// A client whose transport does not watch the deadline itself, so that the server's answer is seen.
-fn patient_client(
-    server: &Running,
-) -> v1::segmentation_service_client::SegmentationServiceClient<
-    hyper_util::client::legacy::Client<hyper_util::client::legacy::connect::HttpConnector, tonic::body::Body>,
-> {
+/// HTTP without the watch that the usual transport keeps over deadlines.
+pub(crate) type PatientHttp =
+    hyper_util::client::legacy::Client<hyper_util::client::legacy::connect::HttpConnector, tonic::body::Body>;
+
+/// A transport that does not watch the deadline itself, so that the server's answer is seen; and where it leads.
+pub(crate) fn patient_transport(server: &Running) -> (PatientHttp, http::Uri) {
     let executor = hyper_util::rt::TokioExecutor::new();
     let http = hyper_util::client::legacy::Client::builder(executor).http2_only(true).build_http();
-    let origin = format!("http://{}", server.address).parse().unwrap();
+    (http, format!("http://{}", server.address).parse().unwrap())
+}
+
+fn patient_client(
+    server: &Running,
+) -> v1::segmentation_service_client::SegmentationServiceClient<PatientHttp> {
+    let (http, origin) = patient_transport(server);
     v1::segmentation_service_client::SegmentationServiceClient::with_origin(http, origin)
 }
 

@@ -28,6 +28,7 @@ macro_rules! reflection_test {
             };
             let names: Vec<_> = services.service.iter().map(|service| service.name.as_str()).collect();
             assert!(names.contains(&"sed.v1.SegmentationService"), "{names:?}");
+            assert!(names.contains(&"inference.GRPCInferenceService"), "{names:?}");
             assert!(names.contains(&"grpc.health.v1.Health"), "{names:?}");
 
             let symbol = MessageRequest::FileContainingSymbol("sed.v1.SegmentOptions".into());

@@ -1,12 +1,13 @@
 //! Every call is counted once, whatever its end.
 
 use sed_engine::{Stage, StageError, fake::Fault};
-use sed_proto::v1;
+use sed_proto::{inference, v1};
 use sed_server::config::RawConfig;
 use tonic::Code;
 
 use crate::{
     harness::{Running, request, until},
+    images, infer,
     scrape::Change,
 };
 
@@ -139,5 +140,35 @@ async fn other_methods_are_counted_by_name_and_other_services_not_at_all() {
     assert_eq!(change.of("sed_requests_total{method=\"GetServerInfo\",code=\"OK\"}"), 1.0);
     assert_eq!(change.of_all("sed_requests_total"), 1.0);
     assert_eq!(change.of("sed_request_bytes_count"), 0.0); // these are about pictures
+    assert_eq!(change.of(IN_FLIGHT), 0.0);
+}
+
+#[tokio::test]
+async fn work_of_the_open_inference_protocol_is_counted_and_its_probes_are_not() {
+    let change = Change::begin().await;
+    let server = Running::start(RawConfig::default()).await;
+    let mut client = infer::client(&server);
+    let good = infer::raw(&[infer::image(&images::png(40, 24)), infer::categories(3)]);
+    let sent = prost::Message::encoded_len(&good) as f64;
+    let answer = client.model_infer(good).await.unwrap().into_inner();
+    let ended = |code: &str| format!("sed_requests_total{{method=\"ModelInfer\",code=\"{code}\"}}");
+    assert_eq!(change.of(&ended("OK")), 1.0);
+    assert_eq!(change.of("sed_request_duration_seconds_count{method=\"ModelInfer\"}"), 1.0);
+    let head = 5.0; // of a message on the wire
+    assert_eq!(change.of("sed_request_bytes_sum"), sent + head);
+    assert_eq!(change.of("sed_response_bytes_sum"), prost::Message::encoded_len(&answer) as f64 + head);
+    assert_eq!(change.of("sed_image_pixels_sum"), 40.0 * 24.0);
+
+    client.model_infer(infer::raw(&[])).await.unwrap_err();
+    let nowhere = inference::ModelInferRequest { model_name: "other".into(), ..infer::raw(&[]) };
+    client.model_infer(nowhere).await.unwrap_err();
+    assert_eq!(change.of(&ended("INVALID_ARGUMENT")), 1.0);
+    assert_eq!(change.of(&ended("NOT_FOUND")), 1.0);
+    assert_eq!(change.of(&rejected("invalid")), 2.0);
+
+    client.server_live(inference::ServerLiveRequest {}).await.unwrap();
+    client.server_ready(inference::ServerReadyRequest {}).await.unwrap();
+    client.server_metadata(inference::ServerMetadataRequest {}).await.unwrap();
+    assert_eq!(change.of_all("sed_requests_total"), 3.0);
     assert_eq!(change.of(IN_FLIGHT), 0.0);
 }

@@ -10,5 +10,8 @@ mod harness;
 #[allow(dead_code)] // the same
 #[path = "../server/images.rs"]
 mod images;
+#[allow(dead_code)] // the same
+#[path = "../server/infer.rs"]
+mod infer;
 mod operations;
 mod scrape;
