@@ -4,7 +4,6 @@ import os
 import pathlib
 import ssl
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
@@ -12,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
+from sed_serve_client.v1 import image_pb2, vocabulary_pb2
+from sed_serve_client.v1 import segmentation_service_pb2 as pb
+from sed_serve_client.v1 import segmentation_service_pb2_grpc as services
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "clients" / "python"))
-from segment_golden import generate  # noqa: E402
-
 OLD, NEW = "the-old-secret-of-the-test", "the-new-secret-of-the-test"
 PICTURE = next((ROOT / "models" / "sed-tiny" / "examples").glob("*.png")).read_bytes()
 CALLERS = 4
@@ -73,66 +72,60 @@ def wait_for(what: str, done: Callable[[], bool]) -> None:
 
 
 def main(folder: Path) -> None:
-    with tempfile.TemporaryDirectory() as generated:
-        generate(generated)
-        from sed.v1 import image_pb2, vocabulary_pb2
-        from sed.v1 import segmentation_service_pb2 as pb
-        from sed.v1 import segmentation_service_pb2_grpc as services
+    words = [vocabulary_pb2.Category(name=name) for name in ("cat", "dog", "sky")]
+    request = pb.SegmentRequest(
+        image=image_pb2.Image(encoded=PICTURE),
+        vocabulary=vocabulary_pb2.Vocabulary(categories=vocabulary_pb2.CategoryList(categories=words)),
+    )
 
-        words = [vocabulary_pb2.Category(name=name) for name in ("cat", "dog", "sky")]
-        request = pb.SegmentRequest(
-            image=image_pb2.Image(encoded=PICTURE),
-            vocabulary=vocabulary_pb2.Vocabulary(categories=vocabulary_pb2.CategoryList(categories=words)),
-        )
+    def call(channel: grpc.Channel, token: str | None, packed: bool = False) -> None:
+        metadata = [("authorization", f"Bearer {token}")] if token else []
+        compression = grpc.Compression.Gzip if packed else grpc.Compression.NoCompression
+        stub = services.SegmentationServiceStub(channel)
+        answer = stub.Segment(request, timeout=30, metadata=metadata, compression=compression)
+        if len(answer.categories) != 3:
+            sys.exit("an answer lacks categories")
 
-        def call(channel: grpc.Channel, token: str | None, packed: bool = False) -> None:
-            metadata = [("authorization", f"Bearer {token}")] if token else []
-            compression = grpc.Compression.Gzip if packed else grpc.Compression.NoCompression
-            stub = services.SegmentationServiceStub(channel)
-            answer = stub.Segment(request, timeout=30, metadata=metadata, compression=compression)
-            if len(answer.categories) != 3:
-                sys.exit("an answer lacks categories")
+    def refusal(client: str | None, token: str | None) -> grpc.RpcError:
+        with channel(folder, client) as other:
+            try:
+                call(other, token)
+            except grpc.RpcError as error:
+                return error
+        sys.exit(f"a call with certificate {client} and token {token} was answered")
 
-        def refusal(client: str | None, token: str | None) -> grpc.RpcError:
-            with channel(folder, client) as other:
-                try:
-                    call(other, token)
-                except grpc.RpcError as error:
-                    return error
-            sys.exit(f"a call with certificate {client} and token {token} was answered")
+    def works(token: str) -> bool:
+        with channel(folder, "client") as other:
+            try:
+                call(other, token)
+            except grpc.RpcError:
+                return False
+            return True
 
-        def works(token: str) -> bool:
-            with channel(folder, "client") as other:
-                try:
-                    call(other, token)
-                except grpc.RpcError:
-                    return False
-                return True
+    if refusal(None, OLD).code() != grpc.StatusCode.UNAVAILABLE:
+        sys.exit("a client without certificate was not refused by the handshake")
+    for token in (None, NEW):
+        if refusal("client", token).code() != grpc.StatusCode.UNAUTHENTICATED:
+            sys.exit("a call without a known token was not refused for that")
+    print("refused: no certificate, no token, an unknown token")
 
-        if refusal(None, OLD).code() != grpc.StatusCode.UNAVAILABLE:
-            sys.exit("a client without certificate was not refused by the handshake")
-        for token in (None, NEW):
-            if refusal("client", token).code() != grpc.StatusCode.UNAUTHENTICATED:
-                sys.exit("a call without a known token was not refused for that")
-        print("refused: no certificate, no token, an unknown token")
-
-        load = Load(folder, OLD, call)
-        time.sleep(2)
-        shown = lambda: ssl.get_server_certificate(("localhost", int(PORT)))  # noqa: E731
-        certificates = [ssl.PEM_cert_to_DER_cert((folder / f"{name}.pem").read_text()) for name in ("old", "new")]
-        if ssl.PEM_cert_to_DER_cert(shown()) != certificates[0]:
-            sys.exit("the server shows another certificate than its own")
-        for kind in ("key", "pem"):
-            replace(folder / f"server.{kind}", (folder / f"new.{kind}").read_bytes())
-        wait_for("the new certificate is shown", lambda: ssl.PEM_cert_to_DER_cert(shown()) == certificates[1])
-        replace(folder / "tokens", f'tester = ["{OLD}", "{NEW}"]\n'.encode())
-        wait_for("the new token is known", lambda: works(NEW))
-        time.sleep(2)
-        answered = load.end()
-        load = Load(folder, NEW, call)
-        replace(folder / "tokens", f'tester = "{NEW}"\n'.encode())
-        wait_for("the old token is revoked", lambda: not works(OLD))
-        answered += load.end()
+    load = Load(folder, OLD, call)
+    time.sleep(2)
+    shown = lambda: ssl.get_server_certificate(("localhost", int(PORT)))  # noqa: E731
+    certificates = [ssl.PEM_cert_to_DER_cert((folder / f"{name}.pem").read_text()) for name in ("old", "new")]
+    if ssl.PEM_cert_to_DER_cert(shown()) != certificates[0]:
+        sys.exit("the server shows another certificate than its own")
+    for kind in ("key", "pem"):
+        replace(folder / f"server.{kind}", (folder / f"new.{kind}").read_bytes())
+    wait_for("the new certificate is shown", lambda: ssl.PEM_cert_to_DER_cert(shown()) == certificates[1])
+    replace(folder / "tokens", f'tester = ["{OLD}", "{NEW}"]\n'.encode())
+    wait_for("the new token is known", lambda: works(NEW))
+    time.sleep(2)
+    answered = load.end()
+    load = Load(folder, NEW, call)
+    replace(folder / "tokens", f'tester = "{NEW}"\n'.encode())
+    wait_for("the old token is revoked", lambda: not works(OLD))
+    answered += load.end()
     ops = os.environ["SED_OPS_ADDRESS"]
     metrics = urllib.request.urlopen(f"http://{ops}/metrics").read().decode()
     counted = next(line for line in metrics.splitlines() if line.startswith('sed_requests_by_caller_total{caller="tester",code="OK"}'))
