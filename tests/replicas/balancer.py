@@ -6,6 +6,7 @@ import pathlib
 import re
 import socket
 import subprocess
+import time
 from typing import Any, NamedTuple
 
 from processes import NETWORK, Failed, Replica, until
@@ -92,6 +93,14 @@ class Balancer:
             Passed(server, int(http), grpc, int(attempt.replace("-", "0")), int(redispatched), end, path)
             for server, http, grpc, attempt, redispatched, end, path in (match.groups() for match in found[skip:])
         ]
+
+    def settled(self) -> int:
+        """How many requests it has passed on or given up, once it tells of no more."""
+        count = -1
+        while (now := len(self.passed())) != count:
+            count = now
+            time.sleep(1)
+        return count
 
     def stop(self) -> None:
         """Ends it."""
