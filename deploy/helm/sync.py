@@ -16,8 +16,6 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy/helm/sed-serve"
-# Settings and files that the repository does not have yet, but will.
-PENDING = tomllib.loads((ROOT / "tests/deploy/pending.toml").read_text())
 COPIES = {
     "deploy/prometheus/rules.yaml": "files/rules.yaml",
     "deploy/grafana/sed-serve.json": "files/sed-serve.json",
@@ -60,7 +58,7 @@ def setting_schema(default: Any) -> dict[str, Any]:
 def schema() -> str:
     """values.schema.json with today's settings."""
     written = json.loads((CHART / "values.schema.json").read_text())
-    known = settings() | PENDING["settings"]
+    known = settings()
     written["properties"]["settings"]["properties"] = {name: setting_schema(known[name]) for name in sorted(known)}
     return dump(written) + "\n"
 
@@ -124,8 +122,7 @@ def readme() -> str:
 def main() -> None:
     wanted = {CHART / "values.schema.json": schema(), CHART / "README.md": readme()}
     for source, copy in COPIES.items():
-        if source not in PENDING["files"]:
-            wanted[CHART / copy] = (ROOT / source).read_text()
+        wanted[CHART / copy] = (ROOT / source).read_text()
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
         if stale:

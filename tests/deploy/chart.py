@@ -14,36 +14,14 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy/helm/sed-serve"
 VALUES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / "tests/deploy/values").glob("*.yaml"))}
 VALUES["default"] = {}
-PENDING = tomllib.loads((ROOT / "tests/deploy/pending.toml").read_text())
 RELEASE, NAMESPACE = "sed", "vision"
 
 Object = dict[str, Any]
 
-# Stands where the repository has no rules yet; what Helm must leave alone is in it.
-RULES = """\
-groups:
-  - name: sed-serve
-    rules:
-      - record: namespace:sed_requests:rate5m
-        expr: sum by (namespace) (rate(sed_requests_total[5m]))
-      - alert: SedServeModelNotReady
-        expr: sed_model_ready == 0
-        for: 5m
-        labels: {severity: critical}
-        annotations: {summary: "{{ $labels.pod }} is at {{ $value | humanize }}"}
-"""
-DASHBOARD = '{"title": "sed-serve", "panels": [{"legendFormat": "{{pod}}"}]}\n'
 
-
-def with_files(folder: Path) -> Path:
-    """A copy of the chart that has rules and dashboard, even where the repository does not have them yet."""
-    copy = Path(shutil.copytree(CHART, folder / "sed-serve"))
-    (copy / "files").mkdir(exist_ok=True)
-    if "deploy/prometheus/rules.yaml" in PENDING["files"]:
-        (copy / "files/rules.yaml").write_text(RULES)
-    if "deploy/grafana/sed-serve.json" in PENDING["files"]:
-        (copy / "files/sed-serve.json").write_text(DASHBOARD)
-    return copy
+def copied(folder: Path) -> Path:
+    """A copy of the chart, to change."""
+    return Path(shutil.copytree(CHART, folder / "sed-serve"))
 
 
 def render(values: Object, chart: Path = CHART, release: str = RELEASE) -> list[Object]:

@@ -10,7 +10,7 @@ import chart
 @pytest.fixture(scope="session")
 def full_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The chart with rules and dashboard."""
-    return chart.with_files(tmp_path_factory.mktemp("chart"))
+    return chart.copied(tmp_path_factory.mktemp("chart"))
 
 
 @pytest.fixture(scope="session", params=sorted(chart.VALUES))

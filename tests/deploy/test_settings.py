@@ -9,26 +9,13 @@ import chart
 
 
 def test_the_program_takes_the_rendered_file_as_it_is(objects: list[chart.Object], tmp_path: Path) -> None:
-    lines = chart.settings_file(objects).splitlines()
     file = tmp_path / "sed-serve.toml"
-    file.write_text("\n".join(line for line in lines if line.split(" = ")[0] not in chart.PENDING["settings"]))
+    file.write_text(chart.settings_file(objects))
     shown = chart.program("serve", "--print-config", SED_CONFIG=str(file))
     assert shown.returncode == 0, shown.stderr
     means = tomllib.loads(shown.stdout)
     for key, value in chart.settings(objects).items():
-        if key not in chart.PENDING["settings"]:
-            assert means[key] == value, key
-
-
-def test_pending_settings_are_not_in_the_program_yet() -> None:
-    known = tomllib.loads(chart.program("serve", "--print-config").stdout)
-    arrived = known.keys() & chart.PENDING["settings"].keys()
-    assert not arrived, f"take {sorted(arrived)} out of tests/deploy/pending.toml"
-
-
-def test_pending_files_are_not_there_yet() -> None:
-    arrived = [name for name in chart.PENDING["files"] if (chart.ROOT / name).exists()]
-    assert not arrived, f"take {arrived} out of tests/deploy/pending.toml"
+        assert means[key] == value, key
 
 
 def test_values_reach_the_file() -> None:

@@ -75,7 +75,7 @@ def test_wrong_values_are_refused(values: chart.Object, message: str) -> None:
 def test_rules_and_dashboard_are_never_left_out_silently(
     full_chart: Path, tmp_path: Path, kind: str, file: str
 ) -> None:
-    without = chart.with_files(tmp_path)
+    without = chart.copied(tmp_path)
     (without / "files" / file).unlink()
     with pytest.raises(helm_python.HelmError, match=f"without files/{file}: run deploy/helm/sync"):
         chart.render({kind: {"enabled": True}}, without)
