@@ -12,12 +12,14 @@ ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot
 ARG MODEL=
 
 # One tool chain and one set of paths: the same sources give the same program. Both targets share what they compile.
+# The allocator's C source writes the time of its compilation into the program; SOURCE_DATE_EPOCH is the time it gets.
 FROM ${RUST} AS base
 RUN mkdir -p /volumes/sed-serve
 WORKDIR /src
 ENV CARGO_INCREMENTAL=0 \
     CARGO_PROFILE_RELEASE_DEBUG=false \
     CARGO_PROFILE_RELEASE_STRIP=symbols \
+    SOURCE_DATE_EPOCH=0 \
     RUSTFLAGS="--remap-path-prefix=/src=sed-serve --remap-path-prefix=/usr/local/cargo/registry/src=crates"
 
 FROM base AS sources
