@@ -1,7 +1,6 @@
 """The chart as these tests see it: rendered by Helm's own library into objects."""
 
 import os
-import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -17,11 +16,6 @@ VALUES["default"] = {}
 RELEASE, NAMESPACE = "sed", "vision"
 
 Object = dict[str, Any]
-
-
-def copied(folder: Path) -> Path:
-    """A copy of the chart, to change."""
-    return Path(shutil.copytree(CHART, folder / "sed-serve"))
 
 
 def render(values: Object, chart: Path = CHART, release: str = RELEASE) -> list[Object]:

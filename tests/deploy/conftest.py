@@ -1,16 +1,8 @@
 """What every test of this folder can ask for."""
 
-from pathlib import Path
-
 import pytest
 
 import chart
-
-
-@pytest.fixture(scope="session")
-def full_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The chart with rules and dashboard."""
-    return chart.copied(tmp_path_factory.mktemp("chart"))
 
 
 @pytest.fixture(scope="session", params=sorted(chart.VALUES))
@@ -20,6 +12,6 @@ def value_set(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def objects(value_set: str, full_chart: Path) -> list[chart.Object]:
+def objects(value_set: str) -> list[chart.Object]:
     """All objects of that set."""
-    return chart.render(chart.VALUES[value_set], full_chart)
+    return chart.render(chart.VALUES[value_set])

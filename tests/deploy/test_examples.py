@@ -14,18 +14,18 @@ BLOCKS = [yaml.safe_load(text) for page in PAGES for text in re.findall(r"```yam
 
 
 @pytest.mark.parametrize("values", BLOCKS, ids=lambda values: ",".join(values))
-def test_example_values_render(values: chart.Object, full_chart: Path) -> None:
-    rendered = chart.render(values, full_chart)
-    plain = chart.render({}, full_chart)
+def test_example_values_render(values: chart.Object) -> None:
+    rendered = chart.render(values)
+    plain = chart.render({})
     assert rendered != plain, "the example changes nothing"
 
 
-def test_the_first_command_brings_monitoring(full_chart: Path) -> None:
+def test_the_first_command_brings_monitoring() -> None:
     text = PAGES[0].read_text()
     command = re.search(r"helm install sed .*?(?=\nkubectl)", text, re.S)
     assert command
     values = helm_python.parse_set_string(",".join(re.findall(r"--set (\S+)", command[0])))
-    objects = chart.render(values, full_chart, release=command[0].split()[2])
+    objects = chart.render(values, release=command[0].split()[2])
     assert {"ServiceMonitor", "PrometheusRule"} <= {item["kind"] for item in objects}
     assert f"rollout status deployment/{chart.find(objects, 'Deployment')['metadata']['name']}\n" in text
     services = [item["metadata"]["name"] for item in objects if item["kind"] == "Service"]

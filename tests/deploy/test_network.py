@@ -1,7 +1,6 @@
 """Who reaches the pods, and whether selectors, ports and policies fit together."""
 
 import tomllib
-from pathlib import Path
 
 import yaml
 
@@ -12,9 +11,9 @@ def selected(selector: chart.Object, labels: chart.Object) -> bool:
     return selector.items() <= labels.items()
 
 
-def test_selectors_match_the_pods_of_this_release_only(full_chart: Path) -> None:
-    everything = chart.render(chart.VALUES["everything"], full_chart)
-    monitored = chart.render(chart.VALUES["monitoring"], full_chart)
+def test_selectors_match_the_pods_of_this_release_only() -> None:
+    everything = chart.render(chart.VALUES["everything"])
+    monitored = chart.render(chart.VALUES["monitoring"])
     other = chart.find(chart.render({}, release="other"), "Deployment")["spec"]["template"]["metadata"]["labels"]
     for objects in (everything, monitored):
         labels = chart.find(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
@@ -31,8 +30,8 @@ def test_selectors_match_the_pods_of_this_release_only(full_chart: Path) -> None
             assert selected(selector, labels) and not selected(selector, other)
 
 
-def test_the_service_monitor_finds_one_service(full_chart: Path) -> None:
-    objects = chart.render(chart.VALUES["monitoring"], full_chart)
+def test_the_service_monitor_finds_one_service() -> None:
+    objects = chart.render(chart.VALUES["monitoring"])
     monitor = chart.find(objects, "ServiceMonitor")["spec"]
     wanted = monitor["selector"]["matchLabels"]
     found = [item for item in objects if item["kind"] == "Service" and selected(wanted, item["metadata"]["labels"])]
@@ -43,11 +42,9 @@ def test_the_service_monitor_finds_one_service(full_chart: Path) -> None:
     assert chart.find(objects, "ServiceMonitor")["metadata"]["labels"]["release"] == "kube-prometheus-stack"
 
 
-def test_monitors_name_their_job_as_the_rules_expect(full_chart: Path) -> None:
-    service = chart.find(chart.render(chart.VALUES["monitoring"], full_chart), "ServiceMonitor")["spec"]["endpoints"][0]
-    pods = chart.find(chart.render(chart.VALUES["everything"], full_chart), "PodMonitor")["spec"][
-        "podMetricsEndpoints"
-    ][0]
+def test_monitors_name_their_job_as_the_rules_expect() -> None:
+    service = chart.find(chart.render(chart.VALUES["monitoring"]), "ServiceMonitor")["spec"]["endpoints"][0]
+    pods = chart.find(chart.render(chart.VALUES["everything"]), "PodMonitor")["spec"]["podMetricsEndpoints"][0]
     assert service["relabelings"] == [{"targetLabel": "job", "replacement": "sed-serve/sed-sed-serve"}]
     assert pods["relabelings"] == [{"targetLabel": "job", "replacement": "sed-serve/segmentation"}]
 
@@ -84,9 +81,9 @@ def test_the_service_can_be_exposed() -> None:
     assert [port["name"] for port in service["spec"]["ports"]] == ["grpc"]
 
 
-def test_a_policy_lets_clients_and_prometheus_in(full_chart: Path) -> None:
+def test_a_policy_lets_clients_and_prometheus_in() -> None:
     values = chart.VALUES["monitoring"]
-    policy = chart.find(chart.render(values, full_chart), "NetworkPolicy")["spec"]
+    policy = chart.find(chart.render(values), "NetworkPolicy")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     rules = {rule["ports"][0]["port"]: rule.get("from") for rule in policy["ingress"]}
     assert rules == {"grpc": values["networkPolicy"]["clients"], "ops": values["networkPolicy"]["monitoring"]}
@@ -96,11 +93,11 @@ def ports_out(policy: chart.Object) -> set[tuple[int, str]]:
     return {(port["port"], port["protocol"]) for rule in policy["egress"] for port in rule["ports"]}
 
 
-def test_a_policy_lets_out_only_what_is_needed(full_chart: Path) -> None:
+def test_a_policy_lets_out_only_what_is_needed() -> None:
     names = {(53, "UDP"), (53, "TCP")}
 
     def policy(name: str) -> chart.Object:
-        return chart.find(chart.render(chart.VALUES[name], full_chart), "NetworkPolicy")["spec"]
+        return chart.find(chart.render(chart.VALUES[name]), "NetworkPolicy")["spec"]
 
     assert ports_out(policy("monitoring")) == names | {(4317, "TCP")}
     assert ports_out(policy("fetch")) == names | {(443, "TCP")}

@@ -1,7 +1,6 @@
 """What a pod is: its rights, its probes, its end, its model and its GPUs."""
 
 import math
-from pathlib import Path
 
 import pytest
 
@@ -118,8 +117,8 @@ def test_images_are_named_in_full() -> None:
     assert image == f"registry.example.org/sed-serve:0.1.0@{digest}"
 
 
-def test_traces_name_their_pod(full_chart: Path) -> None:
-    variables = chart.environment(chart.container(chart.render(chart.VALUES["monitoring"], full_chart)))
+def test_traces_name_their_pod() -> None:
+    variables = chart.environment(chart.container(chart.render(chart.VALUES["monitoring"])))
     assert variables["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.observability:4317"
     assert (variables["OTEL_TRACES_SAMPLER"], variables["OTEL_TRACES_SAMPLER_ARG"]) == (
         "parentbased_traceidratio",
@@ -130,8 +129,8 @@ def test_traces_name_their_pod(full_chart: Path) -> None:
     assert not any(name.startswith("OTEL_") for name in chart.environment(chart.container(chart.render({}))))
 
 
-def test_extras_are_added(full_chart: Path) -> None:
-    objects = chart.render(chart.VALUES["everything"], full_chart)
+def test_extras_are_added() -> None:
+    objects = chart.render(chart.VALUES["everything"])
     container = chart.container(objects)
     assert container["args"] == ["serve", "--max-categories", "2000"]
     assert chart.environment(container)["RUST_BACKTRACE"] == "1"

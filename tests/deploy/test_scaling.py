@@ -12,8 +12,8 @@ import chart
 METRICS = (chart.ROOT / "crates/sed-engine/METRICS.md").read_text()
 
 
-def triggers(name: str, full_chart: Path) -> dict[str, chart.Object]:
-    scaled = chart.find(chart.render(chart.VALUES[name], full_chart), "ScaledObject")
+def triggers(name: str) -> dict[str, chart.Object]:
+    scaled = chart.find(chart.render(chart.VALUES[name]), "ScaledObject")
     return {trigger["name"]: trigger for trigger in scaled["spec"]["triggers"]}
 
 
@@ -38,8 +38,8 @@ def evaluate(tmp_path: Path, series: dict[str, int], wanted: dict[str, float]) -
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_keda_counts_this_release_and_nobody_else(full_chart: Path, tmp_path: Path) -> None:
-    found = triggers("keda", full_chart)
+def test_keda_counts_this_release_and_nobody_else(tmp_path: Path) -> None:
+    found = triggers("keda")
     of = 'namespace="vision", pod="{}"'
     ours, theirs = of.format("sed-sed-serve-6d4cf56db6-x7k2p"), of.format("sed-sed-serve-canary-6d4cf56db6-x7k2p")
     second = of.format("sed-sed-serve-6d4cf56db6-9mq4z")
@@ -61,8 +61,8 @@ def test_keda_counts_this_release_and_nobody_else(full_chart: Path, tmp_path: Pa
     evaluate(tmp_path, series, {queries["in-flight"]: 15, queries["queued"]: 7})
 
 
-def test_keda_scales_by_what_a_pod_may_hold(full_chart: Path) -> None:
-    found = triggers("keda", full_chart)
+def test_keda_scales_by_what_a_pod_may_hold() -> None:
+    found = triggers("keda")
     assert {name: trigger["metadata"]["threshold"] for name, trigger in found.items()} == {
         "in-flight": "16",
         "queued": "6",
@@ -73,15 +73,15 @@ def test_keda_scales_by_what_a_pod_may_hold(full_chart: Path) -> None:
         assert trigger["metadata"]["ignoreNullValues"] == "false"
         assert trigger["authenticationRef"] == {"name": "prometheus"}
         assert all(isinstance(value, str) for value in trigger["metadata"].values()), "KEDA takes strings only"
-    objects = chart.render(chart.VALUES["keda"], full_chart)
+    objects = chart.render(chart.VALUES["keda"])
     spec = chart.find(objects, "ScaledObject")["spec"]
     assert spec["scaleTargetRef"]["name"] == chart.find(objects, "Deployment")["metadata"]["name"]
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 12)
     assert spec["fallback"] == {"failureThreshold": 3, "replicas": 3}
 
 
-def test_the_selector_of_the_series_can_be_replaced(full_chart: Path) -> None:
-    for trigger in triggers("everything", full_chart).values():
+def test_the_selector_of_the_series_can_be_replaced() -> None:
+    for trigger in triggers("everything").values():
         assert re.findall(r"\{(.*?)\}", trigger["metadata"]["query"])[0] == 'job="sed"'
 
 
@@ -112,9 +112,9 @@ def test_hpa_and_adapter_agree(tmp_path: Path) -> None:
     evaluate(tmp_path, series, dict(zip(queries, (12, 3), strict=True)))
 
 
-def test_every_metric_that_is_asked_for_exists(full_chart: Path) -> None:
+def test_every_metric_that_is_asked_for_exists() -> None:
     adapter = (chart.ROOT / "deploy/helm/prometheus-adapter.yaml").read_text()
-    asked = [trigger["metadata"]["query"] for trigger in triggers("keda", full_chart).values()] + [adapter]
+    asked = [trigger["metadata"]["query"] for trigger in triggers("keda").values()] + [adapter]
     names = {name for text in asked for name in re.findall(r"\b(sed_\w+)\{", text)}
     assert names == {"sed_requests_in_flight", "sed_stream_requests_in_flight", "sed_queue_depth"}
     for name in names:
@@ -138,8 +138,8 @@ def test_maintenance_takes_pods_one_by_one() -> None:
     assert "PodDisruptionBudget" not in [item["kind"] for item in chart.render(chart.VALUES["hpa"])]
 
 
-def test_the_shared_text_cache_is_made_or_taken(full_chart: Path) -> None:
-    made = chart.render(chart.VALUES["everything"], full_chart)
+def test_the_shared_text_cache_is_made_or_taken() -> None:
+    made = chart.render(chart.VALUES["everything"])
     claim = chart.find(made, "PersistentVolumeClaim")
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"] and claim["spec"]["storageClassName"] == "nfs"
     assert claim["spec"]["resources"]["requests"]["storage"] == "16Gi"

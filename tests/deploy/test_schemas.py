@@ -1,7 +1,6 @@
 """Every object of every set of values is one that the API server accepts, unknown fields counting as errors."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +23,8 @@ def test_custom_resources_are_valid(objects: list[chart.Object]) -> None:
         assert problems == [], item["kind"]
 
 
-def test_sets_together_make_every_kind(full_chart: Path) -> None:
-    made = {item["kind"] for values in chart.VALUES.values() for item in chart.render(values, full_chart)}
+def test_sets_together_make_every_kind() -> None:
+    made = {item["kind"] for values in chart.VALUES.values() for item in chart.render(values)}
     assert made == {
         "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PersistentVolumeClaim",
         "PodDisruptionBudget", "PodMonitor", "PrometheusRule", "ScaledObject", "Service", "ServiceAccount",
@@ -55,8 +54,8 @@ def broken(item: chart.Object, *path: str | int, value: object) -> chart.Object:
     return item
 
 
-def test_the_checks_themselves_notice_what_is_wrong(full_chart: Path) -> None:
-    made = chart.render(chart.VALUES["everything"], full_chart)
+def test_the_checks_themselves_notice_what_is_wrong() -> None:
+    made = chart.render(chart.VALUES["everything"])
     deployment = chart.find(made, "Deployment")
     assert "replica" in schemas.core_problems(broken(deployment, "spec", "replica", value=1), schemas.OLDEST)[0]
     assert schemas.core_problems(broken(deployment, "spec", "replicas", value="3"), schemas.NEWEST)

@@ -30,8 +30,8 @@ def test_values_reach_the_file() -> None:
     assert chart.settings(chart.render({"settings": awkward})).items() >= awkward.items()
 
 
-def test_secrets_are_mounted_where_the_settings_point(full_chart: Path) -> None:
-    objects = chart.render(chart.VALUES["everything"], full_chart)
+def test_secrets_are_mounted_where_the_settings_point() -> None:
+    objects = chart.render(chart.VALUES["everything"])
     settings, volumes, mounts = chart.settings(objects), chart.volumes(objects), chart.mounts(chart.container(objects))
     for key in ("tls_certificate", "tls_key", "tls_client_ca", "tokens"):
         path = Path(settings[key])

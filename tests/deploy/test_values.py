@@ -1,6 +1,7 @@
 """Values: what is refused, what is documented, and what the chart holds a copy of."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -72,24 +73,22 @@ def test_wrong_values_are_refused(values: chart.Object, message: str) -> None:
 
 
 @pytest.mark.parametrize("kind, file", [("prometheusRule", "rules.yaml"), ("grafanaDashboard", "sed-serve.json")])
-def test_rules_and_dashboard_are_never_left_out_silently(
-    full_chart: Path, tmp_path: Path, kind: str, file: str
-) -> None:
-    without = chart.copied(tmp_path)
+def test_rules_and_dashboard_are_never_left_out_silently(tmp_path: Path, kind: str, file: str) -> None:
+    without = Path(shutil.copytree(chart.CHART, tmp_path / "chart"))
     (without / "files" / file).unlink()
     with pytest.raises(helm_python.HelmError, match=f"without files/{file}: run deploy/helm/sync"):
         chart.render({kind: {"enabled": True}}, without)
-    assert chart.render({kind: {"enabled": True}}, full_chart)
+    assert chart.render({kind: {"enabled": True}})
 
 
-def test_rules_and_dashboard_arrive_as_they_are(full_chart: Path) -> None:
-    objects = chart.render(chart.VALUES["monitoring"], full_chart)
+def test_rules_and_dashboard_arrive_as_they_are() -> None:
+    objects = chart.render(chart.VALUES["monitoring"])
     rule = chart.find(objects, "PrometheusRule")
-    assert rule["spec"] == yaml.safe_load((full_chart / "files/rules.yaml").read_text())
+    assert rule["spec"] == yaml.safe_load((chart.CHART / "files/rules.yaml").read_text())
     assert rule["metadata"]["labels"]["release"] == "kube-prometheus-stack"
     dashboard = chart.find(objects, "ConfigMap", f"{chart.RELEASE}-sed-serve-dashboard")
     assert json.loads(dashboard["data"]["sed-serve.json"]) == json.loads(
-        (full_chart / "files/sed-serve.json").read_text()
+        (chart.CHART / "files/sed-serve.json").read_text()
     )
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert dashboard["metadata"]["annotations"] == {"grafana_folder": "Inference"}
@@ -137,19 +136,19 @@ def test_every_value_is_documented() -> None:
     documented(yaml.safe_load((chart.CHART / "values.yaml").read_text()), "")
 
 
-def test_helm_lints_every_set(value_set: str, full_chart: Path) -> None:
-    report = helm_python.lint(full_chart, chart.VALUES[value_set], strict=True)
+def test_helm_lints_every_set(value_set: str) -> None:
+    report = helm_python.lint(chart.CHART, chart.VALUES[value_set], strict=True)
     assert report["errors"] == []
     # An icon is for catalogues of charts.
     assert [message for message in report["messages"] if "icon is recommended" not in message["error"]] == []
 
 
-def test_a_packaged_chart_renders_the_same(full_chart: Path, tmp_path: Path) -> None:
-    archive = Path(helm_python.package(full_chart, destination=tmp_path))
+def test_a_packaged_chart_renders_the_same(tmp_path: Path) -> None:
+    archive = Path(helm_python.package(chart.CHART, destination=tmp_path))
     with tarfile.open(archive) as package:
         assert not [member.name for member in package if not member.isreg() and not member.isdir()]
         assert {"sed-serve/files/rules.yaml", "sed-serve/files/sed-serve.json"} <= set(package.getnames())
-    assert chart.render(chart.VALUES["everything"], archive) == chart.render(chart.VALUES["everything"], full_chart)
+    assert chart.render(chart.VALUES["everything"], archive) == chart.render(chart.VALUES["everything"])
 
 
 def test_the_version_is_that_of_the_program() -> None:

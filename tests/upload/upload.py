@@ -5,11 +5,11 @@ import hashlib
 import os
 import random
 import statistics
-import struct
 import sys
 import time
-import zlib
 from pathlib import Path
+
+from PIL import Image
 
 ONE_WAY = 0.025  # seconds
 WIDTH, HEIGHT = 2000, 1700  # 10.2 MB of noise, which no PNG makes smaller
@@ -17,16 +17,8 @@ ROUNDS = 3
 
 
 def picture(path: Path) -> None:
-    noise = random.Random(7)
-    rows = b"".join(b"\0" + noise.randbytes(3 * WIDTH) for _ in range(HEIGHT))
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 2, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows, 0)) + chunk(b"IEND", b"")
-    )
+    noise = random.Random(7).randbytes(3 * WIDTH * HEIGHT)
+    Image.frombytes("RGB", (WIDTH, HEIGHT), noise).save(path, compress_level=0)
 
 
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -84,7 +84,8 @@ pub(crate) unsafe fn depthwise_row<L: Lanes>(
     let radius = conv.size / 2;
     // As many as have room in the registers, with the inputs that they share.
     let columns = if L::WIDTH == 16 { 8 } else { 4 };
-    // Blocks of columns lie between these: no kernel leaves the image sideways.
+    // Blocks of columns lie between these: no kernel leaves the image sideways. Sizes that SED does not have go column by
+    // column.
     let (inside, behind) = (first.max(radius), end.min(row.width.saturating_sub(radius)));
     let blocks = matches!(conv.size, 7 | 9) && behind >= inside + columns;
     let mut column = first;
