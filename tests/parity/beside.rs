@@ -16,6 +16,7 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor, safetensors};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::SedConfig;
+use sed_model::device::{F32Products, open_gpu};
 use sed_model::prompts::{Category, prompts};
 use sed_model::text_tower::TextEmbedding;
 use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, SedModel};
@@ -167,7 +168,7 @@ fn main() {
     let folder = PathBuf::from(arguments.next().expect("usage: beside FOLDER [f32|bf16] [cpu|cuda]"));
     let dtype = if arguments.next().is_some_and(|name| name == "bf16") { DType::BF16 } else { DType::F32 };
     let device = match arguments.next() {
-        Some(name) if name == "cuda" => Device::new_cuda_with_stream(0).unwrap(),
+        Some(name) if name == "cuda" => open_gpu(0, F32Products::Exact).unwrap(),
         _ => Device::Cpu,
     };
     let mut beside = Beside::new(&folder, dtype, &device);

@@ -7,30 +7,49 @@ __device__ inline unsigned ordered(float v) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
+// Values of a pixel that a lane keeps in registers; those of more than HELD_PAIRS * WARP pairs are read again.
+constexpr int HELD_PAIRS = 8;
+
 // Marks in `kept` [pairs] (zero before) the pairs of each image that are among its `top_k[image]` best at one of
 // the pixels of `logits` [pairs, pixels]; ties with the last of them are kept. Pairs of image i are
-// `offsets[i] .. offsets[i + 1]`; images with top_k 0 are left out. A thread for each pixel finds the k-th
-// largest value bit by bit, reading the pixel's column 32 times from the cache. Blocks: (pixels, images).
+// `offsets[i] .. offsets[i + 1]`; images with top_k 0 are left out. One warp for each pixel, whose lanes share the
+// pairs, finds bit by bit a value that k of them reach, and no more but for ties. Blocks: (pixels, images).
 // Floor: the logits read once.
 template <typename T>
 __device__ void top_k_union(const T* logits, const unsigned* offsets, const unsigned* top_k, unsigned* kept,
                             int pixels) {
-  const int pixel = blockIdx.x * blockDim.x + threadIdx.x;
+  const int lane = threadIdx.x % WARP;
+  const int pixel = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP;
   const unsigned k = top_k[blockIdx.y];
-  if (pixel >= pixels || k == 0) return;
-  const unsigned first = offsets[blockIdx.y], end = offsets[blockIdx.y + 1];
+  if (pixel >= pixels || k == 0) return; // whole warps leave
+  const unsigned first = offsets[blockIdx.y] + lane, end = offsets[blockIdx.y + 1];
   const T* column = logits + pixel;
-  unsigned kth = 0;
-  for (unsigned bit = 0x80000000u; bit != 0; bit >>= 1) {
-    unsigned count = 0;
-    for (unsigned pair = first; pair < end; pair++) {
-      count += ordered(to_float(column[(long long)pair * pixels])) >= (kth | bit);
-    }
-    if (count >= k) kth |= bit;
+  unsigned held[HELD_PAIRS];
+#pragma unroll
+  for (int i = 0; i < HELD_PAIRS; i++) {
+    const unsigned pair = first + i * WARP;
+    held[i] = pair < end ? ordered(to_float(column[(long long)pair * pixels])) : 0; // below every number
   }
-  for (unsigned pair = first; pair < end; pair++) {
-    // Threads of several pixels may write here: the same value.
-    if (ordered(to_float(column[(long long)pair * pixels])) >= kth) kept[pair] = 1;
+  unsigned reached = 0;
+  for (unsigned bit = 0x80000000u; bit != 0; bit >>= 1) {
+    const unsigned wanted = reached | bit;
+    int count = 0;
+#pragma unroll
+    for (int i = 0; i < HELD_PAIRS; i++) count += held[i] >= wanted;
+    for (unsigned pair = first + HELD_PAIRS * WARP; pair < end; pair += WARP) {
+      count += ordered(to_float(column[(long long)pair * pixels])) >= wanted;
+    }
+    for (int step = WARP / 2; step > 0; step /= 2) count += __shfl_xor_sync(ALL_LANES, count, step);
+    if (count >= (int)k) reached = wanted;
+    if (count == (int)k) break; // in all lanes
+  }
+  // Warps of several pixels may write here: the same value.
+#pragma unroll
+  for (int i = 0; i < HELD_PAIRS; i++) {
+    if (first + i * WARP < end && held[i] >= reached) kept[first + i * WARP] = 1;
+  }
+  for (unsigned pair = first + HELD_PAIRS * WARP; pair < end; pair += WARP) {
+    if (ordered(to_float(column[(long long)pair * pixels])) >= reached) kept[pair] = 1;
   }
 }
 

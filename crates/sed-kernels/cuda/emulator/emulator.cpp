@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <map>
 #include <stdexcept>
 #include <vector>
@@ -25,15 +26,23 @@ constexpr unsigned char FILL = 0xff; // NaN in every floating-point type
 
 enum class State { Ready, AtBlock, AtWarp, Done };
 
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes;
+};
+
 struct Running : Thread {
   Fiber fiber;
   State state = State::Ready;
   int line = 0;
   unsigned exchanges = 0;
+  std::deque<std::vector<Copy>> copies; // groups, the last one still open
 };
 
 struct Warp {
   uint64_t values[2][LANES]; // by parity of the exchange, so that a fast lane overwrites nothing
+  Factors factors[2][LANES];
 };
 
 struct Array {
@@ -125,6 +134,7 @@ void run_block() {
     thread.warp = i / LANES;
     thread.state = State::Ready;
     thread.exchanges = 0;
+    thread.copies.assign(1, {});
     thread.fiber.start(stacks[i], body);
   }
   for (;;) {
@@ -227,6 +237,32 @@ uint64_t exchange(unsigned mask, uint64_t value, int source, int line) {
   values[thread.lane] = mask == 0xffffffffu ? value : ~uint64_t(0);
   pause(State::AtWarp, line);
   return values[source];
+}
+
+const Factors* exchange_factors(const Factors& mine, int line) {
+  Running& thread = static_cast<Running&>(*current);
+  Factors* all = launch.warps[thread.warp].factors[thread.exchanges++ % 2];
+  all[thread.lane] = mine;
+  pause(State::AtWarp, line);
+  return all;
+}
+
+void copy_later(void* to, const void* from, size_t bytes) {
+  if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % bytes != 0) {
+    fprintf(stderr, "%s copies to or from an address that is no multiple of %zu\n", launch.kernel->name, bytes);
+    abort(); // an exception would end in the fiber's first frame
+  }
+  static_cast<Running&>(*current).copies.back().push_back({to, from, bytes});
+}
+
+void close_copies() { static_cast<Running&>(*current).copies.emplace_back(); }
+
+void make_copies(unsigned left) {
+  auto& copies = static_cast<Running&>(*current).copies;
+  while (copies.size() > left + 1) {
+    for (const Copy& copy : copies.front()) memcpy(copy.to, copy.from, copy.bytes);
+    copies.pop_front();
+  }
 }
 
 void* shared_array(const void* id, size_t bytes) {

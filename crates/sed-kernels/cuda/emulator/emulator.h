@@ -52,6 +52,17 @@ extern thread_local dim3 block_index, block_dim, grid_dim;
 void sync_block(int line);
 // Gives `value` to the warp and returns lane `source`'s.
 uint64_t exchange(unsigned mask, uint64_t value, int source, int line);
+// What a lane holds of the factors of a product on tensor cores (tensor_core.cuh).
+struct Factors {
+  uint32_t a[4], b[2];
+};
+// Gives them to the warp and returns those of all its lanes.
+const Factors* exchange_factors(const Factors& mine, int line);
+// A copy that is not made before it is waited for.
+void copy_later(void* to, const void* from, size_t bytes);
+void close_copies();
+// Makes the copies of all closed groups but the last `left`.
+void make_copies(unsigned left);
 // The block's shared array of that identity; made, and filled with NaN, on its first use in a block.
 void* shared_array(const void* id, size_t bytes);
 void* dynamic_shared();
@@ -162,6 +173,41 @@ inline __nv_bfloat16 __float2bfloat16(float f) {
   memcpy(&bits, &f, 4);
   if (f != f) return {0x7fff};
   return {static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)}; // to nearest, ties to even
+}
+
+// The instructions of tensor_core.cuh.
+inline void copy_async(void* to, const void* from, bool inside) {
+  alignas(16) static const unsigned char zeros[16] = {};
+  sed_emulator::copy_later(to, inside ? from : zeros, 16);
+}
+inline void commit_copies() { sed_emulator::close_copies(); }
+template <int LEFT>
+inline void wait_copies() {
+  sed_emulator::make_copies(LEFT);
+}
+// Value `which` (0 or 1) of two in 32 bits.
+inline float half_of(uint32_t pair, int which, __nv_bfloat16) {
+  return __bfloat162float({static_cast<uint16_t>(pair >> 16 * which)});
+}
+inline float half_of(uint32_t pair, int which, __half) {
+  const uint16_t bits = static_cast<uint16_t>(pair >> 16 * which);
+  __half h;
+  memcpy(&h, &bits, 2);
+  return __half2float(h);
+}
+template <typename T>
+inline void multiply_tile(float (&acc)[4], const unsigned (&a)[4], const unsigned (&b)[2], T type) {
+  const sed_emulator::Factors* lanes =
+      sed_emulator::exchange_factors({{a[0], a[1], a[2], a[3]}, {b[0], b[1]}}, __LINE__);
+  const int lane = sed_emulator::current->lane;
+  for (int i = 0; i < 4; i++) {
+    const int row = lane / 4, below = i / 2, column = lane % 4 * 2 + i % 2;
+    for (int k = 0; k < 16; k++) {
+      const uint32_t left = lanes[row * 4 + k % 8 / 2].a[k / 8 * 2 + below];
+      const uint32_t right = lanes[column * 4 + k % 8 / 2].b[k / 8];
+      acc[i] += half_of(left, k % 2, type) * half_of(right, k % 2, type);
+    }
+  }
 }
 
 template <typename T>

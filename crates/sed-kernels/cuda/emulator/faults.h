@@ -38,3 +38,12 @@ __global__ void fault_no_barrier_f32(float* y) {
   y[blockIdx.x * blockDim.x + threadIdx.x] = values[threadIdx.x ^ 32];
 }
 SED_REGISTER(fault_no_barrier_f32)
+
+// The copy is closed but not waited for: its place still holds NaN.
+__global__ void fault_no_wait_f32(const float* x, float* y) {
+  SED_SHARED(float, values, 64 * 4);
+  copy_async(values + threadIdx.x * 4, x, true);
+  commit_copies();
+  y[blockIdx.x * blockDim.x + threadIdx.x] = values[threadIdx.x * 4];
+}
+SED_REGISTER(fault_no_wait_f32)

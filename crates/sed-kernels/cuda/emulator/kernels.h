@@ -1,6 +1,7 @@
 // Every kernel file, compiled into the emulator.
 #include "../class_attention.cu"
 #include "../convolve.cu"
+#include "../convolve_tensor.cu"
 #include "../depthwise.cu"
 #include "../epilogue.cu"
 #include "../group_norm.cu"

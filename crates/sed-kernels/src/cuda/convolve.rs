@@ -1,4 +1,4 @@
-//! Convolutions without patches in memory (convolve.cu), and the layers that are one.
+//! Convolutions without patches in memory (convolve.cu, convolve_tensor.cu), and the layers that are one.
 
 use candle_core::{DType, Result, Tensor, bail};
 
@@ -8,18 +8,75 @@ use super::linear::vector;
 use super::memory::Output;
 use crate::gemm::Activation;
 
-/// A launch of `convolve.cu`; the names and meanings are its own.
+/// The weights of a convolution, laid out for the kernel that reads them.
+#[derive(Debug, Clone)]
+pub(super) struct Taps {
+    /// For tensor cores `[phases · out, size² · in]`, otherwise `[phases · size² · in, out]`.
+    weight: Tensor,
+    outputs: usize,
+    kernel: Kernel,
+}
+
+/// Which kernels there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kernel {
+    /// convolve.cu: f32 multiply-adds, any shape.
+    MultiplyAdd,
+    /// convolve_tensor.cu: tensor cores, 16-bit formats, channels and outputs in eights.
+    TensorCores,
+}
+
+impl Kernel {
+    /// The fastest for inputs of so many `channels` each, and so many outputs.
+    pub(super) fn suiting(dtype: DType, channels: &[usize], outputs: usize) -> Self {
+        let eights = channels.iter().chain([&outputs]).all(|count| count.is_multiple_of(8));
+        if eights && matches!(dtype, DType::BF16 | DType::F16) {
+            Self::TensorCores
+        } else {
+            Self::MultiplyAdd
+        }
+    }
+}
+
+impl Taps {
+    /// Takes `weight [phases · size² · in, out]`.
+    pub(super) fn new(weight: &Tensor, phases: usize, kernel: Kernel) -> Result<Self> {
+        let (rows, outputs) = weight.dims2()?;
+        let weight = match kernel {
+            Kernel::MultiplyAdd => weight.contiguous()?,
+            Kernel::TensorCores => {
+                let by_phase = weight.reshape((phases, rows / phases, outputs))?;
+                by_phase.transpose(1, 2)?.contiguous()?.reshape((phases * outputs, rows / phases))?
+            }
+        };
+        Ok(Self { weight, outputs, kernel })
+    }
+
+    /// Of `weight [out, in, size, size]`.
+    pub(super) fn of(weight: &Tensor, kernel: Kernel) -> Result<Self> {
+        Self::new(&taps(weight)?, 1, kernel)
+    }
+
+    pub(super) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    pub(super) fn dtype(&self) -> DType {
+        self.weight.dtype()
+    }
+}
+
+/// A launch of one of the kernels; the names and meanings are those of `convolve.cu`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Convolve<'a> {
     /// `[n, height, width, channels]`
     pub(super) x: &'a Tensor,
-    /// `[step² · size² · channels, outputs]`
-    pub(super) weight: &'a Tensor,
+    pub(super) weight: &'a Taps,
     pub(super) size: usize,
     /// 1, or 2 for a result of twice the size.
     pub(super) step: usize,
-    /// A second input of the result's size, with its weights and the size of its kernel.
-    pub(super) second: Option<(&'a Tensor, &'a Tensor, usize)>,
+    /// A second input of the result's size, with its weights (for the same kernel) and the size of its kernel.
+    pub(super) second: Option<(&'a Tensor, &'a Taps, usize)>,
     pub(super) bias: Option<&'a Tensor>,
     /// Maps that are added, and which of them to each image.
     pub(super) guide: Option<(&'a Tensor, &'a Tensor)>,
@@ -28,30 +85,41 @@ pub(super) struct Convolve<'a> {
 
 impl<'a> Convolve<'a> {
     /// A convolution of `x` that keeps its size, with nothing added.
-    pub(super) fn new(x: &'a Tensor, weight: &'a Tensor, size: usize) -> Self {
+    pub(super) fn new(x: &'a Tensor, weight: &'a Taps, size: usize) -> Self {
         let activation = Activation::None;
         Self { x, weight, size, step: 1, second: None, bias: None, guide: None, activation }
+    }
+
+    /// The kernel's name, its tile (pixels, outputs) and the threads of a block.
+    fn launch(&self) -> (&'static str, [usize; 2], usize) {
+        match (self.weight.kernel, self.weight.outputs) {
+            (Kernel::MultiplyAdd, 0..=16) => ("convolve16", [128, 16], 128),
+            (Kernel::MultiplyAdd, 17..=32) => ("convolve32", [128, 32], 256),
+            (Kernel::MultiplyAdd, _) => ("convolve64", [64, 64], 256),
+            (Kernel::TensorCores, 0..=16) => ("convolve_tensor16", [128, 16], 128),
+            (Kernel::TensorCores, 17..=32) => ("convolve_tensor32", [128, 32], 128),
+            (Kernel::TensorCores, _) => ("convolve_tensor64", [128, 64], 128),
+        }
     }
 
     /// `[n, step · height, step · width, outputs]`; all tensors but the bias (f32) have one dtype.
     pub(super) fn run(&self) -> Result<Tensor> {
         let (n, height, width, channels) = self.x.dims4()?;
-        let outputs = self.weight.dims()[1];
-        let (kernel, rows, columns) = match outputs {
-            0..=16 => ("convolve16", 128, 16),
-            17..=32 => ("convolve32", 128, 32),
-            _ => ("convolve64", 64, 64),
-        };
+        let outputs = self.weight.outputs;
+        let (kernel, [rows, columns], threads) = self.launch();
         let grid = [(n * height * width).div_ceil(rows), outputs.div_ceil(columns), self.step * self.step];
         let shape = (n, self.step * height, self.step * width, outputs);
         let mut y = Output::new(self.x.device(), self.x.dtype(), shape)?;
         let (x2, weight2, size2) = match self.second {
-            Some((x, weight, size)) => (Some(x), Some(weight), size),
+            Some((_, weight, _)) if weight.kernel != self.weight.kernel => {
+                bail!("convolution: the weights of both inputs must be laid out for one kernel")
+            }
+            Some((x, weight, size)) => (Some(x), Some(&weight.weight), size),
             None => (None, None, 1),
         };
-        Launch::new(kernel, self.x.dtype(), grid, rows * columns / 16)?
+        Launch::new(kernel, self.x.dtype(), grid, threads)?
             .input(self.x)?
-            .input(self.weight)?
+            .input(&self.weight.weight)?
             .optional(x2)?
             .optional(weight2)?
             .optional(self.bias)?
@@ -82,7 +150,7 @@ pub(super) fn taps(weight: &Tensor) -> Result<Tensor> {
 /// `activation(conv(x) + bias)`.
 #[derive(Debug, Clone)]
 pub(crate) struct Conv2d {
-    weight: Tensor,
+    weight: Taps,
     bias: Option<Tensor>,
     inputs: usize,
     size: usize,
@@ -98,11 +166,12 @@ impl Conv2d {
         if bias.is_some_and(|bias| bias.elem_count() != out) {
             bail!("convolution: the bias does not have {out} values");
         }
-        Ok(Self { weight: taps(weight)?, bias: bias.map(vector).transpose()?, inputs, size })
+        let kernel = Kernel::suiting(weight.dtype(), &[inputs], out);
+        Ok(Self { weight: Taps::of(weight, kernel)?, bias: bias.map(vector).transpose()?, inputs, size })
     }
 
     pub(crate) fn outputs(&self) -> usize {
-        self.weight.dims()[1]
+        self.weight.outputs()
     }
 
     pub(super) fn dtype(&self) -> DType {
@@ -135,6 +204,10 @@ mod tests {
             (3, 1, 6, 12, 20, 16),
             (3, 1, 1, 1, 2, 70),
             (1, 1, 3, 3, 8, 8),
+            // For tensor cores: several tiles of everything, steps of k that are not whole.
+            (3, 2, 9, 17, 24, 72),
+            (7, 1, 6, 7, 40, 32),
+            (3, 1, 12, 12, 8, 16),
         ] {
             let x = tensor(&random(n * h * w * inputs, 1), &[n, h, w, inputs]);
             let weight = tensor(&random(out * inputs * size * size, 2), &[out, inputs, size, size]);

@@ -129,6 +129,9 @@ mod tests {
         run(&launch("fault_no_barrier").output(&mut y).unwrap()).unwrap();
         let values = y.into_tensor().to_vec1::<f32>().unwrap();
         assert!(values.iter().any(|value| value.is_nan()));
+        let mut y = output();
+        run(&launch("fault_no_wait").input(&x).unwrap().output(&mut y).unwrap()).unwrap();
+        assert!(y.into_tensor().to_vec1::<f32>().unwrap().iter().all(|value| value.is_nan()));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::launch::Launch;
+use super::launch::{Launch, WARP};
 use super::memory::Output;
 
-/// Threads of a block, one for each pixel.
-const THREADS: usize = 128;
+/// Warps of a block, one for each pixel.
+const PIXELS: usize = 8;
 
 /// As `crate::top_k_union`, which has checked the arguments. A flag for each pair is copied to the host: what
 /// is launched next depends on how many there are.
@@ -31,7 +31,8 @@ pub(crate) fn top_k_union(
         let logits = logits.contiguous()?;
         let mut flags = Output::zeros(device, DType::U32, pairs)?;
         let all: Vec<u32> = offsets.iter().map(|&offset| offset as u32).collect();
-        Launch::new("top_k_union", logits.dtype(), [pixels.div_ceil(THREADS), top_k.len(), 1], THREADS)?
+        let grid = [pixels.div_ceil(PIXELS), top_k.len(), 1];
+        Launch::new("top_k_union", logits.dtype(), grid, PIXELS * WARP)?
             .input(&logits)?
             .input(&Tensor::new(all, device)?)?
             .input(&Tensor::new(rejects.as_slice(), device)?)?
@@ -60,6 +61,7 @@ mod tests {
             (1, vec![(3, Some(1))]),
             (150, vec![(30, Some(2)), (0, Some(1)), (7, None), (12, Some(11)), (5, Some(9))]),
             (33, vec![(40, Some(39)), (2, Some(1))]),
+            (5, vec![(300, Some(270)), (257, Some(1)), (32, Some(31))]), // more than lanes hold
         ] {
             let mut offsets = vec![0];
             images.iter().for_each(|image| offsets.push(offsets[offsets.len() - 1] + image.0));

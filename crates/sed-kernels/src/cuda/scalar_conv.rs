@@ -6,8 +6,12 @@ use super::launch::{Launch, WARP};
 use super::memory::Output;
 use crate::conv::ScalarConv as Cpu;
 
-/// Warps of a block; each computes one pixel.
+/// Warps of a block, where each computes one pixel.
 const PIXELS: usize = 8;
+/// Threads of a block, where each computes one pixel.
+const THREADS: usize = 128;
+/// The largest kernel that a thread computes alone.
+const SMALL_BYTES: usize = 4096;
 
 /// The kernels of the CPU's layer on the device, f32.
 #[derive(Debug, Clone)]
@@ -42,8 +46,17 @@ impl ScalarConv {
         }
         let x = x.contiguous()?;
         let mut y = Output::new(x.device(), DType::F32, (n, height, width))?;
-        let grid = [(height * width).div_ceil(PIXELS), n, 1];
-        Launch::new("scalar_conv", x.dtype(), grid, PIXELS * WARP)?
+        let kinds = self.biases.elem_count();
+        let kernel_bytes = self.size * self.size * channels * size_of::<f32>();
+        // Few taps: a pixel is too little work for a warp.
+        let small = kinds == 1 && channels.is_multiple_of(8) && kernel_bytes <= SMALL_BYTES;
+        let (kernel, threads, pixels) = if small {
+            ("scalar_conv_small", THREADS, THREADS)
+        } else {
+            ("scalar_conv", PIXELS * WARP, PIXELS)
+        };
+        let launch = Launch::new(kernel, x.dtype(), [(height * width).div_ceil(pixels), n, 1], threads)?
+            .shared(if small { kernel_bytes } else { 0 })
             .input(&x)?
             .input(&self.kernels)?
             .input(&self.biases)?
@@ -51,9 +64,9 @@ impl ScalarConv {
             .i32(height)?
             .i32(width)?
             .i32(channels)?
-            .i32(self.size)?
-            .i32(self.biases.elem_count())?
-            .run(x.device())?;
+            .i32(self.size)?;
+        let launch = if small { launch } else { launch.i32(kinds)? };
+        launch.run(x.device())?;
         Ok(y.into_tensor())
     }
 }
@@ -66,7 +79,9 @@ mod tests {
 
     #[test]
     fn equals_the_cpu_plain_and_composed() {
-        for (n, h, w, inputs, mid, a) in [(2, 5, 7, 10, 6, 7), (1, 1, 3, 8, 4, 3), (1, 12, 1, 80, 5, 7)] {
+        for (n, h, w, inputs, mid, a) in
+            [(2, 5, 7, 10, 6, 7), (1, 1, 3, 8, 4, 3), (1, 12, 1, 80, 5, 7), (2, 9, 33, 16, 8, 3)]
+        {
             let weight = tensor(&random(inputs * 9, 1), &[1, inputs, 3, 3]);
             let bias = tensor(&random(1, 2), &[1]);
             let inner = tensor(&random(mid * inputs * a * a, 3), &[mid, inputs, a, a]);

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor, bail};
 
-use super::convolve::{Convolve, taps};
+use super::convolve::{Convolve, Kernel, Taps, taps};
 use super::group_norm::GroupNorm;
 use super::linear::vector;
 use super::scalar_conv::ScalarConv;
@@ -14,20 +14,24 @@ use crate::tensor::{on_cpu, to_vec};
 #[derive(Debug, Clone)]
 pub(crate) struct SkipFusion {
     /// Upsampling folded into conv0, by output phase: `[(2, 2, 2, 2, C), O]`.
-    phases: Tensor,
+    phases: Taps,
     /// Cost-map guidance, by output phase: `[(2, 2, P), G]`.
-    cost: Tensor,
+    cost: Taps,
     cost_bias: Tensor,
     /// conv0's part that sees the cost-map guidance: `[(3, 3, G), O]`.
-    conv0_cost: Tensor,
+    conv0_cost: Taps,
     /// conv0's part that sees the image guidance: `[(3, 3, I), O]`.
-    conv0_guide: Tensor,
+    conv0_guide: Taps,
     /// conv0 seen through the bias of the transposed convolution, by tap: `[(3, 3), O]`.
-    bias_taps: Tensor,
+    bias_taps: Taps,
     norm0: GroupNorm,
-    conv1: Tensor,
+    conv1: Taps,
     norm1: GroupNorm,
     head: ScalarConv,
+    /// Channels of the features.
+    channels: usize,
+    /// Channels of the cost map.
+    below: usize,
 }
 
 impl SkipFusion {
@@ -59,18 +63,26 @@ impl SkipFusion {
         let cost = cost.reshape((4 * below, guidance))?;
         let part = |first, count| taps(&conv0.narrow(1, first, count)?);
         let to = |x: &Tensor| x.to_dtype(dtype)?.to_device(device);
+        // What both inputs of a launch suit, and the guide's input of one channel does not.
+        let fused = Kernel::suiting(dtype, &[channels, guidance], outputs);
         let head = crate::conv::ScalarConv::new(&on_cpu(weights.head.0)?, &on_cpu(weights.head.1)?)?;
         Ok(Self {
-            phases: to(&phases)?,
-            cost: to(&cost)?,
+            phases: Taps::new(&to(&phases)?, 4, fused)?,
+            cost: Taps::new(&to(&cost)?, 4, Kernel::suiting(dtype, &[below], guidance))?,
             cost_bias: vector(weights.cost.1)?,
-            conv0_cost: to(&part(up + image_guidance, guidance)?)?,
-            conv0_guide: to(&part(up, image_guidance)?)?,
-            bias_taps: to(&bias_taps)?,
+            conv0_cost: Taps::new(&to(&part(up + image_guidance, guidance)?)?, 1, fused)?,
+            conv0_guide: Taps::new(&to(&part(up, image_guidance)?)?, 1, Kernel::MultiplyAdd)?,
+            bias_taps: Taps::new(&to(&bias_taps)?, 1, Kernel::MultiplyAdd)?,
             norm0: GroupNorm::new(weights.norm0.0, weights.norm0.1, groups, eps)?,
-            conv1: to(&taps(&on_cpu(weights.conv1)?)?)?,
+            conv1: Taps::new(
+                &to(&taps(&on_cpu(weights.conv1)?)?)?,
+                1,
+                Kernel::suiting(dtype, &[outputs], outputs),
+            )?,
             norm1: GroupNorm::new(weights.norm1.0, weights.norm1.1, groups, eps)?,
             head: ScalarConv::new(&head, device)?,
+            channels,
+            below,
         })
     }
 
@@ -94,11 +106,9 @@ impl SkipFusion {
         outputs: FusionOutputs,
     ) -> Result<Fused> {
         let (n, height, width, channels) = x.dims4()?;
-        let out = self.conv1.dims()[1];
+        let out = self.conv1.outputs();
         let (high, wide) = (2 * height, 2 * width);
-        if channels * 16 != self.phases.dims()[0]
-            || cost.dims() != [n, height, width, self.cost.dims()[0] / 4]
-        {
+        if channels != self.channels || cost.dims() != [n, height, width, self.below] {
             bail!("skip fusion: {:?} and {:?} do not fit the weights", x.shape(), cost.shape());
         }
         if image_of_pair.len() != n || image_of_pair.iter().any(|&image| image >= guides.len()) {

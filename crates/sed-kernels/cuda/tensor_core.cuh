@@ -1,0 +1,33 @@
+// What the tensor cores and the copies around them need beyond CUDA C++: three PTX instructions of compute capability
+// 8.0, by names of our own. The emulator has its own version of each.
+#pragma once
+
+#ifndef SED_EMULATOR
+// `from` (16 bytes of global memory) goes to shared memory, zeros where `inside` is false; it is there after a
+// `wait_copies` for the group that the next `commit_copies` closes, and for other threads after a barrier behind that.
+__device__ inline void copy_async(void* to, const void* from, bool inside) {
+  const unsigned address = (unsigned)__cvta_generic_to_shared(to);
+  const int bytes = inside ? 16 : 0;
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(bytes) : "memory");
+}
+__device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Waits for all groups but the last `LEFT`.
+template <int LEFT>
+__device__ inline void wait_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
+}
+
+// acc += a * b for a warp: `a` 16 x 16, `b` 16 x 8, `acc` 16 x 8 in f32. With row g = lane / 4 and column
+// t = 2 * (lane % 4), a lane holds two neighbouring values in each of a = (g, t), (g + 8, t), (g, t + 8),
+// (g + 8, t + 8), of b's column g in rows t and t + 8, and acc = (g, t), (g, t + 1), (g + 8, t), (g + 8, t + 1).
+#define SED_MULTIPLY_TILE(type, name)                                                                        \
+  __device__ inline void multiply_tile(float (&acc)[4], const unsigned (&a)[4], const unsigned (&b)[2], type) { \
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." name "." name                                      \
+                 ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                      \
+                 : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3])                                    \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                        \
+  }
+SED_MULTIPLY_TILE(__nv_bfloat16, "bf16")
+SED_MULTIPLY_TILE(__half, "f16")
+#undef SED_MULTIPLY_TILE
+#endif
