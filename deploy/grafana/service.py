@@ -3,7 +3,7 @@
 from panels import GREEN, RED, YELLOW, Json, coloured, dashed, heat, lines, number, query, steps
 from promql import mean, of, of_jobs, quantile, rate, ratio, spread, total
 
-SEGMENT = 'method=~"Segment|ModelInfer"'
+SEGMENT = 'method=~"Segment|ModelInfer", outcome="answered"'
 
 
 def overview() -> list[Json]:
@@ -41,15 +41,15 @@ def overview() -> list[Json]:
         number(
             "Answered",
             "percentunit",
-            "Calls for masks that were answered, of those that were sound in themselves, over "
-            "the shown time. Bad: below the objective (99.5 %).",
+            "Calls for masks and requests on streams that were answered, of those that were sound in "
+            "themselves, over the shown time. Bad: below the objective (99.5 %).",
             query(ratio(answered, f"({asked} - {excused})"), "answered"),
             steps((None, RED), (0.995, YELLOW), (0.999, GREEN)),
         ),
         number(
             "Latency, 95 of 100",
             "s",
-            "95 of 100 Segment calls end within this time. Bad: near the objective's time (2.5 s).",
+            "95 of 100 answers to Segment come within this time. Bad: near the objective's time (2.5 s).",
             query(quantile(0.95, "sed_request_duration_seconds", "", SEGMENT), "p95"),
             steps((None, GREEN), (1.5, YELLOW), (2.5, RED)),
         ),
@@ -99,17 +99,29 @@ def traffic() -> list[Json]:
         lines(
             "Refusals",
             "reqps",
-            "Calls refused before the device worked on them, by reason. Bad: queue_full and "
+            "Calls and requests on streams refused before the device worked on them, by reason. Bad: queue_full and "
             "deadline_unreachable (scale), model_not_ready and device_lost (calls reach a replica that is not ready).",
             query(f"{total(rate('sed_requests_rejected_total'), 'reason')} > 0", "{{reason}}"),
             stacked=True,
         ),
         lines(
+            "Requests on streams",
+            "reqps",
+            "Ended, by code. Bad: the codes that are bad of calls.",
+            query(f"{total(rate('sed_stream_requests_total'), 'code')} > 0", "{{code}}"),
+            stacked=True,
+            overrides=(coloured("OK", GREEN), coloured("INTERNAL", RED)),
+        ),
+        lines(
             "In flight",
             "none",
-            "Calls that run now, and requests of streams that are not answered yet.",
+            "Calls that run now, requests on streams that are not answered yet, and what of both is worked on. "
+            "Bad: worked on near the capacity; more is refused.",
             query(total(of("sed_requests_in_flight")), "calls"),
             query(total(of("sed_stream_requests_in_flight")), "requests on streams"),
+            query(total(of("sed_concurrent_requests")), "worked on"),
+            query(total(of("sed_concurrent_requests_capacity")), "capacity"),
+            overrides=(dashed("capacity"),),
         ),
         lines(
             "Given up",
@@ -151,8 +163,8 @@ def latency() -> list[Json]:
         lines(
             "Segment",
             "s",
-            "From a call's headers to the last byte of its answer; refused calls are among them, and "
-            "are quick. Bad: the upper lines leave the lower ones, a sign of queueing or of very different requests.",
+            "From a call's headers to the last byte of its answer, of calls that were answered. "
+            "Bad: the upper lines leave the lower ones, a sign of queueing or of very different requests.",
             *(query(quantile(share, name, "", SEGMENT), text) for share, text in shares),
         ),
         heat(
@@ -165,9 +177,9 @@ def latency() -> list[Json]:
         lines(
             "99 of 100 by method",
             "s",
-            "Streams last as long as their callers like. Bad: GetServerInfo and the calls for "
-            "vocabularies above some milliseconds; the processor is short.",
-            query(quantile(0.99, name, "method"), "{{method}}"),
+            "Of answered calls. Streams last as long as their callers like. Bad: GetServerInfo and the calls "
+            "for vocabularies above some milliseconds; the processor is short.",
+            query(quantile(0.99, name, "method", 'outcome="answered"'), "{{method}}"),
         ),
     ]
 

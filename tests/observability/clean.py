@@ -48,7 +48,8 @@ def run(client: Client, workers: int = 4, calls: int = 40) -> None:
     for thread in threads:
         thread.start()
     vocabularies(client)
-    client.stream([api.request(api.picture(number), api.named("pascal-voc-20")) for number in range(12)])
+    refused = client.stream([api.request(api.picture(number), api.named("pascal-voc-20")) for number in range(12)])
+    assert not refused, refused
     for thread in threads:
         thread.join()
     if failures:

@@ -56,8 +56,8 @@ class Client:
         self.ledger.answered(answer, request.image.WhichOneof("source") != "id")
         return answer, ""
 
-    def stream(self, requests: list) -> None:
-        """A stream on which every request is answered."""
+    def stream(self, requests: list) -> list[str]:
+        """A stream whose requests are answered or refused; gives the reasons of those that were refused."""
         items = [pb.SegmentStreamRequest(request=request) for request in requests]
         for number, item in enumerate(items):
             item.request.request_id = str(number)
@@ -65,9 +65,14 @@ class Client:
         self.ledger.code("SegmentStream", "OK")
         self.ledger.histogram("sed_request_bytes", sum(FRAME + item.ByteSize() for item in items))
         self.ledger.histogram("sed_response_bytes", sum(FRAME + answer.ByteSize() for answer in answers))
+        reasons = []
         for answer in answers:
-            assert answer.WhichOneof("outcome") == "response", answer.error
-            self.ledger.answered(answer.response, True)
+            if answer.WhichOneof("outcome") == "response":
+                self.ledger.stream_code("OK")
+                self.ledger.answered(answer.response, True)
+            else:
+                reasons.append(self.ledger.failed_on_stream(answer.error))
+        return reasons
 
     def call(self, method: str, request):
         """Any other call; it must succeed."""

@@ -37,6 +37,12 @@ def refused(client: Client) -> None:
         assert answer is None and reason == expected, f"{reason!r} instead of {expected}"
 
 
+def refused_on_stream(client: Client) -> None:
+    cases = [(request, reason) for request, reason in mistakes() if reason != "message_too_large"]  # that ends the stream
+    reasons = client.stream([request for request, _ in cases])
+    assert reasons == [reason for _, reason in cases], reasons
+
+
 def at_once(client: Client, count: int, timeout: float) -> list[str]:
     """So many calls at the same time; gives the reasons of those that were refused."""
     requests = [api.request(api.picture(number), LARGE, 0) for number in range(count)]
@@ -76,6 +82,7 @@ def seconds_of(client: Client, request) -> float:
 
 def run(client: Client) -> None:
     refused(client)
+    refused_on_stream(client)
     request = api.request(api.picture(0), LARGE, 0)
     seconds_of(client, request)  # its words and its picture are known from now on
     known = seconds_of(client, request)

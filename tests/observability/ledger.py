@@ -26,6 +26,7 @@ class Ledger:
     def keep_calls(self) -> None:
         """Forgets what answers said of themselves: who gets no answer does not know what became of his request."""
         calls = ("sed_requests_total", "sed_request_duration_seconds_count", "sed_requests_rejected_total")
+        calls += ("sed_stream_requests_total",)
         self.counts = Counter({name: count for name, count in self.counts.items() if name.startswith(calls)})
 
     def histogram(self, name: str, value: float, labels: str = "") -> None:
@@ -36,12 +37,26 @@ class Ledger:
         """A call that has ended."""
         codes = "|".join(self.unsure) if code in self.unsure else code
         self.add(f'sed_requests_total{{method="{method}", code=~"{codes}"}}')
-        self.add(f'sed_request_duration_seconds_count{{method="{method}"}}')
+        outcome = "answered" if code == "OK" else "failed"
+        self.add(f'sed_request_duration_seconds_count{{method="{method}", outcome="{outcome}"}}')
 
     def failed(self, method: str, error: grpc.RpcError) -> str:
         """A call that has failed; gives the reason, as METRICS.md writes it, or nothing where the server gave none."""
         self.code(method, error.code().name)
         reason = reason_of(error)
+        if reason and reason != "deadline_exceeded":
+            self.add(f'sed_requests_rejected_total{{reason="{reason}"}}')
+        return reason
+
+    def stream_code(self, code: str) -> None:
+        """A request on a stream that has ended."""
+        codes = "|".join(self.unsure) if code in self.unsure else code
+        self.add(f'sed_stream_requests_total{{code=~"{codes}"}}')
+
+    def failed_on_stream(self, error) -> str:
+        """A request on a stream that has failed with this `StreamError`; gives the reason like `failed`."""
+        self.stream_code(grpc_code(error.code))
+        reason = reason_among(error.details)
         if reason and reason != "deadline_exceeded":
             self.add(f'sed_requests_rejected_total{{reason="{reason}"}}')
         return reason
@@ -92,7 +107,17 @@ def seconds(duration) -> float:
 def reason_of(error: grpc.RpcError) -> str:
     """The reason of google.rpc.ErrorInfo, in the words of the metric `sed_requests_rejected_total`."""
     status = rpc_status.from_call(error)
-    for detail in status.details if status else []:
+    return reason_among(status.details if status else [])
+
+
+def grpc_code(number: int) -> str:
+    """The name of a status code."""
+    return next(code.name for code in grpc.StatusCode if code.value[0] == number)
+
+
+def reason_among(details) -> str:
+    """The same of the details of a status."""
+    for detail in details:
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info):
             own = {"FIELD_MISSING", "VOCABULARY_EMPTY", "CATEGORY_NAME_INVALID", "CATEGORY_DUPLICATE", "OPTION_INVALID"}

@@ -150,6 +150,17 @@ fn distinct_images<S: Stages>(tasks: &[Task<S>]) -> (Vec<usize>, usize) {
     (of_task.collect(), count)
 }
 
+/// For each task whether no task before it has the same image.
+pub(crate) fn first_of_its_image<S: Stages>(tasks: &[Task<S>]) -> Vec<bool> {
+    let mut known = 0;
+    let first = |number: usize| {
+        let is_first = number == known;
+        known += usize::from(is_first);
+        is_first
+    };
+    distinct_images(tasks).0.into_iter().map(first).collect()
+}
+
 /// What a task's image is remembered by.
 pub(crate) fn image_key<S: Stages>(task: &Task<S>) -> Option<ImageKey> {
     match &task.job()?.image {

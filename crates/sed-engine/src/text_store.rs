@@ -11,6 +11,7 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,11 @@ const MAGIC: &[u8; 8] = b"SEDTEXT1";
 const MOST_HEADER: usize = 1 << 20;
 /// Embeddings that may wait to be written; those beyond are not kept.
 const MOST_PENDING: usize = 256;
+
+/// The share of the capacity that is written before the folder is measured again: others write there too.
+const MEASURED_EACH: u64 = 32;
+/// How long a folder that was found full is believed to be.
+const BELIEVED_FULL: Duration = Duration::from_secs(60);
 
 /// What stands before the embedding's bytes, as JSON.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +49,11 @@ struct TextStore {
     /// As in [`Header`].
     model: String,
     templates: String,
-    /// Bytes of all files, of other models too, as far as this process knows.
+    /// Bytes of all files, of other models too: as last measured, and what was written since.
     bytes: u64,
+    /// What was written since.
+    written: u64,
+    measured: Instant,
     /// Nothing more is written beyond this.
     capacity: u64,
 }
@@ -140,8 +149,8 @@ impl TextStore {
         // The number format rounds the text tower's weights.
         let (model, templates) =
             (format!("{} {}", model.digest, model.dtype), model.templates_digest.clone());
-        let bytes = folder_bytes(folder)?;
-        Ok(Self { folder: folder.to_owned(), model, templates, bytes, capacity })
+        let (folder, bytes) = (folder.to_owned(), folder_bytes(folder)?);
+        Ok(Self { folder, model, templates, bytes, written: 0, measured: Instant::now(), capacity })
     }
 
     /// The file of a phrase: its name is a digest of everything that the embedding depends on.
@@ -202,7 +211,7 @@ impl TextStore {
     fn write(&mut self, phrase: &str, embedding: &[u8]) -> io::Result<()> {
         let header = serde_json::to_vec(&self.header(phrase, embedding))?;
         let size = (MAGIC.len() + 4 + header.len() + embedding.len()) as u64;
-        if self.bytes + size > self.capacity {
+        if !self.has_room_for(size)? {
             tracing::debug!(capacity = self.capacity, "the directory of text embeddings is full");
             return Ok(());
         }
@@ -215,8 +224,18 @@ impl TextStore {
         let replaced = fs::metadata(&path).map_or(0, |old| old.len());
         file.persist(&path).map_err(|error| error.error)?;
         self.bytes = (self.bytes + size).saturating_sub(replaced);
+        self.written += size;
         metrics::TEXT_STORE_WRITES.add(1);
         Ok(())
+    }
+
+    /// Whether so many bytes more may be written. Measures the folder anew where what others do there may matter.
+    fn has_room_for(&mut self, size: u64) -> io::Result<bool> {
+        let full = self.bytes + size > self.capacity;
+        if self.written > self.capacity / MEASURED_EACH || (full && self.measured.elapsed() > BELIEVED_FULL) {
+            (self.bytes, self.written, self.measured) = (folder_bytes(&self.folder)?, 0, Instant::now());
+        }
+        Ok(self.bytes + size <= self.capacity)
     }
 }
 
@@ -283,6 +302,29 @@ mod tests {
         assert_eq!(store.bytes, folder_bytes(folder.path()).unwrap());
         assert!(store.bytes <= 1000);
         assert!(store.read("phrase 0").is_some() && store.read("phrase 9").is_none());
+    }
+
+    #[test]
+    fn several_writers_fill_a_directory_little_more_than_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut stores: Vec<TextStore> = (0..4).map(|_| store(folder.path(), "sha256:1")).collect();
+        let capacity = 100_000;
+        for number in 0..400 {
+            for (of, store) in stores.iter_mut().enumerate() {
+                store.capacity = capacity;
+                store.write(&format!("phrase {number} of {of}"), &[1; 500]).unwrap();
+            }
+        }
+        let bytes = folder_bytes(folder.path()).unwrap();
+        assert!(bytes <= capacity + 4 * (capacity / MEASURED_EACH + 1000), "{bytes}");
+        assert!(bytes > capacity - 1000, "{bytes}");
+        // Who makes room is believed a minute later.
+        for number in 0..30 {
+            fs::remove_file(stores[0].path(&format!("phrase {number} of 0"))).unwrap();
+        }
+        stores[0].measured = Instant::now().checked_sub(2 * BELIEVED_FULL).unwrap();
+        stores[0].write("one more", &[1; 500]).unwrap();
+        assert!(stores[0].read("one more").is_some());
     }
 
     proptest! {

@@ -9,14 +9,14 @@ use std::{
 };
 
 use http::{Request, Response};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout_at};
+use tokio::time::timeout_at;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
 use crate::{
     deadline::{Deadline, StreamDeadline},
     limits::Limits,
-    places::Places,
+    places::{Place, Places},
     status,
 };
 
@@ -41,7 +41,7 @@ impl FrontDoor {
     }
 
     /// A place is taken before the body is read, so that refused requests cost no memory.
-    fn place(&self, path: &str) -> Result<Option<OwnedSemaphorePermit>, Status> {
+    fn place(&self, path: &str) -> Result<Option<Place>, Status> {
         if WORK.contains(&path) { self.places.take().map(Some) } else { Ok(None) }
     }
 

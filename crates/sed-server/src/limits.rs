@@ -35,7 +35,7 @@ pub struct Limits {
     pub queued_requests: usize,
     /// (Image, category) pairs of the requests that may wait for the device at the same time.
     pub queued_pairs: usize,
-    /// Requests of one stream that are worked on at the same time.
+    /// Requests of one stream that are worked on at the same time, no more than `concurrent_requests`.
     pub stream_requests: usize,
     /// Vocabularies that may be registered at the same time.
     pub registered_vocabularies: usize,

@@ -127,6 +127,13 @@ impl<A: Label> Histogram<A> {
     }
 }
 
+impl<A: Label, B: Label> Histogram<(A, B)> {
+    /// Records one value for these labels; a [`Duration`] counts in seconds.
+    pub fn record(&self, first: A, second: B, value: impl IntoF64) {
+        self.at((first, second)).record(value);
+    }
+}
+
 /// Seconds that add up. A counter for those who read it; the recorder's counters are whole numbers, so it holds
 /// a gauge (see [`super::exposed`]).
 #[derive(Debug)]

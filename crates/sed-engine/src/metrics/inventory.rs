@@ -8,8 +8,8 @@ use super::{
     definition::Metric,
     handles::{Counter, Gauge, Histogram, Info, SecondsTotal},
     labels::{
-        AbandonCause, BudgetUnit, Code, DeviceErrorKind, DeviceStage, FlushReason, HandshakeFailure, Level,
-        Method, Outcome, Priority, RejectReason, ReloadOutcome, RetryCause, Stage,
+        AbandonCause, BudgetUnit, CallOutcome, Code, DeviceErrorKind, DeviceStage, FlushReason,
+        HandshakeFailure, Level, Method, Outcome, Priority, RejectReason, ReloadOutcome, RetryCause, Stage,
     },
 };
 
@@ -26,18 +26,26 @@ macro_rules! inventory {
 inventory! {
     /// Calls that have ended, by method and gRPC status code; cancelled ones are CANCELLED.
     REQUESTS: Counter<(Method, Code)> = "sed_requests_total", Count;
-    /// From a call's headers to the last byte of its answer.
-    REQUEST_DURATION: Histogram<Method> = "sed_request_duration_seconds", Seconds, buckets::REQUEST_SECONDS;
+    /// From a call's headers to the last byte of its answer; `failed` are all whose code is not OK.
+    REQUEST_DURATION: Histogram<(Method, CallOutcome)> =
+        "sed_request_duration_seconds", Seconds, buckets::REQUEST_SECONDS;
     /// Calls that have begun and not ended.
     REQUESTS_IN_FLIGHT: Gauge = "sed_requests_in_flight", Count;
-    /// Calls refused before the device worked on them. `invalid` is any request that is wrong in itself and has
-    /// no reason of its own here.
+    /// Requests for masks that may be worked on at the same time.
+    CONCURRENT_REQUESTS_CAPACITY: Gauge = "sed_concurrent_requests_capacity", Count;
+    /// Calls of Segment and ModelInfer and requests on streams that are worked on; more than the capacity are refused.
+    CONCURRENT_REQUESTS: Gauge = "sed_concurrent_requests", Count;
+    /// Calls, and requests on streams, refused before the device worked on them. `invalid` is any request that is wrong
+    /// in itself and has no reason of its own here.
     REQUESTS_REJECTED: Counter<RejectReason> = "sed_requests_rejected_total", Count;
     /// Calls that have ended, by the name of the token that they brought; at most 64 names are known at a time. Empty
     /// where calls need no token.
     REQUESTS_BY_CALLER: CounterByName<Code> = "sed_requests_by_caller_total", Count, "caller";
     /// Requests dropped before this stage because nobody waited for them any more: work saved.
     REQUESTS_ABANDONED: Counter<(Stage, AbandonCause)> = "sed_requests_abandoned_total", Count;
+    /// Requests on streams that have ended, by gRPC status code; those whose stream went before their answer are
+    /// CANCELLED.
+    STREAM_REQUESTS: Counter<Code> = "sed_stream_requests_total", Count;
     /// SegmentStream requests that were read and not answered yet.
     STREAM_REQUESTS_IN_FLIGHT: Gauge = "sed_stream_requests_in_flight", Count;
     /// Bytes of the request messages of one Segment, SegmentStream or ModelInfer call, as they came over the wire.

@@ -165,6 +165,14 @@ label! {
 }
 
 label! {
+    /// How a call ended.
+    CallOutcome: "outcome" {
+        Answered = "answered",
+        Failed = "failed",
+    }
+}
+
+label! {
     /// What came of files that had changed.
     ReloadOutcome: "outcome" {
         Loaded = "loaded",

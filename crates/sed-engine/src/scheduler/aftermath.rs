@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::Scheduler;
 use crate::{
     job::{JobImage, SegmentOutcome},
-    launch::{Launch, LaunchError, Output, Work},
+    launch::{Launch, LaunchError, Output, Work, first_of_its_image},
     metrics::{self, Level, Outcome as CategoryOutcome},
     report::{BatchTiming, LevelReport, RejectionReport, Stage},
     stages::{DecoderLevel, FinishedMap, Stages},
@@ -56,10 +56,12 @@ impl<S: Stages> Scheduler<S> {
                 self.deliver(stages, phrases.into_iter().zip(embeddings).collect());
             }
             (Work::Tasks(tasks), Output::Features(features)) => {
+                let firsts = first_of_its_image(&tasks);
                 tasks
                     .into_iter()
                     .zip(features)
-                    .for_each(|(task, features)| self.encoded(stages, task, features));
+                    .zip(firsts)
+                    .for_each(|((task, features), first)| self.encoded(stages, task, features, first));
             }
             (Work::Tasks(tasks), Output::Pairs(pairs)) => {
                 tasks
@@ -121,13 +123,13 @@ impl<S: Stages> Scheduler<S> {
         batch
     }
 
-    fn encoded(&mut self, stages: &S, mut task: Task<S>, features: S::ImageFeatures) {
-        if let Some(JobImage::Pixels { facts: Some(facts), .. }) = task.job().map(|job| &job.image) {
-            if self.feature_cache.contains(&facts.key) {
-                task.caches.image_hit = true; // the same picture was in this batch for another request
-            } else {
-                self.feature_cache.insert(*facts, features.clone(), stages.feature_bytes(&features));
-            }
+    /// An image has features. It was encoded for the `first` of the batch's tasks that ask about it.
+    fn encoded(&mut self, stages: &S, mut task: Task<S>, features: S::ImageFeatures, first: bool) {
+        task.caches.image_hit = !first;
+        if let Some(JobImage::Pixels { facts: Some(facts), .. }) = task.job().map(|job| &job.image)
+            && !self.feature_cache.contains(&facts.key)
+        {
+            self.feature_cache.insert(*facts, features.clone(), stages.feature_bytes(&features));
         }
         if self.recording {
             metrics::IMAGE_CACHE_HITS.add(u64::from(task.caches.image_hit));

@@ -100,7 +100,7 @@ server_args! {
         queue_capacity: usize = "N",
         /// (Image, category) pairs of all requests that may wait for the device [default: 65536]
         queue_pairs: usize = "N",
-        /// Requests of one stream that are worked on at the same time [default: 16]
+        /// Requests of one stream that are worked on at the same time [default: 16, at most --max-concurrent-requests]
         max_stream_requests: usize = "N",
         /// Vocabularies that may be registered at the same time [default: 1000]
         max_registered_vocabularies: usize = "N",

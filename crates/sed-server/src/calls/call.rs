@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use sed_engine::metrics::{self, Code, Label, Method, RejectReason};
+use sed_engine::metrics::{self, CallOutcome, Code, Label, Method, RejectReason};
 use tonic::Status;
 use tonic_types::StatusExt;
 use tracing::Span;
@@ -56,11 +56,10 @@ impl Call {
         if let Some(caller) = &self.caller {
             metrics::REQUESTS_BY_CALLER.add(caller, code, 1);
         }
-        metrics::REQUEST_DURATION.record(self.method, self.begun.elapsed());
+        let outcome = if code == Code::Ok { CallOutcome::Answered } else { CallOutcome::Failed };
+        metrics::REQUEST_DURATION.record(self.method, outcome, self.begun.elapsed());
         metrics::REQUESTS_IN_FLIGHT.add(-1.0);
-        if let Some(reason) = reject_reason(status) {
-            metrics::REQUESTS_REJECTED.add(reason, 1);
-        }
+        count_refusal(status);
         if matches!(self.method, Method::Segment | Method::SegmentStream | Method::ModelInfer) {
             let received = self.received.load(Ordering::Relaxed);
             let sizes = [(&metrics::REQUEST_BYTES, received), (&metrics::RESPONSE_BYTES, self.sent)];
@@ -75,6 +74,13 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         self.end(&Status::cancelled("the caller has gone"));
+    }
+}
+
+/// Counts why a request was refused, if it was.
+pub(crate) fn count_refusal(status: &Status) {
+    if let Some(reason) = reject_reason(status) {
+        metrics::REQUESTS_REJECTED.add(reason, 1);
     }
 }
 

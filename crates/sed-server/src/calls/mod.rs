@@ -19,6 +19,7 @@ use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
+pub(crate) use self::call::count_refusal;
 use self::{
     body::{AnswerBody, RequestBody},
     call::Call,

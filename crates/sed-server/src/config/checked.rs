@@ -209,7 +209,9 @@ fn limits(raw: &RawConfig) -> Result<Limits, ConfigError> {
             default.stream_requests,
             1,
             10_000,
-        )?,
+        )?
+        // What is read beyond would only be refused.
+        .min(concurrent_requests),
         registered_vocabularies: within(
             "max_registered_vocabularies",
             raw.max_registered_vocabularies,

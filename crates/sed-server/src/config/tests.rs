@@ -60,6 +60,18 @@ fn numbers_and_text_come_from_the_environment() {
 }
 
 #[test]
+fn a_stream_reads_no_further_than_the_server_works() {
+    let raw = |stream| RawConfig {
+        max_concurrent_requests: Some(8),
+        max_stream_requests: stream,
+        ..RawConfig::default()
+    };
+    for (asked, given) in [(None, 8), (Some(100), 8), (Some(3), 3)] {
+        assert_eq!(load(None, no_environment(), raw(asked)).unwrap().limits.stream_requests, given);
+    }
+}
+
+#[test]
 fn variables_of_others_are_let_alone() {
     let variables = environment(&[("SED_SERVE_PORT_50051_TCP", "tcp://10.0.0.1:50051"), ("SED_PORT", "x")]);
     assert_eq!(load(None, variables, RawConfig::default()), Ok(ServerConfig::default()));

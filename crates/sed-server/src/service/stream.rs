@@ -8,7 +8,7 @@ use std::{
 };
 
 use prost::Message;
-use sed_engine::metrics::STREAM_REQUESTS_IN_FLIGHT;
+use sed_engine::metrics::{Code, STREAM_REQUESTS, STREAM_REQUESTS_IN_FLIGHT};
 use sed_proto::v1::{self, segment_stream_response::Outcome};
 use tokio::{
     sync::mpsc,
@@ -23,7 +23,7 @@ use super::{
     Context, segment,
     unanswered::{Ticket, Unanswered},
 };
-use crate::{deadline::StreamDeadline, request_error::RequestError, status};
+use crate::{calls::count_refusal, deadline::StreamDeadline, request_error::RequestError, status};
 
 type Answer = Result<v1::SegmentStreamResponse, Status>;
 
@@ -130,6 +130,7 @@ impl Conversation {
     /// Begins to work on a request, or refuses it.
     fn begin(&mut self, message: v1::SegmentStreamRequest) {
         let received = Instant::now();
+        let mut counted = StreamRequest::begin();
         let v1::SegmentStreamRequest { request, timeout, any_order } = message;
         if any_order && self.unanswered.is_new() {
             self.unanswered.allow_any_order();
@@ -150,15 +151,17 @@ impl Conversation {
         match begun {
             Err(refused) => {
                 tracing::info!(id = ticket.id(), message = refused.message(), "refused on a stream");
+                counted.end(Some(&refused));
                 self.unanswered.done(ticket, Outcome::Error(stream_error(&refused)));
             }
             Ok(((request, time), place)) => {
                 let context = Arc::clone(&self.context);
                 let deadline = self.deadline.of_request(received.into(), time);
-                let in_flight = InFlight::begin();
                 let work = async move {
-                    let (_place, _in_flight) = (place, in_flight);
-                    segment::answer_in_time(&context, request, received, deadline).await
+                    let _place = place;
+                    let answer = segment::answer_in_time(&context, request, received, deadline).await;
+                    counted.end(answer.as_ref().err());
+                    answer
                 };
                 let task = self.tasks.spawn(work.in_current_span());
                 self.tickets.insert(task.id(), ticket);
@@ -194,19 +197,33 @@ impl Conversation {
     }
 }
 
-/// A request on a stream while it is worked on, as the metrics show it.
-struct InFlight;
+/// A request on a stream, as the metrics show it. It is counted exactly once: by [`StreamRequest::end`], or as
+/// cancelled when it is dropped.
+#[derive(Debug)]
+struct StreamRequest {
+    code: Code,
+}
 
-impl InFlight {
+impl StreamRequest {
     fn begin() -> Self {
         STREAM_REQUESTS_IN_FLIGHT.add(1.0);
-        Self
+        Self { code: Code::Cancelled }
+    }
+
+    /// The request has its answer, or this error.
+    fn end(&mut self, error: Option<&Status>) {
+        self.code = error.map_or(Code::Ok, |status| Code::from_number(status.code().into()));
+        if let Some(status) = error {
+            count_refusal(status);
+        }
     }
 }
 
-impl Drop for InFlight {
+impl Drop for StreamRequest {
     fn drop(&mut self) {
         STREAM_REQUESTS_IN_FLIGHT.add(-1.0);
+        let broken = std::thread::panicking(); // then its answer says so
+        STREAM_REQUESTS.add(if broken { Code::Internal } else { self.code }, 1);
     }
 }
 

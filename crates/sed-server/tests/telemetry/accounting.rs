@@ -27,8 +27,15 @@ fn rejected(reason: &str) -> String {
 fn assert_one_call(change: &Change, code: &str) {
     assert_eq!(change.of(&ended(code)), 1.0, "{code}");
     assert_eq!(change.of_all("sed_requests_total"), 1.0, "{code}");
-    assert_eq!(change.of("sed_request_duration_seconds_count{method=\"Segment\"}"), 1.0);
+    let outcome = if code == "OK" { "answered" } else { "failed" };
+    assert_eq!(change.of(&timed("Segment", outcome)), 1.0);
+    assert_eq!(change.of_all("sed_request_duration_seconds_count"), 1.0);
     assert_eq!(change.of(IN_FLIGHT), 0.0);
+}
+
+/// The series of the times of a method's calls that ended so.
+fn timed(method: &str, outcome: &str) -> String {
+    format!("sed_request_duration_seconds_count{{method=\"{method}\",outcome=\"{outcome}\"}}")
 }
 
 #[tokio::test]
@@ -87,6 +94,7 @@ async fn a_call_without_a_place_is_counted_as_refused() {
     let change = Change::begin().await;
     let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
     let running = server.occupy().await;
+    assert_eq!(change.of("sed_concurrent_requests"), 1.0);
     server.segment(request(2)).await.unwrap_err();
     assert_eq!(change.of(&ended("RESOURCE_EXHAUSTED")), 1.0);
     assert_eq!(change.of(&rejected("queue_full")), 1.0);
@@ -94,6 +102,45 @@ async fn a_call_without_a_place_is_counted_as_refused() {
     server.control.release();
     running.await.unwrap().unwrap();
     assert_eq!((change.of(&ended("OK")), change.of(IN_FLIGHT)), (1.0, 0.0));
+    assert_eq!(change.of("sed_concurrent_requests"), 0.0);
+}
+
+#[tokio::test]
+async fn requests_of_a_stream_are_counted_one_by_one() {
+    let change = Change::begin().await;
+    let server = Running::start(RawConfig::default()).await;
+    let stream_ended = |code: &str| format!("sed_stream_requests_total{{code=\"{code}\"}}");
+    let on_stream = |request: v1::SegmentRequest, id: &str| v1::SegmentStreamRequest {
+        request: Some(v1::SegmentRequest { request_id: id.into(), ..request }),
+        ..v1::SegmentStreamRequest::default()
+    };
+    let no_image = v1::SegmentRequest { image: None, ..request(2) };
+    let unknown = v1::SegmentRequest {
+        image: Some(v1::Image { source: Some(v1::image::Source::Id(format!("img-{}", "f".repeat(64)))) }),
+        ..request(2)
+    };
+    let asked = [on_stream(request(2), "good"), on_stream(no_image, "bad"), on_stream(unknown, "unknown")];
+    let mut answers = server.client().segment_stream(tokio_stream::iter(asked)).await.unwrap().into_inner();
+    while answers.message().await.unwrap().is_some() {}
+    assert_eq!(change.of(&stream_ended("OK")), 1.0);
+    assert_eq!(change.of(&stream_ended("INVALID_ARGUMENT")), 1.0);
+    assert_eq!(change.of(&stream_ended("NOT_FOUND")), 1.0);
+    assert_eq!((change.of(&rejected("invalid")), change.of(&rejected("image_not_found"))), (1.0, 1.0));
+    assert_eq!(change.of_all("sed_requests_rejected_total"), 2.0);
+
+    // A client that goes before its answer.
+    server.control.inject(Stage::CostMap, Fault::Hold);
+    let (sender, sent) = tokio::sync::mpsc::channel(1);
+    sender.send(on_stream(request(2), "given up")).await.unwrap();
+    let stream = tokio_stream::wrappers::ReceiverStream::new(sent);
+    let answers = server.client().segment_stream(stream).await.unwrap();
+    until(|| change.of("sed_stream_requests_in_flight") > 0.0).await;
+    drop((answers, sender));
+    until(|| change.of(&stream_ended("CANCELLED")) > 0.0).await;
+    server.control.release();
+    assert_eq!(change.of_all("sed_stream_requests_total"), 4.0);
+    assert_eq!(change.of("sed_stream_requests_in_flight"), 0.0);
+    assert_eq!(change.of_all("sed_requests_rejected_total"), 2.0);
 }
 
 #[tokio::test]
@@ -153,7 +200,7 @@ async fn work_of_the_open_inference_protocol_is_counted_and_its_probes_are_not()
     let answer = client.model_infer(good).await.unwrap().into_inner();
     let ended = |code: &str| format!("sed_requests_total{{method=\"ModelInfer\",code=\"{code}\"}}");
     assert_eq!(change.of(&ended("OK")), 1.0);
-    assert_eq!(change.of("sed_request_duration_seconds_count{method=\"ModelInfer\"}"), 1.0);
+    assert_eq!(change.of(&timed("ModelInfer", "answered")), 1.0);
     let head = 5.0; // of a message on the wire
     assert_eq!(change.of("sed_request_bytes_sum"), sent + head);
     assert_eq!(change.of("sed_response_bytes_sum"), prost::Message::encoded_len(&answer) as f64 + head);

@@ -161,6 +161,16 @@ fn the_same_picture_is_encoded_once() {
 }
 
 #[test]
+fn a_picture_that_shares_a_batch_is_at_hand_even_where_nothing_is_kept() {
+    let mut simulation = Simulation::new(Setup { image_cache: 0, ..USUAL });
+    warm(&mut simulation, 12);
+    let together: Vec<_> = (3..7).map(|words| simulation.ask(&Asked::words(words, 77))).collect();
+    simulation.run();
+    let hits = together.iter().filter(|number| simulation.results[number].as_ref().unwrap().caches.image_hit);
+    assert_eq!(hits.count(), together.len() - 1);
+}
+
+#[test]
 fn the_cancelled_and_the_late_are_dropped_before_their_next_stage() {
     for stage in Stage::ALL {
         for cancelled in [true, false] {
