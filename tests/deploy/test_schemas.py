@@ -32,7 +32,7 @@ def test_sets_together_make_every_kind() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["grpcroute.yaml"])
+@pytest.mark.parametrize("name", ["grpcroute.yaml", "envoy-gateway.yaml"])
 def test_gateway_manifests_are_valid(name: str) -> None:
     items = list(yaml.safe_load_all((chart.ROOT / "deploy/gateway" / name).read_text()))
     assert schemas.custom_problems(items) == [[]] * len(items)
@@ -65,12 +65,15 @@ def test_the_checks_themselves_notice_what_is_wrong() -> None:
     scaled = chart.find(made, "ScaledObject")
     monitor = chart.find(made, "PodMonitor")
     route = yaml.safe_load((chart.ROOT / "deploy/gateway/grpcroute.yaml").read_text())
+    policy = yaml.safe_load((chart.ROOT / "deploy/gateway/envoy-gateway.yaml").read_text())
     wrong = [
         broken(scaled, "spec", "minReplicas", value=1),
         broken(scaled, "spec", "triggers", value=None),
         broken(monitor, "spec", "podMetricsEndpoints", 0, "interval", value=15),
         broken(monitor, "spec", "podMetricsEndpoints", 0, "pathname", value="/metrics"),
         broken(route, "spec", "rules", 0, "backendRefs", 0, "port", value="grpc"),
+        broken(policy, "spec", "loadBalancer", "type", value="FewestRequests"),
+        broken(policy, "spec", "timeout", "http", "requestTimeouts", value="0s"),
     ]
     assert all(schemas.custom_problems(wrong))
 

@@ -17,17 +17,29 @@ def write_model(folder: pathlib.Path, config: dict, weights: dict[str, Tensor]) 
     save_file(weights, folder / "weights.safetensors")
 
 
+def write_inputs(folder: pathlib.Path, pixels: Tensor, text: Tensor) -> pathlib.Path:
+    """A file of pixels ``[1, 3, S, S]`` and text embeddings ``[N, 80, D]``, as ``load`` takes it."""
+    file = folder / "inputs.safetensors"
+    save_file({"pixels": pixels.permute(0, 2, 3, 1).contiguous(), "text": text.contiguous()}, file)
+    return file
+
+
+def binary() -> pathlib.Path:
+    """The program: ``SED_BESIDE``, or as cargo builds it."""
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    found = pathlib.Path(os.environ.get("SED_BESIDE", target / "release" / "beside"))
+    if not found.exists():
+        raise SystemExit(f"{found} is missing; run `cargo build --release --workspace` first")
+    return found
+
+
 class Beside:
     """A running process; use it as a context. Each method gives the seconds the work itself took."""
 
     def __init__(self, folder: pathlib.Path, threads: int, dtype: str = "f32", device: str = "cpu"):
-        target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-        binary = target / "release" / "beside"
-        if not binary.exists():
-            raise SystemExit(f"{binary} is missing; run `cargo build --release --workspace` first")
         self.folder = folder
         self.process = subprocess.Popen(
-            [binary, folder, dtype, device],
+            [binary(), folder, dtype, device],
             env=os.environ | {"RAYON_NUM_THREADS": str(threads)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -61,9 +73,7 @@ class Beside:
 
     def load(self, pixels: Tensor, text: Tensor) -> None:
         """Pixels ``[1, 3, S, S]`` and text embeddings ``[N, 80, D]`` for all that follows."""
-        file = str(self.folder / "inputs.safetensors")
-        save_file({"pixels": pixels.permute(0, 2, 3, 1).contiguous(), "text": text.contiguous()}, file)
-        self._ask("load", file=file)
+        self._ask("load", file=str(write_inputs(self.folder, pixels, text)))
 
     def encode(self, read_back: bool = False) -> dict:
         """``seconds``; read back ``tensors``: ``dense [1, h, w, D]``."""

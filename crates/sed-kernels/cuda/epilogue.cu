@@ -79,6 +79,17 @@ __device__ void normalise_rows(const T* x, T* y, long long rows, int columns) {
 SED_KERNEL(normalise_rows, PARAMETERS, (x, y, rows, columns))
 #undef PARAMETERS
 
+// y[i] = the `width` values at addresses[i], memory of this device: `addresses` [count], `y` [count, width]. Blocks:
+// (parts of a row, rows). Floor: count * width values read and written.
+template <typename T>
+__device__ void stack(const long long* addresses, T* y, long long width) {
+  const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (at < width) y[blockIdx.y * width + at] = reinterpret_cast<const T*>(addresses[blockIdx.y])[at];
+}
+#define PARAMETERS(T) (const long long* addresses, T* y, long long width)
+SED_KERNEL(stack, PARAMETERS, (addresses, y, width))
+#undef PARAMETERS
+
 // y[i] = x[rows[i]]: `x` [.., width], `rows` [count], `y` [count, width]. Blocks: (parts of a row, rows).
 // Floor: count * width values read and written.
 template <typename T>

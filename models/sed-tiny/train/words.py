@@ -1,5 +1,7 @@
 """The text features of every word in use, and which candidate names a training image is asked."""
 
+import os
+
 import torch
 
 import targets
@@ -63,8 +65,9 @@ class Bank:
         words = list(dict.fromkeys(taught + held + foreign + [w for k in kinds_of for w in k]))
         features = Bank._features(words, saved) if saved else Bank._targets(data, words)
         out = {"key": key, "words": words, "foreign": foreign, "kinds": kinds_of, "features": features}
-        torch.save(out, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        part = path.with_suffix(f".{os.getpid()}.part")  # both ranks may make it at the same time
+        torch.save(out, part)
+        part.rename(path)
         return words, foreign, kinds_of, features
 
     @staticmethod

@@ -31,10 +31,10 @@ inventory! {
         "sed_request_duration_seconds", Seconds, buckets::REQUEST_SECONDS;
     /// Calls that have begun and not ended.
     REQUESTS_IN_FLIGHT: Gauge = "sed_requests_in_flight", Count;
-    /// Requests for masks that may be worked on at the same time.
-    CONCURRENT_REQUESTS_CAPACITY: Gauge = "sed_concurrent_requests_capacity", Count;
     /// Calls of Segment and ModelInfer and requests on streams that are worked on; more than the capacity are refused.
     CONCURRENT_REQUESTS: Gauge = "sed_concurrent_requests", Count;
+    /// Requests for masks that may be worked on at the same time.
+    CONCURRENT_REQUESTS_CAPACITY: Gauge = "sed_concurrent_requests_capacity", Count;
     /// Calls, and requests on streams, refused before the device worked on them. `invalid` is any request that is wrong
     /// in itself and has no reason of its own here.
     REQUESTS_REJECTED: Counter<RejectReason> = "sed_requests_rejected_total", Count;

@@ -2,6 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
+use super::elementwise::stack;
+
 /// `[pairs, h, w, prompts]` of `images[image_of_pair[p]] [1, h, w, D]` with `texts[p] [prompts, D]`, for
 /// arguments that `crate::cost_map` has checked. Pairs of one image that follow each other go together.
 pub(crate) fn cost_map(images: &[&Tensor], texts: &[&Tensor], image_of_pair: &[usize]) -> Result<Tensor> {
@@ -10,7 +12,7 @@ pub(crate) fn cost_map(images: &[&Tensor], texts: &[&Tensor], image_of_pair: &[u
     for run in image_of_pair.chunk_by(|a, b| a == b) {
         let (_, height, width, depth) = images[run[0]].dims4()?;
         let image = images[run[0]].contiguous()?.reshape((1, height * width, depth))?;
-        let text = Tensor::stack(&texts[first..first + run.len()], 0)?;
+        let text = stack(&texts[first..first + run.len()])?;
         let (pairs, prompts, _) = text.dims3()?;
         let similarities = image.broadcast_as((pairs, height * width, depth))?.matmul(&text.t()?)?;
         parts.push(similarities.reshape((pairs, height, width, prompts))?);

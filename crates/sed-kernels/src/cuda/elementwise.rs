@@ -3,7 +3,7 @@
 use candle_core::{Result, Shape, Tensor, bail};
 
 use super::launch::{GRID_LIMIT, Launch, WARP};
-use super::memory::Output;
+use super::memory::{Output, address};
 
 /// Threads of a block.
 const THREADS: usize = 256;
@@ -33,6 +33,29 @@ pub(crate) fn normalise_rows(x: &Tensor) -> Result<Tensor> {
         .i64(rows)
         .i32(columns)?
         .run(x.device())?;
+    Ok(y.into_tensor())
+}
+
+/// Tensors of one shape as one with a new first axis, in one launch however many there are.
+pub(crate) fn stack(tensors: &[&Tensor]) -> Result<Tensor> {
+    let Some(first) = tensors.first() else { bail!("stack: no tensor") };
+    let (device, dtype, width) = (first.device(), first.dtype(), first.elem_count());
+    if let Some(other) = tensors.iter().find(|x| x.dims() != first.dims() || x.dtype() != dtype) {
+        bail!("stack: {:?} and {:?} do not go together", first.shape(), other.shape());
+    }
+    if tensors.len() > GRID_LIMIT {
+        bail!("stack: {} tensors are too many for one launch; cut the batch", tensors.len());
+    }
+    // They must live until the launch is made.
+    let held = tensors.iter().map(|x| x.contiguous()).collect::<Result<Vec<_>>>()?;
+    let addresses = held.iter().map(|x| Ok(address(x)?.0.cast_signed())).collect::<Result<Vec<i64>>>()?;
+    let shape: Vec<usize> = [tensors.len()].into_iter().chain(first.dims().iter().copied()).collect();
+    let mut y = Output::new(device, dtype, shape)?;
+    Launch::new("stack", dtype, [width.div_ceil(THREADS), tensors.len(), 1], THREADS)?
+        .input(&Tensor::new(addresses, device)?)?
+        .output(&mut y)?
+        .i64(width)
+        .run(device)?;
     Ok(y.into_tensor())
 }
 
@@ -83,7 +106,17 @@ mod tests {
                 let want = crate::gather_rows(&x.rounded, &kept).unwrap();
                 let got = gather_rows(&x.tensor, &kept, columns, (3, columns)).unwrap();
                 assert_near(&got, &want, dtype, "gather rows");
+                let columns_of = |x: &Tensor| x.narrow(1, columns / 2, columns - columns / 2).unwrap();
+                let want = Tensor::stack(&[columns_of(&x.rounded), columns_of(&x.rounded)], 0).unwrap();
+                let got = stack(&[&columns_of(&x.tensor), &columns_of(&x.tensor)]).unwrap();
+                assert_near(&got, &want, dtype, "stack");
             }
         }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_not_stacked() {
+        let (one, other) = (tensor(&[1.0, 2.0], &[2]), tensor(&[1.0], &[1]));
+        assert!(stack(&[&one, &other]).is_err() && stack(&[]).is_err());
     }
 }

@@ -35,8 +35,13 @@ impl GroupNorm {
         let (n, height, width, channels) = x.dims4()?;
         let pixels = height * width;
         let grid = [pixels.div_ceil(PART), self.groups, n];
+        let (take_moments, apply) = if (channels / self.groups).is_multiple_of(8) {
+            ("group_norm_moments8", "group_norm_relu8")
+        } else {
+            ("group_norm_moments", "group_norm_relu")
+        };
         let mut moments = Output::new(x.device(), DType::F32, (n, self.groups, grid[0], 2))?;
-        Launch::new("group_norm_moments", x.dtype(), grid, THREADS)?
+        Launch::new(take_moments, x.dtype(), grid, THREADS)?
             .input(x)?
             .output(&mut moments)?
             .i32(pixels)?
@@ -45,7 +50,7 @@ impl GroupNorm {
             .run(x.device())?;
         let moments = moments.into_tensor();
         let mut y = Output::like(x)?;
-        Launch::new("group_norm_relu", x.dtype(), grid, THREADS)?
+        Launch::new(apply, x.dtype(), grid, THREADS)?
             .input(x)?
             .input(&moments)?
             .input(&self.weight)?
