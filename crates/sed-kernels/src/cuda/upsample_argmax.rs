@@ -4,6 +4,7 @@ use candle_core::{DType, Result, Tensor};
 
 use super::launch::Launch;
 use super::memory::Output;
+use crate::device::download;
 use crate::upsample_argmax::{ArgmaxMap, ArgmaxSpec};
 
 /// Threads of a block, one for each output pixel.
@@ -42,7 +43,7 @@ pub(crate) fn upsample_argmax(
         .f32(spec.threshold)
         .i32(usize::from(shared))?
         .run(device)?;
-    let indices = indices.into_tensor().to_vec1::<i16>()?;
+    let indices = download(&indices.into_tensor())?;
     let mut pixels = pixels.into_tensor().to_vec1::<u32>()?;
     let sums = sums.into_tensor().to_vec1::<i64>()?;
     pixels.truncate(n);

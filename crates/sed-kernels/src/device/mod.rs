@@ -141,6 +141,23 @@ pub fn upload(
     tensor.to_dtype(dtype)
 }
 
+/// The values of a tensor of i16, from a GPU through memory that it writes by itself.
+///
+/// # Errors
+/// When the tensor is of another type, or the copy fails.
+pub(crate) fn download(tensor: &Tensor) -> candle_core::Result<Vec<i16>> {
+    #[cfg(feature = "cuda")]
+    {
+        let (storage, layout) = tensor.storage_and_layout();
+        if let candle_core::Storage::Cuda(storage) = &*storage
+            && layout.contiguous_offsets().is_some_and(|(first, _)| first == 0)
+        {
+            return staging::download(storage, tensor.elem_count());
+        }
+    }
+    tensor.flatten_all()?.to_vec1()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

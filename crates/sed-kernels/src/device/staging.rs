@@ -1,9 +1,10 @@
-//! Copies to a GPU through pinned memory, which it reads by itself and at full speed.
+//! Copies to and from a GPU through pinned memory, which it reads and writes by itself and at full speed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::cuda_backend::cudarc::driver::PinnedHostSlice;
+use candle_core::backend::BackendStorage;
+use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, PinnedHostSlice, ValidAsZeroBits, sys};
 use candle_core::cuda_backend::{CudaDevice, CudaStorage, DeviceId, WrapErr};
 use candle_core::op::BackpropOp;
 use candle_core::{Result, Shape, Storage, Tensor, bail};
@@ -12,7 +13,9 @@ use candle_core::{Result, Shape, Storage, Tensor, bail};
 const LEAST_VALUES: usize = 1 << 14;
 
 /// One buffer for each device, as large as its largest copy so far.
-static BUFFERS: Mutex<Option<HashMap<DeviceId, PinnedHostSlice<f32>>>> = Mutex::new(None);
+type Buffers<T> = Mutex<Option<HashMap<DeviceId, PinnedHostSlice<T>>>>;
+static UPLOADS: Buffers<f32> = Mutex::new(None);
+static DOWNLOADS: Buffers<i16> = Mutex::new(None);
 
 pub(super) fn upload(values: &[f32], shape: &[usize], device: &CudaDevice) -> Result<Tensor> {
     let shape = Shape::from(shape);
@@ -23,24 +26,52 @@ pub(super) fn upload(values: &[f32], shape: &[usize], device: &CudaDevice) -> Re
     let slice = if values.len() < LEAST_VALUES {
         stream.clone_htod(values).w()?
     } else {
-        // A buffer is whole whatever happened while it was locked.
-        let mut buffers = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
-        let buffers = buffers.get_or_insert_default();
-        if buffers.get(&device.id()).is_none_or(|buffer| buffer.len() < values.len()) {
-            // SAFETY: f32 has no invalid bits, and what is read was written just before.
-            let buffer = unsafe { stream.context().alloc_pinned::<f32>(values.len()) }.w()?;
-            buffers.insert(device.id(), buffer);
-        }
-        let Some(buffer) = buffers.get_mut(&device.id()) else { bail!("upload: no pinned memory") };
-        let pinned = &mut buffer.as_mut_slice().w()?[..values.len()];
-        pinned.copy_from_slice(values);
-        // SAFETY: all of it is written by the copy behind, on the same stream.
-        let mut slice = unsafe { stream.alloc::<f32>(values.len()) }.w()?;
-        stream.memcpy_htod(pinned, &mut slice).w()?;
-        // The GPU reads the buffer by itself, so the next copy must not write it before that is over.
-        stream.synchronize().w()?;
-        slice
+        // The processor only ever writes this memory, so it need not be in its cache.
+        with_buffer(&UPLOADS, device, values.len(), sys::CU_MEMHOSTALLOC_WRITECOMBINED, |pinned| {
+            pinned.copy_from_slice(values);
+            // SAFETY: all of it is written by the copy behind, on the same stream.
+            let mut slice = unsafe { stream.alloc::<f32>(values.len()) }.w()?;
+            stream.memcpy_htod(pinned, &mut slice).w()?;
+            // The GPU reads the buffer by itself, so the next copy must not write it before that is over.
+            stream.synchronize().w()?;
+            Ok(slice)
+        })?
     };
     let storage = Storage::Cuda(CudaStorage::wrap_cuda_slice(slice, device.clone()));
     Ok(Tensor::from_storage(storage, shape, BackpropOp::none(), false))
+}
+
+/// The values of a contiguous tensor of a GPU that begins where its memory does.
+pub(super) fn download(storage: &CudaStorage, count: usize) -> Result<Vec<i16>> {
+    let (device, slice) = (storage.device(), storage.as_cuda_slice::<i16>()?);
+    let (stream, slice) = (device.cuda_stream(), slice.slice(..count));
+    if count < LEAST_VALUES {
+        return stream.clone_dtoh(&slice).w();
+    }
+    with_buffer(&DOWNLOADS, device, count, 0, |pinned| {
+        stream.memcpy_dtoh(&slice, pinned).w()?;
+        stream.synchronize().w()?;
+        Ok(pinned.to_vec())
+    })
+}
+
+/// Lends so many values of a device's pinned memory, allocated with `flags` where there is not enough yet.
+fn with_buffer<T: DeviceRepr + ValidAsZeroBits, R>(
+    buffers: &Buffers<T>,
+    device: &CudaDevice,
+    count: usize,
+    flags: u32,
+    work: impl FnOnce(&mut [T]) -> Result<R>,
+) -> Result<R> {
+    // A buffer is whole whatever happened while it was locked.
+    let mut buffers = buffers.lock().unwrap_or_else(PoisonError::into_inner);
+    let buffers = buffers.get_or_insert_default();
+    if buffers.get(&device.id()).is_none_or(|buffer| buffer.len() < count) {
+        let stream = device.cuda_stream();
+        // SAFETY: the values have no invalid bits, and what is read was written just before.
+        let buffer = unsafe { stream.context().alloc_pinned_with_flags::<T>(count, flags) }.w()?;
+        buffers.insert(device.id(), buffer);
+    }
+    let Some(buffer) = buffers.get_mut(&device.id()) else { bail!("there is no pinned memory") };
+    work(&mut buffer.as_mut_slice().w()?[..count])
 }
