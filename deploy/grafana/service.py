@@ -151,7 +151,6 @@ def traffic() -> list[Json]:
             "Bad: one replica with much more than the others, as when clients keep one "
             "connection. Set max_connection_age_seconds, or let clients balance.",
             query(total(rate("sed_requests_total"), "pod, instance"), "{{pod}} {{instance}}"),
-            width=16,
         ),
     ]
 
