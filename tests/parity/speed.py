@@ -89,12 +89,15 @@ class Contest:
             raise SystemExit(f"{work}: {name} keeps other categories than {first}")
 
     def turn(self) -> None:
-        """One round: for each piece of work everybody in turn."""
+        """One round: for each piece of work everybody in turn, twice: memory that went back to the system since the last
+        round is there again the second time, as under steady load."""
         for name, contestant in self._rested():
+            contestant.encode()
             self._note("encoder", name, contestant.encode())
         for categories, top_k in RUNS:
             for name, contestant in self._rested():
                 if contestant.can_decode(top_k):
+                    contestant.decode(categories, top_k)
                     self._note(run_name(categories, top_k), name, contestant.decode(categories, top_k)[0])
         for work, whole in (("text, one new category", False), ("text, one new category, 77 columns", True)):
             for name, contestant in self._rested():
