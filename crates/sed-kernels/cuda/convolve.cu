@@ -1,6 +1,7 @@
 // Square convolutions, zero-padded, as products whose left side is gathered on the way into shared memory: no
 // patch is ever written to global memory. Plain f32 multiply-adds, so this is bound by the FMA units.
 #include "common.cuh"
+#include "convolve.cuh"
 
 // Steps of k that are in shared memory together.
 constexpr int CONVOLVE_STEPS = 16;
@@ -135,28 +136,19 @@ __device__ void convolve_tile(const T* x, const T* weight, const T* x2, const T*
   }
 }
 
-#define PARAMETERS(T)                                                                                        \
-  (const T* x, const T* weight, const T* x2, const T* weight2, const float* bias, const T* guide,            \
-   const unsigned* guide_of, T* y, int images, int height, int width, int channels, int size,                \
-   int channels2, int size2, int outputs, int step, int activation)
-#define ARGUMENTS                                                                                            \
-  (x, weight, x2, weight2, bias, guide, guide_of, y, images, height, width, channels, size, channels2,       \
-   size2, outputs, step, activation)
 // For more than 32, at most 32 and at most 16 outputs: 256, 256 and 128 threads.
 template <typename T>
-__device__ void convolve64 PARAMETERS(T) {
-  convolve_tile<64, 64> ARGUMENTS;
+__device__ void convolve64 CONVOLVE_PARAMETERS(T) {
+  convolve_tile<64, 64> CONVOLVE_ARGUMENTS;
 }
 template <typename T>
-__device__ void convolve32 PARAMETERS(T) {
-  convolve_tile<128, 32> ARGUMENTS;
+__device__ void convolve32 CONVOLVE_PARAMETERS(T) {
+  convolve_tile<128, 32> CONVOLVE_ARGUMENTS;
 }
 template <typename T>
-__device__ void convolve16 PARAMETERS(T) {
-  convolve_tile<128, 16> ARGUMENTS;
+__device__ void convolve16 CONVOLVE_PARAMETERS(T) {
+  convolve_tile<128, 16> CONVOLVE_ARGUMENTS;
 }
-SED_KERNEL(convolve64, PARAMETERS, ARGUMENTS)
-SED_KERNEL(convolve32, PARAMETERS, ARGUMENTS)
-SED_KERNEL(convolve16, PARAMETERS, ARGUMENTS)
-#undef PARAMETERS
-#undef ARGUMENTS
+SED_KERNEL(convolve64, CONVOLVE_PARAMETERS, CONVOLVE_ARGUMENTS)
+SED_KERNEL(convolve32, CONVOLVE_PARAMETERS, CONVOLVE_ARGUMENTS)
+SED_KERNEL(convolve16, CONVOLVE_PARAMETERS, CONVOLVE_ARGUMENTS)

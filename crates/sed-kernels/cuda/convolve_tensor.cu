@@ -1,6 +1,7 @@
 // The convolutions of convolve.cu in 16-bit formats on tensor cores: patches are gathered into shared memory
 // asynchronously, several steps of k ahead of the products. Channels and outputs come in multiples of 8.
 #include "common.cuh"
+#include "convolve.cuh"
 #include "tensor_core.cuh"
 
 // Pixels of a block: 32 for each of its 4 warps.
@@ -157,24 +158,15 @@ __device__ void convolve_on_tensor_cores(const T* x, const T* weight, const T* x
   }
 }
 
-#define PARAMETERS(T)                                                                                        \
-  (const T* x, const T* weight, const T* x2, const T* weight2, const float* bias, const T* guide,            \
-   const unsigned* guide_of, T* y, int images, int height, int width, int channels, int size,                \
-   int channels2, int size2, int outputs, int step, int activation)
-#define ARGUMENTS                                                                                            \
-  (x, weight, x2, weight2, bias, guide, guide_of, y, images, height, width, channels, size, channels2,       \
-   size2, outputs, step, activation)
 // For more than 32, at most 32 and at most 16 outputs.
 #define CONVOLVE(columns, stages)                                                                            \
   template <typename T>                                                                                      \
-  __device__ void convolve_tensor##columns PARAMETERS(T) {                                                   \
-    convolve_on_tensor_cores<columns, stages> ARGUMENTS;                                                     \
+  __device__ void convolve_tensor##columns CONVOLVE_PARAMETERS(T) {                                          \
+    convolve_on_tensor_cores<columns, stages> CONVOLVE_ARGUMENTS;                                            \
   }                                                                                                          \
-  SED_KERNEL_OF(convolve_tensor##columns, bf16, __nv_bfloat16, PARAMETERS, ARGUMENTS)                        \
-  SED_KERNEL_OF(convolve_tensor##columns, f16, __half, PARAMETERS, ARGUMENTS)
+  SED_KERNEL_OF(convolve_tensor##columns, bf16, __nv_bfloat16, CONVOLVE_PARAMETERS, CONVOLVE_ARGUMENTS)      \
+  SED_KERNEL_OF(convolve_tensor##columns, f16, __half, CONVOLVE_PARAMETERS, CONVOLVE_ARGUMENTS)
 CONVOLVE(64, 3)
 CONVOLVE(32, 3)
 CONVOLVE(16, 4)
 #undef CONVOLVE
-#undef PARAMETERS
-#undef ARGUMENTS
