@@ -1,4 +1,4 @@
-// What the tensor cores and the copies around them need beyond CUDA C++: three PTX instructions of compute capability
+// What the tensor cores and the copies around them need beyond CUDA C++: a few PTX instructions of compute capability
 // 8.0, by names of our own. The emulator has its own version of each.
 #pragma once
 

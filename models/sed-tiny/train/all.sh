@@ -1,6 +1,7 @@
 #!/bin/sh
 # Everything from nothing to exported weights. Each step skips or resumes what is there; times are processor
-# minutes. Run train_image.py --phase scenes again for as long as validation improves.
+# minutes. Run train_image.py --phase scenes again for as long as validation improves;
+# average.py with an earlier export may be better than both.
 # Usage: ./all.sh [minutes for scenes]
 set -eu
 cd "$(dirname "$0")"
