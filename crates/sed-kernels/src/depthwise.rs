@@ -10,11 +10,18 @@ use crate::tensor::{cpu_values, from_values, require_cpu, to_vec};
 /// Kernel and bias of a depthwise convolution.
 #[derive(Debug, Clone)]
 pub(crate) struct DepthwiseConv {
-    /// `[ky][kx][channel]`
+    /// `[channel / LANES][ky][kx][channel % LANES]`: all that one block of channels needs lies together.
     weight: Vec<f32>,
+    /// Filled up with zeros to whole blocks.
     bias: Vec<f32>,
+    channels: usize,
     size: usize,
 }
+
+/// Channels of a block: lanes of the widest register.
+const LANES: usize = 16;
+/// How far ahead inputs are fetched: two blocks of channels.
+const AHEAD: usize = 2 * LANES;
 
 impl DepthwiseConv {
     /// Takes `weight [channels, 1, size, size]` with an odd size, and `bias [channels]`.
@@ -24,17 +31,30 @@ impl DepthwiseConv {
         if one != 1 || size != width || size % 2 == 0 {
             bail!("depthwise convolution: weight {:?} is not [channels, 1, odd, odd]", weight.shape());
         }
-        let taps = weight.reshape((channels, size * size))?.t()?.contiguous()?;
-        let bias = to_vec(bias)?;
+        let values = to_vec(weight)?;
+        let mut bias = to_vec(bias)?;
         if bias.len() != channels {
             bail!("depthwise convolution: {} biases for {channels} channels", bias.len());
         }
-        Ok(Self { weight: to_vec(&taps)?, bias, size })
+        bias.resize(channels.next_multiple_of(LANES), 0.0);
+        let taps = size * size;
+        let mut weight = vec![0.0; bias.len() * taps];
+        for (i, value) in values.into_iter().enumerate() {
+            let (channel, tap) = (i / taps, i % taps);
+            weight[(channel / LANES * taps + tap) * LANES + channel % LANES] = value;
+        }
+        Ok(Self { weight, bias, channels, size })
     }
 
     /// Number of channels.
     pub(crate) fn channels(&self) -> usize {
-        self.bias.len()
+        self.channels
+    }
+
+    /// The first tap of channel `c`; the next tap of it lies [`LANES`] further.
+    #[inline(always)]
+    fn taps(&self, c: usize) -> *const f32 {
+        self.weight[c / LANES * self.size * self.size * LANES + c % LANES..].as_ptr()
     }
 
     /// `x [n, height, width, channels]` to the same shape.
@@ -81,30 +101,27 @@ pub(crate) unsafe fn depthwise_row<L: Lanes>(
     out_stride: usize,
 ) {
     let (first, end) = row.columns;
-    let radius = conv.size / 2;
     // As many as have room in the registers, with the inputs that they share.
     let columns = if L::WIDTH == 16 { 8 } else { 4 };
-    // Blocks of columns lie between these: no kernel leaves the image sideways. Sizes that SED does not have go column by
-    // column.
-    let (inside, behind) = (first.max(radius), end.min(row.width.saturating_sub(radius)));
-    let blocks = matches!(conv.size, 7 | 9) && behind >= inside + columns;
+    // Sizes that SED does not have, and segments that are too short, go column by column.
+    let blocks = matches!(conv.size, 7 | 9) && end - first >= columns;
     let mut column = first;
     while column < end {
-        // SAFETY: the caller's; blocks stay inside the image and the segment.
+        // SAFETY: the caller's; blocks stay inside the segment.
         unsafe {
-            if blocks && column >= inside && column < behind {
+            if blocks {
                 // The last block goes over columns of the one before it again rather than to be cut.
-                let block = column.min(behind - columns);
+                let block = column.min(end - columns);
                 let out = out.add((block - first) * out_stride);
                 match (conv.size, columns) {
-                    (7, 8) => inner::<L, 7, 8, 14>(conv, x, row, block, out, out_stride),
-                    (9, 8) => inner::<L, 9, 8, 16>(conv, x, row, block, out, out_stride),
-                    (7, _) => inner::<L, 7, 4, 10>(conv, x, row, block, out, out_stride),
-                    _ => inner::<L, 9, 4, 12>(conv, x, row, block, out, out_stride),
+                    (7, 8) => block_of::<L, 7, 8, 14>(conv, x, row, block, out, out_stride),
+                    (9, 8) => block_of::<L, 9, 8, 16>(conv, x, row, block, out, out_stride),
+                    (7, _) => block_of::<L, 7, 4, 10>(conv, x, row, block, out, out_stride),
+                    _ => block_of::<L, 9, 4, 12>(conv, x, row, block, out, out_stride),
                 }
                 column = block + columns;
             } else {
-                edge::<L>(conv, x, row, column, out.add((column - first) * out_stride));
+                single::<L>(conv, x, row, column, out.add((column - first) * out_stride));
                 column += 1;
             }
         }
@@ -120,11 +137,10 @@ fn kernel_rows(size: usize, y: usize, height: usize) -> (usize, usize, usize) {
     (first, end, y + first - radius)
 }
 
-/// `COLUMNS` neighbouring outputs whose kernels of `SIZE` columns do not leave the image sideways. Every input is
-/// read once for each row of the kernel: neighbours in a row lie so far apart that the first-level cache keeps few.
-/// `INPUTS` is `SIZE + COLUMNS - 1`.
+/// `COLUMNS` neighbouring outputs. Every input is read once for each row of the kernel: neighbours in a row lie so far
+/// apart that the first-level cache keeps few. `INPUTS` is `SIZE + COLUMNS - 1`.
 #[inline(always)]
-unsafe fn inner<L: Lanes, const SIZE: usize, const COLUMNS: usize, const INPUTS: usize>(
+unsafe fn block_of<L: Lanes, const SIZE: usize, const COLUMNS: usize, const INPUTS: usize>(
     conv: &DepthwiseConv,
     x: *const f32,
     row: RowSegment,
@@ -134,20 +150,39 @@ unsafe fn inner<L: Lanes, const SIZE: usize, const COLUMNS: usize, const INPUTS:
 ) {
     let channels = conv.channels();
     let (ky_first, ky_end, y_first) = kernel_rows(SIZE, row.y, row.height);
+    // The inputs that lie inside the image.
+    let inside = (SIZE / 2).saturating_sub(column)..INPUTS.min(row.width + SIZE / 2 - column);
+    let whole = inside == (0..INPUTS);
     let mut c = 0;
     while c < channels {
         let n = channels - c;
-        // SAFETY: rows `y_first..` and columns `column - radius ..` lie inside the image.
+        // SAFETY: only inputs in rows `y_first..` and columns `inside` are read; all weights and biases are there.
         unsafe {
-            let mut sums = [L::load_upto(conv.bias.as_ptr().add(c), n); COLUMNS];
+            let mut sums = [L::load(conv.bias.as_ptr().add(c)); COLUMNS];
             for ky in ky_first..ky_end {
                 let y = y_first + ky - ky_first;
-                let line = x.add((y * row.width + column - SIZE / 2) * channels + c);
-                let weights = conv.weight.as_ptr().add(ky * SIZE * channels + c);
-                if n >= L::WIDTH {
-                    add_row::<L, SIZE, COLUMNS, INPUTS, true>(&mut sums, line, weights, channels, n);
+                let line = x.wrapping_add((y * row.width + column) * channels + c);
+                let line = line.wrapping_sub(SIZE / 2 * channels);
+                let mut inputs = [L::splat(0.0); INPUTS];
+                if whole && n >= L::WIDTH {
+                    for (i, input) in inputs.iter_mut().enumerate() {
+                        let at = line.add(i * channels);
+                        L::prefetch(at.wrapping_add(AHEAD).cast());
+                        *input = L::load(at);
+                    }
                 } else {
-                    add_row::<L, SIZE, COLUMNS, INPUTS, false>(&mut sums, line, weights, channels, n);
+                    for (i, input) in inputs.iter_mut().enumerate() {
+                        if inside.contains(&i) {
+                            *input = L::load_upto(line.wrapping_add(i * channels), n);
+                        }
+                    }
+                }
+                let weights = conv.taps(c).add(ky * SIZE * LANES);
+                for kx in 0..SIZE {
+                    let w = L::load(weights.add(kx * LANES));
+                    for (j, sum) in sums.iter_mut().enumerate() {
+                        *sum = L::fma(inputs[kx + j], w, *sum);
+                    }
                 }
             }
             for (j, sum) in sums.into_iter().enumerate() {
@@ -158,76 +193,36 @@ unsafe fn inner<L: Lanes, const SIZE: usize, const COLUMNS: usize, const INPUTS:
     }
 }
 
-/// Adds one row of the kernel to the sums; `WHOLE`: all lanes are channels, else the first `n`.
+/// One output.
 #[inline(always)]
-unsafe fn add_row<
-    L: Lanes,
-    const SIZE: usize,
-    const COLUMNS: usize,
-    const INPUTS: usize,
-    const WHOLE: bool,
->(
-    sums: &mut [L::V; COLUMNS],
-    line: *const f32,
-    weights: *const f32,
-    channels: usize,
-    n: usize,
+unsafe fn single<L: Lanes>(
+    conv: &DepthwiseConv,
+    x: *const f32,
+    row: RowSegment,
+    column: usize,
+    out: *mut f32,
 ) {
-    // SAFETY: the line holds `INPUTS` pixels, the weights `SIZE` taps.
-    unsafe {
-        let mut inputs = [L::splat(0.0); INPUTS];
-        for (i, input) in inputs.iter_mut().enumerate() {
-            let at = line.add(i * channels);
-            *input = if WHOLE { L::load(at) } else { L::load_n(at, n) };
-        }
-        for kx in 0..SIZE {
-            let at = weights.add(kx * channels);
-            let w = if WHOLE { L::load(at) } else { L::load_n(at, n) };
-            for (j, sum) in sums.iter_mut().enumerate() {
-                *sum = L::fma(inputs[kx + j], w, *sum);
-            }
-        }
-    }
-}
-
-/// One output near the left or right edge: four vectors of channels run side by side instead.
-#[inline(always)]
-unsafe fn edge<L: Lanes>(conv: &DepthwiseConv, x: *const f32, row: RowSegment, column: usize, out: *mut f32) {
-    const VECTORS: usize = 4;
     let channels = conv.channels();
     let size = conv.size;
     let (ky_first, ky_end, y_first) = kernel_rows(size, row.y, row.height);
     let (kx_first, kx_end, x_first) = kernel_rows(size, column, row.width);
     let mut c = 0;
     while c < channels {
-        // SAFETY: only taps inside the image are read; a vector behind the last channel is skipped.
+        let n = channels - c;
+        // SAFETY: only taps inside the image are read; all weights and biases are there.
         unsafe {
-            let mut acc = [L::splat(0.0); VECTORS];
+            let mut sum = L::load(conv.bias.as_ptr().add(c));
             for ky in ky_first..ky_end {
                 let y = y_first + ky - ky_first;
                 for kx in kx_first..kx_end {
                     let input = x.add((y * row.width + x_first + kx - kx_first) * channels + c);
-                    let weight = conv.weight.as_ptr().add((ky * size + kx) * channels + c);
-                    for (j, sum) in acc.iter_mut().enumerate() {
-                        let offset = j * L::WIDTH;
-                        if c + offset < channels {
-                            let n = channels - c - offset;
-                            let (v, w) =
-                                (L::load_upto(input.add(offset), n), L::load_upto(weight.add(offset), n));
-                            *sum = L::fma(v, w, *sum);
-                        }
-                    }
+                    let weight = L::load(conv.taps(c).add((ky * size + kx) * LANES));
+                    sum = L::fma(L::load_upto(input, n), weight, sum);
                 }
             }
-            for (j, sum) in acc.into_iter().enumerate() {
-                let at = c + j * L::WIDTH;
-                if at < channels {
-                    let n = channels - at;
-                    L::store_upto(out.add(at), L::add(sum, L::load_upto(conv.bias.as_ptr().add(at), n)), n);
-                }
-            }
+            L::store_upto(out.add(c), sum, n);
         }
-        c += VECTORS * L::WIDTH;
+        c += L::WIDTH;
     }
 }
 

@@ -7,7 +7,7 @@ use candle_core::DType;
 
 use crate::gemm::element::Element;
 use crate::gemm::pack::{PANEL, PackedMatrix};
-use crate::gemm::tile::{Acc, Rows, accumulate, zeros};
+use crate::gemm::tile::{Acc, Panels, Rows, accumulate, zeros};
 use crate::gemm::{Epilogue, for_row_tiles};
 use crate::simd::Lanes;
 
@@ -51,8 +51,12 @@ unsafe fn tile_taps<L: Lanes, E: Element, O: Element, const R: usize, const N: u
             let weights = taps.weights.panel::<E>(panel, 0).as_ptr();
             for run in 0..taps.runs {
                 let rows = Rows { first: input.add(run * taps.run_stride), stride: taps.pixel_stride };
-                let weights = weights.add(run * taps.weights.run_stride());
-                accumulate::<L, E, R, N>(&mut acc, rows, taps.run, weights, taps.weights.panel_stride());
+                let panels = Panels {
+                    first: weights.add(run * taps.weights.run_stride()),
+                    stride: taps.weights.panel_stride(),
+                    ahead: None,
+                };
+                accumulate::<L, E, R, N>(&mut acc, rows, taps.run, panels);
             }
         }
         let columns = groups[0].weights.n;

@@ -11,7 +11,7 @@ use element::Element;
 use half::bf16;
 pub(crate) use linear::Linear;
 use pack::{PANEL, PackedMatrix};
-use tile::{Acc, Rows, accumulate};
+use tile::{Acc, Ahead, Panels, Rows, accumulate};
 
 use crate::math;
 use crate::scratch::Scratch;
@@ -117,6 +117,8 @@ struct Spot {
     row: usize,
     load: bool,
     last: bool,
+    /// The weights that will be read after this panel's.
+    ahead: *const (),
 }
 
 #[inline(always)]
@@ -142,8 +144,15 @@ unsafe fn tile_product<L: Lanes, E: Element, const R: usize, const N: usize>(
             }
         }
         let a = Rows { first: a.first.add(at.row * a.stride + at.k - p.k.start), ..a };
-        let b = p.weights.panel::<E>(at.panel, at.k).as_ptr();
-        accumulate::<L, E, R, N>(&mut acc, a, at.steps, b, p.weights.panel_stride());
+        // The tiles of a panel share the work of fetching the next one.
+        let pace = E::STEP * PANEL * size_of::<E>() / p.rows.div_ceil(R);
+        let first = at.ahead.cast::<E>().wrapping_byte_add(at.row / R * (at.steps / E::STEP) * pace);
+        let panels = Panels {
+            first: p.weights.panel::<E>(at.panel, at.k).as_ptr(),
+            stride: p.weights.panel_stride(),
+            ahead: Some(Ahead { first, pace }),
+        };
+        accumulate::<L, E, R, N>(&mut acc, a, at.steps, panels);
         for (r, row) in acc.iter().enumerate() {
             for (j, v) in row.iter().enumerate() {
                 let column = j * L::WIDTH;
@@ -213,17 +222,25 @@ unsafe fn product_of<L: Lanes, E: Element>(a: Rows<E>, p: &Product<'_>) {
         let mut panel = p.panels.start;
         while panel < p.panels.end {
             let pair = L::WIDTH == 16 && panel + 1 < p.panels.end;
+            let next = panel + if pair { 2 } else { 1 };
+            // After the last panel the first of the next steps, or of the next rows.
+            let (ahead, from) = match (next < p.panels.end, last) {
+                (true, _) => (next, k),
+                (false, true) => (p.panels.start, p.k.start),
+                (false, false) => (p.panels.start, k + steps),
+            };
+            let ahead = p.weights.panel::<E>(ahead, from).as_ptr().cast::<()>();
             // SAFETY: tiles stay inside the product's rows and panels.
             unsafe {
                 if pair {
-                    for_row_tiles!(p.rows, row, [8, 4, 2, 1], R => tile_product::<L, E, R, 2>(a, p, Spot { k, steps, panel, row, load, last }));
+                    for_row_tiles!(p.rows, row, [8, 4, 2, 1], R => tile_product::<L, E, R, 2>(a, p, Spot { k, steps, panel, row, load, last, ahead }));
                 } else if L::WIDTH == 16 {
-                    for_row_tiles!(p.rows, row, [8, 4, 2, 1], R => tile_product::<L, E, R, 1>(a, p, Spot { k, steps, panel, row, load, last }));
+                    for_row_tiles!(p.rows, row, [8, 4, 2, 1], R => tile_product::<L, E, R, 1>(a, p, Spot { k, steps, panel, row, load, last, ahead }));
                 } else {
-                    for_row_tiles!(p.rows, row, [4, 2, 1], R => tile_product::<L, E, R, 2>(a, p, Spot { k, steps, panel, row, load, last }));
+                    for_row_tiles!(p.rows, row, [4, 2, 1], R => tile_product::<L, E, R, 2>(a, p, Spot { k, steps, panel, row, load, last, ahead }));
                 }
             }
-            panel += if pair { 2 } else { 1 };
+            panel = next;
         }
         k += steps;
     }

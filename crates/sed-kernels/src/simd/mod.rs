@@ -86,6 +86,8 @@ pub(crate) trait Lanes: Copy {
     /// Number of f32 lanes.
     const WIDTH: usize;
 
+    /// Asks for the cache line at `p` in the second-level cache; any address will do.
+    unsafe fn prefetch(p: *const u8);
     unsafe fn splat(x: f32) -> Self::V;
     unsafe fn load(p: *const f32) -> Self::V;
     unsafe fn store(p: *mut f32, v: Self::V);

@@ -19,6 +19,8 @@ impl Lanes for Portable {
     const WIDTH: usize = 8;
 
     #[inline(always)]
+    unsafe fn prefetch(_p: *const u8) {}
+    #[inline(always)]
     unsafe fn splat(x: f32) -> [f32; 8] {
         [x; 8]
     }
