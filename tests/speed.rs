@@ -13,6 +13,7 @@ use sed_engine::{
     SegmentJob, Vocabulary,
 };
 use sed_model::SedModel;
+use sed_model::allocator::{MiMalloc, keep_freed_memory};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::SedConfig;
 use sed_model::prompts::builtin_vocabulary;
@@ -20,7 +21,7 @@ use sed_tests::synthetic;
 use serde_json::{Map, Value, json};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn best(rounds: usize, mut work: impl FnMut()) -> f64 {
     let seconds = |work: &mut dyn FnMut()| {
@@ -79,6 +80,7 @@ fn again_with_new_words(model: SedModel, data: Vec<f32>, rounds: usize) -> [(Str
 }
 
 fn main() {
+    keep_freed_memory();
     let mut arguments = std::env::args().skip(1);
     let rounds = arguments.next().map_or(3, |n| n.parse().unwrap());
     let dtype = if arguments.next().is_some_and(|d| d == "bf16") { DType::BF16 } else { DType::F32 };

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor, safetensors};
+use sed_model::allocator::{MiMalloc, keep_freed_memory};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::SedConfig;
 use sed_model::device::{F32Products, open_gpu};
@@ -25,7 +26,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What can be asked for. Whatever is to be written goes to the file `write`.
 #[derive(Deserialize)]
@@ -164,6 +165,7 @@ fn save(file: &Path, tensors: HashMap<String, Tensor>) {
 }
 
 fn main() {
+    keep_freed_memory();
     let mut arguments = std::env::args().skip(1);
     let folder = PathBuf::from(arguments.next().expect("usage: beside FOLDER [f32|bf16] [cpu|cuda]"));
     let dtype = if arguments.next().is_some_and(|name| name == "bf16") { DType::BF16 } else { DType::F32 };

@@ -11,9 +11,10 @@
 //!
 //! Each kernel for the CPU has a naive twin in its tests and a criterion bench (`benches/kernels.rs`).
 
-// The one crate with unsafe code: SIMD intrinsics, tiles that several tasks write, mapped files.
+// The one crate with unsafe code: SIMD intrinsics, tiles that several tasks write, mapped files, the allocator's options.
 #![allow(unsafe_code)]
 
+pub mod allocator;
 mod class_attention;
 mod conv;
 mod convnext_block;

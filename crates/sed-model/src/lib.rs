@@ -31,5 +31,5 @@ pub use footprint::Footprint;
 pub use model::SedModel;
 pub use pairs::PairBatch;
 pub use parts::{Advanced, Parts};
-pub use sed_kernels::{UNLABELLED, device, peak};
+pub use sed_kernels::{UNLABELLED, allocator, device, peak};
 pub use segmentation::{OutputSpec, SegmentationMap};

@@ -22,13 +22,13 @@ use std::{io, process::ExitCode};
 use clap::Parser;
 
 use cli::{Cli, Command};
+use sed_model::allocator::{MiMalloc, keep_freed_memory};
 
-/// A stage allocates and frees buffers of many megabytes; this allocator keeps them, where the system's gives
-/// them back and faults every page in again.
 #[global_allocator]
-static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static GLOBAL: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     let cli = Cli::parse();
     let traces = logging::start(&cli.logs, cli.command.usual_log_level(), cli.command.exports_traces());
     let json = cli.json;

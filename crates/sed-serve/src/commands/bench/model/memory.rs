@@ -1,5 +1,6 @@
 //! The most memory that this program has held.
 
+use sed_model::allocator::give_back_freed_memory;
 use serde::Serialize;
 
 /// What a peak of memory is.
@@ -14,6 +15,7 @@ pub(crate) enum PeakOf {
 
 /// Forgets what was held so far, where the system can; what is held now counts on.
 pub(crate) fn reset_peak() -> PeakOf {
+    give_back_freed_memory();
     match std::fs::write("/proc/self/clear_refs", "5") {
         Ok(()) => PeakOf::Combination,
         Err(_) => PeakOf::Program,
