@@ -115,7 +115,8 @@ class Trainer:
         x = normalise(batch["images"].to(self.device)).to(memory_format=torch.channels_last)
         labels = batch["labels"].to(self.device)
         objects = len(self.bank.names) - measure.STUFF
-        sheet = blur(self.bank.sheet(rng)[:, None], generator, 0.5)[:, 0].to(self.device)
+        sheet = self.bank.drift(self.bank.sheet(rng)[:, None], generator)
+        sheet = blur(sheet, generator, 0.5)[:, 0].to(self.device)
         kind = "cuda" if self.device == "cuda" else "cpu"
         with torch.autocast(kind, torch.bfloat16, enabled=self.args.bf16):
             stages, dense = self.model.clip_model.visual(x)
@@ -140,7 +141,7 @@ class Trainer:
             chosen, owner = self.bank.candidates(rng, label.unique().tolist(), count)
             words.append(self.bank.of(chosen))
             owners.append(owner)
-        text = blur(torch.stack(words), generator, 1.1)
+        text = blur(self.bank.drift(torch.stack(words), generator), generator, 0.6)
         small = labels[:images, 2::4, 2::4].contiguous()
         return count, text, losses.candidate_masks(small, torch.stack(owners).to(self.device), count)
 

@@ -14,6 +14,9 @@ from text_tower import TextTower
 from tokenizer import Tokenizer
 
 FOREIGN = 360
+# Share of the words that drift, and how many times the way from a name to another word at most, twice.
+DRIFTING = 0.35
+REACH = 1.5
 
 
 def foreign_words(data: dict, taught: list[str]) -> list[str]:
@@ -47,6 +50,10 @@ class Bank:
         self.means = self.features.float().mean(1)
         names = torch.nn.functional.normalize(self.means[[self.rows[n] for n in self.names]], dim=-1)
         self.neighbours = (names @ names.T).topk(13, -1).indices[:, 1:]
+        # How far, and which way, other words of a category lie from its name: [steps, d].
+        unit = torch.nn.functional.normalize(self.means, dim=-1)
+        others = [(w, n) for n, s, k in zip(names, self.synonyms, self.kinds) for w in [*s[1:], *k]]
+        self.steps = torch.stack([unit[self.rows[w]] - n for w, n in others])
 
     @staticmethod
     def _load(things: list, taught: list[str], held: list[str]) -> tuple:
@@ -93,6 +100,19 @@ class Bank:
         draw = rng.random()
         others = self.synonyms[category][1:] if draw < 0.75 else self.kinds[category]
         return self.names[category] if draw < 0.5 or not others else others[rng.integers(len(others))]
+
+    def drift(self, features: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Moves some words as other categories' words lie from their names: features [..., 80, d], unit length.
+
+        So the image side hears words that no one taught it, at the distance (cosine 0.4 to 1) at which real ones lie.
+        """
+        shape = features.shape[:-2]
+        moved = torch.rand(*shape, 1, generator=generator) < DRIFTING
+        for _ in range(2):
+            step = self.steps[torch.randint(len(self.steps), shape, generator=generator)]
+            reach = REACH * torch.rand(*shape, 1, generator=generator) * moved
+            features = features + (reach * step)[..., None, :]
+        return torch.nn.functional.normalize(features, dim=-1)
 
     def sheet(self, rng) -> torch.Tensor:
         """One direction per category, names and synonyms mixed: f32 [categories, d]."""
