@@ -10,7 +10,7 @@ use crate::gemm::{Activation, Epilogue, Product, product};
 use crate::layer_norm::{LayerNorm, layer_norm_rows};
 use crate::scratch::with_scratch;
 use crate::simd::{Isa, Lanes, kernel};
-use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec};
+use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec, written};
 
 /// Pixels of a tile.
 const PIXELS: usize = 96;
@@ -94,8 +94,7 @@ impl ConvNextBlock {
         let pixels = x.len() / channels;
         let tasks = pixels.div_ceil(PIXELS).next_multiple_of(rayon::current_num_threads());
         let tile = pixels.div_ceil(tasks).next_multiple_of(8).clamp(8, PIXELS);
-        let mut y = vec![0.0; x.len()];
-        y.par_chunks_mut(tile * channels).enumerate().for_each(|(index, out)| {
+        let fill = |(index, out): (usize, &mut [f32])| {
             let (rows, hidden) = (tile * (channels + PAD), tile * (HIDDEN + PAD));
             with_scratch(rows + hidden, |scratch| {
                 let (rows, hidden) = scratch.split_at_mut(rows);
@@ -103,8 +102,9 @@ impl ConvNextBlock {
                 // SAFETY: `out` is a run of whole pixels of the output, the scratch has room for it.
                 unsafe { run_block_tile(isa, self, tile) };
             });
-        });
-        y
+        };
+        // SAFETY: the first contraction of a tile stores all of its output, later ones add to that.
+        unsafe { written(x.len(), |y| y.par_chunks_mut(tile * channels).enumerate().for_each(fill)) }
     }
 }
 

@@ -102,7 +102,7 @@ pub(crate) unsafe fn depthwise_row<L: Lanes>(
 ) {
     let (first, end) = row.columns;
     // As many as have room in the registers, with the inputs that they share.
-    let columns = if L::WIDTH == 16 { 8 } else { 4 };
+    let columns = if L::WIDTH == 16 && end - first >= 8 { 8 } else { 4 };
     // Sizes that SED does not have, and segments that are too short, go column by column.
     let blocks = matches!(conv.size, 7 | 9) && end - first >= columns;
     let mut column = first;

@@ -49,6 +49,24 @@ pub(crate) fn cpu_values(x: &Tensor) -> Result<Values<'_>> {
     Ok(Values { storage, start, len: end - start })
 }
 
+/// `len` values that `write` writes. They are not cleared first: for maps of many megabytes that is a pass over memory
+/// by one thread, while the others wait.
+///
+/// # Safety
+/// `write` must store every value, and read none that it has not stored.
+pub(crate) unsafe fn written(len: usize, write: impl FnOnce(&mut [f32])) -> Vec<f32> {
+    let mut values = Vec::with_capacity(len);
+    if cfg!(test) {
+        values.resize(len, f32::NAN); // a value that is left out does not go unseen
+    }
+    // SAFETY: there is room for `len` values, any bits are one, and none is read before it is stored.
+    unsafe {
+        write(std::slice::from_raw_parts_mut(values.as_mut_ptr(), len));
+        values.set_len(len);
+    }
+    values
+}
+
 /// `x` in f32 on the CPU, where weights are folded and composed for every device.
 pub(crate) fn on_cpu(x: &Tensor) -> Result<Tensor> {
     x.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()

@@ -21,7 +21,7 @@ use crate::gemm::pack::PackedMatrix;
 use crate::layer_norm::LayerNorm;
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
-use crate::tensor::{SharedMut, Values, cpu_values, from_values, require_cpu, to_vec};
+use crate::tensor::{SharedMut, Values, cpu_values, from_values, require_cpu, to_vec, written};
 pub(crate) use sums::AttentionSums;
 use tile::{Tile, Work, run_attention_tile};
 
@@ -100,12 +100,9 @@ impl ClassAttention {
     }
 
     fn forward_values(&self, x: &Values<'_>, pixels: usize, offsets: &[usize], isa: Isa) -> Vec<f32> {
-        let mut y = vec![0.0; x.len()];
-        let out = SharedMut::new(&mut y);
-        let tiles = Tile::count(pixels);
-        offsets.par_windows(2).for_each(|segment| {
+        let fill = |segment: &[usize], out: SharedMut| {
             let (first, end) = (segment[0], segment[1]);
-            (0..tiles).into_par_iter().for_each(|tile| {
+            (0..Tile::count(pixels)).into_par_iter().for_each(|tile| {
                 let work = Work::new(self, end - first);
                 with_scratch(work.len(), |scratch| {
                     let tile = Tile::new(x, pixels, (first, end), tile);
@@ -113,8 +110,14 @@ impl ClassAttention {
                     unsafe { run_attention_tile(isa, self, tile, out, work, scratch) };
                 });
             });
-        });
-        y
+        };
+        // SAFETY: the segments cover all pairs, their tiles store every pixel.
+        unsafe {
+            written(x.len(), |y| {
+                let out = SharedMut::new(y);
+                offsets.par_windows(2).for_each(|segment| fill(segment, out));
+            })
+        }
     }
 
     fn dims(&self, x: &Tensor) -> Result<(usize, usize, usize, usize)> {

@@ -7,7 +7,7 @@ use super::ClassAttention;
 use super::tile::{Tile, Work, run_part_tile, run_sums_tile};
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
-use crate::tensor::{SharedMut, cpu_values, from_values, require_cpu};
+use crate::tensor::{SharedMut, cpu_values, from_values, require_cpu, written};
 
 /// What class attention needs of all categories of an image, for every pixel: the sums of its keys and of
 /// its products of keys and values. Larger than one pair's map by `C / heads + 1`.
@@ -57,17 +57,22 @@ impl ClassAttention {
     pub(super) fn finish_part_with(&self, x: &Tensor, sums: &AttentionSums, isa: Isa) -> Result<Tensor> {
         let pairs = self.check_part(x, sums)?;
         let values = cpu_values(x)?;
-        let mut y = vec![0.0; values.len()];
-        let out = SharedMut::new(&mut y);
         let work = Work::for_part(self);
         let values: &[f32] = &values;
-        (0..Tile::count(sums.pixels)).into_par_iter().for_each(|tile| {
+        let fill = |tile: usize, out: SharedMut| {
             with_scratch(work.len(), |scratch| {
                 let tile = Tile::new(values, sums.pixels, (0, pairs), tile);
                 // SAFETY: tiles write disjoint pixels; the scratch has `work.len()`.
                 unsafe { run_part_tile(isa, self, tile, &sums.values, out, work, scratch) };
             });
-        });
+        };
+        // SAFETY: the tiles store every pixel of every pair.
+        let y = unsafe {
+            written(values.len(), |y| {
+                let out = SharedMut::new(y);
+                (0..Tile::count(sums.pixels)).into_par_iter().for_each(|tile| fill(tile, out));
+            })
+        };
         from_values(y, x.shape())
     }
 

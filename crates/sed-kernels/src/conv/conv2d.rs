@@ -11,7 +11,7 @@ use crate::gemm::pack::PackedMatrix;
 use crate::gemm::{Activation, Epilogue};
 use crate::scratch::Scratch;
 use crate::simd::{Isa, Lanes, kernel};
-use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec};
+use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec, written};
 
 /// Values of a padded strip of rows: about what the second-level cache holds beside the weights.
 const STRIP_VALUES: usize = 96 * 1024;
@@ -72,17 +72,21 @@ impl Conv2d {
         // Few images: smaller strips, so that every thread has work.
         let tasks = rayon::current_num_threads().div_ceil(images.max(1));
         let rows = rows.min(height.div_ceil(tasks));
-        let mut y = vec![0.0; images * height * width * self.weights.n];
         let out_line = width * self.weights.n;
-        y.par_chunks_mut((height * out_line).max(1)).enumerate().for_each(|(index, out)| {
+        let fill = |(index, out): (usize, &mut [f32])| {
             let image = &x[index * image..][..image];
             out.par_chunks_mut(rows * out_line).enumerate().for_each(|(strip, out)| {
                 let padded = Strip { conv: self, image, height, width, first: strip * rows, activation };
                 // SAFETY: the strip has whole rows of the image's output.
                 unsafe { run_strip(isa, padded, out) };
             });
-        });
-        y
+        };
+        // SAFETY: every strip stores all of its rows.
+        unsafe {
+            written(images * height * out_line, |y| {
+                y.par_chunks_mut((height * out_line).max(1)).enumerate().for_each(fill);
+            })
+        }
     }
 }
 

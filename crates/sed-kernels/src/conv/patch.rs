@@ -8,7 +8,7 @@ use crate::gemm::{Epilogue, Product, run_product};
 use crate::layer_norm::{LayerNorm, run_layer_norm_rows};
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
-use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec};
+use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec, written};
 
 /// Patches that one task multiplies.
 const PATCHES: usize = 96;
@@ -63,8 +63,7 @@ impl PatchConv {
         let patches = x.len() / values;
         let block = patches.div_ceil(rayon::current_num_threads()).clamp(1, PATCHES);
         let stride = values + 16;
-        let mut y = vec![0.0; patches * outputs];
-        y.par_chunks_mut(block * outputs).enumerate().for_each(|(index, out)| {
+        let fill = |(index, out): (usize, &mut [f32])| {
             let count = out.len() / outputs;
             with_scratch(block * stride, |rows| {
                 for (row, patch) in rows.chunks_mut(stride).take(count).zip(index * block..) {
@@ -89,8 +88,11 @@ impl PatchConv {
                     }
                 }
             });
-        });
-        y
+        };
+        // SAFETY: the products store the outputs of every patch.
+        unsafe {
+            written(patches * outputs, |y| y.par_chunks_mut(block * outputs).enumerate().for_each(fill))
+        }
     }
 }
 

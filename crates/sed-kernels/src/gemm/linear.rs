@@ -7,7 +7,7 @@ use super::pack::PackedMatrix;
 use super::{Activation, Epilogue, Product, run_product};
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
-use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec};
+use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec, written};
 
 /// Rows that one task multiplies; they and their outputs stay in the second-level cache.
 const ROW_BLOCK: usize = 96;
@@ -62,8 +62,7 @@ impl Linear {
         let rows = x.len() / k.max(1);
         let threads = rayon::current_num_threads();
         let block = rows.div_ceil(threads).next_multiple_of(8).clamp(8, ROW_BLOCK);
-        let mut y = vec![0.0; rows * n];
-        y.par_chunks_mut(block * n).zip(x.par_chunks(block * k)).for_each(|(y, x)| {
+        let fill = |(y, x): (&mut [f32], &[f32])| {
             // A padded row stride keeps the rows of a tile out of each other's cache sets.
             let stride = k + 16;
             with_scratch(block * stride, |a| {
@@ -77,8 +76,11 @@ impl Linear {
                 // SAFETY: `a` holds `rows` padded rows, `y` has room for `rows` rows of `n`.
                 unsafe { run_product(isa, &product) };
             });
-        });
-        y
+        };
+        // SAFETY: the products store every row of the output.
+        unsafe {
+            written(rows * n, |y| y.par_chunks_mut(block * n).zip(x.par_chunks(block * k)).for_each(fill))
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::gemm::Activation;
 use crate::gemm::pack::PackedMatrix;
 use crate::group_norm::GroupNorm;
 use crate::simd::Isa;
-use crate::tensor::{cpu_values, from_values, require_cpu, to_vec};
+use crate::tensor::{cpu_values, from_values, require_cpu, to_vec, written};
 use pair::Pair;
 
 /// The tensors of the layer in torch's layouts. C: channels in, U: upsampled, O: channels out, I: image
@@ -178,31 +178,38 @@ impl SkipFusion {
         }
         let (x, cost) = (cpu_values(x)?, cpu_values(cost)?);
         let guides = guides.iter().map(|g| cpu_values(g)).collect::<Result<Vec<_>>>()?;
-        let buffer =
-            |wanted: bool, channels: usize| vec![0.0; if wanted { n * high * wide * channels } else { 0 }];
-        let mut features = buffer(outputs.features, out);
-        let mut cost_guidance = buffer(outputs.features, guidance);
-        let mut logits = buffer(outputs.logits, 1);
+        let len = |wanted: bool, channels: usize| if wanted { n * high * wide * channels } else { 0 };
         // Values, not guards: lock guards do not cross threads.
         let guides: Vec<&[f32]> = guides.iter().map(|g| &**g).collect();
         let (x, cost): (&[f32], &[f32]) = (&x, &cost);
-        let pairs: Vec<Pair<'_>> = split(&mut features, n)
-            .into_iter()
-            .zip(split(&mut cost_guidance, n))
-            .zip(split(&mut logits, n))
-            .enumerate()
-            .map(|(index, ((features, cost_guidance), logits))| Pair {
-                x: &x[index * height * width * channels..][..height * width * channels],
-                cost: &cost[index * height * width * self.cost[0].k..][..height * width * self.cost[0].k],
-                guide: guides[image_of_pair[index]],
-                height,
-                width,
-                features,
-                cost_guidance,
-                logits,
+        let run = |features: &mut [f32], cost_guidance: &mut [f32], logits: &mut [f32]| {
+            let pairs: Vec<Pair<'_>> = split(features, n)
+                .into_iter()
+                .zip(split(cost_guidance, n))
+                .zip(split(logits, n))
+                .enumerate()
+                .map(|(index, ((features, cost_guidance), logits))| Pair {
+                    x: &x[index * height * width * channels..][..height * width * channels],
+                    cost: &cost[index * height * width * self.cost[0].k..][..height * width * self.cost[0].k],
+                    guide: guides[image_of_pair[index]],
+                    height,
+                    width,
+                    features,
+                    cost_guidance,
+                    logits,
+                })
+                .collect();
+            pairs.into_par_iter().for_each(|pair| pair.run(self, isa));
+        };
+        let (mut cost_guidance, mut logits) = (Vec::new(), Vec::new());
+        // SAFETY: every pair stores all of its part of whatever is wanted.
+        let features = unsafe {
+            written(len(outputs.features, out), |features| {
+                cost_guidance = written(len(outputs.features, guidance), |guidance| {
+                    logits = written(len(outputs.logits, 1), |logits| run(features, guidance, logits));
+                });
             })
-            .collect();
-        pairs.into_par_iter().for_each(|pair| pair.run(self, isa));
+        };
         let tensor = |wanted: bool, values: Vec<f32>, channels: usize| {
             wanted.then(|| from_values(values, (n, high, wide, channels))).transpose()
         };
