@@ -6,7 +6,7 @@ use std::time::Duration;
 pub use mimalloc::MiMalloc;
 
 /// How long freed memory is kept. After mimalloc's own second, a stage of a busy server often finds its pages gone and
-/// faults them in again, small ones: at 150 categories with rejection off that took a tenth to a third of the time.
+/// faults them in again, small ones: with rejection off that took up to a quarter of the time.
 const KEPT: Duration = Duration::from_secs(600);
 
 /// `mi_option_purge_delay` of mimalloc.h (milliseconds); the bindings have no name for it.

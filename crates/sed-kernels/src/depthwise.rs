@@ -279,6 +279,7 @@ pub(crate) mod tests {
             (7, 24, 24, 40),
             (9, 5, 31, 16),
             (7, 3, 2, 1),
+            (7, 6, 5, 24), // columns for one short block, which leaves the image on both sides
             (9, 24, 24, 130),
             (7, 1, 20, 33),
             (5, 4, 9, 17),

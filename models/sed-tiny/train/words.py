@@ -158,7 +158,7 @@ class Bank:
 def blur(features: torch.Tensor, generator: torch.Generator, amount: float) -> torch.Tensor:
     """Moves every word's features by the same random step on all templates: [..., n, 80, d], unit length.
 
-    ``amount`` is the longest step; most are short, a few as long as from a name to a word that was never taught.
+    ``amount`` is the longest step; most are short.
     """
     step = torch.randn(*features.shape[:-2], 1, features.shape[-1], generator=generator)
     length = amount * torch.rand(*features.shape[:-2], 1, 1, generator=generator).square()
