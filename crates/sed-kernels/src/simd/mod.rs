@@ -109,14 +109,21 @@ pub(crate) trait Lanes: Copy {
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sqrt(a: Self::V) -> Self::V;
     /// `a * b + c`
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// The lane of `x` where that of `a` is greater than that of `b`, else the lane of `y`.
+    unsafe fn where_greater(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
+    /// Whether any lane of `a` is at least that of `b`.
+    unsafe fn any_at_least(a: Self::V, b: Self::V) -> bool;
     /// Rounds to the nearest integer, ties to even.
     unsafe fn round(a: Self::V) -> Self::V;
     /// `2^a` for integral lanes in -126 ..= 127.
     unsafe fn exp2_int(a: Self::V) -> Self::V;
+    /// Lane `i` of the result is lane `from[i]` of `a`; indices below `WIDTH`, those beyond it are not looked at.
+    unsafe fn permute(a: Self::V, from: &[u32; 16]) -> Self::V;
     /// Sum of all lanes.
     unsafe fn sum(a: Self::V) -> f32;
 
@@ -200,6 +207,7 @@ pub(crate) use kernel;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::random;
 
     #[inline(always)]
     unsafe fn round<L: Lanes>(from: &[f32], to: &mut [u16]) {
@@ -227,6 +235,29 @@ mod tests {
             for (value, bits) in values.iter().zip(got) {
                 let (got, want) = (half::bf16::from_bits(bits), half::bf16::from_f32(*value));
                 assert!(got == want || (got.is_nan() && want.is_nan()), "{isa:?} {value:e}: {got} {want}");
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn permute<L: Lanes>(from: &[f32; 16], lanes: &[u32; 16], to: &mut [f32; 16]) {
+        // SAFETY: a register has at most 16 lanes.
+        unsafe { L::store(to.as_mut_ptr(), L::permute(L::load(from.as_ptr()), lanes)) };
+    }
+    kernel! { unsafe fn run_permute(from: &[f32; 16], lanes: &[u32; 16], to: &mut [f32; 16]) = permute }
+
+    #[test]
+    fn lanes_come_from_where_they_are_told() {
+        let values: [f32; 16] = random(16, 1).try_into().unwrap();
+        for isa in Isa::available() {
+            let width = isa.width();
+            for step in [0, 1, 3, 5] {
+                let lanes = std::array::from_fn(|i| ((i * step + 2) % width) as u32);
+                let mut got = [0.0; 16];
+                // SAFETY: the instruction set is there.
+                unsafe { run_permute(isa, &values, &lanes, &mut got) };
+                let want: Vec<_> = lanes[..width].iter().map(|&lane| values[lane as usize]).collect();
+                assert_eq!(got[..width], want, "{isa:?} {lanes:?}");
             }
         }
     }

@@ -85,6 +85,10 @@ impl Lanes for Portable {
         zip(a, b, |x, y| x / y)
     }
     #[inline(always)]
+    unsafe fn sqrt(a: [f32; 8]) -> [f32; 8] {
+        a.map(f32::sqrt)
+    }
+    #[inline(always)]
     unsafe fn fma(a: [f32; 8], b: [f32; 8], c: [f32; 8]) -> [f32; 8] {
         // Two roundings: a fused one is a slow library call where the hardware has none.
         std::array::from_fn(|i| a[i] * b[i] + c[i])
@@ -98,12 +102,24 @@ impl Lanes for Portable {
         zip(a, b, |x, y| if x < y { x } else { y })
     }
     #[inline(always)]
+    unsafe fn where_greater(a: [f32; 8], b: [f32; 8], x: [f32; 8], y: [f32; 8]) -> [f32; 8] {
+        std::array::from_fn(|i| if a[i] > b[i] { x[i] } else { y[i] })
+    }
+    #[inline(always)]
+    unsafe fn any_at_least(a: [f32; 8], b: [f32; 8]) -> bool {
+        a.iter().zip(&b).any(|(a, b)| a >= b)
+    }
+    #[inline(always)]
     unsafe fn round(a: [f32; 8]) -> [f32; 8] {
         a.map(f32::round_ties_even)
     }
     #[inline(always)]
     unsafe fn exp2_int(a: [f32; 8]) -> [f32; 8] {
         a.map(|x| f32::from_bits(((x as i32 + 127) as u32) << 23))
+    }
+    #[inline(always)]
+    unsafe fn permute(a: [f32; 8], from: &[u32; 16]) -> [f32; 8] {
+        std::array::from_fn(|i| a[from[i] as usize % 8])
     }
     #[inline(always)]
     unsafe fn sum(a: [f32; 8]) -> f32 {

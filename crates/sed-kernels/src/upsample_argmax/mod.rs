@@ -1,12 +1,16 @@
 //! From score maps to the category of every output pixel, without ever holding categories × height ×
-//! width: for each cell of four neighbouring map values only the categories that can win inside it are
-//! interpolated.
+//! width: for each block of output pixels only the categories that can win in one of its cells (four
+//! neighbouring map values) are interpolated.
+
+mod block;
 
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
 use crate::cuda;
+use crate::simd::Isa;
 use crate::tensor::cpu_values;
+use block::{Block, RowPairs, Rows, Won, run_best};
 
 /// Marks pixels whose best score is below the threshold.
 pub const UNLABELLED: u16 = u16::MAX;
@@ -49,42 +53,49 @@ pub fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec) -> Result<ArgmaxMap> 
     if cuda::takes(scores) {
         return cuda::upsample_argmax(scores, spec, (high, wide));
     }
-    let values = cpu_values(scores)?;
-    let maps = Maps { values: &values, n, rows, columns, wide };
+    Ok(best_of(&cpu_values(scores)?, (n, rows, columns), (high, wide), spec, Isa::best()))
+}
+
+/// [`upsample_argmax`] of `maps [n, rows, columns]`, of which the first `high` rows and `wide` columns count.
+fn best_of(
+    maps: &[f32],
+    (n, rows, columns): (usize, usize, usize),
+    (high, wide): (usize, usize),
+    spec: &ArgmaxSpec,
+    isa: Isa,
+) -> ArgmaxMap {
     let horizontal: Vec<Sample> = (0..spec.width).map(|x| Sample::new(x, spec.width, wide)).collect();
+    let vertical: Vec<Sample> = (0..spec.height).map(|y| Sample::new(y, spec.height, high)).collect();
+    let blocks = Block::cut(&horizontal, isa.width());
     let mut indices = vec![UNLABELLED; spec.height * spec.width];
-    let parts: Vec<(Vec<u32>, Vec<f64>)> = indices
+    let band = |pairs: &mut RowPairs, (out, vertical): (&mut [u16], &[Sample])| {
+        let mut won = Won { pixels: vec![0; n], sums: vec![0.0; n] };
+        let mut out = out;
+        for vertical in vertical.chunk_by(|a, b| a.low == b.low) {
+            let (here, below) = out.split_at_mut(vertical.len() * spec.width);
+            pairs.load(maps, (rows, columns), vertical[0]);
+            let rows = Rows { pairs, vertical, threshold: spec.threshold };
+            // SAFETY: the blocks are cut for this instruction set, which is there.
+            unsafe { run_best(isa, rows, &blocks, here, &mut won) };
+            out = below;
+        }
+        won
+    };
+    let parts: Vec<Won> = indices
         .par_chunks_mut((ROWS * spec.width).max(1))
-        .enumerate()
-        .map(|(band, out)| {
-            let mut pixels = vec![0u32; n];
-            let mut sums = vec![0f64; n];
-            let mut cells = Cells::default();
-            for (row, out) in out.chunks_exact_mut(spec.width).enumerate() {
-                let vertical = Sample::new(band * ROWS + row, spec.height, high);
-                cells.prepare(&maps, vertical);
-                for (out, at) in out.iter_mut().zip(&horizontal) {
-                    let (best, score) = cells.best(&maps, vertical, *at);
-                    if best != UNLABELLED && score >= spec.threshold {
-                        *out = best;
-                        pixels[usize::from(best)] += 1;
-                        sums[usize::from(best)] += f64::from(score);
-                    }
-                }
-            }
-            (pixels, sums)
-        })
+        .zip(vertical.par_chunks(ROWS))
+        .map_init(|| RowPairs::new(n, wide), band)
         .collect();
     let mut pixels = vec![0u32; n];
     let mut sums = vec![0f64; n];
-    for (part_pixels, part_sums) in parts {
-        pixels.iter_mut().zip(part_pixels).for_each(|(a, b)| *a += b);
-        sums.iter_mut().zip(part_sums).for_each(|(a, b)| *a += b);
+    for part in parts {
+        pixels.iter_mut().zip(part.pixels).for_each(|(a, b)| *a += b);
+        sums.iter_mut().zip(part.sums).for_each(|(a, b)| *a += b);
     }
     let mean =
         |(&sum, &pixels): (&f64, &u32)| if pixels > 0 { (sum / f64::from(pixels)) as f32 } else { 0.0 };
     let mean_scores = sums.iter().zip(&pixels).map(mean).collect();
-    Ok(ArgmaxMap { indices, pixels, mean_scores })
+    ArgmaxMap { indices, pixels, mean_scores }
 }
 
 /// Where an output coordinate falls between two inputs.
@@ -104,80 +115,6 @@ impl Sample {
         let low = (source as usize).min(inputs - 1);
         let high_weight = source - low as f32;
         Self { low, high: (low + 1).min(inputs - 1), low_weight: 1.0 - high_weight, high_weight }
-    }
-}
-
-/// The score maps `[n, rows, columns]`, of which the first `wide` columns count.
-struct Maps<'a> {
-    values: &'a [f32],
-    n: usize,
-    rows: usize,
-    columns: usize,
-    wide: usize,
-}
-
-impl Maps<'_> {
-    fn row(&self, map: usize, row: usize) -> &[f32] {
-        &self.values[(map * self.rows + row) * self.columns..][..self.wide]
-    }
-}
-
-/// The candidates of every cell between two rows of the maps.
-#[derive(Default)]
-struct Cells {
-    rows: Option<(usize, usize)>,
-    /// Candidates of cell `x` are `candidates[starts[x]..starts[x + 1]]`.
-    starts: Vec<usize>,
-    candidates: Vec<u16>,
-}
-
-impl Cells {
-    /// Finds the candidates for the rows of `at`, unless they are the last call's.
-    fn prepare(&mut self, maps: &Maps<'_>, at: Sample) {
-        if self.rows == Some((at.low, at.high)) {
-            return;
-        }
-        self.rows = Some((at.low, at.high));
-        self.starts.clear();
-        self.candidates.clear();
-        // No winner can be below the largest of the cells' lowest corners.
-        let mut floor = vec![f32::NEG_INFINITY; maps.wide];
-        for map in 0..maps.n {
-            let (top, bottom) = (maps.row(map, at.low), maps.row(map, at.high));
-            for (x, floor) in floor.iter_mut().enumerate() {
-                let next = (x + 1).min(maps.wide - 1);
-                *floor = floor.max(top[x].min(bottom[x]).min(top[next].min(bottom[next])));
-            }
-        }
-        for (x, floor) in floor.iter().enumerate() {
-            self.starts.push(self.candidates.len());
-            let next = (x + 1).min(maps.wide - 1);
-            // The weights sum to 1 only up to rounding.
-            let floor = floor - floor.abs() * 1e-5;
-            for map in 0..maps.n {
-                let (top, bottom) = (maps.row(map, at.low), maps.row(map, at.high));
-                if top[x].max(bottom[x]).max(top[next].max(bottom[next])) >= floor {
-                    self.candidates.push(map as u16);
-                }
-            }
-        }
-        self.starts.push(self.candidates.len());
-    }
-
-    /// The best map and its score at one output pixel.
-    fn best(&self, maps: &Maps<'_>, vertical: Sample, at: Sample) -> (u16, f32) {
-        let mut best = (UNLABELLED, f32::NEG_INFINITY);
-        for &map in &self.candidates[self.starts[at.low]..self.starts[at.low + 1]] {
-            let top = maps.row(usize::from(map), vertical.low);
-            let bottom = maps.row(usize::from(map), vertical.high);
-            let upper = at.low_weight * top[at.low] + at.high_weight * top[at.high];
-            let lower = at.low_weight * bottom[at.low] + at.high_weight * bottom[at.high];
-            let score = vertical.low_weight * upper + vertical.high_weight * lower;
-            if score > best.1 {
-                best = (map, score);
-            }
-        }
-        best
     }
 }
 
@@ -226,8 +163,8 @@ mod tests {
         #[test]
         fn equals_interpolating_everything(
             seed in 0u64..1000,
-            (n, rows, columns) in (0usize..20, 1usize..13, 1usize..13),
-            (height, width) in (1usize..60, 1usize..60),
+            (n, rows, columns) in (0usize..20, 1usize..13, 1usize..40),
+            (height, width) in (1usize..60, 1usize..90),
             crop in any::<bool>(),
             threshold in prop::sample::select(vec![0.0f32, 0.5, 0.97]),
         ) {
@@ -237,11 +174,14 @@ mod tests {
             let crop = crop.then_some((rows.div_ceil(2), columns.div_ceil(3)));
             let spec = ArgmaxSpec { height, width, crop, threshold };
             let want = naive(&scores, (n, rows, columns), &spec);
-            let got = upsample_argmax(&tensor(&scores, &[n, rows, columns]), &spec).unwrap();
-            prop_assert_eq!(&got.indices, &want.indices);
-            prop_assert_eq!(&got.pixels, &want.pixels);
-            for (a, b) in got.mean_scores.iter().zip(&want.mean_scores) {
-                prop_assert!((a - b).abs() < 1e-6);
+            let used = crop.unwrap_or((rows, columns));
+            for isa in Isa::available() {
+                let got = best_of(&scores, (n, rows, columns), used, &spec, isa);
+                prop_assert_eq!(&got.indices, &want.indices, "{:?}", isa);
+                prop_assert_eq!(&got.pixels, &want.pixels);
+                for (a, b) in got.mean_scores.iter().zip(&want.mean_scores) {
+                    prop_assert!((a - b).abs() < 1e-6);
+                }
             }
         }
     }
