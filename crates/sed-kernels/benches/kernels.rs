@@ -1,19 +1,24 @@
 //! Every kernel at the shapes that SED-B gives it for one 768×768 picture (decoder: 16 pairs).
 //! `cargo bench -p sed-kernels --bench kernels`; throughput is in floating-point operations. With feature `cuda`,
-//! `SED_TEST_DEVICE=cuda:0` and for example `SED_TEST_DTYPE=bf16` it times the kernels of a GPU.
+//! `SED_TEST_DEVICE=cuda:0` it times the kernels of a GPU. `SED_TEST_DTYPE=bf16` takes weights of that format.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::sync::OnceLock;
 
 use candle_core::{DType, Device, Tensor};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput, criterion_group};
+use sed_kernels::allocator::{MiMalloc, keep_freed_memory};
 use sed_kernels::{
     Activation, ArgmaxSpec, ClassAttention, ClassAttentionWeights, Conv2d, ConvNextBlock, ConvNextWeights,
     DepthwiseConv, FusionOutputs, LayerNorm, Linear, PatchConv, PrefixChains, ScalarConv, SkipFusion,
     SkipFusionWeights, cost_map, gather_rows, normalise_rows, prefix_attention, sigmoid, top_k_union,
     upsample_argmax,
 };
+
+/// As in the programs: the system's would fault the pages of large outputs in again and again.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Pairs of the decoder's benches.
 const PAIRS: usize = 16;
@@ -28,10 +33,22 @@ fn device() -> &'static Device {
     })
 }
 
-fn random(shape: &[usize]) -> Tensor {
-    let dtype = std::env::var("SED_TEST_DTYPE").map_or(DType::F32, |name| name.parse().unwrap());
+/// The format of the weights, and on a GPU of the values too: on the CPU those are always f32.
+fn dtype() -> DType {
+    std::env::var("SED_TEST_DTYPE").map_or(DType::F32, |name| name.parse().unwrap())
+}
+
+fn random_in(dtype: DType, shape: &[usize]) -> Tensor {
     let values = Tensor::randn(0f32, 0.1, shape, &Device::Cpu).unwrap();
     values.to_dtype(dtype).unwrap().to_device(device()).unwrap()
+}
+
+fn weights(shape: &[usize]) -> Tensor {
+    random_in(dtype(), shape)
+}
+
+fn values(shape: &[usize]) -> Tensor {
+    random_in(if device().is_cpu() { DType::F32 } else { dtype() }, shape)
 }
 
 fn run(c: &mut Criterion, name: &str, multiply_adds: usize, f: impl Fn()) {
@@ -45,56 +62,56 @@ fn run(c: &mut Criterion, name: &str, multiply_adds: usize, f: impl Fn()) {
     group.finish();
 }
 
+/// The depthwise convolution `[dim, 1, size, size]` and the block around it.
+fn convnext(c: &mut Criterion, x: &Tensor, size: usize) {
+    let (n, side, _, dim) = x.dims4().unwrap();
+    let pixels = n * side * side;
+    let (dw, v) = (weights(&[dim, 1, size, size]), weights(&[dim]));
+    let depthwise = DepthwiseConv::new(&dw, &v).unwrap();
+    run(c, &format!("depthwise {size}x{size}, {dim} at {side}"), pixels * dim * size * size, || {
+        depthwise.forward(x).unwrap();
+    });
+    let block = ConvNextBlock::new(
+        &ConvNextWeights {
+            depthwise_weight: &dw,
+            depthwise_bias: &v,
+            norm_weight: &v,
+            norm_bias: &v,
+            expand_weight: &weights(&[4 * dim, dim]),
+            expand_bias: &weights(&[4 * dim]),
+            contract_weight: &weights(&[dim, 4 * dim]),
+            contract_bias: &v,
+            layer_scale: &v,
+        },
+        1e-6,
+    )
+    .unwrap();
+    run(c, &format!("convnext block, {dim} at {side}"), pixels * dim * (size * size + 8 * dim), || {
+        block.forward(x).unwrap();
+    });
+}
+
 fn encoder(c: &mut Criterion) {
     for (dim, side) in [(128, 192), (256, 96), (512, 48), (1024, 24)] {
-        let x = random(&[1, side, side, dim]);
-        let pixels = side * side;
-        let (dw, v) = (random(&[dim, 1, 7, 7]), random(&[dim]));
-        let depthwise = DepthwiseConv::new(&dw, &v).unwrap();
-        run(c, &format!("depthwise 7x7, {dim} at {side}"), pixels * dim * 49, || {
-            depthwise.forward(&x).unwrap();
-        });
-        let block = ConvNextBlock::new(
-            &ConvNextWeights {
-                depthwise_weight: &dw,
-                depthwise_bias: &v,
-                norm_weight: &v,
-                norm_bias: &v,
-                expand_weight: &random(&[4 * dim, dim]),
-                expand_bias: &random(&[4 * dim]),
-                contract_weight: &random(&[dim, 4 * dim]),
-                contract_bias: &v,
-                layer_scale: &v,
-            },
-            1e-6,
-        )
-        .unwrap();
-        run(c, &format!("convnext block, {dim} at {side}"), pixels * dim * (49 + 8 * dim), || {
-            block.forward(&x).unwrap();
-        });
+        convnext(c, &values(&[1, side, side, dim]), 7);
     }
-    let x = random(&[1, 48, 48, 512]);
-    let norm = LayerNorm::new(&random(&[512]), &random(&[512]), 1e-6).unwrap();
+    let x = values(&[1, 48, 48, 512]);
+    let norm = LayerNorm::new(&weights(&[512]), &weights(&[512]), 1e-6).unwrap();
     run(c, "layer norm, 512 at 48", 2304 * 512, || {
         norm.forward(&x).unwrap();
     });
-    let linear = Linear::new(&random(&[2048, 512]), Some(&random(&[2048]))).unwrap();
+    let linear = Linear::new(&weights(&[2048, 512]), Some(&weights(&[2048]))).unwrap();
     run(c, "linear with GELU, 2304 x 512 x 2048", 2304 * 512 * 2048, || {
         linear.forward(&x, Activation::Gelu).unwrap();
     });
-    let half = |shape: &[usize]| random(shape).to_dtype(DType::BF16).unwrap();
-    let linear = Linear::new(&half(&[2048, 512]), Some(&random(&[2048]))).unwrap();
-    run(c, "linear with GELU, bf16 weights, 2304 x 512 x 2048", 2304 * 512 * 2048, || {
-        linear.forward(&x, Activation::Gelu).unwrap();
-    });
-    let norm = LayerNorm::new(&random(&[256]), &random(&[256]), 1e-6).unwrap();
-    let down = PatchConv::new(&random(&[512, 256, 2, 2]), &random(&[512]), Some(norm), None).unwrap();
-    let wide = random(&[1, 96, 96, 256]);
+    let norm = LayerNorm::new(&weights(&[256]), &weights(&[256]), 1e-6).unwrap();
+    let down = PatchConv::new(&weights(&[512, 256, 2, 2]), &weights(&[512]), Some(norm), None).unwrap();
+    let wide = values(&[1, 96, 96, 256]);
     run(c, "downsampling with norm, 256 at 96 to 512", 2304 * 4 * 256 * 512, || {
         down.forward(&wide).unwrap();
     });
-    let stem = PatchConv::new(&random(&[128, 3, 4, 4]), &random(&[128]), None, None).unwrap();
-    let pixels = random(&[1, 768, 768, 3]);
+    let stem = PatchConv::new(&weights(&[128, 3, 4, 4]), &weights(&[128]), None, None).unwrap();
+    let pixels = values(&[1, 768, 768, 3]);
     run(c, "stem, 4x4 patches of 768", 36864 * 48 * 128, || {
         stem.forward(&pixels).unwrap();
     });
@@ -110,8 +127,8 @@ fn text(c: &mut Criterion) {
         let own = (shared + row - row % 2) as u32..=(shared + row) as u32;
         chains.push((first..first + prefix as u32).chain(own));
     }
-    let (queries, own) = (random(&[rows, width]), random(&[rows, 2 * width]));
-    let shared = random(&[shared, 2 * width]);
+    let (queries, own) = (values(&[rows, width]), values(&[rows, 2 * width]));
+    let shared = values(&[shared, 2 * width]);
     // Half of the rows attend to 8 keys, half to 9.
     run(c, "prefix attention, 2560 rows of 640", rows * width * (8 + 9), || {
         prefix_attention(&queries, Some(&shared), &own, &chains, heads).unwrap();
@@ -119,7 +136,7 @@ fn text(c: &mut Criterion) {
 }
 
 fn before_the_decoder(c: &mut Criterion) {
-    let (image, text) = (random(&[1, 24, 24, 640]), random(&[80, 640]));
+    let (image, text) = (values(&[1, 24, 24, 640]), values(&[80, 640]));
     run(c, "normalise rows, 640 at 24", 576 * 640, || {
         normalise_rows(&image).unwrap();
     });
@@ -127,12 +144,13 @@ fn before_the_decoder(c: &mut Criterion) {
     run(c, "cost map", PAIRS * 576 * 80 * 640, || {
         cost_map(&[&image], &texts, &[0; PAIRS]).unwrap();
     });
-    let cost = random(&[PAIRS, 24, 24, 80]);
+    let cost = values(&[PAIRS, 24, 24, 80]);
     let kept: Vec<usize> = (0..PAIRS).step_by(2).collect();
     run(c, "gather 8 of 16 pairs, 80 at 24", kept.len() * 576 * 80, || {
         gather_rows(&cost, &kept).unwrap();
     });
-    let (w, b, hw, hb) = (random(&[128, 80, 7, 7]), random(&[128]), random(&[1, 128, 3, 3]), random(&[1]));
+    let (w, b, hw, hb) =
+        (weights(&[128, 80, 7, 7]), weights(&[128]), weights(&[1, 128, 3, 3]), weights(&[1]));
     let head0 = ScalarConv::composed(&w, &b, &hw, &hb).unwrap();
     run(c, "conv1 and head0 as one 9x9", PAIRS * 576 * 81 * 80, || {
         head0.forward(&cost).unwrap();
@@ -147,9 +165,10 @@ fn decoder(c: &mut Criterion) {
     for (dim, out, guidance, below, side) in
         [(128, 64, 32, 80, 24), (64, 32, 16, 32, 48), (32, 16, 8, 16, 96)]
     {
-        let x = random(&[PAIRS, side, side, dim]);
-        let (v, square, wide) = (random(&[dim]), random(&[dim, dim]), random(&[4 * dim]));
-        let (expand, contract) = (random(&[4 * dim, dim]), random(&[dim, 4 * dim]));
+        let x = values(&[PAIRS, side, side, dim]);
+        convnext(c, &x, 9);
+        let (v, square, wide) = (weights(&[dim]), weights(&[dim, dim]), weights(&[4 * dim]));
+        let (expand, contract) = (weights(&[4 * dim, dim]), weights(&[dim, 4 * dim]));
         let attention = ClassAttention::new(
             &ClassAttentionWeights {
                 norm1: (&v, &v),
@@ -182,25 +201,25 @@ fn decoder(c: &mut Criterion) {
         let up = dim - guidance;
         let fusion = SkipFusion::new(
             &SkipFusionWeights {
-                up: (&random(&[dim, up, 2, 2]), &random(&[up])),
-                cost: (&random(&[below, guidance, 2, 2]), &random(&[guidance])),
-                conv0: &random(&[out, dim + guidance, 3, 3]),
-                norm0: (&random(&[out]), &random(&[out])),
-                conv1: &random(&[out, out, 3, 3]),
-                norm1: (&random(&[out]), &random(&[out])),
-                head: (&random(&[1, out, 3, 3]), &random(&[1])),
+                up: (&weights(&[dim, up, 2, 2]), &weights(&[up])),
+                cost: (&weights(&[below, guidance, 2, 2]), &weights(&[guidance])),
+                conv0: &weights(&[out, dim + guidance, 3, 3]),
+                norm0: (&weights(&[out]), &weights(&[out])),
+                conv1: &weights(&[out, out, 3, 3]),
+                norm1: (&weights(&[out]), &weights(&[out])),
+                head: (&weights(&[1, out, 3, 3]), &weights(&[1])),
             },
             out / 16,
             1e-5,
         )
         .unwrap();
-        let image = random(&[1, 2 * side, 2 * side, guidance]);
+        let image = values(&[1, 2 * side, 2 * side, guidance]);
         let work = 4 * side * side * 9 * guidance * out;
         run(c, &format!("guide of skip fusion, {guidance} at {} to {out}", 2 * side), work, || {
             fusion.guide(&image).unwrap();
         });
-        let cost = random(&[PAIRS, side, side, below]);
-        let guide = random(&[1, 2 * side, 2 * side, out]);
+        let cost = values(&[PAIRS, side, side, below]);
+        let guide = values(&[1, 2 * side, 2 * side, out]);
         let work =
             PAIRS * 4 * side * side * (below * guidance + out * (4 * dim + 9 * guidance + 9 * out + 9));
         run(c, &format!("skip fusion, {dim} at {side} to {out}"), work, || {
@@ -211,20 +230,30 @@ fn decoder(c: &mut Criterion) {
 }
 
 fn end(c: &mut Criterion) {
-    let logits = random(&[150, 24, 24]);
+    let logits = values(&[150, 24, 24]);
     run(c, "top-8 union of 150 at 24", 150 * 576, || {
         top_k_union(&logits, &[0, 150], &[Some(8)]).unwrap();
     });
-    let maps = random(&[PAIRS, 192, 192]);
+    let maps = values(&[PAIRS, 192, 192]);
     run(c, "sigmoid, 16 maps at 192", PAIRS * 192 * 192, || {
         sigmoid(&maps).unwrap();
     });
-    let scores = sigmoid(&maps).unwrap();
-    let spec = ArgmaxSpec { height: 3000, width: 4000, crop: None, threshold: 0.0 };
-    run(c, "upsample and argmax, 16 maps to 12 megapixels", 12_000_000, || {
-        upsample_argmax(&scores, &spec).unwrap();
-    });
+    for (maps, height, width) in [(PAIRS, 3000, 4000), (150, 768, 768)] {
+        // Smooth, as the decoder's are.
+        let coarse = values(&[1, maps, 24, 24]);
+        let scores =
+            sigmoid(&coarse.upsample_bilinear2d(192, 192, false).unwrap().squeeze(0).unwrap()).unwrap();
+        let spec = ArgmaxSpec { height, width, crop: None, threshold: 0.0 };
+        run(c, &format!("upsample and argmax, {maps} maps to {width} x {height}"), height * width, || {
+            upsample_argmax(&scores, &spec).unwrap();
+        });
+    }
 }
 
 criterion_group!(benches, encoder, text, before_the_decoder, decoder, end);
-criterion_main!(benches);
+
+fn main() {
+    keep_freed_memory();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

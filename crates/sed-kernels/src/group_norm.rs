@@ -94,32 +94,52 @@ impl GroupNorm {
     }
 }
 
+/// Sums that run side by side, since an addition waits for the one before it.
+const CHAINS: usize = 4;
+
 /// Mean and sum of squared deviations of each channel over one row, in two passes.
 #[inline(always)]
 unsafe fn row_moments<L: Lanes>(row: &[f32], means: &mut [f32], squares: &mut [f32]) {
     let channels = means.len();
     let pixels = row.len() / channels;
-    let mut c = 0;
-    while c < channels {
+    let even = pixels / CHAINS * CHAINS;
+    for c in (0..channels).step_by(L::WIDTH) {
         let n = channels - c;
         // SAFETY: channel c of every pixel lies in the row, the outputs hold `channels` values.
         unsafe {
             let p = row.as_ptr().add(c);
-            let mut sum = L::splat(0.0);
-            for pixel in 0..pixels {
-                sum = L::add(sum, L::load_upto(p.add(pixel * channels), n));
+            let mut sums = [L::splat(0.0); CHAINS];
+            for pixel in (0..even).step_by(CHAINS) {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    *sum = L::add(*sum, L::load_upto(p.add((pixel + i) * channels), n));
+                }
             }
-            let mean = L::mul(sum, L::splat(1.0 / pixels as f32));
-            let mut square = L::splat(0.0);
-            for pixel in 0..pixels {
+            for pixel in even..pixels {
+                sums[0] = L::add(sums[0], L::load_upto(p.add(pixel * channels), n));
+            }
+            let mean = L::mul(join::<L>(sums), L::splat(1.0 / pixels as f32));
+            let mut sums = [L::splat(0.0); CHAINS];
+            for pixel in (0..even).step_by(CHAINS) {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    let d = L::sub(L::load_upto(p.add((pixel + i) * channels), n), mean);
+                    *sum = L::fma(d, d, *sum);
+                }
+            }
+            for pixel in even..pixels {
                 let d = L::sub(L::load_upto(p.add(pixel * channels), n), mean);
-                square = L::fma(d, d, square);
+                sums[0] = L::fma(d, d, sums[0]);
             }
             L::store_upto(means.as_mut_ptr().add(c), mean, n);
-            L::store_upto(squares.as_mut_ptr().add(c), square, n);
+            L::store_upto(squares.as_mut_ptr().add(c), join::<L>(sums), n);
         }
-        c += L::WIDTH;
     }
+}
+
+/// The sum of all chains.
+#[inline(always)]
+unsafe fn join<L: Lanes>(sums: [L::V; CHAINS]) -> L::V {
+    // SAFETY: lane arithmetic; the instruction set is the caller's duty.
+    unsafe { L::add(L::add(sums[0], sums[1]), L::add(sums[2], sums[3])) }
 }
 
 kernel! {

@@ -6,6 +6,11 @@ use rayon::prelude::*;
 use crate::simd::{Isa, Lanes, kernel};
 use crate::tensor::{cpu_values, from_values, require_cpu, to_vec};
 
+/// Rows that are normalised together.
+const BLOCK_ROWS: usize = 16;
+/// Values of that many rows at most: they stay in the first-level cache.
+const BLOCK_VALUES: usize = 4096;
+
 /// Weight, bias and epsilon of a layer norm over `channels` values.
 #[derive(Debug, Clone)]
 pub(crate) struct LayerNorm {
@@ -48,51 +53,93 @@ impl LayerNorm {
     }
 }
 
-/// Normalises `n` rows in place, `stride` elements apart. Mean and variance are taken in two passes.
+/// [`layer_norm_into`] in place.
 ///
 /// # Safety
 /// `rows` must be valid for `n` rows of `norm.channels()` values, `stride` apart.
 #[inline(always)]
 pub(crate) unsafe fn layer_norm_rows<L: Lanes>(norm: &LayerNorm, rows: *mut f32, n: usize, stride: usize) {
+    // SAFETY: the caller's.
+    unsafe { layer_norm_into::<L>(norm, (rows.cast_const(), stride), (rows, stride), n) };
+}
+
+/// Normalises `n` rows, given as the first one and the values from one to the next. Mean and variance are taken in
+/// two passes.
+///
+/// # Safety
+/// `from` must be readable and `to` writable for `n` rows of `norm.channels()` values; they are the same or do not
+/// overlap.
+#[inline(always)]
+pub(crate) unsafe fn layer_norm_into<L: Lanes>(
+    norm: &LayerNorm,
+    (from, from_stride): (*const f32, usize),
+    (to, to_stride): (*mut f32, usize),
+    n: usize,
+) {
     let channels = norm.channels();
-    let vectors = channels / L::WIDTH * L::WIDTH;
-    let tail = channels - vectors;
-    // SAFETY: all accesses stay in the row's `channels` values.
+    let block = (BLOCK_VALUES / channels).clamp(1, BLOCK_ROWS);
+    let share = 1.0 / channels as f32;
+    // SAFETY: all accesses stay in the rows' `channels` values.
     unsafe {
-        for r in 0..n {
-            let row = rows.add(r * stride);
-            let mut sum = L::splat(0.0);
-            for i in (0..vectors).step_by(L::WIDTH) {
-                sum = L::add(sum, L::load(row.add(i)));
+        for first in (0..n).step_by(block) {
+            let rows = block.min(n - first);
+            let (mut means, mut scales) = ([0.0; BLOCK_ROWS], [0.0; BLOCK_ROWS]);
+            for r in 0..rows {
+                let row = from.add((first + r) * from_stride);
+                means[r] = sum::<L>(row, channels) * share;
+                scales[r] = square_sum::<L>(row, channels, means[r]) * share;
             }
-            if tail > 0 {
-                sum = L::add(sum, L::load_n(row.add(vectors), tail));
+            // Roots and quotients of a whole register at once: one by one they would take longer than all the rest of
+            // short rows.
+            for scales in scales.chunks_exact_mut(L::WIDTH) {
+                let deviation = L::sqrt(L::add(L::load(scales.as_ptr()), L::splat(norm.eps)));
+                L::store(scales.as_mut_ptr(), L::div(L::splat(1.0), deviation));
             }
-            let mean = L::sum(sum) / channels as f32;
-            let mean_v = L::splat(mean);
-            let mut squares = L::splat(0.0);
-            for i in (0..vectors).step_by(L::WIDTH) {
-                let d = L::sub(L::load(row.add(i)), mean_v);
-                squares = L::fma(d, d, squares);
-            }
-            let mut square_sum = L::sum(squares);
-            for i in vectors..channels {
-                let d = *row.add(i) - mean;
-                square_sum += d * d;
-            }
-            let scale = L::splat(1.0 / (square_sum / channels as f32 + norm.eps).sqrt());
-            let (w, b) = (norm.weight.as_ptr(), norm.bias.as_ptr());
-            for i in (0..vectors).step_by(L::WIDTH) {
-                let d = L::mul(L::sub(L::load(row.add(i)), mean_v), scale);
-                L::store(row.add(i), L::fma(d, L::load(w.add(i)), L::load(b.add(i))));
-            }
-            if tail > 0 {
-                let i = vectors;
-                let d = L::mul(L::sub(L::load_n(row.add(i), tail), mean_v), scale);
-                let v = L::fma(d, L::load_n(w.add(i), tail), L::load_n(b.add(i), tail));
-                L::store_n(row.add(i), v, tail);
+            for r in 0..rows {
+                let (row, out) = (from.add((first + r) * from_stride), to.add((first + r) * to_stride));
+                let (mean, scale) = (L::splat(means[r]), L::splat(scales[r]));
+                for i in (0..channels).step_by(L::WIDTH) {
+                    let n = channels - i;
+                    let unit = L::mul(L::sub(L::load_upto(row.add(i), n), mean), scale);
+                    let weight = L::load_upto(norm.weight.as_ptr().add(i), n);
+                    let bias = L::load_upto(norm.bias.as_ptr().add(i), n);
+                    L::store_upto(out.add(i), L::fma(unit, weight, bias), n);
+                }
             }
         }
+    }
+}
+
+/// Sum of a row.
+#[inline(always)]
+unsafe fn sum<L: Lanes>(row: *const f32, channels: usize) -> f32 {
+    // SAFETY: the row has `channels` values.
+    unsafe {
+        let mut sum = L::splat(0.0);
+        for i in (0..channels).step_by(L::WIDTH) {
+            sum = L::add(sum, L::load_upto(row.add(i), channels - i));
+        }
+        L::sum(sum)
+    }
+}
+
+/// Sum of a row's squared distances from `mean`.
+#[inline(always)]
+unsafe fn square_sum<L: Lanes>(row: *const f32, channels: usize, mean: f32) -> f32 {
+    let vectors = channels / L::WIDTH * L::WIDTH;
+    // SAFETY: the row has `channels` values.
+    unsafe {
+        let mut squares = L::splat(0.0);
+        for i in (0..vectors).step_by(L::WIDTH) {
+            let d = L::sub(L::load(row.add(i)), L::splat(mean));
+            squares = L::fma(d, d, squares);
+        }
+        let mut sum = L::sum(squares);
+        for i in vectors..channels {
+            let d = *row.add(i) - mean;
+            sum += d * d;
+        }
+        sum
     }
 }
 

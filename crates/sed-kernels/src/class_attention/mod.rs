@@ -22,6 +22,7 @@ use crate::layer_norm::LayerNorm;
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
 use crate::tensor::{SharedMut, Values, cpu_values, from_values, require_cpu, to_vec, written};
+use pixel::Heads;
 pub(crate) use sums::AttentionSums;
 use tile::{Tile, Work, run_attention_tile};
 
@@ -118,6 +119,10 @@ impl ClassAttention {
                 offsets.par_windows(2).for_each(|segment| fill(segment, out));
             })
         }
+    }
+
+    fn heads(&self) -> Heads {
+        Heads { channels: self.norm1.channels(), heads: self.heads }
     }
 
     fn dims(&self, x: &Tensor) -> Result<(usize, usize, usize, usize)> {

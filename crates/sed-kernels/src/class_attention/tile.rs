@@ -2,12 +2,12 @@
 //! an image in parts.
 
 use crate::gemm::{Activation, Epilogue, Product, product};
-use crate::layer_norm::layer_norm_rows;
+use crate::layer_norm::layer_norm_into;
 use crate::simd::{Lanes, kernel};
 use crate::tensor::SharedMut;
 
 use super::ClassAttention;
-use super::pixel::{add_keys, attend, elu_row};
+use super::pixel::{Heads, PairRows, PixelSums, add_keys, attend, elu_row};
 
 /// Pixels of a tile: their sums of K·V stay in the second-level cache.
 const PIXELS: usize = 8;
@@ -42,6 +42,11 @@ impl<'a> Tile<'a> {
     fn pair_count(&self) -> usize {
         self.pairs.1 - self.pairs.0
     }
+
+    /// Where the tile starts in the map of a pair, counted from the tile's first.
+    fn first_value(&self, pair: usize, channels: usize) -> usize {
+        ((self.pairs.0 + pair) * self.pixels + self.first_pixel) * channels
+    }
 }
 
 /// The layout of a tile's scratch memory: offsets of its parts.
@@ -49,8 +54,10 @@ impl<'a> Tile<'a> {
 pub(super) struct Work {
     /// Queries of every pair (in parts: of a block of pairs): `[pairs][pixel][C]`.
     queries: usize,
-    /// Rows of a block of pairs: `[pair][pixel][C + PAD]`.
-    rows: usize,
+    /// Rows of a block of pairs behind a norm: `[pair][pixel][C + PAD]`.
+    normed: usize,
+    /// Rows of a block behind attention, likewise.
+    attended: usize,
     /// The products of a block: `[pair][pixel][4C + PAD]`.
     wide: usize,
     /// Sums over the pairs, per pixel: `[pixel][C / heads][C]` (row c of a head beside those of the others).
@@ -65,16 +72,29 @@ impl Work {
     pub(super) fn new(layer: &ClassAttention, pairs: usize) -> Self {
         let channels = layer.norm1.channels();
         let block = PAIRS * PIXELS;
-        let rows = pairs * PIXELS * channels;
-        let wide = rows + block * (channels + PAD);
+        let normed = pairs * PIXELS * channels;
+        let attended = normed + block * (channels + PAD);
+        let wide = attended + block * (channels + PAD);
         let key_values = wide + block * (layer.expand.n.max(layer.qkv.n) + PAD);
         let keys = key_values + PIXELS * channels * (channels / layer.heads);
-        Self { queries: 0, rows, wide, key_values, keys, end: keys + PIXELS * channels }
+        Self { queries: 0, normed, attended, wide, key_values, keys, end: keys + PIXELS * channels }
     }
 
     /// For one part of an image's categories.
     pub(super) fn for_part(layer: &ClassAttention) -> Self {
         Self::new(layer, PAIRS)
+    }
+
+    /// The sums of one pixel of the tile, in the scratch memory at `base`.
+    #[inline(always)]
+    unsafe fn sums(&self, heads: Heads, base: *mut f32, pixel: usize) -> PixelSums {
+        // SAFETY: the caller's: the scratch has `len()` values.
+        unsafe {
+            PixelSums {
+                key_values: base.add(self.key_values + pixel * heads.channels * heads.depth()),
+                keys: base.add(self.keys + pixel * heads.channels),
+            }
+        }
     }
 
     /// Length of the scratch memory.
@@ -192,10 +212,18 @@ unsafe fn project_block<L: Lanes>(
     let wide = 3 * channels + PAD;
     // SAFETY: as in `attention_tile`; `queries` has room for the block's.
     unsafe {
-        load_rows(tile, tile.pairs.0 + start, block, channels, base.add(work.rows), stride);
-        layer_norm_rows::<L>(&layer.norm1, base.add(work.rows), rows, stride);
+        let normed = base.add(work.normed);
+        for pair in 0..block {
+            let from = tile.x.as_ptr().add(tile.first_value(start + pair, channels));
+            // The maps of the pairs lie so far apart that the processor does not guess what the next tile reads.
+            for i in (0..PIXELS * channels).step_by(16) {
+                L::prefetch(from.wrapping_add(PIXELS * channels + i).cast());
+            }
+            let to = normed.add(pair * tile.count * stride);
+            layer_norm_into::<L>(&layer.norm1, (from, channels), (to, stride), tile.count);
+        }
         let bias = Epilogue { bias: Some(&layer.qkv_bias), ..Epilogue::default() };
-        let (a, c) = ((base.add(work.rows).cast_const(), stride), (base.add(work.wide), wide));
+        let (a, c) = ((normed.cast_const(), stride), (base.add(work.wide), wide));
         product::<L>(&Product::whole(a, rows, &layer.qkv, c, Some(bias)));
         for row in 0..rows {
             let qkv = base.add(work.wide + row * wide);
@@ -215,15 +243,14 @@ unsafe fn add_block<L: Lanes>(
     base: *mut f32,
     block: usize,
 ) {
-    let channels = layer.norm1.channels();
-    let wide = 3 * channels + PAD;
+    let heads = layer.heads();
+    let wide = 3 * heads.channels + PAD;
     for pixel in 0..tile.count {
         // SAFETY: as in `attention_tile`.
         unsafe {
-            let keys = base.add(work.wide + pixel * wide + channels);
-            let sums = base.add(work.keys + pixel * channels);
-            let key_values = base.add(work.key_values + pixel * channels * (channels / layer.heads));
-            add_keys::<L>(layer.heads, channels, keys, tile.count * wide, block, key_values, sums);
+            let first = base.add(work.wide + pixel * wide + heads.channels);
+            let keys = PairRows { first, stride: tile.count * wide, pairs: block };
+            add_keys::<L>(heads, keys, work.sums(heads, base, pixel));
         }
     }
 }
@@ -239,77 +266,65 @@ unsafe fn finish_block<L: Lanes>(
     start: usize,
     queries: *const f32,
 ) {
-    let channels = layer.norm1.channels();
+    let heads = layer.heads();
+    let channels = heads.channels;
     let block = PAIRS.min(tile.pair_count() - start);
     let stride = channels + PAD;
     let rows = block * tile.count;
     // SAFETY: as in `attention_tile`.
     unsafe {
-        let normed = base.add(work.rows);
-        for pair in 0..block {
-            let at = ((tile.pairs.0 + start + pair) * tile.pixels + tile.first_pixel) * channels;
-            for pixel in 0..tile.count {
-                let query = queries.add((pair * tile.count + pixel) * channels);
-                let sums = base.add(work.keys + pixel * channels);
-                let key_values = base.add(work.key_values + pixel * channels * (channels / layer.heads));
-                let row = normed.add((pair * tile.count + pixel) * stride);
-                attend::<L>(layer.heads, channels, query, key_values, sums, row);
-                // x1 = x + attention; the output starts as x + x1, the feed-forward layer adds to it.
-                let x = tile.x.as_ptr().add(at + pixel * channels);
-                let row_out = out.at(at + pixel * channels);
-                let mut c = 0;
-                while c < channels {
-                    let n = channels - c;
-                    let input = L::load_upto(x.add(c), n);
-                    let x1 = L::add(input, L::load_upto(row.add(c), n));
-                    L::store_upto(row.add(c), x1, n);
-                    L::store_upto(row_out.add(c), L::add(input, x1), n);
-                    c += L::WIDTH;
-                }
-            }
+        let (normed, attended) = (base.add(work.normed), base.add(work.attended));
+        for pixel in 0..tile.count {
+            let first = queries.add(pixel * channels).cast_mut();
+            let queries = PairRows { first, stride: tile.count * channels, pairs: block };
+            let first = attended.add(pixel * stride);
+            let to = PairRows { first, stride: tile.count * stride, pairs: block };
+            attend::<L>(heads, queries, work.sums(heads, base, pixel), to);
         }
-        layer_norm_rows::<L>(&layer.norm2, normed, rows, stride);
+        for pair in 0..block {
+            let x = tile.x.as_ptr().add(tile.first_value(start + pair, channels));
+            let to = attended.add(pair * tile.count * stride);
+            add_rows::<L>((x, channels), (to, stride), (to, stride), (tile.count, channels));
+        }
+        layer_norm_into::<L>(&layer.norm2, (attended.cast_const(), stride), (normed, stride), rows);
         let wide = layer.expand.n + PAD;
         let expand =
             Epilogue { bias: Some(&layer.expand_bias), activation: Activation::Relu, ..Epilogue::default() };
         let hidden = base.add(work.wide);
         let (a, c) = ((normed.cast_const(), stride), (hidden, wide));
         product::<L>(&Product::whole(a, rows, &layer.expand, c, Some(expand)));
-        let contract = Epilogue { bias: Some(&layer.contract_bias), ..Epilogue::default() };
+        let contract = Epilogue {
+            bias: Some(&layer.contract_bias),
+            residual: Some((attended.cast_const(), stride)),
+            ..Epilogue::default()
+        };
         let (a, c) = ((hidden.cast_const(), wide), (normed, stride));
         product::<L>(&Product::whole(a, rows, &layer.contract, c, Some(contract)));
-        for row in 0..rows {
-            let pixel =
-                (tile.pairs.0 + start + row / tile.count) * tile.pixels + tile.first_pixel + row % tile.count;
-            let (row_out, update) = (out.at(pixel * channels), normed.add(row * stride));
-            let mut c = 0;
-            while c < channels {
-                let n = channels - c;
-                let sum = L::add(L::load_upto(row_out.add(c), n), L::load_upto(update.add(c), n));
-                L::store_upto(row_out.add(c), sum, n);
-                c += L::WIDTH;
-            }
+        for pair in 0..block {
+            let at = tile.first_value(start + pair, channels);
+            let x = tile.x.as_ptr().add(at);
+            let x2 = normed.add(pair * tile.count * stride);
+            add_rows::<L>((x, channels), (x2, stride), (out.at(at), channels), (tile.count, channels));
         }
     }
 }
 
-/// Copies the tile's pixels of `block` pairs into rows.
+/// `to = a + b` for rows of `channels` values, each given as the first one and the values from one to the next.
 #[inline(always)]
-unsafe fn load_rows(
-    tile: &Tile<'_>,
-    pair: usize,
-    block: usize,
-    channels: usize,
-    rows: *mut f32,
-    stride: usize,
+unsafe fn add_rows<L: Lanes>(
+    (a, a_stride): (*const f32, usize),
+    (b, b_stride): (*const f32, usize),
+    (to, to_stride): (*mut f32, usize),
+    (rows, channels): (usize, usize),
 ) {
-    for p in 0..block {
-        let at = ((pair + p) * tile.pixels + tile.first_pixel) * channels;
-        for pixel in 0..tile.count {
-            // SAFETY: the pair's pixels lie in `x`, the block's rows in the scratch.
+    for row in 0..rows {
+        for c in (0..channels).step_by(L::WIDTH) {
+            let n = channels - c;
+            // SAFETY: the caller's: all rows are there; `to` may be `b`.
             unsafe {
-                let from = tile.x.as_ptr().add(at + pixel * channels);
-                from.copy_to_nonoverlapping(rows.add((p * tile.count + pixel) * stride), channels);
+                let a = L::load_upto(a.add(row * a_stride + c), n);
+                let b = L::load_upto(b.add(row * b_stride + c), n);
+                L::store_upto(to.add(row * to_stride + c), L::add(a, b), n);
             }
         }
     }

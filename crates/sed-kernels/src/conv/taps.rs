@@ -91,7 +91,7 @@ pub(crate) unsafe fn convolve_row<L: Lanes, E: Element, O: Element>(
         if pair {
             for_row_tiles!(to.pixels, pixel, [8, 4, 2, 1], R => tile_taps::<L, E, O, R, 2>(groups, to, panel, pixel));
         } else if L::WIDTH == 16 {
-            for_row_tiles!(to.pixels, pixel, [8, 4, 2, 1], R => tile_taps::<L, E, O, R, 1>(groups, to, panel, pixel));
+            for_row_tiles!(to.pixels, pixel, [16, 8, 4, 2, 1], R => tile_taps::<L, E, O, R, 1>(groups, to, panel, pixel));
         } else {
             for_row_tiles!(to.pixels, pixel, [4, 2, 1], R => tile_taps::<L, E, O, R, 2>(groups, to, panel, pixel));
         }

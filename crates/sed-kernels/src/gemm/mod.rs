@@ -235,7 +235,7 @@ unsafe fn product_of<L: Lanes, E: Element>(a: Rows<E>, p: &Product<'_>) {
                 if pair {
                     for_row_tiles!(p.rows, row, [8, 4, 2, 1], R => tile_product::<L, E, R, 2>(a, p, Spot { k, steps, panel, row, load, last, ahead }));
                 } else if L::WIDTH == 16 {
-                    for_row_tiles!(p.rows, row, [8, 4, 2, 1], R => tile_product::<L, E, R, 1>(a, p, Spot { k, steps, panel, row, load, last, ahead }));
+                    for_row_tiles!(p.rows, row, [16, 8, 4, 2, 1], R => tile_product::<L, E, R, 1>(a, p, Spot { k, steps, panel, row, load, last, ahead }));
                 } else {
                     for_row_tiles!(p.rows, row, [4, 2, 1], R => tile_product::<L, E, R, 2>(a, p, Spot { k, steps, panel, row, load, last, ahead }));
                 }
