@@ -59,29 +59,80 @@ pub(crate) unsafe fn accumulate<L: Lanes, E: Element, const R: usize, const N: u
     k: usize,
     b: Panels<E>,
 ) {
+    let steps = k.div_ceil(E::STEP);
+    let mut ahead = b.ahead;
+    // A copy that nobody indexes stays in registers, whatever the caller does with its own.
+    let mut sums = *acc;
+    let mut rows = Addresses::new(a);
     // SAFETY: see the function's contract.
     unsafe {
-        for step in (0..k).step_by(E::STEP) {
-            if let Some(ahead) = b.ahead
-                && step % (FETCH_EVERY * E::STEP) == 0
-            {
-                let line = ahead.first.wrapping_byte_add(step / E::STEP * ahead.pace);
+        for start in (0..steps).step_by(FETCH_EVERY) {
+            if let Some(ahead) = &mut ahead {
                 for j in 0..N * L::WIDTH / PANEL {
-                    L::prefetch(line.wrapping_add(j * b.stride).cast());
+                    L::prefetch(ahead.first.wrapping_add(j * b.stride).cast());
                 }
+                ahead.first = ahead.first.wrapping_byte_add(FETCH_EVERY * ahead.pace);
             }
-            let first = b.first.add(step * PANEL);
-            let mut weights = [E::load::<L>(first); N];
-            for (j, w) in weights.iter_mut().enumerate().skip(1) {
-                let column = j * L::WIDTH;
-                *w = E::load::<L>(first.add((column / PANEL) * b.stride + column % PANEL * E::STEP));
-            }
-            for (r, row) in acc.iter_mut().enumerate() {
-                let x = E::broadcast::<L>(a.first.add(r * a.stride + step));
-                for (sum, w) in row.iter_mut().zip(weights) {
-                    *sum = E::multiply_add::<L>(x, w, *sum);
+            for step in start..steps.min(start + FETCH_EVERY) {
+                let first = b.first.add(step * E::STEP * PANEL);
+                let mut weights = [E::load::<L>(first); N];
+                for (j, w) in weights.iter_mut().enumerate().skip(1) {
+                    let column = j * L::WIDTH;
+                    *w = E::load::<L>(first.add((column / PANEL) * b.stride + column % PANEL * E::STEP));
                 }
+                for (r, row) in sums.iter_mut().enumerate() {
+                    let x = E::broadcast::<L>(rows.row(r));
+                    for (sum, w) in row.iter_mut().zip(weights) {
+                        *sum = E::multiply_add::<L>(x, w, *sum);
+                    }
+                }
+                rows.advance(R);
             }
         }
     }
+    *acc = sums;
+}
+
+/// Where the rows of a tile stand, by the addressing that an instruction has: every fourth row has a pointer, those between
+/// are one, two or three strides further.
+#[derive(Clone, Copy)]
+struct Addresses<E> {
+    fourths: [*const E; 4],
+    stride: usize,
+    three: usize,
+}
+
+impl<E: Element> Addresses<E> {
+    #[inline(always)]
+    fn new(rows: Rows<E>) -> Self {
+        let fourths = std::array::from_fn(|i| rows.first.wrapping_add(4 * i * rows.stride));
+        Self { fourths, stride: rows.stride, three: 3 * rows.stride }
+    }
+
+    #[inline(always)]
+    fn row(&self, r: usize) -> *const E {
+        let further = if r % 4 == 3 { self.three } else { r % 4 * self.stride };
+        self.fourths[r / 4].wrapping_add(further)
+    }
+
+    /// Goes to the next step of the first `rows` rows.
+    #[inline(always)]
+    fn advance(&mut self, rows: usize) {
+        for pointer in &mut self.fourths[..rows.div_ceil(4)] {
+            *pointer = opaque(pointer.wrapping_add(E::STEP));
+        }
+    }
+}
+
+/// The same pointer, of which the compiler does not know how it was computed: else it keeps one for each row, more than
+/// there are registers.
+#[inline(always)]
+fn opaque<E>(pointer: *const E) -> *const E {
+    let mut pointer = pointer;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: no instruction at all.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags));
+    }
+    pointer
 }
