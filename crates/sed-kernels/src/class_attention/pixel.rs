@@ -219,7 +219,7 @@ impl<const DEPTH: usize> SmallHeads<DEPTH> {
         let mut lanes = [[0; 16]; 4];
         let mut i = 0;
         while i < 64 {
-            lanes[i / 16][i % 16] = (i % 16 ^ 1 << (i / 16)) as u32;
+            lanes[i / 16][i % 16] = ((i % 16) ^ (1 << (i / 16))) as u32;
             i += 1;
         }
         lanes
