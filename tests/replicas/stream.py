@@ -23,6 +23,9 @@ class Stream:
         self.failure = ""
         self._outstanding: dict[str, Question] = {}
         self._next = 0
+        self._places: queue.Queue[str | None] = queue.Queue()
+        # What a stream that has ended would still have sent is the next one's.
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -52,12 +55,13 @@ class Stream:
     def _one_stream(self) -> None:
         """Until its end; what was not answered then is sent again first."""
         self.streams += 1
-        self.sent_again += len(self._outstanding)
         places: queue.Queue[str | None] = queue.Queue()
-        for request_id in self._outstanding:
+        with self._lock:
+            self._places = places
+            again = list(self._outstanding)
+        self.sent_again += len(again)
+        for request_id in again + [""] * (MOST_OUTSTANDING - len(again)):
             places.put(request_id)
-        for _ in range(MOST_OUTSTANDING - len(self._outstanding)):
-            places.put("")
         try:
             for answer in self.calls.SegmentStream(self._messages(places)):
                 if self._take(answer):
@@ -74,11 +78,15 @@ class Stream:
         from sed.v1 import segmentation_service_pb2 as service
 
         while (request_id := places.get()) is not None:
-            if not request_id:
-                request_id = str(self._next)
-                self._outstanding[request_id] = self.questions[self._next % len(self.questions)]
-                self._next += 1
-            message = service.SegmentStreamRequest(request=self._outstanding[request_id].request)
+            with self._lock:
+                if self._places is not places:
+                    return
+                if not request_id:
+                    request_id = str(self._next)
+                    self._outstanding[request_id] = self.questions[self._next % len(self.questions)]
+                    self._next += 1
+                question = self._outstanding[request_id]
+            message = service.SegmentStreamRequest(request=question.request)
             message.request.request_id = request_id
             yield message
 
