@@ -1,7 +1,7 @@
 //! The whole network, cut into the stages that a server schedules.
 
 use candle_core::{DType, Device, Tensor};
-use sed_kernels::device::{activation_dtype, has_cuda_kernels};
+use sed_kernels::device::{activation_dtype, has_cuda_kernels, synchronize};
 
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::config::SedConfig;
@@ -145,7 +145,7 @@ impl SedModel {
     /// the one behind it.
     fn whole<T>(&self, result: Result<T>) -> Result<T> {
         let result = result?;
-        self.device.synchronize()?;
+        synchronize(&self.device)?;
         Ok(result)
     }
 
