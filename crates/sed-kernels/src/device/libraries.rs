@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
+use std::path::Path;
 
 use super::CudaLibrary;
 
@@ -51,15 +52,14 @@ impl Library {
     pub(super) fn find(&self) -> Result<String, String> {
         let mut said = Vec::new();
         for file in self.files {
-            for path in paths(file) {
+            // A folder without the file explains nothing.
+            for path in paths(file).filter(|path| !path.contains('/') || Path::new(path).exists()) {
                 match self.load(&path) {
                     Ok(path) => return Ok(path),
                     Err(reason) => said.push(reason),
                 }
             }
         }
-        // The dynamic linker's own search says most; the folders behind it may not even exist.
-        said.dedup();
         Err(format!("{} ({})", said.join("; "), self.remedy))
     }
 
@@ -121,8 +121,7 @@ mod tests {
     fn a_missing_library_is_explained_with_its_remedy() {
         let library = Library { files: &["libsed-none.so.1"], function: c"none", remedy: "install it" };
         let error = library.find().unwrap_err();
-        assert!(error.contains("libsed-none.so.1: cannot open shared object file"), "{error}");
-        assert!(error.contains("/usr/local/cuda/lib64/libsed-none.so.1"), "{error}");
+        assert!(error.starts_with("libsed-none.so.1: cannot open shared object file"), "{error}");
         assert!(error.ends_with("(install it)"), "{error}");
     }
 

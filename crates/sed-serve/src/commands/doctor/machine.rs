@@ -90,7 +90,7 @@ fn libraries() -> Option<Check> {
         (_, false) => Some(Check::warning(
             NAME,
             missing.join("\n"),
-            "the cpu is used instead; for a GPU, install what is missing",
+            "without them no GPU is used; install what is missing, or ignore this on a machine without a GPU",
         )),
     }
 }
