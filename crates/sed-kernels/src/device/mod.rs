@@ -2,10 +2,13 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
+mod events;
 #[cfg(feature = "cuda")]
 mod staging;
 
 use candle_core::{DType, Device, Error, Tensor};
+
+pub use events::EventTimer;
 
 /// Why there is no GPU to compute on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
