@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import sys
 
-FIELDS = "index,name,driver_version,memory.total,memory.used,clocks.sm,clocks.mem,power.limit,compute_mode,mig.mode.current"
+FIELDS = (
+    "index,name,driver_version,memory.total,memory.used,clocks.sm,clocks.mem,power.limit,compute_mode,mig.mode.current"
+)
 LIBRARIES = ("libcuda.so.1", "libcublas.so.13", "libcublasLt.so.13", "libcurand.so.10")
 
 

@@ -5,6 +5,9 @@ import pathlib
 import re
 import statistics
 
+# What is kept of a combination.
+BENCH = ["dtype", "categories", "top_k", "batch", "rounds", "batch_ms", "device_ms", "images_per_second", "survivors"]
+
 
 def findings(file: pathlib.Path) -> dict:
     """Of ``evidence reduced`` and ``evidence full``: every figure beside its bound, the worst first."""
@@ -44,19 +47,18 @@ def sanitizer(log: str) -> dict:
     """Of compute-sanitizer: its own count of errors (none where it did not come to an end), the first of them, and the
     tests it ran."""
     counts = re.findall(r"(?:ERROR SUMMARY|RACECHECK SUMMARY): (\d+)", log)
-    reports = re.findall(r"^=+ ((?:Invalid|Uninitialized|Error|Warning|Race|Program hit|Potential).*)$", log, re.MULTILINE)
+    kinds = "Invalid|Uninitialized|Error|Warning|Race|Program hit|Potential"
+    reports = re.findall(rf"=+ ((?:{kinds}).*)$", log, re.MULTILINE)
     return {"errors": int(counts[-1]) if counts else None, "first": reports[:20], "tests": harness(log)}
 
 
-def bench(*files: pathlib.Path) -> list[dict]:
-    """Of ``bench model --json-file``: a line for every combination."""
+def bench(file: pathlib.Path) -> list[dict]:
+    """Of ``bench model --json-file``: every combination; of each stage the host's time and the GPU's."""
     cells = []
-    for file in files:
-        for result in json.loads(file.read_text())["results"]:
-            kept = ("dtype", "categories", "top_k", "batch", "rounds", "batch_ms", "device_ms", "images_per_second", "survivors")
-            cell = {name: result[name] for name in kept}
-            cell["stages_ms"] = {stage["stage"]: [stage["median_ms"], stage["device_ms"]] for stage in result["stages"]}
-            cells.append(cell)
+    for result in json.loads(file.read_text())["results"]:
+        cell = {name: result[name] for name in BENCH}
+        cell["stages_ms"] = {stage["stage"]: [stage["median_ms"], stage["device_ms"]] for stage in result["stages"]}
+        cells.append(cell)
     return cells
 
 

@@ -25,7 +25,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "parity"))
 
-MICROSECONDS = {"ns": 1e-3, "nsecond": 1e-3, "us": 1.0, "usecond": 1.0, "ms": 1e3, "msecond": 1e3, "s": 1e6, "second": 1e6}
+MICROSECONDS = {"ns": 1e-3, "nsecond": 1e-3, "us": 1.0, "usecond": 1.0, "ms": 1e3, "msecond": 1e3, "s": 1e6}
 ROUNDS = 3
 # Fewer launches are no picture; a repetition among them is one within the network.
 LEAST_LAUNCHES = 60
@@ -63,8 +63,8 @@ def profiled(command: list[str], work: str, folder: pathlib.Path, seconds: float
     profiler = shutil.which("ncu") or "ncu"
     ncu = [profiler, "--clock-control", "none", "--metrics", "gpu__time_duration.sum", "--csv"]
     (folder / "work").write_text(work)
-    with (folder / "work").open() as given, (folder / "said").open("w") as said, (folder / "errors").open("w") as errors:
-        process = subprocess.Popen([*ncu, *command], stdin=given, stdout=said, stderr=errors, start_new_session=True)
+    with (folder / "work").open() as given, (folder / "said").open("w") as out, (folder / "errors").open("w") as errors:
+        process = subprocess.Popen([*ncu, *command], stdin=given, stdout=out, stderr=errors, start_new_session=True)
         try:
             code, whole = process.wait(seconds), True
         except subprocess.TimeoutExpired:

@@ -65,11 +65,11 @@ class Runner:
         if step.skipped is not None:
             status = f"skipped: {step.skipped}"
         elif limit < LEAST_SECONDS:
-            status = "skipped: no time is left"
+            status = "not run: no time is left"
         else:
             status = self._command(step, log, limit)
         result = {"step": step.name, "status": status, "seconds": round(time.monotonic() - begun, 2)}
-        if not status.startswith("skipped"):
+        if not status.startswith(("skipped", "not run")):
             result |= {"limit": round(limit, 1), "figures": self._figures(step, log)}
             self.kept.append((log.name, log))
             self.kept.extend((f"{log.stem}.{file.name}", file) for file in step.files)

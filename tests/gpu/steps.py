@@ -40,7 +40,8 @@ class Setting:
 
     def nano(self) -> list[str]:
         """The flags of the reduced model."""
-        return ["--model", f"{self.golden}/nano/sed_nano.safetensors", "--model-config", f"{self.golden}/nano/config.json"]
+        folder = self.golden / "nano"
+        return ["--model", f"{folder}/sed_nano.safetensors", "--model-config", f"{folder}/config.json"]
 
 
 def steps(setting: Setting) -> list[Step]:
@@ -88,8 +89,8 @@ def no_compiler(setting: Setting) -> str | None:
 def device(setting: Setting) -> Step:
     file = setting.file("device.json")
     script = str(setting.root / "tests/gpu/device.py")
-    command = [sys.executable, script, setting.device, str(file), setting.program("sed-serve"), "--quick", *setting.nano()]
-    return Step("device", 15, command, lambda _: figures.document(file), (file,))
+    command = [sys.executable, script, setting.device, str(file), setting.program("sed-serve"), "--quick"]
+    return Step("device", 15, [*command, *setting.nano()], lambda _: figures.document(file), (file,))
 
 
 def reduced(setting: Setting) -> Step:
@@ -115,7 +116,8 @@ def bench(
         size = [*setting.nano(), "--rounds", "1", "--categories", "12", "--top-k", "4", "--batch", "1,2"]
         dtype = "f32" if dtype == "f16" and setting.device == "cpu" else dtype
     command = [setting.program("sed-serve"), "bench", "model", picture, "--device", setting.device, "--dtype", dtype]
-    return Step(name, seconds, [*command, *size, *more, "--json-file", str(file)], lambda _: figures.bench(file), (file,))
+    command += [*size, *more, "--json-file", str(file)]
+    return Step(name, seconds, command, lambda _: figures.bench(file), (file,))
 
 
 def beside(setting: Setting, name: str, seconds: float, whom: str, rounds: int, skipped: str | None) -> Step:

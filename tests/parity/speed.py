@@ -124,8 +124,8 @@ class Contest:
         self.journal.add(work=work, contestant=name, survivors=sizes, differing=differing, agreement=agreement)
 
     def turn(self, number: int) -> None:
-        """Round ``number``: for each piece of work everybody in turn, twice: memory that went back to the system since the last
-        round is there again the second time, as under steady load."""
+        """Round ``number``: for each piece of work all contestants in turn, twice: memory that went back to the system
+        since the last round is there again the second time, as under steady load."""
         for name, contestant in self._rested():
             contestant.encode()
             self._note(number, "encoder", name, contestant.encode())
@@ -270,7 +270,7 @@ def main() -> None:
     parser.add_argument("--tf32", action="store_true", help="let PyTorch round f32 products to TF32 on a GPU")
     parser.add_argument("--beside", nargs="+", choices=known, help="whom to time beside (default: all but two)")
     parser.add_argument("--ours", nargs="+", choices=list(DTYPES), default=list(DTYPES), help="our number formats")
-    parser.add_argument("--runs", nargs="+", type=run_of, metavar="CATEGORIES/TOP_K", default=RUNS, help="as 150/8 20/off")
+    parser.add_argument("--runs", nargs="+", type=run_of, metavar="N/TOP_K", default=RUNS, help="as 150/8 20/off")
     parser.add_argument("--text", action=argparse.BooleanOptionalAction, default=True, help="also embed new words")
     parser.add_argument("--json", type=pathlib.Path, help="write every time of every round to this file")
     parser.add_argument("--jsonl", type=pathlib.Path, help="the same, a line for each time as soon as it is known")
