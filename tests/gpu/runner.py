@@ -24,6 +24,8 @@ LEAST_SECONDS = 1.0
 GRACE_SECONDS = 2.0
 # A log keeps its beginning and its end.
 LOG_HEAD, LOG_TAIL = 1 << 16, 1 << 20
+# Of the log of a step that did not pass, so much stands in its result.
+SAID = 2000
 PASSED, FAILED, TIMED_OUT = "passed", "failed", "timed out"
 
 
@@ -71,6 +73,8 @@ class Runner:
         result = {"step": step.name, "status": status, "seconds": round(time.monotonic() - begun, 2)}
         if not status.startswith(("skipped", "not run")):
             result |= {"limit": round(limit, 1), "figures": self._figures(step, log)}
+            if status != PASSED:
+                result["said"] = log.read_text(errors="replace")[-SAID:]
             self.kept.append((log.name, log))
             self.kept.extend((f"{log.stem}.{file.name}", file) for file in step.files)
         self._record(result)

@@ -73,6 +73,7 @@ class RunnerTest(unittest.TestCase):
         self.assertEqual(statuses, ["passed", "failed: exit code 3", "passed", "failed", "skipped: no ncu"])
         self.assertEqual([result.get("figures") for result in self.recorded()][:2], ["hello", 5])
         self.assertIn("unreadable", self.recorded()[2]["figures"])
+        self.assertEqual([result.get("said") for result in self.recorded()][:2], [None, "said\n"])
         self.assertEqual(sorted(path.name for path in self.out.iterdir()), ["logs.tar.xz", "results.jsonl"])
         with tarfile.open(self.out / "logs.tar.xz") as archive:
             self.assertEqual(archive.getnames(), ["good-one.log", "bad.log", "unreadable.log", "absent.log"])
