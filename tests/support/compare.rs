@@ -3,16 +3,21 @@
 use candle_core::Tensor;
 use sed_model::SegmentationMap;
 
+use crate::device::host;
+use crate::golden::IndexMap;
+
 /// `[n, h, w, c]` to `[n, c, h, w]`, the layout of the reference outputs.
 pub fn channels_first(x: &Tensor) -> Tensor {
     x.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap()
 }
 
-/// The largest absolute difference between two tensors with equally many values.
+/// The largest absolute difference between two tensors with equally many values; not a number if one of them is not.
 pub fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.elem_count(), b.elem_count(), "{:?} and {:?}", a.shape(), b.shape());
     let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    values(a).iter().zip(values(b)).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max)
+    let differences = values(a).into_iter().zip(values(b)).map(|(a, b)| f64::from((a - b).abs()));
+    // `f64::max` would drop what is not a number.
+    differences.fold(0.0, |largest, one| if one.is_nan() || one > largest { one } else { largest })
 }
 
 /// Fails if two tensors differ by more than `tolerance`.
@@ -23,6 +28,45 @@ pub fn assert_near(got: &Tensor, want: &Tensor, tolerance: f64, what: &str) {
     assert!(difference <= tolerance, "{what}: differs by {difference:e}, tolerance {tolerance:e}");
 }
 
+/// How an index map differs from the reference's.
+#[derive(Clone, Copy, Debug)]
+pub struct MapDifference {
+    pub pixels: usize,
+    /// The largest distance between the scores of the two categories at a pixel that differs; 0 if there is none.
+    pub widest_gap: f64,
+    /// Row and column of that pixel, the category there and the reference's.
+    pub widest: Option<((usize, usize), u16, u8)>,
+}
+
+/// Compares an index map with the reference's. `got` has score maps; `crop` is the part of them that was used.
+pub fn map_difference(
+    got: &SegmentationMap,
+    survivors: &[u32],
+    crop: (usize, usize),
+    want: &IndexMap,
+) -> MapDifference {
+    assert_eq!((got.width, got.height), (want.0, want.1), "size");
+    let scores = got.score_maps.as_ref().expect("the test asks for score maps");
+    let scores = host(scores).to_vec3::<f32>().unwrap();
+    let mut difference = MapDifference { pixels: 0, widest_gap: 0.0, widest: None };
+    for (pixel, (&a, &b)) in got.indices.iter().zip(&want.2).enumerate() {
+        if a == u16::from(b) {
+            continue;
+        }
+        difference.pixels += 1;
+        let at = (pixel / got.width, pixel % got.width);
+        let score = |category: u16| {
+            let position = survivors.iter().position(|&s| s == u32::from(category));
+            position.map_or(0.0, |p| interpolate(&scores[p], crop, (got.height, got.width), at))
+        };
+        let gap = f64::from((score(a) - score(u16::from(b))).abs());
+        if gap.is_nan() || gap >= difference.widest_gap {
+            difference = MapDifference { widest_gap: gap, widest: Some((at, a, b)), ..difference };
+        }
+    }
+    difference
+}
+
 /// Fails where the index map differs from the reference's, unless the scores of the two categories are
 /// closer than `tolerance` there. Returns how many pixels differ.
 #[track_caller]
@@ -30,39 +74,21 @@ pub fn assert_same_map(
     got: &SegmentationMap,
     survivors: &[u32],
     crop: (usize, usize),
-    want: &(usize, usize, Vec<u8>),
+    want: &IndexMap,
     tolerance: f32,
     what: &str,
 ) -> usize {
-    assert_eq!((got.width, got.height), (want.0, want.1), "{what}: size");
-    let scores = got.score_maps.as_ref().expect("the test asks for score maps");
-    let mut different = 0;
-    for (pixel, (&a, &b)) in got.indices.iter().zip(&want.2).enumerate() {
-        if a == u16::from(b) {
-            continue;
-        }
-        different += 1;
-        let at = (pixel / got.width, pixel % got.width);
-        let score = |category: u16| {
-            let position = survivors.iter().position(|&s| s == u32::from(category));
-            position.map_or(0.0, |p| interpolate(scores, p, crop, (got.height, got.width), at))
-        };
-        let gap = (score(a) - score(u16::from(b))).abs();
-        assert!(gap <= tolerance, "{what}: pixel {at:?} is {a}, want {b}; their scores differ by {gap:e}");
-    }
-    println!("{what:45} index map: {different} near ties differ of {} pixels", want.2.len());
-    different
+    let MapDifference { pixels, widest_gap, widest } = map_difference(got, survivors, crop, want);
+    assert!(
+        widest_gap <= f64::from(tolerance),
+        "{what}: {widest:?} (pixel, category, want): their scores differ by {widest_gap:e}"
+    );
+    println!("{what:45} index map: {pixels} near ties differ of {} pixels", want.2.len());
+    pixels
 }
 
-/// One value of map `index`, cut to `crop` and resized bilinearly to `size`.
-fn interpolate(
-    maps: &Tensor,
-    index: usize,
-    crop: (usize, usize),
-    size: (usize, usize),
-    at: (usize, usize),
-) -> f32 {
-    let map = maps.get(index).unwrap().to_vec2::<f32>().unwrap();
+/// One value of a map, cut to `crop` and resized bilinearly to `size`.
+fn interpolate(map: &[Vec<f32>], crop: (usize, usize), size: (usize, usize), at: (usize, usize)) -> f32 {
     let sample = |i: usize, outputs: usize, inputs: usize| {
         let source = (inputs as f32 / outputs as f32 * (i as f32 + 0.5) - 0.5).max(0.0);
         let low = (source as usize).min(inputs - 1);

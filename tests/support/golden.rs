@@ -24,8 +24,11 @@ pub fn tensors(name: &str) -> HashMap<String, Tensor> {
     candle_core::safetensors::load(path(name), &Device::Cpu).unwrap()
 }
 
-/// An index map: width, height and the category of every pixel.
-pub fn index_map(name: &str) -> (usize, usize, Vec<u8>) {
+/// Width, height and the category of every pixel.
+pub type IndexMap = (usize, usize, Vec<u8>);
+
+/// An index map among the reference outputs.
+pub fn index_map(name: &str) -> IndexMap {
     let map = image::open(path(name)).unwrap().into_luma8();
     (map.width() as usize, map.height() as usize, map.into_raw())
 }

@@ -136,10 +136,8 @@ impl Stages for SedStages {
     }
 
     fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<ImageFeatures>, StageError> {
-        let side = self.model.config().image_size;
-        let data: Vec<f32> = inputs.iter().flat_map(|input| input.data.iter().copied()).collect();
-        let pixels = upload(data, &[inputs.len(), side, side, 3], self.model.device(), DType::F32);
-        pixels.map_err(ModelError::from).and_then(|pixels| self.model.encode(&pixels)).map_err(stage_error)
+        let images: Vec<&[f32]> = inputs.iter().map(|input| input.data.as_slice()).collect();
+        self.model.encode_host(&images).map_err(stage_error)
     }
 
     fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Vec<PairBatch>, StageError> {

@@ -1,7 +1,7 @@
 //! The whole network, cut into the stages that a server schedules.
 
 use candle_core::{DType, Device, Tensor};
-use sed_kernels::device::{activation_dtype, has_cuda_kernels, synchronize};
+use sed_kernels::device::{activation_dtype, has_cuda_kernels, synchronize, upload};
 
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::config::SedConfig;
@@ -139,6 +139,17 @@ impl SedModel {
         let features = self.guidance.features(&encoded, &self.decoder)?;
         let features = features.into_iter().map(|features| features.to_dtype(self.dtype)).collect();
         self.whole(features)
+    }
+
+    /// Stage: as [`SedModel::encode`], of images in the host's memory, each the `S·S·3` values of normalised pixels. A
+    /// GPU reads them from pinned memory.
+    ///
+    /// # Errors
+    /// As [`SedModel::encode`].
+    pub fn encode_host(&self, images: &[&[f32]]) -> Result<Vec<ImageFeatures>> {
+        let side = self.config.image_size;
+        let pixels = upload(images.concat(), &[images.len(), side, side, 3], &self.device, DType::F32)?;
+        self.encode(&pixels)
     }
 
     /// Waits for the device, which may still be at work: a stage that fails or takes long does so itself, and not

@@ -1,7 +1,8 @@
 """Weights made by rule from a tensor's name and a seed, bit for bit those of the reference outputs and of
-``crates/sed-model/tests/support/synthetic.rs``."""
+``crates/sed-model/src/synthetic.rs``."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -27,7 +28,10 @@ def make(config: dict, seed: int) -> dict[str, Tensor]:
     """All tensors of a checkpoint of these sizes, by full name."""
     with torch.device("meta"):
         shapes = {ROOT + name: tensor.shape for name, tensor in Sed(config).state_dict().items()}
-    return {name: torch.from_numpy(values(name, tuple(shape), seed)) for name, shape in shapes.items()}
+    # numpy computes without Python's lock.
+    with ThreadPoolExecutor() as pool:
+        arrays = pool.map(lambda item: values(item[0], tuple(item[1]), seed), shapes.items())
+        return {name: torch.from_numpy(array) for name, array in zip(shapes, arrays, strict=True)}
 
 
 def uniform(name: str, seed: int, count: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
+mod events;
 #[cfg(feature = "cuda")]
 mod cuda_fault;
 #[cfg(feature = "cuda")]
@@ -12,6 +13,8 @@ mod staging;
 use std::fmt;
 
 use candle_core::{DType, Device, Error, Tensor};
+
+pub use events::EventTimer;
 
 /// Why there is no GPU to compute on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -19,7 +19,7 @@ use crate::{
 /// What `--full` measures where a flag does not say otherwise.
 const ALL_CATEGORIES: [usize; 6] = [1, 20, 59, 150, 459, 847];
 const ALL_TOP_K: [usize; 5] = [0, 1, 2, 4, 8];
-const ALL_BATCHES: [usize; 5] = [1, 2, 4, 8, 16];
+const ALL_BATCHES: [usize; 6] = [1, 2, 4, 8, 16, 32];
 const ALL_FORMATS: [NumberFormat; 2] = [NumberFormat::F32, NumberFormat::Bf16];
 /// What is measured else: minutes, not hours.
 const FEW_CATEGORIES: [usize; 3] = [1, 20, 150];
@@ -64,7 +64,8 @@ pub(crate) struct ModelBenchArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rounds: u32,
 
-    /// Also write the figures as JSON to this file; `-` is standard output, as is --json.
+    /// Also write the figures as JSON to this file, again after every combination, so that a run that is cut short
+    /// leaves those until then; `-` is standard output, as is --json.
     #[arg(long, value_name = "FILE|-")]
     pub(super) json_file: Option<PathBuf>,
 
@@ -82,7 +83,7 @@ pub(crate) struct ModelBenchArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Grid")]
 struct GridArgs {
-    /// The whole grid: 1 to 847 categories, top_k off to 8, batches of 1 to 16, f32 and bf16. Hours.
+    /// The whole grid: 1 to 847 categories, top_k off to 8, batches of 1 to 32, f32 and bf16. Hours.
     #[arg(long)]
     full: bool,
 

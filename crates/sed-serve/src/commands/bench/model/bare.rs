@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use sed_image::{DecodeLimits, ResizeMode};
 use sed_model::{
-    DecodeRequest, ImageFeatures, OutputSpec, PairBatch, SedModel, config::SedConfig, operations::BatchWork,
-    prompts::Category, text_tower::TextEmbedding,
+    DecodeRequest, ImageFeatures, OutputSpec, PairBatch, SedModel, config::SedConfig, device::EventTimer,
+    operations::BatchWork, prompts::Category, text_tower::TextEmbedding,
 };
 
 use crate::{args::ModelArgs, args::OpenedModel, commands::bench::mix::Picture, progress};
@@ -26,8 +26,8 @@ pub(crate) struct BareModel {
 /// A picture at the model's input size, and its own size.
 #[derive(Debug)]
 struct Ready {
-    /// `[1, S, S, 3]`, normalised.
-    pixels: Tensor,
+    /// `[S, S, 3]`, normalised.
+    pixels: Vec<f32>,
     width: usize,
     height: usize,
 }
@@ -45,8 +45,10 @@ pub(crate) struct Work<'a> {
 /// What one batch took.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
-    /// The time of each of [`STAGES`].
+    /// The time of each of [`STAGES`] as the host sees it.
     pub(crate) stages: [Duration; STAGES.len()],
+    /// The same on a GPU's own clock ([`EventTimer`]); none on the CPU.
+    pub(crate) on_device: Option<[Duration; STAGES.len()]>,
     /// What went through the stages, of all images.
     pub(crate) work: BatchWork,
 }
@@ -76,8 +78,7 @@ impl BareModel {
         let side = model.config().image_size;
         let ready = |picture: &Picture| -> Result<Ready> {
             let image = sed_image::decode(&picture.content, &DecodeLimits::default())?.image;
-            let input = sed_image::network_input(&image, side as u32, ResizeMode::Direct)?;
-            let pixels = Tensor::from_vec(input.data, (1, side, side, 3), &Device::Cpu)?;
+            let pixels = sed_image::network_input(&image, side as u32, ResizeMode::Direct)?.data;
             Ok(Ready { pixels, width: image.width() as usize, height: image.height() as usize })
         };
         let ready = |picture: &Picture| ready(picture).with_context(|| picture.name.clone());
@@ -105,14 +106,13 @@ impl BareModel {
 
     /// Takes one batch through all stages.
     pub(crate) fn run(&self, batch: &[Work<'_>]) -> Result<Taken> {
-        let mut stages = Vec::with_capacity(STAGES.len());
         let picture = |work: &Work<'_>| &self.pictures[work.picture % self.pictures.len()];
-        let device = self.model.device();
-        let features: Vec<ImageFeatures> = timed(device, &mut stages, || {
-            let pixels: Vec<&Tensor> = batch.iter().map(|work| &picture(work).pixels).collect();
-            Ok(self.model.encode(&Tensor::cat(&pixels, 0)?)?)
+        let mut clock = Clock::start(self.model.device())?;
+        let features: Vec<ImageFeatures> = clock.time(|| {
+            let images: Vec<&[f32]> = batch.iter().map(|work| picture(work).pixels.as_slice()).collect();
+            Ok(self.model.encode_host(&images)?)
         })?;
-        let mut pairs: PairBatch = timed(device, &mut stages, || {
+        let mut pairs: PairBatch = clock.time(|| {
             let with = batch.iter().zip(&features);
             let requests: Vec<DecodeRequest<'_>> = with
                 .map(|(&Work { text, top_k, .. }, features)| DecodeRequest { features, text, top_k })
@@ -132,9 +132,9 @@ impl BareModel {
             if index < 2 {
                 rejects[index + 1] = can_reject(&|image| pairs.survivors(image).len());
             }
-            pairs = timed(device, &mut stages, || Ok(self.model.decode_level(index + 1, pairs)?))?;
+            pairs = clock.time(|| Ok(self.model.decode_level(index + 1, pairs)?))?;
         }
-        timed(device, &mut stages, || {
+        clock.time(|| {
             let output = |work: &Work<'_>| OutputSpec {
                 height: picture(work).height,
                 width: picture(work).width,
@@ -145,18 +145,42 @@ impl BareModel {
             let outputs: Vec<OutputSpec> = batch.iter().map(output).collect();
             Ok(self.model.finish(&pairs, &outputs)?)
         })?;
+        let (stages, on_device) = clock.stop()?;
         let work = BatchWork { images: batch.len() as u64, candidates, survivors, rejects };
-        let mut taken = Taken { stages: Default::default(), work };
-        taken.stages.copy_from_slice(&stages);
-        Ok(taken)
+        Ok(Taken { stages: by_stage(&stages), on_device: on_device.as_deref().map(by_stage), work })
     }
 }
 
-/// Adds the time of some work to `times`, until the device has done it.
-fn timed<T>(device: &Device, times: &mut Vec<Duration>, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let begin = Instant::now();
-    let result = work()?;
-    device.synchronize()?;
-    times.push(begin.elapsed());
-    Ok(result)
+/// Times stages one after the other: on the host's clock until the device has done them, and on the device's own.
+struct Clock<'a> {
+    device: &'a Device,
+    host: Vec<Duration>,
+    events: Option<EventTimer>,
+}
+
+impl<'a> Clock<'a> {
+    fn start(device: &'a Device) -> Result<Self> {
+        Ok(Self { device, host: Vec::with_capacity(STAGES.len()), events: EventTimer::start(device)? })
+    }
+
+    fn time<T>(&mut self, stage: impl FnOnce() -> Result<T>) -> Result<T> {
+        let begin = Instant::now();
+        let result = stage()?;
+        if let Some(events) = &mut self.events {
+            events.mark()?;
+        }
+        self.device.synchronize()?;
+        self.host.push(begin.elapsed());
+        Ok(result)
+    }
+
+    fn stop(self) -> Result<(Vec<Duration>, Option<Vec<Duration>>)> {
+        Ok((self.host, self.events.map(EventTimer::finish).transpose()?))
+    }
+}
+
+fn by_stage(times: &[Duration]) -> [Duration; STAGES.len()] {
+    let mut stages = [Duration::ZERO; STAGES.len()];
+    stages.copy_from_slice(times);
+    stages
 }

@@ -37,7 +37,7 @@ pub(crate) use fit::Line;
 pub(crate) use fit::{Cost, Over};
 use grid::Cell;
 use peaks::Peaks;
-use report::Report;
+use report::{Report, Surroundings};
 pub(crate) use result::CellResult;
 use result::Subject;
 
@@ -93,18 +93,22 @@ pub(crate) fn run(args: &ModelBenchArgs, as_json: bool) -> Result<ExitCode> {
         let _inside = runtime.enter();
         Stop::on_signal()?
     };
-    let peaks = Peaks::measure(rayon::current_num_threads());
+    let surroundings = Surroundings {
+        vocabulary,
+        machine: Machine::this(),
+        peaks: Peaks::measure(rayon::current_num_threads()),
+    };
     let cells = grid::cells(&axes);
     let bar = progress::count((models.len() * cells.len()) as u64 * u64::from(args.rounds + 1));
-    let mut runs = Vec::with_capacity(models.len());
+    let mut runs: Vec<ModelRun> = Vec::with_capacity(models.len());
     for model in &models {
         if stop.is_set() {
             break;
         }
         bar.set_message(format!("loading the model, {}, {}", model.device, format_name(model)));
         let bare = BareModel::load_opened(args.open(model)?, model, &pictures)?;
-        let text = bar.suspend(|| embed(&bare, model, &words, &peaks))?;
-        let mut run = ModelRun {
+        let text = bar.suspend(|| embed(&bare, model, &words, &surroundings.peaks))?;
+        let run = ModelRun {
             device: model.device.to_string(),
             dtype: format_name(model),
             name: bare.config().name.clone(),
@@ -114,30 +118,23 @@ pub(crate) fn run(args: &ModelBenchArgs, as_json: bool) -> Result<ExitCode> {
             results: Vec::with_capacity(cells.len()),
             skipped: Vec::new(),
         };
-        for &cell in &cells {
-            measure(&bare, &text.0, cell, (args.rounds, &peaks), &stop, &bar, &mut run)?;
-        }
+        let this = runs.len();
         runs.push(run);
+        for &cell in &cells {
+            measure(&bare, &text.0, cell, (args.rounds, &surroundings.peaks), &stop, &bar, &mut runs[this])?;
+            Report::new(args, &surroundings, &runs, stop.is_set()).save()?;
+        }
     }
     bar.finish_and_clear();
     let measured = runs.iter().map(|run| run.results.len()).sum::<usize>();
     if measured == 0 {
         bail!("{}", nothing(&runs));
     }
-    let costs: Vec<Cost> = runs.iter().flat_map(|run| fit::costs(run, &run.config, &peaks)).collect();
-    let report = Report {
-        args,
-        vocabulary: &vocabulary,
-        machine: Machine::this(),
-        peaks,
-        runs: &runs,
-        costs: &costs,
-        interrupted: stop.is_set(),
-    };
+    let report = Report::new(args, &surroundings, &runs, stop.is_set());
     report.write(as_json)?;
     if let Some(file) = &args.plot {
         let results: Vec<&CellResult> = runs.iter().flat_map(|run| &run.results).collect();
-        plot::categories(file, &report.subject(), &results, &costs)?;
+        plot::categories(file, &report.subject(), &results, &report.costs)?;
     }
     Ok(ExitCode::SUCCESS)
 }

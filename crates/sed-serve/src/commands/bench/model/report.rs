@@ -9,23 +9,42 @@ use sed_model::{
 };
 use serde_json::{Value, json};
 
-use super::{Cost, ModelBenchArgs, ModelRun, peaks::Peaks, show};
+use super::{Cost, ModelBenchArgs, ModelRun, fit, peaks::Peaks, show};
 use crate::{commands::bench::machine::Machine, print};
+
+/// What all runs have in common.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    pub(super) vocabulary: String,
+    pub(super) machine: Machine,
+    pub(super) peaks: Peaks,
+}
 
 /// Everything that was measured, and on what.
 #[derive(Debug)]
 pub(super) struct Report<'a> {
     pub(super) args: &'a ModelBenchArgs,
     pub(super) vocabulary: &'a str,
-    pub(super) machine: Machine,
-    pub(super) peaks: Peaks,
-    /// At least one.
+    pub(super) machine: &'a Machine,
+    pub(super) peaks: &'a Peaks,
+    /// At least one when it is shown; in the last of them not everything may have been measured yet.
     pub(super) runs: &'a [ModelRun],
-    pub(super) costs: &'a [Cost],
+    pub(super) costs: Vec<Cost>,
     pub(super) interrupted: bool,
 }
 
-impl Report<'_> {
+impl<'a> Report<'a> {
+    pub(super) fn new(
+        args: &'a ModelBenchArgs,
+        surroundings: &'a Surroundings,
+        runs: &'a [ModelRun],
+        interrupted: bool,
+    ) -> Self {
+        let Surroundings { vocabulary, machine, peaks } = surroundings;
+        let costs = runs.iter().flat_map(|run| fit::costs(run, &run.config, peaks)).collect();
+        Self { args, vocabulary, machine, peaks, runs, costs, interrupted }
+    }
+
     /// Prints a table or JSON, and writes JSON to the file that was asked for.
     pub(super) fn write(&self, as_json: bool) -> Result<()> {
         let file = self.args.json_file.as_deref();
@@ -35,11 +54,25 @@ impl Report<'_> {
         } else {
             show::show(self)?;
         }
-        match file.filter(|file| *file != Path::new("-")) {
-            Some(file) => std::fs::write(file, format!("{}\n", self.json()))
-                .with_context(|| format!("cannot write {}", file.display())),
-            None => Ok(()),
-        }
+        self.save()
+    }
+
+    /// Writes JSON to the file that was asked for, if one was. The file is whole at all times.
+    pub(super) fn save(&self) -> Result<()> {
+        let Some(file) = self.args.json_file.as_deref().filter(|file| *file != Path::new("-")) else {
+            return Ok(());
+        };
+        let write = || {
+            let text = format!("{}\n", self.json());
+            if file.metadata().is_ok_and(|found| !found.is_file()) {
+                return std::fs::write(file, text); // a device such as /dev/stdout
+            }
+            let mut new = file.as_os_str().to_owned();
+            new.push(".new");
+            std::fs::write(&new, text)?;
+            std::fs::rename(&new, file)
+        };
+        write().with_context(|| format!("cannot write {}", file.display()))
     }
 
     /// The model's name, and that its weights are random if they are.

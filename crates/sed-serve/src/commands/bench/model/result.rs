@@ -20,6 +20,8 @@ pub(crate) struct CellResult {
     pub(crate) cell: Cell,
     pub(crate) rounds: usize,
     pub(crate) batch_ms: f64,
+    /// All stages on a GPU's own clock; none on the CPU.
+    pub(crate) device_ms: Option<f64>,
     pub(crate) images_per_second: f64,
     /// Pairs that went into each decoder level, a mean over images.
     pub(crate) survivors: [f64; 3],
@@ -35,6 +37,8 @@ pub(crate) struct CellResult {
 pub(crate) struct StageResult {
     pub(crate) stage: &'static str,
     pub(crate) median_ms: f64,
+    /// On a GPU's own clock; none on the CPU.
+    pub(crate) device_ms: Option<f64>,
     /// None for the last stage, which resamples and compares.
     pub(crate) work: Option<Work>,
 }
@@ -89,11 +93,14 @@ impl CellResult {
         let (ours, reference) =
             (Operations::rearranged(subject.config), Operations::reference(subject.config));
         let counted = ours.stages(&taken.first()?.work).len();
+        let device = |of: &dyn Fn(&[Duration]) -> Duration| {
+            median_ms(taken.iter().filter_map(|taken| Some(of(&taken.on_device?))))
+        };
         let stage = |(index, stage): (usize, &&'static str)| {
             let median_ms = median_ms(taken.iter().map(|taken| taken.stages[index]))?;
             let work = (index < counted)
                 .then(|| Work::new(macs(ours, index), macs(reference, index), median_ms, subject.peak));
-            Some(StageResult { stage, median_ms, work })
+            Some(StageResult { stage, median_ms, device_ms: device(&|times| times[index]), work })
         };
         let all = |operations: Operations| (0..counted).map(|stage| macs(operations, stage)).sum();
         let survivors = |level: usize| {
@@ -106,6 +113,7 @@ impl CellResult {
             cell,
             rounds: taken.len(),
             batch_ms,
+            device_ms: device(&|times| times.iter().sum()),
             images_per_second: cell.batch as f64 / (batch_ms / 1e3),
             survivors: [0, 1, 2].map(survivors),
             stages: STAGES.iter().enumerate().filter_map(stage).collect(),
@@ -150,6 +158,7 @@ mod tests {
         let subject = Subject { device: "cpu", dtype: "f32", config: &config, peak: Some(200.0) };
         let taken = |survivors: u64| Taken {
             stages: [2000, 50, 100, 100, 100, 10].map(Duration::from_millis),
+            on_device: None,
             work: BatchWork { images: 1, candidates: 150, survivors: [survivors; 3], rejects: [true; 3] },
         };
         let cell = Cell { categories: 150, top_k: 8, batch: 1 };
@@ -167,5 +176,22 @@ mod tests {
         assert!((sum - result.work.gflop).abs() < 1e-9);
         assert!(result.work.reference_gflop > result.work.gflop);
         assert!(CellResult::of(&subject, cell, &[], memory).is_none());
+        assert_eq!((result.device_ms, result.stages[0].device_ms), (None, None));
+    }
+
+    #[test]
+    fn a_devices_own_times_are_medians_too() {
+        let config = SedConfig::sed_b();
+        let subject = Subject { device: "cuda:0", dtype: "bf16", config: &config, peak: None };
+        let taken = |encode: u64| Taken {
+            stages: [40, 1, 1, 1, 1, 1].map(Duration::from_millis),
+            on_device: Some([encode, 1, 1, 1, 1, 1].map(Duration::from_millis)),
+            work: BatchWork { images: 1, candidates: 9, survivors: [9; 3], rejects: [false; 3] },
+        };
+        let cell = Cell { categories: 9, top_k: 0, batch: 1 };
+        let rounds = [taken(30), taken(10), taken(20)];
+        let result = CellResult::of(&subject, cell, &rounds, (None, PeakOf::Program)).unwrap();
+        assert_eq!((result.batch_ms, result.device_ms), (45.0, Some(25.0)));
+        assert_eq!((result.stages[0].device_ms, result.stages[5].device_ms), (Some(20.0), Some(1.0)));
     }
 }

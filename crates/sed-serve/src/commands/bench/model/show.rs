@@ -20,11 +20,15 @@ pub(super) fn show(report: &Report<'_>) -> Result<()> {
     let results: Vec<&CellResult> = report.runs.iter().flat_map(|run| &run.results).collect();
     section("Time of a batch, medians", out)?;
     times(&results).write("  ", out)?;
+    if results.iter().any(|result| result.device_ms.is_some()) {
+        section("Time of a batch on the GPU's own clock, medians", out)?;
+        device_times(&results).write("  ", out)?;
+    }
     section("Arithmetic: GFLOP as computed (official order), GFLOP/s (share of the machine's peak)", out)?;
     arithmetic(&results).write("  ", out)?;
     if !report.costs.is_empty() {
         section("What one more costs, by least squares, for each image", out)?;
-        costs(report.costs).write("  ", out)?;
+        costs(&report.costs).write("  ", out)?;
     }
     section("Words, none of them known before", out)?;
     words(report).write("  ", out)?;
@@ -35,7 +39,7 @@ pub(super) fn show(report: &Report<'_>) -> Result<()> {
 
 fn head(report: &Report<'_>, out: &mut impl Write) -> io::Result<()> {
     let side = report.runs.first().map_or(0, |run| run.config.image_size);
-    let peaks = &report.peaks;
+    let peaks = report.peaks;
     let facts =
         format!("{side} × {side} pixels in · {} threads · {} rounds", peaks.threads, report.args.rounds);
     writeln!(out, "{}  {}", styled(BOLD, report.subject()), styled(FAINT, facts))?;
@@ -88,6 +92,20 @@ fn times(results: &[&CellResult]) -> Table {
         row.push(Cell::right(result.survivors.map(|survivors| format!("{survivors:.0}")).join(" ")));
         let memory = result.peak_memory_bytes.map_or("?".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
         row.push(Cell::right(memory));
+        table.row(row);
+    }
+    table
+}
+
+fn device_times(results: &[&CellResult]) -> Table {
+    let mut table = Table::default();
+    heads(&mut table, &[&NAMES[..], &["all"], &SHORT, &["an image"]].concat());
+    for result in results {
+        let Some(all) = result.device_ms else { continue };
+        let mut row = names(result);
+        row.push(Cell::right(time(all)));
+        row.extend(result.stages.iter().filter_map(|stage| stage.device_ms).map(|ms| Cell::right(time(ms))));
+        row.push(Cell::right(time(all / result.cell.batch as f64)).styled(BOLD));
         table.row(row);
     }
     table

@@ -1,0 +1,50 @@
+//! The device that a test runs on, and how exact it has to be.
+
+use candle_core::{DType, Device, Tensor};
+use sed_model::device::{F32Products, open_gpu};
+
+/// Names the GPU that tests run on, as `cuda:0`.
+const VARIABLE: &str = "SED_TEST_DEVICE";
+
+/// The device that `SED_TEST_DEVICE` names, the CPU where it is not set.
+pub fn under_test() -> Device {
+    std::env::var(VARIABLE).map_or(Device::Cpu, |name| named(&name))
+}
+
+/// The device of a name: `cpu` or `cuda:N`.
+pub fn named(name: &str) -> Device {
+    if name == "cpu" {
+        return Device::Cpu;
+    }
+    let number = name.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+    let number = number.unwrap_or_else(|| panic!("device `{name}`; expected cpu or cuda:N"));
+    open_gpu(number, F32Products::Exact).unwrap()
+}
+
+/// How far results may be from the reference's.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Times the reference's own rounding error (f32 beside f64).
+    pub slack: f64,
+    /// Between the scores of a request alone and the same in a batch or in parts.
+    pub company: f64,
+    /// Whether categories may be kept or rejected otherwise where their margin is within rounding.
+    pub near_ties: bool,
+}
+
+impl Bounds {
+    /// The CPU, also as an emulated GPU, adds in one order whatever the batch. A GPU's library chooses its kernel, and
+    /// with it the order of sums, by the shapes.
+    pub fn of(device: &Device) -> Self {
+        if device.is_cpu() {
+            Self { slack: 5.0, company: 1e-5, near_ties: false }
+        } else {
+            Self { slack: 20.0, company: 1e-4, near_ties: true }
+        }
+    }
+}
+
+/// A tensor in the host's memory, in f32.
+pub fn host(x: &Tensor) -> Tensor {
+    x.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap()
+}
