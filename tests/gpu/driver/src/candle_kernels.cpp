@@ -34,21 +34,30 @@ void add(const std::string& name, void (*function)(P...)) {
   add_kernel(kernel);
 }
 
-// Elements of a tensor in row-major order, for one of the stride lists behind its dimensions.
+// Elements of a tensor in row-major order, for one of the lists of strides behind its dimensions. As in candle's
+// kernels, contiguous ones are not looked up (index_select passes the dimensions of its ids: nothing else fits).
 class Walk {
  public:
-  Walk(size_t dims, const size_t* info, size_t list) : dims_(info ? dims : 0), info_(info), list_(list) {}
+  Walk(size_t dims, const size_t* info, size_t list)
+      : dims_(dims), sizes_(info), strides_(info + (list + 1) * dims), straight_(!info || contiguous()) {}
   size_t at(size_t i) const {
-    if (!info_) return i;
+    if (straight_) return i;
     size_t place = 0;
-    for (size_t d = dims_; d-- > 0; i /= info_[d]) place += i % info_[d] * info_[(list_ + 1) * dims_ + d];
+    for (size_t d = dims_; d-- > 0; i /= sizes_[d]) place += i % sizes_[d] * strides_[d];
     return place;
   }
 
  private:
+  bool contiguous() const {
+    size_t stride = 1;
+    for (size_t d = dims_; d-- > 0; stride *= sizes_[d]) {
+      if (sizes_[d] > 1 && strides_[d] != stride) return false;
+    }
+    return true;
+  }
   size_t dims_;
-  const size_t* info_;
-  size_t list_;
+  const size_t *sizes_, *strides_;
+  bool straight_;
 };
 
 template <typename S, typename T>
