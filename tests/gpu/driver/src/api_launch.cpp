@@ -75,7 +75,9 @@ void run(Device* device, const Kernel& kernel, const Launch& launch) {
     return;
   }
   try {
-    const Inputs inputs(memory, kernel, launch);
+    // With several streams another one may rightly write elsewhere in an input's allocation.
+    const bool alone = device->stream_count <= 2;
+    const Inputs inputs(memory, kernel, alone ? launch : Launch{});
     kernel.run(launch);
     inputs.check();
   } catch (const std::runtime_error& error) {

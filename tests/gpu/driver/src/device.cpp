@@ -57,6 +57,7 @@ Stream::Stream(Device* device)
   {
     const std::lock_guard<std::mutex> guard(device->lock);
     device->streams.push_back(this);
+    device->stream_count = device->streams.size();
   }
   const std::lock_guard<std::mutex> guard(registry_lock());
   registry().insert(this);
@@ -77,6 +78,7 @@ Stream::~Stream() {
   const std::lock_guard<std::mutex> guard(device->lock);
   auto& streams = device->streams;
   streams.erase(std::remove(streams.begin(), streams.end(), this), streams.end());
+  device->stream_count = streams.size();
 }
 
 void Stream::put(std::function<void()> work) {

@@ -29,6 +29,7 @@ struct SHARED Device {
   std::atomic<CUresult> dead{CUDA_SUCCESS};    // reported: the answer to every later call
   std::mutex lock;                             // of `streams`
   std::vector<Stream*> streams;
+  std::atomic<size_t> stream_count{0}; // the default one among them
 
   bool broken() const { return pending != CUDA_SUCCESS || dead != CUDA_SUCCESS; }
   // An error that the work on the device caused; the next synchronising call reports it.
