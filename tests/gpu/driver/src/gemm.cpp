@@ -16,28 +16,33 @@ constexpr size_t LANES = 8, TILE_ROWS = 2 * LANES, TILE_COLUMNS = 6;
 // Blocks that stay in the caches while they are used.
 constexpr size_t BLOCK_K = 256, BLOCK_ROWS = 128, BLOCK_COLUMNS = 384;
 
-typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef float Vector __attribute__((vector_size(4 * LANES)));
+typedef float Unaligned __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+Vector load(const float* at) { return *reinterpret_cast<const Unaligned*>(at); }
+
+void store(float* at, Vector v) { *reinterpret_cast<Unaligned*>(at) = v; }
 
 // sums += panel of a times panel of b, over `k`.
 void multiply_tile(size_t k, const float* a, const float* b, float* sums) {
   Vector low[TILE_COLUMNS], high[TILE_COLUMNS];
+#pragma GCC unroll 6
   for (size_t j = 0; j < TILE_COLUMNS; j++) {
-    memcpy(&low[j], sums + j * TILE_ROWS, sizeof(Vector));
-    memcpy(&high[j], sums + j * TILE_ROWS + LANES, sizeof(Vector));
+    low[j] = load(sums + j * TILE_ROWS);
+    high[j] = load(sums + j * TILE_ROWS + LANES);
   }
   for (size_t l = 0; l < k; l++, a += TILE_ROWS, b += TILE_COLUMNS) {
-    Vector first, second;
-    memcpy(&first, a, sizeof first);
-    memcpy(&second, a + LANES, sizeof second);
+    const Vector first = load(a), second = load(a + LANES);
 #pragma GCC unroll 6
     for (size_t j = 0; j < TILE_COLUMNS; j++) {
       low[j] += first * b[j];
       high[j] += second * b[j];
     }
   }
+#pragma GCC unroll 6
   for (size_t j = 0; j < TILE_COLUMNS; j++) {
-    memcpy(sums + j * TILE_ROWS, &low[j], sizeof(Vector));
-    memcpy(sums + j * TILE_ROWS + LANES, &high[j], sizeof(Vector));
+    store(sums + j * TILE_ROWS, low[j]);
+    store(sums + j * TILE_ROWS + LANES, high[j]);
   }
 }
 
