@@ -51,15 +51,17 @@ int cuEventSynchronize(void*);
 int cuEventElapsedTime_v2(float*, void*, void*);
 int cuModuleLoadData(void**, const void*);
 int cuModuleGetFunction(void**, void*, const char*);
-int cuLaunchKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**, void**);
+int cuLaunchKernel(void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**,
+                   void**);
 void softwareCudaStage(const char*);
 void softwareCudaFault(const char*);
 
 int cublasCreate_v2(void**);
 int cublasDestroy_v2(void*);
 int cublasSetStream_v2(void*, void*);
-int cublasGemmStridedBatchedEx(void*, int, int, int, int, int, const void*, const void*, int, int, long long, const void*,
-                               int, int, long long, const void*, void*, int, int, long long, int, int, int);
+int cublasGemmStridedBatchedEx(void*, int, int, int, int, int, const void*, const void*, int, int, long long,
+                               const void*, int, int, long long, const void*, void*, int, int, long long, int,
+                               int, int);
 
 int cublasLtCreate(void**);
 int cublasLtMatmulDescCreate(void**, int, int);
@@ -71,8 +73,8 @@ int cublasLtMatmulPreferenceSetAttribute(void*, int, const void*, size_t);
 int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void*, int, void*, int*);
 int cublasLtMatmulAlgoCheck(void*, void*, void*, void*, void*, void*, const void*, void*);
 int cublasLtMatmulAlgoConfigGetAttribute(const void*, int, void*, size_t, size_t*);
-int cublasLtMatmul(void*, void*, const void*, const void*, void*, const void*, void*, const void*, const void*, void*, void*,
-                   void*, const void*, void*, size_t, void*);
+int cublasLtMatmul(void*, void*, const void*, const void*, void*, const void*, void*, const void*,
+                   const void*, void*, void*, void*, const void*, void*, size_t, void*);
 }
 
 // Ends the program where two values differ.
@@ -129,7 +131,8 @@ inline void* kernel(const char* name) {
 inline int launch_sigmoid(uint64_t x, uint64_t y, long long count, void* stream = nullptr) {
   static void* function = kernel("sigmoid_f32");
   void* arguments[] = {&x, &y, &count};
-  return cuLaunchKernel(function, unsigned((count + 255) / 256), 1, 1, 256, 1, 1, 0, stream, arguments, nullptr);
+  return cuLaunchKernel(function, unsigned((count + 255) / 256), 1, 1, 256, 1, 1, 0, stream, arguments,
+                        nullptr);
 }
 
 inline std::vector<float> random_values(size_t count, uint32_t seed) {

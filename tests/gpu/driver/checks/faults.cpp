@@ -1,5 +1,5 @@
-// Injected faults: one process for each specification. Prints the first error of each kind of call, so that the test
-// compares the line.
+// Injected faults: one process for each specification. Prints the first error of each kind of call, so that
+// the test compares the line.
 //
 // faults          with SOFTWARE_CUDA_FAULTS, or with SOFTWARE_CUDA_FAULTS_FILE
 // faults SPEC     with a fault that is added while the program runs
@@ -43,12 +43,12 @@ int main(int count, char** arguments) {
   });
   const std::string products = rounds([&] {
     const float one = 1, none = 0;
-    return cublasGemmStridedBatchedEx(blas, 0, 0, 4, 4, 4, &one, (void*)x, 0, 4, 0, (void*)x, 0, 4, 0, &none, (void*)y, 0, 4, 0,
-                                      1, 68, 0);
+    return cublasGemmStridedBatchedEx(blas, 0, 0, 4, 4, 4, &one, (void*)x, 0, 4, 0, (void*)x, 0, 4, 0, &none,
+                                      (void*)y, 0, 4, 0, 1, 68, 0);
   });
   const std::string copies = rounds([&] { return cuMemcpyHtoD_v2(x, &x, 8); });
   const std::string syncs = rounds([&] { return cuCtxSynchronize(); });
-  printf("version=%s cublas=%s module=%s plain=%s alloc=%s memset=%s launch=%s product=%s copy=%s sync=%s\n", versions.c_str(),
-         created.c_str(), modules.c_str(), plain.c_str(), pooled.c_str(), sets.c_str(), launches.c_str(), products.c_str(),
-         copies.c_str(), syncs.c_str());
+  printf("version=%s cublas=%s module=%s plain=%s alloc=%s memset=%s launch=%s product=%s copy=%s sync=%s\n",
+         versions.c_str(), created.c_str(), modules.c_str(), plain.c_str(), pooled.c_str(), sets.c_str(),
+         launches.c_str(), products.c_str(), copies.c_str(), syncs.c_str());
 }

@@ -20,8 +20,8 @@ int main() {
   OK(cuMemcpyHtoDAsync_v2(x, pinned, 4096, stream));
   OK(launch_sigmoid(x + 1024, y, 512, stream));
   const float one = 1, none = 0;
-  OK(cublasGemmStridedBatchedEx(blas, 1, 0, 4, 8, 2, &one, (void*)x, 14, 2, 0, (void*)x, 14, 2, 0, &none, (void*)y, 14, 4, 0, 1,
-                                68, 0));
+  OK(cublasGemmStridedBatchedEx(blas, 1, 0, 4, 8, 2, &one, (void*)x, 14, 2, 0, (void*)x, 14, 2, 0, &none,
+                                (void*)y, 14, 4, 0, 1, 68, 0));
   stage("two");
   OK(cuMemcpyDtoDAsync_v2(y, x, 64, stream));
   OK(cuMemcpyDtoHAsync_v2(values, y, sizeof values, stream));

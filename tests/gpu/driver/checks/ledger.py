@@ -10,8 +10,8 @@ def main(path: str) -> None:
     lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
     stage = 'one "quoted"'
     kernel = {
-        "op": "kernel", "device": 0, "stream": 1, "name": "sigmoid_f32", "grid": [2, 1, 1], "block": [256, 1, 1],
-        "shared": 0,
+        "op": "kernel", "device": 0, "stream": 1, "name": "sigmoid_f32",
+        "grid": [2, 1, 1], "block": [256, 1, 1], "shared": 0,
         "args": [
             {"pointer": 3072, "element": 4, "written": False},
             {"pointer": 2048, "element": 4, "written": True},

@@ -1,5 +1,5 @@
-// Memory: pools, limits, and every access that a card would report as illegal. Each mistake needs a process of its own,
-// since its context is dead afterwards.
+// Memory: pools, limits, and every access that a card would report as illegal. Each mistake needs a process
+// of its own, since its context is dead afterwards.
 //
 // memory                what is right
 // memory MISTAKE        one of MISTAKES; passes if it is found
@@ -9,7 +9,8 @@
 
 namespace {
 
-constexpr int INVALID_VALUE = 1, OUT_OF_MEMORY = 2, ILLEGAL_ADDRESS = 700, MISALIGNED = 716, LAUNCH_FAILED = 719;
+constexpr int INVALID_VALUE = 1, OUT_OF_MEMORY = 2, ILLEGAL_ADDRESS = 700, MISALIGNED = 716,
+              LAUNCH_FAILED = 719;
 constexpr size_t MIB = size_t(1) << 20;
 
 size_t free_bytes() {
@@ -67,7 +68,8 @@ void memory_starts_as_nan() {
   TRUE(download<float>(z, 1000) == download<float>(y, 1000));
   TRUE(download<float>(x, 1000) == values);
   OK(cuMemsetD8Async(z, 0, 2000, nullptr));
-  TRUE(download<float>(z, 1000)[499] == 0.0f && download<float>(z, 1000)[500] == download<float>(y, 1000)[500]);
+  TRUE(download<float>(z, 1000)[499] == 0.0f &&
+       download<float>(z, 1000)[500] == download<float>(y, 1000)[500]);
   SAME(cuMemFreeAsync(y + 256, nullptr), INVALID_VALUE);
   OK(cuMemFreeAsync(y, nullptr));
   SAME(cuMemFreeAsync(y, nullptr), INVALID_VALUE);
@@ -81,75 +83,99 @@ struct Mistake {
 };
 
 const std::map<std::string, Mistake> MISTAKES = {
-    {"use_after_free", {ILLEGAL_ADDRESS, [] {
-       const uint64_t x = upload(random_values(64, 1)), y = allocate(256);
-       OK(cuMemFreeAsync(x, nullptr));
-       OK(launch_sigmoid(x, y, 64));
-     }}},
-    {"copy_after_free", {ILLEGAL_ADDRESS, [] {
-       const uint64_t x = allocate(256);
-       OK(cuMemFreeAsync(x, nullptr));
-       OK(cuMemcpyHtoDAsync_v2(x, &x, 8, nullptr));
-     }}},
-    {"product_of_freed", {ILLEGAL_ADDRESS, [] {
-       void* blas;
-       OK(cublasCreate_v2(&blas));
-       const uint64_t a = upload(random_values(16, 1)), c = allocate(64);
-       const float one = 1, none = 0;
-       OK(cuMemFreeAsync(a, nullptr));
-       OK(cublasGemmStridedBatchedEx(blas, 0, 0, 4, 4, 4, &one, (void*)a, 0, 4, 0, (void*)a, 0, 4, 0, &none, (void*)c, 0, 4, 0,
-                                     1, 68, 0));
-     }}},
-    {"product_too_long", {ILLEGAL_ADDRESS, [] {
-       void* blas;
-       OK(cublasCreate_v2(&blas));
-       const uint64_t a = upload(random_values(16, 1)), c = allocate(60);
-       const float one = 1, none = 0;
-       OK(cublasGemmStridedBatchedEx(blas, 0, 0, 4, 4, 4, &one, (void*)a, 0, 4, 0, (void*)a, 0, 4, 0, &none, (void*)c, 0, 4, 0,
-                                     1, 68, 0));
-     }}},
-    {"write_behind", {ILLEGAL_ADDRESS, [] {
-       const uint64_t x = upload(random_values(65, 1)), y = allocate(256);
-       OK(launch_sigmoid(x, y, 65)); // one value too many
-     }}},
-    {"write_behind_beside", {ILLEGAL_ADDRESS, [] {
-       static void* fault = kernel("fault_write_behind_f32");
-       uint64_t y = allocate(256);
-       int count = 64;
-       void* arguments[] = {&y, &count};
-       OK(cuLaunchKernel(fault, 1, 1, 1, 32, 1, 1, 0, nullptr, arguments, nullptr));
-     }}},
-    {"write_to_input", {LAUNCH_FAILED, [] {
-       static void* fault = kernel("fault_write_input_f32");
-       uint64_t x = upload(random_values(64, 1)), y = allocate(256);
-       void* arguments[] = {&x, &y};
-       OK(cuLaunchKernel(fault, 1, 1, 1, 64, 1, 1, 0, nullptr, arguments, nullptr));
-     }}},
-    {"divergence", {LAUNCH_FAILED, [] {
-       static void* fault = kernel("fault_barrier_f32");
-       uint64_t y = allocate(256);
-       void* arguments[] = {&y};
-       OK(cuLaunchKernel(fault, 1, 1, 1, 64, 1, 1, 0, nullptr, arguments, nullptr));
-     }}},
-    {"unaligned", {MISALIGNED, [] {
-       const uint64_t x = upload(random_values(64, 1)), y = allocate(256);
-       OK(launch_sigmoid(x + 2, y, 16));
-     }}},
-    {"host_memory", {ILLEGAL_ADDRESS, [] {
-       static float values[64];
-       OK(launch_sigmoid(reinterpret_cast<uint64_t>(values), allocate(256), 64));
-     }}},
+    {"use_after_free",
+     {ILLEGAL_ADDRESS,
+      [] {
+        const uint64_t x = upload(random_values(64, 1)), y = allocate(256);
+        OK(cuMemFreeAsync(x, nullptr));
+        OK(launch_sigmoid(x, y, 64));
+      }}},
+    {"copy_after_free",
+     {ILLEGAL_ADDRESS,
+      [] {
+        const uint64_t x = allocate(256);
+        OK(cuMemFreeAsync(x, nullptr));
+        OK(cuMemcpyHtoDAsync_v2(x, &x, 8, nullptr));
+      }}},
+    {"product_of_freed",
+     {ILLEGAL_ADDRESS,
+      [] {
+        void* blas;
+        OK(cublasCreate_v2(&blas));
+        const uint64_t a = upload(random_values(16, 1)), c = allocate(64);
+        const float one = 1, none = 0;
+        OK(cuMemFreeAsync(a, nullptr));
+        OK(cublasGemmStridedBatchedEx(blas, 0, 0, 4, 4, 4, &one, (void*)a, 0, 4, 0, (void*)a, 0, 4, 0, &none,
+                                      (void*)c, 0, 4, 0, 1, 68, 0));
+      }}},
+    {"product_too_long",
+     {ILLEGAL_ADDRESS,
+      [] {
+        void* blas;
+        OK(cublasCreate_v2(&blas));
+        const uint64_t a = upload(random_values(16, 1)), c = allocate(60);
+        const float one = 1, none = 0;
+        OK(cublasGemmStridedBatchedEx(blas, 0, 0, 4, 4, 4, &one, (void*)a, 0, 4, 0, (void*)a, 0, 4, 0, &none,
+                                      (void*)c, 0, 4, 0, 1, 68, 0));
+      }}},
+    {"write_behind",
+     {ILLEGAL_ADDRESS,
+      [] {
+        const uint64_t x = upload(random_values(65, 1)), y = allocate(256);
+        OK(launch_sigmoid(x, y, 65)); // one value too many
+      }}},
+    {"write_behind_beside",
+     {ILLEGAL_ADDRESS,
+      [] {
+        static void* fault = kernel("fault_write_behind_f32");
+        uint64_t y = allocate(256);
+        int count = 64;
+        void* arguments[] = {&y, &count};
+        OK(cuLaunchKernel(fault, 1, 1, 1, 32, 1, 1, 0, nullptr, arguments, nullptr));
+      }}},
+    {"write_to_input",
+     {LAUNCH_FAILED,
+      [] {
+        static void* fault = kernel("fault_write_input_f32");
+        uint64_t x = upload(random_values(64, 1)), y = allocate(256);
+        void* arguments[] = {&x, &y};
+        OK(cuLaunchKernel(fault, 1, 1, 1, 64, 1, 1, 0, nullptr, arguments, nullptr));
+      }}},
+    {"divergence",
+     {LAUNCH_FAILED,
+      [] {
+        static void* fault = kernel("fault_barrier_f32");
+        uint64_t y = allocate(256);
+        void* arguments[] = {&y};
+        OK(cuLaunchKernel(fault, 1, 1, 1, 64, 1, 1, 0, nullptr, arguments, nullptr));
+      }}},
+    {"unaligned",
+     {MISALIGNED,
+      [] {
+        const uint64_t x = upload(random_values(64, 1)), y = allocate(256);
+        OK(launch_sigmoid(x + 2, y, 16));
+      }}},
+    {"host_memory",
+     {ILLEGAL_ADDRESS,
+      [] {
+        static float values[64];
+        OK(launch_sigmoid(reinterpret_cast<uint64_t>(values), allocate(256), 64));
+      }}},
     {"memset_too_long", {ILLEGAL_ADDRESS, [] { OK(cuMemsetD8Async(allocate(256), 0, 257, nullptr)); }}},
-    {"copy_too_long", {ILLEGAL_ADDRESS, [] {
-       char bytes[300] = {};
-       OK(cuMemcpyHtoDAsync_v2(allocate(256), bytes, sizeof bytes, nullptr));
-     }}},
-    {"other_device", {ILLEGAL_ADDRESS, [] {
-       open_device(1);
-       const uint64_t there = upload(random_values(64, 1));
-       open_device(0);
-       OK(launch_sigmoid(there, allocate(256), 64));
-     }}},
+    {"copy_too_long",
+     {ILLEGAL_ADDRESS,
+      [] {
+        char bytes[300] = {};
+        OK(cuMemcpyHtoDAsync_v2(allocate(256), bytes, sizeof bytes, nullptr));
+      }}},
+    {"other_device",
+     {ILLEGAL_ADDRESS,
+      [] {
+        open_device(1);
+        const uint64_t there = upload(random_values(64, 1));
+        open_device(0);
+        OK(launch_sigmoid(there, allocate(256), 64));
+      }}},
 };
 
 } // namespace

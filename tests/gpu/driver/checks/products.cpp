@@ -52,12 +52,13 @@ std::vector<float> values_of(size_t count, uint32_t seed, int type) {
   return values;
 }
 
-int multiply(void* blas, bool ta, bool tb, int m, int n, int k, uint64_t a, uint64_t b, float beta, uint64_t c, int type,
-             int batch = 1, int compute = COMPUTE_32F) {
+int multiply(void* blas, bool ta, bool tb, int m, int n, int k, uint64_t a, uint64_t b, float beta,
+             uint64_t c, int type, int batch = 1, int compute = COMPUTE_32F) {
   const float alpha = 1.0f;
-  return cublasGemmStridedBatchedEx(blas, ta, tb, m, n, k, &alpha, reinterpret_cast<void*>(a), type, ta ? k : m,
-                                    (long long)m * k, reinterpret_cast<void*>(b), type, tb ? n : k, (long long)n * k, &beta,
-                                    reinterpret_cast<void*>(c), type, m, (long long)m * n, batch, compute, 0);
+  return cublasGemmStridedBatchedEx(blas, ta, tb, m, n, k, &alpha, reinterpret_cast<void*>(a), type,
+                                    ta ? k : m, (long long)m * k, reinterpret_cast<void*>(b), type,
+                                    tb ? n : k, (long long)n * k, &beta, reinterpret_cast<void*>(c), type, m,
+                                    (long long)m * n, batch, compute, 0);
 }
 
 void every_transposition_and_type(void* blas) {
@@ -106,7 +107,8 @@ void the_classic_order_depends_on_the_shape(void* blas) {
 }
 
 void tf32_rounds_factors(void* blas) {
-  const uint64_t a = upload(std::vector<float>{1.0f + 1.0f / 4096}), b = upload(std::vector<float>{1.0f}), c = allocate(4);
+  const uint64_t a = upload(std::vector<float>{1.0f + 1.0f / 4096}), b = upload(std::vector<float>{1.0f}),
+                 c = allocate(4);
   OK(multiply(blas, false, false, 1, 1, 1, a, b, 0.0f, c, F32));
   TRUE(download<float>(c, 1)[0] == 1.0f + 1.0f / 4096);
   OK(multiply(blas, false, false, 1, 1, 1, a, b, 0.0f, c, F32, 1, TF32));
@@ -116,7 +118,8 @@ void tf32_rounds_factors(void* blas) {
 void speed(void* blas) {
   for (const int type : {F32, BF16}) {
     const int size = 768;
-    const uint64_t a = put(values_of(size_t(size) * size, 1, type), type), b = put(values_of(size_t(size) * size, 2, type), type);
+    const uint64_t a = put(values_of(size_t(size) * size, 1, type), type),
+                   b = put(values_of(size_t(size) * size, 2, type), type);
     const uint64_t c = allocate(size_t(size) * size * 4);
     double best = 1e9;
     for (int round = 0; round < 4; round++) {
@@ -125,7 +128,8 @@ void speed(void* blas) {
       OK(cuCtxSynchronize());
       best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     }
-    printf("products: %s %.0f GFLOP/s\n", type == F32 ? "f32" : "bf16", 2.0 * size * size * size / best * 1e-9);
+    printf("products: %s %.0f GFLOP/s\n", type == F32 ? "f32" : "bf16",
+           2.0 * size * size * size / best * 1e-9);
   }
 }
 
@@ -163,8 +167,8 @@ struct Light {
     const float alpha = 1.0f;
     static const uint64_t workspace = allocate(32 << 20);
     auto pointer = [](uint64_t at) { return reinterpret_cast<void*>(at); };
-    return cublasLtMatmul(handle, what, &alpha, pointer(at_a), a, pointer(at_b), b, &beta, pointer(at_d), d, pointer(at_d), d,
-                          result.algorithm, pointer(workspace), 32 << 20, nullptr);
+    return cublasLtMatmul(handle, what, &alpha, pointer(at_a), a, pointer(at_b), b, &beta, pointer(at_d), d,
+                          pointer(at_d), d, result.algorithm, pointer(workspace), 32 << 20, nullptr);
   }
 };
 
@@ -231,7 +235,8 @@ void what_the_light_interface_rejects() {
   OK(even.run(fast, memory, memory + 4096, memory + 8192));
   SAME(even.run(fast, memory + 2, memory + 4096, memory + 8192), NOT_SUPPORTED);
   SAME(odd.run(fast, memory, memory + 4096, memory + 8192), NOT_SUPPORTED);
-  SAME(cublasLtMatmulAlgoCheck(odd.handle, odd.what, odd.a, odd.b, odd.d, odd.d, fast.algorithm, nullptr), NOT_SUPPORTED);
+  SAME(cublasLtMatmulAlgoCheck(odd.handle, odd.what, odd.a, odd.b, odd.d, odd.d, fast.algorithm, nullptr),
+       NOT_SUPPORTED);
   const int f32_bias = F32;
   const uint32_t with_bias = 4;
   OK(cublasLtMatmulDescSetAttribute(even.what, 7, &with_bias, 4));

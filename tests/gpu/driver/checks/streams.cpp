@@ -146,13 +146,14 @@ void late_streams_show_what_does_not_wait() {
   OK(cuMemFreeHost(memory));
   // A free on one stream while another still uses the memory.
   SAME(ever([&] {
-    const uint64_t y = allocate(BYTES, stream);
-    OK(cuMemsetD8Async(y, 0, BYTES, stream));
-    OK(cuStreamSynchronize(stream));
-    OK(launch_sigmoid(y, x, COUNT, other));
-    OK(cuMemFreeAsync(y, stream));
-    return cuCtxSynchronize() == 700;
-  }), true);
+         const uint64_t y = allocate(BYTES, stream);
+         OK(cuMemsetD8Async(y, 0, BYTES, stream));
+         OK(cuStreamSynchronize(stream));
+         OK(launch_sigmoid(y, x, COUNT, other));
+         OK(cuMemFreeAsync(y, stream));
+         return cuCtxSynchronize() == 700;
+       }),
+       true);
 }
 
 } // namespace

@@ -105,10 +105,10 @@ CUresult set(Stream* stream, uint64_t to, unsigned char value, size_t bytes) {
 }
 
 // Enters and finds the stream, or returns why not from the calling function.
-#define ON_STREAM(handle)                                                                                    \
-  Device* device;                                                                                            \
-  if (const CUresult wrong = enter(&device)) return wrong;                                                   \
-  Stream* stream = stream_of(handle);                                                                        \
+#define ON_STREAM(handle)                                  \
+  Device* device;                                          \
+  if (const CUresult wrong = enter(&device)) return wrong; \
+  Stream* stream = stream_of(handle);                      \
   if (!stream) return CUDA_ERROR_INVALID_HANDLE
 
 } // namespace

@@ -14,23 +14,23 @@ namespace {
 
 // Attributes by number (CUdevice_attribute), those of an H200 where programs ask for them.
 const std::map<int, int> ATTRIBUTES = {
-    {1, 1024},        // MAX_THREADS_PER_BLOCK
-    {2, 1024},        // MAX_BLOCK_DIM_X
-    {3, 1024},        // MAX_BLOCK_DIM_Y
-    {4, 64},          // MAX_BLOCK_DIM_Z
-    {5, 0x7fffffff},  // MAX_GRID_DIM_X
-    {6, 65535},       // MAX_GRID_DIM_Y
-    {7, 65535},       // MAX_GRID_DIM_Z
-    {8, 48 * 1024},   // MAX_SHARED_MEMORY_PER_BLOCK
-    {10, 32},         // WARP_SIZE
-    {16, 132},        // MULTIPROCESSOR_COUNT
-    {39, 2048},       // MAX_THREADS_PER_MULTIPROCESSOR
-    {41, 1},          // UNIFIED_ADDRESSING
-    {75, 9},          // COMPUTE_CAPABILITY_MAJOR
-    {76, 0},          // COMPUTE_CAPABILITY_MINOR
+    {1, 1024}, // MAX_THREADS_PER_BLOCK
+    {2, 1024}, // MAX_BLOCK_DIM_X
+    {3, 1024}, // MAX_BLOCK_DIM_Y
+    {4, 64}, // MAX_BLOCK_DIM_Z
+    {5, 0x7fffffff}, // MAX_GRID_DIM_X
+    {6, 65535}, // MAX_GRID_DIM_Y
+    {7, 65535}, // MAX_GRID_DIM_Z
+    {8, 48 * 1024}, // MAX_SHARED_MEMORY_PER_BLOCK
+    {10, 32}, // WARP_SIZE
+    {16, 132}, // MULTIPROCESSOR_COUNT
+    {39, 2048}, // MAX_THREADS_PER_MULTIPROCESSOR
+    {41, 1}, // UNIFIED_ADDRESSING
+    {75, 9}, // COMPUTE_CAPABILITY_MAJOR
+    {76, 0}, // COMPUTE_CAPABILITY_MINOR
     {81, 228 * 1024}, // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
     {97, 227 * 1024}, // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
-    {115, 1},         // MEMORY_POOLS_SUPPORTED
+    {115, 1}, // MEMORY_POOLS_SUPPORTED
 };
 
 struct Text {
@@ -48,7 +48,8 @@ const std::map<int, Text> ERRORS = {
     {201, {"CUDA_ERROR_INVALID_CONTEXT", "invalid device context"}},
     {209, {"CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"}},
     {214, {"CUDA_ERROR_ECC_UNCORRECTABLE", "uncorrectable ECC error encountered"}},
-    {222, {"CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "the provided PTX was compiled with an unsupported toolchain."}},
+    {222,
+     {"CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "the provided PTX was compiled with an unsupported toolchain."}},
     {400, {"CUDA_ERROR_INVALID_HANDLE", "invalid resource handle"}},
     {500, {"CUDA_ERROR_NOT_FOUND", "named symbol not found"}},
     {600, {"CUDA_ERROR_NOT_READY", "device not ready"}},

@@ -4,6 +4,7 @@
 
 #include "device.h"
 #include "faults.h"
+#include "inputs.h"
 #include "ledger.h"
 #include "module.h"
 #include "settings.h"
@@ -19,7 +20,8 @@ constexpr int SHARED_WITHOUT_ASKING = 48 * 1024, SHARED_MOST = 227 * 1024;
 bool same_parameters(const Kernel& kernel, const std::vector<unsigned>& declared) {
   bool same = kernel.parameters.size() == declared.size();
   for (size_t i = 0; same && i < declared.size(); i++) same = kernel.parameters[i].bytes == declared[i];
-  if (!same) explain("kernel " + kernel.name + " of the loaded PTX takes other parameters than its version here");
+  if (!same)
+    explain("kernel " + kernel.name + " of the loaded PTX takes other parameters than its version here");
   return same;
 }
 
@@ -48,7 +50,8 @@ std::string json_of(const Device* device, const Parameter& parameter, uint64_t b
 void note(const Stream* stream, const Kernel& kernel, const Launch& launch) {
   if (!has_ledger()) return;
   auto three = [](const unsigned* sizes) {
-    return "[" + std::to_string(sizes[0]) + "," + std::to_string(sizes[1]) + "," + std::to_string(sizes[2]) + "]";
+    return "[" + std::to_string(sizes[0]) + "," + std::to_string(sizes[1]) + "," + std::to_string(sizes[2]) +
+           "]";
   };
   std::string arguments;
   for (size_t i = 0; i < launch.values.size(); i++) {
@@ -149,7 +152,8 @@ EXPORT CUresult cuFuncSetAttribute(void* handle, int attribute, int value) {
   auto* function = static_cast<Function*>(handle);
   if (!function) return CUDA_ERROR_INVALID_HANDLE;
   if (attribute == 9) return CUDA_SUCCESS; // PREFERRED_SHARED_MEMORY_CARVEOUT
-  if (attribute != 8 || value < 0 || value > SHARED_MOST) return CUDA_ERROR_INVALID_VALUE; // MAX_DYNAMIC_SHARED_SIZE_BYTES
+  if (attribute != 8 || value < 0 || value > SHARED_MOST)
+    return CUDA_ERROR_INVALID_VALUE; // MAX_DYNAMIC_SHARED_SIZE_BYTES
   function->shared_limit = value;
   return CUDA_SUCCESS;
 }
@@ -165,8 +169,9 @@ EXPORT CUresult cuLaunchKernel(void* function_handle, unsigned grid_x, unsigned 
   const Kernel& kernel = *function->kernel;
   const uint64_t threads = uint64_t(block_x) * block_y * block_z;
   if (grid_x == 0 || grid_y == 0 || grid_z == 0 || grid_x > 0x7fffffffu || grid_y > 65535 || grid_z > 65535 ||
-      threads == 0 || threads > 1024 || block_z > 64 || shared > static_cast<unsigned>(function->shared_limit) ||
-      extra || (!parameters && !kernel.parameters.empty())) {
+      threads == 0 || threads > 1024 || block_z > 64 ||
+      shared > static_cast<unsigned>(function->shared_limit) || extra ||
+      (!parameters && !kernel.parameters.empty())) {
     explain("launch of " + kernel.name + ": no such grid, block or shared memory on a card");
     return CUDA_ERROR_INVALID_VALUE;
   }

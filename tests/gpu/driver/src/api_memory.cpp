@@ -18,7 +18,10 @@ CUresult allocate(const char* call, Device* device, size_t bytes, bool pooled, u
     if (fault->sticky) device->dead.compare_exchange_strong(none, fault->status);
     return fault->status;
   }
-  Entry("alloc").text("call", call).number("device", device->number).number("bytes", static_cast<int64_t>(bytes));
+  Entry("alloc")
+      .text("call", call)
+      .number("device", device->number)
+      .number("bytes", static_cast<int64_t>(bytes));
   return device->memory.allocate(bytes, pooled, address);
 }
 
@@ -84,7 +87,9 @@ EXPORT CUresult cuDeviceGetDefaultMemPool(void** pool, int number) {
   return CUDA_SUCCESS;
 }
 
-EXPORT CUresult cuDeviceGetMemPool(void** pool, int number) { return cuDeviceGetDefaultMemPool(pool, number); }
+EXPORT CUresult cuDeviceGetMemPool(void** pool, int number) {
+  return cuDeviceGetDefaultMemPool(pool, number);
+}
 
 EXPORT CUresult cuMemPoolSetAttribute(void* pool, int attribute, void* value) {
   if (!pool || attribute != 4) return CUDA_ERROR_INVALID_VALUE; // RELEASE_THRESHOLD
@@ -99,7 +104,7 @@ EXPORT CUresult cuMemPoolGetAttribute(void* pool, int attribute, void* value) {
   switch (attribute) {
     case 4: number = memory.threshold; break;
     case 5: number = memory.reserved(); break; // RESERVED_MEM_CURRENT
-    case 7: number = memory.used(); break;     // USED_MEM_CURRENT
+    case 7: number = memory.used(); break; // USED_MEM_CURRENT
     default: return CUDA_ERROR_INVALID_VALUE;
   }
   memcpy(value, &number, 8);

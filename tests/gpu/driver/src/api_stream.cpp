@@ -26,8 +26,8 @@ CUresult create(void** handle, unsigned flags) {
   return CUDA_SUCCESS;
 }
 
-// The streams of a device at this moment. None is destroyed while another thread waits for it: that would be the
-// program's mistake on a card, too.
+// The streams of a device at this moment. None is destroyed while another thread waits for it: that would be
+// the program's mistake on a card, too.
 std::vector<Stream*> streams_of(Device* device) {
   const std::lock_guard<std::mutex> guard(device->lock);
   return device->streams;
@@ -37,7 +37,9 @@ std::vector<Stream*> streams_of(Device* device) {
 
 EXPORT CUresult cuStreamCreate(void** handle, unsigned flags) { return create(handle, flags); }
 
-EXPORT CUresult cuStreamCreateWithPriority(void** handle, unsigned flags, int) { return create(handle, flags); }
+EXPORT CUresult cuStreamCreateWithPriority(void** handle, unsigned flags, int) {
+  return create(handle, flags);
+}
 
 EXPORT CUresult cuCtxGetStreamPriorityRange(int* least, int* greatest) {
   *least = 0;

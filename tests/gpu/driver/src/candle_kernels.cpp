@@ -28,14 +28,13 @@ void call(void (*function)(P...), const Launch& launch, std::index_sequence<I...
 template <typename... P>
 void add(const std::string& name, void (*function)(P...)) {
   Kernel kernel{name, {parameter<P>()...}, nullptr};
-  kernel.run = [function](const Launch& launch) {
-    call(function, launch, std::index_sequence_for<P...>());
-  };
+  kernel.run = [function](const Launch& launch) { call(function, launch, std::index_sequence_for<P...>()); };
   add_kernel(kernel);
 }
 
-// Elements of a tensor in row-major order, for one of the lists of strides behind its dimensions. As in candle's
-// kernels, contiguous ones are not looked up (index_select passes the dimensions of its ids: nothing else fits).
+// Elements of a tensor in row-major order, for one of the lists of strides behind its dimensions. As in
+// candle's kernels, contiguous ones are not looked up (index_select passes the dimensions of its ids: nothing
+// else fits).
 class Walk {
  public:
   Walk(size_t dims, const size_t* info, size_t list)

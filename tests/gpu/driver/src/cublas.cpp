@@ -1,5 +1,5 @@
-// libcublas.so.13: the classic interface. It chooses its order of summation by the shape, as the real one does: code
-// that relies on a row's product being the same in every batch shows here.
+// libcublas.so.13: the classic interface. It chooses its order of summation by the shape, as the real one
+// does: code that relies on a row's product being the same in every batch shows here.
 #include <set>
 #include <mutex>
 
@@ -48,7 +48,8 @@ EXPORT CublasStatus cublasCreate_v2(void** handle) {
   if (enter(&device) != CUDA_SUCCESS) return CUBLAS_STATUS_NOT_INITIALIZED;
   if (const auto fault = fault_at("cublas_create")) return fault->status;
   uint64_t workspace;
-  if (device->memory.allocate(WORKSPACE, false, &workspace) != CUDA_SUCCESS) return CUBLAS_STATUS_ALLOC_FAILED;
+  if (device->memory.allocate(WORKSPACE, false, &workspace) != CUDA_SUCCESS)
+    return CUBLAS_STATUS_ALLOC_FAILED;
   Entry("alloc").text("call", "cublasCreate").number("device", device->number).number("bytes", WORKSPACE);
   *handle = new Handle{device, device->standard.get(), workspace};
   return CUBLAS_STATUS_SUCCESS;
@@ -114,10 +115,10 @@ EXPORT CublasStatus cublasGetVersion_v2(void*, int* version) {
 }
 
 EXPORT CublasStatus cublasGemmStridedBatchedEx(void* handle, int transa, int transb, int m, int n, int k,
-                                               const void* alpha, const void* a, int a_type, int lda, long long a_stride,
-                                               const void* b, int b_type, int ldb, long long b_stride, const void* beta,
-                                               void* c, int c_type, int ldc, long long c_stride, int batch, int compute,
-                                               int) {
+                                               const void* alpha, const void* a, int a_type, int lda,
+                                               long long a_stride, const void* b, int b_type, int ldb,
+                                               long long b_stride, const void* beta, void* c, int c_type,
+                                               int ldc, long long c_stride, int batch, int compute, int) {
   if (!handle) return CUBLAS_STATUS_NOT_INITIALIZED;
   auto* one = static_cast<Handle*>(handle);
   const auto types = {type_of(a_type), type_of(b_type), type_of(c_type)};
@@ -128,8 +129,8 @@ EXPORT CublasStatus cublasGemmStridedBatchedEx(void* handle, int transa, int tra
   if (compute != 68 && compute != 77) return CUBLAS_STATUS_NOT_SUPPORTED;
   if (a_type != b_type || (c_type != a_type && c_type != 0)) return CUBLAS_STATUS_NOT_SUPPORTED;
   const bool whole_a = transa != 0, whole_b = transb != 0;
-  if (m < 0 || n < 0 || k < 0 || batch < 0 || lda < std::max(1, whole_a ? k : m) || ldb < std::max(1, whole_b ? n : k) ||
-      ldc < std::max(1, m)) {
+  if (m < 0 || n < 0 || k < 0 || batch < 0 || lda < std::max(1, whole_a ? k : m) ||
+      ldb < std::max(1, whole_b ? n : k) || ldc < std::max(1, m)) {
     return CUBLAS_STATUS_INVALID_VALUE;
   }
   if (const CublasStatus wrong = load_code(one->device, *type_of(a_type))) return wrong;
@@ -156,6 +157,6 @@ EXPORT CublasStatus cublasGemmStridedBatchedEx(void* handle, int transa, int tra
 EXPORT CublasStatus cublasGemmEx(void* handle, int transa, int transb, int m, int n, int k, const void* alpha,
                                  const void* a, int a_type, int lda, const void* b, int b_type, int ldb,
                                  const void* beta, void* c, int c_type, int ldc, int compute, int algo) {
-  return cublasGemmStridedBatchedEx(handle, transa, transb, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb, 0, beta, c,
-                                    c_type, ldc, 0, 1, compute, algo);
+  return cublasGemmStridedBatchedEx(handle, transa, transb, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb,
+                                    0, beta, c, c_type, ldc, 0, 1, compute, algo);
 }

@@ -1,8 +1,9 @@
 // libcublasLt.so.13: products whose order of summation is that of the algorithm, not of the shape.
 //
-// An algorithm is (id, tile, parts of k, alignment in bytes). A query of the heuristic offers, the fastest first:
-// split k where rows x columns are few and the preference's reduction mask allows it, then one chain over k.
-// An algorithm of 16-byte accesses wants pointers, and leading dimensions in bytes, that are multiples of 16.
+// An algorithm is (id, tile, parts of k, alignment in bytes). A query of the heuristic offers, the fastest
+// first: split k where rows x columns are few and the preference's reduction mask allows it, then one chain
+// over k. An algorithm of 16-byte accesses wants pointers, and leading dimensions in bytes, that are
+// multiples of 16.
 #include <algorithm>
 #include <cstring>
 
@@ -80,15 +81,17 @@ const Epilogue* epilogue_of(uint32_t code) {
 }
 
 // A product's sizes, or why there is none.
-CublasStatus sizes(const Description& what, const Layout& a, const Layout& b, const Layout& c, const Layout& d, size_t* m,
-                   size_t* n, size_t* k) {
+CublasStatus sizes(const Description& what, const Layout& a, const Layout& b, const Layout& c,
+                   const Layout& d, size_t* m, size_t* n, size_t* k) {
   for (const Layout* one : {&a, &b, &c, &d}) {
     if (!type_of(one->type) || one->order != 0) return CUBLAS_STATUS_NOT_SUPPORTED;
-    if (one->ld < static_cast<int64_t>(one->rows) || one->batch != d.batch) return CUBLAS_STATUS_INVALID_VALUE;
+    if (one->ld < static_cast<int64_t>(one->rows) || one->batch != d.batch)
+      return CUBLAS_STATUS_INVALID_VALUE;
   }
   if (what.compute != 68 && what.compute != 77) return CUBLAS_STATUS_NOT_SUPPORTED;
   if (what.scale != 0 || what.transc != 0 || !epilogue_of(what.epilogue)) return CUBLAS_STATUS_NOT_SUPPORTED;
-  if (a.type != b.type || c.type != d.type || (d.type != a.type && d.type != 0)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (a.type != b.type || c.type != d.type || (d.type != a.type && d.type != 0))
+    return CUBLAS_STATUS_NOT_SUPPORTED;
   // The bias has the type of d, whatever it is asked to be: the real library offers no other combination.
   const bool biased = epilogue_of(what.epilogue)->bias;
   if (biased && what.bias_type >= 0 && what.bias_type != d.type) return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -106,7 +109,8 @@ bool lines_up(const Layout& layout, int alignment) {
 }
 
 // Whether the algorithm can work on these layouts.
-CublasStatus suits(const Algorithm& algorithm, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
+CublasStatus suits(const Algorithm& algorithm, const Layout& a, const Layout& b, const Layout& c,
+                   const Layout& d) {
   if (algorithm.magic != MAGIC || algorithm.slices < 1) return CUBLAS_STATUS_INVALID_VALUE;
   for (const Layout* one : {&a, &b, &c, &d}) {
     if (!lines_up(*one, algorithm.alignment)) return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -150,7 +154,8 @@ EXPORT CublasStatus cublasLtMatmulDescDestroy(void* handle) {
   return CUBLAS_STATUS_SUCCESS;
 }
 
-EXPORT CublasStatus cublasLtMatmulDescSetAttribute(void* handle, int attribute, const void* value, size_t bytes) {
+EXPORT CublasStatus cublasLtMatmulDescSetAttribute(void* handle, int attribute, const void* value,
+                                                   size_t bytes) {
   auto* what = as<Description>(handle);
   int32_t zero = 0;
   switch (attribute) {
@@ -170,7 +175,8 @@ EXPORT CublasStatus cublasLtMatmulDescSetAttribute(void* handle, int attribute, 
   }
 }
 
-EXPORT CublasStatus cublasLtMatrixLayoutCreate(void** handle, int type, uint64_t rows, uint64_t columns, int64_t ld) {
+EXPORT CublasStatus cublasLtMatrixLayoutCreate(void** handle, int type, uint64_t rows, uint64_t columns,
+                                               int64_t ld) {
   *handle = new Layout{type, rows, columns, ld};
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -180,7 +186,8 @@ EXPORT CublasStatus cublasLtMatrixLayoutDestroy(void* handle) {
   return CUBLAS_STATUS_SUCCESS;
 }
 
-EXPORT CublasStatus cublasLtMatrixLayoutSetAttribute(void* handle, int attribute, const void* value, size_t bytes) {
+EXPORT CublasStatus cublasLtMatrixLayoutSetAttribute(void* handle, int attribute, const void* value,
+                                                     size_t bytes) {
   auto* layout = as<Layout>(handle);
   switch (attribute) {
     case 0: return take(&layout->type, value, bytes);
@@ -204,33 +211,38 @@ EXPORT CublasStatus cublasLtMatmulPreferenceDestroy(void* handle) {
   return CUBLAS_STATUS_SUCCESS;
 }
 
-EXPORT CublasStatus cublasLtMatmulPreferenceSetAttribute(void* handle, int attribute, const void* value, size_t bytes) {
+EXPORT CublasStatus cublasLtMatmulPreferenceSetAttribute(void* handle, int attribute, const void* value,
+                                                         size_t bytes) {
   auto* preference = as<Preference>(handle);
   uint32_t ignored;
   switch (attribute) {
     case 0: return take(&ignored, value, bytes); // SEARCH_MODE
     case 1: return take(&preference->workspace, value, bytes);
     case 3: return take(&preference->reduction_mask, value, bytes);
-    case 5: case 6: case 7: case 8: return take(&preference->alignment[attribute - 5], value, bytes);
+    case 5:
+    case 6:
+    case 7:
+    case 8: return take(&preference->alignment[attribute - 5], value, bytes);
     default: return CUBLAS_STATUS_NOT_SUPPORTED;
   }
 }
 
-EXPORT CublasStatus cublasLtMatmulAlgoGetHeuristic(void* handle, void* description, void* a, void* b, void* c, void* d,
-                                                   void* preference_handle, int wanted, HeuristicResult* results,
-                                                   int* found) {
+EXPORT CublasStatus cublasLtMatmulAlgoGetHeuristic(void* handle, void* description, void* a, void* b, void* c,
+                                                   void* d, void* preference_handle, int wanted,
+                                                   HeuristicResult* results, int* found) {
   if (!handle) return CUBLAS_STATUS_NOT_INITIALIZED;
   const Preference usual;
   const Preference& preference = preference_handle ? *as<Preference>(preference_handle) : usual;
   const Layout* layouts[] = {as<Layout>(a), as<Layout>(b), as<Layout>(c), as<Layout>(d)};
   size_t m, n, k;
   *found = 0;
-  if (const CublasStatus wrong = sizes(*as<Description>(description), *layouts[0], *layouts[1], *layouts[2], *layouts[3],
-                                       &m, &n, &k)) {
+  if (const CublasStatus wrong = sizes(*as<Description>(description), *layouts[0], *layouts[1], *layouts[2],
+                                       *layouts[3], &m, &n, &k)) {
     return wrong;
   }
   bool aligned = true;
-  for (int i = 0; i < 4; i++) aligned = aligned && lines_up(*layouts[i], 16) && preference.alignment[i] % 16 == 0;
+  for (int i = 0; i < 4; i++)
+    aligned = aligned && lines_up(*layouts[i], 16) && preference.alignment[i] % 16 == 0;
   const int alignment = aligned ? 16 : static_cast<int>(bytes_of(*type_of(layouts[0]->type)));
   // Few tiles for many multiprocessors: the real library splits k here.
   const bool few = m * n < 132 * 128 * 128 && k >= 512 && (preference.reduction_mask & 7) != 0;
@@ -247,8 +259,8 @@ EXPORT CublasStatus cublasLtMatmulAlgoGetHeuristic(void* handle, void* descripti
   return *found > 0 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
-EXPORT CublasStatus cublasLtMatmulAlgoCheck(void* handle, void* description, void* a, void* b, void* c, void* d,
-                                            const Algorithm* algorithm, HeuristicResult* result) {
+EXPORT CublasStatus cublasLtMatmulAlgoCheck(void* handle, void* description, void* a, void* b, void* c,
+                                            void* d, const Algorithm* algorithm, HeuristicResult* result) {
   if (!handle) return CUBLAS_STATUS_NOT_INITIALIZED;
   size_t m, n, k;
   const Layout &la = *as<Layout>(a), &lb = *as<Layout>(b), &lc = *as<Layout>(c), &ld = *as<Layout>(d);
@@ -264,16 +276,20 @@ EXPORT CublasStatus cublasLtMatmulAlgoCheck(void* handle, void* description, voi
   return CUBLAS_STATUS_SUCCESS;
 }
 
-EXPORT CublasStatus cublasLtMatmulAlgoConfigGetAttribute(const Algorithm* algorithm, int attribute, void* value,
-                                                         size_t bytes, size_t* written) {
+EXPORT CublasStatus cublasLtMatmulAlgoConfigGetAttribute(const Algorithm* algorithm, int attribute,
+                                                         void* value, size_t bytes, size_t* written) {
   if (!algorithm || algorithm->magic != MAGIC) return CUBLAS_STATUS_INVALID_VALUE;
   int32_t number;
   switch (attribute) {
     case 0: number = algorithm->id; break;
     case 1: number = algorithm->tile; break;
-    case 2: number = algorithm->slices; break;             // SPLITK_NUM
+    case 2: number = algorithm->slices; break; // SPLITK_NUM
     case 3: number = algorithm->slices > 1 ? 2 : 0; break; // REDUCTION_SCHEME
-    case 4: case 5: case 6: case 7: case 8: number = 0; break;
+    case 4:
+    case 5:
+    case 6:
+    case 7:
+    case 8: number = 0; break;
     default: return CUBLAS_STATUS_INVALID_VALUE;
   }
   if (written) *written = sizeof number;
@@ -282,10 +298,11 @@ EXPORT CublasStatus cublasLtMatmulAlgoConfigGetAttribute(const Algorithm* algori
   return CUBLAS_STATUS_SUCCESS;
 }
 
-EXPORT CublasStatus cublasLtMatmul(void* handle, void* description, const void* alpha, const void* a, void* a_layout,
-                                   const void* b, void* b_layout, const void* beta, const void* c, void* c_layout,
-                                   void* d, void* d_layout, const Algorithm* algorithm, void* workspace,
-                                   size_t workspace_bytes, void* stream_handle) {
+EXPORT CublasStatus cublasLtMatmul(void* handle, void* description, const void* alpha, const void* a,
+                                   void* a_layout, const void* b, void* b_layout, const void* beta,
+                                   const void* c, void* c_layout, void* d, void* d_layout,
+                                   const Algorithm* algorithm, void* workspace, size_t workspace_bytes,
+                                   void* stream_handle) {
   if (!handle) return CUBLAS_STATUS_NOT_INITIALIZED;
   Stream* stream = stream_of(stream_handle);
   if (!stream || !algorithm) return CUBLAS_STATUS_INVALID_VALUE;
@@ -293,7 +310,8 @@ EXPORT CublasStatus cublasLtMatmul(void* handle, void* description, const void* 
   const Layout &la = *as<Layout>(a_layout), &lb = *as<Layout>(b_layout), &lc = *as<Layout>(c_layout),
                &ld = *as<Layout>(d_layout);
   Product product{};
-  if (const CublasStatus wrong = sizes(what, la, lb, lc, ld, &product.m, &product.n, &product.k)) return wrong;
+  if (const CublasStatus wrong = sizes(what, la, lb, lc, ld, &product.m, &product.n, &product.k))
+    return wrong;
   if (const CublasStatus wrong = suits(*algorithm, la, lb, lc, ld)) return wrong;
   const Epilogue& epilogue = *epilogue_of(what.epilogue);
   if (epilogue.bias && what.bias == 0) return CUBLAS_STATUS_INVALID_VALUE;
@@ -323,10 +341,12 @@ EXPORT CublasStatus cublasLtMatmul(void* handle, void* description, const void* 
   if (product.beta != 0.0f && product.c.address % static_cast<unsigned>(algorithm->alignment) != 0) {
     return CUBLAS_STATUS_NOT_SUPPORTED;
   }
-  if (workspace_of(*algorithm, product.m, product.n, product.batch) > workspace_bytes) return CUBLAS_STATUS_INVALID_VALUE;
+  if (workspace_of(*algorithm, product.m, product.n, product.batch) > workspace_bytes)
+    return CUBLAS_STATUS_INVALID_VALUE;
   if (workspace_bytes > 0) {
     try {
-      stream->device->memory.check(reinterpret_cast<uint64_t>(workspace), workspace_bytes, 16, "cublasLtMatmul, workspace");
+      stream->device->memory.check(reinterpret_cast<uint64_t>(workspace), workspace_bytes, 16,
+                                   "cublasLtMatmul, workspace");
     } catch (const Illegal& illegal) {
       stream->device->fail(illegal.status, illegal.text);
       return CUBLAS_STATUS_SUCCESS;

@@ -1,4 +1,5 @@
-// libcurand.so.10: generators are made and configured, but make no numbers: the program draws none on the device.
+// libcurand.so.10: generators are made and configured, but make no numbers: the program draws none on the
+// device.
 #include "device.h"
 
 using namespace software_cuda;

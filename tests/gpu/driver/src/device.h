@@ -26,8 +26,8 @@ struct SHARED Device {
   Memory memory;
   std::unique_ptr<Stream> standard; // the default stream
   std::atomic<CUresult> pending{CUDA_SUCCESS}; // happened, not yet reported
-  std::atomic<CUresult> dead{CUDA_SUCCESS};    // reported: the answer to every later call
-  std::mutex lock;                             // of `streams`
+  std::atomic<CUresult> dead{CUDA_SUCCESS}; // reported: the answer to every later call
+  std::mutex lock; // of `streams`
   std::vector<Stream*> streams;
   std::atomic<size_t> stream_count{0}; // the default one among them
 
@@ -38,7 +38,8 @@ struct SHARED Device {
   CUresult report();
 };
 
-// Work in the order in which it was put there. Eager streams run it at once, late ones on a thread of their own.
+// Work in the order in which it was put there. Eager streams run it at once, late ones on a thread of their
+// own.
 struct SHARED Stream {
   explicit Stream(Device* device);
   ~Stream();

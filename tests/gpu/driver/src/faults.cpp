@@ -30,8 +30,8 @@ struct Spec {
   }
 };
 
-const char* const POINTS[] = {"init", "driver_version", "launch", "copy", "sync", "alloc", "alloc_plain",
-                              "product", "cublas_create", "module_load"};
+const char* const POINTS[] = {"init",  "driver_version", "launch",  "copy",          "sync",
+                              "alloc", "alloc_plain",    "product", "cublas_create", "module_load"};
 
 Spec parse(const std::string& text) {
   std::istringstream parts(text);

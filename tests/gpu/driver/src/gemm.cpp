@@ -62,7 +62,8 @@ void pack_as(const Factor& x, size_t first, size_t count, size_t from, size_t k,
     } else {
       for (size_t l = 0; l < k; l++) {
         const T* column = start + static_cast<int64_t>(l) * x.column;
-        for (size_t i = 0; i < rows; i++) to[l * width + i] = static_cast<float>(column[static_cast<int64_t>(i) * x.row]);
+        for (size_t i = 0; i < rows; i++)
+          to[l * width + i] = static_cast<float>(column[static_cast<int64_t>(i) * x.row]);
       }
     }
   }
@@ -100,10 +101,12 @@ void multiply_block(const Block& block, size_t k, const Factor& a, const Factor&
     for (size_t l = begin; l < end; l += BLOCK_K) {
       const size_t depth = std::min(BLOCK_K, end - l);
       pack(a, block.row, block.rows, l, depth, TILE_ROWS, work.a.data());
-      pack({b.at, b.type, b.column, b.row}, block.column, block.columns, l, depth, TILE_COLUMNS, work.b.data());
+      pack({b.at, b.type, b.column, b.row}, block.column, block.columns, l, depth, TILE_COLUMNS,
+           work.b.data());
       for (size_t j = 0; j < columns; j += TILE_COLUMNS) {
         for (size_t i = 0; i < rows; i += TILE_ROWS) {
-          multiply_tile(depth, &work.a[i * depth], &work.b[j * depth], &work.sums[j * rows + i * TILE_COLUMNS]);
+          multiply_tile(depth, &work.a[i * depth], &work.b[j * depth],
+                        &work.sums[j * rows + i * TILE_COLUMNS]);
         }
       }
     }
@@ -124,15 +127,16 @@ void multiply_block(const Block& block, size_t k, const Factor& a, const Factor&
 
 } // namespace
 
-void multiply(size_t m, size_t n, size_t k, const Factor& a, const Factor& b, unsigned slices, const Finish& finish) {
+void multiply(size_t m, size_t n, size_t k, const Factor& a, const Factor& b, unsigned slices,
+              const Finish& finish) {
   const size_t down = (m + BLOCK_ROWS - 1) / BLOCK_ROWS, across = (n + BLOCK_COLUMNS - 1) / BLOCK_COLUMNS;
   std::atomic<size_t> next{0};
   const bool small = m * n * k < (size_t(1) << 20);
   in_parallel(small ? 1 : ~0u, [&] {
     for (size_t i; (i = next.fetch_add(1)) < down * across;) {
       const size_t row = i % down * BLOCK_ROWS, column = i / down * BLOCK_COLUMNS;
-      multiply_block({row, std::min(BLOCK_ROWS, m - row), column, std::min(BLOCK_COLUMNS, n - column)}, k, a, b, slices,
-                     finish);
+      multiply_block({row, std::min(BLOCK_ROWS, m - row), column, std::min(BLOCK_COLUMNS, n - column)}, k, a,
+                     b, slices, finish);
     }
   });
 }

@@ -10,9 +10,9 @@ namespace software_cuda {
 
 struct Parameter {
   enum Kind { Pointer, I32, I64, F32, Other } kind;
-  unsigned bytes;   // in the list of parameters
+  unsigned bytes; // in the list of parameters
   unsigned element; // of what a pointer points at
-  bool written;     // a pointer to what is not const
+  bool written; // a pointer to what is not const
 };
 
 struct Launch {

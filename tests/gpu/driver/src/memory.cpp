@@ -35,9 +35,12 @@ std::string hex(uint64_t address) {
 } // namespace
 
 Memory::Memory(int device, size_t total) : device_(device), total_(total) {
-  void* range = mmap(nullptr, RANGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* range =
+      mmap(nullptr, RANGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (range == MAP_FAILED) {
-    explain("cannot reserve 2 TiB of addresses; vm.overcommit_memory=2 or a limit on addresses (ulimit -v) forbids it");
+    explain(
+        "cannot reserve 2 TiB of addresses; vm.overcommit_memory=2 or a limit on addresses (ulimit -v) "
+        "forbids it");
     _Exit(2);
   }
   madvise(range, RANGE, MADV_NOHUGEPAGE);
@@ -136,8 +139,8 @@ void Memory::bury(uint64_t address) {
   }
   if (!whole) {
     throw Illegal{CUDA_ERROR_ILLEGAL_ADDRESS, "a write beside the allocation of " +
-                                                  std::to_string(allocation.bytes) + " bytes at " + hex(address) +
-                                                  ", found when it was freed"};
+                                                  std::to_string(allocation.bytes) + " bytes at " +
+                                                  hex(address) + ", found when it was freed"};
   }
 }
 
@@ -163,26 +166,29 @@ Allocation Memory::around(uint64_t address) const {
 size_t Memory::check(uint64_t address, size_t bytes, size_t element, const std::string& what) const {
   const std::lock_guard<std::mutex> guard(lock_);
   const Allocation* found = find(address);
-  const bool inside = found && found->live && address + std::max<size_t>(bytes, 1) <= found->base + found->bytes;
+  const bool inside =
+      found && found->live && address + std::max<size_t>(bytes, 1) <= found->base + found->bytes;
   if (!inside && !(bytes == 0 && found && found->live && address == found->base + found->bytes)) {
     throw wrong(address, bytes, what);
   }
   if (element > 1 && address % element != 0) {
-    throw Illegal{CUDA_ERROR_MISALIGNED_ADDRESS,
-                  what + ": " + hex(address) + " is no multiple of its element's " + std::to_string(element) + " bytes"};
+    throw Illegal{CUDA_ERROR_MISALIGNED_ADDRESS, what + ": " + hex(address) +
+                                                     " is no multiple of its element's " +
+                                                     std::to_string(element) + " bytes"};
   }
   return found->base + found->bytes - address;
 }
 
 Illegal Memory::wrong(uint64_t address, size_t bytes, const std::string& what) const {
-  std::string text = what + ": " + (bytes > 1 ? std::to_string(bytes) + " bytes at " : "") + hex(address) + " ";
+  std::string text =
+      what + ": " + (bytes > 1 ? std::to_string(bytes) + " bytes at " : "") + hex(address) + " ";
   const Allocation* found = find(address);
   if (!owns_address(address)) {
     text += "is no memory of device " + std::to_string(device_);
   } else if (found && address < found->base + found->bytes + RED_ZONE) {
     const std::string of = " of an allocation of " + std::to_string(found->bytes) + " bytes";
-    text += !found->live ? "was freed (" + std::to_string(address - found->base) + " bytes into an allocation of " +
-                               std::to_string(found->bytes) + ")"
+    text += !found->live ? "was freed (" + std::to_string(address - found->base) +
+                               " bytes into an allocation of " + std::to_string(found->bytes) + ")"
                          : "reaches beyond the end" + of;
   } else {
     text += "was never allocated";

@@ -1,7 +1,7 @@
 // The memory of one device: addresses, what is allocated, and what a pointer points at.
 //
-// Addresses are those of this process, so that emulated kernels use them as they are. An allocation lies between two
-// red zones. Freed addresses come back only after the whole range was handed out.
+// Addresses are those of this process, so that emulated kernels use them as they are. An allocation lies
+// between two red zones. Freed addresses come back only after the whole range was handed out.
 #pragma once
 
 #include <cstddef>
@@ -42,7 +42,8 @@ class SHARED Memory {
   // Makes the memory unusable. Throws `Illegal` if something was written outside of it.
   void bury(uint64_t address);
 
-  // Bytes from `address` to the end of its allocation; throws `Illegal` unless [address, address + bytes) is live.
+  // Bytes from `address` to the end of its allocation; throws `Illegal` unless [address, address + bytes) is
+  // live.
   size_t check(uint64_t address, size_t bytes, size_t element, const std::string& what) const;
   // Throws `Illegal` if a red zone beside the allocation of `address` was written.
   void check_red_zones(uint64_t address, const std::string& what) const;

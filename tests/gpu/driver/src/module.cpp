@@ -17,8 +17,8 @@ std::unordered_map<std::string, Kernel>& table() {
 
 unsigned bytes_of(const std::string& type) {
   static const std::map<std::string, unsigned> sizes = {
-      {".u8", 1}, {".s8", 1}, {".b8", 1}, {".u16", 2}, {".s16", 2}, {".b16", 2}, {".f16", 2},
-      {".u32", 4}, {".s32", 4}, {".b32", 4}, {".f32", 4}, {".u64", 8}, {".s64", 8}, {".b64", 8}, {".f64", 8}};
+      {".u8", 1},  {".s8", 1},  {".b8", 1},  {".u16", 2}, {".s16", 2}, {".b16", 2}, {".f16", 2}, {".u32", 4},
+      {".s32", 4}, {".b32", 4}, {".f32", 4}, {".u64", 8}, {".s64", 8}, {".b64", 8}, {".f64", 8}};
   const auto found = sizes.find(type);
   return found == sizes.end() ? 0 : found->second;
 }
@@ -31,7 +31,8 @@ unsigned parameter_bytes(const std::string& line) {
     if (const unsigned found = bytes_of(line.substr(at + 1, end - at - 1))) bytes = found;
   }
   const size_t bracket = line.find('[');
-  return bracket == std::string::npos ? bytes : bytes * static_cast<unsigned>(atoi(line.c_str() + bracket + 1));
+  return bracket == std::string::npos ? bytes
+                                      : bytes * static_cast<unsigned>(atoi(line.c_str() + bracket + 1));
 }
 
 std::map<std::string, std::vector<unsigned>> entries_of(const std::string& ptx) {

@@ -7,8 +7,8 @@
 
 namespace software_cuda {
 
-// Calls `work` on up to `threads` threads at once, this one among them. It takes its share from a common counter:
-// while another caller has the threads, this one does everything alone.
+// Calls `work` on up to `threads` threads at once, this one among them. It takes its share from a common
+// counter: while another caller has the threads, this one does everything alone.
 SHARED void in_parallel(unsigned threads, const std::function<void()>& work);
 
 } // namespace software_cuda

@@ -15,12 +15,14 @@ namespace {
 const char* name_of(Type type) { return type == Type::F32 ? "f32" : type == Type::F16 ? "f16" : "bf16"; }
 
 // Checks that all elements of a batch of matrices with `rows` x `columns` stored elements are allocated.
-void check(const Memory& memory, const Matrix& matrix, size_t rows, size_t columns, size_t batch, const char* what) {
+void check(const Memory& memory, const Matrix& matrix, size_t rows, size_t columns, size_t batch,
+           const char* what) {
   if (rows == 0 || columns == 0 || batch == 0) return;
-  const int64_t last = static_cast<int64_t>(batch - 1) * matrix.stride + static_cast<int64_t>(columns - 1) * matrix.ld +
-                       static_cast<int64_t>(rows - 1);
+  const int64_t last = static_cast<int64_t>(batch - 1) * matrix.stride +
+                       static_cast<int64_t>(columns - 1) * matrix.ld + static_cast<int64_t>(rows - 1);
   const size_t size = bytes_of(matrix.type);
-  memory.check(matrix.address, static_cast<size_t>(last + 1) * size, size, std::string("product, matrix ") + what);
+  memory.check(matrix.address, static_cast<size_t>(last + 1) * size, size,
+               std::string("product, matrix ") + what);
 }
 
 float load(const void* at, Type type, size_t i) {
@@ -42,7 +44,8 @@ void store(void* at, Type type, size_t i, float v) {
 float activate(float v, Activation activation) {
   if (activation == Activation::Relu) return v > 0.0f || v != v ? v : 0.0f;
   // The tanh form, as cuBLASLt's epilogue computes it.
-  if (activation == Activation::Gelu) return 0.5f * v * (1.0f + tanhf(0.7978845608f * (v + 0.044715f * v * v * v)));
+  if (activation == Activation::Gelu)
+    return 0.5f * v * (1.0f + tanhf(0.7978845608f * (v + 0.044715f * v * v * v)));
   return v;
 }
 
@@ -57,7 +60,9 @@ std::vector<float> rounded(const Factor& x, size_t rows, size_t columns) {
   for (size_t i = 0; i < rows; i++) {
     for (size_t l = 0; l < columns; l++) {
       uint32_t bits;
-      memcpy(&bits, static_cast<const float*>(x.at) + static_cast<int64_t>(i) * x.row + static_cast<int64_t>(l) * x.column,
+      memcpy(&bits,
+             static_cast<const float*>(x.at) + static_cast<int64_t>(i) * x.row +
+                 static_cast<int64_t>(l) * x.column,
              4);
       bits = (bits + 0x1000) & ~0x1fffu;
       memcpy(&values[i * columns + l], &bits, 4);
@@ -78,8 +83,8 @@ void compute_one(const Product& p, size_t batch) {
   }
   const char* c = at(p.c, batch);
   char* d = const_cast<char*>(at(p.d, batch));
-  const void* bias = reinterpret_cast<const char*>(p.bias) +
-                     static_cast<int64_t>(batch) * p.bias_stride * static_cast<int64_t>(bytes_of(p.bias_type));
+  const void* bias = reinterpret_cast<const char*>(p.bias) + static_cast<int64_t>(batch) * p.bias_stride *
+                                                                 static_cast<int64_t>(bytes_of(p.bias_type));
   multiply(p.m, p.n, p.k, a, b, p.slices, [&](size_t i, size_t j, size_t count, const float* sums) {
     for (size_t r = 0; r < count; r++) {
       float v = p.alpha * sums[r];
@@ -124,12 +129,20 @@ CublasStatus put_product(Stream* stream, const Product& product) {
     return fault->status;
   }
   auto letter = [](bool transpose) { return transpose ? "T" : "N"; };
-  Entry("product").number("device", device->number).number("stream", stream->number)
-      .text("library", product.library).number("m", static_cast<int64_t>(product.m))
-      .number("n", static_cast<int64_t>(product.n)).number("k", static_cast<int64_t>(product.k))
-      .number("batch", static_cast<int64_t>(product.batch)).text("type", name_of(product.a.type))
-      .text("transa", letter(product.transpose_a)).text("transb", letter(product.transpose_b))
-      .text("epilogue", product.epilogue).number("slices", product.slices).flag("c", product.beta != 0.0f);
+  Entry("product")
+      .number("device", device->number)
+      .number("stream", stream->number)
+      .text("library", product.library)
+      .number("m", static_cast<int64_t>(product.m))
+      .number("n", static_cast<int64_t>(product.n))
+      .number("k", static_cast<int64_t>(product.k))
+      .number("batch", static_cast<int64_t>(product.batch))
+      .text("type", name_of(product.a.type))
+      .text("transa", letter(product.transpose_a))
+      .text("transb", letter(product.transpose_b))
+      .text("epilogue", product.epilogue)
+      .number("slices", product.slices)
+      .flag("c", product.beta != 0.0f);
   if (product.m == 0 || product.n == 0 || product.batch == 0) return CUBLAS_STATUS_SUCCESS;
   stream->put([device, product] {
     run(device->memory, product);

@@ -1,4 +1,5 @@
-// One product of cuBLAS or cuBLASLt: its operands are checked, it is written down, and it is computed in its turn.
+// One product of cuBLAS or cuBLASLt: its operands are checked, it is written down, and it is computed in its
+// turn.
 #pragma once
 
 #include <optional>

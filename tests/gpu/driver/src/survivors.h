@@ -1,30 +1,14 @@
-// What surrounds a launch: inputs that must stay as they are, and flags that are scripted while nothing is computed.
+// Flags that are scripted while nothing is computed.
 #pragma once
 
-#include <vector>
+#include <string>
 
 #include "kernels.h"
-#include "memory.h"
 
 namespace software_cuda {
 
-// Digests of a launch's inputs. A launch that writes one has a mistake that its results may not show.
-class Inputs {
- public:
-  Inputs(const Memory& memory, const Kernel& kernel, const Launch& launch);
-  void check() const; // throws std::runtime_error
-
- private:
-  struct Input {
-    size_t argument;
-    uint64_t address;
-    size_t bytes;
-    uint64_t digest;
-  };
-  std::vector<Input> inputs_;
-};
-
-// Marks the first pairs of each image as SOFTWARE_CUDA_SURVIVORS says, if `kernel` is the one that rejects pairs.
+// Marks the first pairs of each image as SOFTWARE_CUDA_SURVIVORS says, if `kernel` is the one that rejects
+// pairs.
 void script_survivors(const std::string& kernel, const Launch& launch);
 
 } // namespace software_cuda
