@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr int NOT_READY = 600, NOT_SUPPORTED = 801, INVALID_HANDLE = 400;
+constexpr int NOT_READY = 600, INVALID_HANDLE = 400, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901;
 constexpr size_t COUNT = 1 << 16, BYTES = COUNT * 4;
 
 void* new_stream() {
@@ -84,9 +84,48 @@ void events_have_times() {
   SAME(cuEventElapsedTime_v2(&milliseconds, start, untimed), INVALID_HANDLE);
   OK(cuStreamSynchronize(stream));
   OK(cuStreamQuery(stream));
-  SAME(cuStreamBeginCapture_v2(stream, 0), NOT_SUPPORTED);
   OK(cuStreamDestroy_v2(stream));
   SAME(cuStreamSynchronize(stream), INVALID_HANDLE);
+}
+
+void graphs_run_what_was_captured() {
+  void *stream = new_stream(), *graph, *instance, *memory;
+  int status = -1;
+  OK(cuMemHostAlloc(&memory, BYTES, 0));
+  auto* pinned = static_cast<float*>(memory);
+  const uint64_t x = allocate(BYTES, stream), y = allocate(BYTES, stream);
+  launch_sigmoid(upload(random_values(32, 1)), allocate(128), 32); // loads the kernel
+  OK(cuStreamBeginCapture_v2(stream, 2));
+  OK(cuStreamIsCapturing(stream, &status));
+  SAME(status, 1);
+  OK(cuMemcpyHtoDAsync_v2(x, pinned, BYTES, stream));
+  OK(launch_sigmoid(x, y, COUNT, stream));
+  OK(cuMemcpyDtoHAsync_v2(pinned, y, BYTES, stream));
+  OK(cuStreamEndCapture(stream, &graph));
+  OK(cuGraphInstantiateWithFlags(&instance, graph, 0));
+  for (const float value : {0.0f, 2.0f}) {
+    std::fill(pinned, pinned + COUNT, value); // nothing has run yet, and each launch reads what is there then
+    OK(cuGraphLaunch(instance, stream));
+    OK(cuStreamSynchronize(stream));
+    TRUE(pinned[COUNT - 1] > (value == 0.0f ? 0.49f : 0.88f) && pinned[0] < (value == 0.0f ? 0.51f : 0.89f));
+  }
+  OK(cuGraphExecDestroy(instance));
+  OK(cuGraphDestroy(graph));
+  // What waits or allocates cannot be captured.
+  uint64_t z;
+  float pageable[4];
+  for (const std::function<int()>& call : std::vector<std::function<int()>>{
+           [&] { return cuStreamSynchronize(stream); }, [&] { return cuMemAllocAsync(&z, 64, stream); },
+           [&] { return cuMemcpyDtoHAsync_v2(pageable, y, 16, stream); },
+           [&] { return cuMemcpyHtoDAsync_v2(y, pageable, 16, stream); }}) {
+    OK(cuStreamBeginCapture_v2(stream, 2));
+    SAME(call(), CAPTURE_UNSUPPORTED);
+    SAME(cuStreamEndCapture(stream, &graph), CAPTURE_INVALIDATED);
+  }
+  OK(cuStreamIsCapturing(stream, &status));
+  SAME(status, 0);
+  OK(cuMemFreeHost(memory));
+  OK(cuStreamDestroy_v2(stream));
 }
 
 // Whether any of some rounds of `work` gives true.
@@ -167,4 +206,5 @@ int main(int count, char**) {
   a_stream_keeps_its_order();
   events_order_streams();
   events_have_times();
+  graphs_run_what_was_captured();
 }

@@ -33,11 +33,12 @@ CUresult begin(Device* device) {
   return device->report();
 }
 
-void note(const char* direction, size_t bytes, bool pinned, bool waits) {
+void note(Stream* stream, const char* direction, size_t bytes, bool pinned, bool waits) {
   Entry entry("copy");
   entry.text("direction", direction).number("bytes", static_cast<int64_t>(bytes));
   if (strcmp(direction, "d2d") != 0) entry.text("host", pinned ? "pinned" : "pageable");
   entry.flag("waits", waits);
+  if (stream->capturing()) entry.flag("captured", true);
 }
 
 CUresult wait_for(Stream* stream) {
@@ -48,7 +49,8 @@ CUresult wait_for(Stream* stream) {
 CUresult to_device(Stream* stream, uint64_t to, const void* from, size_t bytes, bool waits) {
   if (const CUresult wrong = begin(stream->device)) return wrong;
   const bool pinned = is_pinned(from, bytes);
-  note("h2d", bytes, pinned, waits);
+  if (!pinned && stream->spoil_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  note(stream, "h2d", bytes, pinned, waits);
   if (bytes == 0) return CUDA_SUCCESS;
   const bool real = settings().compute || bytes <= REALLY_COPIED;
   const Memory* memory = &stream->device->memory;
@@ -73,7 +75,8 @@ CUresult to_host(Stream* stream, void* to, uint64_t from, size_t bytes, bool wai
   if (const CUresult wrong = begin(stream->device)) return wrong;
   const bool pinned = is_pinned(to, bytes);
   waits = waits || !pinned;
-  note("d2h", bytes, pinned, waits);
+  if (waits && stream->spoil_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  note(stream, "d2h", bytes, pinned, waits);
   if (bytes == 0) return CUDA_SUCCESS;
   stream->put([=] {
     stream->device->memory.check(from, bytes, 1, "copy to the host");
@@ -84,7 +87,7 @@ CUresult to_host(Stream* stream, void* to, uint64_t from, size_t bytes, bool wai
 
 CUresult within_device(Stream* stream, uint64_t to, uint64_t from, size_t bytes, bool waits) {
   if (const CUresult wrong = begin(stream->device)) return wrong;
-  note("d2d", bytes, false, waits);
+  note(stream, "d2d", bytes, false, waits);
   if (bytes == 0) return CUDA_SUCCESS;
   stream->put([=] {
     stream->device->memory.check(from, bytes, 1, "copy within the device, from");
@@ -95,7 +98,11 @@ CUresult within_device(Stream* stream, uint64_t to, uint64_t from, size_t bytes,
 }
 
 CUresult set(Stream* stream, uint64_t to, unsigned char value, size_t bytes) {
-  Entry("memset").number("stream", stream->number).number("bytes", static_cast<int64_t>(bytes));
+  {
+    Entry entry("memset");
+    entry.number("stream", stream->number).number("bytes", static_cast<int64_t>(bytes));
+    if (stream->capturing()) entry.flag("captured", true);
+  }
   if (bytes == 0) return CUDA_SUCCESS;
   stream->put([=] {
     stream->device->memory.check(to, bytes, 1, "memset");

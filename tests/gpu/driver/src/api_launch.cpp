@@ -47,7 +47,7 @@ std::string json_of(const Device* device, const Parameter& parameter, uint64_t b
   }
 }
 
-void note(const Stream* stream, const Kernel& kernel, const Launch& launch) {
+void note(Stream* stream, const Kernel& kernel, const Launch& launch) {
   if (!has_ledger()) return;
   auto three = [](const unsigned* sizes) {
     return "[" + std::to_string(sizes[0]) + "," + std::to_string(sizes[1]) + "," + std::to_string(sizes[2]) +
@@ -61,6 +61,7 @@ void note(const Stream* stream, const Kernel& kernel, const Launch& launch) {
   entry.number("device", stream->device->number).number("stream", stream->number).text("name", kernel.name);
   entry.raw("grid", three(launch.grid)).raw("block", three(launch.block)).number("shared", launch.shared);
   entry.raw("args", "[" + arguments + "]");
+  if (stream->capturing()) entry.flag("captured", true);
 }
 
 // Runs a launch when its turn has come: pointers first, red zones and inputs afterwards.

@@ -57,6 +57,7 @@ EXPORT CUresult cuMemAllocAsync(uint64_t* address, size_t bytes, void* handle) {
   if (const CUresult wrong = enter(&device)) return wrong;
   Stream* stream = stream_of(handle);
   if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+  if (stream->spoil_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   return allocate("cuMemAllocAsync", stream->device, bytes, true, address);
 }
 
@@ -65,6 +66,7 @@ EXPORT CUresult cuMemFreeAsync(uint64_t address, void* handle) {
   if (const CUresult wrong = enter(&device)) return wrong;
   Stream* stream = stream_of(handle);
   if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+  if (stream->spoil_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   if (address == 0) return CUDA_SUCCESS;
   Entry("free").text("call", "cuMemFreeAsync");
   if (const CUresult wrong = stream->device->memory.give_back(address)) return wrong;

@@ -62,6 +62,7 @@ EXPORT CUresult cuStreamSynchronize(void* handle) {
   if (const CUresult wrong = enter(&device)) return wrong;
   Stream* stream = stream_of(handle);
   if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+  if (stream->spoil_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   ledger_wait("cuStreamSynchronize");
   stream->drain();
   return after_waiting(stream->device);
@@ -72,6 +73,7 @@ EXPORT CUresult cuStreamQuery(void* handle) {
   if (const CUresult wrong = enter(&device)) return wrong;
   Stream* stream = stream_of(handle);
   if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+  if (stream->spoil_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   ledger_wait("cuStreamQuery");
   if (!stream->idle() && !stream->device->broken()) return CUDA_ERROR_NOT_READY;
   return after_waiting(stream->device);
@@ -81,7 +83,11 @@ EXPORT CUresult cuCtxSynchronize() {
   Device* device;
   if (const CUresult wrong = enter(&device)) return wrong;
   ledger_wait("cuCtxSynchronize");
-  for (Stream* stream : streams_of(device)) stream->drain();
+  const std::vector<Stream*> streams = streams_of(device);
+  for (Stream* stream : streams) {
+    if (stream->spoil_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  }
+  for (Stream* stream : streams) stream->drain();
   return after_waiting(device);
 }
 
@@ -91,6 +97,7 @@ EXPORT CUresult cuStreamWaitEvent(void* handle, void* event_handle, unsigned) {
   Stream* stream = stream_of(handle);
   auto* event = static_cast<Event*>(event_handle);
   if (!stream || !event) return CUDA_ERROR_INVALID_HANDLE;
+  if (stream->spoil_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   std::shared_ptr<Mark> mark;
   {
     const std::lock_guard<std::mutex> guard(event->lock);
@@ -105,26 +112,10 @@ EXPORT CUresult cuLaunchHostFunc(void* handle, void (*function)(void*), void* da
   if (const CUresult wrong = enter(&device)) return wrong;
   Stream* stream = stream_of(handle);
   if (!stream || !function) return CUDA_ERROR_INVALID_HANDLE;
+  if (stream->spoil_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   ledger_wait("cuLaunchHostFunc");
   stream->put([function, data] { function(data); });
   return CUDA_SUCCESS;
-}
-
-EXPORT CUresult cuStreamIsCapturing(void* handle, int* status) {
-  Device* device;
-  if (const CUresult wrong = enter(&device)) return wrong;
-  if (!stream_of(handle)) return CUDA_ERROR_INVALID_HANDLE;
-  *status = 0; // CU_STREAM_CAPTURE_STATUS_NONE
-  return CUDA_SUCCESS;
-}
-
-EXPORT CUresult cuStreamBeginCapture_v2(void*, int) { return CUDA_ERROR_NOT_SUPPORTED; }
-
-EXPORT CUresult cuStreamEndCapture(void*, void**) { return CUDA_ERROR_NOT_SUPPORTED; }
-
-EXPORT CUresult cuGraphLaunch(void*, void*) {
-  Entry("graph_launch");
-  return CUDA_ERROR_NOT_SUPPORTED;
 }
 
 EXPORT CUresult cuEventCreate(void** handle, unsigned flags) {
@@ -150,6 +141,7 @@ EXPORT CUresult cuEventRecord(void* handle, void* stream_handle) {
   auto* event = static_cast<Event*>(handle);
   Stream* stream = stream_of(stream_handle);
   if (!event || !stream || event->device != stream->device) return CUDA_ERROR_INVALID_HANDLE;
+  if (stream->spoil_capture()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   auto mark = std::make_shared<Mark>();
   {
     const std::lock_guard<std::mutex> guard(event->lock);

@@ -94,6 +94,10 @@ void Stream::put(std::function<void()> work) {
 
 void Stream::put_always(std::function<void()> work) {
   std::unique_lock<std::mutex> guard(lock_);
+  if (capturing_) {
+    captured_.push_back(std::move(work));
+    return;
+  }
   if (!thread_) {
     work();
     return;
@@ -117,6 +121,35 @@ void Stream::dawdle() {
   if (!thread_) return;
   const uint64_t dice = random_();
   if (dice % 4 == 0) std::this_thread::sleep_for(std::chrono::microseconds(dice / 4 % 400));
+}
+
+bool Stream::begin_capture() {
+  const std::lock_guard<std::mutex> guard(lock_);
+  if (capturing_) return false;
+  captured_.clear();
+  spoiled_ = false;
+  return capturing_ = true;
+}
+
+bool Stream::capturing() {
+  const std::lock_guard<std::mutex> guard(lock_);
+  return capturing_;
+}
+
+bool Stream::spoil_capture() {
+  const std::lock_guard<std::mutex> guard(lock_);
+  if (capturing_) spoiled_ = true;
+  return capturing_;
+}
+
+std::optional<std::vector<std::function<void()>>> Stream::end_capture() {
+  const std::lock_guard<std::mutex> guard(lock_);
+  const bool whole = capturing_ && !spoiled_;
+  capturing_ = false;
+  std::vector<std::function<void()>> work = std::move(captured_);
+  captured_.clear();
+  if (!whole) return std::nullopt;
+  return work;
 }
 
 void Stream::run() {

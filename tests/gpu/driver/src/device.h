@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <thread>
 #include <chrono>
@@ -52,6 +53,14 @@ struct SHARED Stream {
   // In a late stream, sometimes waits a little between two pieces of work.
   void dawdle();
 
+  // Capture: work is collected instead of run.
+  bool begin_capture();
+  bool capturing();
+  // Ends a call that cannot be captured, and with it the capture: true if there is one.
+  bool spoil_capture();
+  // What was collected; nothing after a call that spoiled it.
+  std::optional<std::vector<std::function<void()>>> end_capture();
+
   Device* const device;
   const unsigned number;
 
@@ -60,7 +69,8 @@ struct SHARED Stream {
   std::mutex lock_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> queue_;
-  bool busy_ = false, ending_ = false;
+  bool busy_ = false, ending_ = false, capturing_ = false, spoiled_ = false;
+  std::vector<std::function<void()>> captured_;
   std::mt19937_64 random_;
   std::thread* thread_ = nullptr;
 };

@@ -33,8 +33,8 @@ T add_atomically(T* at, T value) {
   return old;
 }
 
-// `warp_sum` of common.cuh with one exchange instead of five, which is what most kernels wait for here: the same
-// additions in the same order. The emulator's own tests run the original.
+// `warp_sum` of common.cuh with one exchange instead of five, which is what most kernels wait for here: the
+// same additions in the same order. The emulator's own tests run the original.
 inline float sum_of_warp(float v) {
   uint32_t bits;
   memcpy(&bits, &v, 4);

@@ -105,6 +105,18 @@ void run(const Memory& memory, const Product& p) {
   for (size_t batch = 0; batch < p.batch; batch++) compute_one(p, batch);
 }
 
+void note(Stream* stream, const Product& p) {
+  auto letter = [](bool transpose) { return transpose ? "T" : "N"; };
+  Entry entry("product");
+  entry.number("device", stream->device->number).number("stream", stream->number);
+  entry.text("library", p.library).number("m", static_cast<int64_t>(p.m));
+  entry.number("n", static_cast<int64_t>(p.n)).number("k", static_cast<int64_t>(p.k));
+  entry.number("batch", static_cast<int64_t>(p.batch)).text("type", name_of(p.a.type));
+  entry.text("transa", letter(p.transpose_a)).text("transb", letter(p.transpose_b));
+  entry.text("epilogue", p.epilogue).number("slices", p.slices).flag("c", p.beta != 0.0f);
+  if (stream->capturing()) entry.flag("captured", true);
+}
+
 } // namespace
 
 std::optional<Type> type_of(int cuda_data_type) {
@@ -128,21 +140,7 @@ CublasStatus put_product(Stream* stream, const Product& product) {
     if (fault->sticky) device->dead.compare_exchange_strong(none, CUDA_ERROR_LAUNCH_FAILED);
     return fault->status;
   }
-  auto letter = [](bool transpose) { return transpose ? "T" : "N"; };
-  Entry("product")
-      .number("device", device->number)
-      .number("stream", stream->number)
-      .text("library", product.library)
-      .number("m", static_cast<int64_t>(product.m))
-      .number("n", static_cast<int64_t>(product.n))
-      .number("k", static_cast<int64_t>(product.k))
-      .number("batch", static_cast<int64_t>(product.batch))
-      .text("type", name_of(product.a.type))
-      .text("transa", letter(product.transpose_a))
-      .text("transb", letter(product.transpose_b))
-      .text("epilogue", product.epilogue)
-      .number("slices", product.slices)
-      .flag("c", product.beta != 0.0f);
+  note(stream, product);
   if (product.m == 0 || product.n == 0 || product.batch == 0) return CUBLAS_STATUS_SUCCESS;
   stream->put([device, product] {
     run(device->memory, product);
