@@ -28,6 +28,8 @@ int main(int count, char** arguments) {
   if (count > 1) softwareCudaFault(arguments[1]);
   void *blas = nullptr, *module = nullptr;
   static const uint32_t image[4] = {0xba55ed50, 0, 0, 0};
+  const char* ptx = ".version 9.0\n.target sm_80\n.address_size 64\n";
+  const std::string compiled = rounds([&] { return cuModuleLoadData(&module, ptx); });
   const std::string created = rounds([&] { return cublasCreate_v2(&blas); });
   const std::string modules = rounds([&] { return cuModuleLoadData(&module, image); });
   void* function = nullptr;
@@ -48,7 +50,9 @@ int main(int count, char** arguments) {
   });
   const std::string copies = rounds([&] { return cuMemcpyHtoD_v2(x, &x, 8); });
   const std::string syncs = rounds([&] { return cuCtxSynchronize(); });
-  printf("version=%s cublas=%s module=%s plain=%s alloc=%s memset=%s launch=%s product=%s copy=%s sync=%s\n",
-         versions.c_str(), created.c_str(), modules.c_str(), plain.c_str(), pooled.c_str(), sets.c_str(),
-         launches.c_str(), products.c_str(), copies.c_str(), syncs.c_str());
+  printf(
+      "version=%s ptx=%s cublas=%s module=%s plain=%s alloc=%s memset=%s launch=%s product=%s copy=%s "
+      "sync=%s\n",
+      versions.c_str(), compiled.c_str(), created.c_str(), modules.c_str(), plain.c_str(), pooled.c_str(),
+      sets.c_str(), launches.c_str(), products.c_str(), copies.c_str(), syncs.c_str());
 }

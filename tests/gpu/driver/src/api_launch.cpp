@@ -115,8 +115,8 @@ EXPORT CUresult cuModuleLoadData(void** handle, const void* image) {
     if (fault->sticky) device->dead.compare_exchange_strong(none, fault->status);
     return fault->status;
   }
-  std::unique_ptr<Module> module = read_module(device, image);
-  if (!module) return CUDA_ERROR_INVALID_IMAGE;
+  std::unique_ptr<Module> module;
+  if (const CUresult wrong = read_module(device, image, &module)) return wrong;
   Entry("module_load").number("device", device->number).text("image", module->ptx ? "ptx" : "binary");
   *handle = module.release();
   return CUDA_SUCCESS;

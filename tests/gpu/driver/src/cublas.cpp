@@ -7,6 +7,7 @@
 #include "faults.h"
 #include "ledger.h"
 #include "product.h"
+#include "settings.h"
 
 using namespace software_cuda;
 
@@ -47,6 +48,8 @@ EXPORT CublasStatus cublasCreate_v2(void** handle) {
   Device* device;
   if (enter(&device) != CUDA_SUCCESS) return CUBLAS_STATUS_NOT_INITIALIZED;
   if (const auto fault = fault_at("cublas_create")) return fault->status;
+  if (settings().driver_version < 13000)
+    return CUBLAS_STATUS_NOT_INITIALIZED; // libcublas.so.13 on an old driver
   uint64_t workspace;
   if (device->memory.allocate(WORKSPACE, false, &workspace) != CUDA_SUCCESS)
     return CUBLAS_STATUS_ALLOC_FAILED;

@@ -50,6 +50,9 @@ std::map<std::string, std::vector<unsigned>> entries_of(const std::string& ptx) 
   return entries;
 }
 
+// The oldest driver that compiles PTX of a major version: 8 came with CUDA 12, 9 with CUDA 13.
+int driver_for_ptx(int version) { return (version + 4) * 1000; }
+
 } // namespace
 
 void add_kernel(Kernel kernel) { table()[kernel.name] = kernel; }
@@ -65,18 +68,23 @@ const Kernel* find_kernel(const std::string& name) {
   return found == table().end() ? nullptr : &found->second;
 }
 
-std::unique_ptr<Module> read_module(Device* device, const void* image) {
-  auto module = std::make_unique<Module>();
-  module->device = device;
-  module->ptx = false;
+CUresult read_module(Device* device, const void* image, std::unique_ptr<Module>* module) {
+  auto read = std::make_unique<Module>();
+  read->device = device;
   uint32_t magic;
   memcpy(&magic, image, sizeof magic);
-  if (magic == 0xba55ed50 || magic == 0x464c457f) return module; // a fatbin, or ELF
-  const char* text = static_cast<const char*>(image);
-  if (!strstr(text, ".version")) return nullptr;
-  module->ptx = true;
-  module->entries = entries_of(text);
-  return module;
+  read->ptx = magic != 0xba55ed50 && magic != 0x464c457f; // a fatbin, or ELF
+  if (read->ptx) {
+    const char* text = static_cast<const char*>(image);
+    const char* version = strstr(text, ".version ");
+    if (!version) return CUDA_ERROR_INVALID_IMAGE;
+    if (driver_for_ptx(atoi(version + strlen(".version "))) > settings().driver_version) {
+      return CUDA_ERROR_UNSUPPORTED_PTX_VERSION;
+    }
+    read->entries = entries_of(text);
+  }
+  *module = std::move(read);
+  return CUDA_SUCCESS;
 }
 
 } // namespace software_cuda

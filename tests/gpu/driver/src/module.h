@@ -28,7 +28,7 @@ struct Module {
   std::map<std::string, std::unique_ptr<Function>> functions;
 };
 
-// Null if the image is none that a driver knows.
-std::unique_ptr<Module> read_module(Device* device, const void* image);
+// Fails if the image is none that a driver knows, or PTX of a newer compiler.
+CUresult read_module(Device* device, const void* image, std::unique_ptr<Module>* module);
 
 } // namespace software_cuda
