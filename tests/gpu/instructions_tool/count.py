@@ -8,7 +8,7 @@ import pathlib
 from . import listing, toolchain, walk
 from .reference import family, references
 
-FILES = sorted(pathlib.Path(__file__).parent.glob("*.py"))
+FILES = sorted(file for file in pathlib.Path(__file__).parent.glob("*.py") if not file.name.startswith("test_"))
 
 
 @dataclasses.dataclass
