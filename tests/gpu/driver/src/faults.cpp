@@ -78,7 +78,7 @@ struct Faults {
     }
   }
 
-  // Reads the file if it has changed; looks at most a hundred times a second.
+  // Replaces all faults by those of the file if it has changed; looks at most a hundred times a second.
   void look() {
     if (file.empty()) return;
     const Clock::rep now = Clock::now().time_since_epoch().count();
@@ -97,6 +97,11 @@ struct Faults {
     std::ifstream in(file);
     std::string text;
     for (std::string line; std::getline(in, line);) text += line + ';';
+    {
+      const std::lock_guard<std::mutex> guard(lock);
+      specs.clear();
+      count = 0;
+    }
     add(text);
   }
 };
