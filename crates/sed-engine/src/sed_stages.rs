@@ -3,7 +3,7 @@
 use sed_model::{
     DecodeRequest, Footprint, ImageFeatures, ModelError, PairBatch, Parts, SedModel,
     config::PROMPTS,
-    device::{Fault, fault, gpu_memory, upload},
+    device::{Fault, diagnose, gpu_memory, upload},
     prompts, text_tower,
 };
 
@@ -28,6 +28,21 @@ impl SedStages {
     /// Puts a model behind the border.
     pub fn new(model: SedModel) -> Self {
         Self { model }
+    }
+
+    /// The error of a stage. Where the device had too little memory, it has more behind this.
+    fn failed(&self, error: ModelError) -> StageError {
+        let error = match error {
+            ModelError::Tensor(error) => error,
+            ModelError::NotFinite { found, of } => return StageError::NotFinite { found, of },
+            error => return StageError::Failed(error.to_string()),
+        };
+        let message = without_backtrace(&error);
+        match diagnose(self.model.device(), &error) {
+            Fault::OutOfMemory => StageError::OutOfMemory(message),
+            Fault::Lost => StageError::DeviceLost(message),
+            Fault::None => StageError::Failed(message),
+        }
     }
 }
 
@@ -115,7 +130,7 @@ impl Stages for SedStages {
 
     fn store_phrase(&self, embedding: &Tensor) -> Result<Vec<u8>, StageError> {
         let values = || embedding.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
-        let values = values().map_err(|error| stage_error(error.into()))?;
+        let values = values().map_err(|error| self.failed(error.into()))?;
         let found = values.iter().filter(|value| !value.is_finite()).count();
         if found > 0 {
             return Err(StageError::NotFinite { found, of: values.len() });
@@ -134,32 +149,34 @@ impl Stages for SedStages {
             return Err(StageError::Failed(format!("{} bytes are no embedding of this model", bytes.len())));
         }
         let embedding = upload(values, &[PROMPTS, width], self.model.device(), DType::F32);
-        embedding.map_err(|error| stage_error(error.into()))
+        embedding.map_err(|error| self.failed(error.into()))
     }
 
     fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<Tensor>, StageError> {
-        self.model.text_tower().embed_phrases(phrases).map_err(stage_error)
+        self.model.text_tower().embed_phrases(phrases).map_err(|error| self.failed(error))
     }
 
     fn combine(&self, phrases: &[Tensor]) -> Result<text_tower::TextEmbedding, StageError> {
         let combined = text_tower::TextEmbedding::combine(phrases);
-        combined.and_then(|embedding| embedding.to_dtype(self.model.dtype())).map_err(stage_error)
+        combined
+            .and_then(|embedding| embedding.to_dtype(self.model.dtype()))
+            .map_err(|error| self.failed(error))
     }
 
     fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<ImageFeatures>, StageError> {
         let images: Vec<&[f32]> = inputs.iter().map(|input| input.data.as_slice()).collect();
-        self.model.encode_host(&images).map_err(stage_error)
+        self.model.encode_host(&images).map_err(|error| self.failed(error))
     }
 
     fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Vec<PairBatch>, StageError> {
         let requests: Vec<_> = requests.iter().map(decode_request).collect();
-        self.model.cost_map(&requests).and_then(PairBatch::split).map_err(stage_error)
+        self.model.cost_map(&requests).and_then(PairBatch::split).map_err(|error| self.failed(error))
     }
 
     fn decode(&self, level: DecoderLevel, batch: Vec<PairBatch>) -> Result<Vec<PairBatch>, StageError> {
-        let joined = PairBatch::join(batch).map_err(stage_error)?;
+        let joined = PairBatch::join(batch).map_err(|error| self.failed(error))?;
         let decoded = self.model.decode_level(level.number() as usize, joined);
-        decoded.and_then(PairBatch::split).map_err(stage_error)
+        decoded.and_then(PairBatch::split).map_err(|error| self.failed(error))
     }
 
     fn cost_map_parts(&self, request: &PairRequest<'_, Self>) -> Result<Parts, StageError> {
@@ -167,11 +184,12 @@ impl Stages for SedStages {
     }
 
     fn decode_parts(&self, level: DecoderLevel, pairs: PairBatch) -> Result<Parts, StageError> {
-        self.model.level_parts(level.number() as usize, pairs).map_err(stage_error)
+        self.model.level_parts(level.number() as usize, pairs).map_err(|error| self.failed(error))
     }
 
     fn advance(&self, parts: &mut Parts, most: usize) -> Result<Advanced<PairBatch>, StageError> {
-        let sed_model::Advanced { pairs, finished } = self.model.advance(parts, most).map_err(stage_error)?;
+        let sed_model::Advanced { pairs, finished } =
+            self.model.advance(parts, most).map_err(|error| self.failed(error))?;
         Ok(Advanced { pairs, finished })
     }
 
@@ -188,9 +206,10 @@ impl Stages for SedStages {
                 score_threshold: output.score_threshold,
                 score_maps: output.score_maps,
             };
-            let mut maps = self.model.finish(&pairs, &[spec]).map_err(stage_error)?;
+            let mut maps = self.model.finish(&pairs, &[spec]).map_err(|error| self.failed(error))?;
             let map = maps.pop().ok_or_else(|| StageError::Failed("gave no map".into()))?;
-            let scores = map.score_maps.map(|scores| score_maps(pairs.survivors(0), &scores)).transpose()?;
+            let scores = map.score_maps.map(|scores| score_maps(pairs.survivors(0), &scores)).transpose();
+            let scores = scores.map_err(|error| self.failed(error.into()))?;
             Ok(FinishedMap {
                 width: map.width as u32,
                 height: map.height as u32,
@@ -219,13 +238,10 @@ fn free_memory() -> Option<u64> {
 }
 
 /// Scores `[survivors, side, side]` off the device.
-fn score_maps(survivors: &[u32], scores: &Tensor) -> Result<ScoreMaps, StageError> {
-    let read = || {
-        let (_, height, width) = scores.dims3()?;
-        let scores = scores.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        Ok(ScoreMaps { width: width as u32, height: height as u32, categories: survivors.to_vec(), scores })
-    };
-    read().map_err(|error: candle_core::Error| stage_error(error.into()))
+fn score_maps(survivors: &[u32], scores: &Tensor) -> candle_core::Result<ScoreMaps> {
+    let (_, height, width) = scores.dims3()?;
+    let scores = scores.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+    Ok(ScoreMaps { width: width as u32, height: height as u32, categories: survivors.to_vec(), scores })
 }
 
 /// What a device is called: `cpu`, `cuda:0`, ...
@@ -237,16 +253,10 @@ pub fn device_name(device: &Device) -> String {
     }
 }
 
-fn stage_error(error: ModelError) -> StageError {
-    let message = error.to_string();
-    let error = match error {
-        ModelError::Tensor(error) => error,
-        ModelError::NotFinite { found, of } => return StageError::NotFinite { found, of },
-        _ => return StageError::Failed(message),
-    };
-    match fault(&error) {
-        Fault::OutOfMemory => StageError::OutOfMemory(message),
-        Fault::Lost => StageError::DeviceLost(message),
-        Fault::None => StageError::Failed(message),
+/// The message of an error. A backtrace, which `RUST_BACKTRACE` adds, would end in the answer to a caller.
+fn without_backtrace(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => without_backtrace(inner),
+        error => error.to_string(),
     }
 }

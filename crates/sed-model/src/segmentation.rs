@@ -70,7 +70,11 @@ pub(crate) fn finish(batch: &PairBatch, outputs: &[OutputSpec]) -> Result<Vec<Se
             score_maps: output.score_maps.then_some(scores),
         };
         for index in result.indices.iter_mut().filter(|index| **index != UNLABELLED) {
-            *index = survivors[usize::from(*index)] as u16;
+            let Some(&category) = survivors.get(usize::from(*index)) else {
+                let reason = format!("the device gave map {index} of {}", survivors.len());
+                return Err(candle_core::Error::Msg(reason).into());
+            };
+            *index = category as u16;
         }
         for ((&category, pixels), score) in survivors.iter().zip(map.pixels).zip(map.mean_scores) {
             result.pixels[category as usize] = pixels;

@@ -12,10 +12,10 @@ use candle_core::cuda_backend::cudarc::cublas::result::CublasError as BlasError;
 use candle_core::cuda_backend::cudarc::cublas::sys::{cublasOperation_t, cublasStatus_t as BlasStatus};
 use candle_core::cuda_backend::cudarc::cublaslt::result::{self as lt, CublasError};
 use candle_core::cuda_backend::cudarc::cublaslt::sys::{
-    cublasComputeType_t as Compute, cublasLtHandle_t, cublasLtMatmulAlgo_t,
-    cublasLtMatmulDescAttributes_t as OperationAttribute, cublasLtMatmulDesc_t,
-    cublasLtMatmulPreferenceAttributes_t as Preference, cublasLtMatrixLayoutAttribute_t as LayoutAttribute,
-    cublasLtMatrixLayout_t, cublasStatus_t, cudaDataType_t, cudaStream_t,
+    cublasComputeType_t as Compute, cublasLtHandle_t, cublasLtMatmulAlgo_t, cublasLtMatmulDesc_t,
+    cublasLtMatmulDescAttributes_t as OperationAttribute, cublasLtMatmulPreferenceAttributes_t as Preference,
+    cublasLtMatrixLayout_t, cublasLtMatrixLayoutAttribute_t as LayoutAttribute, cublasStatus_t,
+    cudaDataType_t, cudaStream_t,
 };
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
 use candle_core::cuda_backend::{CudaDevice, CudaError, DeviceId, WrapErr, gemm_reduced_precision_f32};

@@ -2,9 +2,9 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
-mod events;
 #[cfg(feature = "cuda")]
 mod cuda_fault;
+mod events;
 #[cfg(feature = "cuda")]
 mod libraries;
 #[cfg(feature = "cuda")]
@@ -26,7 +26,9 @@ pub enum NoGpu {
     #[error("no NVIDIA driver answers ({0}); on a machine with a GPU, install driver 580 or newer")]
     NoDriver(String),
     /// The driver is there, but older than the kernels.
-    #[error("the NVIDIA driver supports CUDA {found}, this program needs {needed}: install driver 580 or newer")]
+    #[error(
+        "the NVIDIA driver supports CUDA {found}, this program needs {needed}: install driver 580 or newer"
+    )]
     DriverTooOld {
         /// The newest CUDA version that it supports.
         found: CudaVersion,
