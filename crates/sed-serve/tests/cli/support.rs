@@ -7,10 +7,14 @@ use std::{
 
 use serde_json::Value;
 
-/// The command, in an environment that sets nothing.
+/// The command, in an environment that sets nothing but the GPU under test, if there is one: `SED_TEST_DEVICE=cuda:0`.
 pub(crate) fn sed_serve(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sed-serve"));
     command.env_clear().args(arguments);
+    if let Some(device) = std::env::var_os("SED_TEST_DEVICE") {
+        command.env("SED_DEVICE", device);
+        command.envs(std::env::var_os("LD_LIBRARY_PATH").map(|folders| ("LD_LIBRARY_PATH", folders)));
+    }
     command
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use sed_engine::{Engine, EngineConfig, SedStages};
-use sed_model::{SedModel, config::SedConfig};
+use sed_model::{SedModel, config::SedConfig, device::products_off_plan};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -54,7 +54,16 @@ pub(super) fn checks(args: &ModelArgs, memory: &Memory, quick: bool) -> Vec<Chec
         Ok(found) => Check::good("run", found),
         Err(error) => Check::failed("run", error),
     });
+    checks.extend(products(&products_off_plan()));
     checks
+}
+
+/// A warning where matrix products of the run above depend on the number of their rows.
+fn products(off_plan: &[String]) -> Option<Check> {
+    let first = off_plan.first()?;
+    let found = format!("{} of cuBLASLt's products run by an algorithm of their own, such as {first}", off_plan.len());
+    let advice = "an answer may differ in its last bits with what shares its batch; use the cuBLAS of CUDA 13";
+    Some(Check::warning("products", found, advice))
 }
 
 /// Whether weights and working memory fit into what is available.
