@@ -11,7 +11,7 @@ use sed_model::prompts::Category;
 use sed_model::text_tower::TextEmbedding;
 use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, PairBatch, Parts, SedModel, SegmentationMap};
 use sed_tests::stages::decode_all;
-use sed_tests::{golden, synthetic};
+use sed_tests::{device, golden, synthetic};
 
 /// The reduced model, and what its stages before the cost map give for a few images and many words.
 struct Fixture {
@@ -27,7 +27,7 @@ fn fixture() -> &'static Fixture {
     static FIXTURE: OnceLock<Fixture> = OnceLock::new();
     FIXTURE.get_or_init(|| {
         let checkpoint = Checkpoint::open(&golden::path("nano/sed_nano.safetensors")).unwrap();
-        let model = SedModel::load(&checkpoint, &Device::Cpu).unwrap();
+        let model = SedModel::load(&checkpoint, &device::under_test()).unwrap();
         let side = model.config().image_size;
         let pixels: Vec<Tensor> = (0..IMAGES)
             .map(|i| {
@@ -50,7 +50,7 @@ fn fixture() -> &'static Fixture {
 }
 
 fn values(x: &Tensor) -> Vec<f32> {
-    x.flatten_all().unwrap().to_vec1().unwrap()
+    device::host(x).flatten_all().unwrap().to_vec1().unwrap()
 }
 
 /// All stages behind the encoder; survivors after each, and the result of each image.

@@ -4,14 +4,13 @@
 
 use std::{sync::OnceLock, time::Instant};
 
-use candle_core::Device;
 use proptest::prelude::*;
 use sed_engine::{
     Category, Engine, EngineConfig, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, Priority,
     SedStages, SegmentJob, SegmentOutcome, Vocabulary,
 };
 use sed_model::{SedModel, checkpoint::Checkpoint};
-use sed_tests::{golden, synthetic};
+use sed_tests::{device, golden, synthetic};
 use tokio::runtime::Runtime;
 
 const WORDS: usize = 900;
@@ -26,7 +25,7 @@ struct Fixture {
 
 fn engine(runtime: &Runtime, config: &EngineConfig) -> Engine {
     let checkpoint = Checkpoint::open(&golden::path("nano/sed_nano.safetensors")).unwrap();
-    let model = SedModel::load(&checkpoint, &Device::Cpu).unwrap();
+    let model = SedModel::load(&checkpoint, &device::under_test()).unwrap();
     let engine = Engine::start(SedStages::new(model), config).unwrap();
     runtime.block_on(engine.ready()).unwrap();
     runtime.block_on(engine.embed(words(0, WORDS), None)).unwrap();

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use candle_core::{DType, Device};
+use candle_core::DType;
 use prost::Message;
 use sed_engine::{Engine, SedStages, builtin_vocabularies};
 use sed_model::{SedModel, checkpoint::Checkpoint, config::SedConfig};
@@ -28,8 +28,10 @@ use tonic_types::StatusExt;
 #[global_allocator]
 static ALLOCATED: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
 
-const WARM: usize = 1500;
-const REQUESTS: usize = 5000;
+/// Requests that warm everything up, and those that count.
+const REQUESTS: (usize, usize) = (1500, 5000);
+/// Percent of these requests to make, for a slow device.
+const SHARE_VARIABLE: &str = "SED_TEST_LOAD_PERCENT";
 const CALLERS: usize = 24;
 /// Requests that are asked again in the end.
 const SAMPLES: usize = 40;
@@ -312,7 +314,7 @@ fn engine_and_faults(config: &ServerConfig) -> (Engine, sed_tests::faulty::Fault
     let text = std::fs::read_to_string(format!("{folder}/config.json")).unwrap();
     let sizes = SedConfig::from_json(&text, "config.json").unwrap();
     let checkpoint = Checkpoint::open(format!("{folder}/sed-tiny.safetensors").as_ref()).unwrap();
-    let model = SedModel::load_as(&checkpoint, sizes, &Device::Cpu, DType::F32).unwrap();
+    let model = SedModel::load_as(&checkpoint, sizes, &sed_tests::device::under_test(), DType::F32).unwrap();
     let (stages, switch) = Faulty::new(SedStages::new(model), 11);
     (Engine::start(stages, &config.engine).unwrap(), switch)
 }
@@ -325,6 +327,8 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
             println!("{info}");
         }
     }));
+    let percent = std::env::var(SHARE_VARIABLE).map_or(100, |percent| percent.parse::<usize>().unwrap());
+    let (warm_requests, requests) = (REQUESTS.0 * percent / 100, REQUESTS.1 * percent / 100);
     let metrics = sed_server::install_metrics().unwrap();
     let config = ServerConfig::check(RawConfig {
         listen: Some("127.0.0.1:0".into()),
@@ -346,11 +350,11 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
     let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
 
     faults.set(true);
-    let warm = load(address, WARM, 1000, Seen::default()).await;
+    let warm = load(address, warm_requests, 1000, Seen::default()).await;
     until_quiet(&metrics).await;
     let (before, counted_before) = (ALLOCATED.current_usage_as_mb(), counted(&metrics));
     let (masks, samples_of) = (warm.masks, warm.samples);
-    let seen = load(address, REQUESTS, 2000, Seen { masks, samples: samples_of, ..Seen::default() }).await;
+    let seen = load(address, requests, 2000, Seen { masks, samples: samples_of, ..Seen::default() }).await;
     until_quiet(&metrics).await;
     let after = ALLOCATED.current_usage_as_mb();
 
@@ -361,14 +365,14 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
         .collect();
     println!("seen {:?}, abandoned {}; counted {counted:?}", seen.codes, seen.abandoned);
     let answered: u64 = seen.codes.values().sum();
-    assert_eq!(answered + seen.abandoned, REQUESTS as u64);
+    assert_eq!(answered + seen.abandoned, requests as u64);
     // Of those who gave up, the server counts whom it has heard of.
     let heard_of = counted.values().sum::<u64>() - answered;
     assert!(heard_of <= seen.abandoned, "{heard_of} more calls were counted than were answered");
     for (code, count) in &seen.codes {
         assert!(counted[code] >= *count, "{code}: seen {count}, counted {}", counted[code]);
     }
-    assert!(seen.codes["OK"] > REQUESTS as u64 / 3, "{:?}", seen.codes);
+    assert!(seen.codes["OK"] > requests as u64 / 3, "{:?}", seen.codes);
     assert!(seen.codes.len() >= 4, "the load was too gentle: {:?}", seen.codes);
 
     // Nothing waits, and what was kept is within its bounds.
@@ -394,7 +398,7 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
         assert!(came.iter().sum::<f64>() <= survived, "level {level} saw more categories than survived");
     }
 
-    println!("memory {before:.1} MiB before, {after:.1} MiB after {REQUESTS} requests");
+    println!("memory {before:.1} MiB before, {after:.1} MiB after {requests} requests");
     assert!(after <= before + SLACK_MIB, "memory grew from {before} to {after} MiB");
 
     // Without faults and without company, the answers are the same.

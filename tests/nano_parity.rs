@@ -2,21 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::{SedConfig, VisualHead};
 use sed_model::{DecodeRequest, OutputSpec, SedModel};
 use sed_tests::compare::{assert_near, assert_same_map, channels_first};
+use sed_tests::device::{Bounds, host};
 use sed_tests::stages::decode_all;
-use sed_tests::{golden, synthetic};
+use sed_tests::{device, golden, synthetic};
 use serde_json::Value;
-
-/// A sound f32 implementation stays within this many times the reference's own rounding error.
-const SLACK: f64 = 5.0;
 
 fn nano() -> (Checkpoint, SedModel) {
     let checkpoint = Checkpoint::open(&golden::path("nano/sed_nano.pth")).unwrap();
-    let model = SedModel::load(&checkpoint, &Device::Cpu).unwrap();
+    let model = SedModel::load(&checkpoint, &device::under_test()).unwrap();
     (checkpoint, model)
 }
 
@@ -26,11 +24,16 @@ fn nano_mlp() -> SedModel {
     let mut config = SedConfig::from_json(&json, "config.json").unwrap();
     config.vision.head = VisualHead::Mlp { hidden: 2 * config.embed_dim };
     let checkpoint = Checkpoint::from_bytes(synthetic::safetensors(&config, 12), "synthetic").unwrap();
-    SedModel::load_as(&checkpoint, config, &Device::Cpu, DType::F32).unwrap()
+    SedModel::load_as(&checkpoint, config, &device::under_test(), DType::F32).unwrap()
+}
+
+/// How many times the reference's own rounding error a result may be off.
+fn slack() -> f64 {
+    Bounds::of(&device::under_test()).slack
 }
 
 fn tolerance(mode: &Value, name: &str) -> f64 {
-    SLACK
+    slack()
         * mode["max_abs_err_f32_vs_f64"][name].as_f64().unwrap_or_else(|| panic!("no error bound for {name}"))
 }
 
@@ -43,7 +46,7 @@ fn check_case(model: &SedModel, name: &str) {
     let (pixels, crop, (width, height)) = golden::network_pixels(&picture, side);
     let text = model.embed_categories(&golden::categories(&meta["classes"])).unwrap();
     let rows: Vec<&Tensor> = text.iter().map(|t| t.tensor()).collect();
-    let bound = SLACK * meta["max_abs_err_f32_vs_f64"]["text_features"].as_f64().unwrap();
+    let bound = slack() * meta["max_abs_err_f32_vs_f64"]["text_features"].as_f64().unwrap();
     // The second set of words is the first half of the first one's, and not stored again.
     if name != "sed_nano.b12" {
         assert_near(
@@ -112,7 +115,7 @@ fn every_intermediate_tensor() {
         assert_near(got, &want[&format!("normal.{name}")], bound, name);
     };
     let near_maps = |got: &Tensor, name: &str| {
-        let got = channels_first(got);
+        let got = channels_first(&host(got));
         if name.ends_with(".class0") { near(&got.narrow(0, 0, 1).unwrap(), name) } else { near(&got, name) }
     };
     let (pixels, ..) = golden::network_pixels("nano/img_b.png", model.config().image_size);
@@ -145,7 +148,7 @@ fn every_intermediate_tensor() {
         x = level.aggregate_positions(&x).unwrap();
         near_maps(&x, &name(&format!(".cnext{of_class0}")));
         x = level.aggregate_categories(&x, &offsets).unwrap();
-        let attention = channels_first(&x);
+        let attention = channels_first(&host(&x));
         if index == 2 {
             near(&attention.narrow(0, 0, 1).unwrap(), &name(".attention.class0"));
         } else {
@@ -180,7 +183,7 @@ fn every_intermediate_tensor() {
 fn bf16_stays_close_to_f32() {
     let checkpoint = Checkpoint::open(&golden::path("nano/sed_nano.safetensors")).unwrap();
     let config = checkpoint.config().unwrap();
-    let model = SedModel::load_as(&checkpoint, config, &Device::Cpu, DType::BF16).unwrap();
+    let model = SedModel::load_as(&checkpoint, config, &device::under_test(), DType::BF16).unwrap();
     let meta = &golden::json("nano/meta.json")["cases"]["sed_nano.a24"];
     let (pixels, crop, (width, height)) = golden::network_pixels("nano/img_a.png", model.config().image_size);
     let text = model.embed_categories(&golden::categories(&meta["classes"])).unwrap();

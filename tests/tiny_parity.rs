@@ -27,7 +27,7 @@ fn text(path: &str) -> String {
 fn model() -> SedModel {
     let config = SedConfig::from_json(&text("models/sed-tiny/config.json"), "config.json").unwrap();
     let checkpoint = Checkpoint::open(&repository("models/sed-tiny/sed-tiny.safetensors")).unwrap();
-    SedModel::load_as(&checkpoint, config, &Device::Cpu, candle_core::DType::F32).unwrap()
+    SedModel::load_as(&checkpoint, config, &sed_tests::device::under_test(), candle_core::DType::F32).unwrap()
 }
 
 fn survivors(value: &Value) -> Vec<Vec<u32>> {

@@ -6,6 +6,10 @@ starts anywhere: the first call of a function opens the real library with dlopen
 to the real function. Where the library or the function is missing, the call returns an error code of that library,
 which the caller sees like any other.
 
+A library is looked for in the folders that SED_CUDA_LIBRARIES names, then by the dynamic linker's own rules, then in the
+usual folders of a toolkit; the program's `doctor` repeats this search (`crates/sed-kernels/src/device/libraries.rs`) and
+reports the dynamic linker's reasons.
+
 Usage: shims.py NAME SONAME[,SONAME] CODE SYMBOLS DESTINATION
   NAME         the library, as in -lNAME
   SONAME       the files to open, in this order
@@ -71,6 +75,9 @@ RESOLVER = """\
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 extern void *{prefix}_table[] __attribute__((visibility("hidden")));
 static const char *const names[] = {{ {names} }};
@@ -78,9 +85,28 @@ static const char *const files[] = {{ {files} }};
 static void *library;
 static pthread_once_t opened = PTHREAD_ONCE_INIT;
 
+static void open_in(const char *folder, size_t length, const char *below, const char *file) {{
+  char path[4096];
+  int written = snprintf(path, sizeof path, "%.*s%s/%s", (int)length, folder, below, file);
+  if (!library && length > 0 && written > 0 && (size_t)written < sizeof path)
+    library = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+}}
+
+static void open_file(const char *file) {{
+  const char *named = getenv("SED_CUDA_LIBRARIES"), *home = getenv("CUDA_HOME");
+  while (named && *named) {{
+    size_t length = strcspn(named, ":");
+    open_in(named, length, "", file);
+    named += length + (named[length] == ':');
+  }}
+  if (!library) library = dlopen(file, RTLD_NOW | RTLD_GLOBAL);
+  if (home) open_in(home, strlen(home), "/lib64", file);
+  open_in("/usr/local/cuda", 15, "/lib64", file);
+  open_in("/usr/local/cuda", 15, "/targets/x86_64-linux/lib", file);
+}}
+
 static void open_library(void) {{
-  for (size_t i = 0; i < sizeof files / sizeof *files && !library; ++i)
-    library = dlopen(files[i], RTLD_NOW | RTLD_GLOBAL);
+  for (size_t i = 0; i < sizeof files / sizeof *files && !library; ++i) open_file(files[i]);
 }}
 
 __attribute__((visibility("hidden"))) void *{prefix}_resolve(int index) {{

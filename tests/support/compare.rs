@@ -14,7 +14,7 @@ pub fn channels_first(x: &Tensor) -> Tensor {
 /// The largest absolute difference between two tensors with equally many values; not a number if one of them is not.
 pub fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.elem_count(), b.elem_count(), "{:?} and {:?}", a.shape(), b.shape());
-    let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let values = |x: &Tensor| host(x).flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let differences = values(a).into_iter().zip(values(b)).map(|(a, b)| f64::from((a - b).abs()));
     // `f64::max` would drop what is not a number.
     differences.fold(0.0, |largest, one| if one.is_nan() || one > largest { one } else { largest })

@@ -6,7 +6,7 @@ use crate::device::{Bounds, host};
 use crate::findings::Findings;
 
 /// A rejection as the reference saw it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Rejection<'a> {
     pub what: &'a str,
     pub top_k: usize,

@@ -3,7 +3,7 @@
 use sed_model::{
     DecodeRequest, Footprint, ImageFeatures, ModelError, PairBatch, Parts, SedModel,
     config::PROMPTS,
-    device::{Fault, fault, gpu_memory, upload},
+    device::{Fault, diagnose, gpu_memory, upload},
     prompts, text_tower,
 };
 
@@ -29,6 +29,21 @@ impl SedStages {
     pub fn new(model: SedModel) -> Self {
         Self { model }
     }
+
+    /// The error of a stage. Where the device had too little memory, it has more behind this.
+    fn failed(&self, error: ModelError) -> StageError {
+        let error = match error {
+            ModelError::Tensor(error) => error,
+            ModelError::NotFinite { found, of } => return StageError::NotFinite { found, of },
+            error => return StageError::Failed(error.to_string()),
+        };
+        let message = without_backtrace(&error);
+        match diagnose(self.model.device(), &error) {
+            Fault::OutOfMemory => StageError::OutOfMemory(message),
+            Fault::Lost => StageError::DeviceLost(message),
+            Fault::None => StageError::Failed(message),
+        }
+    }
 }
 
 /// The vocabularies that come with the model's crate.
@@ -50,7 +65,9 @@ const CACHED_BYTES_CPU: u64 = 64 << 20;
 const USEFUL_PAIRS_CPU: usize = 256;
 /// A GPU needs this much work to be busy.
 const USEFUL_IMAGES_GPU: usize = 16;
-const USEFUL_PAIRS_GPU: usize = 2048;
+/// More than some 700 pairs gain nothing (a prediction from the launches' sizes, not measured), and 2048 pairs of SED-B
+/// would exceed 2^31 elements in level 3 (9216 pixels of 128 hidden channels each).
+const USEFUL_PAIRS_GPU: usize = 768;
 
 impl Stages for SedStages {
     type PhraseEmbedding = Tensor;
@@ -72,6 +89,10 @@ impl Stages for SedStages {
         }
     }
 
+    fn can_recover(&self) -> bool {
+        self.model.device().is_cpu()
+    }
+
     fn memory(&self) -> MemoryNeeds {
         let (config, device) = (self.model.config(), self.model.device());
         let cpu = device.is_cpu();
@@ -91,6 +112,7 @@ impl Stages for SedStages {
                 USEFUL_IMAGES_GPU
             },
             useful_pairs: if cpu { USEFUL_PAIRS_CPU } else { USEFUL_PAIRS_GPU },
+            most_pairs: self.model.most_pairs().unwrap_or(usize::MAX),
         }
     }
 
@@ -108,7 +130,11 @@ impl Stages for SedStages {
 
     fn store_phrase(&self, embedding: &Tensor) -> Result<Vec<u8>, StageError> {
         let values = || embedding.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
-        let values = values().map_err(|error| stage_error(error.into()))?;
+        let values = values().map_err(|error| self.failed(error.into()))?;
+        let found = values.iter().filter(|value| !value.is_finite()).count();
+        if found > 0 {
+            return Err(StageError::NotFinite { found, of: values.len() });
+        }
         Ok(values.into_iter().flat_map(f32::to_le_bytes).collect())
     }
 
@@ -123,32 +149,34 @@ impl Stages for SedStages {
             return Err(StageError::Failed(format!("{} bytes are no embedding of this model", bytes.len())));
         }
         let embedding = upload(values, &[PROMPTS, width], self.model.device(), DType::F32);
-        embedding.map_err(|error| stage_error(error.into()))
+        embedding.map_err(|error| self.failed(error.into()))
     }
 
     fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<Tensor>, StageError> {
-        self.model.text_tower().embed_phrases(phrases).map_err(stage_error)
+        self.model.text_tower().embed_phrases(phrases).map_err(|error| self.failed(error))
     }
 
     fn combine(&self, phrases: &[Tensor]) -> Result<text_tower::TextEmbedding, StageError> {
         let combined = text_tower::TextEmbedding::combine(phrases);
-        combined.and_then(|embedding| embedding.to_dtype(self.model.dtype())).map_err(stage_error)
+        combined
+            .and_then(|embedding| embedding.to_dtype(self.model.dtype()))
+            .map_err(|error| self.failed(error))
     }
 
     fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<ImageFeatures>, StageError> {
         let images: Vec<&[f32]> = inputs.iter().map(|input| input.data.as_slice()).collect();
-        self.model.encode_host(&images).map_err(stage_error)
+        self.model.encode_host(&images).map_err(|error| self.failed(error))
     }
 
     fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Vec<PairBatch>, StageError> {
         let requests: Vec<_> = requests.iter().map(decode_request).collect();
-        self.model.cost_map(&requests).and_then(PairBatch::split).map_err(stage_error)
+        self.model.cost_map(&requests).and_then(PairBatch::split).map_err(|error| self.failed(error))
     }
 
     fn decode(&self, level: DecoderLevel, batch: Vec<PairBatch>) -> Result<Vec<PairBatch>, StageError> {
-        let joined = PairBatch::join(batch).map_err(stage_error)?;
+        let joined = PairBatch::join(batch).map_err(|error| self.failed(error))?;
         let decoded = self.model.decode_level(level.number() as usize, joined);
-        decoded.and_then(PairBatch::split).map_err(stage_error)
+        decoded.and_then(PairBatch::split).map_err(|error| self.failed(error))
     }
 
     fn cost_map_parts(&self, request: &PairRequest<'_, Self>) -> Result<Parts, StageError> {
@@ -156,11 +184,12 @@ impl Stages for SedStages {
     }
 
     fn decode_parts(&self, level: DecoderLevel, pairs: PairBatch) -> Result<Parts, StageError> {
-        self.model.level_parts(level.number() as usize, pairs).map_err(stage_error)
+        self.model.level_parts(level.number() as usize, pairs).map_err(|error| self.failed(error))
     }
 
     fn advance(&self, parts: &mut Parts, most: usize) -> Result<Advanced<PairBatch>, StageError> {
-        let sed_model::Advanced { pairs, finished } = self.model.advance(parts, most).map_err(stage_error)?;
+        let sed_model::Advanced { pairs, finished } =
+            self.model.advance(parts, most).map_err(|error| self.failed(error))?;
         Ok(Advanced { pairs, finished })
     }
 
@@ -177,9 +206,10 @@ impl Stages for SedStages {
                 score_threshold: output.score_threshold,
                 score_maps: output.score_maps,
             };
-            let mut maps = self.model.finish(&pairs, &[spec]).map_err(stage_error)?;
+            let mut maps = self.model.finish(&pairs, &[spec]).map_err(|error| self.failed(error))?;
             let map = maps.pop().ok_or_else(|| StageError::Failed("gave no map".into()))?;
-            let scores = map.score_maps.map(|scores| score_maps(pairs.survivors(0), &scores)).transpose()?;
+            let scores = map.score_maps.map(|scores| score_maps(pairs.survivors(0), &scores)).transpose();
+            let scores = scores.map_err(|error| self.failed(error.into()))?;
             Ok(FinishedMap {
                 width: map.width as u32,
                 height: map.height as u32,
@@ -208,13 +238,10 @@ fn free_memory() -> Option<u64> {
 }
 
 /// Scores `[survivors, side, side]` off the device.
-fn score_maps(survivors: &[u32], scores: &Tensor) -> Result<ScoreMaps, StageError> {
-    let read = || {
-        let (_, height, width) = scores.dims3()?;
-        let scores = scores.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        Ok(ScoreMaps { width: width as u32, height: height as u32, categories: survivors.to_vec(), scores })
-    };
-    read().map_err(|error: candle_core::Error| stage_error(error.into()))
+fn score_maps(survivors: &[u32], scores: &Tensor) -> candle_core::Result<ScoreMaps> {
+    let (_, height, width) = scores.dims3()?;
+    let scores = scores.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+    Ok(ScoreMaps { width: width as u32, height: height as u32, categories: survivors.to_vec(), scores })
 }
 
 /// What a device is called: `cpu`, `cuda:0`, ...
@@ -226,12 +253,10 @@ pub fn device_name(device: &Device) -> String {
     }
 }
 
-fn stage_error(error: ModelError) -> StageError {
-    let message = error.to_string();
-    let ModelError::Tensor(error) = error else { return StageError::Failed(message) };
-    match fault(&error) {
-        Fault::OutOfMemory => StageError::OutOfMemory(message),
-        Fault::Lost => StageError::DeviceLost(message),
-        Fault::None => StageError::Failed(message),
+/// The message of an error. A backtrace, which `RUST_BACKTRACE` adds, would end in the answer to a caller.
+fn without_backtrace(error: &candle_core::Error) -> String {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => without_backtrace(inner),
+        error => error.to_string(),
     }
 }

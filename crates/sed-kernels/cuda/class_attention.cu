@@ -118,8 +118,8 @@ __device__ void attention_apply_of(const T* qkv, const float* bias, const unsign
   (const T* qkv, const float* bias, const unsigned* offsets, const float* sums, const T* x, T* y,            \
    int pixels, int channels, int depth)
 #define APPLY_ARGUMENTS (qkv, bias, offsets, sums, x, y, pixels, channels, depth)
-// Kernels for heads of at most D channels.
-#define ATTENTION(D)                                                                                         \
+// Kernels for heads of at most D channels, and for at most so many channels in all (`most_channels` in Rust).
+#define ATTENTION(D, CHANNELS)                                                                                         \
   template <typename T>                                                                                      \
   __device__ void attention_sums##D SUMS(T) {                                                                \
     attention_sums_of<D> SUMS_ARGUMENTS;                                                                     \
@@ -128,12 +128,12 @@ __device__ void attention_apply_of(const T* qkv, const float* bias, const unsign
   __device__ void attention_apply##D APPLY(T) {                                                              \
     attention_apply_of<D> APPLY_ARGUMENTS;                                                                   \
   }                                                                                                          \
-  SED_KERNEL(attention_sums##D, SUMS, SUMS_ARGUMENTS)                                                        \
-  SED_KERNEL(attention_apply##D, APPLY, APPLY_ARGUMENTS)
-ATTENTION(8)
-ATTENTION(16)
-ATTENTION(32)
-ATTENTION(64)
+  SED_KERNEL_BOUNDED(attention_sums##D, CHANNELS, SUMS, SUMS_ARGUMENTS)                                      \
+  SED_KERNEL_BOUNDED(attention_apply##D, CHANNELS, APPLY, APPLY_ARGUMENTS)
+ATTENTION(8, 1024)
+ATTENTION(16, 1024)
+ATTENTION(32, 768)
+ATTENTION(64, 512)
 #undef SUMS
 #undef SUMS_ARGUMENTS
 #undef APPLY

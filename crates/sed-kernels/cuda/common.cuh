@@ -20,14 +20,18 @@
   type* name = reinterpret_cast<type*>(sed_dynamic_shared)
 #endif
 
-// Exports template kernel `name<T>` as `name_f32`, `name_bf16` and `name_f16`.
-#define SED_KERNEL_OF(name, suffix, type, parameters, arguments)                                             \
-  extern "C" __global__ void name##_##suffix parameters(type) { name<type> arguments; }                      \
+// Exports template kernel `name<T>` as `name_f32`, `name_bf16` and `name_f16`, for blocks of at most `threads` threads: the
+// compiler keeps to the registers that so many have, so that every such launch starts.
+#define SED_KERNEL_OF(name, suffix, type, threads, parameters, arguments)                                    \
+  extern "C" __global__ void __launch_bounds__(threads) name##_##suffix parameters(type) {                   \
+    name<type> arguments;                                                                                    \
+  }                                                                                                          \
   SED_REGISTER(name##_##suffix)
-#define SED_KERNEL(name, parameters, arguments)                                                              \
-  SED_KERNEL_OF(name, f32, float, parameters, arguments)                                                     \
-  SED_KERNEL_OF(name, bf16, __nv_bfloat16, parameters, arguments)                                            \
-  SED_KERNEL_OF(name, f16, __half, parameters, arguments)
+#define SED_KERNEL_BOUNDED(name, threads, parameters, arguments)                                             \
+  SED_KERNEL_OF(name, f32, float, threads, parameters, arguments)                                            \
+  SED_KERNEL_OF(name, bf16, __nv_bfloat16, threads, parameters, arguments)                                   \
+  SED_KERNEL_OF(name, f16, __half, threads, parameters, arguments)
+#define SED_KERNEL(name, parameters, arguments) SED_KERNEL_BOUNDED(name, 256, parameters, arguments)
 
 constexpr int WARP = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;
@@ -63,11 +67,14 @@ __device__ inline float warp_max(float v) {
   return v;
 }
 
+// Not `fmaxf`, which makes 0 of a NaN: a fault must be seen at the end.
+__device__ inline float relu(float v) { return v < 0.0f ? 0.0f : v; }
+
 // What follows a sum; the numbers are those of `activation` in Rust (cuda/epilogue.rs).
 enum Activation { NONE = 0, RELU = 1, GELU = 2 };
 
 __device__ inline float activate(float v, int activation) {
-  if (activation == RELU) return fmaxf(v, 0.0f);
+  if (activation == RELU) return relu(v);
   if (activation == GELU) return 0.5f * v * (1.0f + erff(v * 0.70710678f)); // exact form
   return v;
 }

@@ -57,7 +57,7 @@ struct Launch {
   std::vector<Running> threads;
   std::vector<Warp> warps;
   std::vector<unsigned char> shared;
-  size_t shared_used, dynamic_bytes;
+  size_t shared_used = 0, dynamic_bytes;
   std::map<const void*, Array> arrays;
 };
 thread_local Launch launch;
@@ -120,7 +120,8 @@ void run_warp(size_t first, bool reversed) {
 
 void run_block() {
   launch.arrays.clear();
-  launch.shared.assign(SHARED_BYTES * 2, FILL);
+  if (launch.shared.empty()) launch.shared.assign(SHARED_BYTES * 2, FILL);
+  memset(launch.shared.data(), FILL, launch.shared_used); // what the block before has used
   launch.shared_used = 0;
   const Array dynamic = take_shared(launch.dynamic_bytes);
   launch.arrays[nullptr] = dynamic;
@@ -134,7 +135,7 @@ void run_block() {
     thread.warp = i / LANES;
     thread.state = State::Ready;
     thread.exchanges = 0;
-    thread.copies.assign(1, {});
+    if (thread.copies.size() != 1 || !thread.copies.front().empty()) thread.copies.assign(1, {});
     thread.fiber.start(stacks[i], body);
   }
   for (;;) {

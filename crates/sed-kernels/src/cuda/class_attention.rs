@@ -14,6 +14,27 @@ use crate::gemm::Activation;
 /// `ATTENTION_PAIRS` of class_attention.cu.
 const PAIRS: usize = 4;
 
+/// The depth of heads that the kernel for heads of `depth` channels holds in registers.
+fn kernel_depth(depth: usize) -> usize {
+    match depth {
+        0..=8 => 8,
+        9..=16 => 16,
+        17..=32 => 32,
+        _ => 64,
+    }
+}
+
+/// The most channels that heads of `depth` channels can have together: a thread for each, as many as the registers of
+/// their kernel allow (class_attention.cu). 0 for heads that are too deep for all kernels.
+fn most_channels(depth: usize) -> usize {
+    match (depth, kernel_depth(depth)) {
+        (65.., _) => 0,
+        (_, 64) => 512,
+        (_, 32) => 768,
+        _ => 1024,
+    }
+}
+
 /// The layer's weights; it works in the dtype of its matrices.
 #[derive(Debug, Clone)]
 pub(crate) struct ClassAttention {
@@ -31,8 +52,9 @@ impl ClassAttention {
     /// Takes the weights; `eps` is that of both norms.
     pub(crate) fn new(weights: &ClassAttentionWeights<'_>, heads: usize, eps: f64) -> Result<Self> {
         let (hidden, channels) = weights.expand.0.dims2()?;
-        if heads == 0 || channels % heads != 0 || channels / heads > 64 || channels > 1024 {
-            bail!("class attention: no kernel for {channels} channels in {heads} heads; heads of at most 64");
+        let fits = heads > 0 && channels % heads == 0 && most_channels(channels / heads) >= channels;
+        if !fits {
+            bail!("class attention: no kernel for {channels} channels in {heads} heads");
         }
         let qkv = Tensor::cat(&[weights.query.0, weights.key.0, weights.value.0], 0)?;
         let bias = Tensor::cat(&[weights.query.1, weights.key.1, weights.value.1], 0)?;
@@ -93,12 +115,7 @@ impl ClassAttention {
     fn launch(&self, kernel: &str, qkv: &Tensor, offsets: &Tensor) -> Result<Launch> {
         let (_, height, width, _) = qkv.dims4()?;
         let channels = self.norm1.channels();
-        let depth = match channels / self.heads {
-            0..=8 => 8,
-            9..=16 => 16,
-            17..=32 => 32,
-            _ => 64,
-        };
+        let depth = kernel_depth(channels / self.heads);
         let grid = [height * width, offsets.elem_count() - 1, 1];
         let threads = channels.next_multiple_of(WARP);
         Launch::new(&format!("{kernel}{depth}"), qkv.dtype(), grid, threads)?

@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::elementwise::stack;
+use super::product::products;
 
 /// `[pairs, h, w, prompts]` of `images[image_of_pair[p]] [1, h, w, D]` with `texts[p] [prompts, D]`, for
 /// arguments that `crate::cost_map` has checked. Pairs of one image that follow each other go together.
@@ -11,11 +12,10 @@ pub(crate) fn cost_map(images: &[&Tensor], texts: &[&Tensor], image_of_pair: &[u
     let mut first = 0;
     for run in image_of_pair.chunk_by(|a, b| a == b) {
         let (_, height, width, depth) = images[run[0]].dims4()?;
-        let image = images[run[0]].contiguous()?.reshape((1, height * width, depth))?;
+        let image = images[run[0]].contiguous()?.reshape((height * width, depth))?;
         let text = stack(&texts[first..first + run.len()])?;
         let (pairs, prompts, _) = text.dims3()?;
-        let similarities = image.broadcast_as((pairs, height * width, depth))?.matmul(&text.t()?)?;
-        parts.push(similarities.reshape((pairs, height, width, prompts))?);
+        parts.push(products(&image, &text)?.reshape((pairs, height, width, prompts))?);
         first += run.len();
     }
     if parts.len() == 1 { Ok(parts.remove(0)) } else { Tensor::cat(&parts, 0) }

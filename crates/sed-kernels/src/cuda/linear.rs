@@ -1,8 +1,9 @@
-//! A fully connected layer: candle's matrix product (cuBLAS) and our tail.
+//! A fully connected layer: a matrix product and our tail.
 
 use candle_core::{DType, Result, Tensor, bail};
 
 use super::epilogue::Epilogue;
+use super::product::product;
 use crate::gemm::Activation;
 
 /// A weight in the dtype that it is multiplied in, and a bias in f32.
@@ -55,7 +56,7 @@ impl Linear {
         let rows = x.elem_count() / self.inputs().max(1);
         *width = self.outputs();
         let x = x.to_dtype(self.dtype())?.contiguous()?.reshape((rows, self.inputs()))?;
-        x.matmul(&self.weight.t()?)?.reshape(shape)
+        product(&x, &self.weight)?.reshape(shape)
     }
 }
 

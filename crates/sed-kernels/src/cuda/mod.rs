@@ -1,7 +1,7 @@
 //! The kernels for CUDA devices: what is launched, with which arguments, and how layers are made of it.
 //!
 //! The kernels themselves are in `cuda/*.cu`. Tensors may be f32, bf16 or f16; products of matrices are
-//! candle's (cuBLAS), everything around them is ours. A layer works in the dtype of its matrices: it converts
+//! cuBLASLt's, everything around them is ours. A layer works in the dtype of its matrices: it converts
 //! what it is given, and gives its results in that dtype (logits always in f32).
 //!
 //! With feature `cuda-emulator` the same launches run on CPU tensors, through the same kernels compiled by a
@@ -11,6 +11,8 @@ mod class_attention;
 mod convnext_block;
 mod convolve;
 mod cost_map;
+#[cfg(feature = "cuda")]
+mod cublaslt;
 mod depthwise;
 #[cfg(feature = "cuda")]
 mod driver;
@@ -25,6 +27,7 @@ mod linear;
 mod memory;
 mod patch_conv;
 mod prefix_attention;
+mod product;
 mod rejection;
 mod scalar_conv;
 mod skip_fusion;
@@ -38,6 +41,8 @@ pub(crate) use class_attention::ClassAttention;
 pub(crate) use convnext_block::ConvNextBlock;
 pub(crate) use convolve::Conv2d;
 pub(crate) use cost_map::cost_map;
+#[cfg(feature = "cuda")]
+pub(crate) use cublaslt::off_plan;
 pub(crate) use depthwise::DepthwiseConv;
 pub(crate) use elementwise::{gather_rows, normalise_rows, sigmoid};
 #[cfg(feature = "cuda-emulator")]
@@ -49,7 +54,7 @@ pub(crate) use prefix_attention::prefix_attention;
 pub(crate) use rejection::top_k_union;
 pub(crate) use scalar_conv::ScalarConv;
 pub(crate) use skip_fusion::SkipFusion;
-pub(crate) use upsample_argmax::upsample_argmax;
+pub(crate) use upsample_argmax::{score_and_upsample, upsample_argmax};
 
 /// Whether operations on `x` are those of this module: it lies on a CUDA device, or is to be emulated.
 pub(crate) fn takes(x: &Tensor) -> bool {

@@ -1,22 +1,30 @@
 //! The GPUs behind the CUDA driver.
 
-use std::error::Error;
-
 use candle_core::cuda_backend::cudarc::cublas::result::CublasError;
 use candle_core::cuda_backend::cudarc::cublas::sys::cublasStatus_t;
 use candle_core::cuda_backend::cudarc::driver::result::{device as driver_device, mem_pool};
-use candle_core::cuda_backend::cudarc::driver::sys::{CUdevice, CUmemPool_attribute, CUresult};
+use candle_core::cuda_backend::cudarc::driver::sys::{
+    self, CUdevice, CUmemPool_attribute, CUmemoryPool, CUresult,
+};
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError};
-use candle_core::cuda_backend::{CudaDevice, CudaError, set_gemm_reduced_precision_f32};
+use candle_core::cuda_backend::{CudaDevice, CudaError, WrapErr, set_gemm_reduced_precision_f32};
 use candle_core::{Device, Error as TensorError};
 
-use super::{F32Products, Fault, GpuMemory, NoGpu};
+use super::cuda_fault::unwrapped;
+use super::libraries;
+use super::{CudaVersion, F32Products, GpuMemory, NoGpu};
+
+/// The oldest CUDA version of a driver that runs this program: candle's kernels are PTX of CUDA 13.0, and ours are
+/// machine code of its compiler.
+const OLDEST_DRIVER: CudaVersion = CudaVersion { major: 13, minor: 0 };
 
 pub(super) fn count() -> Result<usize, NoGpu> {
+    let version = driver_version()?;
+    if version < OLDEST_DRIVER {
+        return Err(NoGpu::DriverTooOld { found: version, needed: OLDEST_DRIVER });
+    }
     let count = CudaContext::device_count().map_err(|DriverError(code)| match code {
         CUresult::CUDA_ERROR_NO_DEVICE => NoGpu::NoSuchGpu { number: 0, count: 0 },
-        // What our stand-in for the library gives where there is none.
-        CUresult::CUDA_ERROR_UNKNOWN => NoGpu::NoDriver("libcuda.so.1 is missing or does not start".into()),
         code => NoGpu::NoDriver(format!("{code:?}")),
     })?;
     match usize::try_from(count) {
@@ -25,20 +33,24 @@ pub(super) fn count() -> Result<usize, NoGpu> {
     }
 }
 
+/// The newest CUDA version that the driver supports.
+fn driver_version() -> Result<CudaVersion, NoGpu> {
+    let mut version = 0;
+    // SAFETY: the pointer is to an int, which the call writes; it needs no initialised driver.
+    match unsafe { sys::cuDriverGetVersion(&raw mut version) } {
+        CUresult::CUDA_SUCCESS => Ok(CudaVersion { major: version / 1000, minor: version % 1000 / 10 }),
+        // The shim's answer for a missing library.
+        CUresult::CUDA_ERROR_UNKNOWN => Err(NoGpu::NoDriver(libraries::CUDA.why_missing())),
+        code => Err(NoGpu::NoDriver(format!("{code:?}"))),
+    }
+}
+
 pub(super) fn open(number: usize, products: F32Products) -> Result<Device, NoGpu> {
     let count = count()?;
     if number >= count {
         return Err(NoGpu::NoSuchGpu { number, count });
     }
-    let unusable = |error: TensorError| {
-        let missing = match of_cublas(&error) {
-            Some(cublasStatus_t::CUBLAS_STATUS_NOT_INITIALIZED) => {
-                "; is libcublas.so.13 of CUDA 13 installed?"
-            }
-            _ => "; libcublas.so.13 and libcurand.so.10 of CUDA 13 must be where libraries are looked for",
-        };
-        NoGpu::Unusable { number, reason: format!("{error}{missing}") }
-    };
+    let unusable = |error: TensorError| NoGpu::Unusable { number, reason: why_unusable(&error) };
     let device = CudaDevice::new_with_stream(number).map_err(unusable)?;
     // SAFETY: all work of this device goes to its one stream, so that it is ordered without events.
     unsafe { device.disable_event_tracking() };
@@ -50,112 +62,77 @@ pub(super) fn open(number: usize, products: F32Products) -> Result<Device, NoGpu
     Ok(Device::Cuda(device))
 }
 
-/// Freed memory goes back to the driver at every synchronisation unless the pool is told to keep it; the next stage
-/// would have to ask for it again.
+/// The error of opening a GPU, and the library that explains it, if one is missing.
+fn why_unusable(error: &TensorError) -> String {
+    let missing = [libraries::CUBLAS, libraries::CUBLASLT, libraries::CURAND]
+        .iter()
+        .filter_map(|library| library.find().err())
+        .collect::<Vec<_>>();
+    if missing.is_empty() { error.to_string() } else { format!("{error}; {}", missing.join("; ")) }
+}
+
+/// Sets the pool's release threshold, so that freed memory stays with it: otherwise every synchronisation returns it
+/// to the driver, and the next stage has to ask for it again.
 fn keep_freed_memory(device: &CudaDevice) -> Result<(), DriverError> {
-    let stream = device.cuda_stream();
-    if !stream.context().has_async_alloc() {
-        return Ok(()); // there is no pool
-    }
+    let Some(pool) = pool(device)? else { return Ok(()) };
     let mut threshold = u64::MAX;
     let attribute = CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
-    // SAFETY: the device is open, and the attribute is a u64.
-    unsafe {
-        let pool = driver_device::get_default_mem_pool(cu_device(device))?;
-        mem_pool::set_attribute(pool, attribute, (&raw mut threshold).cast())
+    // SAFETY: the pool is the open device's, and the attribute is a u64.
+    unsafe { mem_pool::set_attribute(pool, attribute, (&raw mut threshold).cast()) }
+}
+
+/// Waits for all work of a device. Unlike candle's own, the error keeps its code.
+pub(super) fn synchronize(device: &CudaDevice) -> Result<(), TensorError> {
+    device.cuda_stream().synchronize().w()
+}
+
+/// Waits for all work of a device and returns the memory that its pool holds unused to the driver, where libraries
+/// that do not allocate from the pool find it.
+pub(super) fn trim(device: &CudaDevice) -> Result<(), TensorError> {
+    synchronize(device)?;
+    if let Some(pool) = pool(device).w()? {
+        // SAFETY: the pool is the open device's.
+        unsafe { mem_pool::trim_to(pool, 0) }.w()?;
     }
+    Ok(())
 }
 
 pub(super) fn memory(device: &CudaDevice) -> Option<GpuMemory> {
-    let stream = device.cuda_stream();
-    let (free, total) = stream.context().mem_get_info().ok()?;
-    let idle = if stream.context().has_async_alloc() { idle_in_pool(device).unwrap_or(0) } else { 0 };
-    Some(GpuMemory { free: free as u64 + idle, total: total as u64 })
+    let (free, total) = device.cuda_stream().context().mem_get_info().ok()?;
+    Some(GpuMemory { free: free as u64 + idle_in_pool(device).unwrap_or(0), total: total as u64 })
 }
 
-/// Bytes that the pool holds and nothing uses.
+/// Bytes that the pool holds unused.
 fn idle_in_pool(device: &CudaDevice) -> Result<u64, DriverError> {
+    let Some(pool) = pool(device)? else { return Ok(0) };
     let read = |attribute| -> Result<u64, DriverError> {
         let mut value = 0_u64;
-        // SAFETY: the device is open, and both attributes are a u64.
-        unsafe {
-            let pool = driver_device::get_default_mem_pool(cu_device(device))?;
-            mem_pool::get_attribute(pool, attribute, (&raw mut value).cast())?;
-        }
+        // SAFETY: the pool is the open device's, and both attributes are a u64.
+        unsafe { mem_pool::get_attribute(pool, attribute, (&raw mut value).cast())? };
         Ok(value)
     };
     let reserved = read(CUmemPool_attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)?;
     Ok(reserved.saturating_sub(read(CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?))
 }
 
-fn cu_device(device: &CudaDevice) -> CUdevice {
-    device.cuda_stream().context().cu_device()
+/// The pool that a device's memory comes from, if it has one.
+fn pool(device: &CudaDevice) -> Result<Option<CUmemoryPool>, DriverError> {
+    let stream = device.cuda_stream();
+    if !stream.context().has_async_alloc() {
+        return Ok(None);
+    }
+    let device: CUdevice = stream.context().cu_device();
+    // SAFETY: the device is open.
+    unsafe { driver_device::get_default_mem_pool(device) }.map(Some)
 }
 
-pub(super) fn fault(error: &(dyn Error + Send + Sync + 'static)) -> Fault {
-    if let Some(error) = error.downcast_ref::<CudaError>() {
-        return match error {
-            CudaError::Cuda(DriverError(code)) | CudaError::Load { cuda: DriverError(code), .. } => {
-                of_driver(*code)
-            }
-            CudaError::Cublas(CublasError(cublasStatus_t::CUBLAS_STATUS_ALLOC_FAILED)) => Fault::OutOfMemory,
-            // cuBLAS says no more than this of an error that came up on the stream.
-            CudaError::Cublas(CublasError(
-                cublasStatus_t::CUBLAS_STATUS_EXECUTION_FAILED | cublasStatus_t::CUBLAS_STATUS_MAPPING_ERROR,
-            )) => Fault::Lost,
-            _ => Fault::None,
-        };
-    }
-    error.downcast_ref::<DriverError>().map_or(Fault::None, |DriverError(code)| of_driver(*code))
-}
-
-fn of_driver(code: CUresult) -> Fault {
-    use CUresult as Code;
-    match code {
-        Code::CUDA_ERROR_OUT_OF_MEMORY => Fault::OutOfMemory,
-        // The first few: the GPU is gone. The rest leave the context broken: every later call gives the same.
-        Code::CUDA_ERROR_DEINITIALIZED
-        | Code::CUDA_ERROR_NO_DEVICE
-        | Code::CUDA_ERROR_DEVICE_UNAVAILABLE
-        | Code::CUDA_ERROR_ECC_UNCORRECTABLE
-        | Code::CUDA_ERROR_NVLINK_UNCORRECTABLE
-        | Code::CUDA_ERROR_SYSTEM_NOT_READY
-        | Code::CUDA_ERROR_CONTEXT_IS_DESTROYED
-        | Code::CUDA_ERROR_ILLEGAL_ADDRESS
-        | Code::CUDA_ERROR_LAUNCH_TIMEOUT
-        | Code::CUDA_ERROR_ASSERT
-        | Code::CUDA_ERROR_HARDWARE_STACK_ERROR
-        | Code::CUDA_ERROR_ILLEGAL_INSTRUCTION
-        | Code::CUDA_ERROR_MISALIGNED_ADDRESS
-        | Code::CUDA_ERROR_INVALID_ADDRESS_SPACE
-        | Code::CUDA_ERROR_INVALID_PC
-        | Code::CUDA_ERROR_LAUNCH_FAILED
-        | Code::CUDA_ERROR_UNKNOWN => Fault::Lost,
-        _ => Fault::None,
-    }
-}
-
-fn of_cublas(error: &TensorError) -> Option<cublasStatus_t> {
-    let TensorError::Cuda(error) = error else { return None };
-    match error.downcast_ref::<CudaError>()? {
-        CudaError::Cublas(CublasError(status)) => Some(*status),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::device::fault;
-
-    #[test]
-    fn errors_of_the_driver_are_told_apart() {
-        let of = |code| fault(&TensorError::Cuda(Box::new(CudaError::Cuda(DriverError(code)))));
-        assert_eq!(of(CUresult::CUDA_ERROR_OUT_OF_MEMORY), Fault::OutOfMemory);
-        assert_eq!(of(CUresult::CUDA_ERROR_ILLEGAL_ADDRESS), Fault::Lost);
-        assert_eq!(of(CUresult::CUDA_ERROR_INVALID_VALUE), Fault::None);
-        let of = |status| fault(&TensorError::Cuda(Box::new(CudaError::Cublas(CublasError(status)))));
-        assert_eq!(of(cublasStatus_t::CUBLAS_STATUS_ALLOC_FAILED), Fault::OutOfMemory);
-        assert_eq!(of(cublasStatus_t::CUBLAS_STATUS_INVALID_VALUE), Fault::None);
-    }
+/// Whether an error may come from too little memory outside the pool: cuBLAS loads its kernels when they are first
+/// needed, and reports a failed allocation for them as an internal error.
+pub(super) fn may_lack_memory(error: &TensorError) -> bool {
+    matches!(
+        unwrapped(error),
+        Some(CudaError::Cublas(CublasError(
+            cublasStatus_t::CUBLAS_STATUS_INTERNAL_ERROR | cublasStatus_t::CUBLAS_STATUS_NOT_INITIALIZED
+        )))
+    )
 }

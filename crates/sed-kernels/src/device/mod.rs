@@ -2,9 +2,15 @@
 
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(feature = "cuda")]
+mod cuda_fault;
 mod events;
 #[cfg(feature = "cuda")]
+mod libraries;
+#[cfg(feature = "cuda")]
 mod staging;
+
+use std::fmt;
 
 use candle_core::{DType, Device, Error, Tensor};
 
@@ -19,6 +25,16 @@ pub enum NoGpu {
     /// The driver's library is missing or does not start.
     #[error("no NVIDIA driver answers ({0}); on a machine with a GPU, install driver 580 or newer")]
     NoDriver(String),
+    /// The driver is there, but older than the kernels.
+    #[error(
+        "the NVIDIA driver supports CUDA {found}, this program needs {needed}: install driver 580 or newer"
+    )]
+    DriverTooOld {
+        /// The newest CUDA version that it supports.
+        found: CudaVersion,
+        /// The oldest one that it would have to support.
+        needed: CudaVersion,
+    },
     /// The driver is there, the GPU is not.
     #[error("there is no GPU {number}: the driver sees {count}")]
     NoSuchGpu {
@@ -35,6 +51,30 @@ pub enum NoGpu {
         /// What was tried, what was said, and what to do.
         reason: String,
     },
+}
+
+/// A version of CUDA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CudaVersion {
+    /// The first number.
+    pub major: i32,
+    /// The second number.
+    pub minor: i32,
+}
+
+impl fmt::Display for CudaVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// A shared library of CUDA that this program calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CudaLibrary {
+    /// The file name that is looked for first.
+    pub name: &'static str,
+    /// Its path, or the dynamic linker's reasons with what to do.
+    pub found: Result<String, String>,
 }
 
 /// How a GPU multiplies f32 matrices.
@@ -78,6 +118,14 @@ pub fn count_gpus() -> Result<usize, NoGpu> {
     Err(NoGpu::NotInThisBuild)
 }
 
+/// The libraries of CUDA that this build calls, and whether each is there. Empty for a build without CUDA.
+pub fn cuda_libraries() -> Vec<CudaLibrary> {
+    #[cfg(feature = "cuda")]
+    return libraries::all();
+    #[cfg(not(feature = "cuda"))]
+    Vec::new()
+}
+
 /// Opens GPU `number`, from 0, with one stream. Its tensors belong to one thread at a time. `products` holds for
 /// all GPUs of the process: the last call counts.
 ///
@@ -102,16 +150,57 @@ pub fn gpu_memory(device: &Device) -> Option<GpuMemory> {
     }
 }
 
-/// What an error of a tensor operation says about the device.
-pub fn fault(error: &Error) -> Fault {
-    match error {
+/// Waits for all work of a device.
+///
+/// # Errors
+/// When some of that work failed. A GPU reports the fault of a kernel only here, or in a later call; unlike the error of
+/// [`Device::synchronize`], this one keeps its code, so that [`fault`] recognises it.
+pub fn synchronize(device: &Device) -> candle_core::Result<()> {
+    match device {
         #[cfg(feature = "cuda")]
-        Error::Cuda(error) => cuda::fault(&**error),
-        Error::Context { inner, .. } | Error::WithPath { inner, .. } | Error::WithBacktrace { inner, .. } => {
-            fault(inner)
-        }
-        _ => Fault::None,
+        Device::Cuda(device) => cuda::synchronize(device),
+        device => device.synchronize(),
     }
+}
+
+/// The fault of the device that an error of a tensor operation reports.
+pub fn fault(error: &Error) -> Fault {
+    #[cfg(feature = "cuda")]
+    return cuda_fault::fault(error);
+    #[cfg(not(feature = "cuda"))]
+    {
+        let _ = error;
+        Fault::None
+    }
+}
+
+/// The fault behind an error of work on `device`, and what can be done about it at once: where memory may be missing,
+/// waits for the device and returns the memory that its pool holds unused to the driver, so that smaller work, and the
+/// libraries beside the pool, find it. A fault that shows only in that wait outranks the error itself.
+pub fn diagnose(device: &Device, error: &Error) -> Fault {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => {
+            let told = fault(error);
+            if told != Fault::OutOfMemory && !cuda::may_lack_memory(error) {
+                return told;
+            }
+            match cuda::trim(device) {
+                Ok(()) => Fault::OutOfMemory,
+                Err(behind) => fault(&behind),
+            }
+        }
+        _ => fault(error),
+    }
+}
+
+/// Matrix products on GPUs for which cuBLASLt refused the algorithm chosen for their weight, with their sizes: their rows
+/// may depend on the number of rows in the launch. Empty unless a version of the library has such sizes.
+pub fn products_off_plan() -> Vec<String> {
+    #[cfg(feature = "cuda")]
+    return crate::cuda::off_plan();
+    #[cfg(not(feature = "cuda"))]
+    Vec::new()
 }
 
 /// Whether tensors on a device are worked on by the CUDA kernels: on a GPU, and on the CPU while a test emulates one.

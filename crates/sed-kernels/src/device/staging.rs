@@ -1,7 +1,7 @@
 //! Copies to and from a GPU through pinned memory, which it reads and writes by itself and at full speed.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, PinnedHostSlice, ValidAsZeroBits, sys};
@@ -12,8 +12,10 @@ use candle_core::{Result, Shape, Storage, Tensor, bail};
 /// Smaller copies are not worth the detour.
 const LEAST_VALUES: usize = 1 << 14;
 
-/// One buffer for each device, as large as its largest copy so far.
-type Buffers<T> = Mutex<Option<HashMap<DeviceId, PinnedHostSlice<T>>>>;
+/// A device's buffer, as large as its largest copy so far.
+type Buffer<T> = Mutex<Option<PinnedHostSlice<T>>>;
+/// The buffer of each device. The lock is held only to find it, so that devices do not wait for each other's copies.
+type Buffers<T> = Mutex<Option<HashMap<DeviceId, Arc<Buffer<T>>>>>;
 static UPLOADS: Buffers<f32> = Mutex::new(None);
 static DOWNLOADS: Buffers<i16> = Mutex::new(None);
 
@@ -63,15 +65,19 @@ fn with_buffer<T: DeviceRepr + ValidAsZeroBits, R>(
     flags: u32,
     work: impl FnOnce(&mut [T]) -> Result<R>,
 ) -> Result<R> {
-    // A buffer is whole whatever happened while it was locked.
-    let mut buffers = buffers.lock().unwrap_or_else(PoisonError::into_inner);
-    let buffers = buffers.get_or_insert_default();
-    if buffers.get(&device.id()).is_none_or(|buffer| buffer.len() < count) {
+    let buffer = Arc::clone(locked(buffers).get_or_insert_default().entry(device.id()).or_default());
+    let mut buffer = locked(&buffer);
+    if buffer.as_ref().is_none_or(|buffer| buffer.len() < count) {
         let stream = device.cuda_stream();
         // SAFETY: the values have no invalid bits, and what is read was written just before.
-        let buffer = unsafe { stream.context().alloc_pinned_with_flags::<T>(count, flags) }.w()?;
-        buffers.insert(device.id(), buffer);
+        let larger = unsafe { stream.context().alloc_pinned_with_flags::<T>(count, flags) }.w()?;
+        *buffer = Some(larger);
     }
-    let Some(buffer) = buffers.get_mut(&device.id()) else { bail!("there is no pinned memory") };
+    let Some(buffer) = buffer.as_mut() else { bail!("there is no pinned memory") };
     work(&mut buffer.as_mut_slice().w()?[..count])
+}
+
+/// A buffer and the table of buffers are whole, whatever happened while they were locked.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

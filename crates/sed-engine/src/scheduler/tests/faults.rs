@@ -1,5 +1,7 @@
 //! Launches that fail.
 
+use std::time::Duration;
+
 use super::simulation::{Asked, Setup, Simulation, USUAL, alone};
 use crate::{
     error::EngineError,
@@ -103,4 +105,30 @@ fn a_request_that_never_fits_gets_a_typed_error() {
     let number = simulation.ask(&Asked::words(5, 2));
     simulation.run();
     assert!(simulation.results[&number].is_ok());
+}
+
+#[test]
+fn scores_that_are_not_finite_fail_their_picture_alone() {
+    let (all, _) = neighbours(|_| ());
+    let mut simulation = Simulation::new(Setup { images: 6, pairs: 500, ..USUAL });
+    let numbers: Vec<_> = all.iter().map(|asked| simulation.ask(asked)).collect();
+    let not_finite = || Fault::Fail(StageError::NotFinite { found: 7, of: 64 });
+    // The batch of six, its halves 0..3 and 3..6, and of the second half 3..4 and 4..6.
+    let calls = [
+        not_finite(),
+        Fault::Delay(Duration::ZERO),
+        not_finite(),
+        not_finite(),
+        Fault::Delay(Duration::ZERO),
+    ];
+    calls.into_iter().for_each(|call| simulation.control.inject(Stage::Finish, call));
+    simulation.run();
+    for (index, (asked, number)) in all.iter().zip(numbers).enumerate() {
+        let result = &simulation.results[&number];
+        if index == 3 {
+            assert_eq!(*result, Err(EngineError::ResultNotFinite { found: 7, of: 64 }));
+        } else {
+            assert_eq!(result.as_ref().unwrap().map, alone(asked, number).map, "request {index}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::thread::available_parallelism;
 
 use candle_core::Device;
-use sed_model::device::{GpuMemory, gpu_memory};
+use sed_model::device::{GpuMemory, cuda_libraries, gpu_memory};
 
 use super::check::{Check, size};
 use crate::args::ModelArgs;
@@ -48,7 +48,10 @@ impl Memory {
 }
 
 pub(super) fn checks(model: &ModelArgs) -> Vec<Check> {
-    vec![device(model), instructions(), threads(model.threads)]
+    let mut checks = vec![device(model)];
+    checks.extend(libraries());
+    checks.extend([instructions(), threads(model.threads)]);
+    checks
 }
 
 fn device(model: &ModelArgs) -> Check {
@@ -68,6 +71,27 @@ fn name_and_memory(device: &Device) -> String {
     match gpu_memory(device) {
         Some(GpuMemory { free, total }) => format!("{name}, {} free of {}", size(free), size(total)),
         None => name,
+    }
+}
+
+/// The libraries that a GPU needs; `None` for a build that computes on the CPU alone.
+fn libraries() -> Option<Check> {
+    const NAME: &str = "cuda libraries";
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for library in cuda_libraries() {
+        match library.found {
+            Ok(path) => found.push(path),
+            Err(reason) => missing.push(format!("{} is missing: {reason}", library.name)),
+        }
+    }
+    match (found.is_empty(), missing.is_empty()) {
+        (true, true) => None,
+        (_, true) => Some(Check::good(NAME, found.join("\n"))),
+        (_, false) => Some(Check::warning(
+            NAME,
+            missing.join("\n"),
+            "without them no GPU is used; install what is missing, or ignore this on a machine without a GPU",
+        )),
     }
 }
 

@@ -1,0 +1,308 @@
+//! Products by cuBLASLt, those of one weight always by one algorithm.
+//!
+//! An algorithm decides in which order the terms of a sum are added. cuBLAS chooses it anew for every number of rows, and
+//! may split a sum among blocks; then a picture's result would depend on the pictures in its batch. Here the algorithm is
+//! chosen once for a weight's sizes and format, for a fixed number of rows, among those that do not split sums.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::cuda_backend::cudarc::cublas::result::CublasError as BlasError;
+use candle_core::cuda_backend::cudarc::cublas::sys::{cublasOperation_t, cublasStatus_t as BlasStatus};
+use candle_core::cuda_backend::cudarc::cublaslt::result::{self as lt, CublasError};
+use candle_core::cuda_backend::cudarc::cublaslt::sys::{
+    cublasComputeType_t as Compute, cublasLtHandle_t, cublasLtMatmulAlgo_t, cublasLtMatmulDesc_t,
+    cublasLtMatmulDescAttributes_t as OperationAttribute, cublasLtMatmulPreferenceAttributes_t as Preference,
+    cublasLtMatrixLayout_t, cublasLtMatrixLayoutAttribute_t as LayoutAttribute, cublasStatus_t,
+    cudaDataType_t, cudaStream_t,
+};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
+use candle_core::cuda_backend::{CudaDevice, CudaError, DeviceId, WrapErr, gemm_reduced_precision_f32};
+use candle_core::{DType, Device, Result, Tensor};
+
+use super::memory::{Output, address};
+
+/// Rows for which algorithms are chosen: some two pictures at the encoder's longest stage.
+const PLANNED_ROWS: usize = 4096;
+/// Products and rows for which those of a batch are chosen: the cost map of a picture and many categories.
+const PLANNED_BATCH: (usize, usize) = (128, 576);
+/// Memory of a device for algorithms that need some beside their operands, in bytes: what NVIDIA advises for Hopper.
+const WORKSPACE_BYTES: usize = 32 << 20;
+/// Alignment of the rows of every operand, in bytes, or the row's own where that is less.
+const ALIGNMENT: usize = 16;
+
+/// Sizes of a product: `[rows, k]` times `[n, k]` transposed, or times each of a batch of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Size {
+    pub(super) rows: usize,
+    pub(super) k: usize,
+    pub(super) n: usize,
+    pub(super) batch: Option<usize>,
+}
+
+impl Size {
+    /// The size for which the algorithm of this one is chosen.
+    fn planned(self) -> Self {
+        match self.batch {
+            None => Self { rows: PLANNED_ROWS, ..self },
+            Some(_) => Self { rows: PLANNED_BATCH.1, batch: Some(PLANNED_BATCH.0), ..self },
+        }
+    }
+}
+
+/// What is prepared on each device; filled by its first products.
+static DEVICES: Mutex<Option<HashMap<DeviceId, Prepared>>> = Mutex::new(None);
+/// Products that the algorithm of their weight refused, and that ran by one of their own.
+static OFF_PLAN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// What cuBLASLt's own calls return.
+type Outcome<T> = std::result::Result<T, CublasError>;
+
+/// Sizes, format and whether factors are rounded to TF32.
+type Key = (Size, DType, bool);
+
+struct Prepared {
+    handle: cublasLtHandle_t,
+    workspace: CudaSlice<u8>,
+    plans: HashMap<Key, Plan>,
+}
+
+// SAFETY: cuBLASLt's handle may be used by any thread, and is used under the table's lock alone.
+unsafe impl Send for Prepared {}
+
+#[derive(Clone, Copy)]
+struct Plan {
+    /// Never destroyed: there are as many as sizes of weights.
+    operation: cublasLtMatmulDesc_t,
+    algorithm: cublasLtMatmulAlgo_t,
+}
+
+/// As [`super::product::product`] and [`super::product::products`], which have checked the arguments. Gives the values
+/// of the result in one row.
+pub(super) fn multiply(device: &CudaDevice, x: &Tensor, weight: &Tensor, size: Size) -> Result<Tensor> {
+    let dtype = x.dtype();
+    let values = size.batch.unwrap_or(1) * size.rows * size.n;
+    let mut output = Output::new(&Device::Cuda(device.clone()), dtype, values)?;
+    if values > 0 {
+        let operands = Operands { x: address(x)?.0, weight: address(weight)?.0, y: output.address()?.0 };
+        // The table is whole whatever happened while it was locked.
+        let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
+        let devices = devices.get_or_insert_default();
+        let prepared = match devices.entry(device.id()) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(Prepared::new(device)?),
+        };
+        prepared.run(device, size, dtype, operands)?;
+    }
+    Ok(output.into_tensor())
+}
+
+/// Products that did not run by the algorithm of their weight, so that their rows may depend on their number.
+pub(crate) fn off_plan() -> Vec<String> {
+    OFF_PLAN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Addresses on the device.
+#[derive(Clone, Copy)]
+struct Operands {
+    x: u64,
+    weight: u64,
+    y: u64,
+}
+
+impl Prepared {
+    fn new(device: &CudaDevice) -> Result<Self> {
+        let handle = lt::create_handle().map_err(blas_error).w()?;
+        // SAFETY: no algorithm reads what it has not written there.
+        let workspace = unsafe { device.cuda_stream().alloc(WORKSPACE_BYTES) }.w()?;
+        Ok(Self { handle, workspace, plans: HashMap::new() })
+    }
+
+    fn run(&mut self, device: &CudaDevice, size: Size, dtype: DType, operands: Operands) -> Result<()> {
+        let tf32 = gemm_reduced_precision_f32();
+        let plan = self.plan((size.planned(), dtype, tf32))?;
+        let own = (size, dtype, tf32);
+        let done = match self.plans.get(&own).copied() {
+            Some(own) => self.launch(device, own, size, dtype, operands),
+            None => self.launch(device, plan, size, dtype, operands),
+        };
+        match done {
+            Err(CublasError(
+                cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED | cublasStatus_t::CUBLAS_STATUS_INVALID_VALUE,
+            )) if size != size.planned() => {
+                let own = self.plan(own)?;
+                OFF_PLAN.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{size:?} {dtype:?}"));
+                self.launch(device, own, size, dtype, operands).map_err(blas_error).w()
+            }
+            done => done.map_err(blas_error).w(),
+        }
+    }
+
+    fn launch(
+        &self,
+        device: &CudaDevice,
+        plan: Plan,
+        size: Size,
+        dtype: DType,
+        operands: Operands,
+    ) -> Outcome<()> {
+        let layouts = Layouts::new(size, dtype)?;
+        let stream = device.cuda_stream();
+        let (workspace, _guard) = self.workspace.device_ptr(&stream);
+        let (one, zero) = (1.0_f32, 0.0_f32);
+        // SAFETY: the addresses are of live tensors of the sizes in the layouts; the workspace belongs to this stream;
+        // the factors are read before the call returns.
+        unsafe {
+            lt::matmul(
+                self.handle,
+                plan.operation,
+                (&raw const one).cast(),
+                (&raw const zero).cast(),
+                operands.weight as *const c_void,
+                layouts.weight.0,
+                operands.x as *const c_void,
+                layouts.x.0,
+                operands.y as *const c_void,
+                layouts.y.0,
+                operands.y as *mut c_void,
+                layouts.y.0,
+                &raw const plan.algorithm,
+                workspace as *mut c_void,
+                WORKSPACE_BYTES,
+                stream.cu_stream() as cudaStream_t,
+            )
+        }
+    }
+
+    /// The operation and algorithm of a key, chosen when it is first seen.
+    fn plan(&mut self, key: Key) -> Result<Plan> {
+        if let Some(plan) = self.plans.get(&key) {
+            return Ok(*plan);
+        }
+        let plan = choose(self.handle, key).map_err(blas_error).w()?;
+        self.plans.insert(key, plan);
+        Ok(plan)
+    }
+}
+
+/// Asks cuBLASLt for its best algorithm that does not split sums.
+fn choose(handle: cublasLtHandle_t, (size, dtype, tf32): Key) -> Outcome<Plan> {
+    let compute = match (dtype, tf32) {
+        (DType::F32, true) => Compute::CUBLAS_COMPUTE_32F_FAST_TF32,
+        _ => Compute::CUBLAS_COMPUTE_32F,
+    };
+    let operation = lt::create_matmul_desc(compute, cudaDataType_t::CUDA_R_32F)?;
+    let transposed = cublasOperation_t::CUBLAS_OP_T;
+    let layouts = Layouts::new(size, dtype)?;
+    let preference = Wishes(lt::create_matmul_pref()?);
+    // A row of an operand begins where the one before ends, and all tensors begin at multiples of 16 bytes.
+    let aligned = |values: usize| {
+        let bytes = values * dtype.size_in_bytes();
+        1u32 << bytes.trailing_zeros().min(ALIGNMENT.trailing_zeros())
+    };
+    let (k, n) = (aligned(size.k), aligned(size.n));
+    // SAFETY: every attribute gets a value of the type that cuBLASLt documents for it, with its size.
+    let found = unsafe {
+        lt::set_matmul_desc_attribute(
+            operation,
+            OperationAttribute::CUBLASLT_MATMUL_DESC_TRANSA,
+            (&raw const transposed).cast(),
+            size_of_val(&transposed),
+        )?;
+        preference.set(Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, WORKSPACE_BYTES)?;
+        // No reduction scheme: the sum of an output value is made in one place.
+        preference.set(Preference::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, 0_u32)?;
+        preference.set(Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, k)?;
+        preference.set(Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, k)?;
+        preference.set(Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, n)?;
+        preference.set(Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, n)?;
+        let (weight, x, y) = (layouts.weight.0, layouts.x.0, layouts.y.0);
+        lt::get_matmul_algo_heuristic(handle, operation, weight, x, y, y, preference.0)?
+    };
+    Ok(Plan { operation, algorithm: found.algo })
+}
+
+/// The matrices as cuBLASLt sees them, column by column: `y [n, rows] = weight [k, n] transposed · x [k, rows]`.
+struct Layouts {
+    weight: Layout,
+    x: Layout,
+    y: Layout,
+}
+
+impl Layouts {
+    fn new(Size { rows, k, n, batch }: Size, dtype: DType) -> Outcome<Self> {
+        let layout = |high: usize, wide: usize, stride: usize| -> Outcome<Layout> {
+            let layout =
+                Layout(lt::create_matrix_layout(data_type(dtype)?, high as u64, wide as u64, high as i64)?);
+            if let Some(batch) = batch {
+                layout.set(LayoutAttribute::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, batch as i32)?;
+                layout.set(LayoutAttribute::CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, stride as i64)?;
+            }
+            Ok(layout)
+        };
+        Ok(Self { weight: layout(k, n, k * n)?, x: layout(k, rows, 0)?, y: layout(n, rows, n * rows)? })
+    }
+}
+
+fn data_type(dtype: DType) -> Outcome<cudaDataType_t> {
+    match dtype {
+        DType::F32 => Ok(cudaDataType_t::CUDA_R_32F),
+        DType::BF16 => Ok(cudaDataType_t::CUDA_R_16BF),
+        DType::F16 => Ok(cudaDataType_t::CUDA_R_16F),
+        _ => Err(CublasError(cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED)),
+    }
+}
+
+/// A matrix layout, destroyed on drop.
+struct Layout(cublasLtMatrixLayout_t);
+
+impl Layout {
+    fn set<T>(&self, attribute: LayoutAttribute, value: T) -> Outcome<()> {
+        // SAFETY: the layout lives; the callers give the type that the attribute has.
+        unsafe {
+            lt::set_matrix_layout_attribute(self.0, attribute, (&raw const value).cast(), size_of::<T>())
+        }
+    }
+}
+
+impl Drop for Layout {
+    fn drop(&mut self) {
+        // SAFETY: nothing else destroys it.
+        let _ = unsafe { lt::destroy_matrix_layout(self.0) };
+    }
+}
+
+/// Preferences for the choice of an algorithm, destroyed on drop.
+struct Wishes(candle_core::cuda_backend::cudarc::cublaslt::sys::cublasLtMatmulPreference_t);
+
+impl Wishes {
+    fn set<T>(&self, attribute: Preference, value: T) -> Outcome<()> {
+        // SAFETY: the preference lives; the callers give the type that the attribute has.
+        unsafe { lt::set_matmul_pref_attribute(self.0, attribute, (&raw const value).cast(), size_of::<T>()) }
+    }
+}
+
+impl Drop for Wishes {
+    fn drop(&mut self) {
+        // SAFETY: nothing else destroys it.
+        let _ = unsafe { lt::destroy_matmul_pref(self.0) };
+    }
+}
+
+/// The error as candle's, which knows cuBLAS's statuses alone; they have the same meaning.
+fn blas_error(CublasError(status): CublasError) -> CudaError {
+    use cublasStatus_t as Lt;
+    CudaError::Cublas(BlasError(match status {
+        Lt::CUBLAS_STATUS_SUCCESS => BlasStatus::CUBLAS_STATUS_SUCCESS,
+        Lt::CUBLAS_STATUS_NOT_INITIALIZED => BlasStatus::CUBLAS_STATUS_NOT_INITIALIZED,
+        Lt::CUBLAS_STATUS_ALLOC_FAILED => BlasStatus::CUBLAS_STATUS_ALLOC_FAILED,
+        Lt::CUBLAS_STATUS_INVALID_VALUE => BlasStatus::CUBLAS_STATUS_INVALID_VALUE,
+        Lt::CUBLAS_STATUS_ARCH_MISMATCH => BlasStatus::CUBLAS_STATUS_ARCH_MISMATCH,
+        Lt::CUBLAS_STATUS_MAPPING_ERROR => BlasStatus::CUBLAS_STATUS_MAPPING_ERROR,
+        Lt::CUBLAS_STATUS_EXECUTION_FAILED => BlasStatus::CUBLAS_STATUS_EXECUTION_FAILED,
+        Lt::CUBLAS_STATUS_INTERNAL_ERROR => BlasStatus::CUBLAS_STATUS_INTERNAL_ERROR,
+        Lt::CUBLAS_STATUS_NOT_SUPPORTED => BlasStatus::CUBLAS_STATUS_NOT_SUPPORTED,
+        Lt::CUBLAS_STATUS_LICENSE_ERROR => BlasStatus::CUBLAS_STATUS_LICENSE_ERROR,
+    }))
+}

@@ -1,0 +1,88 @@
+"""Figures of every kernel: resources, instructions of the reference launch, share of tensor instructions."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+
+from . import listing, toolchain, walk
+from .reference import family, references
+
+FILES = sorted(file for file in pathlib.Path(__file__).parent.glob("*.py") if not file.name.startswith("test_"))
+
+
+@dataclasses.dataclass
+class Figures:
+    """What is known of a kernel for one architecture: instructions in the file (`code`) and in the hot loop
+    (`loop_code`), issued by a lane for each value (`per_value`) and in a round of the hot loop (`loop`), and the share of
+    tensor instructions of the latter in percent."""
+
+    kernel: str
+    architecture: int
+    registers: int
+    spill: int
+    shared: int
+    code: int
+    per_value: float
+    loop: float
+    loop_code: int
+    tensor: float
+
+
+def code_digest() -> str:
+    """Of this tool: another walk may count otherwise."""
+    digest = hashlib.sha256()
+    for file in FILES:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def figures() -> list[Figures]:
+    """Of all kernels, compiled and walked where that has not been done before."""
+    compiler = toolchain.nvcc()
+    known, tool = references(), code_digest()
+    used: set[str] = set()
+    found: list[Figures] = []
+    for source in toolchain.sources():
+        for architecture in toolchain.ARCHITECTURES:
+            text, resources = toolchain.machine_code(source, architecture, compiler)
+            names = {family(kernel) for kernel in resources}
+            missing = sorted(names - known.keys())
+            if missing:
+                raise toolchain.ToolError(f"no launch in instructions_launches.toml for {', '.join(missing)}")
+            used |= names
+            launches = json.dumps([dataclasses.asdict(known[name]) for name in sorted(names)], sort_keys=True)
+            key = hashlib.sha256("\n".join([tool, text, launches]).encode()).hexdigest()[:24]
+            cache = toolchain.CACHE / f"{source.stem}.{architecture}.{key}.figures.json"
+            if not cache.exists():
+                toolchain.say(f"walking {source.name} for sm_{architecture}")
+                counted = of_listing(text, resources, architecture)
+                cache.write_text(json.dumps([dataclasses.asdict(each) for each in counted]))
+            found += [Figures(**each) for each in json.loads(cache.read_text())]
+    if unused := sorted(known.keys() - used):
+        raise toolchain.ToolError(f"instructions_launches.toml has {', '.join(unused)}, which no kernel is called")
+    return found
+
+
+def of_listing(text: str, resources: dict[str, dict[str, int]], architecture: int) -> list[Figures]:
+    """The figures of one file's kernels."""
+    known = references()
+    found = []
+    for name, kernel in sorted(listing.parse(text).items()):
+        reference = known[family(name)]
+        way = walk.Way.of(kernel)
+        profile = walk.profile(way, reference.launch, architecture)
+        loop = walk.hot_loop(way, profile)
+        found.append(
+            Figures(
+                kernel=name,
+                architecture=architecture,
+                code=sum(item.name != "NOP" for item in kernel.code),
+                per_value=round(32 * profile.issued / reference.values, 4),
+                loop=round(loop.issued / loop.rounds, 1) if loop else 0.0,
+                loop_code=loop.last - loop.first + 1 if loop else 0,
+                tensor=round(100 * loop.tensor / loop.issued, 2) if loop else 0.0,
+                **resources[name],
+            )
+        )
+    return found

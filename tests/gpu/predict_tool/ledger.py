@@ -1,0 +1,102 @@
+"""A ledger as stages of batches."""
+
+import dataclasses
+import gzip
+import json
+import pathlib
+import re
+
+BATCH = re.compile(r"^batch_(\d+)/(\w+)$")
+LARGE = 1 << 20  # bytes of a copy that is pixels and not a list of numbers
+ORDER = ["upload", "encode", "cost_map", "decode_level_1", "decode_level_2", "decode_level_3", "finish"]
+
+Entry = dict
+
+
+@dataclasses.dataclass
+class Counts:
+    """What a stage asks of the driver."""
+
+    kernels: int = 0
+    submissions: int = 0
+    host_waits: int = 0
+    device_to_host: int = 0
+    host_to_device: int = 0
+    allocations: int = 0
+    bytes_to_host: int = 0
+    bytes_to_device: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        return Counts(*(a + b for a, b in pairs))
+
+
+def read(path: pathlib.Path) -> list[Entry]:
+    """The lines of a ledger, which may be compressed."""
+    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
+    with opened as file:
+        return [json.loads(line) for line in file]
+
+
+def batches(entries: list[Entry]) -> dict[int, dict[str, list[Entry]]]:
+    """Entries by batch and stage; the upload is cut off the encoder."""
+    found: dict[int, dict[str, list[Entry]]] = {}
+    for entry in entries:
+        place = BATCH.match(entry.get("stage", ""))
+        if place and entry["op"] != "stage" and place[2] != "end":
+            found.setdefault(int(place[1]), {}).setdefault(place[2], []).append(entry)
+    for stages in found.values():
+        if "upload" not in stages:
+            end = end_of_upload(stages["encode"])
+            stages["upload"], stages["encode"] = stages["encode"][:end], stages["encode"][end:]
+    return {batch: {name: stages[name] for name in ORDER if name in stages} for batch, stages in sorted(found.items())}
+
+
+def end_of_upload(entries: list[Entry]) -> int:
+    """The upload ends with the conversion of the pixels, before the first of our own kernels or products."""
+    copies = [i for i, entry in enumerate(entries) if is_large_upload(entry)]
+    if not copies:
+        return 0
+    for i in range(copies[-1] + 1, len(entries)):
+        if entries[i]["op"] == "product" or (entries[i]["op"] == "kernel" and not entries[i]["name"].startswith("cast_")):
+            return i
+    return len(entries)
+
+
+def is_large_upload(entry: Entry) -> bool:
+    """Whether an entry brings pixels to the device."""
+    return entry["op"] == "copy" and entry["direction"] == "h2d" and entry["bytes"] >= LARGE
+
+
+def waits(entry: Entry) -> bool:
+    """Whether the host waits or polls."""
+    return entry["op"] == "wait" or (entry["op"] == "copy" and bool(entry.get("waits")))
+
+
+def counts(entries: list[Entry]) -> Counts:
+    """Sums of a stage. A memset and a product count as kernels; a graph is one submission, and every kernel outside of
+    one. A wait behind a wait with nothing for the device between them is the same wait: cudarc synchronises after
+    a copy that has waited already."""
+    sums = Counts()
+    idle = False
+    for entry in entries:
+        op = entry["op"]
+        if op in ("kernel", "memset", "product"):
+            sums.kernels += 1
+            sums.submissions += 1
+        elif op == "graph_launch":
+            sums.submissions += 1
+        elif op == "alloc":
+            sums.allocations += 1
+        elif op == "copy" and entry["direction"] == "d2h":
+            sums.device_to_host += 1
+            sums.bytes_to_host += entry["bytes"]
+        elif op == "copy" and entry["direction"] == "h2d":
+            sums.host_to_device += 1
+            sums.bytes_to_device += entry["bytes"]
+        if op in ("kernel", "memset", "product", "graph_launch", "copy"):
+            idle = False
+        if waits(entry):
+            sums.host_waits += not idle
+            idle = True
+    return sums

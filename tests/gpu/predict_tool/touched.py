@@ -1,0 +1,77 @@
+"""Bytes that a launch moves to and from memory.
+
+A pointer counts with the bytes up to the end of its allocation: tensors have allocations of their own. Where a kernel reads
+parts of a larger tensor, or memory that no argument shows, its rule says so. What all blocks read (weights) stays in
+the second-level cache and counts once.
+"""
+
+import collections.abc
+import typing
+
+from instructions_tool.reference import family
+
+Entry = dict[str, typing.Any]
+Args = list[dict[str, typing.Any]]
+
+
+def plain(entry: Entry) -> float:
+    """Everything behind the pointers, once."""
+    return float(sum(arg.get("pointer", 0) for arg in entry["args"]))
+
+
+def rows(entry: Entry) -> float:
+    """gather_rows, stack: as many rows read and written as the grid has; the source is larger, or not an argument."""
+    width, element = entry["args"][-1]["i64"], written(entry["args"])["element"]
+    return 2.0 * entry["grid"][1] * width * element
+
+
+def argmax(entry: Entry) -> float:
+    """upsample_argmax: the maps are a view of a batch's."""
+    args = entry["args"]
+    scores = args[4]["i32"] * args[5]["i32"] * args[6]["i32"] * args[0]["element"]
+    return float(min(scores, args[0]["pointer"]) + 2 * args[9]["i32"] * args[10]["i32"])
+
+
+def single_values(entry: Entry) -> float:
+    """Maps of single values: no tensor of values is longer than they are."""
+    values = next(arg["i64"] for arg in entry["args"] if "i64" in arg)
+    return float(sum(min(arg["pointer"], values * arg["element"]) for arg in entry["args"] if "pointer" in arg))
+
+
+def attention(entry: Entry) -> float:
+    """attention_sums reads keys and values of query, key, value; attention_apply the queries, a third as well."""
+    args = entry["args"]
+    third = 2 / 3 if entry["name"].startswith("attention_sums") else 1 / 3
+    return plain(entry) - args[0]["pointer"] * (1 - third)
+
+
+def copy_of_rows(entry: Entry) -> float:
+    """copy2d of candle: rows of columns, read and written; its tensors are larger."""
+    numbers = [arg[kind] for arg in entry["args"] for kind in ("i32", "i64") if kind in arg]
+    element = next(arg["element"] for arg in entry["args"] if "pointer" in arg)
+    return 2.0 * numbers[0] * numbers[1] * element
+
+
+def written(args: Args) -> dict[str, typing.Any]:
+    """The pointer that is written."""
+    return next(arg for arg in args if arg.get("written"))
+
+
+RULES: dict[str, collections.abc.Callable[[Entry], float]] = {
+    "gather_rows": rows,
+    "stack": rows,
+    "upsample_argmax": argmax,
+    "epilogue": single_values,
+    "epilogue4": single_values,
+    "sigmoid": single_values,
+}
+
+
+def touched(entry: Entry) -> float:
+    """Bytes of a launch."""
+    name = family(entry["name"])
+    if name.startswith("copy2d"):
+        return copy_of_rows(entry)
+    if name.startswith("attention_"):
+        return attention(entry)
+    return RULES.get(name, plain)(entry)
