@@ -1,7 +1,7 @@
 //! The comparisons that the parity checks are made of can fail. (An integration test, for the library is built without
 //! tests: tests/gpu/build builds the unit tests of the kernels and of nothing else.)
 
-#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs)]
 
 use candle_core::{Device, Tensor};
 use sed_tests::device::Bounds;

@@ -96,6 +96,8 @@ def device(setting: Setting) -> Step:
 def reduced(setting: Setting) -> Step:
     file = setting.file("reduced.json")
     command = [setting.program("evidence"), "reduced", setting.device, str(file)]
+    if setting.device == "cpu":
+        command += ["f32", "bf16", "company"]  # f16 is for GPUs
     return Step("reduced model", 45, command, lambda _: figures.findings(file), (file,))
 
 

@@ -6,6 +6,7 @@
 import json
 import os
 import pathlib
+import struct
 import sys
 import tarfile
 import tempfile
@@ -14,6 +15,7 @@ import unittest
 
 import figures
 import kernels
+import thin
 from runner import LOG_HEAD, LOG_TAIL, STANDARD_BUDGET, Runner, Step, shortened
 from steps import Setting, steps
 
@@ -149,6 +151,26 @@ class FiguresTest(unittest.TestCase):
         theirs = found["times"]["encoder"]["theirs"]
         self.assertEqual(theirs, {"median_ms": 4000.0, "shortest_ms": 3000.0, "rounds": 3, "ratio": 2.0})
         self.assertEqual(len(found["other"]), 2)
+
+
+class ThinTest(unittest.TestCase):
+    """The tensors that are packed."""
+
+    def test_only_the_wanted_tensors_are_left(self) -> None:
+        header = {"a.x": ("U8", 3), "b.x": ("U8", 2), "a.y": ("U8", 1)}
+        entries, end = {"__metadata__": {"format": "pt"}}, 0
+        for name, (dtype, size) in header.items():
+            entries[name] = {"dtype": dtype, "shape": [size], "data_offsets": [end, end + size]}
+            end += size
+        text = json.dumps(entries).encode()
+        content = struct.pack("<Q", len(text)) + text + b"AAABBC"
+        left = thin.thinned(content, ["b.x", "*.y"])
+        (length,) = struct.unpack("<Q", left[:8])
+        self.assertEqual(left[8 + length :], b"BBC")
+        offsets = {name: entry["data_offsets"] for name, entry in json.loads(left[8 : 8 + length]).items()}
+        self.assertEqual(offsets, {"b.x": [0, 2], "a.y": [2, 3]})
+        with self.assertRaises(SystemExit):
+            thin.thinned(content, ["c"])
 
 
 class KernelsTest(unittest.TestCase):
