@@ -36,7 +36,10 @@ impl Marker {
         }
         // SAFETY: the name ends with a zero, and a null handle (RTLD_DEFAULT) searches all libraries.
         let found = unsafe { dlsym(std::ptr::null_mut(), c"softwareCudaStage".as_ptr()) };
-        assert!(!found.is_null(), "libcuda.so.1 is not the software driver: set LD_LIBRARY_PATH to its folder");
+        assert!(
+            !found.is_null(),
+            "libcuda.so.1 is not the software driver: set LD_LIBRARY_PATH to its folder"
+        );
         // SAFETY: the driver exports it as `void softwareCudaStage(const char*)`.
         Self(unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(*const c_char)>(found) })
     }

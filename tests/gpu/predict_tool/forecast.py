@@ -52,7 +52,8 @@ def table(report: Report, detail: bool) -> str:
     lines = [
         "Predicted for an H200: nothing here was measured on one.",
         "",
-        "batch  stage           kernels  submissions      waits  d2h  h2d  allocations   predicted ms/image  on the device",
+        "batch  stage           kernels  submissions      waits  d2h  h2d  allocations"
+        "   predicted ms/image  on the device",
     ]
     for stage in report["stages"]:
         counts = stage["counts"]

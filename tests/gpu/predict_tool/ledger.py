@@ -58,7 +58,8 @@ def end_of_upload(entries: list[Entry]) -> int:
     if not copies:
         return 0
     for i in range(copies[-1] + 1, len(entries)):
-        if entries[i]["op"] == "product" or (entries[i]["op"] == "kernel" and not entries[i]["name"].startswith("cast_")):
+        op, name = entries[i]["op"], entries[i].get("name", "")
+        if op == "product" or (op == "kernel" and not name.startswith("cast_")):
             return i
     return len(entries)
 

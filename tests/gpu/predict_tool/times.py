@@ -42,8 +42,8 @@ def issue_us(card: Card, entry: Entry, walked: dict[str, float]) -> float:
     clocks = max(walked["issued"] * pipes["issue"], *(walked.get(pipe, 0.0) * clocks for pipe, clocks in pipes.items()))
     # The two multiply-add pipes share the integers' one.
     clocks = max(clocks, walked.get("fma", 0.0) + walked.get("fma_integer", 0.0))
-    # A warp alone waits for itself; `resident` warps fill its pauses.
-    clocks = max(clocks, walked["issued"] * card.latency["warp_interval"] / max(resident, 1e-9))
+    # A block lasts as long as its longest warp, which waits for itself; other resident warps fill its pauses.
+    clocks = max(clocks, walked["longest"] * card.latency["warp_interval"] / max(resident, 1e-9))
     return busiest * warps / chip["schedulers"] * clocks / chip["clock_ghz"] / 1e3
 
 
