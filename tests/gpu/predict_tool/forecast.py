@@ -13,7 +13,8 @@ Report = dict[str, typing.Any]
 
 def with_instructions(entries: list[Entry]) -> None:
     """Adds to every launch of an own kernel what its warps issue; nothing to those of others."""
-    launches = [entry for entry in entries if entry["op"] == "kernel" and "walked" not in entry]
+    nodes = [node for entry in entries for node in entry.get("work", [entry])]
+    launches = [entry for entry in nodes if entry["op"] == "kernel" and "walked" not in entry]
     if not launches:
         return
     kernels = Kernels()

@@ -31,11 +31,37 @@ class Counts:
         return Counts(*(a + b for a, b in pairs))
 
 
+class Unclear(Exception):
+    """A ledger that does not say what ran."""
+
+
 def read(path: pathlib.Path) -> list[Entry]:
-    """The lines of a ledger, which may be compressed."""
+    """The lines of a ledger, which may be compressed; a graph's launch holds its work, as `work`."""
     opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
     with opened as file:
-        return [json.loads(line) for line in file]
+        return with_graphs([json.loads(line) for line in file])
+
+
+def with_graphs(entries: list[Entry]) -> list[Entry]:
+    """Takes captured lines out and gives them to the launches of their graphs. A launch says only how many nodes it has:
+    it is taken for the last capture of as many."""
+    captures: dict[int, list[Entry]] = {}
+    capture: list[Entry] = []
+    found = []
+    for entry in entries:
+        if entry.get("captured"):
+            capture.append(entry)
+            continue
+        if capture:
+            captures[len(capture)] = capture
+            capture = []
+        if entry["op"] == "graph_launch" and "work" not in entry:
+            nodes = entry["nodes"]
+            if nodes not in captures:
+                raise Unclear(f"a graph of {nodes} nodes is launched, and no capture before it has as many")
+            entry["work"] = captures[nodes]
+        found.append(entry)
+    return found
 
 
 def batches(entries: list[Entry]) -> dict[int, dict[str, list[Entry]]]:
@@ -87,6 +113,7 @@ def counts(entries: list[Entry]) -> Counts:
             sums.submissions += 1
         elif op == "graph_launch":
             sums.submissions += 1
+            sums.kernels += sum(node["op"] in ("kernel", "memset", "product") for node in entry["work"])
         elif op == "alloc":
             sums.allocations += 1
         elif op == "copy" and entry["direction"] == "d2h":

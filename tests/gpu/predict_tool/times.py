@@ -98,7 +98,8 @@ def device_us(card: Card, entry: Entry) -> float:
             rate = card.link["pinned_gb_s"] if entry["host"] == "pinned" else card.link["pageable_gb_s"]
             return card.link["latency_us"] + entry["bytes"] / rate / 1e3
         case "graph_launch":
-            raise Unknown("a graph was launched, and a ledger does not say which kernels it holds")
+            gap = card.latency["graph_gap_us"]
+            return sum(device_us(card, node) + gap for node in entry["work"])
     return 0.0
 
 
@@ -112,6 +113,8 @@ def host_us(card: Card, entry: Entry) -> float:
             return host["product_us"]
         case "memset":
             return host["memset_us"]
+        case "graph_launch":
+            return host["graph_us"]
         case "alloc":
             return host["allocation_us"] if "Async" in entry["call"] else host["plain_allocation_us"]
         case "free":
@@ -131,11 +134,11 @@ class Timeline:
     busy: float = 0.0
     idle_since: float = 0.0
 
-    def put(self, entry: Entry) -> float:
-        """Goes on by an entry; returns the device's time for it."""
+    def put(self, entry: Entry) -> None:
+        """Goes on by an entry."""
         self.host += host_us(self.card, entry)
         needed = device_us(self.card, entry)
-        if entry["op"] in ("kernel", "product", "memset", "copy"):
+        if entry["op"] in ("kernel", "product", "memset", "copy", "graph_launch"):
             self.device = max(self.device + self.card.latency["gap_us"], self.host) + needed
             self.busy += needed
             if entry["op"] == "copy" and entry.get("host") == "pageable" and entry["direction"] == "h2d":
@@ -145,7 +148,6 @@ class Timeline:
             if self.device > self.idle_since:
                 self.host = max(self.host, self.device) + self.card.host["wait_us"]
             self.idle_since = self.device
-        return needed
 
     def work(self, us: float) -> None:
         """The host works on something else."""
@@ -164,12 +166,13 @@ def of_stage(timeline: Timeline, name: str, entries: list[Entry], images: int) -
     timeline.work(timeline.card.work.get(name, 0.0) * images)
     by_kernel: dict[str, list[float]] = {}
     for entry in entries:
-        needed = timeline.put(entry)
-        if entry["op"] in ("kernel", "product", "memset"):
-            label = entry["name"] if entry["op"] == "kernel" else entry["op"]
-            sums = by_kernel.setdefault(label, [0, 0.0])
-            sums[0] += 1
-            sums[1] += needed
+        timeline.put(entry)
+        for each in entry.get("work", [entry]):
+            if each["op"] in ("kernel", "product", "memset"):
+                label = each["name"] if each["op"] == "kernel" else each["op"]
+                sums = by_kernel.setdefault(label, [0, 0.0])
+                sums[0] += 1
+                sums[1] += device_us(timeline.card, each)
     return {
         "elapsed_ms": (timeline.now - start) / 1e3,
         "device_ms": (timeline.busy - busy) / 1e3,
