@@ -29,8 +29,10 @@ def forecast(card: Card, entries: list[Entry]) -> Report:
     for batch, stages in ledger.batches(entries).items():
         with_instructions([entry for stage in stages.values() for entry in stage])
         timeline, total, elapsed, device = times.Timeline(card), ledger.Counts(), 0.0, 0.0
+        idle = True
         for name, stage in stages.items():
-            counted = ledger.counts(stage)
+            counted = ledger.counts(stage, idle)
+            idle = ledger.ends_idle(stage, idle)
             found = times.of_stage(timeline, name, stage, batch)
             total, elapsed = total + counted, elapsed + found["elapsed_ms"]
             if name != "upload":

@@ -7,6 +7,7 @@ import pathlib
 import re
 
 BATCH = re.compile(r"^batch_(\d+)/(\w+)$")
+DEVICE = ("kernel", "memset", "product", "graph_launch", "copy")
 LARGE = 1 << 20  # bytes of a copy that is pixels and not a list of numbers
 ORDER = ["upload", "encode", "cost_map", "decode_level_1", "decode_level_2", "decode_level_3", "finish"]
 
@@ -100,12 +101,11 @@ def waits(entry: Entry) -> bool:
     return entry["op"] == "wait" or (entry["op"] == "copy" and bool(entry.get("waits")))
 
 
-def counts(entries: list[Entry]) -> Counts:
+def counts(entries: list[Entry], idle: bool = False) -> Counts:
     """Sums of a stage. A memset and a product count as kernels; a graph is one submission, and every kernel outside of
     one. A wait behind a wait with nothing for the device between them is the same wait: cudarc synchronises after
-    a copy that has waited already."""
+    a copy that has waited already. `idle` says that the device had nothing to do when the stage began."""
     sums = Counts()
-    idle = False
     for entry in entries:
         op = entry["op"]
         if op in ("kernel", "memset", "product"):
@@ -122,9 +122,16 @@ def counts(entries: list[Entry]) -> Counts:
         elif op == "copy" and entry["direction"] == "h2d":
             sums.host_to_device += 1
             sums.bytes_to_device += entry["bytes"]
-        if op in ("kernel", "memset", "product", "graph_launch", "copy"):
+        if op in DEVICE:
             idle = False
         if waits(entry):
             sums.host_waits += not idle
             idle = True
     return sums
+
+
+def ends_idle(entries: list[Entry], idle: bool) -> bool:
+    """Whether the device has nothing left to do behind these entries."""
+    for entry in entries:
+        idle = waits(entry) or (idle and entry["op"] not in DEVICE)
+    return idle

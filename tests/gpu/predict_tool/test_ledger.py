@@ -19,6 +19,12 @@ class Counts(unittest.TestCase):
         self.assertEqual(ledger.counts([PRODUCT, FLAGS, SYNCHRONISE]).host_waits, 1)
         self.assertEqual(ledger.counts([PRODUCT, FLAGS, FLAGS, SYNCHRONISE, PRODUCT, SYNCHRONISE]).host_waits, 3)
 
+    def test_waits_of_an_idle_device(self) -> None:
+        """A stage that begins with a wait on an idle device does not wait there."""
+        self.assertEqual(ledger.counts([SYNCHRONISE, PRODUCT, SYNCHRONISE], idle=True).host_waits, 1)
+        self.assertTrue(ledger.ends_idle([PRODUCT, SYNCHRONISE], False))
+        self.assertFalse(ledger.ends_idle([SYNCHRONISE, PRODUCT], True))
+
     def test_upload(self) -> None:
         """The upload ends with the conversion of the pixels."""
         pixels = {"op": "copy", "direction": "h2d", "bytes": 7 << 20, "host": "pinned", "waits": False, **STAGE}

@@ -5,7 +5,7 @@ import math
 import typing
 
 from .card import Card
-from .ledger import Entry, waits
+from .ledger import DEVICE, Entry, waits
 from .touched import touched
 
 SIZES = {"f32": 4, "bf16": 2, "f16": 2, "tf32": 4, "f64": 8}
@@ -138,7 +138,7 @@ class Timeline:
         """Goes on by an entry."""
         self.host += host_us(self.card, entry)
         needed = device_us(self.card, entry)
-        if entry["op"] in ("kernel", "product", "memset", "copy", "graph_launch"):
+        if entry["op"] in DEVICE:
             self.device = max(self.device + self.card.latency["gap_us"], self.host) + needed
             self.busy += needed
             if entry["op"] == "copy" and entry.get("host") == "pageable" and entry["direction"] == "h2d":
