@@ -8,14 +8,15 @@ import pathlib
 from . import listing, toolchain, walk
 from .reference import family, references
 
-FILES = sorted(file for file in pathlib.Path(__file__).parent.glob("*.py") if not file.name.startswith("test_"))
+FOLDER = pathlib.Path(__file__).parent
+FILES = sorted(file for file in FOLDER.glob("*.py") if not file.name.startswith("test_"))
 
 
 @dataclasses.dataclass
 class Figures:
     """What is known of a kernel for one architecture: instructions in the file (`code`) and in the hot loop
-    (`loop_code`), issued by a lane for each value (`per_value`) and in a round of the hot loop (`loop`), and the share of
-    tensor instructions of the latter in percent."""
+    (`loop_code`), issued by a lane for each value (`per_value`) and in a round of the hot loop (`loop`), and the share
+    of tensor instructions of the latter in percent."""
 
     kernel: str
     architecture: int
@@ -72,6 +73,8 @@ def of_listing(text: str, resources: dict[str, dict[str, int]], architecture: in
         reference = known[family(name)]
         way = walk.Way.of(kernel)
         profile = walk.profile(way, reference.launch, architecture)
+        if profile.guessed and not reference.launch.rounds:
+            raise toolchain.ToolError(f"{name}: {profile.guessed} loops end by data; give its launch `rounds`")
         loop = walk.hot_loop(way, profile)
         found.append(
             Figures(

@@ -15,7 +15,7 @@ ZERO = 255  # RZ
 UNIFORM_ZERO = 63  # URZ
 REGISTER = re.compile(r"^([-~|]*)(U?)R(Z|\d+)((?:\.\w+)*)\|?$")
 PREDICATE = re.compile(r"^(!?)(U?)P(T|\d)$")
-CONSTANT = re.compile(r"^([-~|]*)c\[(0x[0-9a-f]+)\]\[(?:(U?R\d+)\+?)?(-?0x[0-9a-f]+)?\]((?:\.\w+)*)\|?$")
+CONSTANT = re.compile(r"^([-~|]*)c\[(0x[0-9a-f]+)\]\[(?:(U?R(?:Z|\d+))\+?)?(-?0x[0-9a-f]+)?\]((?:\.\w+)*)\|?$")
 ADDRESS = re.compile(r"\[(?:(U?R(?:Z|\d+))((?:\.\w+)*))?\+?(?:(UR\d+)\+?)?(-?0x[0-9a-f]+)?\]$")
 
 Value = int | None
@@ -30,7 +30,7 @@ class Known(typing.Protocol):
 
 @dataclasses.dataclass
 class Lane:
-    """Registers start unknown, constants are bytes of bank 0 by offset; `local` is the stack, `memory` what is known."""
+    """Registers start unknown; `constants` are words of bank 0 by offset, `local` the stack, `memory` what is known."""
 
     constants: dict[int, Value]
     special: dict[str, Value]
@@ -102,7 +102,7 @@ def word(text: str, part: int = 0) -> Getter:
         return lambda lane: lane.constants.get(offset)
     value = immediate(text)
     if value is None:
-        return lambda lane: None
+        raise Unsupported(f"operand {text}")
     high = MASK if value >> 31 else 0
     return (lambda lane: high) if part else (lambda lane: value)
 

@@ -56,7 +56,7 @@ def references() -> dict[str, Reference]:
         memory: dict[int, list[int]] = {}
         args = [argument(text, i, memory) for i, text in enumerate(entry["args"].split())]
         grid = tuple(number(size) for size in entry["grid"])
-        launch = Launch(grid, entry["block"], args, memory, entry.get("rounds", 1))
+        launch = Launch(grid, entry["block"], args, memory, entry.get("rounds", 0))
         found[name] = Reference(launch, number(entry["values"]), entry["value"])
     return found
 

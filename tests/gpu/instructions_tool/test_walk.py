@@ -97,7 +97,8 @@ class Arithmetic(unittest.TestCase):
             ("HFMA2.MMA R1, -RZ, RZ, 1.875, 0", 0x3F800000),
         ):
             self.assertEqual(run(line, R2=-0x123456 & 0xFFFFFFFF, R3=0x12345678).registers[1], value & 0xFFFFFFFF, line)
-        lane = run("ISETP.LT.AND P3, PT, R2, RZ, PT", "ISETP.LT.AND P0, PT, R3, RZ, PT", "P2R R1, PR, RZ, 0x8", R2=1 << 31, R3=1)
+        compare = ("ISETP.LT.AND P3, PT, R2, RZ, PT", "ISETP.LT.AND P0, PT, R3, RZ, PT")
+        lane = run(*compare, "P2R R1, PR, RZ, 0x8", R2=1 << 31, R3=1)
         self.assertEqual(lane.registers[1], 8)
 
     def test_unknown(self) -> None:
@@ -142,6 +143,13 @@ class Walk(unittest.TestCase):
         self.assertEqual(found.issued, 20 * (2 + 7 * 5 + 3 + 1))
         loop = walk.hot_loop(way, found)
         self.assertEqual((loop.rounds, loop.issued / loop.rounds, loop.tensor), (7, 5, 7))
+
+    def test_sizes(self) -> None:
+        """Sizes of block and grid, however their offset is written."""
+        lane = Lane({0: 256, 0xC: 9}, {}, walk.Memory({}))
+        step_of(instruction("LDC R1, c[0x0][RZ]"))(lane)
+        step_of(instruction("ULDC UR4, c[0x0][0xc]"))(lane)
+        self.assertEqual((lane.registers[1], lane.uniform[4]), (256, 9))
 
     def test_unsupported(self) -> None:
         """A branch to a computed place is a fault and not a guess."""

@@ -1,9 +1,9 @@
 """A warp's way through a kernel, and how often it issues each instruction.
 
-One lane stands for its warp. Its integers are computed, so loops, edges and divisions take the turns that they take on a
-GPU; what depends on data is unknown, and so are then the values made of it. Where a branch depends on data, the walk
-goes where there is more to do: into the body of an `if`, but not into the slow ways of divisions and roots (calls),
-and out of loops after `rounds` rounds.
+One lane stands for its warp. Its integers are computed, so loops, edges and divisions take the turns that they take
+on a GPU; what depends on data is unknown, and so are then the values made of it. Where a branch depends on data, the
+walk goes where there is more to do: into the body of an `if`, but not into the slow ways of divisions and roots
+(calls), and out of loops after `rounds` rounds.
 """
 
 import collections
@@ -27,13 +27,13 @@ class Lost(Exception):
 class Launch:
     """A launch: `args` are (kind, value) with kind "pointer", "i32", "i64" or "f32" and a pointer's value 0 or 1;
     `memory` holds the words behind some pointers, by argument: beyond the last, each is larger by the last difference
-    (of one word: the same)."""
+    (of one word: the same). Loops that end by data run `rounds` times (0: once, and nothing says that it is right)."""
 
     grid: tuple[int, int, int]
     block: int
     args: list[tuple[str, float]]
     memory: dict[int, list[int]] = dataclasses.field(default_factory=dict)
-    rounds: int = 1
+    rounds: int = 0
 
 
 @dataclasses.dataclass
@@ -108,8 +108,8 @@ def calls_within(way: Way, first: int, end: int) -> bool:
     return any(item.name == "CALL" for item in way.kernel.code[first : min(end, first + CALL_DISTANCE)])
 
 
-def follow(way: Way, lane: Lane, rounds: int) -> collections.Counter[int]:
-    """How often each instruction is issued."""
+def follow(way: Way, lane: Lane, rounds: int) -> tuple[collections.Counter[int], set[int]]:
+    """How often each instruction is issued, and branches back that depend on data."""
     counts: collections.Counter[int] = collections.Counter()
     issued = [0] * len(way.kernel.code)
     code, steps, guards, targets = way.kernel.code, way.steps, way.guards, way.targets
@@ -143,7 +143,7 @@ def follow(way: Way, lane: Lane, rounds: int) -> collections.Counter[int]:
                 forget(item)(lane)
             at += 1
     counts.update({i: n for i, n in enumerate(issued) if n})
-    return counts
+    return counts, set(turns)
 
 
 def branch(
@@ -174,10 +174,13 @@ def places(size: int, count: int, offset: float) -> list[int]:
 
 @dataclasses.dataclass
 class Profile:
-    """Mean times that a warp of the launch issues each instruction, and the launch's warps."""
+    """Mean times that a warp of the launch issues each instruction, the launch's warps, and what the warp issues that
+    issues most: a block lasts as long as that one. `guessed` loops end by data, after as many rounds as were given."""
 
     counts: dict[int, float]
     warps: int
+    longest: float
+    guessed: int
 
     @property
     def issued(self) -> float:
@@ -195,6 +198,7 @@ def profile(way: Way, launch: Launch, architecture: int, blocks: int = 5) -> Pro
     count = min(blocks, launch.grid[0] * launch.grid[1] * launch.grid[2])
     spread = [places(size, count, offset) for size, offset in zip(launch.grid, (0.0, 0.382, 0.618), strict=True)]
     sums: dict[int, float] = collections.defaultdict(float)
+    longest, guessed = 0, set()
     for x, y, z in zip(*spread, strict=True):
         for warp, weight in chosen.items():
             special = {
@@ -202,10 +206,13 @@ def profile(way: Way, launch: Launch, architecture: int, blocks: int = 5) -> Pro
                 "SR_CTAID.X": x, "SR_CTAID.Y": y, "SR_CTAID.Z": z, "SR_EQMASK": 1, "SR_LTMASK": 0, "SR_LEMASK": 1,
             }  # fmt: skip
             lane = Lane(bank, special, memory)
-            for at, times in follow(way, lane, launch.rounds).items():
+            counts, backs = follow(way, lane, launch.rounds)
+            guessed |= backs
+            longest = max(longest, counts.total())
+            for at, times in counts.items():
                 sums[at] += times * weight
     everything = warps * launch.grid[0] * launch.grid[1] * launch.grid[2]
-    return Profile({at: times / (count * warps) for at, times in sums.items()}, everything)
+    return Profile({at: times / (count * warps) for at, times in sums.items()}, everything, longest, len(guessed))
 
 
 @dataclasses.dataclass

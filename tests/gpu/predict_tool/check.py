@@ -20,7 +20,8 @@ def rows(report: dict[str, typing.Any], table: dict[str, typing.Any]) -> list[tu
                 found.append((f"{name}, batch of {batch}, {kind}", stages[name, int(batch)][field], figure))
     for batch, figure in table["all_on_the_device_ms_per_image"].items():
         end = "ms" if batch == "1" else "ms_per_image"
-        found.append((f"all, batch of {batch}, on the device", report["h200"][f"batch_{batch}_device_{end}"], figure))
+        predicted = report["h200"][f"batch_{batch}_device_{end}"]
+        found.append((f"all, batch of {batch}, on the device", predicted, figure))
     return found
 
 
@@ -33,7 +34,8 @@ def check(report: dict[str, typing.Any]) -> bool:
         off = predicted / figure - 1
         within = abs(off) <= table["tolerance"]
         good = good and within
-        print(f"{name:40} predicted {predicted:7.3f} ms, table {figure:6.3f} ms {off:+7.1%}{'' if within else '  beyond'}")
+        mark = "" if within else "  beyond"
+        print(f"{name:40} predicted {predicted:7.3f} ms, table {figure:6.3f} ms {off:+7.1%}{mark}")
     for name, figure in table["counts_of_one_picture"].items():
         print(f"{name:40} ledger {report['ledger']['batch_1'][name]}, table {figure}")
     return good

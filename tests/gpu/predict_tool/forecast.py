@@ -13,7 +13,8 @@ Report = dict[str, typing.Any]
 
 def with_instructions(entries: list[Entry]) -> None:
     """Adds to every launch of an own kernel what its warps issue; nothing to those of others."""
-    launches = [entry for entry in entries if entry["op"] == "kernel" and "walked" not in entry]
+    nodes = [node for entry in entries for node in entry.get("work", [entry])]
+    launches = [entry for entry in nodes if entry["op"] == "kernel" and "walked" not in entry]
     if not launches:
         return
     kernels = Kernels()
@@ -28,8 +29,10 @@ def forecast(card: Card, entries: list[Entry]) -> Report:
     for batch, stages in ledger.batches(entries).items():
         with_instructions([entry for stage in stages.values() for entry in stage])
         timeline, total, elapsed, device = times.Timeline(card), ledger.Counts(), 0.0, 0.0
+        idle = True
         for name, stage in stages.items():
-            counted = ledger.counts(stage)
+            counted = ledger.counts(stage, idle)
+            idle = ledger.ends_idle(stage, idle)
             found = times.of_stage(timeline, name, stage, batch)
             total, elapsed = total + counted, elapsed + found["elapsed_ms"]
             if name != "upload":
@@ -52,7 +55,8 @@ def table(report: Report, detail: bool) -> str:
     lines = [
         "Predicted for an H200: nothing here was measured on one.",
         "",
-        "batch  stage           kernels  submissions      waits  d2h  h2d  allocations   predicted ms/image  on the device",
+        "batch  stage           kernels  submissions      waits  d2h  h2d  allocations"
+        "   predicted ms/image  on the device",
     ]
     for stage in report["stages"]:
         counts = stage["counts"]

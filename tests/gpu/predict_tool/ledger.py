@@ -7,6 +7,7 @@ import pathlib
 import re
 
 BATCH = re.compile(r"^batch_(\d+)/(\w+)$")
+DEVICE = ("kernel", "memset", "product", "graph_launch", "copy")
 LARGE = 1 << 20  # bytes of a copy that is pixels and not a list of numbers
 ORDER = ["upload", "encode", "cost_map", "decode_level_1", "decode_level_2", "decode_level_3", "finish"]
 
@@ -31,11 +32,37 @@ class Counts:
         return Counts(*(a + b for a, b in pairs))
 
 
+class Unclear(Exception):
+    """A ledger that does not say what ran."""
+
+
 def read(path: pathlib.Path) -> list[Entry]:
-    """The lines of a ledger, which may be compressed."""
+    """The lines of a ledger, which may be compressed; a graph's launch holds its work, as `work`."""
     opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
     with opened as file:
-        return [json.loads(line) for line in file]
+        return with_graphs([json.loads(line) for line in file])
+
+
+def with_graphs(entries: list[Entry]) -> list[Entry]:
+    """Takes captured lines out and gives them to the launches of their graphs. A launch says only how many nodes it has:
+    it is taken for the last capture of as many."""
+    captures: dict[int, list[Entry]] = {}
+    capture: list[Entry] = []
+    found = []
+    for entry in entries:
+        if entry.get("captured"):
+            capture.append(entry)
+            continue
+        if capture:
+            captures[len(capture)] = capture
+            capture = []
+        if entry["op"] == "graph_launch" and "work" not in entry:
+            nodes = entry["nodes"]
+            if nodes not in captures:
+                raise Unclear(f"a graph of {nodes} nodes is launched, and no capture before it has as many")
+            entry["work"] = captures[nodes]
+        found.append(entry)
+    return found
 
 
 def batches(entries: list[Entry]) -> dict[int, dict[str, list[Entry]]]:
@@ -58,7 +85,8 @@ def end_of_upload(entries: list[Entry]) -> int:
     if not copies:
         return 0
     for i in range(copies[-1] + 1, len(entries)):
-        if entries[i]["op"] == "product" or (entries[i]["op"] == "kernel" and not entries[i]["name"].startswith("cast_")):
+        op, name = entries[i]["op"], entries[i].get("name", "")
+        if op == "product" or (op == "kernel" and not name.startswith("cast_")):
             return i
     return len(entries)
 
@@ -73,12 +101,11 @@ def waits(entry: Entry) -> bool:
     return entry["op"] == "wait" or (entry["op"] == "copy" and bool(entry.get("waits")))
 
 
-def counts(entries: list[Entry]) -> Counts:
+def counts(entries: list[Entry], idle: bool = False) -> Counts:
     """Sums of a stage. A memset and a product count as kernels; a graph is one submission, and every kernel outside of
     one. A wait behind a wait with nothing for the device between them is the same wait: cudarc synchronises after
-    a copy that has waited already."""
+    a copy that has waited already. `idle` says that the device had nothing to do when the stage began."""
     sums = Counts()
-    idle = False
     for entry in entries:
         op = entry["op"]
         if op in ("kernel", "memset", "product"):
@@ -86,6 +113,7 @@ def counts(entries: list[Entry]) -> Counts:
             sums.submissions += 1
         elif op == "graph_launch":
             sums.submissions += 1
+            sums.kernels += sum(node["op"] in ("kernel", "memset", "product") for node in entry["work"])
         elif op == "alloc":
             sums.allocations += 1
         elif op == "copy" and entry["direction"] == "d2h":
@@ -94,9 +122,16 @@ def counts(entries: list[Entry]) -> Counts:
         elif op == "copy" and entry["direction"] == "h2d":
             sums.host_to_device += 1
             sums.bytes_to_device += entry["bytes"]
-        if op in ("kernel", "memset", "product", "graph_launch", "copy"):
+        if op in DEVICE:
             idle = False
         if waits(entry):
             sums.host_waits += not idle
             idle = True
     return sums
+
+
+def ends_idle(entries: list[Entry], idle: bool) -> bool:
+    """Whether the device has nothing left to do behind these entries."""
+    for entry in entries:
+        idle = waits(entry) or (idle and entry["op"] not in DEVICE)
+    return idle

@@ -5,7 +5,7 @@ import math
 import typing
 
 from .card import Card
-from .ledger import Entry, waits
+from .ledger import DEVICE, Entry, waits
 from .touched import touched
 
 SIZES = {"f32": 4, "bf16": 2, "f16": 2, "tf32": 4, "f64": 8}
@@ -42,8 +42,8 @@ def issue_us(card: Card, entry: Entry, walked: dict[str, float]) -> float:
     clocks = max(walked["issued"] * pipes["issue"], *(walked.get(pipe, 0.0) * clocks for pipe, clocks in pipes.items()))
     # The two multiply-add pipes share the integers' one.
     clocks = max(clocks, walked.get("fma", 0.0) + walked.get("fma_integer", 0.0))
-    # A warp alone waits for itself; `resident` warps fill its pauses.
-    clocks = max(clocks, walked["issued"] * card.latency["warp_interval"] / max(resident, 1e-9))
+    # A block lasts as long as its longest warp, which waits for itself; other resident warps fill its pauses.
+    clocks = max(clocks, walked["longest"] * card.latency["warp_interval"] / max(resident, 1e-9))
     return busiest * warps / chip["schedulers"] * clocks / chip["clock_ghz"] / 1e3
 
 
@@ -98,7 +98,8 @@ def device_us(card: Card, entry: Entry) -> float:
             rate = card.link["pinned_gb_s"] if entry["host"] == "pinned" else card.link["pageable_gb_s"]
             return card.link["latency_us"] + entry["bytes"] / rate / 1e3
         case "graph_launch":
-            raise Unknown("a graph was launched, and a ledger does not say which kernels it holds")
+            gap = card.latency["graph_gap_us"]
+            return sum(device_us(card, node) + gap for node in entry["work"])
     return 0.0
 
 
@@ -112,6 +113,8 @@ def host_us(card: Card, entry: Entry) -> float:
             return host["product_us"]
         case "memset":
             return host["memset_us"]
+        case "graph_launch":
+            return host["graph_us"]
         case "alloc":
             return host["allocation_us"] if "Async" in entry["call"] else host["plain_allocation_us"]
         case "free":
@@ -131,11 +134,11 @@ class Timeline:
     busy: float = 0.0
     idle_since: float = 0.0
 
-    def put(self, entry: Entry) -> float:
-        """Goes on by an entry; returns the device's time for it."""
+    def put(self, entry: Entry) -> None:
+        """Goes on by an entry."""
         self.host += host_us(self.card, entry)
         needed = device_us(self.card, entry)
-        if entry["op"] in ("kernel", "product", "memset", "copy"):
+        if entry["op"] in DEVICE:
             self.device = max(self.device + self.card.latency["gap_us"], self.host) + needed
             self.busy += needed
             if entry["op"] == "copy" and entry.get("host") == "pageable" and entry["direction"] == "h2d":
@@ -145,7 +148,6 @@ class Timeline:
             if self.device > self.idle_since:
                 self.host = max(self.host, self.device) + self.card.host["wait_us"]
             self.idle_since = self.device
-        return needed
 
     def work(self, us: float) -> None:
         """The host works on something else."""
@@ -164,12 +166,13 @@ def of_stage(timeline: Timeline, name: str, entries: list[Entry], images: int) -
     timeline.work(timeline.card.work.get(name, 0.0) * images)
     by_kernel: dict[str, list[float]] = {}
     for entry in entries:
-        needed = timeline.put(entry)
-        if entry["op"] in ("kernel", "product", "memset"):
-            label = entry["name"] if entry["op"] == "kernel" else entry["op"]
-            sums = by_kernel.setdefault(label, [0, 0.0])
-            sums[0] += 1
-            sums[1] += needed
+        timeline.put(entry)
+        for each in entry.get("work", [entry]):
+            if each["op"] in ("kernel", "product", "memset"):
+                label = each["name"] if each["op"] == "kernel" else each["op"]
+                sums = by_kernel.setdefault(label, [0, 0.0])
+                sums[0] += 1
+                sums[1] += device_us(timeline.card, each)
     return {
         "elapsed_ms": (timeline.now - start) / 1e3,
         "device_ms": (timeline.busy - busy) / 1e3,

@@ -1,14 +1,15 @@
 """Bytes that a launch moves to and from memory.
 
-A pointer counts with the bytes up to the end of its allocation: tensors have allocations of their own. Where a kernel reads
-parts of a larger tensor, or memory that no argument shows, its rule says so. What all blocks read (weights) stays in
-the second-level cache and counts once.
+A pointer counts with the bytes up to the end of its allocation: tensors have allocations of their own. Where a kernel
+reads parts of a larger tensor, or memory that no argument shows, its rule says so. What all blocks read (weights) stays
+in the second-level cache and counts once.
 """
 
 import collections.abc
 import typing
 
 from instructions_tool.reference import family
+from instructions_tool.walk import Lost
 
 Entry = dict[str, typing.Any]
 Args = list[dict[str, typing.Any]]
@@ -69,7 +70,14 @@ RULES: dict[str, collections.abc.Callable[[Entry], float]] = {
 
 def touched(entry: Entry) -> float:
     """Bytes of a launch."""
-    name = family(entry["name"])
+    try:
+        return by_rule(family(entry["name"]), entry)
+    except (KeyError, IndexError, StopIteration) as error:
+        raise Lost(f"{entry['name']} takes other arguments than its rule in touched.py expects") from error
+
+
+def by_rule(name: str, entry: Entry) -> float:
+    """The rule of a kernel, or everything behind its pointers."""
     if name.startswith("copy2d"):
         return copy_of_rows(entry)
     if name.startswith("attention_"):
