@@ -118,8 +118,9 @@ __device__ void attention_apply_of(const T* qkv, const float* bias, const unsign
   (const T* qkv, const float* bias, const unsigned* offsets, const float* sums, const T* x, T* y,            \
    int pixels, int channels, int depth)
 #define APPLY_ARGUMENTS (qkv, bias, offsets, sums, x, y, pixels, channels, depth)
-// Kernels for heads of at most D channels, and for at most so many channels in all (`most_channels` in Rust).
-#define ATTENTION(D, CHANNELS)                                                                                         \
+// Kernels for heads of at most D channels, whose blocks have a thread for each of all channels. Those that need more than the
+// 64 registers that each of 1024 threads has are bounded to fewer channels (`most_channels` in Rust).
+#define ATTENTION(D, KERNEL)                                                                                 \
   template <typename T>                                                                                      \
   __device__ void attention_sums##D SUMS(T) {                                                                \
     attention_sums_of<D> SUMS_ARGUMENTS;                                                                     \
@@ -128,14 +129,18 @@ __device__ void attention_apply_of(const T* qkv, const float* bias, const unsign
   __device__ void attention_apply##D APPLY(T) {                                                              \
     attention_apply_of<D> APPLY_ARGUMENTS;                                                                   \
   }                                                                                                          \
-  SED_KERNEL_BOUNDED(attention_sums##D, CHANNELS, SUMS, SUMS_ARGUMENTS)                                      \
-  SED_KERNEL_BOUNDED(attention_apply##D, CHANNELS, APPLY, APPLY_ARGUMENTS)
-ATTENTION(8, 1024)
-ATTENTION(16, 1024)
-ATTENTION(32, 768)
-ATTENTION(64, 512)
+  KERNEL(attention_sums##D, SUMS, SUMS_ARGUMENTS)                                                            \
+  KERNEL(attention_apply##D, APPLY, APPLY_ARGUMENTS)
+#define OF_768(name, parameters, arguments) SED_KERNEL_BOUNDED(name, 768, parameters, arguments)
+#define OF_512(name, parameters, arguments) SED_KERNEL_BOUNDED(name, 512, parameters, arguments)
+ATTENTION(8, SED_KERNEL)
+ATTENTION(16, SED_KERNEL)
+ATTENTION(32, OF_768)
+ATTENTION(64, OF_512)
 #undef SUMS
 #undef SUMS_ARGUMENTS
 #undef APPLY
 #undef APPLY_ARGUMENTS
 #undef ATTENTION
+#undef OF_768
+#undef OF_512

@@ -20,18 +20,22 @@
   type* name = reinterpret_cast<type*>(sed_dynamic_shared)
 #endif
 
-// Exports template kernel `name<T>` as `name_f32`, `name_bf16` and `name_f16`, for blocks of at most `threads` threads: the
-// compiler keeps to the registers that so many have, so that every such launch starts.
-#define SED_KERNEL_OF(name, suffix, type, threads, parameters, arguments)                                    \
-  extern "C" __global__ void __launch_bounds__(threads) name##_##suffix parameters(type) {                   \
-    name<type> arguments;                                                                                    \
-  }                                                                                                          \
+// Exports template kernel `name<T>` as `name_f32`, `name_bf16` and `name_f16`. The bounded ones are for blocks of up to
+// `threads` threads: the compiler keeps to the registers that so many have, so that every such launch starts. Blocks of 256
+// threads, the most that all others have, start with any number of registers.
+#define SED_KERNEL_AS(qualifier, name, suffix, type, parameters, arguments)                                  \
+  extern "C" __global__ void qualifier name##_##suffix parameters(type) { name<type> arguments; }            \
   SED_REGISTER(name##_##suffix)
+#define SED_KERNEL_OF(name, suffix, type, parameters, arguments)                                             \
+  SED_KERNEL_AS(, name, suffix, type, parameters, arguments)
+#define SED_KERNEL(name, parameters, arguments)                                                              \
+  SED_KERNEL_OF(name, f32, float, parameters, arguments)                                                     \
+  SED_KERNEL_OF(name, bf16, __nv_bfloat16, parameters, arguments)                                            \
+  SED_KERNEL_OF(name, f16, __half, parameters, arguments)
 #define SED_KERNEL_BOUNDED(name, threads, parameters, arguments)                                             \
-  SED_KERNEL_OF(name, f32, float, threads, parameters, arguments)                                            \
-  SED_KERNEL_OF(name, bf16, __nv_bfloat16, threads, parameters, arguments)                                   \
-  SED_KERNEL_OF(name, f16, __half, threads, parameters, arguments)
-#define SED_KERNEL(name, parameters, arguments) SED_KERNEL_BOUNDED(name, 256, parameters, arguments)
+  SED_KERNEL_AS(__launch_bounds__(threads), name, f32, float, parameters, arguments)                         \
+  SED_KERNEL_AS(__launch_bounds__(threads), name, bf16, __nv_bfloat16, parameters, arguments)                \
+  SED_KERNEL_AS(__launch_bounds__(threads), name, f16, __half, parameters, arguments)
 
 constexpr int WARP = 32;
 constexpr unsigned ALL_LANES = 0xffffffffu;

@@ -164,8 +164,8 @@ __device__ void convolve_on_tensor_cores(const T* x, const T* weight, const T* x
   __device__ void convolve_tensor##columns CONVOLVE_PARAMETERS(T) {                                          \
     convolve_on_tensor_cores<columns, stages> CONVOLVE_ARGUMENTS;                                            \
   }                                                                                                          \
-  SED_KERNEL_OF(convolve_tensor##columns, bf16, __nv_bfloat16, 256, CONVOLVE_PARAMETERS, CONVOLVE_ARGUMENTS) \
-  SED_KERNEL_OF(convolve_tensor##columns, f16, __half, 256, CONVOLVE_PARAMETERS, CONVOLVE_ARGUMENTS)
+  SED_KERNEL_OF(convolve_tensor##columns, bf16, __nv_bfloat16, CONVOLVE_PARAMETERS, CONVOLVE_ARGUMENTS)      \
+  SED_KERNEL_OF(convolve_tensor##columns, f16, __half, CONVOLVE_PARAMETERS, CONVOLVE_ARGUMENTS)
 CONVOLVE(64, 3)
 CONVOLVE(32, 3)
 CONVOLVE(16, 4)
