@@ -61,8 +61,12 @@ pub(super) fn checks(args: &ModelArgs, memory: &Memory, quick: bool) -> Vec<Chec
 /// A warning where matrix products of the run above depend on the number of their rows.
 fn products(off_plan: &[String]) -> Option<Check> {
     let first = off_plan.first()?;
-    let found = format!("{} of cuBLASLt's products run by an algorithm of their own, such as {first}", off_plan.len());
-    let advice = "an answer may differ in its last bits with what shares its batch; use the cuBLAS of CUDA 13";
+    let found = format!(
+        "{} of cuBLASLt's products run by an algorithm of their own, such as {first}",
+        off_plan.len()
+    );
+    let advice =
+        "an answer may differ in its last bits with what shares its batch; use the cuBLAS of CUDA 13";
     Some(Check::warning("products", found, advice))
 }
 
