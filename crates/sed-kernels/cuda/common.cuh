@@ -63,11 +63,14 @@ __device__ inline float warp_max(float v) {
   return v;
 }
 
+// Not `fmaxf`, which makes 0 of a NaN: a fault must be seen at the end.
+__device__ inline float relu(float v) { return v < 0.0f ? 0.0f : v; }
+
 // What follows a sum; the numbers are those of `activation` in Rust (cuda/epilogue.rs).
 enum Activation { NONE = 0, RELU = 1, GELU = 2 };
 
 __device__ inline float activate(float v, int activation) {
-  if (activation == RELU) return fmaxf(v, 0.0f);
+  if (activation == RELU) return relu(v);
   if (activation == GELU) return 0.5f * v * (1.0f + erff(v * 0.70710678f)); // exact form
   return v;
 }

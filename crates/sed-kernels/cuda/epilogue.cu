@@ -48,14 +48,18 @@ SED_KERNEL(epilogue4, PARAMETERS, ARGUMENTS)
 #undef PARAMETERS
 #undef ARGUMENTS
 
-// y = 1 / (1 + e^-x). Floor: `values` read and written.
+// y = 1 / (1 + e^-x); the values of x that are not finite are added to counts[counter] (`counts` may be null).
+// Floor: `values` read and written.
 template <typename T>
-__device__ void sigmoid(const T* x, T* y, long long values) {
+__device__ void sigmoid(const T* x, T* y, long long values, unsigned* counts, int counter) {
   const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-  if (at < values) y[at] = from_float<T>(1.0f / (1.0f + expf(-to_float(x[at]))));
+  if (at >= values) return;
+  const float v = to_float(x[at]);
+  y[at] = from_float<T>(1.0f / (1.0f + expf(-v)));
+  if (counts != nullptr && !(fabsf(v) < INFINITY)) atomicAdd(counts + counter, 1u);
 }
-#define PARAMETERS(T) (const T* x, T* y, long long values)
-SED_KERNEL(sigmoid, PARAMETERS, (x, y, values))
+#define PARAMETERS(T) (const T* x, T* y, long long values, unsigned* counts, int counter)
+SED_KERNEL(sigmoid, PARAMETERS, (x, y, values, counts, counter))
 #undef PARAMETERS
 
 // Scales every row of `x` [rows, columns] to length 1; rows shorter than 1e-12 are divided by that. One warp
@@ -70,7 +74,8 @@ __device__ void normalise_rows(const T* x, T* y, long long rows, int columns) {
     const float v = to_float(x[row * columns + c]);
     squares += v * v;
   }
-  const float scale = 1.0f / fmaxf(sqrtf(warp_sum(squares)), 1e-12f);
+  const float length = sqrtf(warp_sum(squares));
+  const float scale = 1.0f / (length < 1e-12f ? 1e-12f : length); // `fmaxf` makes a number of NaN
   for (int c = lane; c < columns; c += WARP) {
     y[row * columns + c] = from_float<T>(to_float(x[row * columns + c]) * scale);
   }

@@ -106,7 +106,7 @@ __device__ void norm_relu_by(const T* x, const float* moments, const float* weig
 #pragma unroll
     for (int c = 0; c < V; c++) {
       const float v = (to_float(values.v[c]) - mean) * scale * weight[channel + c] + bias[channel + c];
-      out.v[c] = from_float<T>(fmaxf(v, 0.0f));
+      out.v[c] = from_float<T>(relu(v));
     }
     *reinterpret_cast<Channels<V, T>*>(y + at) = out;
   }

@@ -1,8 +1,10 @@
 // Category early rejection: which maps are among the best at some pixel.
 #include "common.cuh"
 
-// Bits whose order is that of the numbers; equal numbers (zeros of both signs) have equal bits.
+// Bits whose order is that of the numbers; equal numbers (zeros of both signs) have equal bits, and a NaN is above
+// all numbers, so that it is kept and seen at the end.
 __device__ inline unsigned ordered(float v) {
+  if (v != v) return 0xffffffffu;
   const unsigned bits = __float_as_uint(v + 0.0f);
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }

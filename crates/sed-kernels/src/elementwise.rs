@@ -16,29 +16,46 @@ pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
     if cuda::takes(x) {
         return cuda::sigmoid(x);
     }
-    let mut y = cpu_values(x)?.to_vec();
+    Ok(counted_sigmoid(x)?.0)
+}
+
+/// The logistic function of every value, and how many of the values are not finite; on the CPU.
+pub(crate) fn counted_sigmoid(x: &Tensor) -> Result<(Tensor, usize)> {
+    let values = cpu_values(x)?;
+    let mut y = values.to_vec();
     let isa = Isa::best();
-    // SAFETY: each task maps its own values in place.
-    y.par_chunks_mut(BLOCK).for_each(|block| unsafe { run_sigmoid(isa, block) });
-    from_values(y, x.shape())
+    let map_block = |block: &mut [f32]| {
+        let mut all_finite = true;
+        // SAFETY: each task maps its own values in place.
+        unsafe { run_sigmoid(isa, block, &mut all_finite) };
+        all_finite
+    };
+    let all_finite = y.par_chunks_mut(BLOCK).map(map_block).reduce(|| true, |a, b| a && b);
+    let not_finite = if all_finite { 0 } else { values.iter().filter(|value| !value.is_finite()).count() };
+    Ok((from_values(y, x.shape())?, not_finite))
 }
 
 #[inline(always)]
-unsafe fn sigmoid_values<L: Lanes>(values: &mut [f32]) {
-    let mut i = 0;
-    while i < values.len() {
-        let n = values.len() - i;
-        // SAFETY: at most `n` values are touched.
-        unsafe {
+unsafe fn sigmoid_values<L: Lanes>(values: &mut [f32], all_finite: &mut bool) {
+    // SAFETY: at most `n` values are touched.
+    unsafe {
+        // 0 as long as every value is finite: x - x is NaN for all others.
+        let mut zero = L::splat(0.0);
+        let mut i = 0;
+        while i < values.len() {
+            let n = values.len() - i;
             let p = values.as_mut_ptr().add(i);
-            L::store_upto(p, math::sigmoid::<L>(L::load_upto(p, n)), n);
+            let x = L::load_upto(p, n);
+            zero = L::add(zero, L::sub(x, x));
+            L::store_upto(p, math::sigmoid::<L>(x), n);
+            i += L::WIDTH;
         }
-        i += L::WIDTH;
+        *all_finite = !L::sum(zero).is_nan();
     }
 }
 
 kernel! {
-    unsafe fn run_sigmoid(values: &mut [f32]) = sigmoid_values
+    unsafe fn run_sigmoid(values: &mut [f32], all_finite: &mut bool) = sigmoid_values
 }
 
 /// Scales every row of the last axis to length 1 (rows shorter than 1e-12 are divided by that).
@@ -50,7 +67,9 @@ pub fn normalise_rows(x: &Tensor) -> Result<Tensor> {
     let mut y = cpu_values(x)?.to_vec();
     y.par_chunks_mut(width.max(1)).for_each(|row| {
         let square: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
-        let scale = (1.0 / square.sqrt().max(1e-12)) as f32;
+        let length = square.sqrt();
+        // Not `max`, which makes a number of NaN.
+        let scale = (1.0 / if length < 1e-12 { 1e-12 } else { length }) as f32;
         row.iter_mut().for_each(|v| *v *= scale);
     });
     from_values(y, x.shape())
@@ -89,6 +108,16 @@ mod tests {
         let want: Vec<f32> = x.iter().map(|&v| (1.0 / (1.0 + (-f64::from(v)).exp())) as f32).collect();
         let got = sigmoid(&tensor(&x, &[17, 59])).unwrap();
         assert_close(&to_vec(&got).unwrap(), &want, 2e-7, "sigmoid");
+    }
+
+    #[test]
+    fn what_is_not_finite_is_counted() {
+        let mut x = random(2 * BLOCK + 5, 1);
+        assert_eq!(counted_sigmoid(&tensor(&x, &[x.len()])).unwrap().1, 0);
+        (x[3], x[BLOCK], x[2 * BLOCK + 4]) = (f32::NAN, f32::INFINITY, f32::NEG_INFINITY);
+        let (scores, not_finite) = counted_sigmoid(&tensor(&x, &[x.len()])).unwrap();
+        assert_eq!(not_finite, 3);
+        assert!(to_vec(&scores).unwrap()[3].is_nan());
     }
 
     #[test]

@@ -146,7 +146,7 @@ kernel! {
     unsafe fn run_row_moments(row: &[f32], means: &mut [f32], squares: &mut [f32]) = row_moments
 }
 
-/// `to = max(scale · from + shift, 0)` for rows of whole pixels.
+/// `to = max(scale · from + shift, 0)` for rows of whole pixels; NaN stays NaN.
 #[inline(always)]
 unsafe fn scale_relu<L: Lanes, E: Element>(from: &[f32], scale: &[f32], shift: &[f32], to: &mut [E]) {
     let channels = scale.len();
@@ -160,7 +160,7 @@ unsafe fn scale_relu<L: Lanes, E: Element>(from: &[f32], scale: &[f32], shift: &
             for pixel in 0..from.len() / channels {
                 let at = pixel * channels + c;
                 let v = L::fma(L::load_upto(from.as_ptr().add(at), n), scale, shift);
-                E::store_lanes::<L>(to.as_mut_ptr().add(at), L::max(v, L::splat(0.0)), n);
+                E::store_lanes::<L>(to.as_mut_ptr().add(at), L::max(L::splat(0.0), v), n);
             }
         }
         c += L::WIDTH;

@@ -56,4 +56,6 @@ pub use prefix_attention::{PrefixChains, prefix_attention};
 pub use simd::Isa;
 pub use skip_fusion::{Fused, FusionOutputs, SkipFusionWeights};
 pub use top_k::top_k_union;
-pub use upsample_argmax::{ArgmaxMap, ArgmaxSpec, UNLABELLED, upsample_argmax};
+pub use upsample_argmax::{
+    ArgmaxMap, ArgmaxSpec, ScoredMap, UNLABELLED, score_and_upsample, upsample_argmax,
+};

@@ -1,4 +1,4 @@
-//! Elementary functions on lanes: exponential, error function, GELU, logistic function.
+//! Elementary functions on lanes: exponential, error function, GELU, logistic function. Each keeps NaN.
 
 use crate::simd::Lanes;
 
@@ -9,7 +9,7 @@ use crate::simd::Lanes;
 pub(crate) unsafe fn exp<L: Lanes>(x: L::V) -> L::V {
     // SAFETY: lane arithmetic; the instruction set is the caller's duty.
     unsafe {
-        let x = L::max(L::min(x, L::splat(88.0)), L::splat(-87.0));
+        let x = L::max(L::splat(-87.0), L::min(L::splat(88.0), x));
         let n = L::round(L::mul(x, L::splat(std::f32::consts::LOG2_E)));
         // ln(2) in two parts, so that the subtraction loses nothing.
         let r = L::fma(n, L::splat(-0.693_359_4), x);
@@ -31,7 +31,7 @@ pub(crate) unsafe fn exp<L: Lanes>(x: L::V) -> L::V {
 unsafe fn erf<L: Lanes>(x: L::V) -> L::V {
     // SAFETY: lane arithmetic; the instruction set is the caller's duty.
     unsafe {
-        let x = L::max(L::min(x, L::splat(4.0)), L::splat(-4.0));
+        let x = L::max(L::splat(-4.0), L::min(L::splat(4.0), x));
         let x2 = L::mul(x, x);
         let mut p = L::splat(-2.726_142e-10);
         for c in
@@ -64,9 +64,9 @@ pub(crate) unsafe fn elu_plus_one<L: Lanes>(x: L::V) -> L::V {
     // SAFETY: lane arithmetic; the instruction set is the caller's duty.
     unsafe {
         let zero = L::splat(0.0);
-        let above = L::max(x, zero);
+        let above = L::max(zero, x);
         // e^min(x, 0) is 1 where x is positive, so the two parts add up.
-        L::add(above, exp::<L>(L::min(x, zero)))
+        L::add(above, exp::<L>(L::min(zero, x)))
     }
 }
 
@@ -119,6 +119,18 @@ mod tests {
             sum += term / (2.0 * n + 1.0);
         }
         sum * 2.0 / std::f64::consts::PI.sqrt()
+    }
+
+    #[test]
+    fn no_function_makes_a_number_of_what_is_none() {
+        for isa in Isa::available() {
+            for which in 0..5 {
+                let mut y = [0.0; 19];
+                // SAFETY: the instruction set is available and the slices are equally long.
+                unsafe { apply_isa(isa, which, &[f32::NAN; 19], &mut y) };
+                assert!(y.iter().all(|y| y.is_nan()), "{isa:?} function {which}: {y:?}");
+            }
+        }
     }
 
     /// Number in `apply`, exact function, tolerance.

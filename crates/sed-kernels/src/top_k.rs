@@ -14,7 +14,8 @@ const PIXELS: usize = 64;
 /// `logits [pairs, ..]` holds one map per pair; `offsets` (one more than there are images) says which
 /// pairs belong to which image. `None` keeps every pair, and so does a `top_k` that is not smaller than
 /// the image's number of pairs. Pairs that tie with the k-th best are kept (the reference leaves ties
-/// undefined), so the result does not depend on the order of the categories.
+/// undefined), so the result does not depend on the order of the categories. A pair with a NaN is always
+/// kept, so that the fault is seen at the end.
 pub fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[Option<usize>]) -> Result<Vec<Vec<usize>>> {
     let pairs = logits.dim(0)?;
     let ordered = offsets.windows(2).all(|w| w[0] <= w[1]);
@@ -59,7 +60,8 @@ fn union_of_image(maps: &[f32], pairs: usize, k: usize) -> Vec<bool> {
             let row = |pair: usize| &maps[pair * pixels + first..][..count];
             let kth = kth_largest((0..pairs).map(row), k);
             for (pair, kept) in kept.iter_mut().enumerate() {
-                *kept = *kept || row(pair).iter().zip(&kth).any(|(value, kth)| value >= kth);
+                let stays = |(value, kth): (&f32, &f32)| value >= kth || value.is_nan();
+                *kept = *kept || row(pair).iter().zip(&kth).any(stays);
             }
             kept
         })
@@ -69,7 +71,7 @@ fn union_of_image(maps: &[f32], pairs: usize, k: usize) -> Vec<bool> {
         })
 }
 
-/// The `k`-th largest value of every column, by keeping each column's `k` best in order.
+/// The `k`-th largest number of every column (a NaN is none), by keeping each column's `k` best in order.
 fn kth_largest<'a>(rows: impl Iterator<Item = &'a [f32]>, k: usize) -> [f32; PIXELS] {
     let mut best = vec![[f32::NEG_INFINITY; PIXELS]; k];
     for row in rows {
@@ -127,6 +129,16 @@ mod tests {
                 let want: Vec<_> = want.into_iter().map(|pair| pair + offsets[i]).collect();
                 prop_assert_eq!(&got[i], &want);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_kept() {
+        let nan = f32::NAN;
+        for values in [[3.0, 2.0, nan, 1.0], [3.0, 2.0, -nan, 1.0], [nan, 2.0, nan, nan]] {
+            let kept = top_k_union(&tensor(&values, &[4, 1]), &[0, 4], &[Some(1)]).unwrap().remove(0);
+            let wanted = |pair: &usize| values[*pair].is_nan();
+            assert!((0..4).filter(wanted).all(|pair| kept.contains(&pair)), "{values:?}: {kept:?}");
         }
     }
 

@@ -10,14 +10,24 @@ const THREADS: usize = 256;
 
 /// The logistic function of every value.
 pub(crate) fn sigmoid(x: &Tensor) -> Result<Tensor> {
+    let mut y = Output::like(x)?;
     let x = x.contiguous()?;
-    let mut y = Output::like(&x)?;
-    Launch::new("sigmoid", x.dtype(), [x.elem_count().div_ceil(THREADS), 1, 1], THREADS)?
-        .input(&x)?
-        .output(&mut y)?
-        .i64(x.elem_count())
-        .run(x.device())?;
+    sigmoid_launch(&x, &mut y)?.optional(None)?.i32(0)?.run(x.device())?;
     Ok(y.into_tensor())
+}
+
+/// The logistic function of every value; the values that are not finite are added to element `counter` of `counts`.
+pub(super) fn counted_sigmoid(x: &Tensor, counts: &mut Output, counter: usize) -> Result<Tensor> {
+    let mut y = Output::like(x)?;
+    let x = x.contiguous()?;
+    sigmoid_launch(&x, &mut y)?.output(counts)?.i32(counter)?.run(x.device())?;
+    Ok(y.into_tensor())
+}
+
+fn sigmoid_launch(x: &Tensor, y: &mut Output) -> Result<Launch> {
+    let blocks = x.elem_count().div_ceil(THREADS);
+    let launch = Launch::new("sigmoid", x.dtype(), [blocks, 1, 1], THREADS)?;
+    Ok(launch.input(x)?.output(y)?.i64(x.elem_count()))
 }
 
 /// Scales every row of the last axis to length 1.

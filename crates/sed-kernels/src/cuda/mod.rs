@@ -49,7 +49,7 @@ pub(crate) use prefix_attention::prefix_attention;
 pub(crate) use rejection::top_k_union;
 pub(crate) use scalar_conv::ScalarConv;
 pub(crate) use skip_fusion::SkipFusion;
-pub(crate) use upsample_argmax::upsample_argmax;
+pub(crate) use upsample_argmax::{score_and_upsample, upsample_argmax};
 
 /// Whether operations on `x` are those of this module: it lies on a CUDA device, or is to be emulated.
 pub(crate) fn takes(x: &Tensor) -> bool {

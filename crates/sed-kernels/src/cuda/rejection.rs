@@ -56,6 +56,17 @@ mod tests {
     use crate::testing::{random, tensor};
 
     #[test]
+    fn what_is_no_number_is_kept() {
+        let mut maps = random(40 * 33, 5);
+        (maps[2 * 33 + 7], maps[39 * 33]) = (f32::NAN, -f32::NAN);
+        for dtype in DTYPES {
+            let maps = on_device(&tensor(&maps, &[40, 33]), dtype);
+            let kept = top_k_union(&maps.tensor, &[0, 40], &[Some(1)]).unwrap().remove(0);
+            assert!(kept.contains(&2) && kept.contains(&39), "{dtype:?} {kept:?}");
+        }
+    }
+
+    #[test]
     fn equals_the_cpu() {
         for (pixels, images) in [
             (1, vec![(3, Some(1))]),

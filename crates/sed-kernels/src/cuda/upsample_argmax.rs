@@ -2,36 +2,56 @@
 
 use candle_core::{DType, Result, Tensor};
 
+use super::elementwise::counted_sigmoid;
 use super::launch::Launch;
 use super::memory::Output;
 use crate::device::download;
-use crate::upsample_argmax::{ArgmaxMap, ArgmaxSpec};
+use crate::upsample_argmax::{ArgmaxMap, ArgmaxSpec, ScoredMap};
 
 /// Threads of a block, one for each output pixel.
 const THREADS: usize = 256;
 /// Most maps whose counts a block adds up in shared memory.
 const SHARED_MAPS: usize = 1024;
 
-/// As `crate::upsample_argmax`, which has checked the arguments; the first `high` rows and `wide` columns of
-/// `scores` count. Indices and counts are copied to the host.
-pub(crate) fn upsample_argmax(
+/// As `crate::upsample_argmax`, which has checked the arguments; the first rows and columns of `scores`, `used` of
+/// each, count. Indices and counts are copied to the host.
+pub(crate) fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec, used: (usize, usize)) -> Result<ArgmaxMap> {
+    let counts = Output::zeros(scores.device(), DType::U32, scores.dim(0)? + 1)?;
+    Ok(best_of(scores, spec, used, counts)?.0)
+}
+
+/// As `crate::score_and_upsample`, which has checked the arguments.
+pub(crate) fn score_and_upsample(
+    logits: &Tensor,
+    spec: &ArgmaxSpec,
+    used: (usize, usize),
+) -> Result<ScoredMap> {
+    let n = logits.dim(0)?;
+    let mut counts = Output::zeros(logits.device(), DType::U32, n + 1)?;
+    let scores = counted_sigmoid(logits, &mut counts, n)?;
+    let (map, not_finite) = best_of(&scores, spec, used, counts)?;
+    Ok(ScoredMap { scores, map, not_finite })
+}
+
+/// The best map of every pixel, and the last of the `counts`; the others, one for each map, are zeros before.
+fn best_of(
     scores: &Tensor,
     spec: &ArgmaxSpec,
     (high, wide): (usize, usize),
-) -> Result<ArgmaxMap> {
+    mut counts: Output,
+) -> Result<(ArgmaxMap, usize)> {
     let (n, rows, columns) = scores.dims3()?;
     let device = scores.device();
     let scores = scores.contiguous()?;
     let values = spec.height * spec.width;
     let mut indices = Output::new(device, DType::I16, values)?;
-    let mut pixels = Output::zeros(device, DType::U32, n.max(1))?;
     let mut sums = Output::zeros(device, DType::I64, n.max(1))?;
     let shared = n <= SHARED_MAPS;
     Launch::new("upsample_argmax", scores.dtype(), [values.div_ceil(THREADS), 1, 1], THREADS)?
         .shared(if shared { 12 * n } else { 0 })
         .input(&scores)?
         .output(&mut indices)?
-        .output(&mut pixels)?
+        .output(&mut counts)?
         .output(&mut sums)?
         .i32(n)?
         .i32(rows)?
@@ -44,14 +64,15 @@ pub(crate) fn upsample_argmax(
         .i32(usize::from(shared))?
         .run(device)?;
     let indices = download(&indices.into_tensor())?;
-    let mut pixels = pixels.into_tensor().to_vec1::<u32>()?;
+    let mut pixels = counts.into_tensor().to_vec1::<u32>()?;
     let sums = sums.into_tensor().to_vec1::<i64>()?;
-    pixels.truncate(n);
+    let last = pixels.pop().unwrap_or(0) as usize;
     let mean = |(&sum, &pixels): (&i64, &u32)| {
         if pixels > 0 { (sum as f64 / f64::from(pixels) / (1u64 << 32) as f64) as f32 } else { 0.0 }
     };
     let mean_scores = sums.iter().zip(&pixels).map(mean).collect();
-    Ok(ArgmaxMap { indices: indices.into_iter().map(i16::cast_unsigned).collect(), pixels, mean_scores })
+    let indices = indices.into_iter().map(i16::cast_unsigned).collect();
+    Ok((ArgmaxMap { indices, pixels, mean_scores }, last))
 }
 
 #[cfg(test)]
@@ -80,6 +101,29 @@ mod tests {
                     assert_eq!(got.indices, want.indices, "{n} {spec:?} {dtype:?}");
                     assert_eq!(got.pixels, want.pixels);
                     assert_close(&got.mean_scores, &want.mean_scores, 1e-6, "mean scores");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn logits_that_are_not_finite_are_counted() {
+        let spec = ArgmaxSpec { height: 9, width: 5, crop: Some((3, 2)), threshold: 0.0 };
+        let mut logits = random(4 * 12, 1);
+        for faults in [0, 3] {
+            if faults > 0 {
+                (logits[0], logits[17], logits[47]) = (f32::NAN, f32::INFINITY, f32::NEG_INFINITY);
+            }
+            for dtype in DTYPES {
+                let logits = on_device(&tensor(&logits, &[4, 4, 3]), dtype);
+                let got = score_and_upsample(&logits.tensor, &spec, (3, 2)).unwrap();
+                let want = crate::score_and_upsample(&logits.rounded, &spec).unwrap();
+                assert_eq!((got.not_finite, want.not_finite), (faults, faults), "{dtype:?}");
+                if faults == 0 {
+                    // Rounded scores decide here, and both must decide alike.
+                    let scores = got.scores.to_dtype(DType::F32).unwrap();
+                    let scores = scores.to_device(&candle_core::Device::Cpu).unwrap();
+                    assert_eq!(got.map.indices, crate::upsample_argmax(&scores, &spec).unwrap().indices);
                 }
             }
         }

@@ -56,7 +56,7 @@ impl Epilogue<'_> {
             }
             v = match self.activation {
                 Activation::None => v,
-                Activation::Relu => L::max(v, L::splat(0.0)),
+                Activation::Relu => L::max(L::splat(0.0), v),
                 Activation::Gelu => math::gelu::<L>(v),
             };
             if let Some(scale) = self.scale {

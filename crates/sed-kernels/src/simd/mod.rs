@@ -112,7 +112,9 @@ pub(crate) trait Lanes: Copy {
     unsafe fn sqrt(a: Self::V) -> Self::V;
     /// `a * b + c`
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The greater lane; the lane of `b` where one of them is NaN. A bound stands in `a`, so that a NaN in `b` stays.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// The lesser lane; the lane of `b` where one of them is NaN.
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// The lane of `x` where that of `a` is greater than that of `b`, else the lane of `y`.
     unsafe fn where_greater(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
@@ -236,6 +238,31 @@ mod tests {
                 let (got, want) = (half::bf16::from_bits(bits), half::bf16::from_f32(*value));
                 assert!(got == want || (got.is_nan() && want.is_nan()), "{isa:?} {value:e}: {got} {want}");
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn bound<L: Lanes>(from: &[f32; 16], to: &mut [[f32; 16]; 2]) {
+        // SAFETY: a register has at most 16 lanes.
+        unsafe {
+            let v = L::load(from.as_ptr());
+            L::store(to[0].as_mut_ptr(), L::max(L::splat(0.0), v));
+            L::store(to[1].as_mut_ptr(), L::min(L::splat(0.0), v));
+        }
+    }
+    kernel! { unsafe fn run_bound(from: &[f32; 16], to: &mut [[f32; 16]; 2]) = bound }
+
+    #[test]
+    fn bounds_keep_what_is_no_number() {
+        let mut values = [1.0; 16];
+        values[..4].copy_from_slice(&[f32::NAN, -f32::NAN, -2.0, f32::INFINITY]);
+        for isa in Isa::available() {
+            let mut got = [[0.0; 16]; 2];
+            // SAFETY: the instruction set is there.
+            unsafe { run_bound(isa, &values, &mut got) };
+            let [above, below] = got;
+            assert!(above[0].is_nan() && above[1].is_nan() && below[0].is_nan() && below[1].is_nan());
+            assert_eq!((&above[2..5], &below[2..5]), (&[0.0, f32::INFINITY, 1.0][..], &[-2.0, 0.0, 0.0][..]));
         }
     }
 

@@ -8,6 +8,7 @@ use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
 use crate::cuda;
+use crate::elementwise::counted_sigmoid;
 use crate::simd::Isa;
 use crate::tensor::cpu_values;
 use block::{Block, RowPairs, Rows, Won, run_best};
@@ -42,18 +43,47 @@ pub struct ArgmaxMap {
     pub mean_scores: Vec<f32>,
 }
 
+/// Scores and winners made of the logits of an image.
+#[derive(Debug, Clone)]
+pub struct ScoredMap {
+    /// `[n, h, w]`: the logistic function of the logits.
+    pub scores: Tensor,
+    /// The winner of every pixel; meaningless unless all logits are finite.
+    pub map: ArgmaxMap,
+    /// Logits that are NaN or infinite.
+    pub not_finite: usize,
+}
+
+/// Returns the scores of `logits [n, h, w]`, the best of them at every pixel as by [`upsample_argmax`], and a
+/// count of the logits that are not finite. On a GPU the count comes with the results, without a wait of its own.
+pub fn score_and_upsample(logits: &Tensor, spec: &ArgmaxSpec) -> Result<ScoredMap> {
+    let used = checked_crop(logits, spec)?;
+    if cuda::takes(logits) {
+        return cuda::score_and_upsample(logits, spec, used);
+    }
+    let (scores, not_finite) = counted_sigmoid(logits)?;
+    let map = best_of(&cpu_values(&scores)?, scores.dims3()?, used, spec, Isa::best());
+    Ok(ScoredMap { scores, map, not_finite })
+}
+
 /// Interpolates `scores [n, h, w]` (0 to 1) bilinearly to the output size (torch's
 /// `align_corners=False`, no antialiasing) and takes the best of the `n` at every pixel.
 pub fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec) -> Result<ArgmaxMap> {
-    let (n, rows, columns) = scores.dims3()?;
+    let used = checked_crop(scores, spec)?;
+    if cuda::takes(scores) {
+        return cuda::upsample_argmax(scores, spec, used);
+    }
+    Ok(best_of(&cpu_values(scores)?, scores.dims3()?, used, spec, Isa::best()))
+}
+
+/// Returns the rows and columns of the maps `[n, h, w]` that count.
+fn checked_crop(maps: &Tensor, spec: &ArgmaxSpec) -> Result<(usize, usize)> {
+    let (n, rows, columns) = maps.dims3()?;
     let (high, wide) = spec.crop.unwrap_or((rows, columns));
     if n >= usize::from(UNLABELLED) || high == 0 || wide == 0 || high > rows || wide > columns {
-        bail!("upsample argmax: cannot crop {:?} to {high}×{wide}", scores.shape());
+        bail!("upsample argmax: cannot crop {:?} to {high}×{wide}", maps.shape());
     }
-    if cuda::takes(scores) {
-        return cuda::upsample_argmax(scores, spec, (high, wide));
-    }
-    Ok(best_of(&cpu_values(scores)?, (n, rows, columns), (high, wide), spec, Isa::best()))
+    Ok((high, wide))
 }
 
 /// [`upsample_argmax`] of `maps [n, rows, columns]`, of which the first `high` rows and `wide` columns count.
