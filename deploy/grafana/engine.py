@@ -202,7 +202,8 @@ def device() -> list[Json]:
         lines(
             "Launches that failed",
             "ops",
-            "Good: none. lost: the device is gone. out_of_memory: tried again in parts. failed and panic: see the log.",
+            "Good: none. lost: the device is gone. out_of_memory: tried again in parts. not_finite, "
+            "failed and panic: see the log.",
             query(total(rate("sed_device_errors_total"), "kind"), "{{kind}}"),
         ),
         lines(

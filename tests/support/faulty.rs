@@ -72,6 +72,10 @@ impl<S: Stages> Stages for Faulty<S> {
         self.inner.info()
     }
 
+    fn can_recover(&self) -> bool {
+        self.inner.can_recover()
+    }
+
     fn memory(&self) -> MemoryNeeds {
         self.inner.memory()
     }

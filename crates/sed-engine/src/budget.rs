@@ -55,7 +55,7 @@ struct Limit {
 }
 
 impl Budget {
-    /// Of the settings, or else of what the device's memory and speed allow.
+    /// Of the settings, or else of what the device's memory and speed allow; never more pairs than a launch may have.
     pub(crate) fn new(
         (images, pairs): (Option<usize>, Option<usize>),
         needs: &MemoryNeeds,
@@ -65,13 +65,13 @@ impl Budget {
             let fit = needs.free.map(|free| (free as f64 * SHARE / each.max(1) as f64) as usize);
             fit.map_or(useful, |fit| fit.min(useful)).max(1)
         };
-        let limit = |set: Option<usize>, each, useful| {
-            let most = set.unwrap_or_else(|| fitting(each, useful)).max(1);
+        let limit = |set: Option<usize>, each, useful, bound: usize| {
+            let most = set.unwrap_or_else(|| fitting(each, useful)).min(bound).max(1);
             Limit { now: most, most, lowered: None }
         };
         let budget = Self {
-            images: limit(images, needs.per_image, needs.useful_images),
-            pairs: limit(pairs, needs.per_pair, needs.useful_pairs),
+            images: limit(images, needs.per_image, needs.useful_images, usize::MAX),
+            pairs: limit(pairs, needs.per_pair, needs.useful_pairs, needs.most_pairs),
             shared,
         };
         budget.publish();
@@ -128,8 +128,14 @@ impl Budget {
 mod tests {
     use super::*;
 
-    const NEEDS: MemoryNeeds =
-        MemoryNeeds { free: Some(1000), per_image: 100, per_pair: 10, useful_images: 16, useful_pairs: 40 };
+    const NEEDS: MemoryNeeds = MemoryNeeds {
+        free: Some(1000),
+        per_image: 100,
+        per_pair: 10,
+        useful_images: 16,
+        useful_pairs: 40,
+        most_pairs: 1000,
+    };
 
     #[test]
     fn memory_speed_and_settings_bound_it() {
@@ -141,6 +147,8 @@ mod tests {
         assert_eq!(budget((Some(9), Some(7)), NEEDS), (9, 7, (9, 7)));
         assert_eq!(budget((None, None), MemoryNeeds { free: None, ..NEEDS }), (16, 40, (16, 40)));
         assert_eq!(budget((None, None), MemoryNeeds { free: Some(3), ..NEEDS }), (1, 1, (1, 1)));
+        assert_eq!(budget((None, Some(5000)), NEEDS), (5, 1000, (5, 1000)));
+        assert_eq!(budget((None, None), MemoryNeeds { most_pairs: 30, ..NEEDS }), (5, 30, (5, 30)));
     }
 
     #[test]

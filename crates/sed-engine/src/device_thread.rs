@@ -31,8 +31,18 @@ pub(crate) struct DeviceThread<S: Stages> {
     pub(crate) stages: S,
     pub(crate) scheduler: Scheduler<S>,
     pub(crate) warm_up: WarmUp,
-    /// How often a model that does not work is tried again.
-    pub(crate) probe_interval: Duration,
+    pub(crate) probes: Probes,
+}
+
+/// The schedule by which a failed device is tried again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probes {
+    /// Time between two probes.
+    pub(crate) interval: Duration,
+    /// Failed probes in a row after which a device that cannot recover in this process is given up; 0 is never.
+    pub(crate) most_failed: u32,
+    /// Failed probes since the device worked.
+    pub(crate) failed: u32,
 }
 
 /// Why a thread has ended.
@@ -105,9 +115,11 @@ impl<S: Stages> DeviceThread<S> {
         }
     }
 
-    /// Refuses what comes, and tries the device from time to time.
+    /// Refuses what comes, and tries the device from time to time unless it was given up.
     fn wait_for_device(&mut self) {
-        let (events, closed) = self.line.inbox.take(Some(Some(self.probe_interval)));
+        let given_up = matches!(self.line.seat.state(), EngineState::GivenUp { .. });
+        let patience = (!given_up).then_some(self.probes.interval);
+        let (events, closed) = self.line.inbox.take(Some(patience));
         if events.is_empty() && !closed {
             self.probe();
         } else {
@@ -119,8 +131,11 @@ impl<S: Stages> DeviceThread<S> {
         for event in events {
             match event {
                 Event::Arrived(ticket) => match self.line.seat.state() {
-                    EngineState::DeviceLost { reason } | EngineState::Failed { reason } => {
+                    EngineState::DeviceLost { reason } | EngineState::GivenUp { reason } => {
                         ticket.answer(Err(EngineError::DeviceLost(reason)));
+                    }
+                    EngineState::Failed { reason } => {
+                        ticket.answer(Err(EngineError::WarmUpFailed(reason)));
                     }
                     _ => self.scheduler.arrive(&self.stages, *ticket),
                 },
@@ -174,7 +189,10 @@ impl<S: Stages> DeviceThread<S> {
             }
             Err(reason) => {
                 tracing::error!(reason, "the warm-up failed");
-                self.change_state(EngineState::Failed { reason });
+                // A launch that lost the device has reported it.
+                if !matches!(self.line.seat.state(), EngineState::DeviceLost { .. }) {
+                    self.change_state(EngineState::Failed { reason });
+                }
             }
         }
     }
@@ -183,12 +201,20 @@ impl<S: Stages> DeviceThread<S> {
     fn probe(&mut self) {
         match self.warm(&WarmUp::quick()) {
             Ok(()) => {
+                self.probes.failed = 0;
                 tracing::info!("the device works again");
                 self.change_state(EngineState::Ready);
             }
             Err(reason) => {
-                tracing::error!(reason, "the device still does not work");
-                self.change_state(EngineState::DeviceLost { reason });
+                self.probes.failed = self.probes.failed.saturating_add(1);
+                let Probes { failed, most_failed, .. } = self.probes;
+                tracing::error!(reason, failed, "the device still does not work");
+                let given_up = most_failed > 0 && failed >= most_failed && !self.stages.can_recover();
+                self.change_state(match self.line.seat.state() {
+                    _ if given_up => EngineState::GivenUp { reason },
+                    EngineState::Failed { .. } => EngineState::Failed { reason },
+                    _ => EngineState::DeviceLost { reason },
+                });
             }
         }
     }

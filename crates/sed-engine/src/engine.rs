@@ -54,6 +54,8 @@ pub struct EngineConfig {
     pub warm_up_largest_batches: bool,
     /// How often a device that was lost is tried again.
     pub probe_interval: Duration,
+    /// A device that cannot recover in this process is given up after so many failed probes in a row; 0 is never.
+    pub lost_probes: u32,
 }
 
 impl Default for EngineConfig {
@@ -74,6 +76,7 @@ impl Default for EngineConfig {
             preload: Vec::new(),
             warm_up_largest_batches: false,
             probe_interval: Duration::from_secs(5),
+            lost_probes: 3,
         }
     }
 }
@@ -122,8 +125,10 @@ impl Engine {
         };
         model.device = models.iter().map(|model| model.device.as_str()).collect::<Vec<_>>().join(",");
         let board = StateBoard::new(stages.len());
-        let member = |(number, stages)| Member::start(stages, config, Seat::new(&board, number));
-        let members = stages.into_iter().enumerate().map(member).collect::<Result<_, _>>()?;
+        let member = |(number, (stages, model)): (usize, (S, &ModelInfo))| {
+            Member::start(stages, config, Seat::new(&board, number, &model.device))
+        };
+        let members = stages.into_iter().zip(&models).enumerate().map(member).collect::<Result<_, _>>()?;
         Ok(Self { shared: Arc::new(Shared { model, board, members }) })
     }
 
@@ -249,7 +254,8 @@ fn refusal(state: &EngineState) -> Result<(), EngineError> {
     match state {
         EngineState::Ready => Ok(()),
         EngineState::Starting => Err(EngineError::NotReady),
-        EngineState::Failed { reason } | EngineState::DeviceLost { reason } => {
+        EngineState::Failed { reason } => Err(EngineError::WarmUpFailed(reason.clone())),
+        EngineState::DeviceLost { reason } | EngineState::GivenUp { reason } => {
             Err(EngineError::DeviceLost(reason.clone()))
         }
         EngineState::Stopped => Err(EngineError::ShuttingDown),

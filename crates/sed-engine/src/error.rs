@@ -58,6 +58,9 @@ pub enum EngineError {
     /// The model is being warmed up.
     #[error("the model is not ready yet; retry in a moment")]
     NotReady,
+    /// The model's warm-up failed. It is tried again from time to time.
+    #[error("the model's warm-up failed: {0}")]
+    WarmUpFailed(String),
     /// The engine stops, or has stopped.
     #[error("the server is shutting down; retry on another replica")]
     ShuttingDown,
@@ -69,6 +72,17 @@ pub enum EngineError {
     DeviceOutOfMemory {
         /// Where it ran out.
         stage: Stage,
+    },
+    /// The model's scores are NaN or infinite. The same request fails again.
+    #[error(
+        "the model's scores are not finite ({found} of {of} values): its weights or its number format (f16) are not \
+         usable; use bf16 or f32"
+    )]
+    ResultNotFinite {
+        /// Scores that are not finite.
+        found: usize,
+        /// All scores of the image.
+        of: usize,
     },
     /// A stage failed, or panicked. The message is for the log, not for the caller.
     #[error("stage {} failed: {message}", stage.name())]

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -50,6 +50,7 @@ struct ControlInner {
     calls: [AtomicUsize; 7],
     embedded: AtomicUsize,
     memory: AtomicUsize,
+    beyond_recovery: AtomicBool,
     held: Mutex<Held>,
     changed: Condvar,
 }
@@ -69,6 +70,11 @@ impl FakeControl {
     /// From now on, no more than so many pairs fit into a launch; 0 is no bound.
     pub fn set_memory(&self, pairs: usize) {
         self.inner.memory.store(pairs, Ordering::SeqCst);
+    }
+
+    /// Makes a lost device unable to recover in this process, from now on.
+    pub fn forbid_recovery(&self) {
+        self.inner.beyond_recovery.store(true, Ordering::SeqCst);
     }
 
     #[allow(clippy::panic)] // a panic on request is what this test double is for
@@ -203,8 +209,19 @@ impl Stages for FakeStages {
         model_info()
     }
 
+    fn can_recover(&self) -> bool {
+        !self.control.inner.beyond_recovery.load(Ordering::SeqCst)
+    }
+
     fn memory(&self) -> MemoryNeeds {
-        MemoryNeeds { free: None, per_image: 1, per_pair: 1, useful_images: 8, useful_pairs: 256 }
+        MemoryNeeds {
+            free: None,
+            per_image: 1,
+            per_pair: 1,
+            useful_images: 8,
+            useful_pairs: 256,
+            most_pairs: usize::MAX,
+        }
     }
 
     fn phrase_bytes(&self, _: &u64) -> usize {

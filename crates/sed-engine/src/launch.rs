@@ -48,6 +48,7 @@ pub(crate) enum Output<S: Stages> {
 pub(crate) enum LaunchError {
     OutOfMemory(String),
     Lost(String),
+    NotFinite { found: usize, of: usize },
     Failed(String),
     Panicked(String),
 }
@@ -57,6 +58,7 @@ impl From<StageError> for LaunchError {
         match error {
             StageError::OutOfMemory(message) => Self::OutOfMemory(message),
             StageError::DeviceLost(message) => Self::Lost(message),
+            StageError::NotFinite { found, of } => Self::NotFinite { found, of },
             StageError::Failed(message) => Self::Failed(message),
         }
     }

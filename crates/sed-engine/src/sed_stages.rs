@@ -50,7 +50,9 @@ const CACHED_BYTES_CPU: u64 = 64 << 20;
 const USEFUL_PAIRS_CPU: usize = 256;
 /// A GPU needs this much work to be busy.
 const USEFUL_IMAGES_GPU: usize = 16;
-const USEFUL_PAIRS_GPU: usize = 2048;
+/// More than some 700 pairs gain nothing (a prediction from the launches' sizes, not measured), and 2048 pairs of SED-B
+/// would exceed 2^31 elements in level 3 (9216 pixels of 128 hidden channels each).
+const USEFUL_PAIRS_GPU: usize = 768;
 
 impl Stages for SedStages {
     type PhraseEmbedding = Tensor;
@@ -72,6 +74,10 @@ impl Stages for SedStages {
         }
     }
 
+    fn can_recover(&self) -> bool {
+        self.model.device().is_cpu()
+    }
+
     fn memory(&self) -> MemoryNeeds {
         let (config, device) = (self.model.config(), self.model.device());
         let cpu = device.is_cpu();
@@ -91,6 +97,7 @@ impl Stages for SedStages {
                 USEFUL_IMAGES_GPU
             },
             useful_pairs: if cpu { USEFUL_PAIRS_CPU } else { USEFUL_PAIRS_GPU },
+            most_pairs: self.model.most_pairs().unwrap_or(usize::MAX),
         }
     }
 
@@ -109,6 +116,10 @@ impl Stages for SedStages {
     fn store_phrase(&self, embedding: &Tensor) -> Result<Vec<u8>, StageError> {
         let values = || embedding.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
         let values = values().map_err(|error| stage_error(error.into()))?;
+        let found = values.iter().filter(|value| !value.is_finite()).count();
+        if found > 0 {
+            return Err(StageError::NotFinite { found, of: values.len() });
+        }
         Ok(values.into_iter().flat_map(f32::to_le_bytes).collect())
     }
 
@@ -230,7 +241,11 @@ pub fn device_name(device: &Device) -> String {
 
 fn stage_error(error: ModelError) -> StageError {
     let message = error.to_string();
-    let ModelError::Tensor(error) = error else { return StageError::Failed(message) };
+    let error = match error {
+        ModelError::Tensor(error) => error,
+        ModelError::NotFinite { found, of } => return StageError::NotFinite { found, of },
+        _ => return StageError::Failed(message),
+    };
     match fault(&error) {
         Fault::OutOfMemory => StageError::OutOfMemory(message),
         Fault::Lost => StageError::DeviceLost(message),

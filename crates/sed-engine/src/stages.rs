@@ -24,6 +24,10 @@ pub trait Stages: Send + 'static {
     /// What the model is.
     fn info(&self) -> ModelInfo;
 
+    /// Reports whether a lost device can work again in this process. A GPU cannot: after an error that ends its
+    /// context, every later call of the process fails.
+    fn can_recover(&self) -> bool;
+
     /// What batches cost in device memory.
     fn memory(&self) -> MemoryNeeds;
 
@@ -98,6 +102,8 @@ pub struct MemoryNeeds {
     pub useful_images: usize,
     /// Larger batches of pairs gain no speed on this device.
     pub useful_pairs: usize,
+    /// A launch must not have more pairs, whatever memory and settings say.
+    pub most_pairs: usize,
 }
 
 /// What a model is.
@@ -224,6 +230,14 @@ pub enum StageError {
     /// The device does not answer any more.
     #[error("device lost: {0}")]
     DeviceLost(String),
+    /// The model's scores of an image are NaN or infinite. The same request fails again.
+    #[error("{found} of {of} scores are not finite")]
+    NotFinite {
+        /// Scores that are not finite.
+        found: usize,
+        /// All scores of the image.
+        of: usize,
+    },
     /// Anything else.
     #[error("{0}")]
     Failed(String),

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::metrics;
+
 /// What the engine is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineState {
@@ -18,6 +20,12 @@ pub enum EngineState {
     },
     /// The device does not answer. The engine tries it from time to time.
     DeviceLost {
+        /// What it said last.
+        reason: String,
+    },
+    /// The device was lost, cannot recover in this process, and failed as many probes as the settings allow. It is
+    /// not tried again: a new process is needed.
+    GivenUp {
         /// What it said last.
         reason: String,
     },
@@ -67,12 +75,15 @@ impl StateBoard {
 pub(crate) struct Seat {
     board: Arc<StateBoard>,
     number: usize,
+    /// The device's name, for its metric.
+    device: Arc<str>,
 }
 
 impl Seat {
-    /// The place of the device of this number.
-    pub(crate) fn new(board: &Arc<StateBoard>, number: usize) -> Self {
-        Self { board: Arc::clone(board), number }
+    /// The place of the device of this number and name.
+    pub(crate) fn new(board: &Arc<StateBoard>, number: usize, device: &str) -> Self {
+        metrics::DEVICE_READY.set(device, 0.0);
+        Self { board: Arc::clone(board), number, device: device.into() }
     }
 
     /// The device's own state.
@@ -82,6 +93,7 @@ impl Seat {
 
     /// Changes it.
     pub(crate) fn report(&self, state: EngineState) {
+        metrics::DEVICE_READY.set(&self.device, f64::from(u8::from(state.is_ready())));
         let mut states = self.board.lock();
         if let Some(own) = states.get_mut(self.number) {
             *own = state;
@@ -91,13 +103,15 @@ impl Seat {
     }
 }
 
-/// Starting while any device is; then ready if any is; else what is wrong with the first that could come back.
+/// Starting while any device is; then ready if any is; else the state of the first device that may still recover; given
+/// up only when none may.
 fn merge(states: &[EngineState]) -> EngineState {
     let rank = |state: &EngineState| match state {
         EngineState::Starting => 0,
         EngineState::Ready => 1,
         EngineState::Failed { .. } | EngineState::DeviceLost { .. } => 2,
-        EngineState::Stopped => 3,
+        EngineState::GivenUp { .. } => 3,
+        EngineState::Stopped => 4,
     };
     states.iter().min_by_key(|state| rank(state)).cloned().unwrap_or(EngineState::Stopped)
 }
@@ -109,7 +123,7 @@ mod tests {
     #[test]
     fn one_device_that_works_is_enough_once_all_have_tried() {
         let board = StateBoard::new(2);
-        let [first, second] = [0, 1].map(|number| Seat::new(&board, number));
+        let [first, second] = [0, 1].map(|number| Seat::new(&board, number, "cpu"));
         let lost = |reason: &str| EngineState::DeviceLost { reason: reason.into() };
         first.report(EngineState::Ready);
         assert_eq!((board.merged(), first.state()), (EngineState::Starting, EngineState::Ready));
@@ -119,8 +133,15 @@ mod tests {
         assert_eq!(board.merged(), lost("bus error"));
         second.report(EngineState::Ready);
         assert_eq!(board.merged(), EngineState::Ready);
-        second.report(EngineState::Stopped);
+        let given_up = EngineState::GivenUp { reason: "no answer".into() };
+        second.report(given_up.clone());
         assert_eq!(board.merged(), lost("bus error"));
+        first.report(EngineState::Ready);
+        assert_eq!(board.merged(), EngineState::Ready);
+        first.report(given_up.clone());
+        assert_eq!(board.merged(), given_up);
+        second.report(EngineState::Stopped);
+        assert_eq!(board.merged(), given_up);
         first.report(EngineState::Stopped);
         assert_eq!(board.merged(), EngineState::Stopped);
     }

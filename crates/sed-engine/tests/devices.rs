@@ -147,6 +147,49 @@ async fn one_lost_device_leaves_the_other_at_work() {
 }
 
 #[tokio::test]
+async fn a_device_that_is_given_up_leaves_the_other_at_work_and_the_last_one_ends_the_engine() {
+    let config = EngineConfig {
+        probe_interval: Duration::from_millis(5),
+        lost_probes: 2,
+        image_cache_bytes: 0,
+        ..EngineConfig::default()
+    };
+    let (engine, controls) = two(config).await;
+    controls.iter().for_each(FakeControl::forbid_recovery);
+    // For one request and two probes; a device that is not asked keeps its faults.
+    let lose = |control: &FakeControl| {
+        let lost = Fault::Fail(StageError::DeviceLost("fell off the bus".into()));
+        (0..3).for_each(|_| control.inject(Stage::Encode, lost.clone()));
+    };
+    lose(&controls[0]);
+    let before = calls(&controls, Stage::Encode)[0];
+    let mut failed = 0;
+    for picture in 0..200 {
+        // Both are free, so that each is asked some time.
+        let (one, other) = tokio::join!(engine.segment(job(picture)), engine.segment(job(picture)));
+        failed += [one, other].into_iter().filter(Result::is_err).count();
+        if calls(&controls, Stage::Encode)[0] == before + 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    // The other request of a pair may have waited for the same device.
+    assert_eq!(calls(&controls, Stage::Encode)[0], before + 3);
+    assert!((1..=2).contains(&failed), "{failed} failed");
+    assert!(engine.state().borrow().is_ready());
+    engine.segment(job(7)).await.unwrap();
+
+    lose(&controls[1]);
+    engine.segment(job(8)).await.unwrap_err();
+    let given_up = |state: &EngineState| matches!(state, EngineState::GivenUp { .. });
+    engine.state().wait_for(given_up).await.unwrap();
+    assert!(matches!(engine.segment(job(9)).await, Err(EngineError::DeviceLost(_))));
+    assert_eq!(calls(&controls, Stage::Encode)[0], before + 3); // no probe after the last
+    engine.shutdown().await;
+    assert_eq!(*engine.state().borrow(), EngineState::Stopped);
+}
+
+#[tokio::test]
 async fn it_is_stopped_when_all_are() {
     let (engine, _) = two(EngineConfig::default()).await;
     engine.shutdown().await;

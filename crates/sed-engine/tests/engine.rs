@@ -210,14 +210,96 @@ async fn a_lost_device_refuses_until_it_works_again() {
     engine.segment(job(3)).await.unwrap();
 }
 
+/// An engine whose device was lost in one request and then fails so many probes.
+async fn lost_for(probes: u32, recovers: bool, lost_probes: u32) -> (Engine, FakeControl) {
+    let probe_interval = Duration::from_millis(5);
+    let (engine, control) =
+        engine_with(EngineConfig { probe_interval, lost_probes, ..EngineConfig::default() }).await;
+    if !recovers {
+        control.forbid_recovery();
+    }
+    for _ in 0..=probes {
+        control.inject(Stage::Encode, Fault::Fail(StageError::DeviceLost("fell off the bus".into())));
+    }
+    engine.segment(job(3)).await.unwrap_err();
+    (engine, control)
+}
+
+#[tokio::test]
+async fn a_device_that_cannot_recover_is_given_up_after_its_probes() {
+    let (engine, control) = lost_for(3, false, 3).await;
+    let mut state = engine.state();
+    let end = state.wait_for(|state| matches!(state, EngineState::GivenUp { .. })).await.unwrap().clone();
+    assert!(matches!(end, EngineState::GivenUp { reason } if reason.contains("fell off the bus")));
+    let calls = control.calls(Stage::Encode);
+    assert!(matches!(engine.segment(job(3)).await, Err(EngineError::DeviceLost(_))));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(control.calls(Stage::Encode), calls); // it would work again, but is not tried
+    engine.shutdown().await;
+    assert_eq!(*engine.state().borrow(), EngineState::Stopped);
+}
+
+#[tokio::test]
+async fn a_device_is_not_given_up_that_recovers_in_time_or_may_recover_or_is_never_to_be() {
+    for (probes, recovers, lost_probes) in [(2, false, 3), (8, true, 3), (8, false, 0)] {
+        let (engine, control) = lost_for(probes, recovers, lost_probes).await;
+        engine.state().wait_for(EngineState::is_ready).await.unwrap();
+        // Failed probes of an earlier loss do not count.
+        for _ in 0..=probes {
+            control.inject(Stage::Encode, Fault::Fail(StageError::DeviceLost("fell off the bus".into())));
+        }
+        engine.segment(job(4)).await.unwrap_err();
+        engine.state().wait_for(EngineState::is_ready).await.unwrap();
+        engine.segment(job(3)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_warm_up_that_loses_the_device_is_probed_as_often() {
+    let (stages, control) = FakeStages::new();
+    control.forbid_recovery();
+    for _ in 0..3 {
+        control.inject(Stage::Encode, Fault::Fail(StageError::DeviceLost("fell off the bus".into())));
+    }
+    let probe_interval = Duration::from_millis(5);
+    let config = EngineConfig { probe_interval, lost_probes: 2, ..EngineConfig::default() };
+    let engine = Engine::start(stages, &config).unwrap();
+    assert!(matches!(engine.ready().await, Err(EngineError::DeviceLost(_))));
+    engine.state().wait_for(|state| matches!(state, EngineState::GivenUp { .. })).await.unwrap();
+    assert_eq!(control.calls(Stage::Encode), 3);
+}
+
+#[tokio::test]
+async fn all_requests_of_a_lost_device_are_answered() {
+    let config = EngineConfig { probe_interval: Duration::from_secs(3600), ..EngineConfig::default() };
+    let (engine, control) = engine_with(config).await;
+    control.inject(Stage::Encode, Fault::Hold);
+    control.inject(Stage::CostMap, Fault::Fail(StageError::DeviceLost("fell off the bus".into())));
+    let ask = |categories: usize| {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.segment(job(categories)).await })
+    };
+    let mut running = vec![ask(3)];
+    let held = control.clone();
+    assert!(tokio::task::spawn_blocking(move || held.wait_until_held()).await.unwrap());
+    running.extend((4..8).map(ask));
+    while engine.queue_depth() < 4 {
+        tokio::task::yield_now().await;
+    }
+    control.release();
+    for request in running {
+        assert!(matches!(request.await.unwrap(), Err(EngineError::DeviceLost(_))));
+    }
+}
+
 #[tokio::test]
 async fn a_failed_warm_up_is_told_and_tried_again() {
     let (stages, control) = FakeStages::new();
     control.inject(Stage::Finish, Fault::Fail(StageError::Failed("no kernel".into())));
     let config = EngineConfig { probe_interval: Duration::from_millis(50), ..EngineConfig::default() };
     let engine = Engine::start(stages, &config).unwrap();
-    let error = engine.ready().await.unwrap_err().to_string();
-    assert!(error.contains("no kernel"), "{error}");
+    let error = engine.ready().await.unwrap_err();
+    assert!(matches!(&error, EngineError::WarmUpFailed(why) if why.contains("no kernel")), "{error}");
     engine.state().wait_for(EngineState::is_ready).await.unwrap();
     engine.segment(job(3)).await.unwrap();
 }

@@ -119,6 +119,17 @@ pub enum ModelError {
         /// What does not fit, with the shapes.
         what: String,
     },
+    /// The last level's logits of an image are NaN or infinite.
+    #[error(
+        "the model's scores are not finite ({found} of {of} values): its weights or its number format (f16) are not \
+         usable; use bf16 or f32"
+    )]
+    NotFinite {
+        /// Logits that are not finite.
+        found: usize,
+        /// All logits of the image.
+        of: usize,
+    },
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

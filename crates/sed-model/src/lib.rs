@@ -13,6 +13,7 @@ mod encoder;
 pub mod error;
 mod features;
 mod footprint;
+mod launch_limits;
 mod model;
 pub mod operations;
 mod pairs;

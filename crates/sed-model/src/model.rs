@@ -10,6 +10,7 @@ use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::error::{ModelError, Result};
 use crate::features::{GuidanceProjection, ImageFeatures};
+use crate::launch_limits::LaunchLimits;
 use crate::pairs::PairBatch;
 use crate::parts::{Advanced, Parts};
 use crate::prompts::Category;
@@ -28,6 +29,8 @@ pub struct SedModel {
     guidance: GuidanceProjection,
     cost_map: CostMap,
     decoder: Decoder,
+    /// On a GPU.
+    limits: Option<LaunchLimits>,
 }
 
 impl SedModel {
@@ -71,6 +74,7 @@ impl SedModel {
             digest: checkpoint.digest().to_owned(),
             device: device.clone(),
             dtype,
+            limits: on_gpu.then(|| LaunchLimits::of(&config)),
             config,
         })
     }
@@ -93,6 +97,12 @@ impl SedModel {
     /// The number format of weights, image features and text embeddings: f32, bf16 or f16.
     pub fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    /// The most (image, category) pairs that one launch of any stage may have, whatever the memory; `None` on a CPU,
+    /// which has no such limit.
+    pub fn most_pairs(&self) -> Option<usize> {
+        self.limits.map(LaunchLimits::least)
     }
 
     /// The text tower.
@@ -152,16 +162,22 @@ impl SedModel {
     /// Stage: all pairs of all requests, less those that are rejected before decoder level 1.
     ///
     /// # Errors
-    /// When there is no request, a vocabulary is empty, or a tensor operation fails.
+    /// When there is no request, a vocabulary is empty, there are more pairs than one launch may have, or a tensor
+    /// operation fails.
     pub fn cost_map(&self, requests: &[DecodeRequest<'_>]) -> Result<PairBatch> {
+        let pairs = requests.iter().map(|request| request.text.len()).sum();
+        check_pairs(pairs, self.limits.map(|limits| limits.cost_map))?;
         self.whole(self.cost_map.forward(requests))
     }
 
     /// Stage: decoder level 1, 2 or 3, and behind the first two the rejection before the next.
     ///
     /// # Errors
-    /// When the levels are not run in order, or a tensor operation fails.
+    /// When the levels are not run in order, there are more pairs than one launch may have, or a tensor operation
+    /// fails.
     pub fn decode_level(&self, level: usize, pairs: PairBatch) -> Result<PairBatch> {
+        pairs.check_level(level)?;
+        check_pairs(pairs.pairs(), self.limits.map(|limits| limits.levels[level - 1]))?;
         self.whole(self.decoder.forward(level, pairs))
     }
 
@@ -178,12 +194,14 @@ impl SedModel {
         Parts::level(&self.decoder, level, pairs)
     }
 
-    /// Works on the next part of at most `most` pairs. All parts together give bit for bit what the stage
-    /// gives in one go. After an error nothing has changed: the part can be tried again, or a smaller one.
+    /// Works on the next part of at most `most` pairs, or [`SedModel::most_pairs`] if they are fewer. All parts
+    /// together give bit for bit what the stage gives in one go. After an error nothing has changed: the part can be
+    /// tried again, or a smaller one.
     ///
     /// # Errors
     /// When a tensor operation fails.
     pub fn advance(&self, parts: &mut Parts, most: usize) -> Result<Advanced> {
+        let most = most.min(self.most_pairs().unwrap_or(usize::MAX));
         // What fails only while it is waited for is the device itself, and then nothing is tried again.
         self.whole(parts.advance(&self.cost_map, &self.decoder, most))
     }
@@ -191,8 +209,18 @@ impl SedModel {
     /// Stage: the best category of every pixel, one map for each image.
     ///
     /// # Errors
-    /// When not all levels have run, the outputs do not match the images, or a crop is too large.
+    /// When not all levels have run, the outputs do not match the images, a crop is too large, or logits are not finite.
     pub fn finish(&self, pairs: &PairBatch, outputs: &[OutputSpec]) -> Result<Vec<SegmentationMap>> {
         finish(pairs, outputs)
+    }
+}
+
+/// Refuses a batch whose tensors a GPU could not index.
+fn check_pairs(pairs: usize, limit: Option<usize>) -> Result<()> {
+    match limit {
+        Some(limit) if pairs > limit => Err(ModelError::input(format!(
+            "{pairs} (image, category) pairs are more than the {limit} of one launch on a GPU; give fewer at a time"
+        ))),
+        _ => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! The end of the path: from the last level's logits to a category for every pixel.
 
 use candle_core::Tensor;
-use sed_kernels::{ArgmaxSpec, UNLABELLED, sigmoid, upsample_argmax};
+use sed_kernels::{ArgmaxSpec, ScoredMap, UNLABELLED, score_and_upsample};
 
 use crate::error::{ModelError, Result};
 use crate::pairs::PairBatch;
@@ -50,14 +50,17 @@ pub(crate) fn finish(batch: &PairBatch, outputs: &[OutputSpec]) -> Result<Vec<Se
     let offsets = batch.offsets();
     let finish_image = |(image, output): (usize, &OutputSpec)| {
         let survivors = batch.survivors(image);
-        let scores = sigmoid(&logits.narrow(0, offsets[image], survivors.len())?)?;
+        let logits = logits.narrow(0, offsets[image], survivors.len())?;
         let spec = ArgmaxSpec {
             height: output.height,
             width: output.width,
             crop: output.crop,
             threshold: output.score_threshold,
         };
-        let map = upsample_argmax(&scores, &spec)?;
+        let ScoredMap { scores, map, not_finite } = score_and_upsample(&logits, &spec)?;
+        if not_finite > 0 {
+            return Err(ModelError::NotFinite { found: not_finite, of: logits.elem_count() });
+        }
         let mut result = SegmentationMap {
             height: output.height,
             width: output.width,

@@ -43,7 +43,7 @@ impl RunningServer {
     /// Waits until the model is warm.
     pub(crate) async fn ready(&mut self) -> Result<()> {
         tokio::select! {
-            ready = self.engine.ready() => Ok(ready.context("the model's warm-up failed")?),
+            ready = self.engine.ready() => Ok(ready?),
             ended = &mut self.serving => Err(match flatten(ended) {
                 Err(error) => error,
                 Ok(_) => anyhow!("the server ended before its model was warm"),

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sed_engine::{Engine, VocabularyBook, metrics::MODEL_INFO};
+use sed_engine::{Engine, EngineState, VocabularyBook, metrics::MODEL_INFO};
 use sed_proto::{
     inference::grpc_inference_service_server::GrpcInferenceServiceServer,
     v1::segmentation_service_server::SegmentationServiceServer,
@@ -38,6 +38,8 @@ use crate::{
     web::{AnyService, open_to_browsers},
 };
 
+/// After the device was given up every request has failed already: only their answers are still written.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// What a stage that runs at the end of the grace period may still take.
 const LAST_STAGE: Duration = Duration::from_secs(1);
 
@@ -72,6 +74,8 @@ pub enum Drain {
     Complete,
     /// The grace period ended before that.
     Cut,
+    /// The engine gave up its last device: a new process is needed.
+    DeviceLost,
 }
 
 /// A server that has its socket and does not serve yet.
@@ -131,7 +135,8 @@ impl Server {
     }
 
     /// Serves until `shutdown` ends. Then: readiness off, the delay, no new connections, running requests for
-    /// as long as the grace allows, and the engine's end.
+    /// as long as the grace allows, and the engine's end. When the engine gives its last device up, the same happens
+    /// without the delay and with a short grace.
     ///
     /// # Errors
     /// The services cannot be set up.
@@ -185,9 +190,20 @@ impl Server {
             health.follow(engine.state()).await;
             pending::<()>().await;
         };
+        let mut shutdown_times = config.shutdown;
+        let mut device_lost = false;
         tokio::select! {
             () = &mut serving => return Ok(Drain::Complete),
             () = following => {}
+            reason = given_up(&engine) => {
+                tracing::error!(
+                    reason,
+                    "the device is lost and cannot recover in this process; the server ends: start it again"
+                );
+                device_lost = true;
+                shutdown_times.delay = Duration::ZERO;
+                shutdown_times.grace = shutdown_times.grace.min(LAST_ANSWERS);
+            }
             () = shutdown => {}
         }
 
@@ -195,19 +211,35 @@ impl Server {
         stopping.send_replace(true);
         health.set_ready(false).await;
         tokio::select! {
-            () = &mut serving => return Ok(Drain::Complete),
-            () = sleep(config.shutdown.delay) => {}
+            () = &mut serving => {
+                return Ok(if device_lost { Drain::DeviceLost } else { Drain::Complete });
+            }
+            () = sleep(shutdown_times.delay) => {}
         }
         let _ = stop.send(());
         close.send_replace(true);
         health.end_watches().await;
-        let drain = match timeout(config.shutdown.grace, &mut serving).await {
+        let drain = match timeout(shutdown_times.grace, &mut serving).await {
+            _ if device_lost => Drain::DeviceLost,
             Ok(()) => Drain::Complete,
             Err(_) => Drain::Cut,
         };
         let stopped = timeout(LAST_STAGE, engine.shutdown()).await;
         tracing::info!(?drain, engine_stopped = stopped.is_ok(), "stopped");
         Ok(drain)
+    }
+}
+
+/// Resolves with the reason when the engine has given its last device up.
+async fn given_up(engine: &Engine) -> String {
+    let mut states = engine.state();
+    loop {
+        if let EngineState::GivenUp { reason } = &*states.borrow_and_update() {
+            return reason.clone();
+        }
+        if states.changed().await.is_err() {
+            return pending().await;
+        }
     }
 }
 

@@ -49,7 +49,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         ErrorReason::VocabularyBuiltIn => Code::FailedPrecondition,
         ErrorReason::TokenMissing | ErrorReason::TokenInvalid => Code::Unauthenticated,
         ErrorReason::ModelNotReady | ErrorReason::ShuttingDown | ErrorReason::DeviceLost => Code::Unavailable,
-        ErrorReason::Unspecified | ErrorReason::Internal => Code::Internal,
+        ErrorReason::Unspecified | ErrorReason::Internal | ErrorReason::ResultNotFinite => Code::Internal,
     }
 }
 
@@ -126,6 +126,10 @@ pub(crate) fn from_engine_error(error: &EngineError) -> Status {
                 .retry_after(*retry_after)
         }
         EngineError::DeadlineExceeded => return deadline_exceeded(),
+        EngineError::WarmUpFailed(_) => {
+            Failure::new(ErrorReason::ModelNotReady, "the model's warm-up failed; retry on another replica")
+                .retry_after(USUAL_RETRY)
+        }
         EngineError::NotReady => failure(ErrorReason::ModelNotReady).retry_after(USUAL_RETRY),
         EngineError::ShuttingDown => return shutting_down(),
         EngineError::DeviceLost(_) => {
@@ -134,6 +138,9 @@ pub(crate) fn from_engine_error(error: &EngineError) -> Status {
         }
         EngineError::DeviceOutOfMemory { stage } => {
             failure(ErrorReason::DeviceOutOfMemory).with("stage", stage.name())
+        }
+        EngineError::ResultNotFinite { found, of } => {
+            failure(ErrorReason::ResultNotFinite).with("not_finite", found).with("values", of)
         }
         EngineError::StageFailed { stage, .. } => {
             internal("a stage failed; the server's log says why").with("stage", stage.name())

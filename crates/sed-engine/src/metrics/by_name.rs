@@ -1,4 +1,4 @@
-//! A counter one of whose labels is a name that only the running program knows.
+//! Metrics one of whose labels is a name that only the running program knows.
 
 use std::marker::PhantomData;
 
@@ -42,6 +42,40 @@ impl<A: Label> CounterByName<A> {
     /// Adds `more` for this name and label.
     pub fn add(&self, name: &str, label: A, more: u64) {
         self.at(name, label).increment(more);
+    }
+}
+
+/// A value that goes up and down, by a name. The program sees to it that the names are few.
+#[derive(Debug)]
+pub struct GaugeByName {
+    definition: Definition,
+    key: &'static str,
+}
+
+impl GaugeByName {
+    pub(super) const fn new(name: &'static str, help: &'static str, unit: Unit, key: &'static str) -> Self {
+        Self { definition: Definition::new(name, Kind::Gauge, unit, help), key }
+    }
+
+    /// Sets it for this name.
+    pub fn set(&self, name: &str, value: f64) {
+        let label = metrics::Label::new(self.key, SharedString::from(name.to_owned()));
+        let key = Key::from_parts(self.definition.name, vec![label]);
+        with_recorder(|recorder| recorder.register_gauge(&key, &METADATA)).set(value);
+    }
+}
+
+impl Metric for GaugeByName {
+    fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    fn labels(&self) -> Vec<(&'static str, Vec<&'static str>)> {
+        vec![(self.key, Vec::new())]
+    }
+
+    fn register(&self) {
+        self.definition.describe();
     }
 }
 

@@ -4,7 +4,7 @@ use metrics::Unit::{Bytes, Count, Seconds};
 
 use super::{
     buckets,
-    by_name::CounterByName,
+    by_name::{CounterByName, GaugeByName},
     definition::Metric,
     handles::{Counter, Gauge, Histogram, Info, SecondsTotal},
     labels::{
@@ -157,6 +157,8 @@ inventory! {
     DEVICE_ERRORS: Counter<DeviceErrorKind> = "sed_device_errors_total", Count;
     /// Times that the device thread was started anew after a panic.
     DEVICE_RESTARTS: Counter = "sed_device_restarts_total", Count;
+    /// 1 while this device answers requests, else 0. A server with several devices goes on while any of them does.
+    DEVICE_READY: GaugeByName = "sed_device_ready", Count, "device";
     /// Panics that were caught, anywhere in the process.
     PANICS: Counter = "sed_panics_total", Count;
 

@@ -272,6 +272,7 @@ label! {
     DeviceErrorKind: "kind" {
         OutOfMemory = "out_of_memory",
         Lost = "lost",
+        NotFinite = "not_finite",
         Failed = "failed",
         Panic = "panic",
     }

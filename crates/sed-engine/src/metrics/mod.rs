@@ -17,7 +17,7 @@ mod share;
 #[cfg(test)]
 mod tests;
 
-pub use by_name::CounterByName;
+pub use by_name::{CounterByName, GaugeByName};
 pub use definition::{Definition, Kind, Metric};
 pub use handles::{Counter, Gauge, Histogram, Info, SecondsTotal};
 pub use inventory::*;
@@ -31,7 +31,8 @@ pub fn definitions() -> impl Iterator<Item = &'static Definition> {
 
 /// Describes all metrics to the recorder, and creates each with every combination of its labels, at zero: a
 /// series that appears with its first event has lost that event for `rate()`. The series of an [`Info`] begin
-/// when it is set, those of a [`CounterByName`] when a name is known.
+/// when it is set, those of a [`CounterByName`] or a [`GaugeByName`]
+/// when a name is known.
 pub fn register_all() {
     for metric in ALL {
         metric.register();

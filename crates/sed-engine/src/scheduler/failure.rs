@@ -18,9 +18,14 @@ impl<S: Stages> Scheduler<S> {
     /// A launch gave an error.
     pub(super) fn failed(&mut self, launch: Launch<S>, error: LaunchError) -> Aftermath {
         let stage = launch.stage;
+        let not_finite;
         let (kind, message) = match &error {
             LaunchError::OutOfMemory(message) => (DeviceErrorKind::OutOfMemory, message),
             LaunchError::Lost(message) => (DeviceErrorKind::Lost, message),
+            LaunchError::NotFinite { found, of } => {
+                not_finite = format!("{found} of {of} scores of an image are not finite");
+                (DeviceErrorKind::NotFinite, &not_finite)
+            }
             LaunchError::Failed(message) => (DeviceErrorKind::Failed, message),
             LaunchError::Panicked(message) => (DeviceErrorKind::Panic, message),
         };
@@ -37,23 +42,27 @@ impl<S: Stages> Scheduler<S> {
                 self.ran_out_of_memory(launch);
                 Aftermath::default()
             }
+            LaunchError::NotFinite { found, of } => {
+                self.bisect(launch, &EngineError::ResultNotFinite { found, of });
+                Aftermath::default()
+            }
             LaunchError::Failed(message) => {
-                self.bisect(launch, message);
+                self.bisect(launch, &EngineError::StageFailed { stage, message });
                 Aftermath::default()
             }
             LaunchError::Panicked(message) => {
                 metrics::PANICS.add(1);
-                self.bisect(launch, format!("panicked: {message}"));
+                let message = format!("panicked: {message}");
+                self.bisect(launch, &EngineError::StageFailed { stage, message });
                 Aftermath { panicked: true, lost: None }
             }
         }
     }
 
     /// Tries each half by itself; what fails alone is to blame.
-    fn bisect(&mut self, launch: Launch<S>, message: String) {
-        let stage = launch.stage;
+    fn bisect(&mut self, launch: Launch<S>, error: &EngineError) {
         if let Some(alone) = self.retry_in_halves(launch, RetryCause::Bisect) {
-            self.give_up(alone, &EngineError::StageFailed { stage, message });
+            self.give_up(alone, error);
         }
     }
 

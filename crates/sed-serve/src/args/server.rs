@@ -88,6 +88,9 @@ server_args! {
         preload_vocabulary: Vec<String> = "NAME",
         /// How often a lost device is tried again [default: 5]
         device_probe_seconds: f64 = "SECONDS",
+        /// A lost GPU is given up after so many failed tries in a row, and the server ends with exit code 75 when no
+        /// device is left; 0 is never [default: 3]
+        device_lost_probes: u32 = "N",
         /// Waiting this long lifts a request by one step of priority [default: 5]
         priority_ageing_seconds: f64 = "SECONDS",
     }
@@ -243,6 +246,7 @@ fn settings(config: &ServerConfig) -> Vec<(&'static str, Value)> {
         ("max_stream_requests", json!(limits.stream_requests)),
         ("max_registered_vocabularies", json!(limits.registered_vocabularies)),
         ("device_probe_seconds", json!(engine.probe_interval.as_secs_f64())),
+        ("device_lost_probes", json!(engine.lost_probes)),
         ("max_message_bytes", json!(limits.message_bytes)),
         ("max_response_bytes", json!(limits.response_bytes)),
         ("max_image_bytes", json!(limits.image.max_encoded_bytes)),

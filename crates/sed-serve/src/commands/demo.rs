@@ -80,10 +80,9 @@ pub(crate) fn run(args: &DemoArgs, as_json: bool) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         tokio::select! {
-            ended = server.failed() => drop(ended?),
-            signal = signals.next() => return serve::stop(server, signals, signal).await,
+            ended = server.failed() => ended.map(serve::exit_code),
+            signal = signals.next() => serve::stop(server, signals, signal).await,
         }
-        Ok(ExitCode::SUCCESS)
     })
 }
 

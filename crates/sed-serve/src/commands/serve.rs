@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode, time::Instant};
 
 use anyhow::Result;
 use clap::Args;
-use sed_engine::metrics::MODEL_LOAD;
+use sed_engine::{EngineError, metrics::MODEL_LOAD};
 use sed_server::{Drain, install_metrics};
 use serde_json::json;
 
@@ -22,7 +22,11 @@ Examples:
   SED_MAX_CATEGORIES=2000 sed-serve serve --config sed.toml --print-config
 
 One line is printed when the model is warm. On SIGTERM or Ctrl-C running requests are finished first; a \
-second signal ends the server at once, with the exit code of that signal (143 for SIGTERM).";
+second signal ends the server at once, with the exit code of that signal (143 for SIGTERM). A server whose GPU is \
+lost for this process ends with exit code 75: start it again.";
+
+/// The exit code after the device was lost for this process: EX_TEMPFAIL of sysexits.h, which no other end has.
+const DEVICE_LOST: u8 = 75;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -55,16 +59,34 @@ pub(crate) fn run(args: &ServeArgs, as_json: bool) -> Result<ExitCode> {
         let mut signals = Signals::new()?;
         let mut server = RunningServer::start(config, stages, metrics).await?;
         tokio::select! {
-            ready = server.ready() => ready?,
+            ready = server.ready() => if let Err(error) = ready {
+                return not_ready(error);
+            },
             signal = signals.next() => return stop(server, signals, signal).await,
         }
         announce(&server, as_json)?;
         tokio::select! {
-            ended = server.failed() => drop(ended?),
-            signal = signals.next() => return stop(server, signals, signal).await,
+            ended = server.failed() => ended.map(exit_code),
+            signal = signals.next() => stop(server, signals, signal).await,
         }
-        Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Ends a server that was never ready, with an exit code of its own if its device is lost.
+fn not_ready(error: anyhow::Error) -> Result<ExitCode> {
+    if !matches!(error.downcast_ref::<EngineError>(), Some(EngineError::DeviceLost(_))) {
+        return Err(error);
+    }
+    print::error(&error);
+    Ok(ExitCode::from(DEVICE_LOST))
+}
+
+/// Returns the exit code of a server that ended by itself.
+pub(crate) fn exit_code(ended: Drain) -> ExitCode {
+    match ended {
+        Drain::Complete | Drain::Cut => ExitCode::SUCCESS,
+        Drain::DeviceLost => ExitCode::from(DEVICE_LOST),
+    }
 }
 
 fn announce(server: &RunningServer, as_json: bool) -> Result<()> {

@@ -118,6 +118,7 @@ mod tests {
             ErrorReason::DeadlineExceeded,
             ErrorReason::DeviceOutOfMemory,
             ErrorReason::Internal,
+            ErrorReason::ResultNotFinite,
         ];
         for reason in (0..100).filter_map(|number| ErrorReason::try_from(number).ok()) {
             let refusal = reject_reason(&Failure::new(reason, "no").into_status());

@@ -125,6 +125,7 @@ fn engine(raw: &RawConfig, limits: &Limits, preload: &[String]) -> Result<Engine
         )?,
         preload: preloaded(preload)?,
         probe_interval: seconds("device_probe_seconds", raw.device_probe_seconds, 5.0, 0.01)?,
+        lost_probes: within("device_lost_probes", raw.device_lost_probes, usual.lost_probes, 0, 1_000_000)?,
         ..usual
     })
 }

@@ -78,6 +78,9 @@ raw_config! {
     preload_vocabulary: Vec<String>,
     /// How often a lost device is tried again, in seconds. Default 5.
     device_probe_seconds: f64,
+    /// A GPU that was lost is given up after so many failed tries in a row, and the server ends when no device is left;
+    /// 0 is never. Default 3.
+    device_lost_probes: u32,
 
     /// Bytes of one request message. Default 32 MiB.
     max_message_bytes: usize,

@@ -52,6 +52,7 @@ fn not_ready(sources: &Sources) -> Option<String> {
         EngineState::Starting => Some("the model is being warmed up".into()),
         EngineState::Failed { reason } => Some(format!("the warm-up failed: {reason}")),
         EngineState::DeviceLost { reason } => Some(format!("the device does not answer: {reason}")),
+        EngineState::GivenUp { reason } => Some(format!("the device is lost, the server ends: {reason}")),
         EngineState::Stopped => Some("the engine has stopped".into()),
     }
 }
@@ -90,6 +91,7 @@ mod tests {
             (EngineState::Starting, false, "warmed up"),
             (failed, false, "no memory"),
             (lost, false, "bus error"),
+            (EngineState::GivenUp { reason: "bus error".into() }, false, "the server ends: bus error"),
             (EngineState::Stopped, false, "stopped"),
         ];
         for (state, stopping, why) in cases {

@@ -211,6 +211,7 @@ async fn faults_of_the_model_have_their_codes_and_harm_nobody_else() {
     let cases = [
         (Fault::Panic, Code::Internal, "INTERNAL", Some("cost_map")),
         (Fault::Fail(StageError::Failed("secret".into())), Code::Internal, "INTERNAL", Some("cost_map")),
+        (Fault::Fail(StageError::NotFinite { found: 3, of: 400 }), Code::Internal, "RESULT_NOT_FINITE", None),
         (Fault::Fail(StageError::DeviceLost("secret".into())), Code::Unavailable, "DEVICE_LOST", None),
     ];
     for (fault, code, reason, stage) in cases {
@@ -220,6 +221,10 @@ async fn faults_of_the_model_have_their_codes_and_harm_nobody_else() {
         assert_eq!(metadata(&refused, "stage").as_deref(), stage);
         assert!(!refused.message().contains("secret"));
         assert_eq!(retry_delay(&refused).is_some(), reason == "DEVICE_LOST");
+        if reason == "RESULT_NOT_FINITE" {
+            assert!(refused.message().contains("3 of 400 values"), "{}", refused.message());
+            assert_eq!(metadata(&refused, "not_finite").as_deref(), Some("3"));
+        }
         server.engine.state().wait_for(sed_engine::EngineState::is_ready).await.unwrap();
         server.segment(request(2)).await.unwrap();
     }

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use sed_engine::EngineState;
+use sed_engine::{EngineState, Stage, StageError, fake::Fault};
 use sed_server::{Drain, SERVICE_NAME, config::RawConfig};
+use tonic::Code;
 use tonic_health::ServingStatus;
 
 use crate::{
-    harness::{Running, request},
+    harness::{Running, facts, request},
     health,
 };
 
@@ -51,6 +52,31 @@ async fn watchers_do_not_hold_the_server() {
     server.stop();
     assert_eq!(server.ended().await, Drain::Complete);
     assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_device_that_is_given_up_ends_the_server() {
+    let raw = RawConfig {
+        device_probe_seconds: Some(0.05),
+        device_lost_probes: Some(2),
+        // Neither is waited for: every request has failed.
+        shutdown_delay_seconds: Some(60.0),
+        shutdown_grace_seconds: Some(60.0),
+        ..RawConfig::default()
+    };
+    let server = Running::start(raw).await;
+    let mut watching = health::watch(&server, SERVICE_NAME).await;
+    while health::next(&mut watching).await != Some(ServingStatus::Serving) {}
+    server.control.forbid_recovery();
+    for _ in 0..3 {
+        server.control.inject(Stage::Encode, Fault::Fail(StageError::DeviceLost("secret".into())));
+    }
+    let refused = server.segment(request(2)).await.unwrap_err();
+    assert_eq!(facts(&refused), (Code::Unavailable, "DEVICE_LOST".into(), String::new()));
+    assert_eq!(health::next(&mut watching).await, Some(ServingStatus::NotServing));
+    let state = server.engine.state();
+    assert_eq!(server.ended().await, Drain::DeviceLost);
+    assert_eq!(*state.borrow(), EngineState::Stopped);
 }
 
 #[tokio::test]

@@ -63,7 +63,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     computed was dropped.
     """
     ERROR_REASON_MODEL_NOT_READY: _ErrorReason.ValueType  # 15
-    """UNAVAILABLE, with RetryInfo: the model is still being loaded or warmed up. Retry after the delay."""
+    """UNAVAILABLE, with RetryInfo: the model is still being loaded or warmed up, or its warm-up failed. Retry after the
+    delay.
+    """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 16
     """UNAVAILABLE, with RetryInfo: the server is going away. Retry, on another replica if there is one."""
     ERROR_REASON_DEVICE_OUT_OF_MEMORY: _ErrorReason.ValueType  # 17
@@ -71,7 +73,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     smaller top_k or smaller masks.
     """
     ERROR_REASON_DEVICE_LOST: _ErrorReason.ValueType  # 18
-    """UNAVAILABLE, with RetryInfo: the device does not answer. The server reports NOT_SERVING until it does."""
+    """UNAVAILABLE, with RetryInfo: the device does not answer. The server reports NOT_SERVING until it does, or ends so
+    that it is started again.
+    """
     ERROR_REASON_REQUEST_MALFORMED: _ErrorReason.ValueType  # 19
     """INVALID_ARGUMENT: the message is not what the method takes."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 20
@@ -111,6 +115,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 30
     """NOT_FOUND, with ResourceInfo: a request of the Open Inference Protocol names a model, or a version of it, that
     the server does not hold.
+    """
+    ERROR_REASON_RESULT_NOT_FINITE: _ErrorReason.ValueType  # 31
+    """INTERNAL: scores of this request are not finite numbers, so there is no mask to answer with; the metadata says how
+    many. The same request fails again: the operator should run the model in bf16 or f32, or replace its weights.
+    Other requests are not affected.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -161,7 +170,9 @@ ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 14
 computed was dropped.
 """
 ERROR_REASON_MODEL_NOT_READY: ErrorReason.ValueType  # 15
-"""UNAVAILABLE, with RetryInfo: the model is still being loaded or warmed up. Retry after the delay."""
+"""UNAVAILABLE, with RetryInfo: the model is still being loaded or warmed up, or its warm-up failed. Retry after the
+delay.
+"""
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 16
 """UNAVAILABLE, with RetryInfo: the server is going away. Retry, on another replica if there is one."""
 ERROR_REASON_DEVICE_OUT_OF_MEMORY: ErrorReason.ValueType  # 17
@@ -169,7 +180,9 @@ ERROR_REASON_DEVICE_OUT_OF_MEMORY: ErrorReason.ValueType  # 17
 smaller top_k or smaller masks.
 """
 ERROR_REASON_DEVICE_LOST: ErrorReason.ValueType  # 18
-"""UNAVAILABLE, with RetryInfo: the device does not answer. The server reports NOT_SERVING until it does."""
+"""UNAVAILABLE, with RetryInfo: the device does not answer. The server reports NOT_SERVING until it does, or ends so
+that it is started again.
+"""
 ERROR_REASON_REQUEST_MALFORMED: ErrorReason.ValueType  # 19
 """INVALID_ARGUMENT: the message is not what the method takes."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 20
@@ -209,5 +222,10 @@ a shape or contents that the model does not take, or is there twice.
 ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 30
 """NOT_FOUND, with ResourceInfo: a request of the Open Inference Protocol names a model, or a version of it, that
 the server does not hold.
+"""
+ERROR_REASON_RESULT_NOT_FINITE: ErrorReason.ValueType  # 31
+"""INTERNAL: scores of this request are not finite numbers, so there is no mask to answer with; the metadata says how
+many. The same request fails again: the operator should run the model in bf16 or f32, or replace its weights.
+Other requests are not affected.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

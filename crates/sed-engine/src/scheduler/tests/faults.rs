@@ -1,5 +1,7 @@
 //! Launches that fail.
 
+use std::time::Duration;
+
 use super::simulation::{Asked, Setup, Simulation, USUAL, alone};
 use crate::{
     error::EngineError,
@@ -103,4 +105,28 @@ fn a_request_that_never_fits_gets_a_typed_error() {
     let number = simulation.ask(&Asked::words(5, 2));
     simulation.run();
     assert!(simulation.results[&number].is_ok());
+}
+
+#[test]
+fn scores_that_are_not_finite_fail_their_picture_alone() {
+    let (all, _) = neighbours(|_| ());
+    let mut simulation = Simulation::new(Setup { images: 6, pairs: 500, ..USUAL });
+    let numbers: Vec<_> = all.iter().map(|asked| simulation.ask(asked)).collect();
+    let not_finite = || Fault::Fail(StageError::NotFinite { found: 7, of: 64 });
+    // The batch of six, its halves, and of the second half a picture alone and the other two.
+    let works = || Fault::Delay(Duration::ZERO);
+    let calls = [not_finite(), works(), not_finite(), not_finite(), works()];
+    calls.into_iter().for_each(|call| simulation.control.inject(Stage::Finish, call));
+    simulation.run();
+    let mut failed = 0;
+    for (asked, number) in all.iter().zip(numbers) {
+        match &simulation.results[&number] {
+            Ok(outcome) => assert_eq!(outcome.map, alone(asked, number).map),
+            Err(error) => {
+                assert_eq!(*error, EngineError::ResultNotFinite { found: 7, of: 64 });
+                failed += 1;
+            }
+        }
+    }
+    assert_eq!(failed, 1);
 }

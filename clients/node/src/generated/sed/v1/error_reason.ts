@@ -62,7 +62,10 @@ export enum ErrorReason {
    * computed was dropped.
    */
   ERROR_REASON_DEADLINE_EXCEEDED = 14,
-  /** ERROR_REASON_MODEL_NOT_READY - UNAVAILABLE, with RetryInfo: the model is still being loaded or warmed up. Retry after the delay. */
+  /**
+   * ERROR_REASON_MODEL_NOT_READY - UNAVAILABLE, with RetryInfo: the model is still being loaded or warmed up, or its warm-up failed. Retry after the
+   * delay.
+   */
   ERROR_REASON_MODEL_NOT_READY = 15,
   /** ERROR_REASON_SHUTTING_DOWN - UNAVAILABLE, with RetryInfo: the server is going away. Retry, on another replica if there is one. */
   ERROR_REASON_SHUTTING_DOWN = 16,
@@ -71,7 +74,10 @@ export enum ErrorReason {
    * smaller top_k or smaller masks.
    */
   ERROR_REASON_DEVICE_OUT_OF_MEMORY = 17,
-  /** ERROR_REASON_DEVICE_LOST - UNAVAILABLE, with RetryInfo: the device does not answer. The server reports NOT_SERVING until it does. */
+  /**
+   * ERROR_REASON_DEVICE_LOST - UNAVAILABLE, with RetryInfo: the device does not answer. The server reports NOT_SERVING until it does, or ends so
+   * that it is started again.
+   */
   ERROR_REASON_DEVICE_LOST = 18,
   /** ERROR_REASON_REQUEST_MALFORMED - INVALID_ARGUMENT: the message is not what the method takes. */
   ERROR_REASON_REQUEST_MALFORMED = 19,
@@ -121,4 +127,10 @@ export enum ErrorReason {
    * the server does not hold.
    */
   ERROR_REASON_MODEL_NOT_FOUND = 30,
+  /**
+   * ERROR_REASON_RESULT_NOT_FINITE - INTERNAL: scores of this request are not finite numbers, so there is no mask to answer with; the metadata says how
+   * many. The same request fails again: the operator should run the model in bf16 or f32, or replace its weights.
+   * Other requests are not affected.
+   */
+  ERROR_REASON_RESULT_NOT_FINITE = 31,
 }
