@@ -139,14 +139,14 @@ mod tests {
         let x = Tensor::zeros(128, DType::F32, &Device::Cpu).unwrap();
         let mut y = output();
         let sigmoid = || launch("sigmoid").input(&x).unwrap();
-        run(&sigmoid().output(&mut y).unwrap().i64(128)).unwrap();
-        assert!(reason(&sigmoid().output(&mut y).unwrap()).contains("takes 3 arguments"));
-        assert!(reason(&sigmoid().input(&x).unwrap().i64(128)).contains("argument 1: an input"));
-        assert!(
-            reason(&sigmoid().output(&mut y).unwrap().i32(128).unwrap()).contains("argument 2: a number")
-        );
+        let counted = |launch: Launch| launch.optional(None).unwrap().i32(0).unwrap();
+        run(&counted(sigmoid().output(&mut y).unwrap().i64(128))).unwrap();
+        assert!(reason(&sigmoid().output(&mut y).unwrap()).contains("takes 5 arguments"));
+        assert!(reason(&counted(sigmoid().input(&x).unwrap().i64(128))).contains("argument 1: an input"));
+        let narrow = counted(sigmoid().output(&mut y).unwrap().i32(128).unwrap());
+        assert!(reason(&narrow).contains("argument 2: a number"));
         let half = x.to_dtype(DType::BF16).unwrap();
-        let wrong = launch("sigmoid").input(&half).unwrap().output(&mut y).unwrap().i64(128);
+        let wrong = counted(launch("sigmoid").input(&half).unwrap().output(&mut y).unwrap().i64(128));
         assert!(reason(&wrong).contains("argument 0: elements of another size"));
         assert!(reason(&launch("none")).contains("no such kernel"));
     }
