@@ -387,8 +387,11 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
         );
         assert!(now[&format!("sed_{cache}_cache_evictions_total")] > 0.0, "the {cache} cache was never full");
     }
-    assert!(now["sed_device_errors_total{kind=\"panic\"}"] > 0.0);
-    assert!(now["sed_device_restarts_total"] > 0.0);
+    if percent >= 100 {
+        // Of few requests it may be that none meets a panic.
+        assert!(now["sed_device_errors_total{kind=\"panic\"}"] > 0.0);
+        assert!(now["sed_device_restarts_total"] > 0.0);
+    }
     for level in ["2", "3"] {
         let came = ["survived", "rejected"].map(|outcome| {
             now[&format!("sed_category_level_total{{level=\"{level}\",outcome=\"{outcome}\"}}")]

@@ -133,10 +133,12 @@ inline void* kernel(const char* name) {
   return function;
 }
 
-// y = sigmoid(x) of `count` values.
+// y = sigmoid(x) of `count` values, none of them counted.
 inline int launch_sigmoid(uint64_t x, uint64_t y, long long count, void* stream = nullptr) {
   static void* function = kernel("sigmoid_f32");
-  void* arguments[] = {&x, &y, &count};
+  uint64_t counts = 0;
+  int counter = 0;
+  void* arguments[] = {&x, &y, &count, &counts, &counter};
   return cuLaunchKernel(function, unsigned((count + 255) / 256), 1, 1, 256, 1, 1, 0, stream, arguments,
                         nullptr);
 }

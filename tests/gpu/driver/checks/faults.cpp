@@ -40,7 +40,9 @@ int main(int count, char** arguments) {
   const std::string sets = rounds([&] { return cuMemsetD8Async(x, 0, 4096, nullptr); });
   const std::string launches = rounds([&] {
     long long n = 64;
-    void* list[] = {&x, &y, &n};
+    uint64_t counts = 0;
+    int counter = 0;
+    void* list[] = {&x, &y, &n, &counts, &counter};
     return function ? cuLaunchKernel(function, 1, 1, 1, 64, 1, 1, 0, nullptr, list, nullptr) : -1;
   });
   const std::string products = rounds([&] {

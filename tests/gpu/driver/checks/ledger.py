@@ -15,7 +15,7 @@ def main(path: str) -> None:
         "args": [
             {"pointer": 3072, "element": 4, "written": False},
             {"pointer": 2048, "element": 4, "written": True},
-            {"i64": 512},
+            {"i64": 512}, {"pointer": 0, "element": 4, "written": True}, {"i32": 0},
         ],
     }
     product = {
