@@ -66,7 +66,7 @@ fn run(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(device::share(24) as u32))]
     #[test]
     fn a_batch_of_many_equals_each_alone(
         requests in prop::collection::vec(
@@ -105,7 +105,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(device::share(24) as u32))]
     #[test]
     fn parts_of_any_size_equal_the_whole(
         image in 0..IMAGES,

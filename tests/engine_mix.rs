@@ -103,7 +103,7 @@ fn scores(outcome: &SegmentOutcome) -> &[f32] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(device::share(12) as u32))]
     #[test]
     fn a_request_in_a_crowd_gets_the_answer_that_it_gets_alone(crowd in prop::collection::vec(asked(), 1..14)) {
         let Fixture { runtime, crowded, lonely } = fixture();

@@ -21,7 +21,7 @@ use sed_engine::{Engine, SedStages, builtin_vocabularies};
 use sed_model::{SedModel, checkpoint::Checkpoint, config::SedConfig};
 use sed_proto::v1::{self, segmentation_service_client::SegmentationServiceClient};
 use sed_server::{Metrics, Server, ServerConfig, config::RawConfig};
-use sed_tests::faulty::Faulty;
+use sed_tests::{device::share, faulty::Faulty};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -30,8 +30,6 @@ static ALLOCATED: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
 
 /// Requests that warm everything up, and those that count.
 const REQUESTS: (usize, usize) = (1500, 5000);
-/// Percent of these requests to make, for a slow device.
-const SHARE_VARIABLE: &str = "SED_TEST_LOAD_PERCENT";
 const CALLERS: usize = 24;
 /// Requests that are asked again in the end.
 const SAMPLES: usize = 40;
@@ -327,8 +325,7 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
             println!("{info}");
         }
     }));
-    let percent = std::env::var(SHARE_VARIABLE).map_or(100, |percent| percent.parse::<usize>().unwrap());
-    let (warm_requests, requests) = (REQUESTS.0 * percent / 100, REQUESTS.1 * percent / 100);
+    let (warm_requests, requests) = (share(REQUESTS.0), share(REQUESTS.1));
     let metrics = sed_server::install_metrics().unwrap();
     let config = ServerConfig::check(RawConfig {
         listen: Some("127.0.0.1:0".into()),
@@ -387,7 +384,7 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
         );
         assert!(now[&format!("sed_{cache}_cache_evictions_total")] > 0.0, "the {cache} cache was never full");
     }
-    if percent >= 100 {
+    if requests == REQUESTS.1 {
         // Of few requests it may be that none meets a panic.
         assert!(now["sed_device_errors_total{kind=\"panic\"}"] > 0.0);
         assert!(now["sed_device_restarts_total"] > 0.0);

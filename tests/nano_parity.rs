@@ -120,6 +120,7 @@ fn every_intermediate_tensor() {
     };
     let (pixels, ..) = golden::network_pixels("nano/img_b.png", model.config().image_size);
     near_maps(&pixels, "net_input");
+    let pixels = pixels.to_device(model.device()).unwrap();
     let encoded = model.encoder().forward(&pixels).unwrap();
     for (level, name) in encoded.levels.iter().zip(["res2", "res3", "res4", "res5"]) {
         near_maps(level, name);
@@ -200,5 +201,7 @@ fn bf16_stays_close_to_f32() {
     let same = map.indices.iter().zip(&reference).filter(|(a, b)| **a == u16::from(**b)).count();
     let share = same as f64 / reference.len() as f64;
     println!("bf16: {:.2} % of the pixels agree", 100.0 * share);
-    assert!(share > 0.93, "{share}");
+    // On a GPU what lies between the layers is bf16, too, as in PyTorch.
+    let least = if model.device().is_cpu() { 0.93 } else { 0.9 };
+    assert!(share > least, "{share}");
 }

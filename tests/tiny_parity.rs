@@ -10,7 +10,7 @@ use sed_image::ResizeMode;
 use sed_model::{
     DecodeRequest, OutputSpec, SedModel, checkpoint::Checkpoint, config::SedConfig, prompts::Category,
 };
-use sed_tests::stages::decode_all;
+use sed_tests::{device, stages::decode_all};
 use serde_json::Value;
 
 /// Pixels at which two words score as good as the same, as the golden maps mark them.
@@ -27,7 +27,7 @@ fn text(path: &str) -> String {
 fn model() -> SedModel {
     let config = SedConfig::from_json(&text("models/sed-tiny/config.json"), "config.json").unwrap();
     let checkpoint = Checkpoint::open(&repository("models/sed-tiny/sed-tiny.safetensors")).unwrap();
-    SedModel::load_as(&checkpoint, config, &sed_tests::device::under_test(), candle_core::DType::F32).unwrap()
+    SedModel::load_as(&checkpoint, config, &device::under_test(), candle_core::DType::F32).unwrap()
 }
 
 fn survivors(value: &Value) -> Vec<Vec<u32>> {
@@ -46,7 +46,7 @@ fn ten_scenes_come_out_as_in_pytorch() {
     let scenes = golden["scenes"].as_array().unwrap();
     assert_eq!(scenes.len(), 10);
     let (mut compared, mut pixels) = (0, 0);
-    for (i, scene) in scenes.iter().enumerate() {
+    for (i, scene) in scenes.iter().enumerate().take(device::share(10)) {
         let words: Vec<String> = serde_json::from_value(scene["words"].clone()).unwrap();
         let categories: Vec<Category> = words.into_iter().map(Category::new).collect();
         let embeddings = model.embed_categories(&categories).unwrap();

@@ -7,6 +7,7 @@ use sed_model::device::{F32Products, open_gpu};
 
 /// Names the GPU that tests run on, as `cuda:0`.
 const VARIABLE: &str = "SED_TEST_DEVICE";
+const PERCENT_VARIABLE: &str = "SED_TEST_PERCENT";
 
 /// The device that `SED_TEST_DEVICE` names, the CPU where it is not set.
 pub fn under_test() -> Device {
@@ -22,6 +23,12 @@ pub fn named(name: &str) -> Device {
     let number = name.strip_prefix("cuda:").and_then(|number| number.parse().ok());
     let number = number.unwrap_or_else(|| panic!("device `{name}`; expected cpu or cuda:N"));
     open_gpu(number, F32Products::Exact).unwrap()
+}
+
+/// How many of `all` cases to run: a slow device takes the percentage that `SED_TEST_PERCENT` names, but one at least.
+pub fn share(all: usize) -> usize {
+    let percent = std::env::var(PERCENT_VARIABLE).map_or(100, |percent| percent.parse::<usize>().unwrap());
+    (all * percent / 100).clamp(1, all)
 }
 
 /// How far results may be from the reference's.

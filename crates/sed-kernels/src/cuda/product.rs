@@ -33,7 +33,10 @@ pub(super) fn products(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
             let size = super::cublaslt::Size { rows, k, n, batch: Some(batch) };
             super::cublaslt::multiply(device, x, weights, size)?.reshape((batch, rows, n))
         }
-        Device::Cpu => x.unsqueeze(0)?.broadcast_as((batch, rows, k))?.matmul(&weights.t()?),
+        Device::Cpu => {
+            let x = x.unsqueeze(0)?.broadcast_as((batch, rows, k))?;
+            x.matmul(&weights.t()?)?.reshape((batch, rows, n))
+        }
         other => bail!("products: no kernels for {:?}", other.location()),
     }
 }

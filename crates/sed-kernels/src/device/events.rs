@@ -98,9 +98,7 @@ mod without_gpus {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
-    use candle_core::{DType, Device, Tensor};
+    use candle_core::Device;
 
     use super::*;
 
@@ -110,8 +108,13 @@ mod tests {
     }
 
     /// On a GPU, if `SED_TEST_DEVICE` names one: times add up to no more than the host has waited.
+    #[cfg(feature = "cuda")]
     #[test]
     fn marks_of_a_cuda_device_lie_within_the_time_of_the_host() {
+        use std::time::{Duration, Instant};
+
+        use candle_core::{DType, Tensor};
+
         let Some(number) =
             std::env::var("SED_TEST_DEVICE").ok().and_then(|name| name.strip_prefix("cuda:")?.parse().ok())
         else {
