@@ -155,7 +155,7 @@ impl<S: Stages> DeviceThread<S> {
         drop(span);
         let aftermath = self.scheduler.complete(&self.stages, launch, result, ran);
         if let Some(reason) = &aftermath.lost {
-            tracing::error!(reason, "the device does not answer");
+            tracing::error!(device = self.stages.info().device, reason, "the device does not answer");
             self.change_state(EngineState::DeviceLost { reason: reason.clone() });
             self.scheduler.fail_all(false, &EngineError::DeviceLost(reason.clone()));
         }
@@ -208,7 +208,8 @@ impl<S: Stages> DeviceThread<S> {
             Err(reason) => {
                 self.probes.failed = self.probes.failed.saturating_add(1);
                 let Probes { failed, most_failed, .. } = self.probes;
-                tracing::error!(reason, failed, "the device still does not work");
+                let device = self.stages.info().device;
+                tracing::error!(device, reason, failed, "the device still does not work");
                 let given_up = most_failed > 0 && failed >= most_failed && !self.stages.can_recover();
                 self.change_state(match self.line.seat.state() {
                     _ if given_up => EngineState::GivenUp { reason },

@@ -75,8 +75,8 @@ pub enum EngineError {
     },
     /// The model's scores are NaN or infinite. The same request fails again.
     #[error(
-        "the model's scores are not finite ({found} of {of} values): its weights or its number format (f16) are not \
-         usable; use bf16 or f32"
+        "the model's scores are not finite ({found} of {of} values): check its weights, and use bf16 or f32 where f16 \
+         overflows"
     )]
     ResultNotFinite {
         /// Scores that are not finite.

@@ -121,8 +121,8 @@ pub enum ModelError {
     },
     /// The last level's logits of an image are NaN or infinite.
     #[error(
-        "the model's scores are not finite ({found} of {of} values): its weights or its number format (f16) are not \
-         usable; use bf16 or f32"
+        "the model's scores are not finite ({found} of {of} values): check its weights, and use bf16 or f32 where f16 \
+         overflows"
     )]
     NotFinite {
         /// Logits that are not finite.

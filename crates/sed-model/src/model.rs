@@ -59,7 +59,7 @@ impl SedModel {
         let on_gpu = has_cuda_kernels(device);
         let known = matches!(dtype, DType::F32 | DType::BF16) || (on_gpu && dtype == DType::F16);
         if !known {
-            let choice = if on_gpu { "f32, bf16 or f16" } else { "f32 or bf16" };
+            let choice = if on_gpu { "f32, bf16 or f16" } else { "f32 or bf16 (f16 is for GPUs)" };
             let reason = format!("number format {} is not supported here; choose {choice}", dtype.as_str());
             return Err(ModelError::input(reason));
         }

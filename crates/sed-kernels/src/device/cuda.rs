@@ -68,7 +68,9 @@ fn why_unusable(error: &TensorError) -> String {
         .iter()
         .filter_map(|library| library.find().err())
         .collect::<Vec<_>>();
-    if missing.is_empty() { error.to_string() } else { format!("{error}; {}", missing.join("; ")) }
+    // Without a backtrace, which candle adds where one is asked for.
+    let error = unwrapped(error).map_or_else(|| error.to_string(), ToString::to_string);
+    if missing.is_empty() { error } else { format!("{error}; {}", missing.join("; ")) }
 }
 
 /// Sets the pool's release threshold, so that freed memory stays with it: otherwise every synchronisation returns it

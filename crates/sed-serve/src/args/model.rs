@@ -134,7 +134,13 @@ impl ModelArgs {
         let onto = |device: &Device| {
             let model = SedModel::load_as(&checkpoint, config.clone(), device, self.dtype.into())
                 .with_context(|| format!("cannot load {origin}"))?;
-            tracing::info!(model = config.name, digest = model.digest(), origin, ?device, "loaded");
+            tracing::info!(
+                model = config.name,
+                digest = model.digest(),
+                origin,
+                device = sed_engine::device_name(device),
+                "loaded"
+            );
             Ok(SedStages::new(model))
         };
         let loaded = std::iter::once(&devices.first).chain(&devices.others).map(onto);

@@ -3,7 +3,7 @@
 use std::thread::available_parallelism;
 
 use candle_core::Device;
-use sed_model::device::{GpuMemory, cuda_libraries, gpu_memory};
+use sed_model::device::{GpuMemory, NoGpu, cuda_libraries, gpu_memory};
 
 use super::check::{Check, size};
 use crate::args::ModelArgs;
@@ -62,8 +62,15 @@ fn device(model: &ModelArgs) -> Check {
     };
     let mut found: Vec<String> =
         std::iter::once(&devices.first).chain(&devices.others).map(name_and_memory).collect();
-    found.extend(devices.instead_of_gpu.map(|reason| reason.to_string()));
-    Check::good(NAME, found.join("\n"))
+    match devices.instead_of_gpu {
+        Some(reason @ (NoGpu::DriverTooOld { .. } | NoGpu::Unusable { .. })) => {
+            Check::warning(NAME, found.join("\n"), reason.to_string())
+        }
+        reason => {
+            found.extend(reason.map(|reason| reason.to_string()));
+            Check::good(NAME, found.join("\n"))
+        }
+    }
 }
 
 fn name_and_memory(device: &Device) -> String {
