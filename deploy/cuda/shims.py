@@ -158,7 +158,7 @@ def main():
             objects.append(target)
         archive.unlink(missing_ok=True)
         subprocess.run(["ar", "rcs", archive, *objects], check=True)
-    (archive.parent / f"lib{name}.so").write_text(f"INPUT({archive} -ldl)\n")
+    (archive.parent / f"lib{name}.so").write_text(f'INPUT("{archive}" -ldl)\n')
 
 
 if __name__ == "__main__":

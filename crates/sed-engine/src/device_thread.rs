@@ -41,8 +41,10 @@ pub(crate) struct Probes {
     pub(crate) interval: Duration,
     /// Failed probes in a row after which a device that cannot recover in this process is given up; 0 is never.
     pub(crate) most_failed: u32,
-    /// Failed probes since the device worked.
+    /// Probes since the device worked that lost it again.
     pub(crate) failed: u32,
+    /// Launches that lost the device.
+    pub(crate) lost: u32,
 }
 
 /// Why a thread has ended.
@@ -155,6 +157,7 @@ impl<S: Stages> DeviceThread<S> {
         drop(span);
         let aftermath = self.scheduler.complete(&self.stages, launch, result, ran);
         if let Some(reason) = &aftermath.lost {
+            self.probes.lost = self.probes.lost.saturating_add(1);
             tracing::error!(device = self.stages.info().device, reason, "the device does not answer");
             self.change_state(EngineState::DeviceLost { reason: reason.clone() });
             self.scheduler.fail_all(false, &EngineError::DeviceLost(reason.clone()));
@@ -199,6 +202,7 @@ impl<S: Stages> DeviceThread<S> {
 
     /// Tries a model that did not work, with a small picture.
     fn probe(&mut self) {
+        let lost_before = self.probes.lost;
         match self.warm(&WarmUp::quick()) {
             Ok(()) => {
                 self.probes.failed = 0;
@@ -206,11 +210,17 @@ impl<S: Stages> DeviceThread<S> {
                 self.change_state(EngineState::Ready);
             }
             Err(reason) => {
-                self.probes.failed = self.probes.failed.saturating_add(1);
+                // A probe that fails without losing the device, for want of memory say, says nothing of its context.
+                if self.probes.lost != lost_before {
+                    self.probes.failed = self.probes.failed.saturating_add(1);
+                }
                 let Probes { failed, most_failed, .. } = self.probes;
                 let device = self.stages.info().device;
                 tracing::error!(device, reason, failed, "the device still does not work");
                 let given_up = most_failed > 0 && failed >= most_failed && !self.stages.can_recover();
+                if given_up {
+                    tracing::error!(device, "the device is given up: only a new process can use it again");
+                }
                 self.change_state(match self.line.seat.state() {
                     _ if given_up => EngineState::GivenUp { reason },
                     EngineState::Failed { .. } => EngineState::Failed { reason },

@@ -94,7 +94,8 @@ impl Member {
         });
         let warm_up =
             WarmUp { largest_batches: config.warm_up_largest_batches, vocabularies: config.preload.clone() };
-        let probes = Probes { interval: config.probe_interval, most_failed: config.lost_probes, failed: 0 };
+        let probes =
+            Probes { interval: config.probe_interval, most_failed: config.lost_probes, failed: 0, lost: 0 };
         DeviceThread { line: Arc::clone(&line), stages, scheduler, warm_up, probes }.start()?;
         let (map_side, budget) = (model.map_side, shared_budget);
         Ok(Self { line, map_side, admission, budget, known_text: text_cache, images })

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, anyhow};
 use sed_engine::{Engine, ModelInfo, SedStages, builtin_vocabularies};
+use sed_model::device::products_off_plan;
 use sed_server::{Drain, Metrics, Server, ServerConfig, config::RawConfig};
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
@@ -43,7 +44,14 @@ impl RunningServer {
     /// Waits until the model is warm.
     pub(crate) async fn ready(&mut self) -> Result<()> {
         tokio::select! {
-            ready = self.engine.ready() => Ok(ready?),
+            ready = self.engine.ready() => {
+                ready?;
+                for product in products_off_plan() {
+                    let effect = "answers may differ in their last bits with what shares a batch";
+                    tracing::warn!(product, effect, "cuBLASLt refused the algorithm of a weight");
+                }
+                Ok(())
+            }
             ended = &mut self.serving => Err(match flatten(ended) {
                 Err(error) => error,
                 Ok(_) => anyhow!("the server ended before its model was warm"),

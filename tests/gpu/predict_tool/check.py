@@ -37,5 +37,8 @@ def check(report: dict[str, typing.Any]) -> bool:
         mark = "" if within else "  beyond"
         print(f"{name:40} predicted {predicted:7.3f} ms, table {figure:6.3f} ms {off:+7.1%}{mark}")
     for name, figure in table["counts_of_one_picture"].items():
-        print(f"{name:40} ledger {report['ledger']['batch_1'][name]}, table {figure}")
+        counted, expected = report["ledger"]["batch_1"][name], table["counted_of_one_picture"][name]
+        good = good and counted == expected
+        mark = "" if counted == expected else f"  expected {expected}"
+        print(f"{name:40} ledger {counted}, table {figure}{mark}")
     return good

@@ -71,8 +71,15 @@ impl<S: Stages> Scheduler<S> {
         let stage = launch.stage;
         let (images, pairs) = launch.size();
         if let Work::Phrases(_) = launch.work {
-            if let Some(alone) = self.retry_in_halves(launch, RetryCause::OutOfMemory) {
-                self.give_up(alone, &EngineError::DeviceOutOfMemory { stage });
+            // A launch of the scheduler's own, and not one of halves, has not been tried before.
+            let first_try = launch.reason.is_some();
+            match self.retry_in_halves(launch, RetryCause::OutOfMemory) {
+                Some(alone) if first_try => {
+                    metrics::BATCH_RETRIES.add(stage.into(), RetryCause::OutOfMemory, 1);
+                    self.retries.push_front(Launch { reason: None, ..alone });
+                }
+                Some(alone) => self.give_up(alone, &EngineError::DeviceOutOfMemory { stage }),
+                None => {}
             }
             return;
         }

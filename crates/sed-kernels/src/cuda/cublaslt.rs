@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::cuda_backend::cudarc::cublas::result::CublasError as BlasError;
 use candle_core::cuda_backend::cudarc::cublas::sys::{cublasOperation_t, cublasStatus_t as BlasStatus};
@@ -51,10 +51,13 @@ impl Size {
     }
 }
 
-/// What is prepared on each device; filled by its first products.
-static DEVICES: Mutex<Option<HashMap<DeviceId, Prepared>>> = Mutex::new(None);
+/// What is prepared on each device, made by its first product. The lock of the table is held only to find it, so that
+/// devices do not wait for each other's launches.
+static DEVICES: Mutex<Option<HashMap<DeviceId, Arc<Mutex<Option<Prepared>>>>>> = Mutex::new(None);
 /// Products that the algorithm of their weight refused, and that ran by one of their own.
 static OFF_PLAN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Most of these that are kept, with their algorithms: their sizes are without end.
+const MOST_OFF_PLAN: usize = 256;
 
 /// What cuBLASLt's own calls return.
 type Outcome<T> = std::result::Result<T, CublasError>;
@@ -86,12 +89,11 @@ pub(super) fn multiply(device: &CudaDevice, x: &Tensor, weight: &Tensor, size: S
     let mut output = Output::new(&Device::Cuda(device.clone()), dtype, values)?;
     if values > 0 {
         let operands = Operands { x: address(x)?.0, weight: address(weight)?.0, y: output.address()?.0 };
-        // The table is whole whatever happened while it was locked.
-        let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
-        let devices = devices.get_or_insert_default();
-        let prepared = match devices.entry(device.id()) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(Prepared::new(device)?),
+        let slot = Arc::clone(locked(&DEVICES).get_or_insert_default().entry(device.id()).or_default());
+        let mut slot = locked(&slot);
+        let prepared = match &mut *slot {
+            Some(prepared) => prepared,
+            empty => empty.insert(Prepared::new(device)?),
         };
         prepared.run(device, size, dtype, operands)?;
     }
@@ -100,7 +102,12 @@ pub(super) fn multiply(device: &CudaDevice, x: &Tensor, weight: &Tensor, size: S
 
 /// Products that did not run by the algorithm of their weight, so that their rows may depend on their number.
 pub(crate) fn off_plan() -> Vec<String> {
-    OFF_PLAN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    locked(&OFF_PLAN).clone()
+}
+
+/// What the locks guard is whole, whatever happened while they were held.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Addresses on the device.
@@ -131,9 +138,13 @@ impl Prepared {
             Err(CublasError(
                 cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED | cublasStatus_t::CUBLAS_STATUS_INVALID_VALUE,
             )) if size != size.planned() => {
-                let own = self.plan(own)?;
-                OFF_PLAN.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{size:?} {dtype:?}"));
-                self.launch(device, own, size, dtype, operands).map_err(blas_error).w()
+                let plan = choose(self.handle, own).map_err(blas_error).w()?;
+                let mut off_plan = locked(&OFF_PLAN);
+                if off_plan.len() < MOST_OFF_PLAN {
+                    off_plan.push(format!("{size:?} {dtype:?}"));
+                    self.plans.insert(own, plan);
+                }
+                self.launch(device, plan, size, dtype, operands).map_err(blas_error).w()
             }
             done => done.map_err(blas_error).w(),
         }

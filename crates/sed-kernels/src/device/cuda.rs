@@ -50,6 +50,8 @@ pub(super) fn open(number: usize, products: F32Products) -> Result<Device, NoGpu
     if number >= count {
         return Err(NoGpu::NoSuchGpu { number, count });
     }
+    // Candle opens the other libraries; this one is opened by the first product, when a model is loaded already.
+    libraries::CUBLASLT.find().map_err(|reason| NoGpu::Unusable { number, reason })?;
     let unusable = |error: TensorError| NoGpu::Unusable { number, reason: why_unusable(&error) };
     let device = CudaDevice::new_with_stream(number).map_err(unusable)?;
     // SAFETY: all work of this device goes to its one stream, so that it is ordered without events.
@@ -64,7 +66,7 @@ pub(super) fn open(number: usize, products: F32Products) -> Result<Device, NoGpu
 
 /// The error of opening a GPU, and the library that explains it, if one is missing.
 fn why_unusable(error: &TensorError) -> String {
-    let missing = [libraries::CUBLAS, libraries::CUBLASLT, libraries::CURAND]
+    let missing = [libraries::CUBLAS, libraries::CURAND]
         .iter()
         .filter_map(|library| library.find().err())
         .collect::<Vec<_>>();

@@ -14,6 +14,9 @@ using namespace software_cuda;
 
 namespace {
 
+// Tiles for few and for many columns (rows of a row-major activation): the heuristic chooses by their number.
+constexpr int NARROW = 15, WIDE = 20;
+
 struct Algorithm {
   uint64_t magic;
   int32_t id, tile, slices, alignment;
@@ -250,7 +253,7 @@ EXPORT CublasStatus cublasLtMatmulAlgoGetHeuristic(void* handle, void* descripti
   for (const int slices : {few ? 4 : 0, 1, few ? 2 : 0}) {
     if (slices == 0 || *found >= wanted) continue;
     HeuristicResult result{};
-    result.algorithm = {MAGIC, aligned ? 66 : 67, m < 128 ? 15 : 20, slices, alignment, {}};
+    result.algorithm = {MAGIC, aligned ? 66 : 67, n < 256 ? NARROW : WIDE, slices, alignment, {}};
     result.workspace = workspace_of(result.algorithm, m, n, batch);
     result.waves = static_cast<float>((m + 127) / 128 * ((n + 127) / 128)) / 132.0f;
     if (result.workspace > preference.workspace) continue;
@@ -334,7 +337,9 @@ EXPORT CublasStatus cublasLtMatmul(void* handle, void* description, const void* 
   product.bias_type = *type_of(ld.type);
   product.bias_stride = what.bias_stride;
   product.tf32 = what.compute == 77;
-  product.slices = static_cast<unsigned>(algorithm->slices);
+  // Even without a split, another tile adds in another order.
+  const int chains = algorithm->slices == 1 && algorithm->tile == NARROW ? 2 : algorithm->slices;
+  product.slices = static_cast<unsigned>(chains);
   for (const Matrix* one : {&product.a, &product.b, &product.d}) {
     if (one->address % static_cast<unsigned>(algorithm->alignment) != 0) return CUBLAS_STATUS_NOT_SUPPORTED;
   }

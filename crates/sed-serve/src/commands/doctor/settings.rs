@@ -16,8 +16,9 @@ use super::{
 use crate::args::ServerArgs;
 
 /// Variables that are read, but are no settings of the server.
-const OTHER_VARIABLES: [&str; 11] = [
+const OTHER_VARIABLES: [&str; 12] = [
     "SED_CONFIG",
+    "SED_CUDA_LIBRARIES",
     "SED_DEVICE",
     "SED_DTYPE",
     "SED_KERNELS_ISA",
