@@ -51,9 +51,11 @@ impl Size {
     }
 }
 
-/// What is prepared on each device, made by its first product. The lock of the table is held only to find it, so that
-/// devices do not wait for each other's launches.
-static DEVICES: Mutex<Option<HashMap<DeviceId, Arc<Mutex<Option<Prepared>>>>>> = Mutex::new(None);
+/// What is prepared on a device, made by its first product.
+type Slot = Arc<Mutex<Option<Prepared>>>;
+/// That of each device. The lock of the table is held only to find it, so that devices do not wait for each other's
+/// launches.
+static DEVICES: Mutex<Option<HashMap<DeviceId, Slot>>> = Mutex::new(None);
 /// Products that the algorithm of their weight refused, and that ran by one of their own.
 static OFF_PLAN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// Most of these that are kept, with their algorithms: their sizes are without end.
