@@ -103,7 +103,8 @@ impl Running {
     }
 
     pub(crate) async fn ended(self) -> sed_server::Drain {
-        drop((self.channel, self.stop));
+        drop(self.channel);
+        let _stop = self.stop; // a server that ends by itself is not told to
         tokio::time::timeout(Duration::from_secs(10), self.serving).await.unwrap().unwrap().unwrap()
     }
 }
