@@ -95,12 +95,12 @@ fn a_nan_in_any_weight_is_noticed() {
     on_both(|backend| {
         for name in &names {
             let model = weights.with_nan(name, None);
-            // These heads only reject: nothing is rejected by what is no number, and the scores are sound.
+            // These heads only reject: what is no number ranks first, and the scores of what is left are sound.
             let rejects = ["head0", "head1", "head2"].iter().any(|head| name.contains(head));
             for answer in answers(&model, &WORDS, &[None, Some(1)]) {
                 match answer {
                     Err(ModelError::NotFinite { found, of }) if !rejects => assert!(found > 0 && found <= of),
-                    Ok(3) if rejects => {}
+                    Ok(1..=3) if rejects => {}
                     other => panic!("{backend}, {name}: {other:?}"),
                 }
             }
