@@ -27,7 +27,7 @@ fn nano_mlp() -> SedModel {
     SedModel::load_as(&checkpoint, config, &device::under_test(), DType::F32).unwrap()
 }
 
-/// How many times the reference's own rounding error a result may be off.
+/// The most that a result may be off, as a multiple of the reference's own rounding error.
 fn slack() -> f64 {
     Bounds::of(&device::under_test()).slack
 }

@@ -1,7 +1,7 @@
 //! Products by cuBLASLt, those of one weight always by one algorithm.
 //!
-//! An algorithm decides in which order the terms of a sum are added. cuBLAS chooses it anew for every number of rows, and
-//! may split a sum among blocks; then a picture's result would depend on the pictures in its batch. Here the algorithm is
+//! The algorithm sets the order in which the terms of a sum are added. cuBLAS chooses one for every number of rows, and may
+//! split a sum among blocks; a picture's result would then depend on the pictures in its batch. Here the algorithm is
 //! chosen once for a weight's sizes and format, for a fixed number of rows, among those that do not split sums.
 
 use std::collections::HashMap;
@@ -51,9 +51,9 @@ impl Size {
     }
 }
 
-/// What is prepared on a device, made by its first product.
+/// The handle, workspace and plans of a device, made by its first product.
 type Slot = Arc<Mutex<Option<Prepared>>>;
-/// That of each device. The lock of the table is held only to find it, so that devices do not wait for each other's
+/// The slot of each device. The lock of the table is held only to find it, so that devices do not wait for each other's
 /// launches.
 static DEVICES: Mutex<Option<HashMap<DeviceId, Slot>>> = Mutex::new(None);
 /// Products that the algorithm of their weight refused, and that ran by one of their own.
@@ -61,7 +61,7 @@ static OFF_PLAN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// Most of these that are kept, with their algorithms: their sizes are without end.
 const MOST_OFF_PLAN: usize = 256;
 
-/// What cuBLASLt's own calls return.
+/// The result of a call of cuBLASLt.
 type Outcome<T> = std::result::Result<T, CublasError>;
 
 /// Sizes, format and whether factors are rounded to TF32.
@@ -107,7 +107,7 @@ pub(crate) fn off_plan() -> Vec<String> {
     locked(&OFF_PLAN).clone()
 }
 
-/// What the locks guard is whole, whatever happened while they were held.
+/// Locks a mutex, poisoned or not: a panic leaves the guarded values whole.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -101,7 +101,7 @@ fn paths(file: &str) -> impl Iterator<Item = String> + '_ {
     first.into_iter().map(in_folder).chain(linker).chain(last.map(in_folder))
 }
 
-/// What the dynamic linker said of its last failure.
+/// The dynamic linker's message about its last failure.
 fn last_error() -> String {
     // SAFETY: the string belongs to this thread until its next call of the dynamic linker.
     unsafe {

@@ -77,7 +77,7 @@ fn with_buffer<T: DeviceRepr + ValidAsZeroBits, R>(
     work(&mut buffer.as_mut_slice().w()?[..count])
 }
 
-/// A buffer and the table of buffers are whole, whatever happened while they were locked.
+/// Locks a mutex, poisoned or not: a panic leaves buffers and their table whole.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
