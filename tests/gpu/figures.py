@@ -5,7 +5,7 @@ import pathlib
 import re
 import statistics
 
-# What is kept of a combination.
+# The fields that are kept of a combination.
 BENCH = ["dtype", "categories", "top_k", "batch", "rounds", "batch_ms", "device_ms", "images_per_second", "survivors"]
 
 

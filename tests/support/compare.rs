@@ -28,7 +28,7 @@ pub fn assert_near(got: &Tensor, want: &Tensor, tolerance: f64, what: &str) {
     assert!(difference <= tolerance, "{what}: differs by {difference:e}, tolerance {tolerance:e}");
 }
 
-/// How an index map differs from the reference's.
+/// The differences of an index map from the reference's.
 #[derive(Clone, Copy, Debug)]
 pub struct MapDifference {
     pub pixels: usize,

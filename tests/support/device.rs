@@ -25,20 +25,20 @@ pub fn named(name: &str) -> Device {
     open_gpu(number, F32Products::Exact).unwrap()
 }
 
-/// How many of `all` cases to run: a slow device takes the percentage that `SED_TEST_PERCENT` names, but one at least.
+/// The number of `all` cases to run: a slow device takes the percentage that `SED_TEST_PERCENT` names, but one at least.
 pub fn share(all: usize) -> usize {
     let percent = std::env::var(PERCENT_VARIABLE).map_or(100, |percent| percent.parse::<usize>().unwrap());
     (all * percent / 100).clamp(1, all)
 }
 
-/// How far results may be from the reference's.
+/// The most that results may differ from the reference's.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Times the reference's own rounding error (f32 beside f64).
     pub slack: f64,
     /// Between the scores of a request alone and the same in a batch or in parts.
     pub company: f64,
-    /// Whether categories may be kept or rejected otherwise where their margin is within rounding.
+    /// Categories may be kept or rejected otherwise where their margin is within rounding.
     pub near_ties: bool,
 }
 

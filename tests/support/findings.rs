@@ -21,7 +21,7 @@ pub struct Finding {
 #[derive(Debug, Default, Serialize)]
 pub struct Findings {
     pub findings: Vec<Finding>,
-    /// What was seen and is neither good nor bad, such as near ties that went the other way.
+    /// Observations that are neither good nor bad, such as near ties that went the other way.
     pub notes: Vec<String>,
 }
 

@@ -20,13 +20,13 @@ pub enum EngineState {
     },
     /// The device does not answer. The engine tries it from time to time.
     DeviceLost {
-        /// What it said last.
+        /// The last error of the device.
         reason: String,
     },
     /// The device was lost, cannot recover in this process, and failed as many probes as the settings allow. It is
     /// not tried again: a new process is needed.
     GivenUp {
-        /// What it said last.
+        /// The last error of the device.
         reason: String,
     },
     /// The device thread has ended.

@@ -77,7 +77,7 @@ def constants(launch: Launch, architecture: int) -> dict[int, int | None]:
             bits = base_of(index) if value else 0
         else:
             bits = int(value)
-        # What a float holds decides nothing.
+        # No branch depends on the value of a float.
         bank[at] = None if kind == "f32" else bits & MASK
         if size == 8:
             bank[at + 4] = bits >> 32 & MASK

@@ -73,12 +73,12 @@ struct Prepared {
     plans: HashMap<Key, Plan>,
 }
 
-// SAFETY: cuBLASLt's handle may be used by any thread, and is used under the table's lock alone.
+// SAFETY: cuBLASLt's handle may be used by any thread, and is used under its device's lock alone.
 unsafe impl Send for Prepared {}
 
 #[derive(Clone, Copy)]
 struct Plan {
-    /// Never destroyed: there are as many as sizes of weights.
+    /// Lives as long as the plan is kept: there are as many as sizes of weights, and some off their plan.
     operation: cublasLtMatmulDesc_t,
     algorithm: cublasLtMatmulAlgo_t,
 }
@@ -141,12 +141,16 @@ impl Prepared {
                 cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED | cublasStatus_t::CUBLAS_STATUS_INVALID_VALUE,
             )) if size != size.planned() => {
                 let plan = choose(self.handle, own).map_err(blas_error).w()?;
+                let done = self.launch(device, plan, size, dtype, operands).map_err(blas_error).w();
                 let mut off_plan = locked(&OFF_PLAN);
                 if off_plan.len() < MOST_OFF_PLAN {
                     off_plan.push(format!("{size:?} {dtype:?}"));
                     self.plans.insert(own, plan);
+                } else {
+                    // SAFETY: the launch has read the descriptor, and nothing else holds it.
+                    unsafe { lt::destroy_matmul_desc(plan.operation) }.map_err(blas_error).w()?;
                 }
-                self.launch(device, plan, size, dtype, operands).map_err(blas_error).w()
+                done
             }
             done => done.map_err(blas_error).w(),
         }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Cost, ModelBenchArgs, ModelRun, fit, peaks::Peaks, show};
 use crate::{commands::bench::machine::Machine, print};
 
-/// What all runs have in common.
+/// The facts that all runs share.
 #[derive(Debug)]
 pub(super) struct Surroundings {
     pub(super) vocabulary: String,
