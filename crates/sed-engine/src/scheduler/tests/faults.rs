@@ -107,6 +107,26 @@ fn a_request_that_never_fits_gets_a_typed_error() {
     assert!(simulation.results[&number].is_ok());
 }
 
+/// Memory that was given back after the first failure may be all that one phrase needs.
+#[test]
+fn a_phrase_alone_is_tried_once_more_without_memory() {
+    for (failures, answered) in [(1, true), (2, false)] {
+        let mut simulation = Simulation::new(USUAL);
+        let number = simulation.ask(&Asked::words(1, 1));
+        for _ in 0..failures {
+            let full = Fault::Fail(StageError::OutOfMemory("full".into()));
+            simulation.control.inject(Stage::TextEmbedding, full);
+        }
+        simulation.run();
+        let expected = Err(EngineError::DeviceOutOfMemory { stage: Stage::TextEmbedding });
+        let result = &simulation.results[&number];
+        assert!(
+            if answered { result.is_ok() } else { *result == expected },
+            "{failures} failures: {result:?}"
+        );
+    }
+}
+
 #[test]
 fn scores_that_are_not_finite_fail_their_picture_alone() {
     let (all, _) = neighbours(|_| ());
