@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -10,10 +11,10 @@ use sed_engine::metrics::{self, AbandonCause, Stage};
 use tokio::sync::oneshot;
 use tracing::Span;
 
-/// A pool of threads for work on pixels. How much waits in it is bounded by the requests in flight.
-#[derive(Debug)]
+/// A pool of threads for work on pixels. How much waits in it is bounded by the requests in flight. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(crate) struct CpuPool {
-    threads: rayon::ThreadPool,
+    threads: Arc<rayon::ThreadPool>,
 }
 
 /// Which work it is, and for whom.
@@ -55,36 +56,71 @@ impl CpuPool {
     pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
         let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
         let threads = builder.thread_name(|index| format!("pixels-{index}")).build()?;
-        Ok(Self { threads })
+        Ok(Self { threads: Arc::new(threads) })
     }
 
-    /// Does some work on the pool. If the future is dropped before the work begins, it is not done.
+    /// Does some work on the pool. If the future is dropped before the work begins, the work and all that it holds are
+    /// dropped with it.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         errand: Errand,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Done<T>, Panicked> {
-        let (reply, answer) = oneshot::channel();
         let request = Span::current();
-        self.threads.spawn_fifo(move || {
-            let begun = Instant::now();
-            if reply.is_closed() {
-                metrics::REQUESTS_ABANDONED.add(errand.stage, errand.abandon_cause(begun), 1);
-                return;
-            }
+        self.enter(Some(errand), move |begun| {
             let _in_span = errand.span(&request).entered();
-            // What the work held is dropped with it, so nothing half done can be seen.
-            let outcome = catch_unwind(AssertUnwindSafe(work)).map_err(|payload| log_panic(&*payload));
+            let result = work();
             let ended = Instant::now();
             let wait = begun.saturating_duration_since(errand.since);
             let duration = ended - begun;
             metrics::STAGE_WAIT.record(errand.stage, wait);
             metrics::STAGE_DURATION.record(errand.stage, duration);
-            let done = outcome.map(|result| Done { result, wait, duration, ended });
-            // Nobody waits any more: the result is dropped here.
-            let _ = reply.send(done);
+            Done { result, wait, duration, ended }
+        })
+        .await
+    }
+
+    /// The same for work that is no stage of a request, such as unpacking a message.
+    pub(crate) async fn run_unseen<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Panicked> {
+        self.enter(None, |_| work()).await
+    }
+
+    async fn enter<T: Send + 'static>(
+        &self,
+        errand: Option<Errand>,
+        work: impl FnOnce(Instant) -> T + Send + 'static,
+    ) -> Result<T, Panicked> {
+        let (reply, answer) = oneshot::channel();
+        let waiting = Waiting { work: Arc::new(Mutex::new(Some(work))), errand };
+        let queued = Arc::clone(&waiting.work);
+        self.threads.spawn_fifo(move || {
+            let Some(work) = queued.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+            // What the work held is dropped with it, so nothing half done can be seen.
+            let outcome = catch_unwind(AssertUnwindSafe(|| work(Instant::now())));
+            // A caller that does not wait any more has no use for the result: it is dropped here.
+            let _ = reply.send(outcome.map_err(|payload| log_panic(&*payload)));
         });
-        answer.await.unwrap_or(Err(Panicked))
+        let outcome = answer.await.unwrap_or(Err(Panicked));
+        drop(waiting);
+        outcome
+    }
+}
+
+/// Work that waits for a thread. It is dropped with its caller's wish for it, though its turn has not come.
+struct Waiting<W> {
+    work: Arc<Mutex<Option<W>>>,
+    errand: Option<Errand>,
+}
+
+impl<W> Drop for Waiting<W> {
+    fn drop(&mut self) {
+        let unbegun = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(_), Some(errand)) = (unbegun, self.errand) {
+            metrics::REQUESTS_ABANDONED.add(errand.stage, errand.abandon_cause(Instant::now()), 1);
+        }
     }
 }
 
@@ -158,6 +194,8 @@ mod tests {
             assert!(futures_poll(blocking.as_mut()).await);
             assert!(futures_poll(abandoned.as_mut()).await);
         }
+        // What was not begun is gone, and counted, before its turn comes.
+        assert_eq!(Arc::strong_count(&begun), 1);
         go.send(()).unwrap();
         assert!(blocking.await.unwrap().result);
         pool.run(errand(), || ()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Connections as they come in, but never more than so many at a time.
+//! A bounded accept loop: at most so many connections are open at once.
 
 use std::{
     io,
@@ -13,24 +13,31 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 
 /// After a failed accept (the process may be out of descriptors), give running connections time to end.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
+/// How often room is asked for while a connection waits.
+const ROOM: Duration = Duration::from_millis(250);
 
-/// Accepts connections; those beyond `most` wait in the system's backlog until another ends. The listener is
-/// closed when the stream is dropped.
-pub(crate) fn limited(listener: TcpListener, most: usize) -> ReceiverStream<io::Result<Connection>> {
+/// Accepts connections; those beyond `most` wait until another ends, one of them here and the rest in the system's
+/// backlog. `make_room` is called while one waits. The listener is closed when the stream is dropped.
+pub(crate) fn limited(
+    listener: TcpListener,
+    most: usize,
+    make_room: impl Fn() + Send + Sync + 'static,
+) -> ReceiverStream<io::Result<Connection>> {
     let (accepted, stream) = mpsc::channel(1);
     let places = Arc::new(Semaphore::new(most));
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 () = accepted.closed() => return,
-                connection = accept(&listener, &places) => {
+                connection = accept(&listener, &places, &make_room) => {
                     if connection.is_err() {
-                        tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+                        sleep(PAUSE_AFTER_FAILURE).await;
                     }
                     if accepted.send(connection).await.is_err() {
                         return;
@@ -42,9 +49,21 @@ pub(crate) fn limited(listener: TcpListener, most: usize) -> ReceiverStream<io::
     ReceiverStream::new(stream)
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<Connection> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    make_room: &(impl Fn() + Sync),
+) -> io::Result<Connection> {
     let (stream, peer) = listener.accept().await?;
+    let place = loop {
+        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+            break place;
+        }
+        make_room();
+        if let Ok(place) = timeout(ROOM, Arc::clone(places).acquire_owned()).await {
+            break place.map_err(io::Error::other)?;
+        }
+    };
     stream.set_nodelay(true)?; // answers are whole messages; waiting to fill a packet only delays them
     Ok(Connection { stream, peer, _place: place })
 }

@@ -11,6 +11,8 @@ use crate::{config::Transport, convert};
 /// What the server accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Memory for everything that connections and requests cause, in bytes.
+    pub request_memory_bytes: u64,
     /// Bytes of one request message.
     pub message_bytes: usize,
     /// Bytes of one answer.
@@ -55,6 +57,7 @@ impl Default for Limits {
     fn default() -> Self {
         let engine = EngineConfig::default();
         Self {
+            request_memory_bytes: 4 << 30,
             message_bytes: 32 << 20,
             response_bytes: 128 << 20,
             image: DecodeLimits::default(),
@@ -119,6 +122,7 @@ impl Limits {
             max_connection_streams: transport.max_streams,
             max_connection_age: transport.max_age.map(convert::duration),
             max_header_bytes: transport.max_header_bytes,
+            max_request_memory_bytes: self.request_memory_bytes,
         }
     }
 }

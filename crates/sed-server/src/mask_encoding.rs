@@ -9,7 +9,9 @@ use sed_proto::v1::{self, ErrorReason, MaskEncoding};
 
 use crate::{
     limits::Limits,
+    memory::Charge,
     request_error::RequestError,
+    service::{costs, refusal::Refusal},
     validate::{OverlayOptions, ValidatedOptions},
 };
 
@@ -27,11 +29,14 @@ pub(crate) struct MaskJob {
     /// The upright picture, if an overlay is wanted.
     pub(crate) picture: Option<RgbImage>,
     pub(crate) limits: Limits,
+    /// Pays for the picture and the map, and for what is made of them.
+    pub(crate) charge: Charge,
 }
 
 /// The parts of the answer that come from the map.
 #[derive(Debug)]
 pub(crate) struct EncodedMasks {
+    pub(crate) charge: Charge,
     pub(crate) masks: Vec<v1::Mask>,
     pub(crate) categories: Vec<v1::CategoryResult>,
     pub(crate) unlabelled_pixels: u64,
@@ -55,10 +60,12 @@ pub(crate) fn check_encodings(
 }
 
 /// Encodes everything that was asked for.
-pub(crate) fn encode(job: MaskJob) -> Result<EncodedMasks, RequestError> {
-    let MaskJob { map, vocabulary, options, picture, limits } = job;
+pub(crate) fn encode(job: MaskJob) -> Result<EncodedMasks, Refusal> {
+    let MaskJob { map, vocabulary, options, picture, limits, mut charge } = job;
     let FinishedMap { width, height, indices, mean_scores, score_maps, .. } = map;
     let mut index_map = IndexMap::new(width, height, indices).map_err(|error| own_fault(&error))?;
+    let cost = costs::of_masks(&index_map, &options, &limits);
+    charge.try_grow(cost).map_err(|shortage| shortage.into_status(cost))?;
     if options.min_area > 1 {
         mask::remove_small_regions(&mut index_map, u64::from(options.min_area));
     }
@@ -75,12 +82,13 @@ pub(crate) fn encode(job: MaskJob) -> Result<EncodedMasks, RequestError> {
         .map(|encoding| {
             encode_one(*encoding, &index_map, score_maps.as_ref(), &vocabulary, &options, &limits)
         })
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, RequestError>>()?;
     let overlay_png = match (options.overlay, picture) {
         (Some(look), Some(picture)) => overlay(&picture, &index_map, &vocabulary, look)?,
         _ => Vec::new(),
     };
     Ok(EncodedMasks {
+        charge,
         masks,
         categories: category_results(&vocabulary, &stats, &mean_scores, area),
         unlabelled_pixels: area - labelled,
@@ -203,7 +211,7 @@ fn category_results(
 }
 
 /// Longer side of an overlay without its legend, in pixels.
-const OVERLAY_SIDE: u32 = 2048;
+pub(crate) const OVERLAY_SIDE: u32 = 2048;
 
 /// The picture as large as an overlay shows it. Kept while the device works, so it should not be larger.
 pub(crate) fn picture_for_overlay(picture: RgbImage) -> Result<RgbImage, ImageError> {

@@ -1,16 +1,25 @@
-//! Places for the requests that are worked on at the same time, those of streams included.
+//! Places for the requests that are worked on at the same time, those of streams included. A request takes one when it is
+//! complete, and gives it back when its answer is gone.
 
 use std::{sync::Arc, time::Duration};
 
 use sed_engine::metrics::{CONCURRENT_REQUESTS, CONCURRENT_REQUESTS_CAPACITY};
 use sed_proto::v1::ErrorReason;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout, timeout_at},
+};
 use tonic::Status;
 
-use crate::status::Failure;
+use crate::{
+    memory::Transfers,
+    status::{self, Failure},
+};
 
 /// When a place will probably be free.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long an answer that is ended may hold its place.
+const HANDOVER: Duration = Duration::from_millis(250);
 
 /// So many places. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,6 +34,13 @@ pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
+impl Place {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        CONCURRENT_REQUESTS.add(1.0);
+        Self { _permit: permit }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         CONCURRENT_REQUESTS.add(-1.0);
@@ -37,15 +53,33 @@ impl Places {
         Self { free: Arc::new(Semaphore::new(most)), most }
     }
 
-    /// A place, or the refusal where none is free.
-    pub(crate) fn take(&self) -> Result<Place, Status> {
-        let permit = Arc::clone(&self.free).try_acquire_owned().map_err(|_| {
-            let message = format!("the server works on {} requests already; retry in a moment", self.most);
-            let failure =
-                Failure::new(ErrorReason::QueueFull, message).quota("concurrent requests", self.most);
-            failure.retry_after(RETRY).into_status()
-        })?;
-        CONCURRENT_REQUESTS.add(1.0);
-        Ok(Place { _permit: permit })
+    /// A place, or the refusal where none is free. An answer that its client hardly takes is ended for it.
+    pub(crate) async fn take(&self, transfers: &Transfers) -> Result<Place, Status> {
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+            return Ok(Place::new(permit));
+        }
+        if transfers.end_slowest_answer() {
+            let freed = Arc::clone(&self.free).acquire_owned();
+            if let Ok(permit) = timeout(HANDOVER, freed).await {
+                return permit.map(Place::new).map_err(closed);
+            }
+        }
+        let message = format!("the server works on {} requests already; retry in a moment", self.most);
+        let failure = Failure::new(ErrorReason::QueueFull, message).quota("concurrent requests", self.most);
+        Err(failure.retry_after(RETRY).into_status())
     }
+
+    /// A place, as soon as one is free; requests get theirs in the order in which they came.
+    pub(crate) async fn wait(&self, deadline: Instant, transfers: &Transfers) -> Result<Place, Status> {
+        if self.free.available_permits() == 0 {
+            transfers.end_slowest_answer();
+        }
+        let permit = timeout_at(deadline, Arc::clone(&self.free).acquire_owned());
+        permit.await.map_err(|_| status::deadline_exceeded())?.map(Place::new).map_err(closed)
+    }
+}
+
+/// The places of a server are never closed.
+fn closed(_: AcquireError) -> Status {
+    status::shutting_down()
 }

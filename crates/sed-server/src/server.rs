@@ -28,9 +28,10 @@ use crate::{
     config::{Compression, ServerConfig},
     connections::Connections,
     cpu_pool::CpuPool,
-    front_door::FrontDoor,
     health::Health,
     inference::InferenceService,
+    intake::{Intake, Methods},
+    memory::{Account, Split, Transfers, Windows},
     ops::{Metrics, Ops, Sources},
     places::Places,
     service::{Context, SegmentationService},
@@ -38,6 +39,9 @@ use crate::{
     web::{AnyService, open_to_browsers},
 };
 
+/// Uploads that may run at the same time for each request that may be worked on: a request takes its place only when it is
+/// complete, and slow lines keep no others waiting.
+const UPLOADS_EACH: usize = 16;
 /// After the device was given up every request has failed already: only their answers are still written.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// What a stage that runs at the end of the grace period may still take.
@@ -62,6 +66,9 @@ pub enum ServeError {
     /// The descriptors of the interface are damaged.
     #[error("cannot set up reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The same.
+    #[error("cannot read the interface's descriptors: {0}")]
+    Descriptors(#[from] prost::DecodeError),
     /// A certificate, a key or the tokens cannot be used.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -157,6 +164,7 @@ impl Server {
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let mut health = Health::new(reporter).await;
         let (close, closing) = watch::channel(false);
+        let split = Split::of(config.limits.request_memory_bytes, config.transport.max_connections);
         let context = Context {
             engine: engine.clone(),
             vocabularies: VocabularyRegistry::new(vocabularies, &config.limits),
@@ -165,18 +173,31 @@ impl Server {
             default_top_k: config.default_top_k,
             pool,
             places: Places::new(config.limits.concurrent_requests),
+            account: Account::new(
+                split.calls,
+                Transfers::new(
+                    UPLOADS_EACH * config.limits.concurrent_requests,
+                    config.transport.stall_timeout,
+                ),
+            ),
             stopping: stop_seen,
             closing,
             started: Instant::now(),
         };
-        let front_door = FrontDoor::new(&config.limits, context.places.clone());
+        let transfers = context.account.transfers().clone();
+        let intake = Intake::new(
+            context.account.clone(),
+            context.places.clone(),
+            context.pool.clone(),
+            Methods::new(&config.limits, &config.transport.compression)?,
+        );
+        operations.spawn(transfers.watch());
         let routes = routes(&config, context)?.add_service(health_service).prepare();
         let guard = Guard::new(access.tokens.clone(), config.access.health_needs_token);
-        let service: AnyService = open_to_browsers(
-            config.transport.web.as_ref(),
-            Calls::new(guard).layer(front_door.layer(routes)),
-        );
-        let connections = Connections::new(&config.transport, access.tls.clone());
+        let service: AnyService =
+            open_to_browsers(config.transport.web.as_ref(), Calls::new(guard).layer(intake.layer(routes)));
+        let windows = Windows::new(split.windows, config.transport.connection_window);
+        let connections = Connections::new(&config.transport, access.tls.clone(), windows);
         operations.spawn(access.follow(config.access.reload_interval));
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = connections.serve(listener, service, async {

@@ -44,11 +44,16 @@ pub fn code_of(reason: ErrorReason) -> Code {
         ErrorReason::QueueFull
         | ErrorReason::DeviceOutOfMemory
         | ErrorReason::DeadlineUnreachable
+        | ErrorReason::MemoryExhausted
         | ErrorReason::TooManyVocabularies => Code::ResourceExhausted,
         ErrorReason::DeadlineExceeded | ErrorReason::DeadlineTooShort => Code::DeadlineExceeded,
         ErrorReason::VocabularyBuiltIn => Code::FailedPrecondition,
         ErrorReason::TokenMissing | ErrorReason::TokenInvalid => Code::Unauthenticated,
-        ErrorReason::ModelNotReady | ErrorReason::ShuttingDown | ErrorReason::DeviceLost => Code::Unavailable,
+        ErrorReason::ModelNotReady
+        | ErrorReason::ShuttingDown
+        | ErrorReason::DeviceLost
+        | ErrorReason::Reconnect => Code::Unavailable,
+        ErrorReason::UploadTooSlow => Code::Aborted,
         ErrorReason::Unspecified | ErrorReason::Internal | ErrorReason::ResultNotFinite => Code::Internal,
     }
 }
@@ -165,23 +170,43 @@ pub(crate) fn shutting_down() -> Status {
     Failure::new(ErrorReason::ShuttingDown, message).retry_after(USUAL_RETRY).into_status()
 }
 
+/// The client is to open the stream again, on another connection; what is unanswered was not begun.
+pub(crate) fn reconnect(why: &str) -> Status {
+    let message = format!("{why}; open the stream again, and send what was not answered");
+    Failure::new(ErrorReason::Reconnect, message).retry_after(Duration::ZERO).into_status()
+}
+
+/// There are as many uploads as may be, and all of them make progress.
+pub(crate) fn too_many_uploads() -> Status {
+    let message = "too many requests are being sent at the same time; retry after the delay";
+    Failure::new(ErrorReason::QueueFull, message).retry_after(USUAL_RETRY).into_status()
+}
+
+/// A message is larger than the limit.
+pub(crate) fn message_too_large(limit: usize) -> Status {
+    let message = format!("the request message has more than {limit} bytes; send a smaller image");
+    Failure::new(ErrorReason::MessageTooLarge, message).with("limit", limit).into_status()
+}
+
+/// A message cannot be read.
+pub(crate) fn malformed() -> Status {
+    let message = "the message is not what the method takes; check the generated code's version";
+    Failure::new(ErrorReason::RequestMalformed, message).into_status()
+}
+
 /// What the transport refuses in few words, with the limit and whose fault it is; `None` for all else.
 pub(crate) fn of_transport(code: Code, message_bytes: usize) -> Option<Status> {
-    let failure = match code {
-        // The second is a compressed message that grows too large; all of our own carry details.
-        Code::OutOfRange | Code::ResourceExhausted => {
-            let message =
-                format!("the request message has more than {message_bytes} bytes; send a smaller image");
-            Failure::new(ErrorReason::MessageTooLarge, message).with("limit", message_bytes)
-        }
+    match code {
+        Code::OutOfRange => Some(message_too_large(message_bytes)),
         // Our own internal errors carry details, so this is the transport that cannot read the message.
-        Code::Internal => {
-            let message = "the message is not what the method takes; check the generated code's version";
-            Failure::new(ErrorReason::RequestMalformed, message)
-        }
-        _ => return None,
-    };
-    Some(failure.into_status())
+        Code::Internal => Some(malformed()),
+        _ => None,
+    }
+}
+
+/// Work on pixels, or on a message, panicked.
+pub(crate) fn panicked() -> Status {
+    internal("work on pixels failed; the server's log says why").into_status()
 }
 
 /// A fault of the server.

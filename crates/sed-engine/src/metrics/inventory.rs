@@ -10,6 +10,7 @@ use super::{
     labels::{
         AbandonCause, BudgetUnit, CallOutcome, Code, DeviceErrorKind, DeviceStage, FlushReason,
         HandshakeFailure, Level, Method, Outcome, Priority, RejectReason, ReloadOutcome, RetryCause, Stage,
+        TransferDirection, TransferEnd,
     },
 };
 
@@ -54,6 +55,14 @@ inventory! {
     RESPONSE_BYTES: Histogram = "sed_response_bytes", Bytes, buckets::BYTES;
     /// Pixels of the images that were decoded.
     IMAGE_PIXELS: Histogram = "sed_image_pixels", Count, buckets::PIXELS;
+
+    /// Memory of requests and answers: messages, pictures, masks, whatever a client can cause.
+    REQUEST_MEMORY: Gauge = "sed_request_memory_bytes", Bytes;
+    /// Memory that requests and answers may take; more is refused.
+    REQUEST_MEMORY_CAPACITY: Gauge = "sed_request_memory_capacity_bytes", Bytes;
+    /// Uploads and answers that the server ended, because they made too little progress or were the slowest when memory
+    /// or places ran out.
+    TRANSFERS_ENDED: Counter<(TransferDirection, TransferEnd)> = "sed_transfers_ended_total", Count;
 
     /// Connections that are open, those in their handshake included.
     CONNECTIONS: Gauge = "sed_connections", Count;

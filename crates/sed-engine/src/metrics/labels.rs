@@ -147,6 +147,25 @@ label! {
         ShuttingDown = "shutting_down",
         TokenMissing = "token_missing",
         TokenInvalid = "token_invalid",
+        MemoryExhausted = "memory_exhausted",
+        UploadTooSlow = "upload_too_slow",
+        Reconnect = "reconnect",
+    }
+}
+
+label! {
+    /// The way that the bytes of a transfer go.
+    TransferDirection: "direction" {
+        Upload = "upload",
+        Answer = "answer",
+    }
+}
+
+label! {
+    /// Why a transfer was ended: it made too little progress, or was the slowest when memory or places ran out.
+    TransferEnd: "cause" {
+        Stalled = "stalled",
+        Crowded = "crowded",
     }
 }
 

@@ -107,6 +107,8 @@ server_args! {
         max_stream_requests: usize = "N",
         /// Vocabularies that may be registered at the same time [default: 1000]
         max_registered_vocabularies: usize = "N",
+        /// Memory of all that connections and requests cause; 0 is a third of the machine's or container's [default: 0]
+        max_request_memory_bytes: u64 = "BYTES",
         /// Size of one request message [default: 32 MiB]
         max_message_bytes: usize = "BYTES",
         /// Size of one answer [default: 128 MiB]

@@ -15,6 +15,10 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 /// The name of the token that a call brought.
 pub(crate) type Caller = Arc<str>;
 
+/// The name of the caller, from its token or its certificate. Travels in a request's extensions.
+#[derive(Clone, Debug)]
+pub(crate) struct CallerName(pub(crate) Caller);
+
 /// Looks at the token of every call. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {

@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 pub use certificate::CertificateFacts;
 pub(crate) use certificate::name_of;
 pub use error::AccessError;
-pub(crate) use guard::{Caller, Guard};
+pub(crate) use guard::{Caller, CallerName, Guard};
 pub(crate) use reloaded::Reloaded;
 pub(crate) use tls::Tls;
 pub(crate) use tokens::Tokens;

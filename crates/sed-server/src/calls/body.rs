@@ -89,7 +89,10 @@ impl http_body::Body for AnswerBody {
                     self.call.end(&status);
                 }
             }
-            Some(Err(status)) => self.call.end(status),
+            // An answer that breaks off: its client has gone.
+            Some(Err(_)) => {
+                self.call.end(&Status::cancelled("the client has gone before the end of its answer"))
+            }
             None => self.call.end(&Status::unknown("the answer ended without a status")),
         }
         Poll::Ready(frame)

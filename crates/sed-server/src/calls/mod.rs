@@ -24,7 +24,11 @@ use self::{
     body::{AnswerBody, RequestBody},
     call::Call,
 };
-use crate::{access::Guard, connections::Peer, health, inference};
+use crate::{
+    access::{CallerName, Guard},
+    connections::Peer,
+    health, inference,
+};
 
 /// Puts the account before all services and before what may refuse a call.
 #[derive(Clone, Debug)]
@@ -69,16 +73,20 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let admitted = self.guard.admit(request.uri().path(), request.headers());
+        let token = admitted.as_ref().ok().cloned().flatten();
+        let certificate = || request.extensions().get::<Peer>()?.name.clone();
+        if let Some(name) = token.clone().or_else(certificate) {
+            request.extensions_mut().insert(CallerName(name));
+        }
         let path = request.uri().path();
-        let admitted = self.guard.admit(path, request.headers());
         let Some((service, method)) = method(path) else {
             return match admitted {
                 Ok(_) => Box::pin(self.inner.call(request)),
                 Err(refused) => refuse(refused),
             };
         };
-        let token = admitted.as_ref().ok().cloned().flatten();
         let peer = request.extensions().get::<Peer>();
         let span = span::begin(service, method, request.headers(), token.as_ref(), peer);
         let mut call = Call::begin(method, token, span.clone());

@@ -10,7 +10,7 @@ use super::{
     ranges::{cache, seconds, within},
     transport::{self, Access, Transport},
 };
-use crate::limits::Limits;
+use crate::{limits::Limits, machine::Memory};
 
 /// Where to listen when nobody says it.
 const LISTEN: &str = "127.0.0.1:50051";
@@ -80,8 +80,8 @@ impl ServerConfig {
             default_top_k,
             engine,
             preload_vocabulary,
+            transport: transport::transport(&raw, limits.request_memory_bytes)?,
             limits,
-            transport: transport::transport(&raw)?,
             access: transport::access(&raw)?,
             shutdown: Shutdown {
                 delay: seconds("shutdown_delay_seconds", raw.shutdown_delay_seconds, 0.0, 0.0)?,
@@ -145,6 +145,17 @@ fn preloaded(names: &[String]) -> Result<Vec<Vocabulary>, ConfigError> {
     names.iter().map(find).collect()
 }
 
+/// What connections and requests may take of the machine: the model, its batches and the caches need the rest.
+fn request_memory(raw: &RawConfig) -> Result<u64, ConfigError> {
+    const LEAST: u64 = 64 << 20;
+    let given = within("max_request_memory_bytes", raw.max_request_memory_bytes, 0, 0, 1 << 50)?;
+    if given == 0 {
+        let third = Memory::now().map_or(4 << 30, |memory| memory.total / 3);
+        return Ok(third.clamp(2 * LEAST, 16 << 30));
+    }
+    within("max_request_memory_bytes", Some(given), given, LEAST, 1 << 50)
+}
+
 fn limits(raw: &RawConfig) -> Result<Limits, ConfigError> {
     let default = Limits::default();
     let (image, words) = (default.image, default.vocabulary);
@@ -158,6 +169,7 @@ fn limits(raw: &RawConfig) -> Result<Limits, ConfigError> {
         100_000,
     )?;
     let limits = Limits {
+        request_memory_bytes: request_memory(raw)?,
         message_bytes,
         response_bytes: within(
             "max_response_bytes",

@@ -82,6 +82,9 @@ raw_config! {
     /// 0 is never. Default 3.
     device_lost_probes: u32,
 
+    /// Memory for everything that connections and requests cause: messages, pictures, masks, answers, windows, in bytes;
+    /// 0 is a third of the machine's or container's memory, at least 128 MiB and at most 16 GiB. Default 0.
+    max_request_memory_bytes: u64,
     /// Bytes of one request message. Default 32 MiB.
     max_message_bytes: usize,
     /// Bytes of one answer. Default 128 MiB.
@@ -126,7 +129,8 @@ raw_config! {
     /// Whether `grpc.health.v1` needs a token, too. Default false.
     health_needs_token: bool,
 
-    /// Connections at the same time; more wait. Default 4096.
+    /// Connections at the same time; more wait. Default 4096, or as many as an eighth of `max_request_memory_bytes` holds
+    /// at 128 KiB each.
     max_connections: usize,
     /// After this time, give or take a tenth, a connection takes no more calls, in seconds; 0 is never. Default
     /// 1800.

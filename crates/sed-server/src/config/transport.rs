@@ -6,11 +6,13 @@ use super::{
     ConfigError, RawConfig,
     ranges::{seconds, window, within},
 };
+use crate::memory::Split;
 
-/// With windows of 16 MiB, so many connections could hold 64 GiB of unread requests, but not more.
 const MAX_CONNECTIONS: usize = 4096;
 /// For the first words of a connection, TLS included: a handshake over a bad line takes a second or two.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A line over which nothing comes for so long brings nothing more, or belongs to a client that holds memory on purpose.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How connections are held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +21,15 @@ pub struct Transport {
     pub max_connections: usize,
     /// How long a client may take until its first request has begun.
     pub handshake_timeout: Duration,
+    /// How long an upload or an answer may move nothing while the client has the next move.
+    pub stall_timeout: Duration,
     /// After this time, give or take a tenth, a connection takes no more calls; `None` is never.
     pub max_age: Option<Duration>,
     /// How long the calls that such a connection still carries may take.
     pub age_grace: Duration,
     /// Flow control window of a stream, in bytes.
     pub stream_window: u32,
-    /// Flow control window of a connection, in bytes.
+    /// Flow control window of a connection, in bytes; less while many are open.
     pub connection_window: u32,
     /// Streams of one connection at the same time.
     pub max_streams: u32,
@@ -96,12 +100,20 @@ pub struct TlsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
-pub(super) fn transport(raw: &RawConfig) -> Result<Transport, ConfigError> {
+pub(super) fn transport(raw: &RawConfig, request_memory: u64) -> Result<Transport, ConfigError> {
+    let most_connections = Split::most_connections(request_memory).min(100_000);
     let age = seconds("max_connection_age_seconds", raw.max_connection_age_seconds, 1800.0, 0.0)?;
     let grace = seconds("max_connection_age_grace_seconds", raw.max_connection_age_grace_seconds, 60.0, 0.0)?;
     Ok(Transport {
-        max_connections: within("max_connections", raw.max_connections, MAX_CONNECTIONS, 1, 100_000)?,
+        max_connections: within(
+            "max_connections",
+            raw.max_connections,
+            MAX_CONNECTIONS.min(most_connections),
+            1,
+            most_connections,
+        )?,
         handshake_timeout: HANDSHAKE_TIMEOUT,
+        stall_timeout: STALL_TIMEOUT,
         max_age: Some(age).filter(|age| !age.is_zero()),
         age_grace: grace,
         stream_window: window("http2_stream_window_bytes", raw.http2_stream_window_bytes, 4)?,

@@ -5,6 +5,7 @@
 //! it has, and is cut only after a grace period. (tonic's own loop, as of 0.14.9, cuts a connection at the end of
 //! the grace period without having told the client before.)
 
+mod exchange;
 mod handshake;
 mod peer;
 mod stream;
@@ -14,7 +15,7 @@ use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
@@ -29,6 +30,8 @@ use tokio_stream::StreamExt;
 use tonic::body::Body;
 use tower::{Service, ServiceExt};
 
+pub(crate) use exchange::Exchange;
+use exchange::{Activity, Crowd, Exchanges};
 pub(crate) use peer::Peer;
 use stream::Stream;
 
@@ -36,19 +39,21 @@ use crate::{
     access::{Reloaded, Tls},
     config::Transport,
     incoming::{self, Connection},
+    memory::{Window, Windows},
 };
 
 /// How connections are held.
 #[derive(Clone)]
 pub(crate) struct Connections {
-    http: Builder<TokioExecutor>,
     settings: Transport,
     tls: Option<Arc<Reloaded<Tls>>>,
+    windows: Windows,
+    crowd: Crowd,
 }
 
 impl Connections {
-    pub(crate) fn new(settings: &Transport, tls: Option<Arc<Reloaded<Tls>>>) -> Self {
-        Self { http: http(settings), settings: settings.clone(), tls }
+    pub(crate) fn new(settings: &Transport, tls: Option<Arc<Reloaded<Tls>>>, windows: Windows) -> Self {
+        Self { settings: settings.clone(), tls, windows, crowd: Crowd::default() }
     }
 
     /// Answers until `stop` ends, and then until every connection has come to its end. Dropping the future cuts
@@ -59,7 +64,9 @@ impl Connections {
         S::Future: Send,
     {
         CONNECTIONS_CAPACITY.set(self.settings.max_connections as f64);
-        let mut incoming = incoming::limited(listener, self.settings.max_connections);
+        let crowd = self.crowd.clone();
+        let mut incoming =
+            incoming::limited(listener, self.settings.max_connections, move || crowd.make_room());
         let (close, closing) = watch::channel(false);
         let mut running = JoinSet::new();
         tokio::pin!(stop);
@@ -88,7 +95,8 @@ impl Connections {
         S::Future: Send,
     {
         let _counted = Counted::begin();
-        let opened = self.open(connection);
+        let (age, aged) = watch::channel(false);
+        let opened = self.open(connection, aged);
         let (peer, stream) = tokio::select! {
             opened = opened => match opened {
                 Some(opened) => opened,
@@ -97,40 +105,51 @@ impl Connections {
             _ = closing.wait_for(|closing| *closing) => return, // no call has begun
         };
         let heard = stream.heard();
+        let (window, activity) = (self.windows.open(), self.crowd.enter());
         let service = service.map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             request.map(Body::new)
         });
-        let life = self.http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let http = http(&self.settings, &window, Arc::clone(&activity));
+        let life = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         tokio::pin!(life);
-        let grace = tokio::select! {
-            ended = &mut life => return tell(ended),
-            () = heard.nothing_for(self.settings.handshake_timeout) => {
-                return tracing::debug!("a connection was closed: nothing came over it");
+        // Over HTTP/1.1 there is one call at a time, and no task of its own for it: it is cut with its connection.
+        let exchange = Exchange::default();
+        let grace = {
+            let driven = exchange.clone().drive(life.as_mut());
+            tokio::pin!(driven);
+            tokio::select! {
+                ended = &mut driven => return ended.map_or_else(|| tracing::debug!("cut"), tell),
+                () = heard.nothing_for(self.settings.handshake_timeout) => {
+                    return tracing::debug!("a connection was closed: nothing came over it");
+                }
+                () = activity.retired() => Some(self.settings.age_grace),
+                () = self.old_age() => Some(self.settings.age_grace),
+                _ = closing.wait_for(|closing| *closing) => None, // the end of the server bounds the wait
             }
-            () = self.old_age() => Some(self.settings.age_grace),
-            _ = closing.wait_for(|closing| *closing) => None, // whoever stops the server bounds the wait
         };
         // The client is told to send its next call elsewhere; those that it has sent are answered.
         life.as_mut().graceful_shutdown();
+        age.send_replace(grace.is_some());
+        let driven = exchange.drive(life);
         match grace {
-            None => tell(life.await),
-            Some(grace) => match timeout(grace, life).await {
-                Ok(ended) => tell(ended),
+            None => drop(driven.await.map(tell)),
+            Some(grace) => match timeout(grace, driven).await {
+                Ok(ended) => drop(ended.map(tell)),
                 Err(_) => tracing::debug!("an old connection was cut with calls on it"),
             },
         }
     }
 
     /// The stream that HTTP is spoken on; `None` if there is none.
-    async fn open(&self, connection: Connection) -> Option<(Peer, Stream)> {
+    async fn open(&self, connection: Connection, aged: watch::Receiver<bool>) -> Option<(Peer, Stream)> {
         let address = connection.peer();
         match &self.tls {
-            None => Some((Peer::new(address, None), Stream::plain(connection))),
+            None => Some((Peer::new(address, None, aged), Stream::plain(connection))),
             Some(tls) => {
                 let tls = tls.current();
                 match handshake::shake_hands(&tls, connection, self.settings.handshake_timeout).await {
-                    Ok((name, stream)) => Some((Peer::new(address, name), stream)),
+                    Ok((name, stream)) => Some((Peer::new(address, name, aged), stream)),
                     Err(failure) => {
                         failure.count(address);
                         failure.close().await;
@@ -156,15 +175,15 @@ fn around(time: Duration) -> Duration {
     time.mul_f64(0.9 + 0.2 * fastrand::f64())
 }
 
-fn http(settings: &Transport) -> Builder<TokioExecutor> {
-    let mut http = Builder::new(TokioExecutor::new());
+fn http(settings: &Transport, window: &Window, activity: Arc<Activity>) -> Builder<Exchanges> {
+    let mut http = Builder::new(Exchanges { activity });
     if settings.web.is_none() {
         http = http.http2_only();
     }
     http.http2()
         .timer(TokioTimer::new())
-        .initial_stream_window_size(settings.stream_window)
-        .initial_connection_window_size(settings.connection_window)
+        .initial_stream_window_size(settings.stream_window.min(window.bytes()))
+        .initial_connection_window_size(window.bytes())
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(settings.max_header_bytes)
         .keep_alive_interval(settings.keepalive_interval)

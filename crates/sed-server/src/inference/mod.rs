@@ -11,6 +11,7 @@ mod tensor;
 
 use std::{sync::Arc, time::Instant};
 
+use prost::Message;
 use sed_engine::EngineError;
 use sed_proto::inference::{self as proto, grpc_inference_service_server::GrpcInferenceService};
 use tokio::time::timeout_at;
@@ -22,6 +23,8 @@ pub use self::{
 };
 use crate::{
     deadline::Deadline,
+    intake::{AnswerCharge, CallMemory},
+    memory::Charge,
     service::{
         Context,
         refusal::{Refusal, conclude},
@@ -31,6 +34,9 @@ use crate::{
 
 /// The service's name, under which readiness is told too.
 pub(crate) const SERVICE_NAME: &str = "inference.GRPCInferenceService";
+
+/// Answers above this size are not compressed, because that would keep a thread of the sockets busy; in bytes.
+const LARGE: usize = 1 << 20;
 
 /// The service. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -99,8 +105,16 @@ impl GrpcInferenceService for InferenceService {
     ) -> Result<Response<proto::ModelInferResponse>, Status> {
         let deadline = Deadline::of_call(&request, self.context.limits.timeout);
         let received = Instant::now(); // the headers came earlier, but only now is the whole message here
-        let outcome = self.infer(request.into_inner(), received, deadline).await;
-        conclude(outcome, received).map(Response::new)
+        let memory = CallMemory::of(&request, &self.context.account);
+        let outcome = self.infer(request.into_inner(), memory, received, deadline).await;
+        let (answer, charge) = conclude(outcome, received)?;
+        let large = answer.encoded_len() > LARGE;
+        let mut response = Response::new(answer);
+        if large {
+            response.disable_compression();
+        }
+        response.extensions_mut().insert(AnswerCharge::new(charge));
+        Ok(response)
     }
 }
 
@@ -108,9 +122,10 @@ impl InferenceService {
     async fn infer(
         &self,
         message: proto::ModelInferRequest,
+        memory: CallMemory,
         received: Instant,
         Deadline(deadline): Deadline,
-    ) -> Result<proto::ModelInferResponse, Refusal> {
+    ) -> Result<(proto::ModelInferResponse, Charge), Refusal> {
         let limits = &self.context.limits;
         self.check_model(&message.model_name, &message.model_version)?;
         let ValidatedInfer { request, outputs, typed, timeout, paths } = validate_infer(&message, limits)?;
@@ -120,9 +135,12 @@ impl InferenceService {
             Some(timeout) => deadline.min((received + timeout.min(limits.timeout)).into()),
             None => deadline,
         };
-        let answer = segment(&self.context, request, received, deadline.into_std());
+        let answer = segment(&self.context, request, memory, received, deadline.into_std());
         let answer = timeout_at(deadline, answer).await.unwrap_or(Err(EngineError::DeadlineExceeded.into()));
-        let answer = answer.map_err(|refusal| refusal.with_field(|field| paths.of(field)))?;
-        Ok(response::made_of(answer, id, &outputs, typed, limits)?)
+        let (answer, mut charge) = answer.map_err(|refusal| refusal.with_field(|field| paths.of(field)))?;
+        // The tensors, typed ones at twice their size, and their encoding.
+        let made = 8 * answer.encoded_len() as u64;
+        charge.grow(made).await?;
+        Ok((response::made_of(answer, id, &outputs, typed, limits)?, charge))
     }
 }

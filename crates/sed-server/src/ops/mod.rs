@@ -51,7 +51,7 @@ impl Ops {
     /// Answers until the future is dropped.
     pub(crate) async fn serve(self, sources: Sources) {
         tracing::info!(address = %self.address, "operations port");
-        let mut connections = incoming::limited(self.listener, MAX_CONNECTIONS);
+        let mut connections = incoming::limited(self.listener, MAX_CONNECTIONS, || {});
         let mut running = JoinSet::new();
         let mut upkeep = interval(UPKEEP_INTERVAL);
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);

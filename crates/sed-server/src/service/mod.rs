@@ -1,9 +1,11 @@
 //! The calls of `sed.v1.SegmentationService`.
 
+pub(crate) mod costs;
 mod info;
 pub(crate) mod refusal;
 pub(crate) mod segment;
 mod stream;
+mod stream_answers;
 mod unanswered;
 mod vocabularies;
 
@@ -12,11 +14,11 @@ use std::{sync::Arc, time::Instant};
 use sed_engine::Engine;
 use sed_proto::v1::{self, segmentation_service_server};
 use tokio::sync::watch;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use self::stream_answers::Answers;
 use crate::{
-    config::Transport, cpu_pool::CpuPool, limits::Limits, places::Places,
+    config::Transport, cpu_pool::CpuPool, limits::Limits, memory::Account, places::Places,
     vocabulary_registry::VocabularyRegistry,
 };
 
@@ -31,6 +33,8 @@ pub(crate) struct Context {
     pub(crate) pool: CpuPool,
     /// Places for requests; a stream takes them one by one.
     pub(crate) places: Places,
+    /// The memory that calls may take.
+    pub(crate) account: Account,
     /// True once the server goes away; what comes until it is closed is still answered.
     pub(crate) stopping: watch::Receiver<bool>,
     /// True once no new work is to begin.
@@ -59,13 +63,13 @@ impl segmentation_service_server::SegmentationService for SegmentationService {
         segment::answer(&self.context, request).await
     }
 
-    type SegmentStreamStream = ReceiverStream<Result<v1::SegmentStreamResponse, Status>>;
+    type SegmentStreamStream = Answers;
 
     async fn segment_stream(
         &self,
         request: Request<Streaming<v1::SegmentStreamRequest>>,
     ) -> Result<Response<Self::SegmentStreamStream>, Status> {
-        Ok(Response::new(stream::answer(Arc::clone(&self.context), request)))
+        Ok(stream::answer(Arc::clone(&self.context), request))
     }
 
     async fn create_vocabulary(

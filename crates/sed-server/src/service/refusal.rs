@@ -29,6 +29,14 @@ pub(crate) enum Refusal {
         held: String,
     },
     Panicked,
+    /// There is too little memory.
+    Status(Status),
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
 }
 
 impl From<RequestError> for Refusal {
@@ -81,9 +89,8 @@ impl Refusal {
                 let failure = Failure::new(ErrorReason::ModelNotFound, message);
                 failure.resource("inference.Model", &asked).into_status()
             }
-            Self::Panicked => {
-                status::internal("work on pixels failed; the server's log says why").into_status()
-            }
+            Self::Panicked => status::panicked(),
+            Self::Status(status) => status,
         }
     }
 }

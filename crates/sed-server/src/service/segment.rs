@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span};
 
 use super::{
-    Context,
+    Context, costs,
     refusal::{Refusal, conclude},
 };
 use crate::{
@@ -26,8 +26,10 @@ use crate::{
     cpu_pool::{Done, Errand, Panicked},
     deadline::Deadline,
     image_id,
+    intake::{AnswerCharge, CallMemory},
     limits::Limits,
     mask_encoding::{self, EncodedMasks, MaskJob, picture_for_overlay},
+    memory::Charge,
     request_error::RequestError,
     status,
     validate::{
@@ -42,66 +44,86 @@ pub(crate) async fn answer(
 ) -> Result<Response<v1::SegmentResponse>, Status> {
     let deadline = Deadline::of_call(&request, context.limits.timeout);
     let received = Instant::now(); // the headers came earlier, but only now is the whole message here
-    let answer = answer_message(context, request.into_inner(), received, deadline).await?;
+    let memory = CallMemory::of(&request, &context.account);
+    let (answer, charge) = answer_message(context, request.into_inner(), memory, received, deadline).await?;
     let compress = is_worth_compressing(&answer);
     let mut response = Response::new(answer);
     if !compress {
         response.disable_compression();
     }
+    response.extensions_mut().insert(AnswerCharge::new(charge));
     Ok(response)
 }
 
-/// Most clients say that they take compressed answers, and most answers are PNG files, which only cost time.
+/// Most clients say that they take compressed answers, and most answers are PNG files, which only cost time. Large ones
+/// would keep a thread of the sockets busy, on which other calls and probes wait.
 fn is_worth_compressing(answer: &v1::SegmentResponse) -> bool {
     const SMALL: usize = 4096;
+    const LARGE: usize = 1 << 20;
     let png = |mask: &v1::Mask| match &mask.content {
         Some(v1::mask::Content::IndexPng(png)) => png.len(),
         _ => 0,
     };
     let compressed = answer.masks.iter().map(png).sum::<usize>() + answer.overlay_png.len();
     let rest = answer.encoded_len().saturating_sub(compressed);
-    rest >= SMALL && rest >= compressed
+    (SMALL..LARGE).contains(&rest) && rest >= compressed
 }
 
 /// The same for a message that came over a stream, where nobody else watches the deadline.
 pub(crate) async fn answer_in_time(
     context: &Context,
     message: v1::SegmentRequest,
+    memory: CallMemory,
     received: Instant,
     deadline: tokio::time::Instant,
-) -> Result<v1::SegmentResponse, Status> {
+) -> Result<(v1::SegmentResponse, Charge), Status> {
     // The call's span is that of the whole stream; each request on it has one of its own.
     let span = tracing::info_span!("request", request_id = tracing::field::Empty);
-    let answer = answer_message(context, message, received, Deadline(deadline)).instrument(span);
+    let answer = answer_message(context, message, memory, received, Deadline(deadline)).instrument(span);
     timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(status::deadline_exceeded()))
 }
 
 async fn answer_message(
     context: &Context,
     message: v1::SegmentRequest,
+    memory: CallMemory,
     received: Instant,
     Deadline(deadline): Deadline,
-) -> Result<v1::SegmentResponse, Status> {
+) -> Result<(v1::SegmentResponse, Charge), Status> {
     let request = validate_segment(&message, &context.limits);
     drop(message);
     let outcome = match request {
-        Ok(request) => segment(context, request, received, deadline.into_std()).await,
+        Ok(request) => segment(context, request, memory, received, deadline.into_std()).await,
         Err(error) => Err(error.into()),
     };
-    let bounded = outcome.and_then(|response| {
-        check_response_size(response.encoded_len(), &context.limits, "options.mask_encodings")?;
-        Ok(response)
-    });
+    let bounded = match outcome {
+        Ok(answer) => bounded(context, answer).await,
+        Err(refusal) => Err(refusal),
+    };
     conclude(bounded, received)
+}
+
+/// An answer that fits, with the charge of itself and of its encoding, which grows by doubling.
+async fn bounded(
+    context: &Context,
+    (response, mut charge): (v1::SegmentResponse, Charge),
+) -> Result<(v1::SegmentResponse, Charge), Refusal> {
+    let bytes = response.encoded_len();
+    check_response_size(bytes, &context.limits, "options.mask_encodings")?;
+    let needed = 3 * bytes as u64;
+    charge.shrink_to(needed);
+    charge.grow(needed - charge.bytes()).await?;
+    Ok((response, charge))
 }
 
 /// The answer to a sound request; whether it is too large for a message is for the caller to see.
 pub(crate) async fn segment(
     context: &Context,
     request: ValidatedRequest,
+    memory: CallMemory,
     received: Instant,
     deadline: Instant,
-) -> Result<v1::SegmentResponse, Refusal> {
+) -> Result<(v1::SegmentResponse, Charge), Refusal> {
     let ValidatedRequest { image, vocabulary, options, mut request_id } = request;
     if request_id.is_empty() {
         request_id = new_request_id();
@@ -110,18 +132,29 @@ pub(crate) async fn segment(
     let vocabulary = find_vocabulary(context, vocabulary)?;
     mask_encoding::check_encodings(&options, &vocabulary)?;
     context.engine.check_ready()?;
+    let model = context.engine.model();
 
+    let message = memory.messages.next(); // pays for the words, and for the image until it is decoded
+    let mut charge = memory.payer.empty();
     let (prepared, decode_times) = match image {
         ImageSource::Id(key) => (recall(context, key, &options)?, None),
         image => {
+            let cost = costs::of_picture(&image, &options, model.input_side, &context.limits)?;
+            charge.grow(cost.decoding).await?;
             let errand = Errand { stage: Stage::ImageDecode, since: received, deadline };
-            let decoded = decode(context, image, &options, errand).await?;
+            let decoded = decode(context, image, &options, charge, errand).await?;
             let times = decoded.times();
-            (decoded.result?, Some(times))
+            let (prepared, paid) = decoded.result;
+            charge = paid;
+            charge.shrink_to(cost.decoded);
+            (prepared?, Some(times))
         }
     };
+    drop(message);
     let Prepared { image, image_id, picture, image_size, output } = prepared;
 
+    let result = costs::of_result((output.width, output.height), &options, &vocabulary, model.map_side);
+    charge.grow(result).await?;
     let top_k = options.top_k.unwrap_or(context.default_top_k);
     let job = SegmentJob {
         image,
@@ -136,15 +169,13 @@ pub(crate) async fn segment(
 
     let list_rejected = options.list_rejected;
     let mask_size = v1::Size { width: map.width, height: map.height };
-    let job = MaskJob { map, vocabulary, options, picture, limits: context.limits.clone() };
+    let job = MaskJob { map, vocabulary, options, picture, limits: context.limits.clone(), charge };
     let errand = Errand { stage: Stage::MaskEncoding, since: finished, deadline };
     let encoded = context.pool.run(errand, move || mask_encoding::encode(job)).await?;
     let encode_times = encoded.times();
-    let EncodedMasks { masks, categories, unlabelled_pixels, overlay_png } = encoded.result?;
-
-    let model = context.engine.model();
+    let EncodedMasks { charge, masks, categories, unlabelled_pixels, overlay_png } = encoded.result?;
     let total = received.elapsed();
-    Ok(v1::SegmentResponse {
+    let response = v1::SegmentResponse {
         request_id,
         image_size: Some(image_size),
         mask_size: Some(mask_size),
@@ -157,7 +188,8 @@ pub(crate) async fn segment(
         model_name: model.name.clone(),
         model_digest: model.digest.clone(),
         image_id,
-    })
+    };
+    Ok((response, charge))
 }
 
 fn find_vocabulary(context: &Context, source: VocabularySource) -> Result<Vocabulary, Refusal> {
@@ -210,8 +242,9 @@ async fn decode(
     context: &Context,
     image: ImageSource,
     options: &ValidatedOptions,
+    charge: Charge,
     errand: Errand,
-) -> Result<Done<Result<Prepared, RequestError>>, Panicked> {
+) -> Result<Done<(Result<Prepared, RequestError>, Charge)>, Panicked> {
     let model = context.engine.model();
     let wanted = Wanted {
         limits: context.limits.clone(),
@@ -220,7 +253,8 @@ async fn decode(
         map_side: model.map_side as u32,
         keep: context.engine.keeps_images(),
     };
-    context.pool.run(errand, move || prepare(image, wanted)).await
+    // The charge goes along: the work may outlast its caller.
+    context.pool.run(errand, move || (prepare(image, wanted), charge)).await
 }
 
 fn prepare(image: ImageSource, wanted: Wanted) -> Result<Prepared, RequestError> {

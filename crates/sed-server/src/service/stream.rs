@@ -11,32 +11,42 @@ use prost::Message;
 use sed_engine::metrics::{Code, STREAM_REQUESTS, STREAM_REQUESTS_IN_FLIGHT};
 use sed_proto::v1::{self, segment_stream_response::Outcome};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet},
     time::sleep_until,
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 
 use super::{
     Context, segment,
+    stream_answers::{Answers, Charged},
     unanswered::{Ticket, Unanswered},
 };
-use crate::{calls::count_refusal, deadline::StreamDeadline, request_error::RequestError, status};
+use crate::{
+    calls::count_refusal,
+    connections::Peer,
+    deadline::StreamDeadline,
+    intake::{AnswerCharges, CallMemory},
+    memory::Charge,
+    request_error::RequestError,
+    status,
+};
 
-type Answer = Result<v1::SegmentStreamResponse, Status>;
+type Answer = Result<Charged, Status>;
 
 /// Begins to answer a stream.
 pub(crate) fn answer(
     context: Arc<Context>,
     request: Request<Streaming<v1::SegmentStreamRequest>>,
-) -> ReceiverStream<Answer> {
+) -> Response<Answers> {
     // Without the front door, only the server's own bound would hold.
     let deadline = request.extensions().get::<StreamDeadline>().copied().unwrap_or(StreamDeadline(None));
     // One answer waits for the transport; the others are counted as unanswered and bound what is read.
     let (answers, given) = mpsc::channel(1);
     let conversation = Conversation {
+        memory: CallMemory::of(&request, &context.account),
+        aged: request.extensions().get::<Peer>().map(|peer| peer.aged.clone()),
         context,
         deadline,
         reading: Reading::On,
@@ -45,8 +55,14 @@ pub(crate) fn answer(
         tickets: HashMap::new(),
     };
     tokio::spawn(conversation.run(request.into_inner(), answers).in_current_span());
-    ReceiverStream::new(given)
+    let taken = AnswerCharges::default();
+    let mut response = Response::new(Answers::new(given, taken.clone()));
+    response.extensions_mut().insert(taken);
+    response
 }
+
+/// What came of a request, with the charge of its answer.
+type Worked = Result<(v1::SegmentResponse, Charge), Status>;
 
 /// Whether more requests are read.
 #[derive(Debug)]
@@ -59,10 +75,13 @@ enum Reading {
 /// A stream that is being answered. Dropping it ends all its work.
 struct Conversation {
     context: Arc<Context>,
+    memory: CallMemory,
+    /// Whether the connection takes no new calls any more.
+    aged: Option<watch::Receiver<bool>>,
     deadline: StreamDeadline,
     reading: Reading,
     unanswered: Unanswered,
-    tasks: JoinSet<Result<v1::SegmentResponse, Status>>,
+    tasks: JoinSet<Worked>,
     tickets: HashMap<Id, Ticket>,
 }
 
@@ -79,6 +98,15 @@ impl Conversation {
             }
         };
         tokio::pin!(expired);
+        let aged = self.aged.take();
+        let aged = async {
+            match aged {
+                // An error: the connection has ended, and its streams with it.
+                Some(mut aged) => drop(aged.wait_for(|aged| *aged).await),
+                None => pending().await,
+            }
+        };
+        tokio::pin!(aged);
         loop {
             let on = matches!(self.reading, Reading::On);
             if self.unanswered.len() == 0 && (closed || !on) {
@@ -97,6 +125,10 @@ impl Conversation {
                 message = requests.message(), if on && self.unanswered.len() < most => self.read(message),
                 () = &mut expired, if on => {
                     self.reading = Reading::Ended(Err(status::deadline_exceeded()));
+                }
+                () = &mut aged, if on => {
+                    let reconnect = status::reconnect("the connection is old and ends soon");
+                    self.reading = Reading::Ended(Err(reconnect));
                 }
                 // An error: the server is gone altogether.
                 _ = closing.wait_for(|closing| *closing), if !closed => closed = true,
@@ -118,7 +150,10 @@ impl Conversation {
     /// Something came over the stream.
     fn read(&mut self, message: Result<Option<v1::SegmentStreamRequest>, Status>) {
         match message {
-            Ok(Some(message)) => self.begin(message),
+            Ok(Some(message)) => {
+                let charge = self.memory.messages.next();
+                self.begin(message, charge);
+            }
             Ok(None) => self.reading = Reading::Ended(Ok(())),
             Err(failed) => {
                 let explained = status::of_transport(failed.code(), self.context.limits.message_bytes);
@@ -128,14 +163,16 @@ impl Conversation {
     }
 
     /// Begins to work on a request, or refuses it.
-    fn begin(&mut self, message: v1::SegmentStreamRequest) {
+    fn begin(&mut self, message: v1::SegmentStreamRequest, charge: Option<Charge>) {
         let received = Instant::now();
         let mut counted = StreamRequest::begin();
         let v1::SegmentStreamRequest { request, timeout, any_order } = message;
         if any_order && self.unanswered.is_new() {
             self.unanswered.allow_any_order();
         }
+        // One that is too long is refused for it, and not repeated whole.
         let id = request.as_ref().map_or("", |request| request.request_id.as_str());
+        let id = &id[..id.floor_char_boundary(self.context.limits.request_id_bytes)];
         let (ticket, entered) = self.unanswered.enter(id);
         let request = request.ok_or_else(|| RequestError::missing("request", "give what to segment"));
         let checked = request.and_then(|request| {
@@ -143,23 +180,20 @@ impl Conversation {
             Ok((request, self.time_of(timeout)?))
         });
         let begun = checked.map_err(|error| status::from_request_error(&error)).and_then(|checked| {
-            if *self.context.closing.borrow() {
-                return Err(status::shutting_down());
-            }
-            Ok((checked, self.context.places.take()?))
+            if *self.context.closing.borrow() { Err(status::shutting_down()) } else { Ok(checked) }
         });
         match begun {
             Err(refused) => {
-                tracing::info!(id = ticket.id(), message = refused.message(), "refused on a stream");
+                tracing::info!(request_id = ticket.id(), code = ?refused.code(), reason = refused.message(), "refused");
                 counted.end(Some(&refused));
-                self.unanswered.done(ticket, Outcome::Error(stream_error(&refused)));
+                self.unanswered.done(ticket, Outcome::Error(stream_error(&refused)), None);
             }
-            Ok(((request, time), place)) => {
+            Ok((request, time)) => {
                 let context = Arc::clone(&self.context);
                 let deadline = self.deadline.of_request(received.into(), time);
+                let memory = CallMemory::of_message(self.memory.payer.clone(), charge);
                 let work = async move {
-                    let _place = place;
-                    let answer = segment::answer_in_time(&context, request, received, deadline).await;
+                    let answer = work_on(&context, request, memory, received, deadline).await;
                     counted.end(answer.as_ref().err());
                     answer
                 };
@@ -179,7 +213,7 @@ impl Conversation {
     }
 
     /// Work on a request has ended.
-    fn done(&mut self, done: Result<(Id, Result<v1::SegmentResponse, Status>), JoinError>) {
+    fn done(&mut self, done: Result<(Id, Worked), JoinError>) {
         let (id, result) = match done {
             Ok(ended) => ended,
             Err(error) => {
@@ -189,12 +223,24 @@ impl Conversation {
             }
         };
         let Some(ticket) = self.tickets.remove(&id) else { return };
-        let outcome = match result {
-            Ok(response) => Outcome::Response(response),
-            Err(status) => Outcome::Error(stream_error(&status)),
+        let (outcome, charge) = match result {
+            Ok((response, charge)) => (Outcome::Response(response), Some(charge)),
+            Err(status) => (Outcome::Error(stream_error(&status)), None),
         };
-        self.unanswered.done(ticket, outcome);
+        self.unanswered.done(ticket, outcome, charge);
     }
+}
+
+/// Waits for a place, and works on a request of a stream.
+async fn work_on(
+    context: &Context,
+    request: v1::SegmentRequest,
+    memory: CallMemory,
+    received: Instant,
+    deadline: tokio::time::Instant,
+) -> Worked {
+    let _place = context.places.wait(deadline, context.account.transfers()).await?;
+    segment::answer_in_time(context, request, memory, received, deadline).await
 }
 
 /// A request on a stream, as the metrics show it. It is counted exactly once: by [`StreamRequest::end`], or as

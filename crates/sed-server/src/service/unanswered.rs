@@ -3,16 +3,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use sed_proto::v1::{self, ErrorReason};
+use sed_proto::v1::{self, ErrorReason, segment_stream_response::Outcome};
 
-use crate::request_error::RequestError;
+use super::stream_answers::Charged;
+use crate::{memory::Charge, request_error::RequestError};
 
 /// The field of a request's id.
 const ID: &str = "request_id";
 
 /// Unanswered requests.
 #[derive(Debug, Default)]
-pub(crate) struct Unanswered {
+pub(super) struct Unanswered {
     any_order: bool,
     /// How many were read.
     read: u64,
@@ -25,7 +26,7 @@ pub(crate) struct Unanswered {
 
 /// A request's place in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket {
+pub(super) struct Ticket {
     number: u64,
     id: String,
     /// The id is this request's own, and free again when it is answered.
@@ -34,20 +35,20 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     /// The request's id, empty if it has none.
-    pub(crate) fn id(&self) -> &str {
+    pub(super) fn id(&self) -> &str {
         &self.id
     }
 }
 
 #[derive(Debug)]
 struct Ready {
-    answer: v1::SegmentStreamResponse,
+    answer: Charged,
     owns_id: bool,
 }
 
 impl Unanswered {
     /// Reads a request of this id. One whose id is missing or in use gets a place too, for the error.
-    pub(crate) fn enter(&mut self, id: &str) -> (Ticket, Result<(), RequestError>) {
+    pub(super) fn enter(&mut self, id: &str) -> (Ticket, Result<(), RequestError>) {
         let invalid = |message: &str| Err(RequestError::new(ErrorReason::StreamIdInvalid, ID, message));
         let outcome = if id.is_empty() {
             invalid("a request on a stream needs an id, by which its answer is known")
@@ -62,51 +63,49 @@ impl Unanswered {
     }
 
     /// From now on answers may overtake each other.
-    pub(crate) fn allow_any_order(&mut self) {
+    pub(super) fn allow_any_order(&mut self) {
         self.any_order = true;
     }
 
-    /// A request is done.
-    pub(crate) fn done(&mut self, ticket: Ticket, outcome: v1::segment_stream_response::Outcome) {
+    /// A request is done; `charge` holds its answer.
+    pub(super) fn done(&mut self, ticket: Ticket, outcome: Outcome, charge: Option<Charge>) {
         let Ticket { number, id, owns_id } = ticket;
         let answer = v1::SegmentStreamResponse { request_id: id, outcome: Some(outcome) };
-        self.ready.insert(number, Ready { answer, owns_id });
+        self.ready.insert(number, Ready { answer: Charged { answer, charge }, owns_id });
     }
 
     /// Whether an answer can be given now.
-    pub(crate) fn has_next(&self) -> bool {
+    pub(super) fn has_next(&self) -> bool {
         let first = self.ready.first_key_value();
         first.is_some_and(|(number, _)| self.any_order || *number == self.answered)
     }
 
     /// Gives the next answer.
-    pub(crate) fn next(&mut self) -> Option<v1::SegmentStreamResponse> {
+    pub(super) fn next(&mut self) -> Option<Charged> {
         if !self.has_next() {
             return None;
         }
         let (_, Ready { answer, owns_id }) = self.ready.pop_first()?;
         self.answered += 1;
         if owns_id {
-            self.ids.remove(&answer.request_id);
+            self.ids.remove(&answer.answer.request_id);
         }
         Some(answer)
     }
 
     /// Requests that were read and not answered.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         (self.read - self.answered) as usize
     }
 
     /// Whether the next request is the stream's first.
-    pub(crate) fn is_new(&self) -> bool {
+    pub(super) fn is_new(&self) -> bool {
         self.read == 0
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use v1::segment_stream_response::Outcome;
-
     use super::*;
 
     fn outcome() -> Outcome {
@@ -114,7 +113,7 @@ mod tests {
     }
 
     fn ids(unanswered: &mut Unanswered) -> Vec<String> {
-        std::iter::from_fn(|| unanswered.next()).map(|answer| answer.request_id).collect()
+        std::iter::from_fn(|| unanswered.next()).map(|next| next.answer.request_id).collect()
     }
 
     #[test]
@@ -122,10 +121,10 @@ mod tests {
         let mut unanswered = Unanswered::default();
         assert!(unanswered.is_new());
         let [a, b, c] = ["a", "b", "c"].map(|id| unanswered.enter(id).0);
-        unanswered.done(c, outcome());
-        unanswered.done(b, outcome());
+        unanswered.done(c, outcome(), None);
+        unanswered.done(b, outcome(), None);
         assert!(!unanswered.has_next() && ids(&mut unanswered).is_empty());
-        unanswered.done(a, outcome());
+        unanswered.done(a, outcome(), None);
         assert_eq!(unanswered.len(), 3);
         assert_eq!(ids(&mut unanswered), ["a", "b", "c"]);
         assert_eq!(unanswered.len(), 0);
@@ -136,9 +135,9 @@ mod tests {
         let mut unanswered = Unanswered::default();
         unanswered.allow_any_order();
         let [a, b] = ["a", "b"].map(|id| unanswered.enter(id).0);
-        unanswered.done(b, outcome());
+        unanswered.done(b, outcome(), None);
         assert_eq!(ids(&mut unanswered), ["b"]);
-        unanswered.done(a, outcome());
+        unanswered.done(a, outcome(), None);
         assert_eq!(ids(&mut unanswered), ["a"]);
     }
 
@@ -150,10 +149,10 @@ mod tests {
         assert!(entered.is_ok());
         let (second, refused) = unanswered.enter("a");
         assert_eq!(refused.unwrap_err().reason, ErrorReason::StreamIdInvalid);
-        unanswered.done(second, outcome());
+        unanswered.done(second, outcome(), None);
         assert_eq!(ids(&mut unanswered), ["a"]);
         assert!(unanswered.enter("a").1.is_err()); // the error's answer does not free it
-        unanswered.done(first, outcome());
+        unanswered.done(first, outcome(), None);
         assert_eq!(ids(&mut unanswered), ["a"]);
         assert!(unanswered.enter("a").1.is_ok());
         assert_eq!(unanswered.enter("").1.unwrap_err().field, "request_id");

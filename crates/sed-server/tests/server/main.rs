@@ -17,6 +17,8 @@ mod inference;
 mod inference_errors;
 mod load;
 mod malformed_images;
+mod memory;
+mod rawcall;
 mod reflection;
 mod shutdown;
 mod stream_ends;

@@ -14,7 +14,7 @@ use tokio_stream::StreamExt;
 use tonic::Code;
 
 use crate::{
-    harness::{Running, facts, quota, request, until},
+    harness::{Running, facts, request, until},
     images,
     talk::{Talk, bad, good, hold, invalid, of, until_held},
 };
@@ -87,20 +87,12 @@ async fn each_request_has_a_deadline_of_its_own() {
 #[tokio::test]
 async fn requests_of_streams_take_places_like_others() {
     let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
-    let running = server.occupy().await;
     let mut talk = Talk::open(&server).await; // an open stream takes none
-    talk.send(good("early")).await;
-    let (id, refused) = talk.next().await;
-    let refused = refused.unwrap_err();
-    let full = (Code::ResourceExhausted, "QUEUE_FULL".to_string(), String::new());
-    assert_eq!((id.as_str(), facts(&refused)), ("early", full.clone()));
-    assert_eq!(quota(&refused).as_deref(), Some("concurrent requests"));
-    server.control.release();
-    running.await.unwrap().unwrap();
-
+    server.segment(request(2)).await.unwrap();
     hold(&server);
     talk.send(of("now", crate::harness::request_for(images::png(9, 9), 2))).await;
     until_held(&server).await;
+    let full = (Code::ResourceExhausted, "QUEUE_FULL".to_string(), String::new());
     assert_eq!(facts(&server.segment(request(2)).await.unwrap_err()), full);
     server.control.release();
     assert!(talk.next().await.1.is_ok());

@@ -18,8 +18,18 @@ pub(crate) struct Answer {
 
 /// Sends one message of `Segment` as it stands, with these headers.
 pub(crate) async fn segment(address: SocketAddr, headers: &[(&str, &str)], framed: Vec<u8>) -> Answer {
+    call(address, "/sed.v1.SegmentationService/Segment", headers, framed).await
+}
+
+/// The same for any method.
+pub(crate) async fn call(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+    framed: Vec<u8>,
+) -> Answer {
     let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
-    let mut request = Request::post(format!("http://{address}/sed.v1.SegmentationService/Segment"))
+    let mut request = Request::post(format!("http://{address}{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers");
     for (name, value) in headers {

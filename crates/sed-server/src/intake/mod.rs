@@ -1,0 +1,223 @@
+//! The way of every call from its headers to its service and back: its messages are read within the account of memory,
+//! a deadline and a least rate; they are weighed before anything is built of them; complete requests for masks take a
+//! place; the answer keeps what it holds until the client has it.
+
+mod answer;
+mod chunks;
+mod methods;
+mod reader;
+mod stream_body;
+mod unpack;
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response, request::Parts};
+use tokio::time::timeout_at;
+use tonic::{Code, Status, body::Body};
+use tower::{Layer, Service, ServiceExt};
+
+use self::{
+    answer::{AnswerBody, Held},
+    methods::{Method, Shape},
+    reader::{MessageCharges, Reader},
+    stream_body::StreamBody,
+};
+pub(crate) use self::{
+    answer::{AnswerCharge, AnswerCharges},
+    methods::Methods,
+    reader::CallMemory,
+};
+use crate::{
+    access::CallerName,
+    connections::{Exchange, Peer},
+    cpu_pool::CpuPool,
+    deadline::{Deadline, StreamDeadline},
+    memory::{Account, ConnectionId, Payer},
+    places::Places,
+    status,
+};
+
+/// Memory of a call beside its messages: its task, its headers' map, and small answers, in bytes.
+const CALL_BYTES: u64 = 24 << 10;
+
+/// Puts the intake before all services. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Intake {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    account: Account,
+    places: Places,
+    pool: CpuPool,
+    methods: Methods,
+}
+
+impl Intake {
+    pub(crate) fn new(account: Account, places: Places, pool: CpuPool, methods: Methods) -> Self {
+        Self { shared: Arc::new(Shared { account, places, pool, methods }) }
+    }
+}
+
+impl<S> Layer<S> for Intake {
+    type Service = IntakeService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        IntakeService { shared: Arc::clone(&self.shared), inner }
+    }
+}
+
+/// A service behind the intake.
+#[derive(Clone, Debug)]
+pub(crate) struct IntakeService<S> {
+    shared: Arc<Shared>,
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for IntakeService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (shared, inner) = (Arc::clone(&self.shared), self.inner.clone());
+        Box::pin(async move {
+            let Some(method) = shared.methods.find(request.uri().path()) else {
+                return inner.oneshot(request).await; // there is no such method, which needs no message
+            };
+            let answered = shared.conduct(method, request, inner).await;
+            Ok(answered.unwrap_or_else(Status::into_http))
+        })
+    }
+}
+
+impl Shared {
+    async fn conduct<S>(
+        &self,
+        method: Method,
+        request: Request<Body>,
+        service: S,
+    ) -> Result<Response<Body>, Status>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send,
+        S::Future: Send,
+    {
+        let (mut parts, body) = request.into_parts();
+        let payer = self.payer(&parts);
+        let base = payer.charge(CALL_BYTES + 2 * header_bytes(&parts)).await?;
+        let mut held = Held::new(base);
+        let encoding = match self.methods.encoding(method, &parts.headers) {
+            Ok(encoding) => encoding,
+            // The transport says which ways it knows, without looking at the body.
+            Err(_unknown) => return Ok(call(service, Request::from_parts(parts, Body::empty())).await),
+        };
+        parts.headers.remove("grpc-encoding");
+        let charges = MessageCharges::default();
+        parts.extensions.insert(CallMemory { payer: payer.clone(), messages: charges.clone() });
+        let reader =
+            Reader::new(body, method, encoding, payer.clone(), self.pool.clone(), self.methods.schema());
+
+        let response = if method.shape == Shape::Stream {
+            parts.extensions.insert(StreamDeadline::of(&parts.headers));
+            // All answers of a stream would be compressed or none, and most are PNG files.
+            parts.headers.remove("grpc-accept-encoding");
+            let body = Body::new(StreamBody::new(reader, charges));
+            call(service, Request::from_parts(parts, body)).await
+        } else {
+            let deadline = Deadline::of(&parts.headers, method.longest);
+            parts.extensions.insert(deadline);
+            let work = self.answer_one(method, parts, reader, charges, service, &mut held);
+            timeout_at(deadline.0, work).await.unwrap_or_else(|_| Err(status::deadline_exceeded()))?
+        };
+        Ok(self.send(method, response, payer, held))
+    }
+
+    /// Reads the one message of a call, and lets the service answer it.
+    async fn answer_one<S>(
+        &self,
+        method: Method,
+        parts: Parts,
+        mut reader: Reader,
+        charges: MessageCharges,
+        service: S,
+        held: &mut Held,
+    ) -> Result<Response<Body>, Status>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Send,
+        S::Future: Send,
+    {
+        let body = match reader.only().await? {
+            None => Body::empty(),
+            Some(message) => {
+                let (body, charge) = message.into_body().await?;
+                charges.push(charge);
+                Body::new(body)
+            }
+        };
+        drop(reader); // a client that sends more has its answer all the same
+        if method.works {
+            held.place = Some(self.places.take(self.account.transfers()).await?);
+        }
+        Ok(call(service, Request::from_parts(parts, body)).await)
+    }
+
+    /// The answer on its way, with all that it holds.
+    fn send(&self, method: Method, response: Response<Body>, payer: Payer, held: Held) -> Response<Body> {
+        let response = if method.ours { self.explain(method, response) } else { response };
+        if response.headers().contains_key("grpc-status") {
+            return response; // a refusal without a body
+        }
+        let transfer = self.account.transfers().begin_answer(payer.owner(), Exchange::current());
+        let (mut parts, body) = response.into_parts();
+        let charged = parts.extensions.remove::<AnswerCharge>();
+        let streamed = parts.extensions.remove::<AnswerCharges>();
+        let body = AnswerBody::new(body, transfer, payer, held, charged, streamed);
+        Response::from_parts(parts, Body::new(body))
+    }
+
+    /// The transport's own refusals say little; these say which limit, and that it is the message's fault.
+    fn explain(&self, method: Method, response: Response<Body>) -> Response<Body> {
+        let headers = response.headers();
+        if headers.contains_key("grpc-status-details-bin") {
+            return response;
+        }
+        let code = headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
+        let explained = code.and_then(|code| status::of_transport(code, method.message_bytes));
+        explained.map_or(response, Status::into_http)
+    }
+
+    fn payer(&self, parts: &Parts) -> Payer {
+        let peer = parts.extensions.get::<Peer>();
+        // A server without connections of its own, as in tests, has one for each call.
+        let connection = peer.map_or_else(ConnectionId::next, |peer| peer.connection);
+        let caller = parts.extensions.get::<CallerName>().map(|name| Arc::clone(&name.0));
+        Payer::new(self.account.clone(), connection, caller)
+    }
+}
+
+async fn call<S>(service: S, request: Request<Body>) -> Response<Body>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    service.oneshot(request).await.unwrap_or_else(|never| match never {})
+}
+
+/// Bytes of a call's headers as HTTP/2 counts them (RFC 9113, section 6.5.2).
+fn header_bytes(parts: &Parts) -> u64 {
+    let each = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+    each.sum::<usize>() as u64
+}

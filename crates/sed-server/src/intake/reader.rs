@@ -1,0 +1,262 @@
+//! Messages of a call, read from its body within the account, a size, and a least rate of progress.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::Body as _;
+use sed_proto::v1::ErrorReason;
+use tokio::time::timeout;
+use tonic::{Status, body::Body};
+
+use super::{
+    chunks::Chunks,
+    methods::Method,
+    stream_body::MessageBody,
+    unpack::{Packing, unpack},
+};
+use crate::{
+    cpu_pool::{CpuPool, Panicked},
+    memory::{Account, Charge, ConnectionId, Ended, Payer, Shortage, Transfer},
+    status::{self, Failure},
+    wire::{Malformed, Schema},
+};
+
+/// The bytes before every message: whether it is compressed, and its length.
+const HEADER: usize = 5;
+/// A stream without a message for so long is ended.
+const STREAM_IDLE: Duration = Duration::from_secs(600);
+/// Messages that cannot become larger are unpacked at once, others on the threads for work on pixels: a small one may
+/// become a large one.
+const UNPACKED_HERE: usize = 64 << 10;
+
+/// A call's way to the account. Travels in a request's extensions.
+#[derive(Clone, Debug)]
+pub(crate) struct CallMemory {
+    pub(crate) payer: Payer,
+    /// The charges of its messages.
+    pub(crate) messages: MessageCharges,
+}
+
+impl CallMemory {
+    /// That of a call which came through the intake; any other pays as a connection of its own.
+    pub(crate) fn of<T>(request: &tonic::Request<T>, account: &Account) -> Self {
+        request.extensions().get::<Self>().cloned().unwrap_or_else(|| Self {
+            payer: Payer::new(account.clone(), ConnectionId::next(), None),
+            messages: MessageCharges::default(),
+        })
+    }
+
+    /// That of one message of a stream, which `charge` pays for.
+    pub(crate) fn of_message(payer: Payer, charge: Option<Charge>) -> Self {
+        let messages = MessageCharges::default();
+        charge.into_iter().for_each(|charge| messages.push(charge));
+        Self { payer, messages }
+    }
+}
+
+/// Charges of messages that were handed to a service, in their order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MessageCharges(Arc<Mutex<VecDeque<Charge>>>);
+
+impl MessageCharges {
+    pub(super) fn push(&self, charge: Charge) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(charge);
+    }
+
+    /// The charge of the next message.
+    pub(crate) fn next(&self) -> Option<Charge> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// A whole message, unpacked and weighed, with the charge that holds it and what will be built of it.
+#[derive(Debug)]
+pub(super) struct Message {
+    bytes: Bytes,
+    payer: Payer,
+    charge: Charge,
+}
+
+impl Message {
+    /// A body of this one message for the transport, which copies it, and the charge of what the service gets.
+    pub(super) async fn into_body(self) -> Result<(MessageBody, Charge), Status> {
+        let copied = self.payer.charge(self.bytes.len() as u64).await?;
+        Ok((MessageBody::new(self.bytes, copied), self.charge))
+    }
+}
+
+/// Reads the messages of one call.
+#[derive(Debug)]
+pub(super) struct Reader {
+    body: Body,
+    /// What came behind the last message in the same frame.
+    rest: BytesMut,
+    method: Method,
+    packing: Option<Packing>,
+    payer: Payer,
+    pool: CpuPool,
+    schema: Arc<Schema>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        body: Body,
+        method: Method,
+        packing: Option<Packing>,
+        payer: Payer,
+        pool: CpuPool,
+        schema: Arc<Schema>,
+    ) -> Self {
+        Self { body, rest: BytesMut::new(), method, packing, payer, pool, schema }
+    }
+
+    /// The only message of a call; `None` if the body ends before it.
+    pub(super) async fn only(&mut self) -> Result<Option<Message>, Status> {
+        let upload = self.begin_upload()?;
+        self.message(upload).await
+    }
+
+    /// The next message of a stream; `None` at its end.
+    pub(super) async fn next(&mut self) -> Result<Option<Message>, Status> {
+        if self.rest.is_empty() {
+            let frame = timeout(STREAM_IDLE, self.frame()).await;
+            match frame.map_err(|_| status::reconnect("the stream was idle"))?? {
+                Some(frame) => self.rest.extend_from_slice(&frame),
+                None => return Ok(None),
+            }
+        }
+        let upload = self.begin_upload()?;
+        self.message(upload).await
+    }
+
+    fn begin_upload(&self) -> Result<Transfer, Status> {
+        let begun = self.payer.account().transfers().begin_upload(self.payer.owner());
+        begun.ok_or_else(status::too_many_uploads)
+    }
+
+    async fn message(&mut self, upload: Transfer) -> Result<Option<Message>, Status> {
+        let ended = upload.ended();
+        let read = tokio::select! {
+            read = self.read(&upload) => read?,
+            why = ended => return Err(ended_upload(why)),
+        };
+        drop(upload); // what follows is the server's work
+        let Some((is_packed, bytes, charge)) = read else { return Ok(None) };
+        let (bytes, mut charge) = if is_packed { self.unpack(bytes, charge).await? } else { (bytes, charge) };
+        let weight = self.schema.weigh(self.method.input, &bytes, self.method.entries);
+        let weight = weight.map_err(|Malformed| status::malformed())?;
+        if weight.entries > self.method.entries {
+            return Err(too_many_entries(self.method.entries));
+        }
+        charge.grow(weight.bytes).await?;
+        Ok(Some(Message { bytes, payer: self.payer.clone(), charge }))
+    }
+
+    /// One message as it is on the wire.
+    async fn read(&mut self, upload: &Transfer) -> Result<Option<(bool, Bytes, Charge)>, Status> {
+        while self.rest.len() < HEADER {
+            let Some(frame) = self.progress(upload).await? else {
+                return if self.rest.is_empty() { Ok(None) } else { Err(self.cut_short()) };
+            };
+            self.rest.extend_from_slice(&frame);
+        }
+        let is_packed = match self.rest.get_u8() {
+            0 => false,
+            1 if self.packing.is_some() => true,
+            _ => return Err(status::malformed()),
+        };
+        let length = self.rest.get_u32() as usize;
+        if length > self.method.message_bytes {
+            return Err(status::message_too_large(self.method.message_bytes));
+        }
+        let mut chunks = Chunks::new(self.payer.empty());
+        let mut frame = std::mem::take(&mut self.rest).freeze();
+        loop {
+            let here = frame.split_to(frame.len().min(length - chunks.len()));
+            let cost = chunks.cost(here.len(), length);
+            chunks.charge().grow(cost).await?;
+            chunks.append(&here, length);
+            if chunks.len() == length {
+                break;
+            }
+            frame = self.progress(upload).await?.ok_or_else(|| self.cut_short())?;
+        }
+        self.rest = BytesMut::from(frame);
+        let join = chunks.cost_to_join();
+        chunks.charge().grow(join).await?;
+        let (bytes, charge) = chunks.join();
+        Ok(Some((is_packed, bytes, charge)))
+    }
+
+    async fn unpack(&mut self, packed: Bytes, charge: Charge) -> Result<(Bytes, Charge), Status> {
+        let Some(packing) = self.packing else { return Err(status::malformed()) };
+        let (limit, account) = (self.method.message_bytes, self.payer.empty());
+        let is_small = limit <= UNPACKED_HERE;
+        let work = move || {
+            let unpacked = unpack(packing, &packed, limit, account);
+            drop((packed, charge));
+            unpacked
+        };
+        if is_small {
+            work()
+        } else {
+            self.pool.run_unseen(work).await.map_err(|Panicked| status::panicked())?
+        }
+    }
+
+    /// The next frame of a message that has begun.
+    async fn progress(&mut self, upload: &Transfer) -> Result<Option<Bytes>, Status> {
+        upload.wait();
+        let frame = self.frame().await?;
+        upload.moved(frame.as_ref().map_or(0, Bytes::len) as u64);
+        upload.rest();
+        Ok(frame)
+    }
+
+    /// The next frame with data; `None` at the end of the body.
+    async fn frame(&mut self) -> Result<Option<Bytes>, Status> {
+        loop {
+            match poll_fn(|context| Pin::new(&mut self.body).poll_frame(context)).await {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if !data.is_empty() => return Ok(Some(data)),
+                    _ => {} // an empty frame, or trailers, which requests have no use for
+                },
+                Some(Err(_)) => return Err(gone()),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The body has ended within a message: by its client's mistake, or because the client has gone. hyper ends the
+    /// body in both cases; only a mistake has an end of the stream.
+    fn cut_short(&mut self) -> Status {
+        if self.body.is_end_stream() { status::malformed() } else { gone() }
+    }
+}
+
+/// The answer to an upload that was ended.
+fn ended_upload(why: Ended) -> Status {
+    match why {
+        Ended::Stalled => {
+            let message = "the upload made too little progress; send the whole request, over a faster line";
+            Failure::new(ErrorReason::UploadTooSlow, message).into_status()
+        }
+        Ended::Crowded => Shortage::Budget.into_status(0),
+    }
+}
+
+fn too_many_entries(limit: u64) -> Status {
+    let message = format!("the message has more than {limit} entries in its lists; send fewer words");
+    Failure::new(ErrorReason::MessageTooLarge, message).with("limit", limit).into_status()
+}
+
+/// The client has gone, so this answer is for the account of calls only.
+fn gone() -> Status {
+    Status::cancelled("the client has gone before the end of its request")
+}

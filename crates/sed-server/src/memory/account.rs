@@ -1,0 +1,171 @@
+//! The budget of everything that calls cause, with its shares.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use sed_engine::metrics::{REQUEST_MEMORY, REQUEST_MEMORY_CAPACITY};
+use tokio::sync::Notify;
+
+use super::{charge::Shortage, transfer::Transfers};
+use crate::access::Caller;
+
+/// What large charges leave for small ones: a sixteenth of the budget, so that probes and questions are answered
+/// while pictures fill it.
+const RESERVE_PART: u64 = 16;
+/// The largest charge that may use the reserve, in bytes.
+const SMALL: u64 = 256 << 10;
+
+/// One connection among all of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ConnectionId(u64);
+
+impl ConnectionId {
+    /// The next one.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The connection and the caller that a buffer is charged to. Callers without a name share one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) connection: ConnectionId,
+    pub(crate) caller: Option<Caller>,
+}
+
+/// The owners that a bound is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// All of the process.
+    All,
+    /// One connection.
+    Connection(ConnectionId),
+    /// One caller, or all without a name.
+    Caller(Option<Caller>),
+}
+
+impl Whose {
+    /// Whether an owner is one of them.
+    pub(super) fn covers(&self, owner: &Owner) -> bool {
+        match self {
+            Self::All => true,
+            Self::Connection(connection) => owner.connection == *connection,
+            Self::Caller(caller) => owner.caller == *caller,
+        }
+    }
+}
+
+/// The budget. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    total: u64,
+    state: Mutex<State>,
+    freed: Notify,
+    transfers: Transfers,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    used: u64,
+    connections: HashMap<ConnectionId, u64>,
+    callers: HashMap<Option<Caller>, u64>,
+}
+
+impl Account {
+    /// An account of `total` bytes.
+    pub(crate) fn new(total: u64, transfers: Transfers) -> Self {
+        REQUEST_MEMORY_CAPACITY.set(total as f64);
+        let shared = Shared { total, state: Mutex::default(), freed: Notify::new(), transfers };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The most that one connection may hold: half of the budget, so that a second one always gets something.
+    pub(crate) fn connection_share(&self) -> u64 {
+        self.shared.total / 2
+    }
+
+    /// The most that one caller may hold: three quarters of the budget.
+    fn caller_share(&self) -> u64 {
+        self.shared.total / 4 * 3
+    }
+
+    /// Uploads and answers on their way.
+    pub(crate) fn transfers(&self) -> &Transfers {
+        &self.shared.transfers
+    }
+
+    /// Charges `bytes`, of which the owner holds `held` with the same charge already.
+    pub(super) fn take(&self, owner: &Owner, bytes: u64, held: u64) -> Result<(), Shortage> {
+        if held.saturating_add(bytes) > self.connection_share() {
+            return Err(Shortage::Never { limit: self.connection_share() });
+        }
+        let mut state = self.lock();
+        let of_connection = state.connections.get(&owner.connection).copied().unwrap_or(0);
+        let of_caller = state.callers.get(&owner.caller).copied().unwrap_or(0);
+        let reserve = if bytes <= SMALL { 0 } else { self.shared.total / RESERVE_PART };
+        if state.used + bytes + reserve > self.shared.total {
+            return Err(Shortage::Budget);
+        }
+        if of_connection + bytes > self.connection_share() {
+            return Err(Shortage::Share(Whose::Connection(owner.connection)));
+        }
+        if of_caller + bytes > self.caller_share() {
+            return Err(Shortage::Share(Whose::Caller(owner.caller.clone())));
+        }
+        state.used += bytes;
+        state.connections.insert(owner.connection, of_connection + bytes);
+        state.callers.insert(owner.caller.clone(), of_caller + bytes);
+        REQUEST_MEMORY.set(state.used as f64);
+        Ok(())
+    }
+
+    /// Gives `bytes` back.
+    pub(super) fn give(&self, owner: &Owner, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        let mut state = self.lock();
+        state.used -= bytes;
+        lower(&mut state.connections, &owner.connection, bytes);
+        lower(&mut state.callers, &owner.caller, bytes);
+        REQUEST_MEMORY.set(state.used as f64);
+        drop(state);
+        self.shared.freed.notify_waiters();
+    }
+
+    /// Resolves when something is given back after this call.
+    pub(super) fn freed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.shared.freed.notified()
+    }
+
+    /// What is charged now, in bytes.
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> u64 {
+        self.lock().used
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes `bytes` from an entry, which goes when nothing is left of it.
+fn lower<K: std::hash::Hash + Eq>(held: &mut HashMap<K, u64>, key: &K, bytes: u64) {
+    if let Some(left) = held.get_mut(key) {
+        *left -= bytes;
+        if *left == 0 {
+            held.remove(key);
+        }
+    }
+}

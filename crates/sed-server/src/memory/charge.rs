@@ -1,0 +1,228 @@
+//! What one buffer holds of the account.
+
+use std::time::Duration;
+
+use sed_proto::v1::ErrorReason;
+use tokio::time::{Instant, timeout_at};
+use tonic::Status;
+
+use super::account::{Account, ConnectionId, Owner, Whose};
+use crate::{access::Caller, status::Failure};
+
+/// How long a charge waits for memory before it is refused: the time that an ended transfer needs to go.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// When memory will probably be free.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Why a charge is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Shortage {
+    /// More than one connection may ever hold.
+    Never {
+        /// That bound, in bytes.
+        limit: u64,
+    },
+    /// The budget is used up.
+    Budget,
+    /// The share of the connection or of the caller is used up.
+    Share(Whose),
+}
+
+impl Shortage {
+    /// The answer to a request that needed `bytes`.
+    pub(crate) fn into_status(self, bytes: u64) -> Status {
+        let reason = ErrorReason::MemoryExhausted;
+        match self {
+            Self::Never { limit } => {
+                let message = format!(
+                    "the request needs {bytes} bytes of memory, the limit is {limit}; send a smaller picture or \
+                     ask for smaller masks"
+                );
+                Failure::new(reason, message).with("limit", limit).into_status()
+            }
+            Self::Budget => {
+                let message = "all memory for requests is in use; retry after the delay";
+                Failure::new(reason, message).retry_after(RETRY).into_status()
+            }
+            Self::Share(_) => {
+                let message = "this connection or caller holds its share of the memory for requests; retry after \
+                               the delay, with fewer requests at once";
+                Failure::new(reason, message).retry_after(RETRY).into_status()
+            }
+        }
+    }
+}
+
+/// One call's way to the account. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Payer {
+    account: Account,
+    owner: Owner,
+}
+
+impl Payer {
+    /// A payer for calls of `caller` on `connection`.
+    pub(crate) fn new(account: Account, connection: ConnectionId, caller: Option<Caller>) -> Self {
+        Self { account, owner: Owner { connection, caller } }
+    }
+
+    /// A charge of nothing yet.
+    pub(crate) fn empty(&self) -> Charge {
+        Charge { payer: self.clone(), bytes: 0 }
+    }
+
+    /// Charges `bytes`; waits a moment for them if need be.
+    pub(crate) async fn charge(&self, bytes: u64) -> Result<Charge, Status> {
+        let mut charge = self.empty();
+        charge.grow(bytes).await?;
+        Ok(charge)
+    }
+
+    /// The account.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The connection and the caller that pay.
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+}
+
+/// A part of the account, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    payer: Payer,
+    bytes: u64,
+}
+
+impl Charge {
+    /// Charges `bytes` more, if they are free now.
+    pub(crate) fn try_grow(&mut self, bytes: u64) -> Result<(), Shortage> {
+        self.payer.account.take(&self.payer.owner, bytes, self.bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Charges `bytes` more. Where they are not free, the slowest transfer is ended and the call waits a moment.
+    pub(crate) async fn grow(&mut self, bytes: u64) -> Result<(), Status> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let account = self.payer.account.clone();
+            // Made before the attempt, so that nothing given back in between is missed.
+            let freed = account.freed();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            let shortage = match self.try_grow(bytes) {
+                Ok(()) => return Ok(()),
+                Err(shortage) => shortage,
+            };
+            match &shortage {
+                Shortage::Never { .. } => return Err(shortage.into_status(self.bytes + bytes)),
+                Shortage::Budget => account.transfers().end_slowest(&Whose::All),
+                Shortage::Share(whose) => account.transfers().end_slowest(whose),
+            };
+            if timeout_at(give_up, freed).await.is_err() {
+                return Err(shortage.into_status(bytes));
+            }
+        }
+    }
+
+    /// Gives back all above `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: u64) {
+        if let Some(more) = self.bytes.checked_sub(bytes) {
+            self.payer.account.give(&self.payer.owner, more);
+            self.bytes = bytes;
+        }
+    }
+
+    /// What it holds, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.payer.account.give(&self.payer.owner, self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::memory::Transfers;
+
+    fn payer(account: &Account, caller: Option<&str>) -> Payer {
+        Payer::new(account.clone(), ConnectionId::next(), caller.map(Caller::from))
+    }
+
+    fn share_of(payer: &Payer) -> Shortage {
+        Shortage::Share(Whose::Connection(payer.owner.connection))
+    }
+
+    #[test]
+    fn connections_and_callers_have_shares_and_small_charges_a_reserve() {
+        let account = Account::new(16 << 20, Transfers::new(10, Duration::from_secs(10)));
+        let [first, second, third] = [(); 3].map(|()| payer(&account, None));
+        let mut a = first.empty();
+        assert_eq!(a.try_grow(9 << 20), Err(Shortage::Never { limit: 8 << 20 }));
+        a.try_grow(6 << 20).unwrap();
+        assert_eq!(first.empty().try_grow(3 << 20), Err(share_of(&first))); // more than half together
+        let mut b = second.empty();
+        b.try_grow(6 << 20).unwrap();
+        let nameless = Shortage::Share(Whose::Caller(None));
+        assert_eq!(third.empty().try_grow(1 << 20), Err(nameless));
+        let named = payer(&account, Some("lab"));
+        let mut c = named.empty();
+        c.try_grow(3 << 20).unwrap();
+        assert_eq!(named.empty().try_grow(1 << 20), Err(Shortage::Budget)); // the reserve
+        let mut small = named.empty();
+        small.try_grow(200 << 10).unwrap();
+        drop((a, b, c, small));
+        assert_eq!(account.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_charge_waits_for_what_is_given_back() {
+        let account = Account::new(16 << 20, Transfers::new(10, Duration::from_secs(10)));
+        let [first, second] = ["a", "b"].map(|name| payer(&account, Some(name)));
+        let held = [first.charge(7 << 20).await.unwrap(), second.charge(7 << 20).await.unwrap()];
+        let third = payer(&account, Some("c"));
+        let refused = third.charge(4 << 20).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        let waiting = tokio::spawn(async move { third.charge(4 << 20).await });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        drop(held);
+        assert_eq!(waiting.await.unwrap().unwrap().bytes(), 4 << 20);
+        assert_eq!(account.used(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_account_is_even_in_the_end(
+            steps in prop::collection::vec((0_usize..4, 0_u64..3 << 20, 0_u64..2 << 20), 0..60),
+        ) {
+            let account = Account::new(8 << 20, Transfers::new(10, Duration::from_secs(10)));
+            let payers: Vec<_> =
+                (0..4).map(|index| payer(&account, ["lab", "shop"].get(index).copied())).collect();
+            let mut held = Vec::new();
+            for (index, bytes, rest) in steps {
+                let mut charge = payers[index].empty();
+                if charge.try_grow(bytes).is_ok() {
+                    charge.shrink_to(rest);
+                    held.push(charge);
+                } else {
+                    held.pop();
+                }
+                let sum: u64 = held.iter().map(Charge::bytes).sum();
+                prop_assert_eq!(account.used(), sum);
+                prop_assert!(sum <= 8 << 20);
+            }
+            drop(held);
+            prop_assert_eq!(account.used(), 0);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The account of memory: every buffer that a client can cause is paid for before it is made, and given back when it
+//! is gone.
+//!
+//! One budget for the process ([`Account`]) has a share for each connection and for each caller; a [`Payer`] is one
+//! call's way to it, a [`Charge`] what one buffer holds of it. Receive windows of HTTP/2 are promised when a connection
+//! is accepted and cannot be charged afterwards, so they have a part of their own ([`Windows`]). Uploads and answers on
+//! their way ([`Transfers`]) have a least rate of progress; the slowest is ended when memory or places run out.
+
+mod account;
+mod charge;
+mod split;
+mod transfer;
+mod windows;
+
+pub(crate) use self::{
+    account::{Account, ConnectionId},
+    charge::{Charge, Payer, Shortage},
+    split::Split,
+    transfer::{Ended, Transfer, Transfers},
+    windows::{Window, Windows},
+};

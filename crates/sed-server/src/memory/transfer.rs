@@ -1,0 +1,323 @@
+//! Uploads and answers on their way: their progress, and their end when they make none.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use sed_engine::metrics::{TRANSFERS_ENDED, TransferDirection, TransferEnd};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::account::{Owner, Whose};
+use crate::connections::Exchange;
+
+/// After its first stall time, a transfer must have moved so many bytes for each second of its life.
+const LEAST_RATE: f64 = 1024.0;
+/// When memory or places run out, any transfer slower than this is ended first, in bytes a second.
+const SLOW: f64 = 65_536.0;
+/// A transfer is not ended for others before this age, in which a fair one gets going.
+const GRACE: Duration = Duration::from_millis(500);
+/// The same for transfers that are not [`SLOW`].
+const LONG_GRACE: Duration = Duration::from_secs(5);
+/// How often all transfers are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// The way that bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    /// From the client: a request's messages.
+    Upload,
+    /// To the client: an answer.
+    Answer,
+}
+
+/// Why a transfer is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It makes too little progress.
+    Stalled,
+    /// It was the slowest when memory or places ran out.
+    Crowded,
+}
+
+/// All transfers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Transfers {
+    running: Arc<Mutex<HashMap<u64, Arc<State>>>>,
+    most_uploads: usize,
+    stall: Duration,
+}
+
+#[derive(Debug)]
+struct State {
+    direction: Direction,
+    owner: Owner,
+    exchange: Option<Exchange>,
+    begun: Instant,
+    moved: AtomicU64,
+    /// Milliseconds from `begun` to when the client was last waited for; [`NOT_WAITING`] while it is not.
+    waiting: AtomicU64,
+    stalled: AtomicBool,
+    crowded: AtomicBool,
+    ended: Notify,
+}
+
+const NOT_WAITING: u64 = u64::MAX;
+
+/// One transfer; it is over when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    all: Transfers,
+    number: u64,
+    state: Arc<State>,
+}
+
+impl Transfers {
+    /// None yet. No more than `most_uploads` uploads run at the same time; a transfer that moves nothing for `stall` is
+    /// ended.
+    pub(crate) fn new(most_uploads: usize, stall: Duration) -> Self {
+        Self { running: Arc::default(), most_uploads, stall }
+    }
+
+    /// Begins an upload, which waits for the client. Where there are too many, the slowest is ended for it; `None` where
+    /// none is slow.
+    pub(crate) fn begin_upload(&self, owner: &Owner) -> Option<Transfer> {
+        let is_upload = |state: &State| state.direction == Direction::Upload;
+        let running = self.lock().values().filter(|state| is_upload(state)).count();
+        let has_room = running < self.most_uploads || self.end_slowest_that(is_upload);
+        has_room.then(|| self.begin(Direction::Upload, owner.clone(), None))
+    }
+
+    /// Begins an answer, which waits for the client. Its end cuts `exchange`: a body that is not asked for more cannot
+    /// end itself.
+    pub(crate) fn begin_answer(&self, owner: &Owner, exchange: Option<Exchange>) -> Transfer {
+        self.begin(Direction::Answer, owner.clone(), exchange)
+    }
+
+    fn begin(&self, direction: Direction, owner: Owner, exchange: Option<Exchange>) -> Transfer {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let state = Arc::new(State {
+            direction,
+            owner,
+            exchange,
+            begun: Instant::now(),
+            moved: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
+            stalled: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
+            ended: Notify::new(),
+        });
+        self.lock().insert(number, Arc::clone(&state));
+        Transfer { all: self.clone(), number, state }
+    }
+
+    /// Ends the slowest transfer of these. Returns false if there is none that is old enough.
+    pub(crate) fn end_slowest(&self, whose: &Whose) -> bool {
+        self.end_slowest_that(|state| whose.covers(&state.owner))
+    }
+
+    /// Ends the slowest answer: it holds a place that a complete request waits for.
+    pub(crate) fn end_slowest_answer(&self) -> bool {
+        self.end_slowest_that(|state| state.direction == Direction::Answer && state.rate() < SLOW)
+    }
+
+    fn end_slowest_that(&self, fits: impl Fn(&State) -> bool) -> bool {
+        let running = self.lock();
+        let candidates = running.values().filter(|state| state.may_be_ended() && fits(state));
+        let slowest = candidates.min_by(|one, other| one.rate().total_cmp(&other.rate()));
+        if let Some(state) = slowest {
+            state.end(Ended::Crowded);
+        }
+        slowest.is_some()
+    }
+
+    /// Ends transfers that make too little progress, until the future is dropped.
+    pub(crate) async fn watch(self) {
+        let mut sweep = interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            sweep.tick().await;
+            let running = self.lock();
+            let stalled = running.values().filter(|state| state.is_stalled(self.stall));
+            stalled.for_each(|state| state.end(Ended::Stalled));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<State>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn age(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Bytes a second since it began.
+    fn rate(&self) -> f64 {
+        self.moved.load(Ordering::Relaxed) as f64 / self.age().as_secs_f64().max(1e-3)
+    }
+
+    /// Whether the client has the next move.
+    fn waits(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) != NOT_WAITING
+    }
+
+    /// How long the client has been waited for without a byte; nothing while the server has the next move.
+    fn waited(&self) -> Duration {
+        match self.waiting.load(Ordering::Relaxed) {
+            NOT_WAITING => Duration::ZERO,
+            since => self.age().saturating_sub(Duration::from_millis(since)),
+        }
+    }
+
+    fn is_stalled(&self, stall: Duration) -> bool {
+        let is_slow = self.age() >= stall && self.rate() < LEAST_RATE;
+        self.waited() >= stall || (self.waits() && is_slow)
+    }
+
+    fn may_be_ended(&self) -> bool {
+        let grace = if self.rate() < SLOW { GRACE } else { LONG_GRACE };
+        self.waits() && self.age() >= grace && self.reason().is_none()
+    }
+
+    fn end(&self, why: Ended) {
+        if self.reason().is_some() {
+            return;
+        }
+        let flag = match why {
+            Ended::Stalled => &self.stalled,
+            Ended::Crowded => &self.crowded,
+        };
+        flag.store(true, Ordering::Relaxed);
+        let direction = match self.direction {
+            Direction::Upload => TransferDirection::Upload,
+            Direction::Answer => TransferDirection::Answer,
+        };
+        let cause = match why {
+            Ended::Stalled => TransferEnd::Stalled,
+            Ended::Crowded => TransferEnd::Crowded,
+        };
+        TRANSFERS_ENDED.add(direction, cause, 1);
+        self.ended.notify_one();
+        if let Some(exchange) = &self.exchange {
+            exchange.cut();
+        }
+    }
+
+    fn reason(&self) -> Option<Ended> {
+        if self.crowded.load(Ordering::Relaxed) {
+            Some(Ended::Crowded)
+        } else {
+            self.stalled.load(Ordering::Relaxed).then_some(Ended::Stalled)
+        }
+    }
+}
+
+impl Transfer {
+    /// `bytes` have moved, and the client is waited for again.
+    pub(crate) fn moved(&self, bytes: u64) {
+        self.state.moved.fetch_add(bytes, Ordering::Relaxed);
+        self.wait();
+    }
+
+    /// The client has the next move.
+    pub(crate) fn wait(&self) {
+        self.state.waiting.store(self.state.age().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// The server has the next move.
+    pub(crate) fn rest(&self) {
+        self.state.waiting.store(NOT_WAITING, Ordering::Relaxed);
+    }
+
+    /// A future that resolves with the reason when the transfer is to end; it does not borrow the transfer.
+    pub(crate) fn ended(&self) -> impl Future<Output = Ended> + Send + use<> {
+        let state = Arc::clone(&self.state);
+        async move {
+            loop {
+                if let Some(reason) = state.reason() {
+                    return reason;
+                }
+                state.ended.notified().await;
+            }
+        }
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{advance, sleep, timeout};
+
+    use super::*;
+    use crate::memory::ConnectionId;
+
+    fn owner() -> Owner {
+        Owner { connection: ConnectionId::next(), caller: None }
+    }
+
+    const STALL: Duration = Duration::from_secs(10);
+
+    async fn is_ended(transfer: &Transfer) -> Option<Ended> {
+        timeout(Duration::from_millis(1), transfer.ended()).await.ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_slowest_goes_first_and_none_in_its_first_moment() {
+        let transfers = Transfers::new(2, STALL);
+        let connection = owner();
+        let [slow, fast] = [(); 2].map(|()| transfers.begin_upload(&connection).unwrap());
+        assert!(transfers.begin_upload(&connection).is_none());
+        assert!(!transfers.end_slowest(&Whose::All));
+        advance(GRACE).await;
+        slow.moved(10);
+        fast.moved(10 << 20);
+        assert!(!transfers.end_slowest(&Whose::Connection(ConnectionId::next())));
+        assert!(!transfers.end_slowest_answer());
+        assert!(transfers.end_slowest(&Whose::All));
+        assert_eq!((is_ended(&slow).await, is_ended(&fast).await), (Some(Ended::Crowded), None));
+        assert!(!transfers.end_slowest(&Whose::All)); // the other is not slow, and young
+        drop(slow);
+        let third = transfers.begin_upload(&connection).unwrap();
+        advance(GRACE).await;
+        // A third one has room because the second, silent one is ended for it.
+        let fourth = transfers.begin_upload(&connection).unwrap();
+        assert_eq!(is_ended(&third).await, Some(Ended::Crowded));
+        drop((fast, third, fourth));
+        assert!(transfers.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_client_that_is_waited_for_stalls() {
+        let transfers = Transfers::new(10, STALL);
+        let connection = owner();
+        let silent = transfers.begin_upload(&connection).unwrap();
+        let ours = transfers.begin_answer(&connection, None);
+        ours.rest();
+        let dripping = transfers.begin_upload(&connection).unwrap();
+        let steady = transfers.begin_answer(&connection, None);
+        tokio::spawn(transfers.watch());
+        for _ in 0..12 {
+            sleep(Duration::from_secs(1)).await;
+            dripping.moved(1);
+            steady.moved(2048);
+        }
+        assert_eq!(is_ended(&silent).await, Some(Ended::Stalled));
+        assert_eq!(is_ended(&dripping).await, Some(Ended::Stalled));
+        assert_eq!((is_ended(&ours).await, is_ended(&steady).await), (None, None));
+    }
+}
