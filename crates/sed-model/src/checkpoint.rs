@@ -32,7 +32,7 @@ pub struct Checkpoint {
     bytes: Bytes,
     tensors: BTreeMap<String, Stored>,
     ignored: Vec<String>,
-    digest: OnceLock<String>,
+    weights_digest: OnceLock<[u8; 32]>,
 }
 
 /// One tensor in the file: contiguous, row-major, little-endian.
@@ -117,7 +117,7 @@ impl Checkpoint {
         if tensors.is_empty() {
             return Err(ModelError::NotACheckpoint { origin, reason: "it holds no tensors".to_owned() });
         }
-        Ok(Self { origin, path, bytes, tensors, ignored, digest: OnceLock::new() })
+        Ok(Self { origin, path, bytes, tensors, ignored, weights_digest: OnceLock::new() })
     }
 
     /// The file, or the name given for bytes in memory.
@@ -179,18 +179,21 @@ impl Checkpoint {
         Ok(Tensor::from_vec(self.values(name, shape)?, shape, &Device::Cpu)?)
     }
 
-    /// A digest of the weights, `sha256:` and 64 hexadecimal digits. It covers, for every tensor in the order
-    /// of names, its name, kind, shape and bytes as stored: a `.pth` and the `.safetensors` made from it have
-    /// the same. Computed on the first call, from all bytes of the file.
-    pub fn digest(&self) -> &str {
-        self.digest.get_or_init(|| {
+    /// A digest of the model that these weights and `config` make, `sha256:` and 64 hexadecimal digits. It covers,
+    /// for every tensor in the order of names, its name, kind, shape and bytes as stored, and every size of the
+    /// configuration but not its name: a `.pth` and the `.safetensors` made from it have the same, models that compute
+    /// something else have not. The first call reads all bytes of the file.
+    pub fn digest(&self, config: &SedConfig) -> String {
+        let weights = self.weights_digest.get_or_init(|| {
             let mut hash = Sha256::new();
             for (name, stored) in &self.tensors {
                 hash.update(format!("{name}\0{}{:?}\n", stored.kind.name(), stored.shape));
                 hash.update(self.stored_bytes(stored));
             }
-            format!("sha256:{}", hex(&hash.finalize()))
-        })
+            hash.finalize().into()
+        });
+        let model = Sha256::new().chain_update(weights).chain_update(config.canonical_json());
+        format!("sha256:{}", hex(&model.finalize()))
     }
 
     fn stored_bytes(&self, stored: &Stored) -> &[u8] {

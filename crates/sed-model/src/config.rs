@@ -147,6 +147,17 @@ impl SedConfig {
         Ok(config)
     }
 
+    /// The sizes as JSON with sorted keys and without white space, and without the name, which changes no result.
+    pub(crate) fn canonical_json(&self) -> String {
+        // Serialisation of plain sizes cannot fail.
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        if let Some(fields) = value.as_object_mut() {
+            fields.remove("name");
+        }
+        value.sort_all_objects();
+        value.to_string()
+    }
+
     /// Checks that a model of these sizes can exist.
     ///
     /// # Errors

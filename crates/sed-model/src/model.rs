@@ -71,7 +71,7 @@ impl SedModel {
             guidance: GuidanceProjection::load(&weights, &config)?,
             cost_map: CostMap::load(&weights, &config)?,
             decoder: Decoder::load(&weights, &config)?,
-            digest: checkpoint.digest().to_owned(),
+            digest: checkpoint.digest(&config),
             device: device.clone(),
             dtype,
             limits: on_gpu.then(|| LaunchLimits::of(&config)),
@@ -84,7 +84,7 @@ impl SedModel {
         &self.config
     }
 
-    /// `sha256:` and the digest of the weights.
+    /// `sha256:` and the digest of weights and configuration, as [`Checkpoint::digest`] returns it.
     pub fn digest(&self) -> &str {
         &self.digest
     }

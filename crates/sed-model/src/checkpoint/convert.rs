@@ -30,7 +30,7 @@ pub struct Converted {
     pub config: PathBuf,
     /// `<name>.safetensors.sha256`, as `sha256sum --check` reads it.
     pub file_digest: PathBuf,
-    /// The digest of the weights, as [`Checkpoint::digest`] gives it for the input and the output.
+    /// The digest of the model, as [`Checkpoint::digest`] returns it for the input and the output.
     pub digest: String,
 }
 
@@ -87,7 +87,7 @@ pub fn convert(
     let file_digest = out.join(format!("{file_name}.sha256"));
     let line = format!("{}  {file_name}", hex(&hash.finalize()));
     write_whole(&file_digest, |file| writeln!(file, "{line}"))?;
-    let digest = checkpoint.digest().to_owned();
+    let digest = checkpoint.digest(config);
     Ok(Converted { weights, config: config_path, file_digest, digest })
 }
 

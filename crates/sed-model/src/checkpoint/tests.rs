@@ -24,9 +24,11 @@ fn an_official_pth_holds_the_same_as_its_safetensors() {
     for (name, shape) in safe.names_and_shapes() {
         assert_eq!(pth.values(&name, &shape).unwrap(), safe.values(&name, &shape).unwrap(), "{name}");
     }
-    assert_eq!(pth.digest(), safe.digest());
-    assert!(pth.digest().starts_with("sha256:") && pth.digest().len() == 7 + 64);
-    assert_eq!(pth.config().unwrap(), safe.config().unwrap());
+    let config = pth.config().unwrap();
+    assert_eq!(config, safe.config().unwrap());
+    let digest = pth.digest(&config);
+    assert_eq!(digest, safe.digest(&config));
+    assert!(digest.starts_with("sha256:") && digest.len() == 7 + 64, "{digest}");
     let fit = pth.check(&pth.config().unwrap()).unwrap();
     assert_eq!(fit.unused, ["sem_seg_head.predictor.clip_model.logit_scale"]);
     assert_eq!(fit.ignored, ["iteration"]);
@@ -37,9 +39,38 @@ fn the_digest_tells_any_change_of_the_weights() {
     let bytes = std::fs::read(golden("sed_nano.safetensors")).unwrap();
     let mut changed = bytes.clone();
     *changed.last_mut().unwrap() ^= 1;
-    let digest = |bytes: Vec<u8>| Checkpoint::from_bytes(bytes, "test").unwrap().digest().to_owned();
-    assert_eq!(digest(bytes.clone()), nano().digest());
+    let config = nano().config().unwrap();
+    let digest = |bytes: Vec<u8>| Checkpoint::from_bytes(bytes, "test").unwrap().digest(&config);
+    assert_eq!(digest(bytes.clone()), nano().digest(&config));
     assert_ne!(digest(changed), digest(bytes));
+}
+
+#[test]
+fn the_digest_tells_any_change_of_the_sizes_but_not_of_the_name() {
+    let (nano, usual) = (nano(), nano().config().unwrap());
+    let mut digests = vec![nano.digest(&usual)];
+    // No shape of a tensor tells these.
+    let mut heads = usual.clone();
+    heads.text.heads = if usual.text.heads == 2 { 4 } else { 2 };
+    let mut attention = usual.clone();
+    attention.decoder.attention_heads = if usual.decoder.attention_heads == 2 { 4 } else { 2 };
+    let larger = SedConfig { image_size: usual.image_size * 2, ..usual.clone() };
+    for changed in [heads, attention, larger] {
+        changed.validate().unwrap();
+        nano.check(&changed).unwrap();
+        let digest = nano.digest(&changed);
+        assert!(!digests.contains(&digest), "{changed:?}");
+        digests.push(digest);
+    }
+    let renamed = SedConfig { name: "another".into(), ..usual };
+    assert_eq!(nano.digest(&renamed), digests[0]);
+}
+
+#[test]
+fn sizes_have_one_canonical_text() {
+    let json = SedConfig::sed_b().canonical_json();
+    assert!(json.starts_with(r#"{"decoder":{"attention_heads":4,"corr_guidance_dims":[32,16,8],"#), "{json}");
+    assert!(!json.contains("sed-b") && !json.contains(' '), "{json}");
 }
 
 #[test]
@@ -141,8 +172,8 @@ fn converts_to_safetensors_that_hold_the_same() {
     let mut reports = Vec::new();
     let converted = convert(&checkpoint, &config, out.path(), |progress| reports.push(progress)).unwrap();
     let again = Checkpoint::open(&converted.weights).unwrap();
-    assert_eq!(again.digest(), checkpoint.digest());
-    assert_eq!(again.digest(), converted.digest);
+    assert_eq!(again.digest(&config), checkpoint.digest(&config));
+    assert_eq!(again.digest(&config), converted.digest);
     assert_eq!(again.config().unwrap(), config);
     assert!(candle_core::safetensors::load(&converted.weights, &Device::Cpu).unwrap().contains_key(BIAS));
     let line = std::fs::read_to_string(&converted.file_digest).unwrap();

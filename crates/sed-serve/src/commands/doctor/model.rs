@@ -49,7 +49,7 @@ pub(super) fn checks(args: &ModelArgs, memory: &Memory, quick: bool) -> Vec<Chec
     if quick {
         return checks;
     }
-    checks.push(digest(args.model.as_deref(), checkpoint.digest()));
+    checks.push(digest(args.model.as_deref(), &checkpoint.digest(config)));
     checks.push(match run(args, opened) {
         Ok(found) => Check::good("run", found),
         Err(error) => Check::failed("run", error),
