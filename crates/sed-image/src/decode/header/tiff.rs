@@ -222,7 +222,7 @@ mod tests {
         bytes.extend(tag.to_le_bytes());
         bytes.extend(kind.to_le_bytes());
         bytes.extend(count.to_le_bytes());
-        bytes.extend([0; 400_000]);
+        bytes.resize(400_000, 0);
         let directory = Directory::open(&bytes).unwrap();
         directory.entry(0).and_then(|entry| directory.check(entry)).is_ok()
     }
