@@ -154,11 +154,7 @@ impl Checkpoint {
     pub fn config(&self) -> Result<SedConfig> {
         let beside = self.path.as_deref().map(|path| path.with_file_name("config.json"));
         match beside.filter(|path| path.exists()) {
-            Some(path) => {
-                let json = std::fs::read_to_string(&path)
-                    .map_err(|source| ModelError::Read { path: path.clone(), source })?;
-                SedConfig::from_json(&json, &path.display().to_string())
-            }
+            Some(path) => SedConfig::from_file(&path),
             None => SedConfig::from_tensors(&self.names_and_shapes()),
         }
     }

@@ -93,12 +93,10 @@ pub enum ModelError {
     },
     /// Weights are NaN or infinite.
     #[error(
-        "{origin} holds values that are not finite (NaN or infinite): {}; train or export it again",
+        "the checkpoint holds values that are not finite (NaN or infinite): {}; train or export it again",
         tensors.join(", ")
     )]
     WeightsNotFinite {
-        /// The file, or a name for bytes in memory.
-        origin: String,
         /// Each tensor with how many of its values are meant.
         tensors: Vec<String>,
     },

@@ -22,8 +22,8 @@ const CONTAINERS: [&str; 10] = [
 /// Dictionaries within each other.
 const MOST_LEVELS: usize = 4;
 /// Names that a message or a report holds at most, and their length.
-const SHOWN: usize = 20;
-const NAME_CHARS: usize = 200;
+const SHOWN: usize = 10;
+const NAME_CHARS: usize = 100;
 
 /// The dictionary of weights inside the pickle.
 #[derive(Debug)]

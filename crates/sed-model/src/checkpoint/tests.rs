@@ -217,14 +217,14 @@ const CONV: &str = "sem_seg_head.predictor.transformer.conv1.weight";
 fn weights_that_are_not_finite_are_named_and_counted() {
     nano().check_finite().unwrap();
     let damaged = nano_with(&[(BIAS, 0, f32::NAN), (CONV, 3, f32::INFINITY), (CONV, 9, f32::NEG_INFINITY)]);
-    let config = damaged.config().unwrap();
+    let config = nano().config().unwrap();
     let of = nano().tensors[CONV].range.len() / 4;
     let expected = format!(
-        "damaged holds values that are not finite (NaN or infinite): tensor `{CONV}`: 2 of {of} values, tensor \
+        "the checkpoint holds values that are not finite (NaN or infinite): tensor `{CONV}`: 2 of {of} values, tensor \
          `{BIAS}`: 1 of 1 values; train or export it again"
     );
     assert_eq!(damaged.check_finite().unwrap_err().to_string(), expected);
-    let error = crate::SedModel::load(&damaged, &Device::Cpu).unwrap_err();
+    let error = crate::SedModel::load_as(&damaged, config.clone(), &Device::Cpu, DType::F32).unwrap_err();
     assert_eq!(error.to_string(), expected);
     let out = tempfile::tempdir().unwrap();
     let error = convert(&damaged, &config, out.path(), |_| {}).unwrap_err();
@@ -267,6 +267,7 @@ fn a_file_that_is_truncated_while_it_is_open_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     std::fs::copy(golden("sed_nano.safetensors"), &path).unwrap();
+    std::fs::copy(golden("config.json"), folder.path().join("config.json")).unwrap();
     let checkpoint = Checkpoint::open(&path).unwrap();
     let config = checkpoint.config().unwrap();
     std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(100_000).unwrap();

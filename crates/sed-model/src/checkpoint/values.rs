@@ -103,7 +103,7 @@ impl Checkpoint {
         if not_finite.len() > SHOWN {
             tensors.push(format!("and {} more tensors", not_finite.len() - SHOWN));
         }
-        Err(ModelError::WeightsNotFinite { origin: self.origin.clone(), tensors })
+        Err(ModelError::WeightsNotFinite { tensors })
     }
 
     /// Lets weights that are not finite pass, for tests of what such a model does.
