@@ -24,8 +24,13 @@ pub enum ImageError {
     },
 
     /// The content is none of the supported formats.
-    #[error("the image format is not recognised from its content: send jpeg, png, webp, gif, bmp or tiff")]
-    UnknownFormat,
+    #[error("the image is {found}: {advice}")]
+    UnknownFormat {
+        /// The kind of content that was recognised instead.
+        found: &'static str,
+        /// What to send.
+        advice: &'static str,
+    },
 
     /// One side is longer than the limit.
     #[error("the image is {width}x{height} pixels, the longest side allowed is {limit}: scale it down")]
@@ -53,12 +58,14 @@ pub enum ImageError {
 
     /// Decoding would need more memory than the limit.
     #[error(
-        "decoding the {format} image needs more than {limit} bytes of memory: \
+        "decoding the {format} image needs up to {needed} bytes of memory, the limit is {limit}: \
          send fewer pixels or 8 bits a channel"
     )]
     TooMuchMemory {
         /// Format of the image.
         format: ImageFormat,
+        /// Most bytes that decoding it takes.
+        needed: u64,
         /// Most bytes allowed.
         limit: u64,
     },
@@ -188,7 +195,7 @@ impl ImageError {
         match self {
             Self::Empty => "IMAGE_EMPTY",
             Self::TooManyBytes { .. } => "IMAGE_TOO_MANY_BYTES",
-            Self::UnknownFormat => "IMAGE_FORMAT_UNKNOWN",
+            Self::UnknownFormat { .. } => "IMAGE_FORMAT_UNKNOWN",
             Self::SideTooLong { .. } => "IMAGE_SIDE_TOO_LONG",
             Self::TooManyPixels { .. } => "IMAGE_TOO_MANY_PIXELS",
             Self::TooMuchMemory { .. } => "IMAGE_TOO_MUCH_MEMORY",

@@ -14,7 +14,7 @@ mod png_out;
 pub mod resize;
 mod rgb;
 
-pub use decode::{DecodeLimits, Decoded, ImageFormat, Orientation, decode};
+pub use decode::{DecodeLimits, Decoded, ImageFormat, ImageHeader, Orientation, decode, probe};
 pub use error::{ImageError, Result};
 pub use mask::{IndexMap, UNLABELLED};
 pub use overlay::{FONT_REGULAR, FONT_SEMI_BOLD, OverlayOptions, overlay, overlay_png};

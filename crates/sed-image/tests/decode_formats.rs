@@ -82,11 +82,40 @@ fn lossy_formats_are_close() {
 }
 
 #[test]
-fn what_has_no_faithful_8_bit_form_is_refused() {
-    for name in ["float.tif", "int32.tif"] {
+fn what_has_no_faithful_8_bit_form_is_refused_in_one_sentence() {
+    for (name, what) in [
+        ("float.tif", "signed or floating-point samples"),
+        ("int32.tif", "signed or floating-point samples"),
+        ("palette.tif", "palette colours"),
+    ] {
         let error = read(name).unwrap_err();
         assert_eq!(error.reason(), "IMAGE_VARIANT_UNSUPPORTED", "{name}: {error}");
+        let message = format!("tiff with {what} is not supported: convert the image to 8-bit rgb");
+        assert_eq!(error.to_string(), message, "{name}");
     }
+}
+
+#[test]
+fn a_frame_beyond_its_screen_is_refused() {
+    let error = read("frame_outside.gif").unwrap_err();
+    assert_eq!(error.reason(), "IMAGE_MALFORMED");
+    assert_eq!(
+        error.to_string(),
+        "the gif image is damaged: its first frame, 36x24 at 36,0, reaches beyond its screen of 36x24"
+    );
+}
+
+#[test]
+fn other_content_is_named() {
+    let message = |bytes: &[u8]| decode(bytes, &DecodeLimits::default()).unwrap_err().to_string();
+    assert_eq!(
+        message(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
+        "the image is a HEIC picture: convert it to jpeg or png"
+    );
+    assert_eq!(
+        message(b"/9j/4AAQSkZJRgABAQAAAQABAAD/2wBD"),
+        "the image is base64 text: decode it and send the bytes that it stands for"
+    );
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl ConvNextBlock {
         let norm = LayerNorm::new(weights.norm_weight, weights.norm_bias, eps)?;
         let (hidden, channels) = weights.expand_weight.dims2()?;
         let (out, inner) = weights.contract_weight.dims2()?;
-        if (out, inner) != (channels, hidden) || channels != depthwise.channels() {
+        if (out, inner) != (channels, hidden) || channels != depthwise.channels() || channels == 0 {
             bail!(
                 "convnext block: expand {hidden}×{channels} and contract {out}×{inner} do not fit together"
             );
@@ -91,6 +91,9 @@ impl ConvNextBlock {
 
     fn forward_values(&self, x: &Values<'_>, (height, width): (usize, usize), isa: Isa) -> Vec<f32> {
         let channels = self.depthwise.channels();
+        if x.is_empty() {
+            return Vec::new();
+        }
         let pixels = x.len() / channels;
         let tasks = pixels.div_ceil(PIXELS).next_multiple_of(rayon::current_num_threads());
         let tile = pixels.div_ceil(tasks).next_multiple_of(8).clamp(8, PIXELS);
@@ -253,6 +256,32 @@ mod tests {
                 assert_close(&got, &want, 3e-4, &format!("{isa:?} {size} {n}×{h}×{w}×{c}"));
             }
         }
+    }
+
+    #[test]
+    fn no_pairs_and_no_channels_are_no_division_by_zero() {
+        let weights = |channels: usize, f: &dyn Fn(&ConvNextWeights<'_>)| {
+            let c = channels;
+            let (vector, hidden) = (tensor(&vec![1.0; c], &[c]), tensor(&vec![1.0; 4 * c], &[4 * c]));
+            f(&ConvNextWeights {
+                depthwise_weight: &tensor(&vec![1.0; c * 9], &[c, 1, 3, 3]),
+                depthwise_bias: &vector,
+                norm_weight: &vector,
+                norm_bias: &vector,
+                expand_weight: &tensor(&vec![1.0; 4 * c * c], &[4 * c, c]),
+                expand_bias: &hidden,
+                contract_weight: &tensor(&vec![1.0; 4 * c * c], &[c, 4 * c]),
+                contract_bias: &vector,
+                layer_scale: &vector,
+            });
+        };
+        weights(16, &|weights| {
+            let block = ConvNextBlock::new(weights, 1e-6).unwrap();
+            for shape in [[0, 12, 12, 16], [2, 0, 12, 16], [2, 12, 0, 16]] {
+                assert_eq!(block.forward(&tensor(&[], &shape)).unwrap().dims(), shape);
+            }
+        });
+        weights(0, &|weights| assert!(ConvNextBlock::new(weights, 1e-6).is_err()));
     }
 
     /// Φ(x) by the series of the error function.

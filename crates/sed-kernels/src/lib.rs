@@ -27,7 +27,6 @@ mod gemm;
 mod group_norm;
 mod layer_norm;
 mod layers;
-mod mapped_file;
 mod math;
 pub mod peak;
 mod prefix_attention;
@@ -51,7 +50,6 @@ pub use layers::{
     AttentionSums, ClassAttention, Conv2d, ConvNextBlock, DepthwiseConv, LayerNorm, Linear, PatchConv,
     ScalarConv, SkipFusion,
 };
-pub use mapped_file::MappedFile;
 pub use prefix_attention::{PrefixChains, prefix_attention};
 pub use simd::Isa;
 pub use skip_fusion::{Fused, FusionOutputs, SkipFusionWeights};

@@ -76,7 +76,10 @@ fn kth_largest<'a>(rows: impl Iterator<Item = &'a [f32]>, k: usize) -> [f32; PIX
     let mut best = vec![[f32::NEG_INFINITY; PIXELS]; k];
     for row in rows {
         let mut falling = [f32::NEG_INFINITY; PIXELS];
-        falling[..row.len()].copy_from_slice(row);
+        for (falling, &value) in falling.iter_mut().zip(row) {
+            // Not beside numbers: maximum and minimum would both return the number, and so double it.
+            *falling = if value.is_nan() { f32::NEG_INFINITY } else { value };
+        }
         for rank in &mut best {
             for (held, value) in rank.iter_mut().zip(&mut falling) {
                 let (high, low) = (held.max(*value), held.min(*value));
@@ -139,6 +142,20 @@ mod tests {
             let kept = top_k_union(&tensor(&values, &[4, 1]), &[0, 4], &[Some(1)]).unwrap().remove(0);
             let wanted = |pair: &usize| values[*pair].is_nan();
             assert!((0..4).filter(wanted).all(|pair| kept.contains(&pair)), "{values:?}: {kept:?}");
+        }
+    }
+
+    #[test]
+    fn a_nan_takes_no_numbers_place() {
+        let nan = f32::NAN;
+        for (values, k, wanted) in [
+            ([3.0, 2.0, nan, 1.0], 2, vec![0, 1, 2]),
+            ([3.0, nan, 2.0, 1.0], 2, vec![0, 1, 2]),
+            ([nan, 3.0, nan, 2.0], 2, vec![0, 1, 2, 3]),
+            ([1.0, nan, 3.0, 2.0], 1, vec![1, 2]),
+        ] {
+            let kept = top_k_union(&tensor(&values, &[4, 1]), &[0, 4], &[Some(k)]).unwrap().remove(0);
+            assert_eq!(kept, wanted, "{values:?}");
         }
     }
 

@@ -1,27 +1,27 @@
-//! Files of weights: the official `.pth` and `.safetensors`, mapped into memory and read without executing
-//! anything.
+//! Files of weights: the official `.pth` and `.safetensors`, read without executing anything.
 
 mod bytes;
+mod containers;
 mod convert;
 mod fit;
 mod pickle;
 mod pth;
 mod safe;
+mod values;
 mod weights;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-
-use candle_core::{Device, Tensor};
-use sha2::{Digest, Sha256};
 
 use crate::config::SedConfig;
 use crate::error::{ModelError, Result};
 use bytes::Bytes;
 pub use convert::{Converted, Progress, convert};
 pub use fit::Fit;
+use values::Survey;
 pub use weights::Weights;
 
 /// The weights of a model: names, shapes and where their bytes are. Tensors are read when asked for.
@@ -32,7 +32,8 @@ pub struct Checkpoint {
     bytes: Bytes,
     tensors: BTreeMap<String, Stored>,
     ignored: Vec<String>,
-    digest: OnceLock<String>,
+    survey: OnceLock<Survey>,
+    accepts_not_finite: bool,
 }
 
 /// One tensor in the file: contiguous, row-major, little-endian.
@@ -79,12 +80,12 @@ struct Contents {
 
 impl Checkpoint {
     /// Opens a `.pth` or `.safetensors` file; the content tells which, not the name. Only the list of tensors
-    /// is read: their bytes are mapped and read when a tensor is asked for.
+    /// is read: their bytes are read when a tensor is asked for, from the file that was opened here.
     ///
     /// # Errors
     /// When the file cannot be read, is of neither format, is damaged, or refers to anything but weights.
     pub fn open(path: &Path) -> Result<Self> {
-        let bytes = Bytes::map(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        let bytes = Bytes::open(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
         Self::parse(bytes, path.display().to_string(), Some(path.to_owned()))
     }
 
@@ -105,19 +106,29 @@ impl Checkpoint {
     }
 
     fn parse(bytes: Bytes, origin: String, path: Option<PathBuf>) -> Result<Self> {
-        let content = bytes.as_slice();
-        let contents = if pth::is_zip(content) {
-            pth::read(content, &origin)?
-        } else if safe::is_safetensors(content) {
-            safe::read(content, &origin)?
+        const START: usize = 64;
+        let start = bytes
+            .part(0..START.min(bytes.len()))
+            .map_err(|source| ModelError::Read { path: PathBuf::from(&origin), source })?;
+        let contents = if pth::is_zip(&start) {
+            pth::read(&bytes, &origin)?
+        } else if safe::is_safetensors(&start) {
+            safe::read(&bytes, &origin)?
         } else {
-            return Err(ModelError::NotACheckpoint { origin, reason: bytes::describe(content) });
+            return Err(ModelError::NotACheckpoint { reason: bytes::describe(&start), origin });
         };
-        let Contents { tensors, ignored } = without_module_prefix(contents);
+        drop(start);
+        let Contents { tensors, ignored } = without_wrappers(contents);
         if tensors.is_empty() {
             return Err(ModelError::NotACheckpoint { origin, reason: "it holds no tensors".to_owned() });
         }
-        Ok(Self { origin, path, bytes, tensors, ignored, digest: OnceLock::new() })
+        let survey = OnceLock::new();
+        Ok(Self { origin, path, bytes, tensors, ignored, survey, accepts_not_finite: false })
+    }
+
+    /// The error of a file that cannot be read any more.
+    fn unreadable(&self, source: io::Error) -> ModelError {
+        ModelError::Read { path: PathBuf::from(&self.origin), source }
     }
 
     /// The file, or the name given for bytes in memory.
@@ -143,59 +154,9 @@ impl Checkpoint {
     pub fn config(&self) -> Result<SedConfig> {
         let beside = self.path.as_deref().map(|path| path.with_file_name("config.json"));
         match beside.filter(|path| path.exists()) {
-            Some(path) => {
-                let json = std::fs::read_to_string(&path)
-                    .map_err(|source| ModelError::Read { path: path.clone(), source })?;
-                SedConfig::from_json(&json, &path.display().to_string())
-            }
+            Some(path) => SedConfig::from_file(&path),
             None => SedConfig::from_tensors(&self.names_and_shapes()),
         }
-    }
-
-    /// The values of tensor `name`, row-major.
-    ///
-    /// # Errors
-    /// When the tensor is missing or its shape is not `shape`; the error names it and what was expected.
-    pub fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let stored = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| ModelError::MissingTensor { name: name.to_owned(), expected: shape.to_vec() })?;
-        if stored.shape != shape {
-            return Err(ModelError::MisshapenTensor {
-                name: name.to_owned(),
-                found: stored.shape.clone(),
-                expected: shape.to_vec(),
-            });
-        }
-        Ok(decode(stored.kind, self.stored_bytes(stored)))
-    }
-
-    /// Tensor `name` as f32 on the CPU.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::values`].
-    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
-        Ok(Tensor::from_vec(self.values(name, shape)?, shape, &Device::Cpu)?)
-    }
-
-    /// A digest of the weights, `sha256:` and 64 hexadecimal digits. It covers, for every tensor in the order
-    /// of names, its name, kind, shape and bytes as stored: a `.pth` and the `.safetensors` made from it have
-    /// the same. Computed on the first call, from all bytes of the file.
-    pub fn digest(&self) -> &str {
-        self.digest.get_or_init(|| {
-            let mut hash = Sha256::new();
-            for (name, stored) in &self.tensors {
-                hash.update(format!("{name}\0{}{:?}\n", stored.kind.name(), stored.shape));
-                hash.update(self.stored_bytes(stored));
-            }
-            format!("sha256:{}", hex(&hash.finalize()))
-        })
-    }
-
-    fn stored_bytes(&self, stored: &Stored) -> &[u8] {
-        // The readers checked the range against the file; a mapped file cannot have shrunk since.
-        self.bytes.as_slice().get(stored.range.clone()).unwrap_or_default()
     }
 }
 
@@ -203,26 +164,19 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Data-parallel training puts `module.` before every key.
-fn without_module_prefix(contents: Contents) -> Contents {
-    const PREFIX: &str = "module.";
-    if !contents.tensors.keys().all(|name| name.starts_with(PREFIX)) {
-        return contents;
+/// Takes away what wrappers of a model put before every key: data-parallel training, compilation, and classes
+/// that hold the model in a field.
+fn without_wrappers(contents: Contents) -> Contents {
+    const PREFIXES: [&str; 3] = ["module.", "_orig_mod.", "model."];
+    let Contents { mut tensors, ignored } = contents;
+    while let Some(prefix) = PREFIXES
+        .iter()
+        .find(|&prefix| !tensors.is_empty() && tensors.keys().all(|name| name.starts_with(prefix)))
+    {
+        let strip = |(name, stored): (String, Stored)| (name[prefix.len()..].to_owned(), stored);
+        tensors = tensors.into_iter().map(strip).collect();
     }
-    let strip = |(name, stored): (String, Stored)| (name[PREFIX.len()..].to_owned(), stored);
-    Contents { tensors: contents.tensors.into_iter().map(strip).collect(), ..contents }
-}
-
-fn decode(kind: Kind, bytes: &[u8]) -> Vec<f32> {
-    match kind {
-        Kind::F32 => bytes.as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect(),
-        Kind::F16 => {
-            bytes.as_chunks::<2>().0.iter().map(|&chunk| half::f16::from_le_bytes(chunk).to_f32()).collect()
-        }
-        Kind::Bf16 => {
-            bytes.as_chunks::<2>().0.iter().map(|&chunk| half::bf16::from_le_bytes(chunk).to_f32()).collect()
-        }
-    }
+    Contents { tensors, ignored }
 }
 
 #[cfg(test)]

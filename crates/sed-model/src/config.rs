@@ -3,6 +3,10 @@
 mod infer;
 mod layout;
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ModelError, Result};
@@ -147,6 +151,35 @@ impl SedConfig {
         Ok(config)
     }
 
+    /// Reads and parses a `config.json`.
+    ///
+    /// # Errors
+    /// As [`SedConfig::from_json`], and [`ModelError::Read`] for a file that cannot be read, is no text or has more
+    /// than 64 KiB.
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let read = || -> io::Result<String> {
+            let mut json = String::new();
+            File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut json)?;
+            if json.len() as u64 > MAX_FILE_BYTES {
+                return Err(io::Error::other(format!("it has more than {MAX_FILE_BYTES} bytes")));
+            }
+            Ok(json)
+        };
+        let json = read().map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        Self::from_json(&json, &path.display().to_string())
+    }
+
+    /// The sizes as JSON with sorted keys and without white space, and without the name, which changes no result.
+    pub(crate) fn canonical_json(&self) -> String {
+        // Serialisation of plain sizes cannot fail.
+        let mut value = serde_json::to_value(self).unwrap_or_default();
+        if let Some(fields) = value.as_object_mut() {
+            fields.remove("name");
+        }
+        value.sort_all_objects();
+        value.to_string()
+    }
+
     /// Checks that a model of these sizes can exist.
     ///
     /// # Errors
@@ -167,7 +200,7 @@ impl SedConfig {
         )?;
         size("embed_dim", &[self.embed_dim])?;
         size("vision.dims", &self.vision.dims)?;
-        size("vision.depths", &self.vision.depths)?;
+        depth("vision.depths", &self.vision.depths)?;
         if let VisualHead::Mlp { hidden } = self.vision.head {
             size("vision.head.hidden", &[hidden])?;
         }
@@ -179,7 +212,7 @@ impl SedConfig {
 impl TextConfig {
     fn validate(&self) -> Result<()> {
         size("text.width", &[self.width])?;
-        size("text.layers", &[self.layers])?;
+        depth("text.layers", &[self.layers])?;
         ensure(
             self.heads > 0 && self.width.is_multiple_of(self.heads),
             "text.heads",
@@ -227,8 +260,16 @@ impl DecoderConfig {
     }
 }
 
-/// No width or depth of a model comes near this; it keeps products of sizes far from overflow.
+/// No width of a model comes near this; it keeps products of sizes far from overflow.
 const MAX_SIZE: usize = 1 << 16;
+/// No depth of a model comes near this; it bounds how many tensors a model is expected to have.
+const MAX_DEPTH: usize = 256;
+/// Most bytes of a `config.json`; real ones have less than one thousand.
+const MAX_FILE_BYTES: u64 = 1 << 16;
+
+fn depth(field: &'static str, values: &[usize]) -> Result<()> {
+    ensure(values.iter().all(|value| (1..=MAX_DEPTH).contains(value)), field, "must be from 1 to 256")
+}
 
 fn size(field: &'static str, values: &[usize]) -> Result<()> {
     ensure(values.iter().all(|value| (1..=MAX_SIZE).contains(value)), field, "must be from 1 to 65536")

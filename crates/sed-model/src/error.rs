@@ -10,7 +10,7 @@ pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// A file could not be opened, mapped or read.
+    /// A file could not be opened or read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
         /// The file.
@@ -90,6 +90,29 @@ pub enum ModelError {
         config: String,
         /// Missing, extra and mis-shaped tensors, each named with what was expected.
         problems: Vec<String>,
+    },
+    /// Weights are NaN or infinite.
+    #[error(
+        "the checkpoint holds values that are not finite (NaN or infinite): {}; train or export it again",
+        tensors.join(", ")
+    )]
+    WeightsNotFinite {
+        /// Each tensor with how many of its values are meant.
+        tensors: Vec<String>,
+    },
+    /// Weights are finite as stored, but not in the format that they are computed with.
+    #[error(
+        "tensor `{name}` has {found} of {of} values that are too large for {dtype}; choose bf16 or f32 instead"
+    )]
+    Overflow {
+        /// The full key.
+        name: String,
+        /// Values that the format does not reach.
+        found: usize,
+        /// All values of the tensor.
+        of: usize,
+        /// The format.
+        dtype: &'static str,
     },
     /// The checkpoint's tensors are not those of a SED model at all.
     #[error("no SED model in these tensors: {reason}")]

@@ -39,7 +39,7 @@ impl SedModel {
     ///
     /// # Errors
     /// When the checkpoint cannot be read or does not fit its configuration; the error names every
-    /// tensor that is missing, extra or mis-shaped.
+    /// tensor that is missing, extra or mis-shaped, or holds a value that is not finite.
     pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Self> {
         Self::load_as(checkpoint, checkpoint.config()?, device, DType::F32)
     }
@@ -49,7 +49,7 @@ impl SedModel {
     /// that is between, too, and can also be f16.
     ///
     /// # Errors
-    /// As [`SedModel::load`], and when the format is another one.
+    /// As [`SedModel::load`], and when the format is another one or does not reach a weight.
     pub fn load_as(
         checkpoint: &Checkpoint,
         config: SedConfig,
@@ -64,6 +64,7 @@ impl SedModel {
             return Err(ModelError::input(reason));
         }
         checkpoint.check(&config)?;
+        checkpoint.check_finite()?;
         let weights = Weights::new(checkpoint, device).with_matrices(dtype);
         Ok(Self {
             text_tower: TextTower::load(&weights, &config)?,
@@ -71,7 +72,7 @@ impl SedModel {
             guidance: GuidanceProjection::load(&weights, &config)?,
             cost_map: CostMap::load(&weights, &config)?,
             decoder: Decoder::load(&weights, &config)?,
-            digest: checkpoint.digest().to_owned(),
+            digest: checkpoint.digest(&config)?,
             device: device.clone(),
             dtype,
             limits: on_gpu.then(|| LaunchLimits::of(&config)),
@@ -84,7 +85,7 @@ impl SedModel {
         &self.config
     }
 
-    /// `sha256:` and the digest of the weights.
+    /// `sha256:` and the digest of weights and configuration, as [`Checkpoint::digest`] returns it.
     pub fn digest(&self) -> &str {
         &self.digest
     }

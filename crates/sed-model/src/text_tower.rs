@@ -8,7 +8,7 @@
 mod block;
 mod tree;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use candle_core::{D, DType, Tensor};
 use sed_kernels::{Activation, LayerNorm, Linear, device::activation_dtype};
@@ -17,7 +17,7 @@ use crate::checkpoint::Weights;
 use crate::config::SedConfig;
 use crate::error::{ModelError, Result};
 use crate::prompts::{Category, phrase_prompts, templates};
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{PhraseReader, Tokenizer};
 use block::Block;
 use tree::{Node, TokenTree};
 
@@ -26,11 +26,14 @@ const EPS: f64 = 1e-5;
 /// Rows that are computed together. Their widest activations (four times the width) take 42 MB in SED-B,
 /// whatever the vocabulary.
 const CHUNK_ROWS: usize = 4096;
+/// The version of the text tower's arithmetic. It rises with every change after which the same weights, templates and
+/// tokens may give other embeddings, so that stored embeddings of earlier versions are not used.
+pub const ARITHMETIC: u32 = 1;
 
 /// The text tower of one model.
 #[derive(Debug)]
 pub struct TextTower {
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     /// Of what is between the blocks.
     dtype: DType,
     token_embedding: Tensor,
@@ -111,7 +114,7 @@ impl TextTower {
         let projection =
             clip.matrix("text_projection", &[text.width, config.embed_dim])?.t()?.contiguous()?;
         let mut tower = Self {
-            tokenizer: Tokenizer::new(text)?,
+            tokenizer: Arc::new(Tokenizer::new(text)?),
             dtype: activation_dtype(weights.device(), weights.matrix_dtype()),
             token_embedding: clip.tensor("token_embedding.weight", &[text.vocab_size, text.width])?,
             positional_embedding: clip.tensor("positional_embedding", &[text.context_length, text.width])?,
@@ -130,6 +133,11 @@ impl TextTower {
     /// Text to token ids, as this tower was trained with.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// A reader of phrases as the token ids that this tower knows them by.
+    pub fn phrase_reader(&self) -> PhraseReader {
+        PhraseReader::new(Arc::clone(&self.tokenizer))
     }
 
     /// The embeddings of categories, in their order. A phrase that occurs several times is computed once.

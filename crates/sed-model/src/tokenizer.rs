@@ -5,6 +5,7 @@ mod bpe;
 mod clean;
 mod entities;
 mod mojibake;
+mod phrases;
 mod repair;
 
 use regex::Regex;
@@ -12,6 +13,7 @@ use regex::Regex;
 use crate::config::TextConfig;
 use crate::error::{ModelError, Result};
 use bpe::BytePairs;
+pub use phrases::{PhraseReader, PhraseTokens};
 
 /// How words are told apart; the reference matches it without regard to case.
 const WORDS: &str =
@@ -55,18 +57,22 @@ impl Tokenizer {
     /// id being end of text then too. (The reference pads with zeros up to the context length; nothing after
     /// the first end of text is ever read.)
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        let text = clean::clean(text);
         let mut ids = vec![self.start()];
-        for word in self.words.find_iter(&text) {
-            match word.as_str() {
-                "<start_of_text>" => ids.push(self.start()),
-                "<end_of_text>" => ids.push(self.end()),
-                word => self.pairs.encode(word, &mut ids),
-            }
-        }
+        self.append(text, &mut ids);
         ids.truncate(self.context_length - 1);
         ids.push(self.end());
         ids
+    }
+
+    /// Appends the ids of the words of `text`, however many.
+    fn append(&self, text: &str, ids: &mut Vec<u32>) {
+        for word in self.words.find_iter(&clean::clean(text)) {
+            match word.as_str() {
+                "<start_of_text>" => ids.push(self.start()),
+                "<end_of_text>" => ids.push(self.end()),
+                word => self.pairs.encode(word, ids),
+            }
+        }
     }
 }
 

@@ -43,7 +43,7 @@ impl RequestError {
             | ImageError::TooManyPixels { limit, .. }
             | ImageError::TooMuchMemory { limit, .. } => (ErrorReason::ImageTooLarge, Some(*limit)),
             ImageError::SideTooLong { limit, .. } => (ErrorReason::ImageTooLarge, Some(u64::from(*limit))),
-            ImageError::UnknownFormat | ImageError::UnsupportedVariant { .. } => {
+            ImageError::UnknownFormat { .. } | ImageError::UnsupportedVariant { .. } => {
                 (ErrorReason::ImageUnsupported, None)
             }
             error if error.is_callers_fault() => (ErrorReason::ImageCorrupt, None),

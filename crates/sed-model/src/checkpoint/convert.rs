@@ -8,6 +8,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use super::bytes::CHUNK;
 use super::{Checkpoint, hex};
 use crate::config::SedConfig;
 use crate::error::{ModelError, Result};
@@ -30,7 +31,7 @@ pub struct Converted {
     pub config: PathBuf,
     /// `<name>.safetensors.sha256`, as `sha256sum --check` reads it.
     pub file_digest: PathBuf,
-    /// The digest of the weights, as [`Checkpoint::digest`] gives it for the input and the output.
+    /// The digest of the model, as [`Checkpoint::digest`] returns it for the input and the output.
     pub digest: String,
 }
 
@@ -42,14 +43,11 @@ struct HeaderEntry<'a> {
     data_offsets: [usize; 2],
 }
 
-/// Bytes that are hashed and written between two reports of progress.
-const CHUNK: usize = 1 << 20;
-
 /// Converts `checkpoint`, which must fit `config`, into the folder `out`. Every tensor is kept as it is stored,
 /// unused ones too. Each file appears under its name only when it is whole; existing ones are replaced.
 ///
 /// # Errors
-/// When the checkpoint does not fit, or a file cannot be written.
+/// When the checkpoint does not fit or holds a value that is not finite, or a file cannot be read or written.
 pub fn convert(
     checkpoint: &Checkpoint,
     config: &SedConfig,
@@ -57,6 +55,8 @@ pub fn convert(
     mut progress: impl FnMut(Progress),
 ) -> Result<Converted> {
     checkpoint.check(config)?;
+    let digest = checkpoint.digest(config)?;
+    checkpoint.check_finite()?;
     std::fs::create_dir_all(out).map_err(|source| ModelError::Write { path: out.to_owned(), source })?;
     let file_name = format!("{}.safetensors", config.name);
     let weights = out.join(&file_name);
@@ -71,12 +71,13 @@ pub fn convert(
         let mut written = 0;
         progress(Progress { written, total });
         for stored in checkpoint.tensors.values() {
-            for chunk in checkpoint.stored_bytes(stored).chunks(CHUNK) {
-                hash.update(chunk);
-                file.write_all(chunk)?;
-                written += chunk.len() as u64;
+            checkpoint.bytes.pieces(stored.range.clone(), |piece| {
+                hash.update(piece);
+                file.write_all(piece)?;
+                written += piece.len() as u64;
                 progress(Progress { written, total });
-            }
+                Ok(())
+            })?;
         }
         Ok(())
     })?;
@@ -87,7 +88,6 @@ pub fn convert(
     let file_digest = out.join(format!("{file_name}.sha256"));
     let line = format!("{}  {file_name}", hex(&hash.finalize()));
     write_whole(&file_digest, |file| writeln!(file, "{line}"))?;
-    let digest = checkpoint.digest().to_owned();
     Ok(Converted { weights, config: config_path, file_digest, digest })
 }
 

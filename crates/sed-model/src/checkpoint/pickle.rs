@@ -1,17 +1,29 @@
 //! Reads the pickles of `torch.save` into plain values. Nothing is imported, called or executed: a call in the
 //! pickle becomes a value that says so, and only for functions that files of weights use.
 //!
-//! Hostile input costs memory in proportion to its size at most: values are kept in one list and refer to each
-//! other by number, so that nothing is copied, nothing recurses, and deep or shared structures cost nothing.
+//! Hostile input costs memory in proportion to its size at most ([`MEMORY_PER_BYTE`]): values are kept in one
+//! list and refer to each other by number, so that nothing is copied, nothing recurses, and deep or shared
+//! structures cost nothing; what values, stack and memo take is counted.
 
 use std::collections::HashMap;
 
 /// The number of a value in [`Pickle::values`].
 pub(super) type Id = usize;
 
-/// Largest pickle that is read. Names and shapes of SED-L take 150 kB; a value takes up to 40 bytes per byte
-/// of pickle.
+/// Largest pickle that is read. Names and shapes of SED-L take 150 kB.
 pub(super) const MAX_PICKLE: usize = 4 << 20;
+/// Memory that is taken for each byte of pickle at most. Files of weights take some 10: a tensor's description
+/// is a few hundred bytes.
+const MEMORY_PER_BYTE: usize = 32;
+/// Memory that any pickle may take.
+const LEAST_MEMORY: usize = 64 << 10;
+/// What an entry of stack, marks or a tuple takes, in a list that grows by doubling; what one of the memo takes;
+/// what a value takes.
+const ITEM_BYTES: usize = 16;
+const MEMO_BYTES: usize = 48;
+const VALUE_BYTES: usize = 2 * size_of::<Value>();
+/// Longest name of a function or class.
+const MOST_GLOBAL_BYTES: usize = 128;
 
 /// A value in the pickle.
 #[derive(Debug)]
@@ -22,9 +34,9 @@ pub(super) enum Value {
     Dict(Vec<(Id, Id)>),
     /// A function or class, by module and name.
     Global(String),
-    /// A call of an allowed function with a tuple of arguments.
+    /// A call of an allowed function, a global, with a tuple of arguments.
     Call {
-        function: String,
+        function: Id,
         arguments: Id,
     },
     /// A reference to an entry of the archive, by its description.
@@ -32,6 +44,9 @@ pub(super) enum Value {
     /// Anything that no tensor's description is made of: numbers, lists, sets, instances.
     Opaque,
 }
+
+/// The number of the value that stands for everything opaque.
+const OPAQUE: Id = 0;
 
 /// Why a pickle was not read.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,9 +83,6 @@ pub(super) struct Pickle {
 impl Pickle {
     /// Reads one pickle of protocol 2 to 5.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, PickleError> {
-        if bytes.len() > MAX_PICKLE {
-            return Err(malformed(format!("it has {} bytes, more than {MAX_PICKLE}", bytes.len())));
-        }
         let mut machine = Machine::new(bytes);
         while !machine.step()? {}
         let root = machine.pop()?;
@@ -103,6 +115,15 @@ impl Pickle {
         }
     }
 
+    /// A call: its function and arguments.
+    pub(super) fn call(&self, id: Id) -> Option<(&str, &[Id])> {
+        let &Value::Call { function, arguments } = self.get(id) else { return None };
+        match self.get(function) {
+            Value::Global(name) => Some((name, self.tuple(arguments))),
+            _ => None,
+        }
+    }
+
     /// An integer that is not negative.
     pub(super) fn size(&self, id: Id) -> Option<usize> {
         match self.get(id) {
@@ -125,11 +146,22 @@ struct Machine<'a> {
     /// Heights of the stack at the open marks.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
+    /// Memory that is left to be taken.
+    memory: usize,
 }
 
 impl<'a> Machine<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, values: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() }
+        Self {
+            bytes,
+            at: 0,
+            // The first value stands for everything opaque.
+            values: vec![Value::Opaque],
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            memory: MEMORY_PER_BYTE * bytes.len() + LEAST_MEMORY,
+        }
     }
 
     /// Executes one instruction; true at the end of the program. The opcodes are those of Python's
@@ -141,27 +173,30 @@ impl<'a> Machine<'a> {
             // PROTO and FRAME say nothing that is needed here.
             0x80 => _ = self.take::<1>()?,
             0x95 => _ = self.take::<8>()?,
-            b'(' => self.marks.push(self.stack.len()),
+            b'(' => {
+                self.spend(ITEM_BYTES)?;
+                self.marks.push(self.stack.len());
+            }
             b'0' => _ = self.pop()?,
             b'1' => _ = self.pop_to_mark()?,
             b'2' => {
                 let top = self.top()?;
-                self.stack.push(top);
+                self.push_id(top)?;
             }
-            b'N' | 0x88 | 0x89 | b']' | 0x8f => self.push(Value::Opaque),
+            b'N' | 0x88 | 0x89 | b']' | 0x8f => self.push_id(OPAQUE)?,
             b'G' => {
                 self.take::<8>()?;
-                self.push(Value::Opaque);
+                self.push_id(OPAQUE)?;
             }
             b'J' | b'K' | b'M' | 0x8a => self.integer(opcode)?,
             b'X' | 0x8c | 0x8d | b'U' | b'T' | b'B' | b'C' | 0x8e => self.string(opcode)?,
-            b')' => self.push(Value::Tuple(Vec::new())),
+            b')' => self.push(Value::Tuple(Vec::new()))?,
             0x85..=0x87 => self.short_tuple(usize::from(opcode - 0x84))?,
             b't' => {
                 let items = self.pop_to_mark()?;
-                self.push(Value::Tuple(items));
+                self.push_tuple(items)?;
             }
-            b'}' => self.push(Value::Dict(Vec::new())),
+            b'}' => self.push(Value::Dict(Vec::new()))?,
             b's' => {
                 let (value, key) = (self.pop()?, self.pop()?);
                 self.set_items(&[key, value])?;
@@ -175,7 +210,7 @@ impl<'a> Machine<'a> {
             b'e' | 0x90 => _ = self.pop_to_mark()?,
             b'l' | 0x91 => {
                 self.pop_to_mark()?;
-                self.push(Value::Opaque);
+                self.push_id(OPAQUE)?;
             }
             b'q' | b'r' | 0x94 => self.put(opcode)?,
             b'h' | b'j' => self.get(opcode)?,
@@ -185,7 +220,7 @@ impl<'a> Machine<'a> {
             b'b' => _ = self.pop()?,
             b'Q' => {
                 let description = self.pop()?;
-                self.push(Value::Persistent(description));
+                self.push(Value::Persistent(description))?;
             }
             other => {
                 return Err(malformed(format!("opcode {other:#04x} at byte {} is not torch's", self.at - 1)));
@@ -194,13 +229,34 @@ impl<'a> Machine<'a> {
         Ok(false)
     }
 
-    fn push(&mut self, value: Value) {
-        self.stack.push(self.values.len());
+    fn push(&mut self, value: Value) -> Result<(), PickleError> {
+        self.spend(VALUE_BYTES)?;
+        self.push_id(self.values.len())?;
         self.values.push(value);
+        Ok(())
+    }
+
+    fn push_tuple(&mut self, items: Vec<Id>) -> Result<(), PickleError> {
+        self.spend(ITEM_BYTES * items.len().max(2))?;
+        self.push(Value::Tuple(items))
+    }
+
+    fn push_id(&mut self, id: Id) -> Result<(), PickleError> {
+        self.spend(ITEM_BYTES)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    /// Counts memory before it is taken.
+    fn spend(&mut self, bytes: usize) -> Result<(), PickleError> {
+        self.memory = self.memory.checked_sub(bytes).ok_or_else(|| {
+            malformed(format!("its {} bytes hold more values than those of a checkpoint", self.bytes.len()))
+        })?;
+        Ok(())
     }
 
     fn top(&self) -> Result<Id, PickleError> {
-        // Below the last mark the stack belongs to whoever set the mark.
+        // Below the last mark the stack belongs to what set the mark.
         let floor = self.marks.last().copied().unwrap_or(0);
         self.stack.get(floor..).and_then(<[Id]>::last).copied().ok_or_else(|| malformed("its stack is empty"))
     }
@@ -238,8 +294,7 @@ impl<'a> Machine<'a> {
                 let bytes = self.take_slice(usize::from(length))?;
                 if bytes.len() > 8 {
                     // Larger than any size; kept as something that is not one.
-                    self.push(Value::Opaque);
-                    return Ok(());
+                    return self.push_id(OPAQUE);
                 }
                 let fill = if bytes.last().is_some_and(|last| last & 0x80 != 0) { 0xff } else { 0 };
                 let mut wide = [fill; 8];
@@ -247,8 +302,7 @@ impl<'a> Machine<'a> {
                 i64::from_le_bytes(wide)
             }
         };
-        self.push(Value::Int(value));
-        Ok(())
+        self.push(Value::Int(value))
     }
 
     fn string(&mut self, opcode: u8) -> Result<(), PickleError> {
@@ -260,15 +314,15 @@ impl<'a> Machine<'a> {
         let length = usize::try_from(length).map_err(|_| malformed("it ends early"))?;
         let bytes = self.take_slice(length)?;
         // Bytes that are no text belong to arrays of training state.
-        self.push(std::str::from_utf8(bytes).map_or(Value::Opaque, |text| Value::Text(text.to_owned())));
-        Ok(())
+        let Ok(text) = std::str::from_utf8(bytes) else { return self.push_id(OPAQUE) };
+        self.spend(text.len())?;
+        self.push(Value::Text(text.to_owned()))
     }
 
     fn short_tuple(&mut self, length: usize) -> Result<(), PickleError> {
         let mut items = (0..length).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
         items.reverse();
-        self.push(Value::Tuple(items));
-        Ok(())
+        self.push_tuple(items)
     }
 
     fn set_items(&mut self, items: &[Id]) -> Result<(), PickleError> {
@@ -277,6 +331,7 @@ impl<'a> Machine<'a> {
             return Err(malformed("a dictionary has a key without a value"));
         }
         let target = self.top()?;
+        self.spend(2 * ITEM_BYTES * pairs.len())?;
         // What is set on an opaque object is opaque too.
         if let Some(Value::Dict(entries)) = self.values.get_mut(target) {
             entries.extend(pairs.iter().map(|&[key, value]| (key, value)));
@@ -291,6 +346,7 @@ impl<'a> Machine<'a> {
             _ => self.memo.len() as u32,
         };
         let top = self.top()?;
+        self.spend(MEMO_BYTES)?;
         self.memo.insert(key, top);
         Ok(())
     }
@@ -302,8 +358,7 @@ impl<'a> Machine<'a> {
             .memo
             .get(&key)
             .ok_or_else(|| malformed(format!("it reads memo {key} before setting it")))?;
-        self.stack.push(id);
-        Ok(())
+        self.push_id(id)
     }
 
     fn global(&mut self, opcode: u8) -> Result<(), PickleError> {
@@ -317,11 +372,11 @@ impl<'a> Machine<'a> {
                 _ => return Err(malformed("a global's name is not a text")),
             }
         };
-        if !is_allowed(&name) {
+        if name.len() > MOST_GLOBAL_BYTES || !is_allowed(&name) {
             return Err(PickleError::Refused(name.chars().take(200).collect()));
         }
-        self.push(Value::Global(name));
-        Ok(())
+        self.spend(name.len())?;
+        self.push(Value::Global(name))
     }
 
     fn line(&mut self) -> Result<String, PickleError> {
@@ -334,15 +389,10 @@ impl<'a> Machine<'a> {
     /// A call: of a dictionary's class, an empty dictionary; of anything else allowed, a note of it.
     fn call(&mut self) -> Result<(), PickleError> {
         let (arguments, function) = (self.pop()?, self.pop()?);
-        let Value::Global(function) = &self.values[function] else {
+        let Value::Global(name) = &self.values[function] else {
             return Err(malformed("it calls something that is not a function"));
         };
-        let value = if function.starts_with("collections.") {
-            Value::Dict(Vec::new())
-        } else {
-            Value::Call { function: function.clone(), arguments }
-        };
-        self.push(value);
-        Ok(())
+        let dictionary = name.starts_with("collections.");
+        self.push(if dictionary { Value::Dict(Vec::new()) } else { Value::Call { function, arguments } })
     }
 }

@@ -1,90 +1,97 @@
 //! torch's zip format: `<folder>/data.pkl` describes the values, `<folder>/data/<key>` hold the numbers,
-//! stored without compression so that they can be mapped.
+//! stored without compression so that each can be read where it is.
 
-use std::collections::HashMap;
-use std::io::Cursor;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::io::BufReader;
 use std::ops::Range;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::pickle::{Id, Pickle, PickleError, Value};
+use super::bytes::Bytes;
+use super::containers;
+use super::pickle::{Id, MAX_PICKLE, Pickle, PickleError, Value};
 use super::{Contents, Kind, Stored};
 use crate::error::{ModelError, Result};
 
 /// The description of the values.
 const PICKLE: &str = "data.pkl";
-/// The key of the weights in a training checkpoint; a bare state dict has no such key.
-const WEIGHTS: &str = "model";
+/// Longest name of a tensor, and most axes of one.
+const MOST_NAME_BYTES: usize = 1024;
+const MOST_AXES: usize = 8;
 
 /// Whether the file starts like a zip archive.
-pub(super) fn is_zip(content: &[u8]) -> bool {
-    content.starts_with(b"PK\x03\x04")
+pub(super) fn is_zip(start: &[u8]) -> bool {
+    start.starts_with(b"PK\x03\x04")
 }
 
 /// Lists the tensors of a `.pth` file.
-pub(super) fn read(content: &[u8], origin: &str) -> Result<Contents> {
-    let reader = Reader { content, origin, entries: list_entries(content, origin)? };
+pub(super) fn read(bytes: &Bytes, origin: &str) -> Result<Contents> {
+    let reader = Reader { bytes, origin, entries: list_entries(bytes, origin)? };
     let (folder, pickle) = reader.pickle()?;
-    let weights = reader.weights(&pickle)?;
-    let mut contents = Contents { ignored: weights.ignored, ..Contents::default() };
+    let weights = containers::find(&pickle).map_err(|reason| reader.not_a_checkpoint(reason))?;
+    let mut ignored: BTreeSet<String> = weights.ignored;
+    let mut contents = Contents::default();
     for &(key, value) in weights.entries {
         let name = pickle.text(key).unwrap_or("an entry whose key is not a text");
         match reader.tensor(&pickle, folder, name, value)? {
             Some(stored) => _ = contents.tensors.insert(name.to_owned(), stored),
-            None => contents.ignored.push(name.to_owned()),
+            None => _ = ignored.insert(containers::shortened(name)),
         }
     }
+    contents.ignored = ignored.into_iter().collect();
     Ok(contents)
 }
 
-/// Where each stored entry's bytes are.
-fn list_entries(content: &[u8], origin: &str) -> Result<HashMap<String, Range<usize>>> {
+/// An entry of the archive.
+#[derive(Clone, Debug)]
+enum Entry {
+    /// As torch writes it: where its bytes are.
+    Stored(Range<usize>),
+    /// Packed, which torch does only to a program's code: it could be a bomb, and cannot be read in parts.
+    Compressed,
+}
+
+/// Lists the archive's entries.
+fn list_entries(bytes: &Bytes, origin: &str) -> Result<HashMap<String, Entry>> {
     let damaged = |error: zip::result::ZipError| ModelError::Damaged {
         origin: origin.to_owned(),
         reason: format!("its table of contents cannot be read ({error})"),
     };
-    let mut archive = ZipArchive::new(Cursor::new(content)).map_err(damaged)?;
+    let mut archive = ZipArchive::new(BufReader::new(bytes.reader())).map_err(damaged)?;
     let mut entries = HashMap::with_capacity(archive.len());
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(damaged)?;
         let name = entry.name().map_err(damaged)?.into_owned();
-        // torch stores, never compresses; a compressed entry could be a bomb and cannot be mapped.
         let stored =
             entry.compression() == CompressionMethod::Stored && entry.size() == entry.compressed_size();
         let start = entry.data_start().and_then(|start| usize::try_from(start).ok());
-        let range = start.zip(usize::try_from(entry.size()).ok()).and_then(|(start, size)| {
+        let range = start.zip(usize::try_from(entry.compressed_size()).ok()).and_then(|(start, size)| {
             let end = start.checked_add(size)?;
-            (end <= content.len()).then_some(start..end)
+            (end <= bytes.len()).then_some(start..end)
         });
-        let reason = match range {
-            Some(range) if stored => {
-                entries.insert(name, range);
-                continue;
-            }
-            Some(_) => format!("entry `{name}` is compressed, which torch never does"),
-            None => format!("entry `{name}` ends behind the end of the file"),
+        let Some(range) = range else {
+            let reason = format!("entry `{}` ends behind the end of the file", containers::shortened(&name));
+            return Err(ModelError::Damaged { origin: origin.to_owned(), reason });
         };
-        return Err(ModelError::Damaged { origin: origin.to_owned(), reason });
+        entries.insert(name, if stored { Entry::Stored(range) } else { Entry::Compressed });
     }
     Ok(entries)
 }
 
-/// The dictionary of weights inside the pickle.
-struct WeightEntries<'p> {
-    entries: &'p [(Id, Id)],
-    /// What stands beside it.
-    ignored: Vec<String>,
-}
-
 struct Reader<'a> {
-    content: &'a [u8],
+    bytes: &'a Bytes,
     origin: &'a str,
-    entries: HashMap<String, Range<usize>>,
+    entries: HashMap<String, Entry>,
 }
 
 impl Reader<'_> {
     fn damaged(&self, reason: impl Into<String>) -> ModelError {
         ModelError::Damaged { origin: self.origin.to_owned(), reason: reason.into() }
+    }
+
+    fn not_a_checkpoint(&self, reason: impl Into<String>) -> ModelError {
+        ModelError::NotACheckpoint { origin: self.origin.to_owned(), reason: reason.into() }
     }
 
     /// The archive's folder, with its slash, and the pickle in it.
@@ -96,43 +103,61 @@ impl Reader<'_> {
                 name.strip_suffix(PICKLE).is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
             })
             .min_by_key(|name| name.len())
-            .ok_or_else(|| ModelError::NotACheckpoint {
-                origin: self.origin.to_owned(),
-                reason: format!("it is a zip archive without `{PICKLE}`"),
-            })?;
+            .ok_or_else(|| self.not_a_checkpoint(self.describe_archive()))?;
         let folder = name.strip_suffix(PICKLE).unwrap_or_default();
-        if let Some(range) = self.entries.get(&format!("{folder}byteorder"))
-            && &self.content[range.clone()] != b"little"
+        if self.entries.contains_key(&format!("{folder}constants.pkl")) {
+            return Err(self.not_a_checkpoint(
+                "it is a TorchScript archive, a program with its weights (in Python, \
+                 torch.save(torch.jit.load(file).state_dict(), new_file) saves the weights alone)",
+            ));
+        }
+        const ORDER_BYTES: usize = 16;
+        if let Some(range) = self.stored(&format!("{folder}byteorder"))?
+            && self.part(range.start..range.end.min(range.start + ORDER_BYTES))?.as_ref() != b"little"
         {
             return Err(self.damaged("its numbers are big-endian; save it on a little-endian machine"));
         }
-        let pickle =
-            Pickle::parse(&self.content[self.entries[name].clone()]).map_err(|error| match error {
-                PickleError::Refused(global) => {
-                    ModelError::RefusedGlobal { origin: self.origin.to_owned(), global }
-                }
-                PickleError::Malformed(reason) => self.damaged(format!("`{name}`: {reason}")),
-            })?;
+        let range = self.stored(name)?.unwrap_or_default();
+        if range.len() > MAX_PICKLE {
+            return Err(self.damaged(format!("`{name}` has {} bytes, more than {MAX_PICKLE}", range.len())));
+        }
+        let pickle = Pickle::parse(&self.part(range)?).map_err(|error| match error {
+            PickleError::Refused(global) => {
+                ModelError::RefusedGlobal { origin: self.origin.to_owned(), global }
+            }
+            PickleError::Malformed(reason) => self.damaged(format!("`{name}`: {reason}")),
+        })?;
         Ok((folder, pickle))
     }
 
-    /// The dictionary under `model`, or the root itself when it is a bare state dict.
-    fn weights<'p>(&self, pickle: &'p Pickle) -> Result<WeightEntries<'p>> {
-        let Value::Dict(root) = pickle.get(pickle.root()) else {
-            return Err(ModelError::NotACheckpoint {
-                origin: self.origin.to_owned(),
-                reason: format!("it does not hold a dictionary of weights or one with the key `{WEIGHTS}`"),
-            });
-        };
-        let model = root.iter().find_map(|&(key, value)| match pickle.get(value) {
-            Value::Dict(entries) if pickle.text(key) == Some(WEIGHTS) => Some(entries),
-            _ => None,
-        });
-        let Some(entries) = model else {
-            return Ok(WeightEntries { entries: root, ignored: Vec::new() });
-        };
-        let others = root.iter().filter_map(|&(key, _)| pickle.text(key)).filter(|&key| key != WEIGHTS);
-        Ok(WeightEntries { entries, ignored: others.map(str::to_owned).collect() })
+    /// Says what a zip archive without a pickle holds.
+    fn describe_archive(&self) -> String {
+        const CHECKPOINTS: [&str; 4] = [".pth", ".pt", ".bin", ".safetensors"];
+        let inside =
+            self.entries.keys().filter(|name| CHECKPOINTS.iter().any(|end| name.ends_with(end))).min();
+        match inside {
+            Some(name) => format!(
+                "it is a zip archive with `{}` in it (unpack it and give that file)",
+                containers::shortened(name)
+            ),
+            None => format!("it is a zip archive without `{PICKLE}`"),
+        }
+    }
+
+    /// Where an entry is; an error if it is packed.
+    fn stored(&self, name: &str) -> Result<Option<Range<usize>>> {
+        match self.entries.get(name) {
+            Some(Entry::Stored(range)) => Ok(Some(range.clone())),
+            Some(Entry::Compressed) => {
+                let name = containers::shortened(name);
+                Err(self.damaged(format!("entry `{name}` is compressed, which torch never does")))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn part(&self, range: Range<usize>) -> Result<Cow<'_, [u8]>> {
+        self.bytes.part(range).map_err(|error| self.damaged(error.to_string()))
     }
 
     /// The tensor that a value describes; nothing when it is not a tensor.
@@ -140,10 +165,17 @@ impl Reader<'_> {
         let Some(arguments) = rebuild_arguments(pickle, value) else {
             return Ok(None);
         };
+        if name.len() > MOST_NAME_BYTES {
+            return Err(self.damaged(format!("a tensor's name has {} bytes", name.len())));
+        }
         let damaged = |what: &str| self.damaged(format!("tensor `{name}`: {what}"));
         let &[storage, offset, shape, strides, ..] = arguments else {
             return Err(damaged("its description is too short"));
         };
+        let axes = pickle.tuple(shape).len();
+        if axes > MOST_AXES {
+            return Err(damaged(&format!("it has {axes} axes, more than {MOST_AXES}")));
+        }
         let sizes = |id| pickle.tuple(id).iter().map(|&item| pickle.size(item)).collect::<Option<Vec<_>>>();
         let shape = sizes(shape).ok_or_else(|| damaged("its shape is not made of sizes"))?;
         let strides = sizes(strides).ok_or_else(|| damaged("its strides are not made of sizes"))?;
@@ -159,16 +191,16 @@ impl Reader<'_> {
         let kind = match pickle.get(class) {
             Value::Global(class) => storage_kind(class).ok_or_else(|| ModelError::UnsupportedDtype {
                 name: name.to_owned(),
-                dtype: class.clone(),
+                dtype: containers::shortened(class),
             })?,
             _ => return Err(damaged("its storage has no type")),
         };
-        let key = pickle.text(key).ok_or_else(|| damaged("its storage has no name"))?;
+        let key = pickle.text(key).filter(|key| key.len() <= MOST_NAME_BYTES);
+        let key = key.ok_or_else(|| damaged("its storage has no name, or none of a usual length"))?;
         let bytes = self
-            .entries
-            .get(&format!("{folder}data/{key}"))
+            .stored(&format!("{folder}data/{key}"))?
             .ok_or_else(|| damaged(&format!("its numbers, entry `{folder}data/{key}`, are missing")))?;
-        let range = pickle.size(offset).and_then(|offset| byte_range(bytes, offset, &shape, kind));
+        let range = pickle.size(offset).and_then(|offset| byte_range(&bytes, offset, &shape, kind));
         let range = range.ok_or_else(|| {
             damaged(&format!("shape {shape:?} does not fit into the {} bytes of its storage", bytes.len()))
         })?;
@@ -177,19 +209,14 @@ impl Reader<'_> {
 }
 
 /// The arguments of `_rebuild_tensor_v2`, also inside `_rebuild_parameter`.
-fn rebuild_arguments(pickle: &Pickle, value: Id) -> Option<&[Id]> {
-    let Value::Call { function, arguments } = pickle.get(value) else {
-        return None;
-    };
-    let arguments = pickle.tuple(*arguments);
-    match function.as_str() {
+pub(super) fn rebuild_arguments(pickle: &Pickle, value: Id) -> Option<&[Id]> {
+    let (function, arguments) = pickle.call(value)?;
+    match function {
         "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor" => Some(arguments),
-        "torch._utils._rebuild_parameter" => match pickle.get(*arguments.first()?) {
-            Value::Call { function, arguments } if function.starts_with("torch._utils._rebuild_tensor") => {
-                Some(pickle.tuple(*arguments))
-            }
-            _ => None,
-        },
+        "torch._utils._rebuild_parameter" => {
+            let (function, arguments) = pickle.call(*arguments.first()?)?;
+            function.starts_with("torch._utils._rebuild_tensor").then_some(arguments)
+        }
         _ => None,
     }
 }

@@ -1,26 +1,42 @@
 //! The safetensors format: a JSON header with names, shapes and offsets, then the bytes.
 
-use safetensors::tensor::{Dtype, SafeTensors};
+use safetensors::tensor::{Dtype, Metadata};
 
+use super::bytes::Bytes;
 use super::{Contents, Kind, Stored};
 use crate::error::{ModelError, Result};
 
 /// Bytes of the header's length, at the start of the file.
 const LENGTH: usize = 8;
-/// The header that the safetensors crate accepts at most.
-const MAX_HEADER: u64 = 100_000_000;
+/// Largest header that is read. Names and shapes of SED-L take 80 kB.
+const MAX_HEADER: u64 = 4 << 20;
 
 /// Whether the file starts like safetensors: a plausible length and a JSON object.
-pub(super) fn is_safetensors(content: &[u8]) -> bool {
-    let length = content.first_chunk::<LENGTH>().map(|length| u64::from_le_bytes(*length));
-    length.is_some_and(|length| length <= MAX_HEADER) && content.get(LENGTH) == Some(&b'{')
+pub(super) fn is_safetensors(start: &[u8]) -> bool {
+    let length = start.first_chunk::<LENGTH>().map(|length| u64::from_le_bytes(*length));
+    length.is_some_and(|length| length <= MAX_HEADER) && start.get(LENGTH) == Some(&b'{')
 }
 
 /// Lists the tensors of a safetensors file.
-pub(super) fn read(content: &[u8], origin: &str) -> Result<Contents> {
-    // The crate checks that the offsets are in order, without holes, and end where the file does.
-    let (header, metadata) = SafeTensors::read_metadata(content)
-        .map_err(|error| ModelError::Damaged { origin: origin.to_owned(), reason: error.to_string() })?;
+pub(super) fn read(bytes: &Bytes, origin: &str) -> Result<Contents> {
+    let damaged = |reason: String| ModelError::Damaged { origin: origin.to_owned(), reason };
+    let ends_early = |error: std::io::Error| damaged(format!("its header: {error}"));
+    let mut length = [0; LENGTH];
+    length.copy_from_slice(&bytes.part(0..LENGTH).map_err(ends_early)?);
+    let header = u64::from_le_bytes(length) as usize; // checked by `is_safetensors`
+    let Some(content) = bytes.len().checked_sub(LENGTH + header) else {
+        return Err(damaged(format!("its header claims {header} bytes of {}", bytes.len())));
+    };
+    let json = bytes.part(LENGTH..LENGTH + header).map_err(ends_early)?;
+    // The crate checks that the offsets are in order and without holes.
+    let metadata: Metadata =
+        serde_json::from_slice(&json).map_err(|error| damaged(format!("its header: {error}")))?;
+    if metadata.data_len() != content {
+        return Err(damaged(format!(
+            "it has {content} bytes of numbers, its header {}",
+            metadata.data_len()
+        )));
+    }
     let mut contents = Contents::default();
     for (name, info) in metadata.tensors() {
         let kind = match info.dtype {

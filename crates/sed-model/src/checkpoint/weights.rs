@@ -53,10 +53,10 @@ impl<'a> Weights<'a> {
     /// [`Weights::with_matrices`].
     ///
     /// # Errors
-    /// As [`Weights::tensor`].
+    /// As [`Weights::tensor`], and for a value that the format does not reach.
     pub fn matrix(&self, name: &str, shape: &[usize]) -> Result<Tensor> {
         // Converted before it travels.
-        let matrix = self.checkpoint.tensor(&self.key(name), shape)?.to_dtype(self.matrix_dtype)?;
+        let matrix = self.checkpoint.tensor_as(&self.key(name), shape, self.matrix_dtype)?;
         Ok(matrix.to_device(self.device)?)
     }
 

@@ -82,6 +82,8 @@ fn json_errors_name_the_field_and_the_origin() {
         (r#""kernel_size":9"#, r#""kernel_size":8"#, "`decoder.kernel_size` must be odd"),
         (r#""attention_heads":4"#, r#""attention_heads":3"#, "`decoder.attention_heads` must divide"),
         (r#""depths":[3,3,27,3]"#, r#""depths":[3,0,27,3]"#, "`vision.depths` must be from 1"),
+        (r#""depths":[3,3,27,3]"#, r#""depths":[3,3,257,3]"#, "`vision.depths` must be from 1 to 256"),
+        (r#""layers":12"#, r#""layers":65536"#, "`text.layers` must be from 1 to 256"),
         (r#""layers":12"#, r#""layers":-1"#, "config.json: invalid value"),
         (r#""embed_dim":640"#, r#""embed_dims":640"#, "unknown field `embed_dims`"),
         (r#""type":"linear""#, r#""type":"cubic""#, "unknown variant `cubic`"),
@@ -90,4 +92,18 @@ fn json_errors_name_the_field_and_the_origin() {
         let message = with(from, to);
         assert!(message.contains(expected), "{to}: {message}");
     }
+}
+
+#[test]
+fn a_file_is_read_up_to_a_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    let json = serde_json::to_string(&SedConfig::sed_b()).unwrap();
+    std::fs::write(&path, &json).unwrap();
+    assert_eq!(SedConfig::from_file(&path).unwrap(), SedConfig::sed_b());
+    std::fs::write(&path, format!("{json}{}", " ".repeat(70_000))).unwrap();
+    let message = SedConfig::from_file(&path).unwrap_err().to_string();
+    assert_eq!(message, format!("cannot read {}: it has more than 65536 bytes", path.display()));
+    #[cfg(unix)]
+    assert!(SedConfig::from_file(Path::new("/dev/zero")).is_err());
 }

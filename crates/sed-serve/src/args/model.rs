@@ -88,11 +88,7 @@ impl ModelArgs {
     pub(crate) fn open_file(path: &Path, config: Option<&Path>) -> Result<OpenedModel> {
         let checkpoint = Checkpoint::open(path)?;
         let config = match config {
-            Some(file) => {
-                let json = std::fs::read_to_string(file)
-                    .with_context(|| format!("cannot read the configuration {}", file.display()))?;
-                SedConfig::from_json(&json, &file.display().to_string())?
-            }
+            Some(file) => SedConfig::from_file(file)?,
             None => checkpoint.config()?,
         };
         Ok(OpenedModel { checkpoint, config })

@@ -111,3 +111,33 @@ fn hostile() {
     assert!(message.contains("`os.system`") && message.contains("nothing in it was executed"), "{message}");
     assert!(!victim.exists());
 }
+
+/// The reduced model with a NaN in the first value of a tensor.
+fn write_with_nan(path: &Path, name: &str) {
+    let mut bytes = std::fs::read(nano("sed_nano.safetensors")).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let tensors: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let at = 8 + header + tensors[name]["data_offsets"][0].as_u64().unwrap() as usize;
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn not_finite() {
+    const BIAS: &str = "sem_seg_head.predictor.transformer.head.bias";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    write_with_nan(&path, BIAS);
+    let expected = format!("values that are not finite (NaN or infinite): tensor `{BIAS}`: 1 of 1 values");
+    let message = refused(&path);
+    assert!(message.contains(&expected), "{message}");
+
+    let output = folder.path().join("converted");
+    let converted = run(&["convert", text(&path), "--output", text(&output)]);
+    assert_eq!(converted.code, 1);
+    assert!(converted.stderr.contains(&expected) && !output.exists(), "{}", converted.stderr);
+
+    let checked = run(&["doctor", "--model", text(&path), "--listen", "127.0.0.1:0", "--ops-listen", "off"]);
+    assert_eq!(checked.code, 1);
+    assert!(checked.stdout.contains(&expected) && !checked.stdout.contains("panic"), "{}", checked.stdout);
+}

@@ -77,15 +77,21 @@ impl Builder {
 
 /// The zip archive of a pickle and storages by key.
 pub(super) fn pth(pickle: &[u8], storages: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut entries =
+        vec![("archive/data.pkl".to_owned(), pickle), ("archive/byteorder".to_owned(), b"little")];
+    entries.extend(storages.iter().map(|(key, bytes)| (format!("archive/data/{key}"), bytes.as_slice())));
+    let entries: Vec<(&str, &[u8])> = entries.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
+    archive(&entries)
+}
+
+/// A zip archive of entries that are stored as they are.
+pub(super) fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-    let mut add = |name: &str, bytes: &[u8]| {
-        zip.start_file(format!("archive/{name}"), stored).unwrap();
+    for (name, bytes) in entries {
+        zip.start_file(*name, stored).unwrap();
         zip.write_all(bytes).unwrap();
-    };
-    add("data.pkl", pickle);
-    add("byteorder", b"little");
-    storages.iter().for_each(|(key, bytes)| add(&format!("data/{key}"), bytes));
+    }
     zip.finish().unwrap().into_inner()
 }
 

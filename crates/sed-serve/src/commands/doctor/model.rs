@@ -49,7 +49,15 @@ pub(super) fn checks(args: &ModelArgs, memory: &Memory, quick: bool) -> Vec<Chec
     if quick {
         return checks;
     }
-    checks.push(digest(args.model.as_deref(), checkpoint.digest()));
+    // Before a picture is tried: what cannot be read or computed with has its own sentence.
+    let found = checkpoint.digest(config).and_then(|digest| checkpoint.check_finite().map(|()| digest));
+    match found {
+        Ok(found) => checks.push(digest(args.model.as_deref(), &found)),
+        Err(error) => {
+            checks.push(Check::failed("weights", error));
+            return checks;
+        }
+    }
     checks.push(match run(args, opened) {
         Ok(found) => Check::good("run", found),
         Err(error) => Check::failed("run", error),

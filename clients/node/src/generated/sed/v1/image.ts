@@ -18,7 +18,10 @@ export interface Image {
     | //
     /**
      * A whole image file: JPEG, PNG, WebP, GIF (its first frame), BMP or TIFF. The format is recognised
-     * from the bytes. An EXIF orientation is applied before anything else.
+     * from the bytes. An EXIF orientation is applied before anything else. 16-bit colour keeps the high
+     * byte of each channel, 16-bit grey is clipped at 255 as Pillow does: scale grey pictures of a wider range
+     * (depth, thermal, medical) to 8 bits before you send them, or send `raw`. A file that ends before its
+     * picture does is refused.
      */
     { $case: "encoded"; value: Buffer }
     | //
