@@ -146,7 +146,9 @@ mod tests {
         assert_eq!(budget((None, None), NEEDS), (5, 40, (5, 40)));
         assert_eq!(budget((Some(9), Some(7)), NEEDS), (9, 7, (9, 7)));
         assert_eq!(budget((None, None), MemoryNeeds { free: None, ..NEEDS }), (16, 40, (16, 40)));
-        assert_eq!(budget((None, None), MemoryNeeds { free: Some(3), ..NEEDS }), (1, 1, (1, 1)));
+        for free in [0, 3] {
+            assert_eq!(budget((None, None), MemoryNeeds { free: Some(free), ..NEEDS }), (1, 1, (1, 1)));
+        }
         assert_eq!(budget((None, Some(5000)), NEEDS), (5, 1000, (5, 1000)));
         assert_eq!(budget((None, None), MemoryNeeds { most_pairs: 30, ..NEEDS }), (5, 30, (5, 30)));
     }

@@ -1,44 +1,46 @@
-//! How long a launch of a stage takes: a fixed part and a part for each unit, learned while running.
+//! How long a launch of a stage takes, learned while running: a fixed part and a part for each unit.
 //!
-//! Units are images for the encoder, phrases for the text tower, and (image, category) pairs for all other
-//! stages; at the last one a pair counts as often as its output is larger than the network's own map.
+//! Units are images for the encoder, [`text_units`] for the text tower, and (image, category) pairs for all
+//! other stages; at the last one a pair counts as often as its output is larger than the network's own map.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::{job::SegmentJob, report::Stage};
+use crate::{fit::Fit, job::SegmentJob, report::Stage};
 
 /// Number of stages.
 const STAGES: usize = Stage::ALL.len();
-/// What an observation is worth when the next one comes: the last hundred or so decide.
-const MEMORY: f64 = 0.98;
 /// What a survivor count is worth when the next one comes.
 const SURVIVOR_MEMORY: f64 = 0.95;
+/// Tokens of a prompt that come after its phrase; those before it are computed when the model is loaded.
+const TOKENS_AFTER: usize = 3;
+/// UTF-8 bytes of a token: common words are one token, rare ones several.
+const TOKEN_BYTES: usize = 5;
+/// A prompt is cut to 77 tokens.
+const MOST_TOKENS: usize = 77;
 
 /// The times of all stages.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CostModel {
     stages: [Fit; STAGES],
+    /// The same stages in parts: all parts of a request together.
+    parts: [Parts; STAGES],
     /// For each level: categories that survived, for each one that `top_k` asked for.
     survivors: [Option<f64>; 3],
 }
 
-/// A line through observations, fitted by least squares that forgets.
-#[derive(Clone, Copy, Debug, Default)]
-struct Fit {
-    weight: f64,
-    units: f64,
-    units_squared: f64,
-    seconds: f64,
-    seconds_units: f64,
-    /// Requests that shared a launch, summed up.
-    requests: f64,
+/// The times of a stage in parts.
+#[derive(Clone, Debug, Default)]
+struct Parts {
+    fit: Fit,
+    /// Pairs of the largest part of late: requests with more go in parts.
+    most: Option<usize>,
 }
 
 /// What a request will ask of the stages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Demand {
-    /// Phrases that must be embedded.
-    pub(crate) phrases: usize,
+    /// Sum of the [`text_units`] of the phrases that must be embedded.
+    pub(crate) text: f64,
     /// Whether its image must be encoded.
     pub(crate) encode: bool,
     /// Categories of its vocabulary; 0 for a request that only wants them embedded.
@@ -50,11 +52,11 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// What a job asks of a network with maps of `map_side`, when `phrases` of its phrases are unknown.
-    pub(crate) fn of_job(job: &SegmentJob, map_side: usize, phrases: usize, encode: bool) -> Self {
+    /// What a job asks of a network with maps of `map_side`, when phrases of `text` units are unknown.
+    pub(crate) fn of_job(job: &SegmentJob, map_side: usize, text: f64, encode: bool) -> Self {
         let pixels = f64::from(job.output.width) * f64::from(job.output.height);
         Self {
-            phrases,
+            text,
             encode,
             categories: job.vocabulary.size(),
             top_k: job.top_k,
@@ -63,37 +65,56 @@ impl Demand {
     }
 
     /// What embedding some words asks for.
-    pub(crate) fn of_words(phrases: usize) -> Self {
-        Self { phrases, encode: false, categories: 0, top_k: None, enlargement: 1.0 }
+    pub(crate) fn of_words(text: f64) -> Self {
+        Self { text, encode: false, categories: 0, top_k: None, enlargement: 1.0 }
     }
+}
+
+/// Estimates the tokens that the text tower computes for each prompt of a phrase.
+pub(crate) fn text_units(phrase: &str) -> f64 {
+    let tokens: usize = phrase.split_whitespace().map(|word| word.len().div_ceil(TOKEN_BYTES)).sum();
+    (tokens.max(1) + TOKENS_AFTER).min(MOST_TOKENS) as f64
 }
 
 impl CostModel {
     /// Learns from a launch of `units` for `requests` requests.
-    pub(crate) fn observe(&mut self, stage: Stage, units: f64, requests: usize, time: Duration) {
-        let fit = &mut self.stages[stage as usize];
-        for sum in [
-            &mut fit.weight,
-            &mut fit.units,
-            &mut fit.units_squared,
-            &mut fit.seconds,
-            &mut fit.seconds_units,
-            &mut fit.requests,
-        ] {
-            *sum *= MEMORY;
-        }
-        let seconds = time.as_secs_f64();
-        fit.weight += 1.0;
-        fit.units += units;
-        fit.units_squared += units * units;
-        fit.seconds += seconds;
-        fit.seconds_units += seconds * units;
-        fit.requests += requests as f64;
+    pub(crate) fn observe(
+        &mut self,
+        stage: Stage,
+        units: f64,
+        requests: usize,
+        time: Duration,
+        ended: Instant,
+    ) {
+        self.stages[stage as usize].add(units, requests, time, ended);
     }
 
-    /// Learns how many of a request's categories survived to a level (1, 2, 3) with a `top_k`.
-    pub(crate) fn observe_survivors(&mut self, level: u32, top_k: usize, survivors: usize) {
+    /// Learns from a request of `pairs` that went through a stage in parts of at most `most`.
+    pub(crate) fn observe_parts(
+        &mut self,
+        stage: Stage,
+        (pairs, most): (usize, usize),
+        time: Duration,
+        ended: Instant,
+    ) {
+        let parts = &mut self.parts[stage as usize];
+        parts.fit.add(pairs as f64, 1, time, ended);
+        parts.most = Some(most);
+    }
+
+    /// Learns how many of `categories` survived to a level (1, 2, 3) with a `top_k`. Where all survived, more
+    /// of a larger vocabulary would have, so that says nothing.
+    pub(crate) fn observe_survivors(
+        &mut self,
+        level: u32,
+        top_k: usize,
+        categories: usize,
+        survivors: usize,
+    ) {
         let Some(known) = self.survivors.get_mut((level as usize).wrapping_sub(1)) else { return };
+        if survivors >= categories {
+            return;
+        }
         let now = survivors as f64 / top_k.max(1) as f64;
         *known = Some(known.map_or(now, |old| SURVIVOR_MEMORY * old + (1.0 - SURVIVOR_MEMORY) * now));
     }
@@ -101,7 +122,20 @@ impl CostModel {
     /// The seconds of device time that a request's own share of one stage takes.
     pub(crate) fn stage_seconds(&self, stage: Stage, demand: &Demand) -> f64 {
         let units = self.units(stage, demand);
-        if units == 0.0 { 0.0 } else { self.stages[stage as usize].share(units) }
+        if units == 0.0 {
+            return 0.0;
+        }
+        let parts = &self.parts[stage as usize];
+        if parts.most.is_some_and(|most| units > most as f64) {
+            return parts.fit.line().fixed + parts.fit.line().each * units;
+        }
+        let fit = &self.stages[stage as usize];
+        // Only words are never launched all at once.
+        let launches = match (stage, fit.largest()) {
+            (Stage::TextEmbedding, Some(largest)) => (units / largest).ceil().max(1.0),
+            _ => 1.0,
+        };
+        launches * fit.line().fixed / fit.shared_by() + fit.line().each * units
     }
 
     /// The seconds of device time that a request's own share of all stages takes.
@@ -109,108 +143,51 @@ impl CostModel {
         Stage::ALL.iter().map(|stage| self.stage_seconds(*stage, demand)).sum()
     }
 
+    /// Units of a launch of the text tower that takes this long; infinite while nothing is known.
+    pub(crate) fn text_units_within(&self, time: Duration) -> f64 {
+        let line = self.stages[Stage::TextEmbedding as usize].line();
+        if line.each > 0.0 { (time.as_secs_f64() - line.fixed).max(0.0) / line.each } else { f64::INFINITY }
+    }
+
     /// What a request asks of a stage, in the stage's units.
     fn units(&self, stage: Stage, demand: &Demand) -> f64 {
         let pairs = demand.categories as f64;
-        let survivors = |level: usize| match (demand.top_k, self.survivors[level]) {
-            (Some(top_k), Some(each)) => pairs.min(each * top_k as f64),
-            _ => pairs,
-        };
         match stage {
-            Stage::TextEmbedding => demand.phrases as f64,
+            Stage::TextEmbedding => demand.text,
             Stage::Encode => f64::from(u8::from(demand.encode && demand.categories > 0)),
             Stage::CostMap => pairs,
-            Stage::DecodeLevel1 => survivors(0),
-            Stage::DecodeLevel2 => survivors(1),
-            Stage::DecodeLevel3 => survivors(2),
-            Stage::Finish => survivors(2) * demand.enlargement.max(1.0),
-        }
-    }
-}
-
-impl Fit {
-    /// Seconds of a launch: fixed part, part for each unit. Neither is negative.
-    fn line(&self) -> (f64, f64) {
-        if self.weight == 0.0 {
-            return (0.0, 0.0);
-        }
-        let proportional = (0.0, self.seconds_units / self.units_squared.max(f64::MIN_POSITIVE));
-        let spread = self.weight * self.units_squared - self.units * self.units;
-        // All launches of one size say nothing of the fixed part.
-        if spread <= 1e-9 * self.weight * self.units_squared {
-            return proportional;
-        }
-        let slope = (self.weight * self.seconds_units - self.units * self.seconds) / spread;
-        let fixed = (self.seconds - slope * self.units) / self.weight;
-        match (fixed >= 0.0, slope >= 0.0) {
-            (true, true) => (fixed, slope),
-            (true, false) => (self.seconds / self.weight, 0.0),
-            (false, _) => proportional,
+            Stage::DecodeLevel1 => self.survivors(1, demand),
+            Stage::DecodeLevel2 => self.survivors(2, demand),
+            Stage::DecodeLevel3 => self.survivors(3, demand),
+            Stage::Finish => self.survivors(3, demand) * demand.enlargement.max(1.0),
         }
     }
 
-    /// Seconds of one request's `units` in a launch that it shares as usual.
-    fn share(&self, units: f64) -> f64 {
-        let (fixed, each) = self.line();
-        let shared_by = if self.weight == 0.0 { 1.0 } else { (self.requests / self.weight).max(1.0) };
-        fixed / shared_by + each * units
+    /// Categories that probably survive to a level: no more than to the levels before it.
+    fn survivors(&self, level: usize, demand: &Demand) -> f64 {
+        let all = demand.categories as f64;
+        let Some(top_k) = demand.top_k else { return all };
+        self.survivors[..level].iter().flatten().map(|each| each * top_k as f64).fold(all, f64::min)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn demand(categories: usize, top_k: Option<usize>) -> Demand {
-        Demand { phrases: 0, encode: true, categories, top_k, enlargement: 1.0 }
+        Demand { text: 0.0, encode: true, categories, top_k, enlargement: 1.0 }
     }
 
-    proptest! {
-        #[test]
-        fn a_line_is_found_from_its_points(
-            fixed in 0.0..0.1_f64,
-            each in 0.0..0.01_f64,
-            sizes in prop::collection::vec(1_usize..200, 2..50),
-        ) {
-            prop_assume!(sizes.iter().any(|size| *size != sizes[0]));
-            let mut model = CostModel::default();
-            for &size in &sizes {
-                let time = Duration::from_secs_f64(fixed + each * size as f64);
-                model.observe(Stage::CostMap, size as f64, 1, time);
-            }
-            let found = model.stage_seconds(Stage::CostMap, &demand(77, None));
-            prop_assert!((found - (fixed + each * 77.0)).abs() < 1e-5, "{} {} {}", found, fixed, each);
-        }
-
-        #[test]
-        fn no_time_is_negative(points in prop::collection::vec((1_usize..50, 0.0..1.0_f64), 1..20)) {
-            let mut model = CostModel::default();
-            for (size, seconds) in points {
-                model.observe(Stage::Encode, size as f64, 1, Duration::from_secs_f64(seconds));
-            }
-            prop_assert!(model.seconds(&demand(1, None)) >= 0.0);
-        }
-    }
-
-    #[test]
-    fn the_newest_launches_decide() {
-        let mut model = CostModel::default();
-        for seconds in [0.1, 2.0] {
-            for size in 1..400 {
-                model.observe(Stage::Encode, f64::from(size % 4 + 1), 1, Duration::from_secs_f64(seconds));
-            }
-        }
-        let found = model.stage_seconds(Stage::Encode, &demand(1, None));
-        assert!((found - 2.0).abs() < 0.01, "{found}");
+    fn observe(model: &mut CostModel, stage: Stage, units: f64, requests: usize, seconds: f64) {
+        model.observe(stage, units, requests, Duration::from_secs_f64(seconds), Instant::now());
     }
 
     #[test]
     fn a_shared_launch_costs_each_request_its_part() {
         let mut model = CostModel::default();
         for size in [4.0, 8.0] {
-            model.observe(Stage::Encode, size, 4, Duration::from_secs_f64(0.4 + 0.1 * size));
+            observe(&mut model, Stage::Encode, size, 4, 0.4 + 0.1 * size);
         }
         assert!((model.stage_seconds(Stage::Encode, &demand(1, None)) - 0.2).abs() < 1e-9);
     }
@@ -219,12 +196,60 @@ mod tests {
     fn rejection_makes_the_levels_cheaper() {
         let mut model = CostModel::default();
         for stage in Stage::ALL {
-            model.observe(stage, 100.0, 1, Duration::from_secs(1));
+            observe(&mut model, stage, 100.0, 1, 1.0);
         }
-        (1..=3).for_each(|level| model.observe_survivors(level, 8, 40));
+        (1..=3).for_each(|level| model.observe_survivors(level, 8, 200, 40));
         let level = |top_k| model.stage_seconds(Stage::DecodeLevel2, &demand(200, top_k));
         assert!((level(None) - 2.0).abs() < 1e-9);
         assert!((level(Some(8)) - 0.4).abs() < 1e-9);
         assert!((level(Some(80)) - 2.0).abs() < 1e-9); // never more than there are
+    }
+
+    #[test]
+    fn survivors_of_a_vocabulary_that_lost_none_say_nothing() {
+        let mut model = CostModel::default();
+        observe(&mut model, Stage::DecodeLevel3, 100.0, 1, 1.0);
+        let level_3 = |model: &CostModel| model.stage_seconds(Stage::DecodeLevel3, &demand(800, Some(8)));
+        (1..=3).for_each(|level| model.observe_survivors(level, 8, 21, 21));
+        assert!((level_3(&model) - 8.0).abs() < 1e-9);
+        // What was rejected before level 1 does not come back.
+        model.observe_survivors(1, 8, 847, 400);
+        assert!((level_3(&model) - 4.0).abs() < 1e-9);
+        model.observe_survivors(3, 8, 847, 80);
+        assert!((level_3(&model) - 0.8).abs() < 1e-9);
+    }
+
+    #[test]
+    fn long_phrases_teach_what_short_ones_cost() {
+        let mut model = CostModel::default();
+        let long = "antidisestablishmentarianism ".repeat(8);
+        let seconds = |phrase: &str| 0.01 * (3.0 + phrase.len() as f64 / 5.0);
+        for phrases in [32, 32, 32, 7] {
+            let units = text_units(&long) * f64::from(phrases);
+            observe(&mut model, Stage::TextEmbedding, units, 1, seconds(&long) * f64::from(phrases));
+        }
+        let predicted = model.seconds(&Demand::of_words(text_units("dog") * 20.0));
+        let right = seconds("dog") * 20.0;
+        assert!((right / 2.0..right * 2.0).contains(&predicted), "{predicted} instead of {right}");
+    }
+
+    #[test]
+    fn stages_in_parts_have_a_line_of_their_own() {
+        let mut model = CostModel::default();
+        (1..20).for_each(|size| observe(&mut model, Stage::CostMap, f64::from(size), 1, 0.1));
+        model.observe_parts(Stage::CostMap, (300, 50), Duration::from_secs(3), Instant::now());
+        let seconds = |categories| model.stage_seconds(Stage::CostMap, &demand(categories, None));
+        assert!((seconds(50) - 0.1).abs() < 1e-9 && (seconds(600) - 6.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn words_in_several_launches_pay_the_fixed_part_of_each() {
+        let mut model = CostModel::default();
+        for units in [10.0, 100.0] {
+            observe(&mut model, Stage::TextEmbedding, units, 1, 0.5 + 0.01 * units);
+        }
+        assert!((model.seconds(&Demand::of_words(1000.0)) - 15.0).abs() < 1e-6);
+        assert!((model.text_units_within(Duration::from_secs(1)) - 50.0).abs() < 1e-6);
+        assert_eq!(model.text_units_within(Duration::ZERO), 0.0);
     }
 }

@@ -9,7 +9,7 @@ use tracing::Span;
 
 use crate::{
     error::EngineError,
-    inbox::{Event, Inbox},
+    inbox::{Event, Inbox, Wait},
     launch::Launch,
     metrics,
     scheduler::{Aftermath, Ran, Scheduler},
@@ -86,7 +86,7 @@ impl<S: Stages> DeviceThread<S> {
 
     fn run(mut self) -> End<S> {
         loop {
-            let (events, closed) = self.line.inbox.take(None);
+            let (events, closed) = self.line.inbox.take(Wait::No);
             self.receive(events);
             if closed {
                 self.scheduler.fail_all(true, &EngineError::ShuttingDown);
@@ -110,7 +110,7 @@ impl<S: Stages> DeviceThread<S> {
                     return End::Stopped;
                 }
                 None => {
-                    let (events, _) = self.line.inbox.take(Some(None));
+                    let (events, _) = self.line.inbox.take(Wait::Forever);
                     self.receive(events);
                 }
             }
@@ -120,8 +120,8 @@ impl<S: Stages> DeviceThread<S> {
     /// Refuses what comes, and tries the device from time to time unless it was given up.
     fn wait_for_device(&mut self) {
         let given_up = matches!(self.line.seat.state(), EngineState::GivenUp { .. });
-        let patience = (!given_up).then_some(self.probes.interval);
-        let (events, closed) = self.line.inbox.take(Some(patience));
+        let wait = if given_up { Wait::Forever } else { Wait::For(self.probes.interval) };
+        let (events, closed) = self.line.inbox.take(wait);
         if events.is_empty() && !closed {
             self.probe();
         } else {
@@ -154,6 +154,7 @@ impl<S: Stages> DeviceThread<S> {
         let begun = self.scheduler.now();
         let result = span.in_scope(|| launch.run(&self.stages));
         let ran = Ran { begun, ended: self.scheduler.now() };
+        span.record("pairs", launch.worked_on(&result).1);
         drop(span);
         let aftermath = self.scheduler.complete(&self.stages, launch, result, ran);
         if let Some(reason) = &aftermath.lost {
@@ -170,8 +171,10 @@ impl<S: Stages> DeviceThread<S> {
         if !self.scheduler.recording {
             return Span::none(); // nobody has asked for the engine's own requests
         }
-        let (images, pairs) = launch.size();
+        let (images, _) = launch.size();
         let stage = launch.stage.name();
+        // How many pairs a part of a stage has is known once it has run.
+        let pairs = tracing::field::Empty;
         let span = tracing::info_span!(parent: None, "batch", otel.name = stage, stage, images, pairs);
         for caller in self.scheduler.callers(launch) {
             span.follows_from(caller);
@@ -248,7 +251,7 @@ impl<S: Stages> DeviceThread<S> {
                 Some(launch) => drop(self.launch(launch)),
                 None => {
                     // Only the directory of text embeddings can be waited for here.
-                    let (events, closed) = self.line.inbox.take(Some(Some(Duration::from_millis(100))));
+                    let (events, closed) = self.line.inbox.take(Wait::For(Duration::from_millis(100)));
                     self.receive(events);
                     if closed {
                         self.scheduler.fail_all(false, &EngineError::ShuttingDown);

@@ -13,10 +13,10 @@ use crate::{
     error::EngineError,
     feature_cache::{ImageKey, PinnedImage},
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
-    member::{Member, Urgency},
+    member::Member,
     stages::{ModelInfo, Stages},
     state::{EngineState, Seat, StateBoard},
-    ticket::{Outcome, Request},
+    ticket::{Outcome, Request, Urgency},
     vocabulary::Vocabulary,
 };
 
@@ -205,7 +205,8 @@ impl Engine {
         // One judge of costs for all: the devices are taken to be alike, and what each has seen so far is chance.
         let judge = self.working().next();
         let rated = self.working().map(|member| {
-            let (demand, (ahead, present)) = (member.demand(job), member.load());
+            let demand = member.demand(job);
+            let (ahead, present) = member.ahead_of(&demand, job.priority);
             (ahead + judge.map_or(0.0, |judge| judge.seconds(&demand)), present, member, demand)
         });
         let best = rated.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));

@@ -1,4 +1,4 @@
-//! What the device thread is told while it works.
+//! The mailbox of the device thread: what arrives while it works.
 
 use std::{
     collections::VecDeque,
@@ -6,18 +6,27 @@ use std::{
     time::Duration,
 };
 
-use crate::ticket::Ticket;
+use crate::{place::Place, ticket::Ticket};
 
-/// News for the device thread.
+/// A message to the device thread.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A request has been let in.
+    /// A request was admitted.
     Arrived(Box<Ticket>),
     /// The directory of text embeddings was asked for a phrase.
     WasRead { phrase: Arc<str>, found: Option<Vec<u8>> },
 }
 
-/// A mailbox that many fill and one thread empties. What is in it is bounded by admission.
+/// How long to wait for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    No,
+    For(Duration),
+    Forever,
+}
+
+/// A mailbox that many fill and one thread empties. Admission bounds the requests in it: one whose caller has
+/// gone is withdrawn.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
@@ -31,7 +40,7 @@ struct State {
 }
 
 impl Inbox {
-    /// Leaves news; gives a request back when nobody comes for it any more.
+    /// Adds a message. Returns a request if the inbox is closed.
     pub(crate) fn push(&self, event: Event) -> Result<(), Event> {
         let mut state = self.lock();
         if state.closed && matches!(event, Event::Arrived(_)) {
@@ -43,14 +52,29 @@ impl Inbox {
         Ok(())
     }
 
-    /// Takes all news, waiting for some if `wait` says so; for ever if it says `None` within.
-    pub(crate) fn take(&self, wait: Option<Option<Duration>>) -> (VecDeque<Event>, bool) {
+    /// Takes out the request of a place, if the thread has not seen it yet.
+    pub(crate) fn withdraw(&self, place: &Arc<Place>) -> Option<Ticket> {
+        let is_wanted = |event: &Event| match event {
+            Event::Arrived(ticket) => Arc::ptr_eq(&ticket.place, place),
+            Event::WasRead { .. } => false,
+        };
+        let mut state = self.lock();
+        let index = state.events.iter().position(is_wanted)?;
+        match state.events.remove(index)? {
+            Event::Arrived(ticket) => Some(*ticket),
+            Event::WasRead { .. } => None,
+        }
+    }
+
+    /// Drains the inbox, blocking according to `wait` while it is empty and open. Also returns whether it is
+    /// closed.
+    pub(crate) fn take(&self, wait: Wait) -> (VecDeque<Event>, bool) {
         let mut state = self.lock();
         let quiet = |state: &mut State| state.events.is_empty() && !state.closed;
         state = match wait {
-            None => state,
-            Some(None) => self.changed.wait_while(state, quiet).unwrap_or_else(PoisonError::into_inner),
-            Some(Some(patience)) => {
+            Wait::No => state,
+            Wait::Forever => self.changed.wait_while(state, quiet).unwrap_or_else(PoisonError::into_inner),
+            Wait::For(patience) => {
                 let waited = self.changed.wait_timeout_while(state, patience, quiet);
                 waited.unwrap_or_else(PoisonError::into_inner).0
             }
@@ -58,7 +82,7 @@ impl Inbox {
         (std::mem::take(&mut state.events), state.closed)
     }
 
-    /// Takes no more requests, and hands out those that the thread has not seen yet.
+    /// Closes the inbox to requests. Returns those that the thread has not seen yet.
     pub(crate) fn close(&self) -> Vec<Ticket> {
         let mut state = self.lock();
         state.closed = true;

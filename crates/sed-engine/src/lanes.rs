@@ -13,7 +13,7 @@ pub(crate) trait Waits {
     /// Its priority.
     fn priority(&self) -> Priority;
 
-    /// When it came to the engine. Who came earlier goes first, wherever both wait.
+    /// Start of its wait, by which equal priorities are ordered wherever they wait.
     fn since(&self) -> Instant;
 }
 
@@ -85,10 +85,15 @@ impl<T: Waits> Lanes<T> {
         self.by_priority.iter().all(VecDeque::is_empty)
     }
 
-    /// How far up an item is: one step of priority is worth `ageing` of waiting.
+    /// The rank of an item; the highest goes first.
     pub(crate) fn rank(&self, item: &T, now: Instant) -> f64 {
-        let waited = now.saturating_duration_since(item.since());
-        item.priority() as u8 as f64 + waited.as_secs_f64() / self.ageing.as_secs_f64()
+        self.rank_of(item.priority(), item.since(), now)
+    }
+
+    /// The rank of a priority after waiting since `since`: `ageing` of waiting is worth one step of priority.
+    pub(crate) fn rank_of(&self, priority: Priority, since: Instant, now: Instant) -> f64 {
+        let waited = now.saturating_duration_since(since);
+        priority as u8 as f64 + waited.as_secs_f64() / self.ageing.as_secs_f64()
     }
 
     /// The lane whose oldest item goes next.

@@ -26,7 +26,7 @@ pub(crate) struct Launch<S: Stages> {
 
 /// What a launch works on.
 pub(crate) enum Work<S: Stages> {
-    /// Phrases for the text tower, whoever waits for them.
+    /// Phrases for the text tower, for all requests that wait for them.
     Phrases(Vec<Arc<str>>),
     /// Requests, whole.
     Tasks(Vec<Task<S>>),
@@ -76,13 +76,21 @@ impl<S: Stages> Work<S> {
 }
 
 impl<S: Stages> Launch<S> {
-    /// Images and (image, category) pairs, or phrases, that it works on.
+    /// Images and (image, category) pairs, or phrases, that it works on; of a part, at most so many.
     pub(crate) fn size(&self) -> (usize, usize) {
         match &self.work {
             Work::Phrases(phrases) => (0, phrases.len()),
             Work::Tasks(tasks) if self.stage == Stage::Encode => (distinct_images(tasks).1, 0),
             Work::Tasks(tasks) => (tasks.len(), tasks.iter().map(|task| task.units(self.stage)).sum()),
             Work::Part(task, most) => (1, task.units(self.stage).min(*most)),
+        }
+    }
+
+    /// The size of a launch that has run: of a part, the pairs that it really had.
+    pub(crate) fn worked_on(&self, result: &Result<Output<S>, LaunchError>) -> (usize, usize) {
+        match result {
+            Ok(Output::Part(advanced)) => (1, advanced.pairs),
+            _ => self.size(),
         }
     }
 
@@ -176,7 +184,8 @@ fn encode<S: Stages>(stages: &S, tasks: &[Task<S>]) -> Result<Vec<S::ImageFeatur
     let mut inputs = Vec::with_capacity(count);
     for (task, &number) in tasks.iter().zip(&numbers) {
         if number == inputs.len() {
-            inputs.push(task.input().ok_or_else(|| StageError::Failed("an image has no pixels".into()))?);
+            let pixels = task.encoding.as_deref();
+            inputs.push(pixels.ok_or_else(|| StageError::Failed("an image has no pixels".into()))?);
         }
     }
     let features = counted(stages.encode(&inputs)?, count)?;

@@ -12,6 +12,7 @@
 mod admission;
 mod budget;
 mod byte_lru;
+mod charge;
 mod cost_model;
 mod device_thread;
 mod engine;
@@ -19,12 +20,15 @@ mod error;
 #[cfg(any(test, feature = "test-util"))]
 pub mod fake;
 mod feature_cache;
+mod fit;
 mod inbox;
 mod job;
 mod lanes;
 mod launch;
 mod member;
 pub mod metrics;
+mod pixels;
+mod place;
 mod report;
 mod scheduler;
 mod sed_stages;
@@ -44,7 +48,7 @@ pub use error::EngineError;
 pub use feature_cache::{ImageFacts, ImageKey, PinnedImage};
 pub use job::{JobImage, Priority, SegmentJob, SegmentOutcome};
 pub use report::{BatchTiming, CacheReport, LevelReport, RejectionReport, Stage, StageTiming};
-pub use sed_stages::{SedStages, builtin_vocabularies, device_name};
+pub use sed_stages::{SedStages, builtin_vocabularies, device_name, free_memory};
 pub use stages::{
     Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
     ScoreMaps, StageError, Stages, UNLABELLED,

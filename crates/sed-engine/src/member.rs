@@ -9,21 +9,24 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::{
-    admission::{Admission, Place, QueueLimits},
+    admission::{Admission, QueueLimits},
     budget::{Budget, SharedBudget},
-    cost_model::Demand,
+    cost_model::{Demand, text_units},
     device_thread::{DeviceThread, Line, Probes},
     engine::EngineConfig,
     error::EngineError,
     feature_cache::FeatureCache,
     inbox::{Event, Inbox},
     job::{JobImage, Priority, SegmentJob},
+    pixels::Pixels,
+    place::Place,
+    report::Stage,
     scheduler::{Policy, Scheduler, SchedulerParts},
     stages::Stages,
     state::Seat,
     text_cache::{KnownText, TextCache},
     text_store::TextStoreThread,
-    ticket::{Reply, Request, Ticket},
+    ticket::{Reply, Request, Ticket, Urgency},
     vocabulary::Vocabulary,
     warm_up::WarmUp,
 };
@@ -38,15 +41,7 @@ pub(crate) struct Member {
     pub(crate) images: Arc<FeatureCache>,
 }
 
-/// When and how urgently a request wants to be done.
-#[derive(Clone, Copy)]
-pub(crate) struct Urgency {
-    pub(crate) priority: Priority,
-    pub(crate) since: Instant,
-    pub(crate) deadline: Option<Instant>,
-}
-
-/// A request that was let in.
+/// A request that was admitted.
 pub(crate) struct Pending {
     leaving: Leaving,
     answer: oneshot::Receiver<Reply>,
@@ -108,22 +103,27 @@ impl Member {
 
     /// What a job asks of this device, which may know its words or its image already.
     pub(crate) fn demand(&self, job: &SegmentJob) -> Demand {
-        let phrases = self.known_text.unknown_phrases(&job.vocabulary);
         let encode = match &job.image {
             JobImage::Pixels { facts, .. } => !facts.is_some_and(|facts| self.images.contains(&facts.key)),
             JobImage::Cached(_) => false,
         };
-        Demand::of_job(job, self.map_side, phrases, encode)
+        Demand::of_job(job, self.map_side, self.unknown_text(&job.vocabulary), encode)
     }
 
     /// What the words of a vocabulary ask of this device.
     pub(crate) fn demand_of_words(&self, vocabulary: &Vocabulary) -> Demand {
-        Demand::of_words(self.known_text.unknown_phrases(vocabulary))
+        Demand::of_words(self.unknown_text(vocabulary))
     }
 
-    /// The predicted seconds of all that is here, and how many requests that is.
-    pub(crate) fn load(&self) -> (f64, usize) {
-        self.admission.load()
+    /// The units of the phrases of a vocabulary that this device does not know.
+    fn unknown_text(&self, vocabulary: &Vocabulary) -> f64 {
+        self.known_text.unknown_phrases(vocabulary).into_iter().map(text_units).sum()
+    }
+
+    /// The predicted seconds of what goes before a request here, and how many requests are here.
+    pub(crate) fn ahead_of(&self, demand: &Demand, priority: Priority) -> (f64, usize) {
+        let (ahead, present) = self.admission.ahead_of(demand, priority);
+        (ahead.as_secs_f64(), present)
     }
 
     /// The predicted seconds of a request.
@@ -141,19 +141,17 @@ impl Member {
         self.budget.get()
     }
 
-    /// Lets a request in.
+    /// Admits a request.
     pub(crate) fn submit(
         &self,
         request: Request,
         demand: Demand,
         urgency: Urgency,
     ) -> Result<Pending, EngineError> {
-        let Urgency { priority, since, deadline } = urgency;
+        let Urgency { priority, deadline, .. } = urgency;
         let place = self.admission.admit(&demand, priority, deadline, Instant::now())?;
-        let leaving = Leaving(Arc::clone(&place));
-        let (reply, answer) = oneshot::channel();
-        let span = Span::current();
-        let ticket = Ticket { request, demand, priority, since, deadline, place, span, reply };
+        let (ticket, answer) = Ticket::new(request, demand, urgency, Arc::clone(&place), Span::current());
+        let leaving = Leaving { place, pixels: Arc::clone(&ticket.pixels), line: Arc::clone(&self.line) };
         let arrived = self.line.inbox.push(Event::Arrived(Box::new(ticket)));
         arrived.map_err(|_| EngineError::ShuttingDown)?;
         Ok(Pending { leaving, answer, deadline })
@@ -169,13 +167,13 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // Whoever waits for an answer holds a handle of the engine, so there are no requests to hand out.
+        // A caller that waits for an answer holds a handle of the engine, so there are no requests to return.
         drop(self.line.inbox.close());
     }
 }
 
 impl Pending {
-    /// Waits for the answer, until the deadline. Dropped before, the request is cancelled.
+    /// Waits for the answer, until the deadline. Dropping the future cancels the request.
     pub(crate) async fn wait(self) -> Reply {
         let Self { leaving: _leaving, answer, deadline } = self;
         let reply = match deadline {
@@ -189,11 +187,107 @@ impl Pending {
     }
 }
 
-/// Gives the caller's place back when it goes, at once, even while the device is busy.
-struct Leaving(Arc<Place>);
+/// Releases what a caller's request holds when the caller goes, at once, even while the device is busy.
+struct Leaving {
+    place: Arc<Place>,
+    pixels: Arc<Pixels>,
+    line: Arc<Line>,
+}
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.0.leave();
+        // The place goes first: a task without pixels is then known to be unwanted.
+        if !self.place.leave() {
+            return;
+        }
+        self.pixels.discard();
+        if let Some(unseen) = self.line.inbox.withdraw(&self.place) {
+            unseen.abandon(Stage::TextEmbedding, Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use super::*;
+    use crate::{
+        fake::{FakeControl, FakeStages, Fault},
+        inbox::Wait,
+        stages::{NetworkInput, OutputSpec},
+        state::StateBoard,
+        vocabulary::Category,
+    };
+
+    /// A device that encodes one image at a time, and is ready.
+    async fn member() -> (Member, FakeControl) {
+        let (stages, control) = FakeStages::new();
+        let board = StateBoard::new(1);
+        let config = EngineConfig { batch_images: Some(1), queue_capacity: 4, ..EngineConfig::default() };
+        let member = Member::start(stages, &config, Seat::new(&board, 0, "cpu")).unwrap();
+        board.watch().wait_for(crate::state::EngineState::is_ready).await.unwrap();
+        (member, control)
+    }
+
+    fn submit(member: &Member) -> Pending {
+        let side = 32;
+        let job = SegmentJob {
+            image: JobImage::Pixels {
+                input: NetworkInput { side, data: vec![0.5; side * side * 3] },
+                facts: None,
+            },
+            vocabulary: Vocabulary::built_in(vec![Category::named("object")]).unwrap(),
+            top_k: None,
+            output: OutputSpec { width: 8, height: 8, crop: None, score_threshold: 0.0, score_maps: false },
+            waiting_since: Instant::now(),
+            deadline: None,
+            priority: Priority::Normal,
+        };
+        let urgency = Urgency { priority: job.priority, since: job.waiting_since, deadline: None };
+        let demand = member.demand(&job);
+        member.submit(Request::Segment(Box::new(job)), demand, urgency).unwrap()
+    }
+
+    fn pixels(pending: &Pending) -> Weak<NetworkInput> {
+        Arc::downgrade(&pending.leaving.pixels.get().unwrap())
+    }
+
+    async fn until_held(control: &FakeControl) {
+        let control = control.clone();
+        assert!(tokio::task::spawn_blocking(move || control.wait_until_held()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_is_cancelled_while_the_device_is_busy_is_freed_at_once() {
+        let (member, control) = member().await;
+        control.inject(Stage::Encode, Fault::Hold);
+        control.inject(Stage::Encode, Fault::Hold);
+        let running = submit(&member);
+        until_held(&control).await;
+        // The thread has not seen these.
+        for _ in 0..100 {
+            let unseen = submit(&member);
+            let pixels = pixels(&unseen);
+            drop(unseen);
+            assert!(pixels.upgrade().is_none());
+        }
+        assert!(member.line.inbox.take(Wait::No).0.is_empty());
+        assert_eq!(member.waiting(), 0);
+
+        // One of these is encoded when the other waits at its station.
+        let pending = [submit(&member), submit(&member)];
+        control.release();
+        assert!(running.wait().await.is_ok());
+        until_held(&control).await;
+        let [encoding, waiting] = pending;
+        let weak = [pixels(&encoding), pixels(&waiting)];
+        drop(waiting);
+        assert!(weak[1].upgrade().is_none());
+        drop(encoding);
+        assert!(weak[0].upgrade().is_some(), "the encoder reads them");
+        control.release();
+        assert!(submit(&member).wait().await.is_ok());
+        assert!(weak[0].upgrade().is_none());
     }
 }

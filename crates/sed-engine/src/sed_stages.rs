@@ -228,13 +228,18 @@ fn decode_request<'a>(request: &PairRequest<'a, SedStages>) -> DecodeRequest<'a>
     DecodeRequest { features, text, top_k }
 }
 
-/// Memory that the system, or the container's limit, leaves free, in bytes.
-fn free_memory() -> Option<u64> {
+/// Memory that the system, or the container's limit, leaves free, in bytes; `None` where the system does not
+/// report it.
+pub fn free_memory() -> Option<u64> {
     let mut system = sysinfo::System::new().ok()?;
     system.refresh_memory();
     let container = system.cgroup_limits().map(|limits| limits.free_memory);
-    let free = container.map_or(system.available_memory(), |limit| limit.min(system.available_memory()));
-    (free > 0).then_some(free)
+    free_of(system.total_memory(), system.available_memory(), container)
+}
+
+/// The free memory of a system with `total` bytes, of which it reports 0 where it reports nothing.
+fn free_of(total: u64, available: u64, container: Option<u64>) -> Option<u64> {
+    (total > 0).then_some(container.map_or(available, |limit| limit.min(available)))
 }
 
 /// Scores `[survivors, side, side]` off the device.
@@ -258,5 +263,19 @@ fn without_backtrace(error: &candle_core::Error) -> String {
     match error {
         candle_core::Error::WithBacktrace { inner, .. } => without_backtrace(inner),
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_at_its_limit_has_no_memory_and_an_unknown_system_is_unknown() {
+        assert_eq!(free_of(1000, 400, None), Some(400));
+        assert_eq!(free_of(1000, 400, Some(300)), Some(300));
+        assert_eq!(free_of(1000, 400, Some(0)), Some(0));
+        assert_eq!(free_of(1000, 0, None), Some(0));
+        assert_eq!(free_of(0, 0, None), None);
     }
 }

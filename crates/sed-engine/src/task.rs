@@ -3,14 +3,14 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tracing::Span;
 
 use crate::{
     error::EngineError,
-    job::{JobImage, Priority, SegmentJob},
+    job::{Priority, SegmentJob},
     lanes::Waits,
     report::{CacheReport, LevelReport, Stage},
     stages::{NetworkInput, Stages},
@@ -22,17 +22,26 @@ use crate::{
 pub(crate) struct Task<S: Stages> {
     pub(crate) ticket: Ticket,
     pub(crate) timeline: Timeline,
-    /// When it came to the station where it waits.
+    /// When it came to the station where it waits; a batch that is not full waits from there.
     pub(crate) entered: Instant,
+    /// Start of its wait in the order of the stations: its arrival, or later once its words have had
+    /// launches.
+    pub(crate) turn: Instant,
     pub(crate) words: Words<S>,
     pub(crate) features: Option<S::ImageFeatures>,
+    /// The pixels, while a launch of the encoder includes it.
+    pub(crate) encoding: Option<Arc<NetworkInput>>,
     pub(crate) pairs: Pairs<S>,
+    /// What the parts of the stage have taken so far.
+    pub(crate) part_time: Duration,
     /// The categories that are left, rising.
     pub(crate) survivors: Vec<u32>,
     pub(crate) levels: Vec<LevelReport>,
     pub(crate) caches: CacheReport,
     /// A launch has included it: work is lost if it is dropped.
     pub(crate) begun: bool,
+    /// A launch behind the words has included it: it may hold memory of the device.
+    pub(crate) in_flight: bool,
     /// How often it ran out of memory although it was alone.
     pub(crate) memory_failures: u32,
     /// Open while a stage works on it.
@@ -60,13 +69,17 @@ impl<S: Stages> Task<S> {
         Self {
             timeline: Timeline::new(ticket.since),
             entered: now,
+            turn: ticket.since,
             words: Words::Gathering { known: HashMap::new(), missing: HashSet::new() },
             features: None,
+            encoding: None,
             pairs: Pairs::None,
+            part_time: Duration::ZERO,
             survivors,
             levels: Vec::new(),
             caches: CacheReport::default(),
             begun: false,
+            in_flight: false,
             memory_failures: 0,
             stage_span: None,
             ticket,
@@ -78,23 +91,6 @@ impl<S: Stages> Task<S> {
         match &self.ticket.request {
             Request::Segment(job) => Some(job),
             Request::Embed(_) => None,
-        }
-    }
-
-    /// The pixels that are to be encoded.
-    pub(crate) fn input(&self) -> Option<&NetworkInput> {
-        match &self.job()?.image {
-            JobImage::Pixels { input, .. } => Some(input),
-            JobImage::Cached(_) => None,
-        }
-    }
-
-    /// Frees the pixels once they are encoded.
-    pub(crate) fn release_input(&mut self) {
-        if let Request::Segment(job) = &mut self.ticket.request
-            && let JobImage::Pixels { input, .. } = &mut job.image
-        {
-            input.data = Vec::new();
         }
     }
 
@@ -133,6 +129,6 @@ impl<S: Stages> Waits for Task<S> {
     }
 
     fn since(&self) -> Instant {
-        self.ticket.since
+        self.turn
     }
 }

@@ -29,8 +29,8 @@ struct Inner<P, T> {
 
 /// What a caller may ask the cache, whatever the model.
 pub(crate) trait KnownText: Send + Sync {
-    /// How many different phrases of a vocabulary would have to be embedded.
-    fn unknown_phrases(&self, vocabulary: &Vocabulary) -> usize;
+    /// The different phrases of a vocabulary that would have to be embedded.
+    fn unknown_phrases<'a>(&self, vocabulary: &'a Vocabulary) -> Vec<&'a str>;
 }
 
 impl<P: Clone, T> TextCache<P, T> {
@@ -96,13 +96,13 @@ impl<P: Clone, T> Inner<P, T> {
 }
 
 impl<P: Clone + Send + Sync, T: Send + Sync> KnownText for TextCache<P, T> {
-    fn unknown_phrases(&self, vocabulary: &Vocabulary) -> usize {
+    fn unknown_phrases<'a>(&self, vocabulary: &'a Vocabulary) -> Vec<&'a str> {
         let inner = self.lock();
         if inner.vocabularies.contains(&vocabulary.digest()) {
-            return 0;
+            return Vec::new();
         }
         let phrases: HashSet<&str> = vocabulary.categories().iter().flat_map(Category::phrases).collect();
-        phrases.into_iter().filter(|phrase| !inner.phrases.contains(*phrase)).count()
+        phrases.into_iter().filter(|phrase| !inner.phrases.contains(*phrase)).collect()
     }
 }
 
@@ -119,10 +119,10 @@ mod tests {
         let cache: TextCache<u8, u8> = TextCache::new(1000, 1000);
         cache.keep_phrase("cat".into(), 1, 8);
         let words = vocabulary(&["cat", "dog", "dog", "cow"]);
-        assert_eq!(cache.unknown_phrases(&words), 2);
+        assert_eq!(cache.unknown_phrases(&words).len(), 2);
         cache.keep_vocabulary(words.digest(), [1, 2, 2, 3].into(), 32);
-        assert_eq!(cache.unknown_phrases(&words), 0);
-        assert_eq!(cache.unknown_phrases(&vocabulary(&["dog"])), 1);
+        assert_eq!(cache.unknown_phrases(&words), [""; 0]);
+        assert_eq!(cache.unknown_phrases(&vocabulary(&["dog"])), ["dog"]);
         assert_eq!((cache.phrase("cat"), cache.phrase("dog")), (Some(1), None));
         assert_eq!(cache.vocabulary(&words.digest()).as_deref(), Some([1, 2, 2, 3].as_slice()));
     }

@@ -20,19 +20,18 @@ impl Timeline {
     }
 
     /// Begins a stage, or goes on with it when it is the one that ran last (a stage in several launches).
-    pub(crate) fn begin(&mut self, stage: Stage, now: Instant) {
+    /// Returns the wait for a stage that begins.
+    pub(crate) fn begin(&mut self, stage: Stage, now: Instant) -> Option<Duration> {
         let wait = now.saturating_duration_since(self.last_end);
-        match self.timings.last_mut() {
-            Some(last) if last.stage == stage => last.queue_wait += wait,
-            _ => self.timings.push(StageTiming {
-                stage,
-                queue_wait: wait,
-                duration: Duration::ZERO,
-                batches: Vec::new(),
-            }),
-        }
         // A clock that was read earlier than the last end counts from there.
         self.begun = Some(now.max(self.last_end));
+        if let Some(last) = self.timings.last_mut().filter(|last| last.stage == stage) {
+            last.queue_wait += wait;
+            return None;
+        }
+        let (duration, batches) = (Duration::ZERO, Vec::new());
+        self.timings.push(StageTiming { stage, queue_wait: wait, duration, batches });
+        Some(wait)
     }
 
     /// Ends what was begun, with the batch in which it ran, if there was one.
@@ -63,7 +62,8 @@ mod tests {
         let mut timeline = Timeline::new(since);
         for (stage, wait, work) in [(Stage::Encode, 3, 5), (Stage::CostMap, 0, 7), (Stage::CostMap, 2, 1)] {
             let begun = timeline.last_end + MS * wait;
-            timeline.begin(stage, begun);
+            let is_new = timeline.begin(stage, begun);
+            assert_eq!(is_new, (wait != 2).then_some(MS * wait));
             timeline
                 .end(begun + MS * work, Some(BatchTiming { images: 1, pairs: 4, device_time: MS * work }));
         }

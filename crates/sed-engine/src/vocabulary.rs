@@ -41,7 +41,7 @@ pub struct VocabularyLimits {
 }
 
 /// The largest vocabulary that an index map can hold.
-const MOST_CATEGORIES: usize = UNLABELLED as usize;
+pub(crate) const MOST_CATEGORIES: usize = UNLABELLED as usize;
 
 impl Default for VocabularyLimits {
     fn default() -> Self {

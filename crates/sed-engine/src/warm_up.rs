@@ -1,19 +1,19 @@
 //! What a model does before its first request: every stage once, the largest batches, and the words that will be
 //! asked for.
 
-use std::sync::Arc;
+use std::{collections::HashSet, time::Instant};
 
 use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::{
     admission::Admission,
-    cost_model::Demand,
+    cost_model::{Demand, text_units},
     job::{JobImage, Priority, SegmentJob},
     scheduler::Scheduler,
     stages::{NetworkInput, OutputSpec, Stages},
-    ticket::{Reply, Request, Ticket},
-    vocabulary::{Category, Vocabulary},
+    ticket::{Reply, Request, Ticket, Urgency},
+    vocabulary::{Category, MOST_CATEGORIES, Vocabulary},
 };
 
 /// Requests that go through the stages together, and where their answers come.
@@ -34,7 +34,7 @@ impl WarmUp {
         Self::default()
     }
 
-    /// The rounds of requests. Nobody is refused: the engine's own requests have an account of their own.
+    /// The rounds of requests. None is refused: the engine's own requests have an account of their own.
     pub(crate) fn rounds<S: Stages>(
         &self,
         stages: &S,
@@ -43,7 +43,9 @@ impl WarmUp {
         let mut rounds = vec![round(vec![job(stages, 2, Some(1))?])?];
         if self.largest_batches {
             let (images, pairs) = scheduler.budget();
-            let batch = (0..images).map(|_| job(stages, (pairs / images).max(1), None));
+            // Pairs of one picture, of which a vocabulary has no more than an index map can hold.
+            let each = (pairs / images).clamp(1, MOST_CATEGORIES);
+            let batch = (0..images).map(|_| job(stages, each, None));
             rounds.push(round(batch.collect::<Result<_, _>>()?)?);
         }
         let words = self.vocabularies.iter().cloned().map(Request::Embed).collect();
@@ -71,33 +73,31 @@ fn job<S: Stages>(stages: &S, categories: usize, top_k: Option<usize>) -> Result
             score_threshold: 0.0,
             score_maps: false,
         },
-        waiting_since: std::time::Instant::now(),
+        waiting_since: Instant::now(),
         deadline: None,
         priority: Priority::Normal,
     })))
+}
+
+/// Units of the words of a vocabulary.
+fn text(vocabulary: &Vocabulary) -> f64 {
+    let phrases: HashSet<&str> = vocabulary.categories().iter().flat_map(Category::phrases).collect();
+    phrases.into_iter().map(text_units).sum()
 }
 
 fn round(requests: Vec<Request>) -> Result<Round, String> {
     let account = Admission::unlimited();
     let ticket = |request: Request| {
         let demand = match &request {
-            Request::Segment(job) => Demand::of_job(job, job.output.width as usize, 1, true),
-            Request::Embed(words) => Demand::of_words(words.size()),
+            Request::Segment(job) => {
+                Demand::of_job(job, job.output.width as usize, text(&job.vocabulary), true)
+            }
+            Request::Embed(vocabulary) => Demand::of_words(text(vocabulary)),
         };
-        let now = std::time::Instant::now();
-        let place = account.admit(&demand, Priority::Normal, None, now).map_err(|error| error.to_string())?;
-        let (reply, answer) = oneshot::channel();
-        let ticket = Ticket {
-            request,
-            demand,
-            priority: Priority::Normal,
-            since: now,
-            deadline: None,
-            place: Arc::clone(&place),
-            span: Span::none(),
-            reply,
-        };
-        Ok((ticket, answer))
+        let urgency = Urgency { priority: Priority::Normal, since: Instant::now(), deadline: None };
+        let place = account.admit(&demand, urgency.priority, None, urgency.since);
+        let place = place.map_err(|error| error.to_string())?;
+        Ok(Ticket::new(request, demand, urgency, place, Span::none()))
     };
     let made = requests.into_iter().map(ticket).collect::<Result<Vec<_>, String>>()?;
     Ok(made.into_iter().unzip())

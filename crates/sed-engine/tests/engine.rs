@@ -304,6 +304,21 @@ async fn a_failed_warm_up_is_told_and_tried_again() {
     engine.segment(job(3)).await.unwrap();
 }
 
+/// An index map has no more categories than that, whatever a batch may have.
+#[tokio::test]
+async fn a_budget_beyond_the_largest_vocabulary_is_warmed_up() {
+    let config = EngineConfig {
+        batch_images: Some(1),
+        batch_pairs: Some(70_000),
+        warm_up_largest_batches: true,
+        ..EngineConfig::default()
+    };
+    let (engine, control) = engine_with(config).await;
+    assert_eq!(engine.budget(), (1, 70_000));
+    assert_eq!(control.calls(Stage::CostMap), 2);
+    engine.segment(job(3)).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_deadline_ends_the_wait_and_saves_the_work() {
     let (engine, control) = engine().await;

@@ -1,14 +1,18 @@
 //! What becomes of a launch's result.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::Scheduler;
 use crate::{
+    cost_model::text_units,
     job::{JobImage, SegmentOutcome},
     launch::{Launch, LaunchError, Output, Work, first_of_its_image},
     metrics::{self, Level, Outcome as CategoryOutcome},
     report::{BatchTiming, LevelReport, RejectionReport, Stage},
-    stages::{DecoderLevel, FinishedMap, Stages},
+    stages::{Advanced, DecoderLevel, FinishedMap, Stages},
     task::{Pairs, Task},
     ticket::Outcome,
 };
@@ -16,7 +20,7 @@ use crate::{
 /// What the device thread must know of a launch that failed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Aftermath {
-    /// A stage panicked: the thread starts anew.
+    /// A stage panicked: the thread starts again.
     pub(crate) panicked: bool,
     /// The device does not answer any more.
     pub(crate) lost: Option<String>,
@@ -29,6 +33,13 @@ pub(crate) struct Ran {
     pub(crate) ended: Instant,
 }
 
+impl Ran {
+    /// The time that the device worked.
+    pub(super) fn time(self) -> Duration {
+        self.ended.saturating_duration_since(self.begun)
+    }
+}
+
 impl<S: Stages> Scheduler<S> {
     /// Takes back a launch with its result.
     pub(crate) fn complete(
@@ -38,7 +49,7 @@ impl<S: Stages> Scheduler<S> {
         result: Result<Output<S>, LaunchError>,
         ran: Ran,
     ) -> Aftermath {
-        let batch = self.note_launch(&mut launch, ran, result.is_ok());
+        let batch = self.note_launch(&mut launch, ran, &result);
         let output = match result {
             Ok(output) => output,
             Err(error) => return self.failed(launch, error),
@@ -72,10 +83,9 @@ impl<S: Stages> Scheduler<S> {
             (Work::Tasks(tasks), Output::Maps(maps)) => {
                 tasks.into_iter().zip(maps).for_each(|(task, map)| self.finished(task, map));
             }
-            (Work::Part(task, _), Output::Part(advanced)) => match advanced.finished {
-                Some(pairs) => self.has_pairs(stages, stage, *task, pairs),
-                None => self.enqueue(stage, *task),
-            },
+            (Work::Part(task, most), Output::Part(advanced)) => {
+                self.advanced(stages, stage, (*task, most), advanced, ran);
+            }
             (work, _) => {
                 // `Launch::run` gives the output that belongs to its work.
                 let message = "a launch gave what was not asked for".to_owned();
@@ -87,33 +97,42 @@ impl<S: Stages> Scheduler<S> {
         Aftermath::default()
     }
 
-    /// Writes down what a launch took, for its requests, for the metrics and for predictions.
-    fn note_launch(&mut self, launch: &mut Launch<S>, ran: Ran, succeeded: bool) -> BatchTiming {
+    /// Records what a launch took, for its requests, for the metrics and for predictions.
+    fn note_launch(
+        &mut self,
+        launch: &mut Launch<S>,
+        ran: Ran,
+        result: &Result<Output<S>, LaunchError>,
+    ) -> BatchTiming {
         let stage = launch.stage;
-        let (images, pairs) = launch.size();
-        let device_time = ran.ended.saturating_duration_since(ran.begun);
+        let (images, pairs) = launch.worked_on(result);
+        let device_time = ran.time();
         let batch = BatchTiming { images: images as u32, pairs: pairs as u32, device_time };
         let requests = if let Work::Phrases(_) = launch.work {
-            // Those who wait for its phrases are the ones whose stage is open.
-            let open = self.station(stage).iter_mut().filter(|task| task.stage_span.is_some());
-            open.map(|task| end_task(task, ran.ended, &batch)).count()
+            self.words_had_launch(ran, &batch)
         } else {
             launch.tasks_mut().iter_mut().map(|task| end_task(task, ran.ended, &batch)).count()
         };
         if self.recording {
             metrics::DEVICE_BUSY.add(device_time);
         }
-        if succeeded {
-            let units = match stage {
-                Stage::Encode => images as f64,
-                Stage::Finish => launch
-                    .tasks()
-                    .iter()
-                    .map(|task| task.units(stage) as f64 * task.ticket.demand.enlargement.max(1.0))
-                    .sum(),
-                _ => pairs as f64,
+        if result.is_ok() {
+            let units = match (&launch.work, stage) {
+                (Work::Phrases(phrases), _) => Some(phrases.iter().map(|phrase| text_units(phrase)).sum()),
+                (Work::Tasks(_), Stage::Encode) => Some(images as f64),
+                (Work::Tasks(tasks), Stage::Finish) => Some(
+                    tasks
+                        .iter()
+                        .map(|task| task.units(stage) as f64 * task.ticket.demand.enlargement.max(1.0))
+                        .sum(),
+                ),
+                (Work::Tasks(_), _) => Some(pairs as f64),
+                // A stage in parts is learned from once it is over.
+                (Work::Part(..), _) => None,
             };
-            self.admission.learn(|model| model.observe(stage, units, requests, device_time));
+            if let Some(units) = units {
+                self.admission.learn(|model| model.observe(stage, units, requests, device_time, ran.ended));
+            }
             if self.recording {
                 metrics::STAGE_DURATION.record(stage.into(), device_time.as_secs_f64());
                 metrics::BATCH_IMAGES.record(stage.into(), images as f64);
@@ -121,6 +140,26 @@ impl<S: Stages> Scheduler<S> {
             }
         }
         batch
+    }
+
+    /// A part of a stage is done. All pairs go through a stage in parts twice.
+    fn advanced(
+        &mut self,
+        stages: &S,
+        stage: Stage,
+        (mut task, most): (Task<S>, usize),
+        advanced: Advanced<S::Pairs>,
+        ran: Ran,
+    ) {
+        let all = task.units(stage);
+        task.part_time += ran.time();
+        let Some(pairs) = advanced.finished else {
+            task.ticket.place.pay(stage, advanced.pairs as f64 / (2 * all) as f64);
+            return self.enqueue(stage, task);
+        };
+        let time = std::mem::take(&mut task.part_time);
+        self.admission.learn(|model| model.observe_parts(stage, (all, most), time, ran.ended));
+        self.has_pairs(stages, stage, task, pairs);
     }
 
     /// An image has features. It was encoded for the `first` of the batch's tasks that ask about it.
@@ -136,7 +175,7 @@ impl<S: Stages> Scheduler<S> {
             metrics::IMAGE_CACHE_MISSES.add(u64::from(!task.caches.image_hit));
         }
         task.features = Some(features);
-        task.release_input();
+        task.ticket.pixels.discard();
         self.pass(Stage::Encode, Stage::CostMap, task);
     }
 
@@ -153,7 +192,8 @@ impl<S: Stages> Scheduler<S> {
             let report = LevelReport::new(level.number(), &task.survivors, &survivors);
             let top_k = task.job().and_then(|job| job.top_k);
             if let Some(top_k) = top_k {
-                self.admission.learn(|model| model.observe_survivors(report.level, top_k, survivors.len()));
+                let (level, all, left) = (report.level, task.ticket.vocabulary().size(), survivors.len());
+                self.admission.learn(|model| model.observe_survivors(level, top_k, all, left));
             }
             if self.recording {
                 metrics::CATEGORIES_SURVIVED.record(label, survivors.len() as f64);
@@ -169,6 +209,7 @@ impl<S: Stages> Scheduler<S> {
     }
 
     fn finished(&mut self, task: Task<S>, map: FinishedMap) {
+        task.ticket.place.pay_up_to(Stage::Finish);
         let Task { ticket, timeline, levels, caches, .. } = task;
         let top_k = ticket.demand.top_k;
         let (timings, finished) = timeline.into_parts();
@@ -178,13 +219,13 @@ impl<S: Stages> Scheduler<S> {
     }
 
     fn pass(&mut self, done: Stage, next: Stage, task: Task<S>) {
-        let seconds = self.admission.stage_seconds(done, &task.ticket.demand);
-        task.ticket.place.pay(seconds);
+        task.ticket.place.pay_up_to(done);
         self.enqueue(next, task);
     }
 }
 
-fn end_task<S: Stages>(task: &mut Task<S>, ended: Instant, batch: &BatchTiming) {
+pub(super) fn end_task<S: Stages>(task: &mut Task<S>, ended: Instant, batch: &BatchTiming) {
     task.timeline.end(ended, Some(batch.clone()));
     task.stage_span = None;
+    task.encoding = None;
 }

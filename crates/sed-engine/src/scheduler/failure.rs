@@ -83,25 +83,31 @@ impl<S: Stages> Scheduler<S> {
             }
             return;
         }
-        let can_be_cut = match stage {
-            Stage::TextEmbedding | Stage::Encode | Stage::Finish => false,
-            Stage::CostMap | Stage::DecodeLevel1 | Stage::DecodeLevel2 | Stage::DecodeLevel3 => pairs > 1,
+        let mut tasks = launch.work.into_tasks();
+        let can_be_smaller = match stage {
+            // However many requests ask about it, one image is one image.
+            Stage::Encode => images > 1,
+            Stage::TextEmbedding | Stage::Finish => tasks.len() > 1,
+            Stage::CostMap | Stage::DecodeLevel1 | Stage::DecodeLevel2 | Stage::DecodeLevel3 => {
+                tasks.len() > 1 || pairs > 1
+            }
         };
         match stage {
             Stage::Encode => self.budget.lower(Unit::Images, images, self.now()),
             _ => self.budget.lower(Unit::Pairs, pairs, self.now()),
         }
         metrics::BATCH_RETRIES.add(stage.into(), RetryCause::OutOfMemory, 1);
-        let mut tasks = launch.work.into_tasks();
-        if let ([task], false) = (tasks.as_mut_slice(), can_be_cut) {
-            task.memory_failures += 1;
-            if task.memory_failures >= MOST_MEMORY_FAILURES {
-                let error = EngineError::DeviceOutOfMemory { stage };
-                return tasks.into_iter().for_each(|task| task.fail(error.clone()));
-            }
+        if !can_be_smaller {
+            tasks.iter_mut().for_each(|task| task.memory_failures += 1);
         }
         // The next batch is formed by the lowered budget.
-        tasks.into_iter().for_each(|task| self.enqueue(stage, task));
+        for task in tasks {
+            if task.memory_failures < MOST_MEMORY_FAILURES {
+                self.enqueue(stage, task);
+            } else {
+                task.fail(EngineError::DeviceOutOfMemory { stage });
+            }
+        }
     }
 
     /// Puts both halves before everything else. Gives back a launch of one, which has no halves.

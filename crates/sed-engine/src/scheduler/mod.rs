@@ -1,9 +1,10 @@
 //! Which launch comes next. Every stage has a station where requests wait; a batch takes from it, in order, what
 //! fits its budget, whatever the requests' vocabularies.
 //!
-//! Work that has begun goes first, the latest stage before the earlier ones, so that what is in flight gets out
-//! of the way; only when none waits does the request that came first begin. So in-flight work is bounded, and
-//! nobody starves: what has begun is finite until something new begins.
+//! Work in flight goes first, the latest stage before the earlier ones, so that it gets out of the way; only
+//! when none waits does the request that came first begin. So work in flight is bounded, and no request
+//! starves: what is in flight is finite until something new begins. Words are never in flight: they are
+//! embedded in short launches, between which the work of other requests has its turn.
 
 mod aftermath;
 mod failure;
@@ -26,7 +27,7 @@ use crate::{
     feature_cache::FeatureCache,
     lanes::Lanes,
     launch::{Launch, Work, image_key},
-    metrics::{self, AbandonCause, FlushReason},
+    metrics::{self, FlushReason},
     report::Stage,
     stages::Stages,
     task::{Pairs, Task},
@@ -50,6 +51,18 @@ pub(crate) struct Policy {
     pub(crate) text_chunk: usize,
 }
 
+/// A station that could go next.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    stage: Stage,
+    /// Rank of its head.
+    rank: f64,
+    /// It has work in flight.
+    in_flight: bool,
+    /// Why its batch need not wait for more; `None` if it should.
+    ripe: Option<FlushReason>,
+}
+
 /// All stations, and what the requests share.
 pub(crate) struct Scheduler<S: Stages> {
     policy: Policy,
@@ -60,6 +73,8 @@ pub(crate) struct Scheduler<S: Stages> {
     retries: VecDeque<Launch<S>>,
     /// Phrases that are being looked for in the directory.
     reading: HashSet<Arc<str>>,
+    /// Start of the wait of words as against all other work: later the more launches they have had.
+    text_turn: Instant,
     budget: Budget,
     text_cache: Arc<TextCache<S::PhraseEmbedding, S::TextEmbedding>>,
     feature_cache: Arc<FeatureCache>,
@@ -87,6 +102,7 @@ impl<S: Stages> Scheduler<S> {
             stations: std::array::from_fn(|_| Lanes::new(policy.ageing)),
             retries: VecDeque::new(),
             reading: HashSet::new(),
+            text_turn: clock(),
             policy,
             clock,
             budget,
@@ -120,20 +136,24 @@ impl<S: Stages> Scheduler<S> {
         let now = self.now();
         self.budget.recover(now);
         while let Some(launch) = self.retries.pop_front() {
-            match self.without_unwanted(launch, now) {
-                Some(launch) if self.fits(&launch) => return Some(self.begin(launch, now)),
+            let Some(launch) = self.without_unwanted(launch, now) else { continue };
+            if !self.fits(&launch) {
                 // The budget has been lowered since: a new batch is formed.
-                Some(Launch { stage, work, .. }) => {
-                    work.into_tasks().into_iter().for_each(|task| self.enqueue(stage, task));
-                }
-                None => {}
+                let Launch { stage, work, .. } = launch;
+                work.into_tasks().into_iter().for_each(|task| self.enqueue(stage, task));
+            } else if let Some(launch) = self.begin(launch, now) {
+                return Some(launch);
             }
         }
-        self.drop_unwanted(now);
-        self.skip_encoder();
-        let (stage, reason) = self.choose(now)?;
-        let work = self.form(stage, now)?;
-        Some(self.begin(Launch { stage, work, reason: Some(reason) }, now))
+        loop {
+            self.drop_unwanted(now);
+            self.skip_encoder();
+            let (stage, reason) = self.choose(now)?;
+            let work = self.form(stage, now)?;
+            if let Some(launch) = self.begin(Launch { stage, work, reason: Some(reason) }, now) {
+                return Some(launch);
+            }
+        }
     }
 
     /// The spans of the requests that a launch works for.
@@ -176,42 +196,37 @@ impl<S: Stages> Scheduler<S> {
 
     /// The station that goes next, and why now.
     fn choose(&self, now: Instant) -> Option<(Stage, FlushReason)> {
-        let ready = |stage: Stage| stage != Stage::TextEmbedding || self.has_phrases_to_embed();
-        let begun = |stage: Stage| self.stations[stage as usize].iter().any(|task| task.begun);
-        let latest_first = || Stage::ALL.into_iter().rev().filter(|stage| ready(*stage));
-        let oldest = |stages: Vec<Stage>| {
-            let rank = |stage: &Stage| {
-                let station = &self.stations[*stage as usize];
-                station.head(now).map_or(f64::NEG_INFINITY, |head| station.rank(head, now))
-            };
-            stages.into_iter().max_by(|a, b| rank(a).total_cmp(&rank(b)))
+        let latest_first = Stage::ALL.into_iter().rev();
+        let all: Vec<Candidate> = latest_first.filter_map(|stage| self.candidate(stage, now)).collect();
+        let ripe: Vec<Candidate> = all.iter().filter(|candidate| candidate.ripe.is_some()).copied().collect();
+        let chosen = next_of(&ripe).or_else(|| next_of(&all))?;
+        Some((chosen.stage, chosen.ripe.unwrap_or(FlushReason::Idle)))
+    }
+
+    /// A station that has work.
+    fn candidate(&self, stage: Stage, now: Instant) -> Option<Candidate> {
+        let station = &self.stations[stage as usize];
+        let (rank, in_flight) = if stage == Stage::TextEmbedding {
+            (self.rank_of_words(now)?, false)
+        } else {
+            (station.rank(station.head(now)?, now), station.iter().any(|task| task.in_flight))
         };
-        let waiting = |stage: &Stage| !self.stations[*stage as usize].is_empty();
-        let ripe = |stage: &Stage| self.ripeness(*stage, now).is_some();
-        let fresh = |only_ripe: bool| {
-            let stages = latest_first().filter(|stage| waiting(stage) && (!only_ripe || ripe(stage)));
-            oldest(stages.collect())
-        };
-        let stage = latest_first()
-            .find(|stage| begun(*stage) && ripe(stage))
-            .or_else(|| fresh(true))
-            .or_else(|| latest_first().find(|stage| begun(*stage)))
-            .or_else(|| fresh(false))?;
-        Some((stage, self.ripeness(stage, now).unwrap_or(FlushReason::Idle)))
+        Some(Candidate { stage, rank, in_flight, ripe: self.ripeness(stage, now) })
     }
 
     /// Why a station's batch need not wait for more; `None` if it should.
     fn ripeness(&self, stage: Stage, now: Instant) -> Option<FlushReason> {
         let station = &self.stations[stage as usize];
         let oldest = station.iter().map(|task| task.entered).min()?;
-        let (waiting, most) = match stage {
+        let is_full = match stage {
             Stage::TextEmbedding => {
-                (self.phrases_to_embed(self.policy.text_chunk).len(), self.policy.text_chunk)
+                let (chosen, more) = self.phrases_to_embed(self.policy.text_chunk);
+                more || chosen.len() >= self.policy.text_chunk
             }
-            Stage::Encode => (station.len(), self.budget.get(Unit::Images)),
-            _ => (station.iter().map(|task| task.units(stage)).sum(), self.budget.get(Unit::Pairs)),
+            Stage::Encode => station.len() >= self.budget.get(Unit::Images),
+            _ => station.iter().map(|task| task.units(stage)).sum::<usize>() >= self.budget.get(Unit::Pairs),
         };
-        if waiting >= most {
+        if is_full {
             return Some(FlushReason::Full);
         }
         if self.policy.delay.is_zero() {
@@ -234,7 +249,7 @@ impl<S: Stages> Scheduler<S> {
     /// A batch of what waits at a station, in order, as far as it fits the budget.
     fn form(&mut self, stage: Stage, now: Instant) -> Option<Work<S>> {
         if stage == Stage::TextEmbedding {
-            return Some(Work::Phrases(self.phrases_to_embed(self.policy.text_chunk)));
+            return Some(Work::Phrases(self.phrases_to_embed(self.policy.text_chunk).0));
         }
         let unit = if stage == Stage::Encode { Unit::Images } else { Unit::Pairs };
         let budget = self.budget.get(unit);
@@ -250,7 +265,8 @@ impl<S: Stages> Scheduler<S> {
         while let Some(head) = station.head(now) {
             let same_image = unit == Unit::Images
                 && image_key(head).is_some_and(|key| batch.iter().any(|task| image_key(task) == Some(key)));
-            let more = if same_image { 0 } else { head.units(stage) };
+            // A request without survivors counts as a pair, so that a batch can always be made smaller.
+            let more = if same_image { 0 } else { head.units(stage).max(1) };
             if units + more > budget || matches!(head.pairs, Pairs::Parts(_)) {
                 break;
             }
@@ -260,45 +276,69 @@ impl<S: Stages> Scheduler<S> {
         Some(Work::Tasks(batch))
     }
 
-    /// Marks the requests of a launch as begun.
-    fn begin(&mut self, mut launch: Launch<S>, now: Instant) -> Launch<S> {
+    /// Marks the requests of a launch as begun. Returns `None` if the callers of all of them have gone in the
+    /// meantime.
+    fn begin(&mut self, launch: Launch<S>, now: Instant) -> Option<Launch<S>> {
+        let mut launch = if launch.stage == Stage::Encode { hold_pixels(launch, now)? } else { launch };
         let stage = launch.stage;
         if let Work::Phrases(phrases) = &launch.work {
-            let concerned = |task: &&mut Task<S>| {
+            let concerned = |task: &Task<S>| {
                 task.missing().is_some_and(|missing| phrases.iter().any(|phrase| missing.contains(phrase)))
             };
-            let phrases_station = &mut self.stations[Stage::TextEmbedding as usize];
-            phrases_station
-                .iter_mut()
-                .filter(concerned)
-                .for_each(|task| begin_task(task, stage, now, self.recording));
+            for mut task in self.station(stage).take(concerned) {
+                self.begin_task(&mut task, stage, now);
+                self.station(stage).push(task);
+            }
         }
-        launch.tasks_mut().iter_mut().for_each(|task| begin_task(task, stage, now, self.recording));
+        launch.tasks_mut().iter_mut().for_each(|task| self.begin_task(task, stage, now));
         if self.recording
             && let Some(reason) = launch.reason
         {
             metrics::BATCH_FLUSHES.add(stage.into(), reason, 1);
         }
-        launch
+        Some(launch)
     }
 
-    /// Takes out everybody for whom nobody waits any more: that work is saved.
+    fn begin_task(&self, task: &mut Task<S>, stage: Stage, now: Instant) {
+        task.begun = true;
+        task.in_flight |= stage != Stage::TextEmbedding;
+        let first = task.ticket.place.begin(stage);
+        if first && self.recording {
+            let waited = now.saturating_duration_since(task.ticket.since);
+            metrics::QUEUE_WAIT.record(task.ticket.priority.into(), waited.as_secs_f64());
+        }
+        self.begin_stage(task, stage, now);
+        let span = tracing::info_span!(
+            parent: &task.ticket.span, "stage", otel.name = stage.name(), stage = stage.name()
+        );
+        task.stage_span = Some(span);
+    }
+
+    /// Begins a stage of a task, or goes on with it.
+    fn begin_stage(&self, task: &mut Task<S>, stage: Stage, now: Instant) {
+        let wait = task.timeline.begin(stage, now);
+        if let Some(wait) = wait.filter(|_| self.recording) {
+            metrics::STAGE_WAIT.record(stage.into(), wait.as_secs_f64());
+        }
+    }
+
+    /// Drops requests whose caller has gone or whose deadline has passed.
     fn drop_unwanted(&mut self, now: Instant) {
         for stage in Stage::ALL {
             for task in self.station(stage).take(|task| task.ticket.still_wanted(now).is_err()) {
-                abandon(task, stage, now);
+                task.ticket.abandon(stage, now);
             }
         }
     }
 
-    /// The same for a launch that is tried again.
+    /// Drops them from a launch that is tried again.
     fn without_unwanted(&self, launch: Launch<S>, now: Instant) -> Option<Launch<S>> {
         let Launch { stage, work, reason } = launch;
         let work = match work {
             Work::Tasks(tasks) => {
                 let (wanted, unwanted): (Vec<_>, Vec<_>) =
                     tasks.into_iter().partition(|task| task.ticket.still_wanted(now).is_ok());
-                unwanted.into_iter().for_each(|task| abandon(task, stage, now));
+                unwanted.into_iter().for_each(|task| task.ticket.abandon(stage, now));
                 if wanted.is_empty() {
                     return None;
                 }
@@ -331,27 +371,24 @@ impl<S: Stages> Scheduler<S> {
     }
 }
 
-fn begin_task<S: Stages>(task: &mut Task<S>, stage: Stage, now: Instant, recording: bool) {
-    task.begun = true;
-    task.timeline.begin(stage, now);
-    let first = task.ticket.place.begin();
-    if recording {
-        if first {
-            let waited = now.saturating_duration_since(task.ticket.since);
-            metrics::QUEUE_WAIT.record(task.ticket.priority.into(), waited.as_secs_f64());
+/// Makes an encoder launch hold the pixels of its images. Requests whose callers have dropped theirs are left
+/// out.
+fn hold_pixels<S: Stages>(launch: Launch<S>, now: Instant) -> Option<Launch<S>> {
+    let Launch { stage, work, reason } = launch;
+    let mut held = Vec::new();
+    for mut task in work.into_tasks() {
+        task.encoding = task.ticket.pixels.get();
+        if task.encoding.is_none() && task.ticket.still_wanted(now).is_err() {
+            task.ticket.abandon(stage, now);
+        } else {
+            held.push(task);
         }
-        metrics::STAGE_WAIT.record(stage.into(), now.saturating_duration_since(task.entered).as_secs_f64());
     }
-    let span = tracing::info_span!(parent: &task.ticket.span, "stage", otel.name = stage.name(), stage = stage.name());
-    task.stage_span = Some(span);
+    (!held.is_empty()).then_some(Launch { stage, work: Work::Tasks(held), reason })
 }
 
-fn abandon<S: Stages>(task: Task<S>, stage: Stage, now: Instant) {
-    let error = task.ticket.still_wanted(now).err().unwrap_or(EngineError::Cancelled);
-    let cause = match error {
-        EngineError::DeadlineExceeded => AbandonCause::Deadline,
-        _ => AbandonCause::Cancelled,
-    };
-    metrics::REQUESTS_ABANDONED.add(stage.into(), cause, 1);
-    task.fail(error);
+/// What goes next: work in flight, the latest stage first, and else the head that ranks highest.
+fn next_of(candidates: &[Candidate]) -> Option<Candidate> {
+    let in_flight = candidates.iter().find(|candidate| candidate.in_flight);
+    in_flight.or_else(|| candidates.iter().max_by(|a, b| a.rank.total_cmp(&b.rank))).copied()
 }

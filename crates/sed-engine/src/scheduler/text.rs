@@ -3,14 +3,18 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Instant,
 };
 
-use super::Scheduler;
+use super::{Ran, Scheduler, aftermath::end_task};
 use crate::{
+    admission::TEXT_SHARE,
+    cost_model::text_units,
     error::EngineError,
     job::JobImage,
+    lanes::Waits,
     metrics,
-    report::Stage,
+    report::{BatchTiming, Stage},
     stages::{StageError, Stages},
     task::{Task, Words},
     ticket::{Outcome, Request},
@@ -53,7 +57,7 @@ impl<S: Stages> Scheduler<S> {
             self.enqueue(Stage::TextEmbedding, task);
         } else {
             let now = self.now();
-            task.timeline.begin(Stage::TextEmbedding, now);
+            self.begin_stage(&mut task, Stage::TextEmbedding, now);
             self.assemble(stages, task, now);
         }
     }
@@ -93,12 +97,38 @@ impl<S: Stages> Scheduler<S> {
         }
     }
 
-    pub(super) fn has_phrases_to_embed(&self) -> bool {
-        !self.phrases_to_embed(1).is_empty()
+    /// The rank of the words against the work at other stations; `None` if none can be embedded now. Words
+    /// have no memory of the device between two launches, so that they need not go first once they have
+    /// begun; and they have waited only since their turn, whatever they have had before.
+    pub(super) fn rank_of_words(&self, now: Instant) -> Option<f64> {
+        let station = &self.stations[Stage::TextEmbedding as usize];
+        let can_be_embedded = |task: &&Task<S>| {
+            task.missing().is_some_and(|missing| missing.iter().any(|phrase| !self.reading.contains(phrase)))
+        };
+        let rank = |task: &Task<S>| station.rank_of(task.priority(), task.turn.max(self.text_turn), now);
+        station.iter().filter(can_be_embedded).map(rank).max_by(f64::total_cmp)
     }
 
-    /// The next phrases for the text tower, at most `most`, those of the first request first.
-    pub(super) fn phrases_to_embed(&self, most: usize) -> Vec<Arc<str>> {
+    /// Notes a launch of the text tower for the requests that wait for its phrases: those whose stage is
+    /// open. Returns how many they are.
+    pub(super) fn words_had_launch(&mut self, ran: Ran, batch: &BatchTiming) -> usize {
+        let station = self.station(Stage::TextEmbedding);
+        let mut served = station.take(|task| task.stage_span.is_some());
+        let (requests, first) = (served.len(), served.iter().map(|task| task.turn).min());
+        self.text_turn = turn_after(self.text_turn.max(first.unwrap_or(ran.begun)), ran);
+        for task in &mut served {
+            end_task(task, ran.ended, batch);
+            task.turn = turn_after(task.turn, ran);
+        }
+        served.into_iter().for_each(|task| self.station(Stage::TextEmbedding).push(task));
+        requests
+    }
+
+    /// The next phrases for the text tower, those of the first request first: at most `most`, and no more
+    /// than it probably embeds in [`TEXT_LAUNCH`](crate::admission::TEXT_LAUNCH). Also returns whether there
+    /// are more.
+    pub(super) fn phrases_to_embed(&self, most: usize) -> (Vec<Arc<str>>, bool) {
+        let mut units_left = self.admission.text_launch_units();
         let mut chosen = Vec::new();
         let mut seen: HashSet<Arc<str>> = HashSet::new();
         for task in self.stations[Stage::TextEmbedding as usize].in_order(self.now()) {
@@ -106,37 +136,44 @@ impl<S: Stages> Scheduler<S> {
             // In the vocabulary's order, so that the same requests always give the same batches.
             for phrase in task.ticket.vocabulary().categories().iter().flat_map(Category::phrases) {
                 let Some(phrase) = missing.get(phrase) else { continue };
-                if chosen.len() == most {
-                    return chosen;
+                if self.reading.contains(phrase) || !seen.insert(Arc::clone(phrase)) {
+                    continue;
                 }
-                if !self.reading.contains(phrase) && seen.insert(Arc::clone(phrase)) {
-                    chosen.push(Arc::clone(phrase));
+                units_left -= text_units(phrase);
+                if chosen.len() == most || (units_left < 0.0 && !chosen.is_empty()) {
+                    return (chosen, true);
                 }
+                chosen.push(Arc::clone(phrase));
             }
         }
-        chosen
+        (chosen, false)
     }
 
-    /// Hands embeddings to everybody who waits for them; requests that have all of theirs go on.
+    /// Hands embeddings to the requests that wait for them; requests that have all of theirs go on.
     pub(super) fn deliver(&mut self, stages: &S, found: HashMap<Arc<str>, S::PhraseEmbedding>) {
         for task in self.station(Stage::TextEmbedding).iter_mut() {
             let Words::Gathering { known, missing } = &mut task.words else { continue };
+            let mut units = 0.0;
             for (phrase, embedding) in &found {
                 if missing.remove(phrase) {
+                    units += text_units(phrase);
                     known.insert(Arc::clone(phrase), embedding.clone());
                 }
+            }
+            if units > 0.0 {
+                task.ticket.place.pay(Stage::TextEmbedding, units / task.ticket.demand.text);
             }
         }
         let complete = |task: &Task<S>| task.missing().is_some_and(HashSet::is_empty);
         for mut task in self.station(Stage::TextEmbedding).take(complete) {
             let now = self.now();
-            task.timeline.begin(Stage::TextEmbedding, now);
+            self.begin_stage(&mut task, Stage::TextEmbedding, now);
             self.assemble(stages, task, now);
         }
     }
 
     /// Puts the vocabulary of a task together, keeps it, and sends the task on.
-    fn assemble(&mut self, stages: &S, mut task: Task<S>, begun: std::time::Instant) {
+    fn assemble(&mut self, stages: &S, mut task: Task<S>, begun: Instant) {
         if let Words::Gathering { known, .. } = &task.words {
             let vocabulary = task.ticket.vocabulary();
             match combine(stages, vocabulary, known) {
@@ -154,8 +191,7 @@ impl<S: Stages> Scheduler<S> {
         }
         let now = self.now();
         task.timeline.end(now.max(begun), None);
-        let seconds = self.admission.stage_seconds(Stage::TextEmbedding, &task.ticket.demand);
-        task.ticket.place.pay(seconds);
+        task.ticket.place.pay_up_to(Stage::TextEmbedding);
         task.stage_span = None;
         match task.ticket.request {
             Request::Embed(_) => task.answer(Ok(Outcome::Embedded)),
@@ -177,11 +213,18 @@ impl<S: Stages> Scheduler<S> {
         }
         let next = if features.is_some() { Stage::CostMap } else { Stage::Encode };
         if features.is_some() {
-            task.release_input();
+            task.ticket.pixels.discard();
+            task.ticket.place.pay_up_to(Stage::Encode);
         }
         task.features = features;
         self.enqueue(next, task);
     }
+}
+
+/// The turn of words that had a launch. Where they compete, its time counts [`TEXT_SHARE`] times: they get
+/// one part of so many, and go again at once where nothing else waits.
+fn turn_after(turn: Instant, ran: Ran) -> Instant {
+    (turn + ran.time() * TEXT_SHARE).min(ran.ended)
 }
 
 /// The embeddings of all categories.

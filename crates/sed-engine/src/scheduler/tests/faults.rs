@@ -107,6 +107,24 @@ fn a_request_that_never_fits_gets_a_typed_error() {
     assert!(simulation.results[&number].is_ok());
 }
 
+#[test]
+fn a_picture_that_never_fits_fails_all_requests_about_it() {
+    for (failures, answered) in [(1, true), (2, false)] {
+        let mut simulation = Simulation::new(USUAL);
+        let numbers = [3, 5, 7].map(|words| simulation.ask(&Asked::words(words, 1)));
+        for _ in 0..failures {
+            simulation.control.inject(Stage::Encode, Fault::Fail(StageError::OutOfMemory("full".into())));
+        }
+        simulation.run();
+        let expected = Err(EngineError::DeviceOutOfMemory { stage: Stage::Encode });
+        for result in numbers.map(|number| &simulation.results[&number]) {
+            assert!(if answered { result.is_ok() } else { *result == expected }, "{result:?}");
+        }
+        let tries = simulation.launches.iter().filter(|launch| launch.stage == Stage::Encode).count();
+        assert_eq!(tries, 2);
+    }
+}
+
 /// Memory that was given back after the first failure may be all that one phrase needs.
 #[test]
 fn a_phrase_alone_is_tried_once_more_without_memory() {

@@ -1,6 +1,9 @@
 //! The scheduler with the fake model and a clock that the test moves.
 
+mod accounts;
+mod costs;
 mod faults;
 mod order;
 mod random;
 mod simulation;
+mod words;

@@ -1,7 +1,7 @@
 //! A device, its requests and their clock, all in one thread.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -13,18 +13,19 @@ use super::super::{Aftermath, Clock, Policy, Ran, Scheduler, SchedulerParts};
 use crate::{
     admission::{Admission, QueueLimits},
     budget::Budget,
-    cost_model::Demand,
+    cost_model::{Demand, text_units},
     error::EngineError,
     fake::{FakeControl, FakeStages},
     feature_cache::{FeatureCache, ImageFacts, ImageKey},
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
     lanes::Waits,
     launch::{Launch, Work},
+    place::Place,
     report::Stage,
     stages::{NetworkInput, OutputSpec, Stages},
     task::Task,
-    text_cache::TextCache,
-    ticket::{Outcome, Reply, Request, Ticket},
+    text_cache::{KnownText, TextCache},
+    ticket::{Outcome, Reply, Request, Ticket, Urgency},
     vocabulary::{Category, Vocabulary},
 };
 
@@ -77,12 +78,16 @@ impl Asked {
     }
 }
 
+/// Time that the text tower takes for a byte.
+const TEXT_BYTE: Duration = Duration::from_micros(2);
+
 /// What a launch held.
 #[derive(Clone, Debug)]
 pub(super) struct Launched {
     pub(super) stage: Stage,
     pub(super) images: usize,
     pub(super) pairs: usize,
+    pub(super) time: Duration,
     /// Numbers of the requests in it.
     pub(super) requests: Vec<usize>,
     pub(super) part: bool,
@@ -93,9 +98,17 @@ pub(super) struct Simulation {
     pub(super) control: FakeControl,
     stages: FakeStages,
     time: Arc<Mutex<Instant>>,
-    admission: Arc<Admission>,
+    pub(super) admission: Arc<Admission>,
+    /// The next launch of a stage that takes this much longer.
+    pub(super) stall: Option<(Stage, Duration)>,
+    /// Factor by which all launches take longer.
+    pub(super) slowness: u32,
+    /// Of the requests that were admitted.
+    pub(super) places: HashMap<usize, Arc<Place>>,
     answers: HashMap<usize, oneshot::Receiver<Reply>>,
     pub(super) results: HashMap<usize, Result<SegmentOutcome, EngineError>>,
+    /// Requests for words alone that were answered.
+    pub(super) embedded: HashSet<usize>,
     pub(super) launches: Vec<Launched>,
     count: usize,
 }
@@ -135,8 +148,12 @@ impl Simulation {
             stages,
             time,
             admission,
+            stall: None,
+            slowness: 1,
+            places: HashMap::new(),
             answers: HashMap::new(),
             results: HashMap::new(),
+            embedded: HashSet::new(),
             launches: Vec::new(),
             count: 0,
         }
@@ -146,20 +163,45 @@ impl Simulation {
         *self.time.lock().unwrap() += time;
     }
 
-    /// Sends a request; gives its number.
+    /// Sends a request, which is admitted whatever its deadline. Returns its number.
     pub(super) fn ask(&mut self, asked: &Asked) -> usize {
+        let job = asked.job(self.count, self.scheduler.now());
+        let demand = self.demand(&job);
+        let place = self.admission.admit(&demand, asked.priority, None, self.scheduler.now()).unwrap();
+        self.send(Request::Segment(Box::new(job)), demand, place, asked)
+    }
+
+    /// Sends a request that is refused if its deadline cannot be kept.
+    pub(super) fn try_ask(&mut self, asked: &Asked) -> Result<usize, EngineError> {
+        let job = asked.job(self.count, self.scheduler.now());
+        let demand = self.demand(&job);
+        let place = self.admission.admit(&demand, asked.priority, job.deadline, self.scheduler.now())?;
+        Ok(self.send(Request::Segment(Box::new(job)), demand, place, asked))
+    }
+
+    /// Asks for the words of a request alone.
+    pub(super) fn ask_words(&mut self, asked: &Asked) -> usize {
+        let job = asked.job(self.count, self.scheduler.now());
+        let demand = Demand::of_words(self.demand(&job).text);
+        let place = self.admission.admit(&demand, asked.priority, None, self.scheduler.now()).unwrap();
+        self.send(Request::Embed(job.vocabulary), demand, place, asked)
+    }
+
+    fn demand(&self, job: &SegmentJob) -> Demand {
+        let unknown = self.scheduler.text_cache.unknown_phrases(&job.vocabulary);
+        let text = unknown.into_iter().map(text_units).sum();
+        let JobImage::Pixels { facts, .. } = &job.image else { panic!("requests of tests have pixels") };
+        let encode = !facts.is_some_and(|facts| self.scheduler.feature_cache.contains(&facts.key));
+        Demand::of_job(job, 8, text, encode)
+    }
+
+    fn send(&mut self, request: Request, demand: Demand, place: Arc<Place>, asked: &Asked) -> usize {
         let (number, now) = (self.count, self.scheduler.now());
         self.count += 1;
-        let job = asked.job(number, now);
-        let demand = Demand::of_job(&job, 8, asked.words.len(), true);
-        // Prediction has tests of its own; here everybody gets in.
-        let place = self.admission.admit(&demand, asked.priority, None, now).unwrap();
-        let (reply, answer) = oneshot::channel();
-        let deadline = job.deadline;
-        let request = Request::Segment(Box::new(job));
-        let span = Span::none();
-        let priority = asked.priority;
-        let ticket = Ticket { request, demand, priority, since: now, deadline, place, span, reply };
+        let deadline = asked.timeout.map(|timeout| now + timeout);
+        let urgency = Urgency { priority: asked.priority, since: now, deadline };
+        let (ticket, answer) = Ticket::new(request, demand, urgency, Arc::clone(&place), Span::none());
+        self.places.insert(number, place);
         self.answers.insert(number, answer);
         self.scheduler.arrive(&self.stages, ticket);
         self.collect();
@@ -171,6 +213,14 @@ impl Simulation {
         self.answers.remove(&number);
     }
 
+    /// The embedding of a phrase comes from elsewhere.
+    pub(super) fn deliver(&mut self, phrase: &str) {
+        // Without the faults of this one.
+        let embedding = FakeStages::new().0.embed_phrases(&[phrase]).unwrap()[0];
+        self.scheduler.deliver(&self.stages, [(phrase.into(), embedding)].into());
+        self.collect();
+    }
+
     /// The next launch, checked against the budget and the order of the queue, and run. False if there is none.
     pub(super) fn step(&mut self) -> bool {
         let Some(mut launch) = self.scheduler.next() else {
@@ -179,13 +229,21 @@ impl Simulation {
         };
         // The budget by which it was formed: a lowered one may just have recovered.
         self.check(&launch, self.scheduler.budget());
-        let (images, pairs) = launch.size();
-        let requests = launch.tasks().iter().map(number_of).collect();
+        let requests = launch.tasks().iter().filter_map(number_of).collect();
         let part = matches!(launch.work, Work::Part(..));
-        self.launches.push(Launched { stage: launch.stage, images, pairs, requests, part });
         let begun = self.scheduler.now();
         let result = launch.run(&self.stages);
-        self.pass(MS + Duration::from_micros(10) * (images * 100 + pairs) as u32);
+        let (images, pairs) = launch.worked_on(&result);
+        let mut time = MS + Duration::from_micros(10) * (images * 100 + pairs) as u32;
+        if let Work::Phrases(phrases) = &launch.work {
+            time += TEXT_BYTE * phrases.iter().map(|phrase| phrase.len() as u32).sum::<u32>();
+        }
+        time *= self.slowness;
+        if let Some((_, longer)) = self.stall.take_if(|(stage, _)| *stage == launch.stage) {
+            time += longer;
+        }
+        self.pass(time);
+        self.launches.push(Launched { stage: launch.stage, images, pairs, time, requests, part });
         let ran = Ran { begun, ended: self.scheduler.now() };
         let Aftermath { lost, .. } = self.scheduler.complete(&self.stages, launch, result, ran);
         assert_eq!(lost, None);
@@ -212,7 +270,7 @@ impl Simulation {
     }
 
     pub(super) fn waits_at(&self, number: usize, stage: Stage) -> bool {
-        self.scheduler.stations[stage as usize].iter().any(|task| number_of(task) == number)
+        self.scheduler.stations[stage as usize].iter().any(|task| number_of(task) == Some(number))
     }
 
     /// Launches that a request was in.
@@ -241,7 +299,7 @@ impl Simulation {
                             > 1
                     });
                 }
-                assert!(!overtaken || same_image, "{} overtook {}", number_of(gone), number_of(left));
+                assert!(!overtaken || same_image, "{:?} overtook {:?}", number_of(gone), number_of(left));
             }
         }
     }
@@ -257,17 +315,19 @@ impl Simulation {
         }
         for (number, reply) in done {
             self.answers.remove(&number);
-            let result = reply.map(|outcome| match outcome {
-                Outcome::Segmented(outcome) => *outcome,
-                Outcome::Embedded => panic!("a segmentation was answered as an embedding"),
-            });
-            assert!(self.results.insert(number, result).is_none(), "request {number} was answered twice");
+            let again = match reply {
+                Ok(Outcome::Segmented(outcome)) => self.results.insert(number, Ok(*outcome)).is_some(),
+                Ok(Outcome::Embedded) => !self.embedded.insert(number),
+                Err(error) => self.results.insert(number, Err(error)).is_some(),
+            };
+            assert!(!again, "request {number} was answered twice");
         }
     }
 }
 
-pub(super) fn number_of(task: &Task<FakeStages>) -> usize {
-    task.job().unwrap().output.width as usize - 1
+/// The number of a request, unless it asks for words alone.
+pub(super) fn number_of(task: &Task<FakeStages>) -> Option<usize> {
+    Some(task.job()?.output.width as usize - 1)
 }
 
 /// What a request gets when nobody else is there and everything fits.

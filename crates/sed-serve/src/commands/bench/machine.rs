@@ -36,15 +36,6 @@ impl Machine {
     }
 }
 
-/// Memory that is free for this program, in bytes; none where the system does not tell.
-pub(crate) fn free_memory() -> Option<u64> {
-    let mut system = System::new().ok()?;
-    system.refresh_memory();
-    let container = system.cgroup_limits().map(|limits| limits.free_memory);
-    let free = container.map_or(system.available_memory(), |limit| limit.min(system.available_memory()));
-    (free > 0).then_some(free)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,268 @@
+//! Admission: bounds the waiting requests, and refuses those that cannot be finished by their deadline.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    charge::Charge,
+    cost_model::{CostModel, Demand},
+    error::EngineError,
+    job::Priority,
+    metrics::{self, GaugeShare},
+    place::Place,
+    report::Stage,
+};
+
+/// An idle engine admits a request that seems impossible once in this time, whose launches then correct a
+/// wrong prediction.
+const TRIAL_INTERVAL: Duration = Duration::from_secs(2);
+/// An idle engine admits a request predicted to take up to this factor longer than its deadline leaves.
+const IDLE_SLACK: u32 = 2;
+/// One launch of the text tower works on as many phrases as probably fit into this time, and on at least one.
+/// It bounds what words hold up, and costs little: a phrase takes the tower as long in a small launch.
+pub(crate) const TEXT_LAUNCH: Duration = Duration::from_millis(250);
+/// Words get at least one in so many seconds of a busy device.
+pub(crate) const TEXT_SHARE: u32 = 4;
+
+/// Bounds of what may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueLimits {
+    /// Requests that no launch has included yet.
+    pub(crate) requests: usize,
+    /// (Image, category) pairs of these.
+    pub(crate) pairs: usize,
+}
+
+/// The shared account of all requests in the engine.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    /// `None` is unbounded.
+    limits: Option<QueueLimits>,
+    state: Mutex<Account>,
+    /// This device's part of the gauges; `None` for the engine's own requests.
+    published: Option<Mutex<Published>>,
+}
+
+/// One device's part of the gauges.
+#[derive(Debug)]
+struct Published {
+    depth: [f64; 3],
+    pairs: GaugeShare,
+    _capacities: [GaugeShare; 2],
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        self.set_depth([0.0; 3]);
+    }
+}
+
+impl Published {
+    fn set_depth(&mut self, depth: [f64; 3]) {
+        for priority in [Priority::Low, Priority::Normal, Priority::High] {
+            let more = depth[priority as usize] - self.depth[priority as usize];
+            metrics::QUEUE_DEPTH.add(priority.into(), more);
+        }
+        self.depth = depth;
+    }
+}
+
+/// Counts and predicted device time of the requests in the engine, in the order in which the scheduler serves
+/// them.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    model: CostModel,
+    /// Requests in the engine.
+    pub(crate) present: usize,
+    /// Requests that no launch has included yet, by priority.
+    pub(crate) waiting: [usize; 3],
+    pub(crate) waiting_pairs: usize,
+    /// Words to embed, by priority.
+    pub(crate) words: [Duration; 3],
+    /// All other work of requests that are not in flight, by priority.
+    pub(crate) queued: [Duration; 3],
+    /// Work of requests in flight, which goes before all other work.
+    pub(crate) in_flight: Duration,
+    /// When a request was last admitted that seemed impossible.
+    last_trial: Option<Instant>,
+}
+
+impl Admission {
+    pub(crate) fn new(limits: QueueLimits) -> Arc<Self> {
+        let capacities = [
+            GaugeShare::new(&metrics::QUEUE_CAPACITY, limits.requests as f64),
+            GaugeShare::new(&metrics::QUEUED_PAIRS_CAPACITY, limits.pairs as f64),
+        ];
+        let pairs = GaugeShare::new(&metrics::QUEUED_PAIRS, 0.0);
+        let published = Published { depth: [0.0; 3], pairs, _capacities: capacities };
+        let published = Some(Mutex::new(published));
+        Arc::new(Self { limits: Some(limits), state: Mutex::default(), published })
+    }
+
+    /// An account of the engine's own requests, which refuses none and appears in no metric.
+    pub(crate) fn unlimited() -> Arc<Self> {
+        Arc::new(Self { limits: None, state: Mutex::default(), published: None })
+    }
+
+    /// Admits a request.
+    ///
+    /// # Errors
+    /// The queue is full, or the deadline cannot be kept.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        demand: &Demand,
+        priority: Priority,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Result<Arc<Place>, EngineError> {
+        let mut state = self.lock();
+        let waiting = state.waiting.iter().sum::<usize>();
+        let full = |unit, capacity| EngineError::QueueFull { unit, capacity, retry_after: state.room_in() };
+        if let Some(limits) = self.limits {
+            if waiting >= limits.requests {
+                return Err(full("requests", limits.requests));
+            }
+            // A vocabulary larger than the whole limit must get in when nothing else waits.
+            if waiting > 0 && state.waiting_pairs + demand.categories > limits.pairs {
+                return Err(full("(image, category) pairs", limits.pairs));
+            }
+        }
+        let mut charge = Charge::predicted(&state.model, demand);
+        if let Some(deadline) = deadline {
+            let left = deadline.saturating_duration_since(now);
+            state.check_deadline(&charge, priority, left, now)?;
+            charge = charge.within(left);
+        }
+        state.present += 1;
+        state.waiting[priority as usize] += 1;
+        state.waiting_pairs += demand.categories;
+        state.words[priority as usize] += charge.of(Stage::TextEmbedding);
+        state.queued[priority as usize] += charge.behind_words();
+        drop(state);
+        self.publish();
+        Ok(Arc::new(Place::new(Arc::clone(self), priority, demand.categories, charge)))
+    }
+
+    /// Requests that wait for their first launch.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().waiting.iter().sum()
+    }
+
+    /// The predicted time until the device is done with what goes before a request, and how many requests are
+    /// there.
+    pub(crate) fn ahead_of(&self, demand: &Demand, priority: Priority) -> (Duration, usize) {
+        let state = self.lock();
+        (state.ahead_of(&Charge::predicted(&state.model, demand), priority), state.present)
+    }
+
+    /// The predicted device seconds of all requests that are here, and how many they are.
+    #[cfg(test)]
+    pub(crate) fn load(&self) -> (f64, usize) {
+        let state = self.lock();
+        (state.total().as_secs_f64(), state.present)
+    }
+
+    /// The predicted device seconds of a request.
+    pub(crate) fn seconds(&self, demand: &Demand) -> f64 {
+        self.lock().model.seconds(demand)
+    }
+
+    /// Lets the model of costs learn.
+    pub(crate) fn learn(&self, lesson: impl FnOnce(&mut CostModel)) {
+        lesson(&mut self.lock().model);
+    }
+
+    /// The most units that a launch of the text tower works on.
+    pub(crate) fn text_launch_units(&self) -> f64 {
+        self.lock().model.text_units_within(TEXT_LAUNCH)
+    }
+
+    /// Brings the gauges up to date.
+    pub(crate) fn publish(&self) {
+        let Some(published) = &self.published else { return };
+        let mut published = published.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock();
+        let (waiting, pairs) = (state.waiting, state.waiting_pairs);
+        drop(state);
+        published.set_depth(waiting.map(|waiting| waiting as f64));
+        published.pairs.set(pairs as f64);
+    }
+
+    /// The account.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Account> {
+        // Nothing under the lock leaves the account half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Account {
+    /// Checks a request's own predicted time, and that of what goes before it, against the time `left`.
+    fn check_deadline(
+        &mut self,
+        own: &Charge,
+        priority: Priority,
+        left: Duration,
+        now: Instant,
+    ) -> Result<(), EngineError> {
+        let needed = own.total();
+        let idle = self.present == 0;
+        let most = if idle { left.saturating_mul(IDLE_SLACK) } else { left };
+        if needed > most && !(idle && self.begin_trial(left, now)) {
+            return Err(EngineError::DeadlineTooShort { needed, left });
+        }
+        let predicted = needed + self.ahead_of(own, priority);
+        if !idle && predicted > left {
+            let retry_after = retry_delay(predicted - left);
+            return Err(EngineError::DeadlineUnreachable { predicted, left, retry_after });
+        }
+        Ok(())
+    }
+
+    /// Reports whether a request may be tried that seems impossible: one in [`TRIAL_INTERVAL`].
+    fn begin_trial(&mut self, left: Duration, now: Instant) -> bool {
+        let due = self.last_trial.is_none_or(|last| now.saturating_duration_since(last) >= TRIAL_INTERVAL);
+        let begins = due && !left.is_zero();
+        if begins {
+            self.last_trial = Some(now);
+        }
+        begins
+    }
+
+    /// Predicted time of the work that the scheduler does before a request's.
+    fn ahead_of(&self, own: &Charge, priority: Priority) -> Duration {
+        let own_lane = priority as usize;
+        let above = own_lane + 1;
+        let words_above: Duration = self.words[above..].iter().sum();
+        let images = self.in_flight + self.queued[own_lane..].iter().sum::<Duration>();
+        let words_beside = if own.of(Stage::TextEmbedding).is_zero() {
+            // Words of others have no more than their share of the time that a request with known words
+            // waits.
+            let words: Duration = self.words[..above].iter().sum();
+            words.min(images / (TEXT_SHARE - 1) + TEXT_LAUNCH)
+        } else {
+            self.words[own_lane]
+        };
+        images + words_above + words_beside
+    }
+
+    /// When one of the waiting requests will probably have begun.
+    fn room_in(&self) -> Duration {
+        let waiting = self.waiting.iter().sum::<usize>().max(1);
+        let behind = self.total() - self.in_flight;
+        retry_delay(self.in_flight + behind / u32::try_from(waiting).unwrap_or(u32::MAX))
+    }
+
+    fn total(&self) -> Duration {
+        self.in_flight + self.words.iter().chain(&self.queued).sum::<Duration>()
+    }
+}
+
+/// Clamps a retry delay to a useful range.
+fn retry_delay(delay: Duration) -> Duration {
+    delay.clamp(Duration::from_millis(50), Duration::from_secs(30))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,39 @@
+//! The pixels of a request, which its caller and the device thread can drop independently of each other.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{
+    job::{JobImage, SegmentJob},
+    stages::NetworkInput,
+};
+
+/// The pixels that wait for the encoder, for as long as the request needs them and its caller waits.
+#[derive(Debug, Default)]
+pub(crate) struct Pixels(Mutex<Option<Arc<NetworkInput>>>);
+
+impl Pixels {
+    /// Moves the pixels out of a job; none where its image is known.
+    pub(crate) fn taken_from(job: &mut SegmentJob) -> Self {
+        match &mut job.image {
+            JobImage::Pixels { input, .. } => {
+                let data = std::mem::take(&mut input.data);
+                Self(Mutex::new(Some(Arc::new(NetworkInput { side: input.side, data }))))
+            }
+            JobImage::Cached(_) => Self::default(),
+        }
+    }
+
+    /// The pixels, unless they were dropped. An encoder launch holds them while it runs.
+    pub(crate) fn get(&self) -> Option<Arc<NetworkInput>> {
+        self.lock().clone()
+    }
+
+    /// Frees them, at once or when the launch that holds them ends.
+    pub(crate) fn discard(&self) {
+        self.lock().take();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<NetworkInput>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

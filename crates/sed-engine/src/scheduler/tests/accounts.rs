@@ -1,0 +1,195 @@
+//! What admission knows of the work that is left, launch by launch.
+
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use proptest::prelude::*;
+
+use super::simulation::{Asked, Setup, Simulation, USUAL};
+use crate::{charge::Charge, fake::Fault, job::Priority, report::Stage, stages::StageError};
+
+/// A simulation that has seen all stages, whole and in parts.
+fn taught() -> Simulation {
+    let mut simulation = Simulation::new(Setup { image_cache: 0, ..USUAL });
+    for (words, picture) in [(9, 1), (30, 2), (130, 3), (40, 4)] {
+        simulation.ask(&Asked { top_k: None, ..Asked::words(words, picture) });
+        simulation.run();
+    }
+    simulation.launches.clear();
+    simulation
+}
+
+fn cold(count: usize, top_k: Option<usize>, priority: Priority) -> Asked {
+    let words = (0..count).map(|word| format!("cold {word}")).collect();
+    Asked { words, top_k, priority, ..Asked::words(1, 9) }
+}
+
+#[test]
+fn every_launch_pays_for_what_it_has_done() {
+    let mut simulation = taught();
+    let number = simulation.ask(&cold(333, None, Priority::Normal));
+    let mut left = simulation.admission.load().0;
+    let all = left;
+    while simulation.step() && !simulation.results.contains_key(&number) {
+        let now = simulation.admission.load().0;
+        let launch = simulation.launches.last().unwrap();
+        let paid = left - now;
+        let time = launch.time.as_secs_f64();
+        assert!((time * 0.5..time * 2.0).contains(&paid), "{paid} for {launch:?}");
+        left = now;
+    }
+    assert!(simulation.results[&number].is_ok());
+    assert!(simulation.launches.len() >= 90, "{} launches", simulation.launches.len());
+    let took: Duration = simulation.launches.iter().map(|launch| launch.time).sum();
+    assert!((all / took.as_secs_f64() - 1.0).abs() < 0.2, "{all} predicted, {took:?} taken");
+    assert_eq!(simulation.admission.load(), (0.0, 0));
+}
+
+/// A request that was refused behind much work is admitted once most of it is done.
+#[test]
+fn what_is_nearly_done_refuses_nobody() {
+    let mut simulation = taught();
+    let large = simulation.ask(&Asked { priority: Priority::High, ..cold(900, None, Priority::Normal) });
+    simulation.run_until_at(large, Stage::DecodeLevel1);
+    simulation.step();
+    let asked = Asked { timeout: Some(Duration::from_millis(40)), ..Asked::words(20, 200) };
+    let mut admitted = Vec::new();
+    while !simulation.results.contains_key(&large) {
+        match simulation.try_ask(&asked) {
+            Ok(number) => {
+                admitted.push(simulation.waits_at(large, Stage::DecodeLevel3));
+                simulation.cancel(number);
+            }
+            Err(_) => assert!(admitted.is_empty()),
+        }
+        simulation.step();
+    }
+    assert!(admitted.len() > 3 && admitted[0], "{admitted:?}");
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Ask(Asked),
+    Words(Asked),
+    Deliver(usize),
+    Fault(Stage, Fault),
+    Memory(usize),
+    Cancel,
+    Steps(usize),
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let priority = prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High]);
+    (1_usize..120, 0_usize..60, prop::option::of(1_usize..10), priority, 0_u8..9).prop_map(
+        |(count, first, top_k, priority, picture)| {
+            let words = (first..first + count).map(|word| format!("word {word}")).collect();
+            Asked { words, top_k, priority, ..Asked::words(1, picture) }
+        },
+    )
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let stage = prop::sample::select(Stage::ALL.to_vec());
+    let fault = prop::sample::select(vec![
+        Fault::Panic,
+        Fault::Fail(StageError::Failed("no luck".into())),
+        Fault::Fail(StageError::OutOfMemory("full".into())),
+    ]);
+    prop_oneof![
+        6 => asked().prop_map(Action::Ask),
+        1 => asked().prop_map(Action::Words),
+        2 => (0_usize..120).prop_map(Action::Deliver),
+        2 => (stage, fault).prop_map(|(stage, fault)| Action::Fault(stage, fault)),
+        1 => (1_usize..60).prop_map(Action::Memory),
+        1 => Just(Action::Cancel),
+        6 => (1_usize..9).prop_map(Action::Steps),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn payments_are_the_prediction_whatever_the_launches(
+        actions in prop::collection::vec(action(), 1..40),
+        pairs in 5_usize..80,
+    ) {
+        let mut simulation = Simulation::new(Setup { pairs, ..USUAL });
+        simulation.ask(&Asked::words(30, 77));
+        simulation.run();
+        let mut last = 0;
+        for action in actions {
+            match action {
+                Action::Ask(asked) => last = simulation.ask(&asked),
+                Action::Words(asked) => last = simulation.ask_words(&asked),
+                Action::Deliver(word) => simulation.deliver(&format!("word {word}")),
+                Action::Fault(stage, fault) => simulation.control.inject(stage, fault),
+                Action::Memory(pairs) => simulation.control.set_memory(pairs),
+                Action::Cancel => simulation.cancel(last),
+                Action::Steps(steps) => (0..steps).for_each(|_| _ = simulation.step()),
+            }
+            // The account is what is left of its requests, to the nanosecond.
+            let present = simulation.places.values().filter(|place| !place.is_gone());
+            let left: Duration = present.map(|place| place.left().total()).sum();
+            prop_assert_eq!(simulation.admission.load().0, left.as_secs_f64());
+        }
+        simulation.run();
+        for (number, place) in &simulation.places {
+            let answered = matches!(simulation.results.get(number), Some(Ok(_)));
+            if answered || simulation.embedded.contains(number) {
+                prop_assert_eq!(place.left(), Charge::default());
+            }
+        }
+        prop_assert_eq!(simulation.admission.load(), (0.0, 0));
+        prop_assert_eq!(simulation.admission.waiting(), 0);
+    }
+}
+
+/// The series of a metric, as Prometheus reads them, after something was done.
+fn recorded(name: &str, what: impl FnOnce()) -> Vec<String> {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    metrics::with_local_recorder(&recorder, what);
+    let rendered = recorder.handle().render();
+    rendered.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
+}
+
+#[test]
+fn work_past_its_deadline_is_counted_so_although_its_caller_has_gone() {
+    for (cause, passed, goes) in [("deadline", 2, true), ("deadline", 2, false), ("cancelled", 0, true)] {
+        let series = recorded("sed_requests_abandoned_total", || {
+            let mut simulation = Simulation::new(USUAL);
+            let timeout = Some(Duration::from_secs(1));
+            let number = simulation.ask(&Asked { timeout, ..Asked::words(4, 1) });
+            simulation.run_until_at(number, Stage::CostMap);
+            simulation.pass(Duration::from_secs(passed));
+            if goes {
+                simulation.cancel(number);
+            }
+            simulation.run();
+        });
+        let expected = format!("sed_requests_abandoned_total{{stage=\"cost_map\",cause=\"{cause}\"}} 1");
+        assert_eq!(series, [expected]);
+    }
+}
+
+/// Words in many launches and pairs in many parts wait once for each stage; between two launches is no new
+/// wait.
+#[test]
+fn a_stage_is_waited_for_once() {
+    let waits = |part: &str, ask: fn(&mut Simulation)| {
+        let series = recorded(&format!("sed_stage_wait_seconds_{part}"), || {
+            let mut simulation = Simulation::new(USUAL);
+            ask(&mut simulation);
+            simulation.run();
+        });
+        let value = |line: &String| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap();
+        series.iter().map(value).collect::<Vec<f64>>()
+    };
+    let alone = |simulation: &mut Simulation| _ = simulation.ask(&Asked::words(333, 1));
+    assert_eq!(waits("count", alone), [1.0; 7]);
+    assert_eq!(waits("sum", alone).iter().sum::<f64>(), 0.0);
+    let late = |simulation: &mut Simulation| {
+        simulation.ask(&Asked::words(333, 1));
+        simulation.pass(Duration::from_secs(3));
+    };
+    assert_eq!(waits("sum", late).iter().sum::<f64>(), 3.0);
+}
