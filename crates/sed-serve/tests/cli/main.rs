@@ -8,6 +8,7 @@ mod convert;
 #[cfg(feature = "embedded-model")]
 mod demo;
 mod doctor;
+mod environment;
 #[cfg(feature = "embedded-model")]
 mod eval;
 mod refused_checkpoints;

@@ -29,7 +29,7 @@ use super::{
     plot,
     run::Stop,
 };
-use crate::{args::ModelArgs, progress, running::runtime};
+use crate::{args::ModelArgs, print, progress, running::runtime};
 pub(crate) use args::ModelBenchArgs;
 pub(crate) use bare::{BareModel, Work};
 #[cfg(test)]
@@ -205,7 +205,7 @@ fn measure(
             Ok(once) if round > 0 => taken.push(once),
             Ok(_) => {}
             Err(error) => {
-                skip(run, format!("{error:#}"));
+                skip(run, print::causes(&error));
                 return Ok(());
             }
         }
