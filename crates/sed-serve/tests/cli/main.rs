@@ -11,6 +11,7 @@ mod doctor;
 mod environment;
 #[cfg(feature = "embedded-model")]
 mod eval;
+mod logs;
 mod refused_checkpoints;
 mod secured;
 mod segment;

@@ -23,7 +23,12 @@ use super::{
     Context, segment,
     unanswered::{Ticket, Unanswered},
 };
-use crate::{calls::count_refusal, deadline::StreamDeadline, request_error::RequestError, status};
+use crate::{
+    calls::{count_refusal, log_refusal},
+    deadline::StreamDeadline,
+    request_error::RequestError,
+    status,
+};
 
 type Answer = Result<v1::SegmentStreamResponse, Status>;
 
@@ -150,7 +155,11 @@ impl Conversation {
         });
         match begun {
             Err(refused) => {
-                tracing::info!(id = ticket.id(), message = refused.message(), "refused on a stream");
+                let span = tracing::info_span!("request", request_id = tracing::field::Empty);
+                span.in_scope(|| {
+                    segment::name_request(ticket.id(), &self.context.limits);
+                    log_refusal(&refused);
+                });
                 counted.end(Some(&refused));
                 self.unanswered.done(ticket, Outcome::Error(stream_error(&refused)));
             }
