@@ -32,7 +32,7 @@ def flags(text: str) -> list[tuple[str, list[tuple[str, str, list[str]]]]]:
     for line in text.splitlines():
         if heading := re.fullmatch(r"(\S.*):", line):
             sections.append((heading[1], []))
-        elif flag := re.match(r"\s+(?:-\w, )?--([\w-]+)(?: <(.+?)>)?(?:\.\.\.)?$", line):
+        elif flag := re.match(r"\s+(?:-\w, )?--([\w-]+)(?: \[?<(.+?)>\]?)?(?:\.\.\.)?$", line):
             sections[-1][1].append((flag[1], flag[2] or "", []))
         elif sections and sections[-1][1]:
             sections[-1][1][-1][2].append(line.strip())
@@ -44,11 +44,12 @@ def row(name: str, value: str, lines: list[str], server: bool) -> str:
     text = " ".join(lines).strip()
     known = re.search(r"\[default: (.+?)\]", text)
     environment = re.search(r"\[env: (\w+)=.*?\]", text)
-    text = re.sub(r"\s*\[(default|env): [^\]]*\]", "", text).replace("|", "\\|")
+    # Of a switch, its value already says what is possible.
+    text = re.sub(r"\s*\[(default|env|possible values): [^\]]*\]", "", text).replace("|", "\\|")
     text, _, values = re.sub(r"\s+", " ", text).partition(" Possible values: - ")
     text += f". {values.replace(' - ', '; ')}" if values else ""
     variable = environment[1] if environment else (f"SED_{name.upper().replace('-', '_')}" if server else "")
-    flag = f"`--{name}`" + (f" {value.replace('|', ' ')}" if value else "")
+    flag = f"`--{name}`" + (f" {value}".replace("|", "\\|") if value else "")
     return f"| {flag} | {f'`{variable}`' if variable else ''} | {known[1] if known else ''} | {text} |"
 
 
@@ -57,7 +58,8 @@ def settings() -> str:
     page = ["# Settings of `sed-serve serve`", "", MADE]
     page.append(
         "A flag wins over the environment, the environment over the file of `--config` (TOML; its keys are the flags' names\n"
-        "with `_` for `-`). `sed-serve serve --print-config` shows what they amount to; `sed-serve doctor` checks them.\n"
+        "with `_` for `-`). An empty variable counts as unset. `sed-serve serve --print-config` shows what they amount to;\n"
+        "`sed-serve doctor` checks them.\n"
     )
     for heading, found in flags(help_text()):
         server = "SED_<NAME>" in heading or "the same three ways" in heading

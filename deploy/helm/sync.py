@@ -1,6 +1,7 @@
 """Renews what the chart holds a copy of; with --check it changes nothing and fails where something is stale.
 
-A chart can only read files of its own folder, and links do not survive packaging: so rules and dashboard are copied.
+A chart can only read files of its own folder, and links do not survive packaging: so rules and dashboard are copied, and
+the defaults of values.yaml, by which a template tells a value that was left empty.
 The schema of `settings` comes from the program itself, the table of values from the comments of values.yaml.
 """
 
@@ -40,18 +41,18 @@ def settings() -> dict[str, Any]:
 
 
 def setting_schema(default: Any) -> dict[str, Any]:
-    """What a setting may be, told from its default."""
+    """What a setting may be, told from its default; one that is left empty is not set."""
     match default:
         case bool():
-            return {"type": "boolean"}
+            return {"type": ["boolean", "null"]}
         case int():
-            return {"type": "integer", "minimum": 0}
+            return {"type": ["integer", "null"], "minimum": 0}
         case float():
-            return {"type": "number", "minimum": 0}
+            return {"type": ["number", "null"], "minimum": 0}
         case str():
-            return {"type": "string"}
+            return {"type": ["string", "null"]}
         case list():
-            return {"type": "array", "items": {"type": "string"}}
+            return {"type": ["array", "null"], "items": {"type": "string"}}
     raise TypeError(f"no schema for a setting like {default!r}")
 
 
@@ -119,8 +120,18 @@ def readme() -> str:
     return before + START + "\n" + "\n".join(table) + "\n" + END + after
 
 
+def defaults() -> str:
+    """files/defaults.json: every value of the table with its default, because a chart cannot read its own values.yaml."""
+    text = (CHART / "values.yaml").read_text()
+    values = yaml.compose(text)
+    assert isinstance(values, yaml.MappingNode)
+    found = {name: json.loads(default) for name, default, _ in rows(values, text.splitlines())}
+    return dump(found) + "\n"
+
+
 def main() -> None:
     wanted = {CHART / "values.schema.json": schema(), CHART / "README.md": readme()}
+    wanted[CHART / "files/defaults.json"] = defaults()
     for source, copy in COPIES.items():
         wanted[CHART / copy] = (ROOT / source).read_text()
     stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]

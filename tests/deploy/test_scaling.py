@@ -77,7 +77,13 @@ def test_keda_scales_by_what_a_pod_may_hold() -> None:
     spec = chart.find(objects, "ScaledObject")["spec"]
     assert spec["scaleTargetRef"]["name"] == chart.find(objects, "Deployment")["metadata"]["name"]
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 12)
-    assert spec["fallback"] == {"failureThreshold": 3, "replicas": 3}
+    # Without Prometheus the pods that run stay: a fixed number would take twelve to three under load.
+    assert spec["fallback"] == {"failureThreshold": 3, "replicas": 3, "behavior": "currentReplicasIfHigher"}
+    keda = {"prometheusAddress": "http://prometheus:9090", "fallbackReplicas": 3, "fallbackBehavior": "static"}
+    chosen = chart.find(chart.render({"autoscaling": {"kind": "keda", "keda": keda}}), "ScaledObject")["spec"]
+    assert chosen["fallback"]["behavior"] == "static"
+    without = chart.find(chart.render(chart.VALUES["everything"]), "ScaledObject")["spec"]
+    assert "fallback" not in without
 
 
 def test_the_selector_of_the_series_can_be_replaced() -> None:

@@ -72,6 +72,56 @@ def test_wrong_values_are_refused(values: chart.Object, message: str) -> None:
     assert message in str(refusal.value)
 
 
+def paths(values: chart.Object, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every key of values, those of inner maps included."""
+    found = []
+    for key, value in values.items():
+        found.append((*prefix, key))
+        if isinstance(value, dict):
+            found += paths(value, (*prefix, key))
+    return found
+
+
+def holding(value: object, path: tuple[str, ...], base: chart.Object) -> chart.Object:
+    """The values of `base`, with `value` at a path."""
+    key, *rest = path
+    inner = base.get(key)
+    return base | {key: holding(value, tuple(rest), inner if isinstance(inner, dict) else {}) if rest else value}
+
+
+def free_form() -> set[tuple[str, ...]]:
+    """Maps whose inner keys are Kubernetes' own: what is left empty there is taken away, as everywhere in Helm."""
+    documented = json.loads((chart.CHART / "files/defaults.json").read_text())
+    return {tuple(name.split(".")) for name in documented}
+
+
+def test_a_key_that_is_left_empty_is_as_if_it_was_not_there() -> None:
+    defaults = yaml.safe_load((chart.CHART / "values.yaml").read_text())
+    leaves = free_form()
+    checked = 0
+    for name in ("default", "everything"):
+        base = chart.VALUES[name]
+        objects, given = chart.render(base), paths(base)
+        for path in paths(defaults):
+            within = any(path[: len(leaf)] == leaf and path != leaf for leaf in leaves)
+            if not within and path not in given:
+                assert chart.render(holding(None, path, base)) == objects, f"{name}: {'.'.join(path)}"
+                checked += 1
+    assert checked > 200
+
+
+def test_empty_settings_and_parts_of_kubernetes_own_objects() -> None:
+    schema = json.loads((chart.CHART / "values.schema.json").read_text())
+    every_setting = dict.fromkeys(schema["properties"]["settings"]["properties"])
+    assert chart.settings(chart.render({"settings": every_setting})) == chart.settings(chart.render({}))
+    # There, an empty key takes the default away: the way to let OpenShift choose the user.
+    pod = chart.pod(chart.render({"podSecurityContext": {"runAsUser": None}}))
+    assert "runAsUser" not in pod["securityContext"] and pod["securityContext"]["runAsNonRoot"]
+    recreate = chart.render({"strategy": {"type": "Recreate", "rollingUpdate": None}})
+    assert chart.find(recreate, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    assert chart.notes({"gpu": None, "service": None}) == chart.notes({})
+
+
 @pytest.mark.parametrize("kind, file", [("prometheusRule", "rules.yaml"), ("grafanaDashboard", "sed-serve.json")])
 def test_rules_and_dashboard_are_never_left_out_silently(tmp_path: Path, kind: str, file: str) -> None:
     without = Path(shutil.copytree(chart.CHART, tmp_path / "chart"))
@@ -79,6 +129,13 @@ def test_rules_and_dashboard_are_never_left_out_silently(tmp_path: Path, kind: s
     with pytest.raises(helm_python.HelmError, match=f"without files/{file}: run deploy/helm/sync"):
         chart.render({kind: {"enabled": True}}, without)
     assert chart.render({kind: {"enabled": True}})
+
+
+def test_defaults_are_never_left_out_silently(tmp_path: Path) -> None:
+    without = Path(shutil.copytree(chart.CHART, tmp_path / "chart"))
+    (without / "files/defaults.json").unlink()
+    with pytest.raises(helm_python.HelmError, match="without files/defaults.json: run deploy/helm/sync"):
+        chart.render({}, without)
 
 
 def test_rules_and_dashboard_arrive_as_they_are() -> None:
@@ -147,7 +204,8 @@ def test_a_packaged_chart_renders_the_same(tmp_path: Path) -> None:
     archive = Path(helm_python.package(chart.CHART, destination=tmp_path))
     with tarfile.open(archive) as package:
         assert not [member.name for member in package if not member.isreg() and not member.isdir()]
-        assert {"sed-serve/files/rules.yaml", "sed-serve/files/sed-serve.json"} <= set(package.getnames())
+        files = {f"sed-serve/files/{name}" for name in ("defaults.json", "rules.yaml", "sed-serve.json")}
+        assert files <= set(package.getnames())
     assert chart.render(chart.VALUES["everything"], archive) == chart.render(chart.VALUES["everything"])
 
 

@@ -5,7 +5,7 @@ import { type ChannelCredentials, type ClientOptions, credentials, Metadata, sta
 import type { SedError } from "./errors";
 
 /** A PEM file, or what is in one. */
-export type Pem = string | Buffer;
+export type Pem = string | Uint8Array;
 
 /** How to reach a server. */
 export interface ConnectionOptions {
@@ -83,7 +83,7 @@ export function callMetadata(token: string | undefined): Metadata {
 
 function pem(source: Pem | undefined): Buffer | null {
   if (source === undefined) return null;
-  return typeof source === "string" ? readFileSync(source) : source;
+  return typeof source === "string" ? readFileSync(source) : Buffer.from(source);
 }
 
 /** The time and the tries of one call. A server that is full says when to come back; while time is left, we do. */
@@ -99,6 +99,8 @@ export class Attempts {
   pause(error: SedError): number | undefined {
     // What is UNAVAILABLE, gRPC itself tries again.
     if (error.code !== status.RESOURCE_EXHAUSTED || error.retryAfterMs === undefined) return undefined;
+    // The deadline stays, and the work ahead shrinks no faster than the time that is left.
+    if (error.reason === "DEADLINE_UNREACHABLE") return undefined;
     // Those who were refused together do not come back together.
     const delay = error.retryAfterMs * (1 + Math.random() / 4);
     if (this.#made >= ATTEMPTS || Date.now() + delay >= this.deadline) return undefined;

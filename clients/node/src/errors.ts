@@ -14,7 +14,10 @@ export class SedError extends Error {
   readonly reason: string = "";
   /** Path of the offending field in the request, for example `image.encoded`; empty where there is none. */
   readonly field: string = "";
-  /** Milliseconds after which the call may succeed; undefined where waiting does not help. */
+  /**
+   * Milliseconds after which the call may succeed, with the reason DEADLINE_UNREACHABLE only under a later deadline;
+   * undefined where waiting does not help.
+   */
   readonly retryAfterMs: number | undefined;
   /** What the reason comes with, for example the limit that was passed. */
   readonly metadata: Readonly<Record<string, string>> = {};

@@ -14,7 +14,7 @@ export {
 } from "./errors";
 export type { GetServerInfoResponse } from "./generated/sed/v1/segmentation_service";
 export type { NamedVocabulary } from "./generated/sed/v1/vocabulary";
-export type { Options, Picture, Words } from "./request";
+export type { Bytes, Options, Picture, Words } from "./request";
 export {
   type BoundingBox,
   type CategoryResult,

@@ -1,6 +1,7 @@
 // Requests, from pictures and words as programs have them.
 
 import { readFile } from "node:fs/promises";
+import { types } from "node:util";
 import { Image } from "./generated/sed/v1/image";
 import {
   MaskEncoding,
@@ -13,8 +14,14 @@ import {
 import { SegmentRequest } from "./generated/sed/v1/segmentation_service";
 import { CategoryList, type Vocabulary } from "./generated/sed/v1/vocabulary";
 
-/** A path, the bytes of an image file, RGB pixels row by row (3 bytes each), or the id of an earlier picture. */
-export type Picture = string | Uint8Array | { pixels: Uint8Array; width: number; height: number } | { imageId: string };
+/** Bytes, however a program holds them. */
+export type Bytes = ArrayBufferLike | ArrayBufferView;
+
+/**
+ * A path, the bytes of an image file (or a Blob of them, such as an uploaded File), RGB pixels row by row (3 bytes each),
+ * or the id of an earlier picture.
+ */
+export type Picture = string | Bytes | Blob | { pixels: Bytes; width: number; height: number } | { imageId: string };
 
 /** Categories, for each its name or a list of its name and synonyms; or the name of a vocabulary of the server. */
 export type Words = readonly (string | readonly string[])[] | { vocabulary: string };
@@ -53,27 +60,63 @@ export async function segmentRequest(
 
 /** Brings categories into a message. */
 export function categoryList(categories: readonly (string | readonly string[])[]): CategoryList {
-  const made = categories.map((category) => {
-    const [name = "", ...synonyms] = typeof category === "string" ? [category] : category;
+  if (!Array.isArray(categories)) throw new TypeError(`categories are an array of names, not ${described(categories)}`);
+  const made = categories.map((category, number) => {
+    const phrases: unknown = typeof category === "string" ? [category] : category;
+    if (!Array.isArray(phrases) || phrases.length === 0 || phrases.some((phrase) => typeof phrase !== "string")) {
+      const found = described(category);
+      throw new TypeError(`category ${number} is a name or an array of a name and its synonyms, not ${found}`);
+    }
+    const [name, ...synonyms] = phrases;
     return { name, synonyms };
   });
   return CategoryList.fromPartial({ categories: made });
 }
 
 function vocabulary(words: Words): Vocabulary {
-  if ("vocabulary" in words) return { source: { $case: "name", value: words.vocabulary } };
-  return { source: { $case: "categories", value: categoryList(words) } };
+  if (Array.isArray(words)) return { source: { $case: "categories", value: categoryList(words) } };
+  if (typeof words === "object" && words !== null && "vocabulary" in words) {
+    return { source: { $case: "name", value: words.vocabulary } };
+  }
+  throw new TypeError(`words are an array of names, or { vocabulary: NAME }, not ${described(words)}`);
+}
+
+/** Describes a wrong argument in few words. */
+function described(value: unknown): string {
+  if (typeof value === "string") return `the text ${JSON.stringify(value)}`;
+  if (Array.isArray(value)) return value.length === 0 ? "an empty array" : `[${value.map(described).join(", ")}]`;
+  return value === null || value === undefined ? String(value) : `a ${value.constructor?.name ?? typeof value}`;
 }
 
 async function image(picture: Picture): Promise<Image> {
-  if (typeof picture === "string") return image(await readFile(picture));
-  if (picture instanceof Uint8Array) {
-    return Image.fromPartial({
-      source: { $case: "encoded", value: Buffer.from(picture.buffer, picture.byteOffset, picture.byteLength) },
-    });
+  if (typeof picture === "string") return encoded(await readFile(picture));
+  if (isBytes(picture)) return encoded(buffer(picture));
+  if (picture instanceof Blob) return encoded(buffer(await picture.arrayBuffer()));
+  if (typeof picture === "object" && picture !== null) {
+    if ("imageId" in picture) return Image.fromPartial({ source: { $case: "id", value: picture.imageId } });
+    if ("pixels" in picture && isBytes(picture.pixels)) {
+      const { pixels, width, height } = picture;
+      return Image.fromPartial({ source: { $case: "raw", value: { pixels: buffer(pixels), width, height } } });
+    }
   }
-  if ("imageId" in picture) return Image.fromPartial({ source: { $case: "id", value: picture.imageId } });
-  return Image.fromPartial({ source: { $case: "raw", value: { ...picture, pixels: Buffer.from(picture.pixels) } } });
+  const known = "a path, bytes, a Blob, { pixels, width, height } or { imageId }";
+  throw new TypeError(`a picture is ${known}, not ${described(picture)}`);
+}
+
+function encoded(value: Buffer): Image {
+  return Image.fromPartial({ source: { $case: "encoded", value } });
+}
+
+/** Recognises bytes of other realms, such as test environments, too, where `instanceof` fails. */
+function isBytes(value: unknown): value is Bytes {
+  return ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value);
+}
+
+/** The same bytes, not copied. */
+function buffer(bytes: Bytes): Buffer {
+  return ArrayBuffer.isView(bytes)
+    ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    : Buffer.from(bytes as ArrayBuffer);
 }
 
 function segmentOptions(options: Options): SegmentOptions {

@@ -1,6 +1,11 @@
 //! The command line: its commands, and what holds for all of them.
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{
+    Arg, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::{OsStr, Resettable},
+};
 
 use crate::{commands, logging::LogArgs};
 
@@ -34,6 +39,25 @@ pub(crate) struct Cli {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads a command line, the program's name first, and the environment, in which an empty variable counts as unset.
+    /// Ends the process where they are wrong, or only ask for help.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        let mut command = without_empty_variables(Self::command());
+        let matches = command.try_get_matches_from_mut(arguments).unwrap_or_else(|error| error.exit());
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+}
+
+/// Parts flags from those of their variables that are set to an empty text.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let flag = |flag: Arg| {
+        let value = flag.get_env().and_then(std::env::var_os);
+        if value.is_some_and(|value| value.is_empty()) { flag.env(Resettable::<OsStr>::Reset) } else { flag }
+    };
+    command.mut_args(flag).mut_subcommands(without_empty_variables)
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,8 +104,6 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@ mod args;
 mod cli;
 mod client;
 mod commands;
+mod descriptors;
 mod embedded;
 mod logging;
 mod output_files;
@@ -19,8 +20,6 @@ mod traces;
 
 use std::{ffi::OsString, io, process::ExitCode};
 
-use clap::Parser;
-
 use cli::{Cli, Command};
 use sed_model::allocator::keep_freed_memory;
 
@@ -28,7 +27,7 @@ use sed_model::allocator::keep_freed_memory;
 /// by a program whose allocator is [`sed_model::allocator::MiMalloc`]; ends the process where the line is wrong.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     keep_freed_memory();
-    let cli = Cli::parse_from(arguments);
+    let cli = Cli::read(arguments);
     let traces = logging::start(&cli.logs, cli.command.usual_log_level(), cli.command.exports_traces());
     let json = cli.json;
     let outcome = match cli.command {
@@ -48,7 +47,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     match outcome {
         Ok(code) => code,
-        // Whoever read the output has enough of it, as in `sed-serve vocabulary show ade20k-847 | head`.
+        // The reader of the output has enough of it, as in `sed-serve vocabulary show ade20k-847 | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             print::error(&error);

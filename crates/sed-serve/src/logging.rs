@@ -8,7 +8,7 @@ use tracing_subscriber::{
     EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use crate::traces::Export;
+use crate::{print, traces::Export};
 
 /// How logs are written.
 #[derive(Debug, Args)]
@@ -67,7 +67,7 @@ pub(crate) fn start(args: &LogArgs, usual: &str, export: bool) -> Option<Export>
     };
     tracing_subscriber::registry().with(spans).with(lines.with_filter(filter)).init();
     if let Some(error) = trouble {
-        tracing::warn!("no traces: {error:#}");
+        tracing::warn!("no traces: {}", print::causes(&error));
     }
     traces
 }

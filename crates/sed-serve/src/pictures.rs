@@ -40,7 +40,14 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
 fn is_picture(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    EXTENSIONS.contains(&extension) && !ENDINGS.iter().any(|ending| name.ends_with(ending))
+    EXTENSIONS.contains(&extension)
+        && !is_hidden(path)
+        && !ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Reports whether a file's name begins with a dot, as that of macOS's `._x.png` beside `x.png` does.
+pub(crate) fn is_hidden(path: &Path) -> bool {
+    path.file_name().unwrap_or_default().as_encoded_bytes().starts_with(b".")
 }
 
 /// A file's name without folder and extension, for the names of its results.
@@ -65,9 +72,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_give_their_pictures_but_not_our_results() {
+    fn folders_give_their_pictures_but_neither_hidden_files_nor_our_results() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["b.JPG", "a.png", "a.overlay.png", "a.mask.png", "notes.txt", "png"] {
+        for name in ["b.JPG", "a.png", "a.overlay.png", "a.mask.png", "notes.txt", "png", "._a.png", ".b.jpg"]
+        {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
         std::fs::create_dir(folder.path().join("deeper.png")).unwrap();

@@ -1,6 +1,9 @@
-//! The signals that ask the program to end.
+//! The signals that ask the program to end, and the one that must not end a server.
 
 use std::io;
+
+use sed_server::config::Access;
+use tokio::runtime::Runtime;
 
 /// A signal that has come.
 #[derive(Clone, Copy, Debug)]
@@ -56,5 +59,43 @@ impl Signals {
             std::future::pending::<()>().await;
         }
         Signal { name: "Ctrl-C", number: 2 }
+    }
+}
+
+/// SIGHUP, of which a server reads its files again and which it otherwise ignores.
+#[derive(Debug)]
+pub(crate) struct Hangups {
+    #[cfg(unix)]
+    signal: tokio::signal::unix::Signal,
+    reads_files: bool,
+}
+
+impl Hangups {
+    /// Listens from now on, for a server with this `access`; until then, the signal ends the program.
+    #[cfg(unix)]
+    pub(crate) fn of(runtime: &Runtime, access: &Access) -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let _inside = runtime.enter();
+        let reads_files = access.tls.is_some() || access.tokens.is_some();
+        Ok(Self { signal: signal(SignalKind::hangup())?, reads_files })
+    }
+
+    /// Does nothing where there is no such signal.
+    #[cfg(not(unix))]
+    pub(crate) fn of(_: &Runtime, access: &Access) -> io::Result<Self> {
+        Ok(Self { reads_files: access.tls.is_some() || access.tokens.is_some() })
+    }
+
+    /// Logs every signal that has no effect. The server itself logs those that have one.
+    pub(crate) async fn log(self) {
+        #[cfg(unix)]
+        {
+            let Self { mut signal, reads_files } = self;
+            while signal.recv().await.is_some() {
+                if !reads_files {
+                    tracing::info!("SIGHUP ignored: there are no certificates and no tokens to read again");
+                }
+            }
+        }
     }
 }

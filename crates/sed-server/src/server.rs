@@ -109,7 +109,7 @@ impl Server {
         engine: Engine,
         vocabularies: VocabularyBook,
     ) -> Result<Self, ServeError> {
-        let access = AccessFiles::load(&config.access, config.transport.web.is_some())?;
+        let access = AccessFiles::load(&config.access, config.transport.web.is_some()).await?;
         let pool = CpuPool::new(config.cpu_threads)?;
         let failed = |source| ServeError::Bind { setting: "listen", address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;

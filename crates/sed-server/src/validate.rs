@@ -163,7 +163,7 @@ fn categories(field: &str, list: &v1::CategoryList, limits: &Limits) -> Result<V
     Vocabulary::new(categories, &limits.vocabulary).map_err(|error| RequestError::vocabulary(field, &error))
 }
 
-fn request_id(id: &str, limits: &Limits) -> Result<String, RequestError> {
+pub(crate) fn request_id(id: &str, limits: &Limits) -> Result<String, RequestError> {
     if id.len() > limits.request_id_bytes {
         let message = format!("has {} bytes, more than the limit of {}", id.len(), limits.request_id_bytes);
         return Err(RequestError::option("request_id", message).with_limit(limits.request_id_bytes as u64));

@@ -80,12 +80,32 @@ assert.deepEqual([times, end.retryAfterMs], [1, 30_000], "it waits beyond its ow
 [times, end] = await tried([failure(RESOURCE_EXHAUSTED, "DEVICE_OUT_OF_MEMORY")]);
 assert.deepEqual([times, end.reason, end.retryAfterMs], [1, "DEVICE_OUT_OF_MEMORY", undefined]);
 
+// The delay is advice for a later deadline; under this one, no try can succeed.
+[times, end] = await tried(Array(9).fill(failure(RESOURCE_EXHAUSTED, "DEADLINE_UNREACHABLE", 0.1)));
+assert(end instanceof Overloaded);
+assert.deepEqual([times, end.reason, end.retryAfterMs], [1, "DEADLINE_UNREACHABLE", 100]);
+
 [times, end] = await tried(Array(9).fill(away));
 assert(end instanceof Unavailable);
 assert.deepEqual([times, end.reason, end.name], [5, "SHUTTING_DOWN", "Unavailable"]);
 
 [times, end] = await tried([failure(INTERNAL, "INTERNAL")]);
 assert.equal(end.constructor, SedError);
+
+// What is plain is taken, what is not is refused in a sentence.
+const nine = new Uint8Array(18).subarray(9);
+for (const picture of [nine, nine.slice().buffer, new DataView(nine.buffer, 9), new Uint16Array(9).buffer.slice(9), new Blob([nine])]) {
+  assert.deepEqual(await tried([], picture).then(([times, end]) => [times, end.unlabelledPixels]), [1, 9]);
+}
+for (const [picture, found] of [[null, "null"], [7, "a Number"], [{ width: 1 }, "a Object"]]) {
+  [times, end] = await tried([], picture);
+  assert.match(`${end.name}: ${end.message}`, new RegExp(`^TypeError: a picture is .*, not ${found}`));
+}
+for (const [words, found] of [["cat", /words are an array of names.*, not the text "cat"/], [undefined, /words are .*, not undefined/],
+  [[undefined], /category 0 is a name.*, not undefined/], [["cat", []], /category 1 is .*, not an empty array/], [[["cat", 7]], /category 0/]]) {
+  await assert.rejects(client.segment(nine, words), (error) => error instanceof TypeError && found.test(error.message));
+}
+await assert.rejects(client.createVocabulary("cat"), /categories are an array of names, not the text "cat"/);
 
 [times, end] = await tried([], undefined, { signal: AbortSignal.abort() });
 assert.equal(end.code, grpc.status.CANCELLED);

@@ -5,9 +5,12 @@ python retries.py
 """
 
 import asyncio
+import io
 import itertools
+import mmap
 import pickle
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent import futures
@@ -111,6 +114,11 @@ def check(moody: Moody, client: Client) -> None:
     error = refused(client.server_info, Overloaded)
     assert (error.reason, error.retry_after, moody.calls) == ("DEVICE_OUT_OF_MEMORY", None, 1)
 
+    # The delay is advice for a later deadline; under this one, no try can succeed.
+    moody.failures, moody.calls = [failure(code_pb2.RESOURCE_EXHAUSTED, "DEADLINE_UNREACHABLE", 0.1)] * 9, 0
+    error = refused(client.server_info, Overloaded)
+    assert (error.reason, error.retry_after, moody.calls) == ("DEADLINE_UNREACHABLE", 0.1, 1)
+
     moody.failures, moody.calls = [away] * 9, 0
     error = refused(client.server_info, Unavailable)
     assert (error.reason, error.code, moody.calls) == ("SHUTTING_DOWN", grpc.StatusCode.UNAVAILABLE, 5)
@@ -130,9 +138,35 @@ def check(moody: Moody, client: Client) -> None:
     refused(lambda: client.segment(b"x", WORDS, colour="no"), TypeError)
     refused(lambda: client.segment(b"x", "cat"), TypeError)
     refused(lambda: client.segment(b"x"), ValueError)
+    check_pictures_and_words(client)
     error = refused(lambda: list(client.segment_stream([b"x", "no/such/file.png"], WORDS)), FileNotFoundError)
     assert "no/such/file.png" in str(error)
     assert set(moody.authorization) == {"Bearer s3cret"}
+
+
+def check_pictures_and_words(client: Client) -> None:
+    """What is plain is taken; what is not is refused in a sentence."""
+    with tempfile.TemporaryFile() as file:
+        file.write(b"head" + bytes(9))
+        file.seek(4)
+        mapped = mmap.mmap(-1, 9)
+        for picture in (
+            bytearray(9),
+            memoryview(bytes(9)),
+            memoryview(bytes(18))[::2],
+            io.BytesIO(bytes(9)),
+            file,
+            mapped,
+        ):
+            assert client.segment(picture, WORDS).unlabelled_pixels == 9, picture
+        assert "seek(0)" in str(refused(lambda: client.segment(file, WORDS), ValueError))
+    assert "open the file in binary mode" in str(refused(lambda: client.segment(io.StringIO("x"), WORDS), TypeError))
+    for picture, found in ((None, "NoneType"), (7, "int"), ([[0, 0, 0]], "list")):
+        error = refused(lambda picture=picture: client.segment(picture, WORDS), TypeError)
+        assert "a picture is a path, bytes" in str(error) and found in str(error), error
+    for words, kind in (([None], TypeError), ([b"cat"], TypeError), ([["cat", 7]], TypeError), ([[]], ValueError)):
+        error = refused(lambda words=words: client.segment(b"x", words), kind)
+        assert "category 0 is" in str(error), error
 
 
 async def check_asynchronous(moody: Moody, target: str) -> None:

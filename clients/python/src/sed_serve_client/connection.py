@@ -14,7 +14,7 @@ import grpc
 if TYPE_CHECKING:
     from .errors import SedError
 
-Pem: TypeAlias = str | os.PathLike[str] | bytes
+Pem: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview
 """A PEM file, or what is in one."""
 
 MAX_REQUEST_BYTES = 32 << 20
@@ -75,7 +75,9 @@ def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
 
 
 def _pem(source: Pem | None) -> bytes | None:
-    return source if source is None or isinstance(source, bytes) else Path(source).read_bytes()
+    if source is None:
+        return None
+    return bytes(source) if isinstance(source, (bytes, bytearray, memoryview)) else Path(source).read_bytes()
 
 
 class Attempts:
@@ -93,6 +95,8 @@ class Attempts:
         """Seconds to wait before the next try; None when there is none."""
         if error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or error.retry_after is None:
             return None  # what is UNAVAILABLE, gRPC itself tries again
+        if error.reason == "DEADLINE_UNREACHABLE":
+            return None  # the deadline stays, and the work ahead shrinks no faster than the time that is left
         # Those who were refused together do not come back together.
         delay = error.retry_after * random.uniform(1.0, 1.25)
         if self._made >= ATTEMPTS or delay >= self.left():

@@ -24,7 +24,8 @@ class SedError(Exception):
     message: what is wrong, and what to do.
     reason: the stable reason, for example `IMAGE_CORRUPT`; empty where the server sent none.
     field: path of the offending field in the request, for example `image.encoded`; empty where there is none.
-    retry_after: seconds after which the call may succeed; None where waiting does not help.
+    retry_after: seconds after which the call may succeed; with the reason DEADLINE_UNREACHABLE only under a later
+        deadline. None where waiting does not help.
     metadata: what the reason comes with, for example the limit that was passed.
     """
 

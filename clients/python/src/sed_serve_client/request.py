@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +28,11 @@ class ImageId:
     value: str
 
 
-Picture: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8] | ImageId
-"""A path, the bytes of an image file, a Pillow image, an RGB array [height, width, 3], or the id of an earlier one."""
+Picture: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | npt.NDArray[np.uint8] | ImageId
+)
+"""A path, the bytes of an image file, a file that is open in binary mode (it is read from where it stands), a Pillow
+image, an RGB array [height, width, 3], or the id of an earlier one."""
 
 Words: TypeAlias = Sequence[str | Sequence[str]]
 """Categories: for each its name, or a list of its name and synonyms."""
@@ -83,8 +86,13 @@ def category_list(categories: Words) -> vocabulary_pb2.CategoryList:
     if isinstance(categories, str):
         raise TypeError("categories is a list of words, not one word")
     made = []
-    for category in categories:
-        name, *synonyms = [category] if isinstance(category, str) else category
+    for number, category in enumerate(categories):
+        phrases = [category] if isinstance(category, str) else category
+        if not isinstance(phrases, Iterable) or not all(isinstance(phrase, str) for phrase in phrases):
+            raise TypeError(f"category {number} is {category!r}; give a name, or a list of a name and its synonyms")
+        if not phrases:
+            raise ValueError(f"category {number} is an empty list; give a name, or a list of a name and its synonyms")
+        name, *synonyms = phrases
         made.append(vocabulary_pb2.Category(name=name, synonyms=synonyms))
     return vocabulary_pb2.CategoryList(categories=made)
 
@@ -95,15 +103,30 @@ def image(picture: Picture) -> image_pb2.Image:
         return image_pb2.Image(id=picture.value)
     if isinstance(picture, (str, os.PathLike)):
         return image_pb2.Image(encoded=Path(picture).read_bytes())
-    if isinstance(picture, bytes):
-        return image_pb2.Image(encoded=picture)
-    pixels = np.asarray(
-        ImageOps.exif_transpose(picture).convert("RGB") if isinstance(picture, Image.Image) else picture
-    )
+    if isinstance(picture, (bytes, bytearray, memoryview)):
+        return image_pb2.Image(encoded=bytes(picture))
+    if isinstance(picture, Image.Image):
+        pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    elif isinstance(picture, np.ndarray) or hasattr(picture, "__array__"):
+        pixels = np.asarray(picture)
+    elif hasattr(picture, "read"):
+        return image_pb2.Image(encoded=_content(picture))
+    else:
+        known = "a path, bytes, a file in binary mode, a Pillow image, an RGB array or an ImageId"
+        raise TypeError(f"a picture is {known}, not {type(picture).__name__}")
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:  # noqa: PLR2004
         raise ValueError(f"an array must be uint8 [height, width, 3] in RGB order, not {pixels.dtype} {pixels.shape}")
     height, width, _ = pixels.shape
     return image_pb2.Image(raw=image_pb2.RawImage(pixels=pixels.tobytes(), width=width, height=height))
+
+
+def _content(file: BinaryIO) -> bytes:
+    content = file.read()
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise TypeError(f"reading the picture gave {type(content).__name__}, not bytes; open the file in binary mode")
+    if not content:
+        raise ValueError("the picture's file has nothing left to read; go to its beginning with seek(0)")
+    return bytes(content)
 
 
 def segment_options(**options: Unpack[Options]) -> options_pb2.SegmentOptions:

@@ -335,4 +335,19 @@ mod tests {
         sorted.1.sort_unstable();
         assert_eq!(sorted.0, sorted.1);
     }
+
+    #[test]
+    fn every_setting_has_its_row_in_the_reference() {
+        let page = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/settings.md"));
+        for key in RawConfig::KEYS {
+            let flag = key.replace('_', "-");
+            let begin = format!("| `--{flag}` ");
+            let rows: Vec<&str> = page.lines().filter(|line| line.starts_with(&begin)).collect();
+            let variable = format!("| `SED_{}` |", key.to_uppercase());
+            assert!(
+                rows.len() == 1 && rows[0].contains(&variable),
+                "{key}: {rows:?}; run deploy/reference.py"
+            );
+        }
+    }
 }

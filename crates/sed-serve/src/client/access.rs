@@ -2,7 +2,11 @@
 
 use std::{fmt, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use tokio_rustls::rustls::{
+    crypto::ring,
+    pki_types::{PrivateKeyDer, pem::PemObject},
+};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -40,7 +44,9 @@ impl Access {
             None => tls.with_enabled_roots(),
         };
         if let Some((certificate, key)) = from.identity {
-            tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+            let pem = read(key)?;
+            check_key(key, &pem)?;
+            tls = tls.identity(Identity::from_pem(read(certificate)?, pem));
         }
         let token = match from.token_file {
             Some(file) => {
@@ -59,6 +65,21 @@ impl Access {
     pub(super) fn tls(&self) -> ClientTlsConfig {
         self.tls.clone().unwrap_or_else(|| ClientTlsConfig::new().with_enabled_roots())
     }
+}
+
+/// Refuses a private key of a kind with which TLS cannot be spoken here.
+fn check_key(file: &Path, pem: &[u8]) -> Result<()> {
+    let file = file.display();
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
+        anyhow!("{file} holds no private key; it must have a line -----BEGIN PRIVATE KEY-----, not encrypted")
+    })?;
+    ring::default_provider().key_provider.load_private_key(key).map_err(|_| {
+        anyhow!(
+            "{file} holds a key that cannot be used; give one of RSA with 2048 to 4096 bits, of ECDSA on P-256 or P-384, \
+             or of Ed25519, with its certificate"
+        )
+    })?;
+    Ok(())
 }
 
 /// The metadata that carries a token; blanks around it do not count.
@@ -113,6 +134,34 @@ mod tests {
         assert_eq!(sent(&mut access).as_deref(), Some("Bearer from-the-variable"));
         for none in [None, Some("")] {
             assert_eq!(sent(&mut read(None, none).unwrap()), None);
+        }
+    }
+
+    /// A key on P-521.
+    const P521_KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIHuAgEAMBAGByqGSM49AgEGBSuBBAAjBIHWMIHTAgEBBEIAfziDOynSUTtF9TrH
+6SdI2pslUknHBMvqYh+pWffWysSnQ3kpQxbAp9qsTQFabCamUWrCm0QsQKcI/YMv
+AptijWuhgYkDgYYABAFn8PojZhJYB36oSoz0UlBtp9G1jSHtA1GAiJSwzWF4xAG6
+HvvrxC77tMygGaMVPOCYhU4EP62glWtH5d2kLVoYsgFt3r+ocnKfd7ZMV59ZaYdv
+AUtvIJ5GXOW7ee24ShzZ14Vbl24zhMWA0J0pa3qVPvI+HQ3h/6C+5VOf1Ga/BfXO
+9g==
+-----END PRIVATE KEY-----
+";
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_named_with_its_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (content, said) in [(P521_KEY, "P-256 or P-384"), ("no key", "holds no private key")] {
+            std::fs::write(file.path(), content).unwrap();
+            let credentials = Credentials {
+                ca_certificate: None,
+                identity: Some((file.path(), file.path())),
+                token_file: None,
+                token: None,
+            };
+            let error = format!("{:#}", Access::read(&credentials).unwrap_err());
+            assert!(error.contains(said) && error.contains(file.path().to_str().unwrap()), "{error}");
         }
     }
 

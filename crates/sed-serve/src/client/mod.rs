@@ -1,12 +1,13 @@
 //! A client of the gRPC interface.
 
 mod access;
+mod unreachable;
 
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use sed_proto::v1::{
-    GetServerInfoRequest, GetServerInfoResponse, SegmentRequest, SegmentResponse,
+    ErrorReason, GetServerInfoRequest, GetServerInfoResponse, SegmentRequest, SegmentResponse,
     segmentation_service_client::SegmentationServiceClient,
 };
 use tonic::{
@@ -86,10 +87,25 @@ pub(crate) async fn channel(server: &str, access: &Access) -> Result<Channel> {
         let trusted = endpoint.tls_config(access.tls());
         endpoint = trusted.map_err(|error| anyhow!("cannot speak TLS: {}", root_cause(&error)))?;
     }
-    endpoint.connect().await.map_err(|error| {
-        let reason = root_cause(&error);
-        anyhow!("cannot reach {server} ({reason}): is `sed-serve serve` running there?")
-    })
+    endpoint.connect().await.map_err(|error| unreachable::explain(server, &error))
+}
+
+/// Reports whether a refusal concerns the picture of a request, so that the same request with another picture may succeed.
+pub(crate) fn concerns_one_picture(status: &Status) -> bool {
+    let details = status.get_error_details();
+    let fields = details.bad_request().map_or(&[][..], |bad| &bad.field_violations);
+    let reason = reason(status).and_then(|name| ErrorReason::from_str_name(&format!("ERROR_REASON_{name}")));
+    fields.iter().any(|violation| violation.field.starts_with("image"))
+        || status.code() == Code::DeadlineExceeded
+        || matches!(
+            reason,
+            Some(
+                ErrorReason::MessageTooLarge
+                    | ErrorReason::OutputTooLarge
+                    | ErrorReason::DeviceOutOfMemory
+                    | ErrorReason::ResultNotFinite
+            )
+        )
 }
 
 /// The stable reason of a refusal, such as `QUEUE_FULL`; none where it is not the server's own.

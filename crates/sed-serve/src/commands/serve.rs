@@ -10,9 +10,9 @@ use serde_json::json;
 
 use crate::{
     args::{ModelArgs, ServerArgs, print_config},
-    print,
+    descriptors, print,
     running::{RunningServer, runtime},
-    signals::{Signal, Signals},
+    signals::{Hangups, Signal, Signals},
 };
 
 const EXAMPLES: &str = "\
@@ -21,7 +21,7 @@ Examples:
   sed-serve serve --listen 0.0.0.0:50051 --default-top-k 16 --threads 8
   SED_MAX_CATEGORIES=2000 sed-serve serve --config sed.toml --print-config
 
-One line is printed when the model is warm. On SIGTERM or Ctrl-C running requests are finished first; a \
+One line is printed when the model is warm. On SIGHUP certificates and tokens are read again, if there are any. On SIGTERM or Ctrl-C running requests are finished first; a \
 second signal ends the server at once, with the exit code of that signal (143 for SIGTERM). A server whose GPU is \
 lost for this process ends with exit code 75: start it again.";
 
@@ -50,14 +50,25 @@ pub(crate) fn run(args: &ServeArgs, as_json: bool) -> Result<ExitCode> {
         print_config(&config, as_json, &mut print::stdout())?;
         return Ok(ExitCode::SUCCESS);
     }
-    // Nobody can look at metrics where the operations port is off.
+    descriptors::raise(config.transport.max_connections);
+    let runtime = runtime()?;
+    // Before the model is loaded, which takes a while: from now on SIGHUP no longer ends the program.
+    let hangups = Hangups::of(&runtime, &config.access)?;
+    // Without the operations port there is nothing that shows metrics.
     let metrics = config.ops_listen.map(|_| install_metrics()).transpose()?;
     let begun = Instant::now();
     let stages = args.model.load()?;
     MODEL_LOAD.set(begun.elapsed());
-    runtime()?.block_on(async {
+    runtime.block_on(async {
+        tokio::spawn(hangups.log());
         let mut signals = Signals::new()?;
-        let mut server = RunningServer::start(config, stages, metrics).await?;
+        let mut server = tokio::select! {
+            started = RunningServer::start(config, stages, metrics) => started?,
+            signal = signals.next() => {
+                tracing::info!(signal = signal.name, "asked to stop before the server was there");
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
         tokio::select! {
             ready = server.ready() => if let Err(error) = ready {
                 return not_ready(error);

@@ -35,7 +35,18 @@ pub(crate) fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
 /// An error with its causes, on standard error.
 pub(crate) fn error(error: &anyhow::Error) {
     // When even this cannot be written, the exit code still tells.
-    let _ = writeln!(anstream::stderr().lock(), "{BAD}error:{BAD:#} {error:#}");
+    let _ = writeln!(anstream::stderr().lock(), "{BAD}error:{BAD:#} {}", causes(error));
+}
+
+/// An error and its causes on one line. Many errors repeat their cause in their own text; each is there once.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }
 
 /// A category's colour, the same as in overlays and masks, as near as the terminal has it.
@@ -97,6 +108,22 @@ pub(crate) fn some<'a>(names: impl Iterator<Item = &'a str>, width: usize) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read tokens: {source}; look at its rights")]
+        struct Repeats {
+            source: io::Error,
+        }
+        let repeats =
+            anyhow::Error::new(Repeats { source: io::Error::from_raw_os_error(2) }).context("no server");
+        let line =
+            "no server: cannot read tokens: No such file or directory (os error 2); look at its rights";
+        assert_eq!(causes(&repeats), line);
+        let distinct = anyhow::anyhow!("second").context("first");
+        assert_eq!(causes(&distinct), "first: second");
+    }
 
     #[test]
     fn times_have_three_digits_or_so() {

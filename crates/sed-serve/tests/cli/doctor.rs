@@ -29,9 +29,18 @@ fn a_sound_model_on_a_free_port_is_healthy() {
     ];
     let report = run(&arguments).good().json().remove(0);
     assert_eq!(report["healthy"], json!(true));
-    for name in
-        ["device", "threads", "memory", "model", "digest", "run", "settings", "port", "operations port"]
-    {
+    for name in [
+        "device",
+        "threads",
+        "memory",
+        "model",
+        "digest",
+        "run",
+        "settings",
+        "port",
+        "operations port",
+        "open files",
+    ] {
         assert_eq!(verdict(&report, name), "good", "{name}");
     }
 }
@@ -68,4 +77,13 @@ fn settings_that_contradict_themselves_are_wrong() {
     // A slip of the pen is no reason not to serve.
     let outcome = doctor([("SED_MAX_TOPK", "4"), ("SED_LISTEN", "127.0.0.1:0")]).good();
     assert_eq!(verdict(&outcome.json().remove(0), "environment"), "warning");
+}
+
+#[test]
+fn a_model_that_is_not_there_is_said_once() {
+    let outcome = run(&["doctor", "--quick", "--json", "--model", "/no/such.pth", "--ops-listen", "off"]);
+    let report = outcome.json().remove(0);
+    let checks = report["checks"].as_array().unwrap();
+    let found = checks.iter().find(|check| check["name"] == "model").unwrap()["found"].as_str().unwrap();
+    assert_eq!(found.matches("No such file or directory").count(), 1, "{found}");
 }

@@ -137,6 +137,84 @@ fn other_labels_give_the_figures_of_the_matrix() {
     assert_eq!(run["ignored_pixels"], json!(ignored));
 }
 
+#[test]
+fn one_broken_picture_is_named_and_counted_and_the_others_are_scored() {
+    let dataset = Dataset::new(|_, category| u16::from(category));
+    let [pictures, labels] = ["pictures", "labels"].map(|folder| dataset.root.path().join(folder));
+    // A broken picture with a sound label, a sound picture with a broken label; and what macOS leaves beside them.
+    write(pictures.join("broken.png"), "no picture").unwrap();
+    copy(labels.join("farm.png"), labels.join("broken.png")).unwrap();
+    copy(example("farm.png"), pictures.join("unlabelled.png")).unwrap();
+    write(labels.join("unlabelled.png"), "no label").unwrap();
+    ["._farm.png", ".beach.png"].iter().for_each(|name| write(pictures.join(name), "hidden").unwrap());
+
+    let words = WORDS.join(",");
+    let outcome = dataset.eval(&["--words", &words, "--json"]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains("2 of 4 pictures failed and are left out"), "{}", outcome.stderr);
+    for (file, said) in [("pictures/broken.png", "image.encoded"), ("pictures/unlabelled.png", "the label")] {
+        let lines: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains(file)).collect();
+        assert!(lines.len() == 1 && lines[0].contains(said), "{file}: {}", outcome.stderr);
+    }
+    let run = outcome.json().remove(0)["dataset"].take();
+    assert_eq!(run["pictures"], 2);
+    assert_near(&run["miou"], 100.0);
+    let failed: Vec<&str> =
+        run["failed"].as_array().unwrap().iter().map(|one| one["picture"].as_str().unwrap()).collect();
+    assert!(failed.len() == 2 && failed[0].ends_with("broken.png") && failed[1].ends_with("unlabelled.png"));
+
+    let outcome = dataset.eval(&["--words", &words]);
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stdout.contains("of 2 pictures, 2 failed") && outcome.stdout.contains("100.00"));
+    // What would fail with every picture ends at once.
+    let outcome = dataset.eval(&["--vocabulary", "no-such"]);
+    assert_eq!((outcome.code, outcome.stderr.matches("VOCABULARY_NOT_FOUND").count()), (1, 1));
+    assert!(outcome.stdout.is_empty());
+}
+
+/// A JPEG with an EXIF orientation: a picture as it is stored, and the same upside down.
+fn turned(picture: &Path, path: &Path, orientation: u8) {
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    image::open(picture).unwrap().to_rgb8().write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    let jpeg = jpeg.into_inner();
+    let mut exif = b"\xff\xe1\0\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+    exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
+    write(path, [&jpeg[..2], &exif, &jpeg[2..]].concat()).unwrap();
+}
+
+#[test]
+fn a_picture_that_lies_otherwise_than_its_label_is_said_and_can_be_taken_as_stored() {
+    let root = tempfile::tempdir().unwrap();
+    let [pictures, labels] = ["pictures", "labels"].map(|folder| root.path().join(folder));
+    [&pictures, &labels].iter().for_each(|folder| create_dir_all(folder).unwrap());
+    // The label is the answer to the picture as it is stored.
+    let stored = root.path().join("farm.jpg");
+    turned(&example("farm.png"), &stored, 1);
+    let (width, height, label) = answer(&stored, &WORDS, &[]);
+    image::GrayImage::from_raw(width, height, label).unwrap().save(labels.join("farm.png")).unwrap();
+    turned(&example("farm.png"), &pictures.join("farm.jpg"), 3);
+
+    let words = WORDS.join(",");
+    let eval = |more: &[&str]| {
+        let how = ["eval", text(&pictures), "--labels", text(&labels), "--words", &words, "--json"];
+        let outcome = run(&[&how[..], more].concat()).good();
+        let run = outcome.json().remove(0)["dataset"].take();
+        (run["pixel_accuracy"].as_f64().unwrap(), run["turned"].clone(), outcome.stderr)
+    };
+    let (accuracy, turned, said) = eval(&[]);
+    assert!(accuracy < 90.0, "{accuracy}");
+    let farm = pictures.join("farm.jpg");
+    assert_eq!(turned, json!([text(&farm)]));
+    assert!(said.contains("1 of the pictures") && said.contains(text(&farm)), "{said}");
+    assert!(said.contains("--exif ignore"), "{said}");
+
+    let (same, _, said) = eval(&["--exif", "apply"]);
+    assert_eq!((same, said.contains("--exif")), (accuracy, false), "{said}");
+    let (accuracy, turned, said) = eval(&["--exif", "ignore"]);
+    assert_eq!((accuracy, turned), (100.0, json!([])));
+    assert!(!said.contains("turned"), "{said}");
+}
+
 /// Writes a scene from a picture.
 fn scene(folder: &Path, index: usize, picture: &str, label: &[u8], words: &Value) {
     create_dir_all(folder).unwrap();

@@ -8,8 +8,10 @@ mod convert;
 #[cfg(feature = "embedded-model")]
 mod demo;
 mod doctor;
+mod environment;
 #[cfg(feature = "embedded-model")]
 mod eval;
+mod logs;
 mod refused_checkpoints;
 mod secured;
 mod segment;

@@ -114,6 +114,47 @@ fn the_command_speaks_tls_shows_its_certificate_and_sends_its_token() {
     assert!(!outcome.stderr.contains(SECRET) && !outcome.stdout.contains(SECRET));
 }
 
+/// Starts a server with a certificate of `params`, and gives what `health` with trust in it says of `host`.
+fn health_of(host: &str, params: CertificateParams, trusted: bool) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let [pem, key_file] = ["server.pem", "server.key"].map(|name| folder.path().join(name));
+    std::fs::write(&pem, params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(&key_file, key.serialize_pem()).unwrap();
+    let server = Server::start_with(|command| {
+        command.env("SED_TLS_CERTIFICATE", &pem).env("SED_TLS_KEY", &key_file).stderr(Stdio::null())
+    });
+    let port = server.ready["address"].as_str().unwrap().rsplit_once(':').unwrap().1.to_owned();
+    let url = format!("https://{host}:{port}");
+    let trust: &[&str] = if trusted { &["--ca-certificate", text(&pem)] } else { &[] };
+    run(&[&["health", "--server", &url][..], trust].concat())
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_said_with_what_to_do() {
+    let params = || CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    health_of("localhost", params(), true).good();
+
+    // As `openssl req -x509` makes it by itself.
+    let mut of_authority = params();
+    of_authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let refused = |outcome: Outcome, said: &str| {
+        assert_eq!(outcome.code, 1);
+        assert!(outcome.stderr.contains(said), "{said}: {}", outcome.stderr);
+        assert!(!outcome.stderr.contains("running there"), "something listens: {}", outcome.stderr);
+    };
+    refused(health_of("localhost", of_authority, true), "-addext basicConstraints=critical,CA:FALSE");
+    refused(health_of("127.0.0.1", params(), true), "reach the server by a name of its certificate");
+    refused(health_of("localhost", params(), false), "--ca-certificate");
+
+    // A server without TLS, and nothing at all.
+    let server = Server::start();
+    let plain = server.url().replace("http://", "https://");
+    refused(run(&["health", "--server", &plain]), "reach it at http://");
+    let nothing = run(&["health", "--server", "http://127.0.0.1:1"]);
+    assert!(nothing.stderr.contains("is `sed-serve serve` running there?"), "{}", nothing.stderr);
+}
+
 #[cfg(unix)]
 #[test]
 fn sighup_has_the_tokens_read_again() {

@@ -123,3 +123,119 @@ fn a_taken_operations_port_is_told_with_its_setting() {
     assert_eq!(outcome.code, 1);
     assert!(outcome.stderr.contains("choose another with the setting ops_listen"), "{}", outcome.stderr);
 }
+
+#[test]
+fn errors_name_their_cause_once() {
+    let outcome = run(&["serve", "--model", "/no/such.pth"]);
+    assert_eq!(outcome.code, 1);
+    assert_eq!(outcome.stderr.matches("No such file or directory").count(), 1, "{}", outcome.stderr);
+    let mut command =
+        sed_serve(&["serve", "--model", text(&nano("sed_nano.pth")), "--listen", "127.0.0.1:0"]);
+    let outcome = Outcome::of(command.env("SED_OPS_LISTEN", "off").env("SED_TOKENS", "/no/such"));
+    assert_eq!(outcome.code, 1);
+    assert_eq!(outcome.stderr.matches("No such file or directory").count(), 1, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("cannot read tokens /no/such"), "{}", outcome.stderr);
+}
+
+/// The lines of a server's log, as they come.
+#[cfg(unix)]
+fn lines(server: &mut Server) -> std::sync::mpsc::Receiver<String> {
+    let log = std::io::BufReader::new(server.log());
+    let (line, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || std::io::BufRead::lines(log).try_for_each(|next| line.send(next.unwrap())));
+    lines
+}
+
+#[cfg(unix)]
+#[track_caller]
+fn wait_for(lines: &std::sync::mpsc::Receiver<String>, said: &str) -> String {
+    let longest = std::time::Duration::from_secs(60);
+    loop {
+        let line = lines.recv_timeout(longest).unwrap_or_else(|_| panic!("the log never says {said:?}"));
+        if line.contains(said) {
+            return line;
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn sighup_does_not_end_a_server_that_has_no_files_to_read_again() {
+    let mut server = Server::start_with(|command| command.stderr(std::process::Stdio::piped()));
+    let lines = lines(&mut server);
+    for _ in 0..2 {
+        server.ask_to_read_again();
+        wait_for(&lines, "SIGHUP ignored");
+    }
+    run(&["health", "--server", &server.url()]).good();
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn tokens_that_become_a_pipe_hold_up_neither_reloads_nor_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens");
+    let write = |secret: &str| std::fs::write(&tokens, format!("cli = \"{secret}\"\n")).unwrap();
+    write("0123456789abcdef");
+    let mut server = Server::start_with(|command| {
+        command
+            .env("SED_TOKENS", &tokens)
+            .env("SED_TLS_RELOAD_SECONDS", "0.05")
+            .stderr(std::process::Stdio::piped())
+    });
+    let lines = lines(&mut server);
+    std::fs::remove_file(&tokens).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&tokens).status().unwrap().success());
+    let line = wait_for(&lines, "is no regular file");
+    assert!(line.contains("what was read before stays"), "{line}");
+    let ask = |secret: &str| {
+        let (picture, url) = (nano("img_b.png"), server.url());
+        let ask = ["segment", text(&picture), "--words", "cat", "--no-output", "--server", &url];
+        Outcome::of(sed_serve(&ask).env("SED_TOKEN", secret))
+    };
+    ask("0123456789abcdef").good();
+
+    std::fs::remove_file(&tokens).unwrap();
+    write("fedcba9876543210");
+    wait_for(&lines, "read again, because they changed");
+    ask("fedcba9876543210").good();
+
+    std::fs::remove_file(&tokens).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&tokens).status().unwrap().success());
+    wait_for(&lines, "is no regular file");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_limit_of_open_files_is_raised_and_judged() {
+    let model = nano("sed_nano.pth");
+    let program = env!("CARGO_BIN_EXE_sed-serve");
+    // As systemd and many shells have it, and a hard limit below what the connections need.
+    let limited = |limits: &str, command: &str| {
+        let script = format!("{limits}; exec {program} {command} --model {}", text(&model));
+        let mut shell = std::process::Command::new("bash");
+        shell.env_clear().args(["-c", &script]).env("SED_LISTEN", "127.0.0.1:0").env("SED_OPS_LISTEN", "off");
+        shell.env("SED_BATCH_IMAGES", "1").env("SED_BATCH_PAIRS", "16");
+        shell
+    };
+    let raised = "ulimit -Sn 128 && ulimit -Hn 1000";
+    let mut command = limited(raised, "serve --json");
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut server = Server::of(command);
+    let lines = lines(&mut server);
+    let line = wait_for(&lines, "raised the limit of open files");
+    assert!(line.contains("before=128") && line.contains("1000"), "{line}");
+    let line = wait_for(&lines, "too few open files");
+    assert!(line.contains("needed=4352") && line.contains("--max-connections"), "{line}");
+    assert_eq!(server.terminate(), Some(0));
+
+    let verdict = |limits: &str| {
+        let report = Outcome::of(&mut limited(limits, "doctor --quick --json")).json().remove(0);
+        let checks = report["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["name"] == "open files").unwrap()["verdict"].clone()
+    };
+    assert_eq!(verdict(raised), "warning");
+    assert_eq!(verdict("ulimit -Sn 128 && ulimit -Hn 4352"), "good");
+}

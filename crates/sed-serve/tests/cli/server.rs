@@ -27,7 +27,15 @@ impl Server {
         let model = nano("sed_nano.pth");
         let ports = ["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
         let mut command = sed_serve(&[&["serve", "--model", text(&model), "--json"][..], &ports].concat());
-        let mut process = prepare(command.stdout(Stdio::piped())).spawn().unwrap();
+        // The warm-up tries the largest batches; here they may be small.
+        command.env("SED_BATCH_IMAGES", "1").env("SED_BATCH_PAIRS", "16");
+        prepare(command.stdout(Stdio::piped()));
+        Self::of(command)
+    }
+
+    /// One that says on standard output, which is piped, when it is ready.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut process = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { process, ready: serde_json::from_str(&line).expect(&line) }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use x509_parser::{extensions::GeneralName, prelude::*};
+use x509_parser::{extensions::GeneralName, prelude::*, public_key::PublicKey};
 
 /// Facts of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,44 @@ fn now() -> i64 {
 pub(crate) fn name_of(der: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     names(&certificate).into_iter().next()
+}
+
+/// The kind of the key that a certificate is for, such as `ECDSA on P-521`; `None` where it cannot be told.
+pub(super) fn key_kind(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let key = certificate.public_key();
+    match key.parsed().ok()? {
+        PublicKey::RSA(key) => Some(format!("RSA with {} bits", key.key_size())),
+        PublicKey::EC(_) => {
+            let curve = curve(key)?;
+            Some(format!(
+                "ECDSA on {}",
+                CURVES.iter().find(|(id, _)| *id == curve).map_or(&*curve, |(_, name)| name)
+            ))
+        }
+        _ => Some(format!("algorithm {}", key.algorithm.algorithm.to_id_string())),
+    }
+}
+
+/// The curve of an authority's key, if it is none by which signatures can be verified.
+pub(super) fn unverifiable_key(der: &[u8]) -> Option<&'static str> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let curve = curve(certificate.public_key())?;
+    CURVES[2..].iter().find(|(id, _)| *id == curve).map(|(_, name)| *name)
+}
+
+/// Object identifiers and names of curves; the first two work, the others are those that people have beside them.
+const CURVES: [(&str, &str); 4] = [
+    ("1.2.840.10045.3.1.7", "P-256"),
+    ("1.3.132.0.34", "P-384"),
+    ("1.3.132.0.35", "P-521"),
+    ("1.3.132.0.10", "secp256k1"),
+];
+
+/// The object identifier of the curve of an elliptic key.
+fn curve(key: &SubjectPublicKeyInfo<'_>) -> Option<String> {
+    let parameters = key.algorithm.parameters.as_ref()?;
+    Some(parameters.as_oid().ok()?.to_id_string())
 }
 
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {

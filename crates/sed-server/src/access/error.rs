@@ -1,6 +1,8 @@
-//! What is wrong with a file of certificates, keys or tokens. Nothing of what stands in a file is ever told.
+//! Errors of files of certificates, keys or tokens. They never repeat what stands in a file.
 
 use std::{io, path::PathBuf};
+
+use super::reloaded::LONGEST_READ;
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +17,18 @@ pub enum AccessError {
         /// What the system said.
         source: io::Error,
     },
+    /// A read has not ended in time.
+    #[error(
+        "the files of {what} cannot be read within {} s; check the file system that they are on",
+        LONGEST_READ.as_secs()
+    )]
+    Slow {
+        /// Which files: `tls` or `tokens`.
+        what: &'static str,
+    },
+    /// There is no thread to read them.
+    #[error("cannot start a thread that reads certificates and tokens: {0}")]
+    NoThread(io::Error),
     /// It does not hold what it should.
     #[error("{setting} {}: {reason}", file.display())]
     Content {

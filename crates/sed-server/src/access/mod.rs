@@ -3,15 +3,17 @@
 
 mod certificate;
 mod error;
+mod file;
 mod guard;
+mod hangups;
+mod own_thread;
 mod reloaded;
 mod tls;
 mod tokens;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use sed_engine::metrics::{TLS_CERTIFICATE_EXPIRY, TLS_RELOADS, TOKEN_RELOADS};
-use tokio::time::{MissedTickBehavior, interval};
+use sed_engine::metrics::{TLS_RELOADS, TOKEN_RELOADS};
 
 pub use certificate::CertificateFacts;
 pub(crate) use certificate::name_of;
@@ -35,84 +37,33 @@ impl AccessFiles {
     ///
     /// # Errors
     /// The first file that cannot be used, with its setting.
-    pub(crate) fn load(settings: &Access, http1: bool) -> Result<Self, AccessError> {
-        let tls = settings.tls.clone().map(|files| {
-            Reloaded::new(
-                "tls",
-                &TLS_RELOADS,
-                move || Tls::load(&files, http1),
-                |tls: &Tls| {
-                    TLS_CERTIFICATE_EXPIRY.set(tls.facts.not_after as f64);
-                },
-            )
-        });
-        let tokens = settings.tokens.clone().map(|file| {
-            Reloaded::new("tokens", &TOKEN_RELOADS, move || Tokens::load(&file), Tokens::register)
-        });
-        Ok(Self { tls: tls.transpose()?.map(Arc::new), tokens: tokens.transpose()?.map(Arc::new) })
+    pub(crate) async fn load(settings: &Access, http1: bool) -> Result<Self, AccessError> {
+        let tls = match settings.tls.clone() {
+            Some(files) => {
+                let load = move || Tls::load(&files, http1);
+                Some(Reloaded::new("tls", &TLS_RELOADS, load, Tls::announce).await?)
+            }
+            None => None,
+        };
+        let tokens = match settings.tokens.clone() {
+            Some(file) => {
+                let load = move || Tokens::load(&file);
+                Some(Reloaded::new("tokens", &TOKEN_RELOADS, load, Tokens::register).await?)
+            }
+            None => None,
+        };
+        Ok(Self { tls: tls.map(Arc::new), tokens: tokens.map(Arc::new) })
     }
 
-    /// Looks at the files every `pause`, and at SIGHUP, until the future is dropped.
+    /// Reads the files again every `pause`, and at SIGHUP, until the future is dropped.
     pub(crate) async fn follow(self, pause: Duration) {
-        if self.tls.is_none() && self.tokens.is_none() {
-            return std::future::pending().await;
-        }
-        let mut hangups = Hangups::new();
-        let mut ticks = interval(pause);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = hangups.next() => tracing::info!("SIGHUP: looking at certificates and tokens"),
-            }
-            let files = self.clone();
-            // A file may lie on a disk that is slow today.
-            if let Err(error) = tokio::task::spawn_blocking(move || files.refresh()).await {
-                tracing::error!(%error, "looking at certificates and tokens broke down");
-            }
-        }
-    }
-
-    fn refresh(&self) {
-        if let Some(tls) = &self.tls {
-            tls.refresh();
-        }
-        if let Some(tokens) = &self.tokens {
-            tokens.refresh();
-        }
+        tokio::join!(follow(self.tls, pause), follow(self.tokens, pause));
     }
 }
 
-/// SIGHUP, by which operators ask servers to read their files again.
-struct Hangups {
-    #[cfg(unix)]
-    signal: Option<tokio::signal::unix::Signal>,
-}
-
-impl Hangups {
-    #[cfg(unix)]
-    fn new() -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        let signal = signal(SignalKind::hangup());
-        if let Err(error) = &signal {
-            tracing::warn!(%error, "SIGHUP cannot be listened to; files are only looked at from time to time");
-        }
-        Self { signal: signal.ok() }
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> Self {
-        Self {}
-    }
-
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        if let Some(signal) = &mut self.signal
-            && signal.recv().await.is_some()
-        {
-            return;
-        }
-        std::future::pending().await
+async fn follow<T: Send + Sync + 'static>(files: Option<Arc<Reloaded<T>>>, pause: Duration) {
+    if let Some(files) = files {
+        files.follow(pause).await;
     }
 }
 

@@ -6,7 +6,10 @@ use sed_engine::metrics::REQUESTS_BY_CALLER;
 use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
-use super::{AccessError, reloaded::Loaded};
+use super::{AccessError, file, reloaded::Loaded};
+
+/// The setting that names the file.
+const SETTING: &str = "tokens";
 
 /// Names in one file: each is a label of metrics.
 const MOST_NAMES: usize = 64;
@@ -26,16 +29,23 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     /// Reads and checks the file.
-    pub(super) fn load(file: &Path) -> Result<Loaded<Self>, AccessError> {
-        let read = |source| AccessError::Read { setting: "tokens", file: file.into(), source };
-        let text = std::fs::read_to_string(file).map_err(read)?;
-        let wrong = |(line, reason)| AccessError::Token { file: file.into(), line, reason };
-        let value = Self::parse(&text).map_err(wrong)?;
+    pub(super) fn load(path: &Path) -> Result<Loaded<Self>, AccessError> {
+        let bytes = file::read(SETTING, path)?;
+        let content = |reason: &str| AccessError::Content {
+            setting: SETTING,
+            file: path.into(),
+            reason: reason.to_owned(),
+        };
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| content("is not valid UTF-8; write it as plain text"))?;
+        let wrong = |(line, reason)| AccessError::Token { file: path.into(), line, reason };
+        let value = Self::parse(text).map_err(wrong)?;
         if value.secrets.is_empty() {
-            let reason = "holds no token, so that nobody could call; add a line name = \"secret\"".to_owned();
-            return Err(AccessError::Content { setting: "tokens", file: file.into(), reason });
+            return Err(content(
+                "holds no token, so every call would be refused; add a line name = \"secret\"",
+            ));
         }
-        Ok(Loaded { digest: Sha256::digest(text.as_bytes()).into(), value })
+        Ok(Loaded { digest: Sha256::digest(&bytes).into(), value })
     }
 
     /// An error is a line, from 1, and what is wrong with it.

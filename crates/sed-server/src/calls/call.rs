@@ -46,11 +46,20 @@ impl Call {
         self.sent += bytes as u64;
     }
 
-    /// The call has its status; what comes after the first one makes no difference.
+    /// The call has its status, which is counted, and logged if it is an error. What comes after the first one makes no
+    /// difference.
     pub(super) fn end(&mut self, status: &Status) {
-        if std::mem::replace(&mut self.ended, true) {
+        if self.ended {
             return;
         }
+        if status.code() != tonic::Code::Ok {
+            self.span.in_scope(|| log_refusal(status));
+        }
+        self.count(status);
+    }
+
+    fn count(&mut self, status: &Status) {
+        self.ended = true;
         let code = Code::from_number(status.code().into());
         metrics::REQUESTS.add(self.method, code, 1);
         if let Some(caller) = &self.caller {
@@ -73,8 +82,17 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.end(&Status::cancelled("the caller has gone"));
+        if !self.ended {
+            self.count(&Status::cancelled("the caller has gone"));
+        }
     }
+}
+
+/// Logs an error that a request gets instead of an answer.
+pub(crate) fn log_refusal(status: &Status) {
+    let details = status.get_error_details();
+    let reason = details.error_info().map_or("", |info| info.reason.as_str());
+    tracing::info!(code = ?status.code(), reason, error = status.message(), "refused");
 }
 
 /// Counts why a request was refused, if it was.

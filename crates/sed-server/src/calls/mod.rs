@@ -1,5 +1,5 @@
-//! The account of every call of our services: who calls, counted when it ends, whatever its end, with one span that
-//! continues the caller's trace. Calls that bring no token where one is needed go no further.
+//! The account of every call of our services: its caller, counted and logged when it ends, whatever its end, with one
+//! span that continues the caller's trace. Calls that bring no token where one is needed go no further.
 
 mod body;
 mod call;
@@ -19,7 +19,7 @@ use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-pub(crate) use self::call::count_refusal;
+pub(crate) use self::call::{count_refusal, log_refusal};
 use self::{
     body::{AnswerBody, RequestBody},
     call::Call,
@@ -82,10 +82,19 @@ where
         }
         let path = request.uri().path();
         let Some((service, method)) = method(path) else {
-            return match admitted {
-                Ok(_) => Box::pin(self.inner.call(request)),
-                Err(refused) => refuse(refused),
-            };
+            let span = tracing::info_span!("call", path = start_of(path));
+            if let Err(refused) = admitted {
+                span.in_scope(|| log_refusal(&refused));
+                return refuse(refused);
+            }
+            let answer = self.inner.call(request);
+            return Box::pin(async move {
+                let response = answer.await?;
+                if let Some(status) = refusal_of(&response) {
+                    span.in_scope(|| log_refusal(&status));
+                }
+                Ok(response)
+            });
         };
         let peer = request.extensions().get::<Peer>();
         let span = span::begin(service, method, request.headers(), token.as_ref(), peer);
@@ -98,8 +107,7 @@ where
         let answer = span.in_scope(|| self.inner.call(request));
         let accounted = async move {
             let response = answer.await?;
-            // An error without any answer has its status in the headers; all else tells it at its end.
-            if let Some(status) = Status::from_header_map(response.headers()) {
+            if let Some(status) = refusal_of(&response) {
                 call.end(&status);
                 return Ok(response);
             }
@@ -107,6 +115,19 @@ where
         };
         Box::pin(accounted.instrument(span))
     }
+}
+
+/// The error of a call that has no answer at all: its status is in the headers. Every other call has it at its end.
+fn refusal_of(response: &Response<Body>) -> Option<Status> {
+    Status::from_header_map(response.headers())
+}
+
+/// The longest path that a log line repeats, in bytes.
+const LONGEST_PATH: usize = 128;
+
+/// The start of a path, which may be of any length.
+fn start_of(path: &str) -> &str {
+    &path[..path.floor_char_boundary(LONGEST_PATH)]
 }
 
 /// Answers at once; the body is not read.

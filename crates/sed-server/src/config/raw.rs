@@ -165,7 +165,8 @@ raw_config! {
 
 impl RawConfig {
     /// Reads a TOML file, if there is one, and the environment, which goes over it. Variables are those named
-    /// `SED_` and a key in capitals; others that begin so are not ours (an orchestrator may set some).
+    /// `SED_` and a key in capitals; others that begin so are not ours (an orchestrator may set some). An
+    /// empty variable counts as unset.
     ///
     /// # Errors
     /// [`ConfigError::Source`]: the file cannot be read, has a key that does not exist, or a value has the
@@ -179,7 +180,7 @@ impl RawConfig {
             key.is_some_and(|key| Self::KEYS.contains(&key.as_str()))
         };
         let mut variables: Map<String, String> =
-            environment.into_iter().filter(|(name, _)| ours(name)).collect();
+            environment.into_iter().filter(|(name, value)| ours(name) && !value.is_empty()).collect();
         // A variable is one text, and these settings are lists.
         let mut list = |name: &str| variables.remove(name).map(|text| listed(&text));
         let preload_vocabulary = list("SED_PRELOAD_VOCABULARY");

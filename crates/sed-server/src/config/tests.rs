@@ -129,6 +129,19 @@ fn the_operations_port_can_be_moved_and_turned_off() {
 }
 
 #[test]
+fn an_empty_variable_counts_as_unset() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sed.toml");
+    std::fs::write(&file, "max_top_k = 30\ngrpc_web = true\ncompression = [\"zstd\"]\n").unwrap();
+    let empty: Vec<(String, String)> =
+        RawConfig::KEYS.iter().map(|key| (format!("SED_{}", key.to_uppercase()), String::new())).collect();
+    let config = load(Some(&file), empty.clone(), RawConfig::default()).unwrap();
+    assert_eq!(config, load(Some(&file), [], RawConfig::default()).unwrap());
+    assert_eq!((config.limits.top_k, config.transport.compression.len()), (30, 1));
+    assert_eq!(load(None, empty, RawConfig::default()).unwrap(), ServerConfig::default());
+}
+
+#[test]
 fn zero_leaves_batches_to_the_engine_and_an_empty_folder_is_none() {
     let engine = |raw| ServerConfig::check(raw).unwrap().engine;
     let automatic =

@@ -28,7 +28,7 @@ use crate::{
     service::{
         Context,
         refusal::{Refusal, conclude},
-        segment::segment,
+        segment::{name_request, segment},
     },
 };
 
@@ -127,6 +127,7 @@ impl InferenceService {
         Deadline(deadline): Deadline,
     ) -> Result<(proto::ModelInferResponse, Charge), Refusal> {
         let limits = &self.context.limits;
+        name_request(&message.id, limits);
         self.check_model(&message.model_name, &message.model_version)?;
         let ValidatedInfer { request, outputs, typed, timeout, paths } = validate_infer(&message, limits)?;
         drop(message);

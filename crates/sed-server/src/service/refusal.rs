@@ -101,17 +101,9 @@ pub(crate) fn unknown_vocabulary(name: &str) -> Status {
     failure.resource("sed.v1.Vocabulary", name).into_status()
 }
 
-/// A request is done: says so in the log, and makes its error a status.
+/// Logs an answered request, and makes a refusal a status. That one is logged where its call ends, as every refusal is.
 pub(crate) fn conclude<T>(outcome: Result<T, Refusal>, received: Instant) -> Result<T, Status> {
-    match outcome {
-        Ok(answer) => {
-            tracing::info!(milliseconds = received.elapsed().as_millis() as u64, "answered");
-            Ok(answer)
-        }
-        Err(refusal) => {
-            let status = refusal.into_status();
-            tracing::info!(code = ?status.code(), message = status.message(), "refused");
-            Err(status)
-        }
-    }
+    let answer = outcome.map_err(Refusal::into_status)?;
+    tracing::info!(milliseconds = received.elapsed().as_millis() as u64, "answered");
+    Ok(answer)
 }

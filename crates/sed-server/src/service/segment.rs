@@ -22,6 +22,7 @@ use super::{
     refusal::{Refusal, conclude},
 };
 use crate::{
+    calls::log_refusal,
     convert,
     cpu_pool::{Done, Errand, Panicked},
     deadline::Deadline,
@@ -34,7 +35,7 @@ use crate::{
     status,
     validate::{
         ImageSource, OutputSize, ValidatedOptions, ValidatedRequest, VocabularySource, check_output_size,
-        validate_segment,
+        request_id, validate_segment,
     },
 };
 
@@ -79,8 +80,12 @@ pub(crate) async fn answer_in_time(
 ) -> Result<(v1::SegmentResponse, Charge), Status> {
     // The call's span is that of the whole stream; each request on it has one of its own.
     let span = tracing::info_span!("request", request_id = tracing::field::Empty);
-    let answer = answer_message(context, message, memory, received, Deadline(deadline)).instrument(span);
-    timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(status::deadline_exceeded()))
+    let answer = answer_message(context, message, memory, received, Deadline(deadline)).instrument(span.clone());
+    let answer = timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(status::deadline_exceeded()));
+    if let Err(refused) = &answer {
+        span.in_scope(|| log_refusal(refused));
+    }
+    answer
 }
 
 async fn answer_message(
@@ -90,6 +95,7 @@ async fn answer_message(
     received: Instant,
     Deadline(deadline): Deadline,
 ) -> Result<(v1::SegmentResponse, Charge), Status> {
+    name_request(&message.request_id, &context.limits);
     let request = validate_segment(&message, &context.limits);
     drop(message);
     let outcome = match request {
@@ -127,8 +133,8 @@ pub(crate) async fn segment(
     let ValidatedRequest { image, vocabulary, options, mut request_id } = request;
     if request_id.is_empty() {
         request_id = new_request_id();
+        Span::current().record("request_id", &request_id);
     }
-    Span::current().record("request_id", &request_id);
     let vocabulary = find_vocabulary(context, vocabulary)?;
     mask_encoding::check_encodings(&options, &vocabulary)?;
     context.engine.check_ready()?;
@@ -338,6 +344,13 @@ pub(crate) fn check_response_size(bytes: usize, limits: &Limits, field: &str) ->
         "the answer has {bytes} bytes, more than the limit of {limit}; ask for less, or smaller masks"
     );
     Err(RequestError::new(ErrorReason::OutputTooLarge, field, message).with_limit(limit as u64))
+}
+
+/// Puts a request's id into the log lines of its span, unless the id is one that will be refused.
+pub(crate) fn name_request(id: &str, limits: &Limits) {
+    if !id.is_empty() && request_id(id, limits).is_ok() {
+        Span::current().record("request_id", id);
+    }
 }
 
 /// A name for a request that came without: unlike any other of this process, and hardly like another's.

@@ -24,7 +24,7 @@ use super::{
     unanswered::{Ticket, Unanswered},
 };
 use crate::{
-    calls::count_refusal,
+    calls::{count_refusal, log_refusal},
     connections::Peer,
     deadline::StreamDeadline,
     intake::{AnswerCharges, CallMemory},
@@ -184,7 +184,11 @@ impl Conversation {
         });
         match begun {
             Err(refused) => {
-                tracing::info!(request_id = ticket.id(), code = ?refused.code(), reason = refused.message(), "refused");
+                let span = tracing::info_span!("request", request_id = tracing::field::Empty);
+                span.in_scope(|| {
+                    segment::name_request(ticket.id(), &self.context.limits);
+                    log_refusal(&refused);
+                });
                 counted.end(Some(&refused));
                 self.unanswered.done(ticket, Outcome::Error(stream_error(&refused)), None);
             }

@@ -110,7 +110,6 @@ fn categories(vocabulary: &Vocabulary) -> Vec<v1::Category> {
 }
 
 fn refused(error: RequestError) -> Status {
-    tracing::info!(%error, "refused");
     status::from_request_error(&error)
 }
 

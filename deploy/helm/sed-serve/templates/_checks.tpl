@@ -8,7 +8,7 @@
   "tls_certificate" "tls.secretName" "tls_key" "tls.secretName" "tls_client_ca" "tls.clientCa.secretName"
   "tokens" "tokens.secretName" }}
 {{- range $key, $value := $values.settings }}
-  {{- if hasKey $instead $key }}
+  {{- if and (hasKey $instead $key) (not (kindIs "invalid" $value)) }}
     {{- fail (printf "settings.%s belongs to the chart: set %s instead" $key (get $instead $key)) }}
   {{- end }}
 {{- end }}

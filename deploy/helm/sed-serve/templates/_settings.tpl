@@ -20,7 +20,8 @@ tokens: /etc/sed-serve/tokens/tokens
 {{/* A map as TOML. Helm's numbers are all floating-point and its own toToml would write 1e+09 for a whole number. */}}
 {{- define "sed-serve.toml" -}}
 {{- range $key, $value := . }}
-{{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}
+{{- if kindIs "invalid" $value }}{{- /* Left empty. */}}
+{{- else if and (kindIs "float64" $value) (eq (floor $value) $value) }}
 {{ $key }} = {{ int64 $value }}
 {{- else if kindIs "float64" $value }}
 {{ $key }} = {{ $value }}

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::print;
+
 /// What was looked at, and what was found.
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
@@ -38,7 +40,7 @@ impl Check {
 
     /// Something that failed with an error that says itself what to do.
     pub(super) fn failed(name: &'static str, error: impl Into<anyhow::Error>) -> Self {
-        let found = format!("{:#}", error.into());
+        let found = print::causes(&error.into());
         Self { verdict: Verdict::Wrong, ..Self::good(name, found) }
     }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod check;
+mod descriptors;
 mod machine;
 mod model;
 mod settings;
@@ -48,6 +49,7 @@ pub(crate) fn run(args: &DoctorArgs, as_json: bool) -> Result<ExitCode> {
     checks.push(memory_check);
     checks.extend(model::checks(&args.model, &memory, args.quick));
     checks.extend(settings::checks(&args.server, &memory));
+    checks.extend(descriptors::check(&args.server));
 
     let wrong = checks.iter().filter(|check| check.verdict == Verdict::Wrong).count();
     if as_json {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, value_parser};
 
+use super::exif::Exif;
 use crate::args::{RequestArgs, TargetArgs, WordsArgs};
 
 const EXAMPLES: &str = "\
@@ -18,8 +19,12 @@ Scenes are what `models/sed-tiny/train/evaluate.py --write FOLDER` makes: <condi
 <i>.json, which holds the words.
 
 With --labels, a picture's label has its name: a PNG of grey values (8 or 16 bits) or palette indices, or a grey \
-TIFF. Values outside the vocabulary are ignored pixels. The figures are those of detectron2's SemSegEvaluator: \
-means over the categories that some label has, false positives counted in every picture.
+TIFF. Values outside the vocabulary are ignored pixels. Hidden files (.name) are no pictures. The figures are those \
+of detectron2's SemSegEvaluator: means over the categories that some label has, false positives counted in every \
+picture. As there, a picture with an EXIF orientation is turned upright and its label is not, of which a warning \
+tells; --exif ignore takes both as they are stored.
+
+A picture that cannot be scored is named and left out of the figures; the exit code is then 1.
 
 Times are those of the server and include words that it has not met before. With --json there is one JSON \
 object.";
@@ -56,6 +61,11 @@ pub(super) struct LabelArgs {
     /// The folder of labels: for every picture one image of the same name and size.
     #[arg(long, value_name = "FOLDER", requires = "WordsSource")]
     pub(super) labels: Option<PathBuf>,
+
+    /// How the EXIF orientation of pictures counts: turn them upright, or take them as stored. Labels are always taken
+    /// as stored. [default: apply, with a warning]
+    #[arg(long, value_name = "HOW")]
+    pub(super) exif: Option<Exif>,
 
     /// The value of the first category in the labels; ADE20K as it is released counts from 1.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "labels")]

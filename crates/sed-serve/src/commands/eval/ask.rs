@@ -2,29 +2,46 @@
 
 use std::{future::Future, time::Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, bail};
 use sed_image::IndexMap;
 use sed_proto::v1;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use super::case::Case;
+use super::{case::Case, exif::Exif};
 use crate::{
     args::RequestArgs,
-    client::Client,
+    client::{Client, concerns_one_picture, explain},
     output_files::index_png,
-    progress,
+    print, progress,
     report::{Files, Model, Rejection, Report},
 };
 
 /// No server sends a larger map.
 const MOST_PIXELS: u64 = 1 << 30;
 
-/// Who asks the server.
+/// Sends pictures to the server.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
     pub(super) client: Client,
     pub(super) request: RequestArgs,
+    pub(super) exif: Exif,
+}
+
+/// The failure of a case.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// One that concerns this picture or its label alone.
+    OfCase(Error),
+    /// One that every picture would have.
+    OfAll(Error),
+}
+
+/// A case without a result.
+#[derive(Debug, Serialize)]
+pub(super) struct Failed {
+    pub(super) picture: String,
+    pub(super) error: String,
 }
 
 /// An answer: the word of every pixel, and what was reported.
@@ -41,32 +58,48 @@ impl Asker {
         picture: Vec<u8>,
         vocabulary: v1::Vocabulary,
         top_k: Option<u32>,
-    ) -> Result<Answer> {
+    ) -> Result<Answer, Failure> {
         let request = match top_k {
             Some(top_k) => self.request.with_top_k(top_k).request(picture, vocabulary, false),
             None => self.request.request(picture, vocabulary, false),
         };
-        let answer = self.client.segment(request).await?;
-        let map = sed_image::mask::png::decode(index_png(&answer)?, MOST_PIXELS)?;
+        let answer = self.client.call(request).await.map_err(|status| {
+            let failure = if concerns_one_picture(&status) { Failure::OfCase } else { Failure::OfAll };
+            failure(explain(&status))
+        })?;
+        let map = index_png(&answer).and_then(|png| Ok(sed_image::mask::png::decode(png, MOST_PIXELS)?));
+        let map = map.map_err(Failure::OfAll)?;
         // The picture is named where an error is told.
         Ok(Answer { map, report: Report::new(String::new(), answer, Files::default()) })
     }
 }
 
-/// Does `work` for every case, at most `jobs` at a time, and hands its results to `take` as they come. The first
-/// failure ends everything: a score without some of its pictures would be another score. Gives the seconds that
-/// all took.
+/// All cases, done.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// From the first request to the last answer.
+    pub(super) seconds: f64,
+    /// Those without a result, in the order of their names.
+    pub(super) failed: Vec<Failed>,
+}
+
+/// Does `work` for every case, at most `jobs` at a time, and hands its results to `take` as they come. Cases that fail
+/// are printed and collected.
+///
+/// # Errors
+/// The first failure that every case would have, or that no case has a result.
 pub(super) async fn all<T, F>(
     cases: Vec<Case>,
     jobs: usize,
     work: impl Fn(Case) -> F,
     mut take: impl FnMut(T),
-) -> Result<f64>
+) -> Result<Done>
 where
     T: Send + 'static,
-    F: Future<Output = Result<T>> + Send + 'static,
+    F: Future<Output = Result<T, Failure>> + Send + 'static,
 {
-    let (started, bar) = (Instant::now(), progress::count(cases.len() as u64));
+    let (started, count) = (Instant::now(), cases.len());
+    let (bar, mut failed) = (progress::count(count as u64), Vec::new());
     let (mut running, mut waiting) = (JoinSet::new(), cases.into_iter());
     loop {
         while running.len() < jobs {
@@ -74,16 +107,30 @@ where
             let name = case.picture.display().to_string();
             bar.set_message(name.clone());
             let done = work(case);
-            running.spawn(async move { done.await.context(name) });
+            running.spawn(async move { (name, done.await) });
         }
         let Some(done) = running.join_next().await else { break };
-        let done = done.context("the work on a picture broke down").flatten();
-        // The error is told where the bar was.
-        take(done.inspect_err(|_| bar.finish_and_clear())?);
+        match done.context("the work on a picture broke down")? {
+            (_, Ok(result)) => take(result),
+            (picture, Err(Failure::OfCase(error))) => {
+                let named = error.context(picture.clone());
+                bar.suspend(|| print::error(&named));
+                failed.push(Failed { picture, error: print::causes(&named) });
+            }
+            (picture, Err(Failure::OfAll(error))) => {
+                // The error is printed where the bar was.
+                bar.finish_and_clear();
+                return Err(error.context(picture));
+            }
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(started.elapsed().as_secs_f64())
+    if failed.len() == count && count > 0 {
+        bail!("none of {count} pictures could be scored");
+    }
+    failed.sort_by(|left, right| left.picture.cmp(&right.picture));
+    Ok(Done { seconds: started.elapsed().as_secs_f64(), failed })
 }
 
 /// How many categories went into each decoder level, added up over pictures.

@@ -6,7 +6,11 @@ use anyhow::{Result, bail};
 use sed_image::{IndexMap, UNLABELLED};
 use sed_proto::v1;
 
-use super::label::{self, Label};
+use super::{
+    exif::{self, Exif},
+    label::{self, Label},
+};
+use crate::pictures;
 
 /// A picture to ask about.
 #[derive(Clone, Debug)]
@@ -15,6 +19,14 @@ pub(super) struct Case {
     pub(super) label: PathBuf,
     pub(super) vocabulary: v1::Vocabulary,
     pub(super) meaning: Meaning,
+}
+
+/// The bytes of a picture to send.
+#[derive(Debug)]
+pub(super) struct Picture {
+    pub(super) bytes: Vec<u8>,
+    /// True where it is turned upright while its label is not.
+    pub(super) turned: bool,
 }
 
 /// How numbers become categories.
@@ -36,14 +48,29 @@ pub(super) struct Compared {
 }
 
 impl Case {
+    /// Reads the picture.
+    pub(super) async fn picture(&self, exif: Exif) -> Result<Picture> {
+        let bytes = pictures::read(&self.picture).await?;
+        Ok(match exif {
+            Exif::Apply => Picture { turned: exif::is_turned(&bytes), bytes },
+            Exif::Ignore => Picture { turned: false, bytes: exif::as_stored(bytes)? },
+        })
+    }
+
     /// Reads the label and puts it beside the answer, whose vocabulary has `words` categories.
     pub(super) fn compare(&self, answer: IndexMap, words: usize) -> Result<Compared> {
         let Label { width, height, values } = label::read(&self.label)?;
         let (file, size) = (self.label.display(), (answer.width(), answer.height()));
         if (width, height) != size {
             let (w, h) = size;
+            // As a picture and its label are where only the picture is turned by a quarter.
+            let advice = if (height, width) == size {
+                "; if the picture has an EXIF orientation, --exif ignore takes it as stored"
+            } else {
+                ""
+            };
             bail!(
-                "the label {file} is {width} × {height} and the picture {w} × {h}; they must be of one size"
+                "the label {file} is {width} × {height} and the picture {w} × {h}; they must be of one size{advice}"
             );
         }
         let mut answer = answer.into_indices();
@@ -103,5 +130,8 @@ mod tests {
         assert!(error.contains("0.label.png has a pixel of word 1, but the last word is 0"), "{error}");
         let error = case.compare(IndexMap::new(1, 3, vec![0; 3]).unwrap(), 2).unwrap_err().to_string();
         assert!(error.contains("0.label.png is 3 × 1 and the picture 1 × 3"), "{error}");
+        assert!(error.contains("--exif ignore"), "{error}");
+        let error = case.compare(IndexMap::new(2, 1, vec![0; 2]).unwrap(), 2).unwrap_err().to_string();
+        assert!(error.ends_with("they must be of one size"), "{error}");
     }
 }

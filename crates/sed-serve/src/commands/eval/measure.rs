@@ -4,15 +4,12 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::{
-    ask::{self, Answer, Asker, Pace, PaceMeans},
-    case::Case,
+    ask::{self, Answer, Asker, Failed, Failure, Pace, PaceMeans},
+    case::{Case, Picture},
     plan::{Names, Plan},
     score::{Figures, Score},
 };
-use crate::{
-    pictures,
-    report::{Model, Report},
-};
+use crate::report::{Model, Report};
 
 /// What was found out about a plan.
 #[derive(Debug, Serialize)]
@@ -22,7 +19,12 @@ pub(super) struct Measured {
     pub(super) condition: Option<String>,
     /// How many categories were asked about.
     pub(super) words: usize,
+    /// Those that the figures are about.
     pub(super) pictures: u64,
+    /// Those that could not be scored.
+    pub(super) failed: Vec<Failed>,
+    /// Those that were turned upright by their EXIF orientation while their labels were not.
+    pub(super) turned: Vec<String>,
     #[serde(flatten)]
     pub(super) figures: Figures,
     /// Only for scenes, which know what is stuff.
@@ -61,6 +63,8 @@ pub(super) struct CategoryScore {
 /// One picture.
 #[derive(Debug)]
 struct One {
+    picture: String,
+    turned: bool,
     score: Score,
     report: Report,
 }
@@ -70,14 +74,17 @@ pub(super) async fn measure(asker: &Asker, plan: Plan, jobs: usize) -> Result<(M
     let Plan { condition, words, cases, names } = plan;
     let (mut score, mut pace) = (Score::default(), Pace::default());
     // The names of a vocabulary that the server knows come with its answers.
-    let mut answered = Vec::new();
+    let (mut answered, mut turned) = (Vec::new(), Vec::new());
     let work = |case: Case| one(asker.clone(), case);
-    let take = |One { score: more, mut report }: One| {
-        score.merge(&more);
-        answered = std::mem::take(&mut report.categories);
-        pace.add(report);
+    let take = |mut one: One| {
+        score.merge(&one.score);
+        answered = std::mem::take(&mut one.report.categories);
+        pace.add(one.report);
+        turned.extend(one.turned.then_some(one.picture));
     };
-    pace.seconds = ask::all(cases, jobs, work, take).await?;
+    let done = ask::all(cases, jobs, work, take).await?;
+    pace.seconds = done.seconds;
+    turned.sort();
 
     if score.labelled() == 0 {
         bail!("no pixel of any label is in the vocabulary; is it counted from --first-label?");
@@ -103,6 +110,8 @@ pub(super) async fn measure(asker: &Asker, plan: Plan, jobs: usize) -> Result<(M
         condition,
         words: words.unwrap_or(answered.len()),
         pictures: pace.pictures,
+        failed: done.failed,
+        turned,
         figures: score.figures(),
         parts,
         ignored_pixels: score.ignored,
@@ -113,9 +122,10 @@ pub(super) async fn measure(asker: &Asker, plan: Plan, jobs: usize) -> Result<(M
     Ok((pace.model.context("there are no pictures")?, measured))
 }
 
-async fn one(mut asker: Asker, case: Case) -> Result<One> {
-    let picture = pictures::read(&case.picture).await?;
-    let Answer { map, report } = asker.ask(picture, case.vocabulary.clone(), None).await?;
+async fn one(mut asker: Asker, case: Case) -> Result<One, Failure> {
+    let picture = case.picture.display().to_string();
+    let Picture { bytes, turned } = case.picture(asker.exif).await.map_err(Failure::OfCase)?;
+    let Answer { map, report } = asker.ask(bytes, case.vocabulary.clone(), None).await?;
     let words = report.categories.len();
     let score = tokio::task::spawn_blocking(move || -> Result<Score> {
         let compared = case.compare(map, words)?;
@@ -123,5 +133,6 @@ async fn one(mut asker: Asker, case: Case) -> Result<One> {
         score.add(&compared.answer, &compared.label);
         Ok(score)
     });
-    Ok(One { score: score.await??, report })
+    let score = score.await.map_err(|broken| Failure::OfAll(broken.into()))?;
+    Ok(One { picture, turned, score: score.map_err(Failure::OfCase)?, report })
 }

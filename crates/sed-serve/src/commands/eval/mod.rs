@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod case;
 mod dataset;
+mod exif;
 mod label;
 mod measure;
 mod plan;
@@ -20,6 +21,7 @@ pub(crate) use self::args::EvalArgs;
 use self::{
     ask::Asker,
     case::Case,
+    exif::Exif,
     plan::Plan,
     print::{Results, Scores},
 };
@@ -69,38 +71,80 @@ fn work(args: &EvalArgs) -> Result<Work> {
 fn no_many_words(folder: &Path) -> Result<Work> {
     let (many, folder) = (scenes::MANY, folder.display());
     bail!(
-        "no scene in {folder} has a list of \"{many}\" words; write the scenes anew with `python \
+        "no scene in {folder} has a list of \"{many}\" words; write the scenes again with `python \
          models/sed-tiny/train/evaluate.py --write {folder} --draw-only --only trained`"
     )
 }
 
 async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> Result<()> {
     let (jobs, per_category) = (args.what.jobs(), args.what.per_category);
-    let asker = Asker { client, request: args.request.clone() };
+    let exif = args.labels.exif.unwrap_or(Exif::Apply);
+    let asker = Asker { client, request: args.request.clone(), exif };
+    let mut left_out = LeftOut::default();
     match work {
         Work::Dataset(plan) => {
+            left_out.of += plan.cases.len();
             let (model, run) = measure::measure(&asker, plan, jobs).await?;
-            Scores { model: &model, results: Results::Dataset(&run) }.print(as_json, per_category)
+            left_out.failed += run.failed.len();
+            warn_of_turned(args.labels.exif, &run.turned);
+            Scores { model: &model, results: Results::Dataset(&run) }.print(as_json, per_category)?;
         }
         Work::Scenes(plans) => {
             let (mut model, mut runs) = (None, Vec::with_capacity(plans.len()));
             for plan in plans {
+                left_out.of += plan.cases.len();
                 let (answering, run) = measure::measure(&asker, plan, jobs).await?;
+                left_out.failed += run.failed.len();
+                warn_of_turned(args.labels.exif, &run.turned);
                 model = Some(answering);
                 runs.push(run);
             }
             let Some(model) = model else { bail!("there are no scenes") };
-            Scores { model: &model, results: Results::Scenes(&runs) }.print(as_json, per_category)
+            Scores { model: &model, results: Results::Scenes(&runs) }.print(as_json, per_category)?;
         }
         Work::Rejection { conditions, top_ks } => {
             let (mut model, mut rows) = (None, Vec::new());
             for condition in conditions {
-                let (answering, more) = rejection::measure(&asker, condition, &top_ks, jobs).await?;
-                model = Some(answering);
-                rows.extend(more);
+                left_out.of += condition.1.len();
+                let measured = rejection::measure(&asker, condition, &top_ks, jobs).await?;
+                left_out.failed += measured.failed.len();
+                model = Some(measured.model);
+                rows.extend(measured.rows);
             }
             let Some(model) = model else { bail!("there are no scenes") };
-            Scores { model: &model, results: Results::Rejection(&rows) }.print(as_json, per_category)
+            Scores { model: &model, results: Results::Rejection(&rows) }.print(as_json, per_category)?;
         }
+    }
+    left_out.check()
+}
+
+/// Pictures that no figure is about.
+#[derive(Debug, Default)]
+struct LeftOut {
+    failed: usize,
+    of: usize,
+}
+
+impl LeftOut {
+    /// Fails where there are any, behind the figures of the others.
+    fn check(&self) -> Result<()> {
+        if self.failed > 0 {
+            bail!("{} of {} pictures failed and are left out of the figures", self.failed, self.of);
+        }
+        Ok(())
+    }
+}
+
+/// Warns of pictures that lie otherwise than their labels, unless that was asked for.
+fn warn_of_turned(asked: Option<Exif>, turned: &[String]) {
+    if asked.is_none()
+        && let Some(first) = turned.first()
+    {
+        let count = turned.len();
+        tracing::warn!(
+            "{count} of the pictures, such as {first}, were turned upright by their EXIF orientation while their labels \
+             were taken as stored, as detectron2 does; where the labels are of the pictures as stored, give --exif \
+             ignore, and --exif apply where they are not"
+        );
     }
 }

@@ -120,7 +120,7 @@ fn dataset(run: &Measured, out: &mut impl Write) -> io::Result<()> {
             format!("{} of all pixels ignored", share(run.ignored_pixels, all)),
         ),
         ("survivors by level", survivors(&run.pace.survivors), String::new()),
-        ("images/s", format!("{:.2}", run.pace.images_per_second), format!("of {} pictures", run.pictures)),
+        ("images/s", format!("{:.2}", run.pace.images_per_second), of_pictures(run)),
         ("mean latency", time(run.pace.mean_latency_ms), String::new()),
     ];
     let mut table = Table::default();
@@ -128,6 +128,12 @@ fn dataset(run: &Measured, out: &mut impl Write) -> io::Result<()> {
         table.row([Cell::left(what), Cell::right(value).styled(BOLD), Cell::whole(note).styled(FAINT)]);
     }
     table.write("  ", out)
+}
+
+/// Counts the pictures that the figures are about, and those that failed.
+fn of_pictures(run: &Measured) -> String {
+    let scored = format!("of {} pictures", run.pictures);
+    if run.failed.is_empty() { scored } else { format!("{scored}, {} failed", run.failed.len()) }
 }
 
 /// The categories that some label has, the best first.

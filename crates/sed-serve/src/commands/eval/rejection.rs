@@ -5,14 +5,11 @@ use sed_image::IndexMap;
 use serde::Serialize;
 
 use super::{
-    ask::{self, Answer, Asker, Survivors},
-    case::{Case, Compared},
+    ask::{self, Answer, Asker, Failed, Failure, Survivors},
+    case::{Case, Compared, Picture},
     score::percent,
 };
-use crate::{
-    pictures,
-    report::{Latency, Model, Report},
-};
+use crate::report::{Latency, Model, Report};
 
 /// The full path, or the path with one `top_k`, over the scenes of a condition.
 #[derive(Debug, Serialize)]
@@ -38,6 +35,14 @@ pub(super) struct Row {
     /// How many times faster than the full path.
     pub(super) decoder_speedup: f64,
     pub(super) speedup: f64,
+}
+
+/// A condition, measured.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) model: Model,
+    pub(super) rows: Vec<Row>,
+    pub(super) failed: Vec<Failed>,
 }
 
 /// What is added up for a `top_k`.
@@ -66,8 +71,8 @@ pub(super) async fn measure(
     (condition, cases): (String, Vec<Case>),
     top_ks: &[u32],
     jobs: usize,
-) -> Result<(Model, Vec<Row>)> {
-    let pictures = cases.len();
+) -> Result<Measured> {
+    let count = cases.len();
     let top_ks: Vec<u32> = std::iter::once(0).chain(top_ks.iter().copied()).collect();
     let mut sums = vec![Sums::default(); top_ks.len()];
     let mut model = None;
@@ -76,19 +81,21 @@ pub(super) async fn measure(
         sums.iter_mut().zip(&one.answers).for_each(|(sum, more)| sum.merge(more));
         model = Some(one.model);
     };
-    ask::all(cases, jobs, work, take).await?;
+    let failed = ask::all(cases, jobs, work, take).await?.failed;
+    let pictures = count - failed.len();
     let full = sums[0].clone();
     let rows = top_ks.iter().zip(&sums).map(|(top_k, sum)| sum.row(&condition, *top_k, pictures, &full));
-    Ok((model.context("there are no scenes")?, rows.collect()))
+    Ok(Measured { model: model.context("there are no scenes")?, rows: rows.collect(), failed })
 }
 
-async fn one(mut asker: Asker, case: Case, top_ks: Vec<u32>) -> Result<One> {
-    let picture = pictures::read(&case.picture).await?;
+async fn one(mut asker: Asker, case: Case, top_ks: Vec<u32>) -> Result<One, Failure> {
+    let Picture { bytes, .. } = case.picture(asker.exif).await.map_err(Failure::OfCase)?;
     let mut answers = Vec::with_capacity(top_ks.len());
     for top_k in &top_ks {
-        answers.push(asker.ask(picture.clone(), case.vocabulary.clone(), Some(*top_k)).await?);
+        answers.push(asker.ask(bytes.clone(), case.vocabulary.clone(), Some(*top_k)).await?);
     }
-    tokio::task::spawn_blocking(move || compare(&case, answers)).await?
+    let compared = tokio::task::spawn_blocking(move || compare(&case, answers)).await;
+    compared.map_err(|broken| Failure::OfAll(broken.into()))?.map_err(Failure::OfCase)
 }
 
 fn compare(case: &Case, answers: Vec<Answer>) -> Result<One> {

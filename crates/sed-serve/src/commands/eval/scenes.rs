@@ -15,7 +15,7 @@ use super::{
     case::{Case, Meaning},
     plan::{Names, Plan},
 };
-use crate::args::to_proto;
+use crate::{args::to_proto, pictures::is_hidden};
 
 /// The words that are asked when rejection is measured: up to 300.
 pub(super) const MANY: usize = 300;
@@ -107,7 +107,9 @@ fn condition(folder: &Path, limit: Option<usize>) -> Result<Condition> {
 /// Whether a file holds the words of a picture.
 fn is_scene(path: &Path) -> bool {
     let is_json = path.extension().is_some_and(|extension| extension == "json");
-    is_json && ["png", "label.png"].iter().any(|ending| path.with_extension(ending).is_file())
+    is_json
+        && !is_hidden(path)
+        && ["png", "label.png"].iter().any(|ending| path.with_extension(ending).is_file())
 }
 
 fn scene(file: PathBuf) -> Result<Scene> {

@@ -24,7 +24,7 @@ use sed_model::{
 use serde::Serialize;
 
 use super::{machine::Machine, mix::load_pictures, plot, run::Stop};
-use crate::{args::ModelArgs, progress, running::runtime};
+use crate::{args::ModelArgs, print, progress, running::runtime};
 pub(crate) use args::ModelBenchArgs;
 pub(crate) use bare::{BareModel, Work};
 #[cfg(test)]
@@ -200,7 +200,7 @@ fn measure(
             Ok(once) if round > 0 => taken.push(once),
             Ok(_) => {}
             Err(error) => {
-                skip(run, format!("{error:#}"));
+                skip(run, print::causes(&error));
                 return Ok(());
             }
         }
