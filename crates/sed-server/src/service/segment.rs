@@ -80,7 +80,8 @@ pub(crate) async fn answer_in_time(
 ) -> Result<(v1::SegmentResponse, Charge), Status> {
     // The call's span is that of the whole stream; each request on it has one of its own.
     let span = tracing::info_span!("request", request_id = tracing::field::Empty);
-    let answer = answer_message(context, message, memory, received, Deadline(deadline)).instrument(span.clone());
+    let answer =
+        answer_message(context, message, memory, received, Deadline(deadline)).instrument(span.clone());
     let answer = timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(status::deadline_exceeded()));
     if let Err(refused) = &answer {
         span.in_scope(|| log_refusal(refused));
