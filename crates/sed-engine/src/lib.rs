@@ -25,6 +25,7 @@ mod inbox;
 mod job;
 mod lanes;
 mod launch;
+mod machine;
 mod member;
 pub mod metrics;
 mod pixels;
@@ -47,8 +48,9 @@ pub use engine::{Engine, EngineConfig};
 pub use error::EngineError;
 pub use feature_cache::{ImageFacts, ImageKey, PinnedImage};
 pub use job::{JobImage, Priority, SegmentJob, SegmentOutcome};
+pub use machine::Memory;
 pub use report::{BatchTiming, CacheReport, LevelReport, RejectionReport, Stage, StageTiming};
-pub use sed_stages::{SedStages, builtin_vocabularies, device_name, free_memory};
+pub use sed_stages::{SedStages, builtin_vocabularies, device_name};
 pub use stages::{
     Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
     ScoreMaps, StageError, Stages, UNLABELLED,

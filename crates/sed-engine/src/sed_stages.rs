@@ -10,6 +10,7 @@ use sed_model::{
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
+    machine::Memory,
     stages::{
         Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
         ScoreMaps, StageError, Stages,
@@ -102,7 +103,11 @@ impl Stages for SedStages {
             Footprint::on_gpu(config, self.model.dtype().size_in_bytes())
         };
         MemoryNeeds {
-            free: if cpu { free_memory() } else { gpu_memory(device).map(|memory| memory.free) },
+            free: if cpu {
+                Memory::now().map(|memory| memory.available)
+            } else {
+                gpu_memory(device).map(|memory| memory.free)
+            },
             per_image: footprint.image_bytes,
             per_pair: footprint.pair_bytes,
             useful_images: if cpu {
@@ -228,20 +233,6 @@ fn decode_request<'a>(request: &PairRequest<'a, SedStages>) -> DecodeRequest<'a>
     DecodeRequest { features, text, top_k }
 }
 
-/// Memory that the system, or the container's limit, leaves free, in bytes; `None` where the system does not
-/// report it.
-pub fn free_memory() -> Option<u64> {
-    let mut system = sysinfo::System::new().ok()?;
-    system.refresh_memory();
-    let container = system.cgroup_limits().map(|limits| limits.free_memory);
-    free_of(system.total_memory(), system.available_memory(), container)
-}
-
-/// The free memory of a system with `total` bytes, of which it reports 0 where it reports nothing.
-fn free_of(total: u64, available: u64, container: Option<u64>) -> Option<u64> {
-    (total > 0).then_some(container.map_or(available, |limit| limit.min(available)))
-}
-
 /// Scores `[survivors, side, side]` off the device.
 fn score_maps(survivors: &[u32], scores: &Tensor) -> candle_core::Result<ScoreMaps> {
     let (_, height, width) = scores.dims3()?;
@@ -263,19 +254,5 @@ fn without_backtrace(error: &candle_core::Error) -> String {
     match error {
         candle_core::Error::WithBacktrace { inner, .. } => without_backtrace(inner),
         error => error.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_container_at_its_limit_has_no_memory_and_an_unknown_system_is_unknown() {
-        assert_eq!(free_of(1000, 400, None), Some(400));
-        assert_eq!(free_of(1000, 400, Some(300)), Some(300));
-        assert_eq!(free_of(1000, 400, Some(0)), Some(0));
-        assert_eq!(free_of(1000, 0, None), Some(0));
-        assert_eq!(free_of(0, 0, None), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use sed_engine::{EngineConfig, Vocabulary, VocabularyLimits, builtin_vocabularies};
+use sed_engine::{EngineConfig, Memory, Vocabulary, VocabularyLimits, builtin_vocabularies};
 use sed_image::DecodeLimits;
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     ranges::{cache, seconds, within},
     transport::{self, Access, Transport},
 };
-use crate::{limits::Limits, machine::Memory};
+use crate::limits::Limits;
 
 /// Where to listen when nobody says it.
 const LISTEN: &str = "127.0.0.1:50051";

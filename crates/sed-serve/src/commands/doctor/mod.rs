@@ -6,6 +6,7 @@ mod descriptors;
 mod machine;
 mod model;
 mod settings;
+mod worst;
 
 use std::{io::Write, process::ExitCode};
 
@@ -18,7 +19,6 @@ use crate::{
     print::{self, BAD, BOLD, Cell, GOOD, Table, WARNING, styled},
 };
 use check::{Check, Verdict};
-use machine::Memory;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,12 +43,13 @@ pub(crate) struct DoctorArgs {
 }
 
 pub(crate) fn run(args: &DoctorArgs, as_json: bool) -> Result<ExitCode> {
-    let (memory, memory_check) = Memory::now();
+    let (memory, memory_check) = machine::memory();
     let mut checks = vec![Check::good("version", format!("sed-serve {}", env!("CARGO_PKG_VERSION")))];
     checks.extend(machine::checks(&args.model));
     checks.push(memory_check);
-    checks.extend(model::checks(&args.model, &memory, args.quick));
-    checks.extend(settings::checks(&args.server, &memory));
+    let (model_checks, model) = model::checks(&args.model, &memory, args.quick);
+    checks.extend(model_checks);
+    checks.extend(settings::checks(&args.server, model, &memory));
     checks.extend(descriptors::check(&args.server));
 
     let wrong = checks.iter().filter(|check| check.verdict == Verdict::Wrong).count();

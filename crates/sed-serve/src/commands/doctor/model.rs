@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::{
     check::{Check, size},
     machine::Memory,
+    worst::ModelMemory,
 };
 use crate::{
     args::{ModelArgs, OpenedModel},
@@ -25,11 +26,18 @@ use crate::{
 /// Categories of the request that the estimate of memory is for.
 const CATEGORIES: u64 = 150;
 
-pub(super) fn checks(args: &ModelArgs, memory: &Memory, quick: bool) -> Vec<Check> {
-    let opened = match args.open() {
-        Ok(opened) => opened,
-        Err(error) => return vec![Check::failed("model", error)],
-    };
+/// The checks, and the memory of a model that can be opened.
+pub(super) fn checks(args: &ModelArgs, memory: &Memory, quick: bool) -> (Vec<Check>, Option<ModelMemory>) {
+    match args.open() {
+        Ok(opened) => {
+            let needed = ModelMemory::of(&opened);
+            (of_model(args, opened, memory, quick), Some(needed))
+        }
+        Err(error) => (vec![Check::failed("model", error)], None),
+    }
+}
+
+fn of_model(args: &ModelArgs, opened: OpenedModel, memory: &Memory, quick: bool) -> Vec<Check> {
     let fit = match opened.checkpoint.check(&opened.config) {
         Ok(fit) => fit,
         Err(error) => return vec![Check::failed("model", error)],

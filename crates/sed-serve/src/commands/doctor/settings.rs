@@ -3,7 +3,6 @@
 use std::{
     io::ErrorKind,
     net::{SocketAddr, TcpListener},
-    thread::available_parallelism,
 };
 
 use sed_server::{ServerConfig, config::RawConfig};
@@ -12,6 +11,7 @@ use super::{
     access,
     check::{Check, size},
     machine::Memory,
+    worst::{self, ModelMemory},
 };
 use crate::args::ServerArgs;
 
@@ -31,13 +31,16 @@ const OTHER_VARIABLES: [&str; 12] = [
     "SED_TOKEN",
 ];
 
-pub(super) fn checks(args: &ServerArgs, memory: &Memory) -> Vec<Check> {
+pub(super) fn checks(args: &ServerArgs, model: Option<ModelMemory>, memory: &Memory) -> Vec<Check> {
     let config = match args.load() {
         Ok(config) => config,
         Err(error) => return vec![Check::failed("settings", error)],
     };
-    let mut checks =
-        vec![settings(&config), limits(&config, memory), port("port", config.listen, "--listen")];
+    let mut checks = vec![
+        settings(&config),
+        worst::check(&config, model, memory),
+        port("port", config.listen, "--listen"),
+    ];
     checks.extend(access::checks(&config));
     checks.extend(config.ops_listen.map(|address| port("operations port", address, "--ops-listen")));
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -59,26 +62,6 @@ fn settings(config: &ServerConfig) -> Check {
             config.default_top_k,
         ),
     )
-}
-
-/// Whether all that the limits allow at the same time fits into memory.
-fn limits(config: &ServerConfig, memory: &Memory) -> Check {
-    let limits = &config.limits;
-    let cores = available_parallelism().map_or(1, usize::from);
-    let decoders = if config.cpu_threads == 0 { cores } else { config.cpu_threads } as u64;
-    let requests = limits.concurrent_requests as u64 * limits.message_bytes as u64;
-    let caches = [limits.text_cache_bytes, limits.vocabulary_cache_bytes, limits.image_cache_bytes];
-    let caches = caches.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes as u64));
-    // What a compressed message grows to lies beside it, and growing buffers take twice what they hold.
-    let copies = if config.transport.compression.is_empty() { 1 } else { 3 };
-    let worst = caches.saturating_add(copies * requests + decoders * limits.image.max_alloc_bytes);
-    let found = format!("at worst {} for requests, images and caches", size(worst));
-    if worst > memory.total {
-        let advice = "lower --max-concurrent-requests, --max-message-bytes or --max-decode-bytes, or a flood of \
-                      large pictures can end the server";
-        return Check::warning("limits", found, advice);
-    }
-    Check::good("limits", found)
 }
 
 fn port(name: &'static str, address: SocketAddr, flag: &str) -> Check {

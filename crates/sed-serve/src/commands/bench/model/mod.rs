@@ -225,7 +225,8 @@ fn too_large(bare: &BareModel, cell: Cell, run: &ModelRun) -> Option<String> {
     let same =
         |result: &&CellResult| (result.cell.categories, result.cell.top_k) == (cell.categories, cell.top_k);
     let seen = run.results.iter().rev().find(same).map(CellResult::most_survivors);
-    let (needed, free) = (cell.bytes(&Footprint::of(bare.config()), seen), sed_engine::free_memory()?);
+    let (needed, free) =
+        (cell.bytes(&Footprint::of(bare.config()), seen), sed_engine::Memory::now()?.available);
     let gibibytes = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     (needed > free).then(|| {
         format!("needs up to {:.1} GiB of memory, {:.1} GiB are free", gibibytes(needed), gibibytes(free))

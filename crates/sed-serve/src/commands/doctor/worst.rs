@@ -1,0 +1,129 @@
+//! The memory that the process takes at worst: everything that settings and model allow at the same time.
+
+use sed_model::Footprint;
+use sed_server::ServerConfig;
+
+use super::{
+    check::{Check, size},
+    machine::Memory,
+};
+use crate::args::OpenedModel;
+
+/// The program, its threads, and what the runtime and the metrics keep, in bytes.
+const PROGRAM: u64 = 96 << 20;
+/// What the allocator keeps beside what is in use: an eighth of it.
+const KEPT_PART: u64 = 8;
+/// The largest batches of a device that computes on processors, as the engine chooses them: images, and pairs.
+const CPU_BATCH: (u64, u64) = (4, 256);
+
+/// What a model takes of the memory, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ModelMemory {
+    weights: u64,
+    footprint: Footprint,
+}
+
+impl ModelMemory {
+    /// Of a model in f32 on the CPU.
+    pub(super) fn of(opened: &OpenedModel) -> Self {
+        let shapes = opened.checkpoint.names_and_shapes();
+        let numbers: usize = shapes.values().map(|shape| shape.iter().product::<usize>()).sum();
+        Self { weights: numbers as u64 * 4, footprint: Footprint::of(&opened.config) }
+    }
+}
+
+/// The sum of all bounds.
+pub(super) fn check(config: &ServerConfig, model: Option<ModelMemory>, memory: &Memory) -> Check {
+    const NAME: &str = "limits";
+    let Some(model) = model else {
+        let requests = size(config.limits.request_memory_bytes);
+        return Check::good(NAME, format!("at most {requests} for requests"));
+    };
+    let worst = Worst::of(config, model);
+    let found = worst.to_string();
+    if worst.total() > memory.total {
+        let advice = "lower --max-request-memory-bytes, --max-categories or the caches, or use a smaller model: a flood \
+                      of large requests can end the server";
+        return Check::warning(NAME, found, advice);
+    }
+    Check::good(NAME, found)
+}
+
+/// The parts, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Worst {
+    model: u64,
+    work: u64,
+    caches: u64,
+    requests: u64,
+}
+
+impl Worst {
+    fn of(config: &ServerConfig, model: ModelMemory) -> Self {
+        let (limits, engine) = (&config.limits, &config.engine);
+        let images = engine.batch_images.map_or(CPU_BATCH.0, |images| images as u64);
+        let pairs = engine.batch_pairs.map_or(CPU_BATCH.1, |pairs| pairs as u64);
+        // A vocabulary larger than a batch goes through in parts, but its maps are all there at once.
+        let pairs = pairs.max(limits.vocabulary.categories as u64);
+        let Footprint { image_bytes, pair_bytes, .. } = model.footprint;
+        let caches = [
+            limits.text_cache_bytes,
+            limits.vocabulary_cache_bytes,
+            limits.image_cache_bytes,
+            limits.registered_vocabulary_bytes,
+        ];
+        Self {
+            model: model.weights,
+            work: images.saturating_mul(image_bytes).saturating_add(pairs.saturating_mul(pair_bytes)),
+            caches: caches.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes as u64)),
+            requests: limits.request_memory_bytes,
+        }
+    }
+
+    fn total(&self) -> u64 {
+        let parts = [self.model, self.work, self.caches, self.requests];
+        let used = parts.into_iter().fold(PROGRAM, u64::saturating_add);
+        used.saturating_add(used / KEPT_PART)
+    }
+}
+
+impl std::fmt::Display for Worst {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [model, work, caches, requests] = [self.model, self.work, self.caches, self.requests].map(size);
+        write!(
+            f,
+            "at worst {}: weights {model}, a batch {work}, caches {caches}, requests {requests}, the rest for the \
+             program and what its allocator keeps",
+            size(self.total())
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sed_model::config::SedConfig;
+    use sed_server::config::RawConfig;
+
+    use super::*;
+    use crate::commands::doctor::check::Verdict;
+
+    #[test]
+    fn all_bounds_count_and_too_much_is_a_warning() {
+        let raw = RawConfig {
+            max_request_memory_bytes: Some(100 << 20),
+            text_cache_bytes: Some(10 << 20),
+            vocabulary_cache_bytes: Some(10 << 20),
+            image_cache_bytes: Some(10 << 20),
+            ..RawConfig::default()
+        };
+        let config = ServerConfig::check(raw).unwrap();
+        let model = ModelMemory { weights: 50 << 20, footprint: Footprint::of(&SedConfig::sed_b()) };
+        let worst = Worst::of(&config, model);
+        assert_eq!((worst.requests, worst.model, worst.caches), (100 << 20, 50 << 20, 94 << 20));
+        assert!(worst.total() > worst.work + (244 << 20));
+        let memory = |total| Memory { total, available: total, in_container: false };
+        let verdict = |total| check(&config, Some(model), &memory(total)).verdict;
+        assert_eq!(verdict(worst.total()), Verdict::Good);
+        assert_eq!(verdict(worst.total() - 1), Verdict::Warning);
+    }
+}
