@@ -2,11 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use crate::ticket::Ticket;
+use crate::{phrases::TokenPhrase, ticket::Ticket};
 
 /// News for the device thread.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(crate) enum Event {
     /// A request has been let in.
     Arrived(Box<Ticket>),
     /// The directory of text embeddings was asked for a phrase.
-    WasRead { phrase: Arc<str>, found: Option<Vec<u8>> },
+    WasRead { phrase: TokenPhrase, found: Option<Vec<u8>> },
 }
 
 /// A mailbox that many fill and one thread empties. What is in it is bounded by admission.

@@ -25,6 +25,7 @@ mod lanes;
 mod launch;
 mod member;
 pub mod metrics;
+mod phrases;
 mod report;
 mod scheduler;
 mod sed_stages;
@@ -43,6 +44,7 @@ pub use engine::{Engine, EngineConfig};
 pub use error::EngineError;
 pub use feature_cache::{ImageFacts, ImageKey, PinnedImage};
 pub use job::{JobImage, Priority, SegmentJob, SegmentOutcome};
+pub use phrases::{PhraseTokens, ReadPhrases, TokenPhrase};
 pub use report::{BatchTiming, CacheReport, LevelReport, RejectionReport, Stage, StageTiming};
 pub use sed_stages::{SedStages, builtin_vocabularies, device_name};
 pub use stages::{
@@ -50,5 +52,7 @@ pub use stages::{
     ScoreMaps, StageError, Stages, UNLABELLED,
 };
 pub use state::EngineState;
-pub use vocabulary::{Category, Phrase, Vocabulary, VocabularyDigest, VocabularyError, VocabularyLimits};
+pub use vocabulary::{
+    Category, Phrase, Vocabulary, VocabularyDigest, VocabularyError, VocabularyLimits, VocabularyWarning,
+};
 pub use vocabulary_book::VocabularyBook;

@@ -22,7 +22,7 @@ use crate::{
     stages::Stages,
     state::Seat,
     text_cache::{KnownText, TextCache},
-    text_store::TextStoreThread,
+    text_store::{StoredPhrases, TextStoreThread},
     ticket::{Reply, Request, Ticket},
     vocabulary::Vocabulary,
     warm_up::WarmUp,
@@ -35,6 +35,8 @@ pub(crate) struct Member {
     admission: Arc<Admission>,
     budget: Arc<SharedBudget>,
     known_text: Arc<dyn KnownText>,
+    /// The content of the directory of text embeddings, if there is one.
+    stored_text: Option<StoredPhrases>,
     pub(crate) images: Arc<FeatureCache>,
 }
 
@@ -75,6 +77,8 @@ impl Member {
             };
             TextStoreThread::start(folder, config.text_cache_dir_bytes, &model, answer)
         });
+        let store = store.transpose()?;
+        let stored_text = store.as_ref().map(TextStoreThread::stored);
         let scheduler = Scheduler::new(SchedulerParts {
             policy: Policy {
                 delay: config.batch_delay,
@@ -89,7 +93,7 @@ impl Member {
             ),
             text_cache: Arc::clone(&text_cache),
             feature_cache: Arc::clone(&images),
-            store: store.transpose()?,
+            store,
             admission: Arc::clone(&admission),
         });
         let warm_up =
@@ -98,7 +102,7 @@ impl Member {
             Probes { interval: config.probe_interval, most_failed: config.lost_probes, failed: 0, lost: 0 };
         DeviceThread { line: Arc::clone(&line), stages, scheduler, warm_up, probes }.start()?;
         let (map_side, budget) = (model.map_side, shared_budget);
-        Ok(Self { line, map_side, admission, budget, known_text: text_cache, images })
+        Ok(Self { line, map_side, admission, budget, known_text: text_cache, stored_text, images })
     }
 
     /// Whether it takes requests now.
@@ -108,7 +112,7 @@ impl Member {
 
     /// What a job asks of this device, which may know its words or its image already.
     pub(crate) fn demand(&self, job: &SegmentJob) -> Demand {
-        let phrases = self.known_text.unknown_phrases(&job.vocabulary);
+        let phrases = self.phrases_to_embed(&job.vocabulary);
         let encode = match &job.image {
             JobImage::Pixels { facts, .. } => !facts.is_some_and(|facts| self.images.contains(&facts.key)),
             JobImage::Cached(_) => false,
@@ -118,7 +122,13 @@ impl Member {
 
     /// What the words of a vocabulary ask of this device.
     pub(crate) fn demand_of_words(&self, vocabulary: &Vocabulary) -> Demand {
-        Demand::of_words(self.known_text.unknown_phrases(vocabulary))
+        Demand::of_words(self.phrases_to_embed(vocabulary))
+    }
+
+    /// Counts the phrases of a vocabulary that are neither in memory nor in the directory.
+    fn phrases_to_embed(&self, vocabulary: &Vocabulary) -> usize {
+        let unknown = self.known_text.unknown_phrases(vocabulary);
+        self.stored_text.as_ref().map_or(unknown.len(), |stored| stored.missing(&unknown))
     }
 
     /// The predicted seconds of all that is here, and how many requests that is.
@@ -195,5 +205,40 @@ struct Leaving(Arc<Place>);
 impl Drop for Leaving {
     fn drop(&mut self) {
         self.0.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fake::{FakeReader, FakeStages, model_info},
+        state::StateBoard,
+        vocabulary::Category,
+    };
+
+    fn words(first: usize) -> Vocabulary {
+        let categories =
+            (first..first + 40).map(|number| Category::named(format!("word {number}"))).collect();
+        Vocabulary::built_in(categories, &FakeReader).unwrap()
+    }
+
+    #[test]
+    fn words_in_the_directory_are_not_predicted_as_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = TextStoreThread::start(folder.path(), 1 << 20, &model_info(), |_, _| ()).unwrap();
+        words(0).phrases().iter().for_each(|phrase| store.write(phrase.clone(), vec![1; 8]));
+        drop(store); // writes what waits
+
+        let config =
+            EngineConfig { text_cache_dir: Some(folder.path().to_owned()), ..EngineConfig::default() };
+        let (stages, _control) = FakeStages::new();
+        let member = Member::start(stages, &config, Seat::new(&StateBoard::new(1), 0, "cpu")).unwrap();
+        let begun = Instant::now();
+        while member.demand_of_words(&words(0)).phrases > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the directory is never listed");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(member.demand_of_words(&words(10)).phrases, 10);
     }
 }

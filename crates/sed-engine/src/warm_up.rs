@@ -24,8 +24,8 @@ pub(crate) type Round = (Vec<Ticket>, Vec<oneshot::Receiver<Reply>>);
 pub(crate) struct WarmUp {
     /// Also the largest batches: they show whether the memory is enough, and what a unit of work costs.
     pub(crate) largest_batches: bool,
-    /// Vocabularies whose words are embedded.
-    pub(crate) vocabularies: Vec<Vocabulary>,
+    /// Categories whose words are embedded, one list for each vocabulary.
+    pub(crate) vocabularies: Vec<Vec<Category>>,
 }
 
 impl WarmUp {
@@ -46,8 +46,12 @@ impl WarmUp {
             let batch = (0..images).map(|_| job(stages, (pairs / images).max(1), None));
             rounds.push(round(batch.collect::<Result<_, _>>()?)?);
         }
-        let words = self.vocabularies.iter().cloned().map(Request::Embed).collect();
-        rounds.push(round(words)?);
+        let reader = stages.phrase_reader();
+        let words = |categories: &Vec<Category>| {
+            let vocabulary = Vocabulary::built_in(categories.clone(), &*reader);
+            vocabulary.map(Request::Embed).map_err(|error| error.to_string())
+        };
+        rounds.push(round(self.vocabularies.iter().map(words).collect::<Result<_, _>>()?)?);
         Ok(rounds)
     }
 }
@@ -62,7 +66,8 @@ fn job<S: Stages>(stages: &S, categories: usize, top_k: Option<usize>) -> Result
             input: NetworkInput { side, data: vec![0.0; side * side * 3] },
             facts: None,
         },
-        vocabulary: Vocabulary::built_in(categories).map_err(|error| error.to_string())?,
+        vocabulary: Vocabulary::built_in(categories, &*stages.phrase_reader())
+            .map_err(|error| error.to_string())?,
         top_k,
         output: OutputSpec {
             width: map_side,

@@ -58,6 +58,24 @@ impl CpuPool {
         Ok(Self { threads })
     }
 
+    /// Does work that is no stage of a request, such as reading its words. If the future is dropped before the work
+    /// begins, it is not done.
+    pub(crate) async fn check<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Panicked> {
+        let (reply, answer) = oneshot::channel();
+        self.threads.spawn_fifo(move || {
+            if !reply.is_closed() {
+                // What the work held is dropped with it, so nothing half done can be seen.
+                let outcome = catch_unwind(AssertUnwindSafe(work)).map_err(|payload| log_panic(&*payload));
+                // Nobody waits any more: the result is dropped here.
+                let _ = reply.send(outcome);
+            }
+        });
+        answer.await.unwrap_or(Err(Panicked))
+    }
+
     /// Does some work on the pool. If the future is dropped before the work begins, it is not done.
     pub(crate) async fn run<T: Send + 'static>(
         &self,

@@ -1,6 +1,6 @@
 //! What becomes of a launch's result.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use super::Scheduler;
 use crate::{
@@ -48,9 +48,9 @@ impl<S: Stages> Scheduler<S> {
             (Work::Phrases(phrases), Output::Phrases(embeddings)) => {
                 for (phrase, embedding) in phrases.iter().zip(&embeddings) {
                     let bytes = stages.phrase_bytes(embedding);
-                    self.text_cache.keep_phrase(Arc::clone(phrase), embedding.clone(), bytes);
+                    self.text_cache.keep_phrase(phrase.clone(), embedding.clone(), bytes);
                     if let (Some(store), Ok(bytes)) = (&self.store, stages.store_phrase(embedding)) {
-                        store.write(Arc::clone(phrase), bytes);
+                        store.write(phrase.clone(), bytes);
                     }
                 }
                 self.deliver(stages, phrases.into_iter().zip(embeddings).collect());

@@ -27,6 +27,7 @@ use crate::{
     lanes::Lanes,
     launch::{Launch, Work, image_key},
     metrics::{self, AbandonCause, FlushReason},
+    phrases::TokenPhrase,
     report::Stage,
     stages::Stages,
     task::{Pairs, Task},
@@ -59,7 +60,7 @@ pub(crate) struct Scheduler<S: Stages> {
     /// Launches that failed, in smaller pieces. They go before everything else.
     retries: VecDeque<Launch<S>>,
     /// Phrases that are being looked for in the directory.
-    reading: HashSet<Arc<str>>,
+    reading: HashSet<TokenPhrase>,
     budget: Budget,
     text_cache: Arc<TextCache<S::PhraseEmbedding, S::TextEmbedding>>,
     feature_cache: Arc<FeatureCache>,
@@ -305,7 +306,7 @@ impl<S: Stages> Scheduler<S> {
                 Work::Tasks(wanted)
             }
             Work::Phrases(phrases) => {
-                let wanted = |phrase: &Arc<str>| {
+                let wanted = |phrase: &TokenPhrase| {
                     let waits =
                         |task: &Task<S>| task.missing().is_some_and(|missing| missing.contains(phrase));
                     self.stations[Stage::TextEmbedding as usize].iter().any(waits)

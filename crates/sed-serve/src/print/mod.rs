@@ -6,6 +6,7 @@ mod table;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Color, Effects, RgbColor, Style};
+use sed_proto::v1;
 use serde::Serialize;
 
 pub(crate) use report::{report, summary};
@@ -36,6 +37,14 @@ pub(crate) fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
 pub(crate) fn error(error: &anyhow::Error) {
     // When even this cannot be written, the exit code still tells.
     let _ = writeln!(anstream::stderr().lock(), "{BAD}error:{BAD:#} {error:#}");
+}
+
+/// The server's warnings about a request that it has accepted, on standard error.
+pub(crate) fn warnings(warnings: &[v1::Warning]) {
+    for warning in warnings {
+        // Nothing depends on it.
+        let _ = writeln!(anstream::stderr().lock(), "{WARNING}warning:{WARNING:#} {}", warning.message);
+    }
 }
 
 /// A category's colour, the same as in overlays and masks, as near as the terminal has it.

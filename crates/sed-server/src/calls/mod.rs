@@ -24,7 +24,16 @@ use self::{
     body::{AnswerBody, RequestBody},
     call::Call,
 };
-use crate::{access::Guard, connections::Peer, health, inference};
+use crate::{
+    access::{Caller, Guard},
+    connections::Peer,
+    health, inference,
+};
+
+/// The name by which a caller is known: that of its token, or else that in its certificate. Travels in the extensions of
+/// its requests; a caller without a name has none.
+#[derive(Clone, Debug)]
+pub(crate) struct CallerName(pub(crate) Caller);
 
 /// Puts the account before all services and before what may refuse a call.
 #[derive(Clone, Debug)]
@@ -69,7 +78,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let path = request.uri().path();
         let admitted = self.guard.admit(path, request.headers());
         let Some((service, method)) = method(path) else {
@@ -80,11 +89,15 @@ where
         };
         let token = admitted.as_ref().ok().cloned().flatten();
         let peer = request.extensions().get::<Peer>();
+        let name = token.clone().or_else(|| peer?.name.clone());
         let span = span::begin(service, method, request.headers(), token.as_ref(), peer);
         let mut call = Call::begin(method, token, span.clone());
         if let Err(refused) = admitted {
             call.end(&refused);
             return refuse(refused);
+        }
+        if let Some(name) = name {
+            request.extensions_mut().insert(CallerName(name));
         }
         let request = request.map(|body| Body::new(RequestBody::new(body, call.received())));
         let answer = span.in_scope(|| self.inner.call(request));

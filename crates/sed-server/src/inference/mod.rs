@@ -113,8 +113,10 @@ impl InferenceService {
     ) -> Result<proto::ModelInferResponse, Refusal> {
         let limits = &self.context.limits;
         self.check_model(&message.model_name, &message.model_version)?;
-        let ValidatedInfer { request, outputs, typed, timeout, paths } = validate_infer(&message, limits)?;
-        drop(message);
+        let (checked_by, reader) = (limits.clone(), self.context.engine.phrase_reader());
+        let check = move || validate_infer(&message, &checked_by, &*reader);
+        let ValidatedInfer { request, outputs, typed, timeout, paths } =
+            self.context.pool.check(check).await??;
         let id = request.request_id.clone();
         let deadline = match timeout {
             Some(timeout) => deadline.min((received + timeout.min(limits.timeout)).into()),
@@ -122,7 +124,8 @@ impl InferenceService {
         };
         let answer = segment(&self.context, request, received, deadline.into_std());
         let answer = timeout_at(deadline, answer).await.unwrap_or(Err(EngineError::DeadlineExceeded.into()));
-        let answer = answer.map_err(|refusal| refusal.with_field(|field| paths.of(field)))?;
+        let mut answer = answer.map_err(|refusal| refusal.with_field(|field| paths.of(field)))?;
+        answer.warnings.iter_mut().for_each(|warning| warning.field = paths.of(&warning.field));
         Ok(response::made_of(answer, id, &outputs, typed, limits)?)
     }
 }

@@ -31,8 +31,8 @@ use crate::{
     request_error::RequestError,
     status,
     validate::{
-        ImageSource, OutputSize, ValidatedOptions, ValidatedRequest, VocabularySource, check_output_size,
-        validate_segment,
+        CATEGORIES, ImageSource, OutputSize, ValidatedOptions, ValidatedRequest, VocabularySource,
+        check_output_size, validate_segment,
     },
 };
 
@@ -82,17 +82,26 @@ async fn answer_message(
     received: Instant,
     Deadline(deadline): Deadline,
 ) -> Result<v1::SegmentResponse, Status> {
-    let request = validate_segment(&message, &context.limits);
-    drop(message);
-    let outcome = match request {
+    let outcome = match validated(context, message).await {
         Ok(request) => segment(context, request, received, deadline.into_std()).await,
-        Err(error) => Err(error.into()),
+        Err(refusal) => Err(refusal),
     };
     let bounded = outcome.and_then(|response| {
         check_response_size(response.encoded_len(), &context.limits, "options.mask_encodings")?;
         Ok(response)
     });
     conclude(bounded, received)
+}
+
+/// Checks a request. Words that are written out are read on the pool's threads.
+async fn validated(context: &Context, message: v1::SegmentRequest) -> Result<ValidatedRequest, Refusal> {
+    let reader = context.engine.phrase_reader();
+    let words = message.vocabulary.as_ref().and_then(|vocabulary| vocabulary.source.as_ref());
+    if !matches!(words, Some(v1::vocabulary::Source::Categories(_))) {
+        return Ok(validate_segment(&message, &context.limits, &*reader)?);
+    }
+    let limits = context.limits.clone();
+    Ok(context.pool.check(move || validate_segment(&message, &limits, &*reader)).await??)
 }
 
 /// The answer to a sound request; whether it is too large for a message is for the caller to see.
@@ -107,6 +116,10 @@ pub(crate) async fn segment(
         request_id = new_request_id();
     }
     Span::current().record("request_id", &request_id);
+    let warnings = match &vocabulary {
+        VocabularySource::Inline(vocabulary) => convert::warnings(CATEGORIES, vocabulary),
+        VocabularySource::Named(_) => Vec::new(),
+    };
     let vocabulary = find_vocabulary(context, vocabulary)?;
     mask_encoding::check_encodings(&options, &vocabulary)?;
     context.engine.check_ready()?;
@@ -157,6 +170,7 @@ pub(crate) async fn segment(
         model_name: model.name.clone(),
         model_digest: model.digest.clone(),
         image_id,
+        warnings,
     })
 }
 

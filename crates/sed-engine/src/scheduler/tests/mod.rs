@@ -4,3 +4,4 @@ mod faults;
 mod order;
 mod random;
 mod simulation;
+mod store;

@@ -15,15 +15,17 @@ use crate::{
     budget::Budget,
     cost_model::Demand,
     error::EngineError,
-    fake::{FakeControl, FakeStages},
+    fake::{FakeControl, FakeReader, FakeStages},
     feature_cache::{FeatureCache, ImageFacts, ImageKey},
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
     lanes::Waits,
     launch::{Launch, Work},
+    phrases::TokenPhrase,
     report::Stage,
     stages::{NetworkInput, OutputSpec, Stages},
     task::Task,
     text_cache::TextCache,
+    text_store::TextStoreThread,
     ticket::{Outcome, Reply, Request, Ticket},
     vocabulary::{Category, Vocabulary},
 };
@@ -60,7 +62,7 @@ impl Asked {
         let categories = self.words.iter().map(Category::named).collect();
         SegmentJob {
             image: JobImage::Pixels { input: NetworkInput { side: 32, data }, facts },
-            vocabulary: Vocabulary::built_in(categories).unwrap(),
+            vocabulary: Vocabulary::built_in(categories, &FakeReader).unwrap(),
             top_k: self.top_k,
             // The width tells requests apart in the launches.
             output: OutputSpec {
@@ -113,6 +115,11 @@ pub(super) const USUAL: Setup = Setup { images: 3, pairs: 50, delay: Duration::Z
 
 impl Simulation {
     pub(super) fn new(setup: Setup) -> Self {
+        Self::with_store(setup, None)
+    }
+
+    /// A device with a directory of text embeddings, whose answers the test brings by [`Simulation::was_read`].
+    pub(super) fn with_store(setup: Setup, store: Option<TextStoreThread>) -> Self {
         let (stages, control) = FakeStages::new();
         let time = Arc::new(Mutex::new(Instant::now()));
         let clock: Clock = {
@@ -126,7 +133,7 @@ impl Simulation {
             budget: Budget::new((Some(setup.images), Some(setup.pairs)), &stages.memory(), Arc::default()),
             text_cache: Arc::new(TextCache::new(1 << 20, 1 << 20)),
             feature_cache: Arc::new(FeatureCache::new(setup.image_cache)),
-            store: None,
+            store,
             admission: Arc::clone(&admission),
         });
         Self {
@@ -164,6 +171,12 @@ impl Simulation {
         self.scheduler.arrive(&self.stages, ticket);
         self.collect();
         number
+    }
+
+    /// The directory has answered.
+    pub(super) fn was_read(&mut self, phrase: &TokenPhrase, found: Option<&[u8]>) {
+        self.scheduler.was_read(&self.stages, phrase, found);
+        self.collect();
     }
 
     /// The caller goes away.

@@ -1,6 +1,13 @@
 //! Pictures to the server, a bounded number at a time.
 
-use std::{future::Future, time::Instant};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use anyhow::{Context, Result};
 use sed_image::IndexMap;
@@ -13,7 +20,7 @@ use crate::{
     args::RequestArgs,
     client::Client,
     output_files::index_png,
-    progress,
+    print, progress,
     report::{Files, Model, Rejection, Report},
 };
 
@@ -23,8 +30,10 @@ const MOST_PIXELS: u64 = 1 << 30;
 /// Who asks the server.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
-    pub(super) client: Client,
-    pub(super) request: RequestArgs,
+    client: Client,
+    request: RequestArgs,
+    /// The warnings of the server were printed once.
+    warned: Arc<AtomicBool>,
 }
 
 /// An answer: the word of every pixel, and what was reported.
@@ -35,6 +44,10 @@ pub(super) struct Answer {
 }
 
 impl Asker {
+    pub(super) fn new(client: Client, request: RequestArgs) -> Self {
+        Self { client, request, warned: Arc::default() }
+    }
+
     /// Asks about a picture; with `top_k` instead of that of the request if it is given.
     pub(super) async fn ask(
         &mut self,
@@ -47,6 +60,9 @@ impl Asker {
             None => self.request.request(picture, vocabulary, false),
         };
         let answer = self.client.segment(request).await?;
+        if !answer.warnings.is_empty() && !self.warned.swap(true, Ordering::Relaxed) {
+            print::warnings(&answer.warnings);
+        }
         let map = sed_image::mask::png::decode(index_png(&answer)?, MOST_PIXELS)?;
         // The picture is named where an error is told.
         Ok(Answer { map, report: Report::new(String::new(), answer, Files::default()) })

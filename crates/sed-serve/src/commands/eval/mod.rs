@@ -76,7 +76,7 @@ fn no_many_words(folder: &Path) -> Result<Work> {
 
 async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> Result<()> {
     let (jobs, per_category) = (args.what.jobs(), args.what.per_category);
-    let asker = Asker { client, request: args.request.clone() };
+    let asker = Asker::new(client, args.request.clone());
     match work {
         Work::Dataset(plan) => {
             let (model, run) = measure::measure(&asker, plan, jobs).await?;
