@@ -2,14 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-use std::{sync::OnceLock, time::Instant};
+use std::{
+    sync::{Arc, LazyLock, OnceLock},
+    time::Instant,
+};
 
 use proptest::prelude::*;
 use sed_engine::{
     Category, Engine, EngineConfig, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, Priority,
     SedStages, SegmentJob, SegmentOutcome, Vocabulary,
 };
-use sed_model::{SedModel, checkpoint::Checkpoint};
+use sed_model::{
+    SedModel,
+    checkpoint::Checkpoint,
+    tokenizer::{PhraseReader, Tokenizer},
+};
 use sed_tests::{device, golden, synthetic};
 use tokio::runtime::Runtime;
 
@@ -52,9 +59,15 @@ fn fixture() -> &'static Fixture {
     })
 }
 
+/// The reading of words by the model of all engines.
+static READER: LazyLock<PhraseReader> = LazyLock::new(|| {
+    let checkpoint = Checkpoint::open(&golden::path("nano/sed_nano.safetensors")).unwrap();
+    PhraseReader::new(Arc::new(Tokenizer::new(&checkpoint.config().unwrap().text).unwrap()))
+});
+
 fn words(first: usize, count: usize) -> Vocabulary {
     let categories = (first..first + count).map(|word| Category::named(format!("word {word}"))).collect();
-    Vocabulary::built_in(categories).unwrap()
+    Vocabulary::built_in(categories, &*READER).unwrap()
 }
 
 #[derive(Clone, Debug)]

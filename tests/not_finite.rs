@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use sed_engine::{
-    Category, Engine, EngineConfig, EngineError, JobImage, NetworkInput, Priority, SedStages, SegmentJob,
-    Vocabulary, VocabularyLimits,
+    Category, Engine, EngineConfig, EngineError, JobImage, NetworkInput, Priority, ReadPhrases, SedStages,
+    SegmentJob, Vocabulary, VocabularyLimits,
 };
 use sed_model::checkpoint::Checkpoint;
 use sed_model::{DecodeRequest, ModelError, OutputSpec, SedModel, prompts};
@@ -109,11 +109,11 @@ fn a_nan_in_any_weight_is_noticed() {
     });
 }
 
-fn job(words: &[&str], data: Vec<f32>, side: usize) -> SegmentJob {
+fn job(words: &[&str], data: Vec<f32>, side: usize, reader: &dyn ReadPhrases) -> SegmentJob {
     let categories = words.iter().copied().map(Category::named).collect();
     SegmentJob {
         image: JobImage::Pixels { input: NetworkInput { side, data }, facts: None },
-        vocabulary: Vocabulary::new(categories, &VocabularyLimits::default()).unwrap(),
+        vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), reader).unwrap(),
         top_k: Some(2),
         output: sed_engine::OutputSpec {
             width: 20,
@@ -146,17 +146,18 @@ fn a_picture_that_is_to_blame_fails_alone() {
             SedModel::load(&checkpoint, &Device::Cpu).unwrap(),
             async |engine: Engine, side: usize| {
                 engine.ready().await.unwrap();
+                let reader = engine.phrase_reader();
                 let words = ["cat", "grass", "sky", "river"];
                 let mut broken = pixels(side, 1);
                 broken[side * 3 + 7] = f32::NAN;
-                let sound = |seed| job(&words, pixels(side, seed), side);
+                let sound = |seed| job(&words, pixels(side, seed), side, &*reader);
                 let wanted = [
                     engine.segment(sound(0)).await.unwrap().map,
                     engine.segment(sound(2)).await.unwrap().map,
                 ];
                 let (first, second, third) = tokio::join!(
                     engine.segment(sound(0)),
-                    engine.segment(job(&words, broken, side)),
+                    engine.segment(job(&words, broken, side, &*reader)),
                     engine.segment(sound(2))
                 );
                 let failed = matches!(second, Err(EngineError::ResultNotFinite { .. }));
@@ -178,7 +179,8 @@ fn a_word_that_is_to_blame_fails_its_requests_alone() {
         let model = weights.with_nan(name, Some(token..token + 1));
         with_engine(model, async |engine: Engine, side: usize| {
             engine.ready().await.unwrap();
-            let ask = |words: &[&str]| engine.segment(job(words, pixels(side, 0), side));
+            let reader = engine.phrase_reader();
+            let ask = |words: &[&str]| engine.segment(job(words, pixels(side, 0), side, &*reader));
             let broken = ask(&["cat", "z", "sky"]).await;
             assert!(matches!(broken, Err(EngineError::ResultNotFinite { .. })), "{backend}: {broken:?}");
             ask(&["cat", "sky"]).await.unwrap();

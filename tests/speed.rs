@@ -41,7 +41,8 @@ fn again_with_new_words(model: SedModel, data: Vec<f32>, rounds: usize) -> [(Str
     let words = |first: usize| {
         let all = builtin_vocabulary("ade20k-150").unwrap();
         let named = |category: &sed_model::prompts::Category| Category::named(&category.name);
-        Vocabulary::built_in(all[first..first + 20].iter().map(named).collect()).unwrap()
+        Vocabulary::built_in(all[first..first + 20].iter().map(named).collect(), &*engine.phrase_reader())
+            .unwrap()
     };
     for first in [0, 20] {
         runtime.block_on(engine.embed(words(first), None)).unwrap();

@@ -3,7 +3,7 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "inference/open_inference_grpc.proto",
     "sed/v1/error_reason.proto",
     "sed/v1/image.proto",
@@ -13,6 +13,7 @@ const FILES: [&str; 9] = [
     "sed/v1/segmentation_service.proto",
     "sed/v1/server_info.proto",
     "sed/v1/vocabulary.proto",
+    "sed/v1/warning.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -165,6 +165,8 @@ def caches() -> list[Json]:
             "What made room for others. Bad: text or vocabulary steadily, with few hits: give "
             "text_cache_bytes or vocabulary_cache_bytes more.",
             *(query(each("evictions", kind), kind) for kind in kinds),
+            query(total(rate("sed_text_store_evictions_total")), "files of the folder"),
+            query(total(rate("sed_registered_vocabulary_evictions_total")), "registered vocabularies"),
         ),
         lines(
             "New words",
@@ -177,8 +179,10 @@ def caches() -> list[Json]:
         lines(
             "Damaged files",
             "ops",
-            "Files of text embeddings that were found damaged and made anew. Good: none.",
-            query(total(rate("sed_text_store_damaged_total"), "pod, instance"), "{{pod}} {{instance}}"),
+            "Files of text embeddings that were found damaged and computed again, and calls on their folder that hung. "
+            "Good: none.",
+            query(total(rate("sed_text_store_damaged_total"), "pod, instance"), "damaged {{pod}} {{instance}}"),
+            query(total(rate("sed_text_store_timeouts_total"), "pod, instance"), "hung {{pod}} {{instance}}"),
         ),
         lines(
             "Entries",

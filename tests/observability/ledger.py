@@ -121,6 +121,6 @@ def reason_among(details) -> str:
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info):
             own = {"FIELD_MISSING", "VOCABULARY_EMPTY", "CATEGORY_NAME_INVALID", "CATEGORY_DUPLICATE", "OPTION_INVALID"}
-            own |= {"VOCABULARY_BUILT_IN", "STREAM_ID_INVALID", "REQUEST_MALFORMED"}
+            own |= {"VOCABULARY_BUILT_IN", "VOCABULARY_NOT_OWNED", "STREAM_ID_INVALID", "REQUEST_MALFORMED"}
             return "invalid" if info.reason in own else info.reason.lower()
     return ""

@@ -10,7 +10,7 @@ use std::{
 
 use sed_engine::{
     Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
-    StageError, Stages,
+    ReadPhrases, StageError, Stages,
 };
 
 /// Switches the faults. Cheap to clone.
@@ -70,6 +70,10 @@ impl<S: Stages> Stages for Faulty<S> {
 
     fn info(&self) -> ModelInfo {
         self.inner.info()
+    }
+
+    fn phrase_reader(&self) -> Arc<dyn ReadPhrases> {
+        self.inner.phrase_reader()
     }
 
     fn can_recover(&self) -> bool {

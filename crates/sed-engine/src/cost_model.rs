@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{fit::Fit, job::SegmentJob, report::Stage};
+use crate::{fit::Fit, job::SegmentJob, phrases::TokenPhrase, report::Stage};
 
 /// Number of stages.
 const STAGES: usize = Stage::ALL.len();
@@ -13,8 +13,6 @@ const STAGES: usize = Stage::ALL.len();
 const SURVIVOR_MEMORY: f64 = 0.95;
 /// Tokens of a prompt that come after its phrase; those before it are computed when the model is loaded.
 const TOKENS_AFTER: usize = 3;
-/// UTF-8 bytes of a token: common words are one token, rare ones several.
-const TOKEN_BYTES: usize = 5;
 /// A prompt is cut to 77 tokens.
 const MOST_TOKENS: usize = 77;
 
@@ -70,10 +68,9 @@ impl Demand {
     }
 }
 
-/// Estimates the tokens that the text tower computes for each prompt of a phrase.
-pub(crate) fn text_units(phrase: &str) -> f64 {
-    let tokens: usize = phrase.split_whitespace().map(|word| word.len().div_ceil(TOKEN_BYTES)).sum();
-    (tokens.max(1) + TOKENS_AFTER).min(MOST_TOKENS) as f64
+/// The tokens that the text tower computes for each prompt of a phrase.
+pub(crate) fn text_units(phrase: &TokenPhrase) -> f64 {
+    (phrase.ids().len().max(1) + TOKENS_AFTER).min(MOST_TOKENS) as f64
 }
 
 impl CostModel {

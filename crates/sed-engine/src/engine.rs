@@ -14,10 +14,11 @@ use crate::{
     feature_cache::{ImageKey, PinnedImage},
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
     member::Member,
+    phrases::ReadPhrases,
     stages::{ModelInfo, Stages},
     state::{EngineState, Seat, StateBoard},
     ticket::{Outcome, Request, Urgency},
-    vocabulary::Vocabulary,
+    vocabulary::{Category, Vocabulary},
 };
 
 /// How an engine works. Bounds of queues and caches hold for each of its devices.
@@ -47,8 +48,8 @@ pub struct EngineConfig {
     pub text_cache_dir_bytes: u64,
     /// Phrases that are embedded in one launch.
     pub text_chunk: usize,
-    /// Vocabularies whose words are embedded before the engine is ready.
-    pub preload: Vec<Vocabulary>,
+    /// Categories whose words are embedded before the engine is ready, one list for each vocabulary.
+    pub preload: Vec<Vec<Category>>,
     /// Whether the largest batches are tried before the engine is ready: a server wants to know, a command that
     /// asks once does not.
     pub warm_up_largest_batches: bool,
@@ -89,6 +90,7 @@ pub struct Engine {
 
 struct Shared {
     model: ModelInfo,
+    reader: Arc<dyn ReadPhrases>,
     board: Arc<StateBoard>,
     /// One for each device, at least one.
     members: Vec<Member>,
@@ -120,7 +122,9 @@ impl Engine {
     /// As [`Engine::start`], and [`EngineError::NoThread`] if there is no device.
     pub fn start_all<S: Stages>(stages: Vec<S>, config: &EngineConfig) -> Result<Self, EngineError> {
         let models: Vec<ModelInfo> = stages.iter().map(Stages::info).collect();
-        let Some(mut model) = models.first().cloned() else {
+        let (Some(mut model), Some(reader)) =
+            (models.first().cloned(), stages.first().map(Stages::phrase_reader))
+        else {
             return Err(EngineError::NoThread("there is no device to have one".into()));
         };
         model.device = models.iter().map(|model| model.device.as_str()).collect::<Vec<_>>().join(",");
@@ -129,12 +133,17 @@ impl Engine {
             Member::start(stages, config, Seat::new(&board, number, &model.device))
         };
         let members = stages.into_iter().zip(&models).enumerate().map(member).collect::<Result<_, _>>()?;
-        Ok(Self { shared: Arc::new(Shared { model, board, members }) })
+        Ok(Self { shared: Arc::new(Shared { model, reader, board, members }) })
     }
 
     /// The model that runs here.
     pub fn model(&self) -> &ModelInfo {
         &self.shared.model
+    }
+
+    /// The model's reading of phrases. A phrase costs some microseconds, so call it off the runtime's threads.
+    pub fn phrase_reader(&self) -> Arc<dyn ReadPhrases> {
+        Arc::clone(&self.shared.reader)
     }
 
     /// Whether the engine can work, to look at or to watch. With several devices: whether any of them can, once none

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    phrases::{PhraseTokens, ReadPhrases},
     report::Stage,
     stages::{
         Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
@@ -20,6 +21,8 @@ use crate::{
 const INPUT_SIDE: usize = 32;
 const MAP_SIDE: usize = 8;
 const CELLS: usize = MAP_SIDE * MAP_SIDE;
+/// Letters of a phrase that the fake's prompts have room for.
+pub const ROOM: usize = 200;
 /// A phrase that holds this makes the text tower panic.
 pub const POISON: &str = "poison";
 /// An image whose first value is this makes the encoder panic.
@@ -165,6 +168,26 @@ impl FakeStages {
     }
 }
 
+/// The fake's reading of phrases: a token for each letter. Letter case, repeated spaces and the accent of letters that
+/// have it as a character of its own make no difference.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FakeReader;
+
+impl FakeReader {
+    /// The one spelling of all phrases with the same tokens.
+    fn folded(phrase: &str) -> String {
+        let known = phrase.to_lowercase().replace("&nbsp;", " ").replace("e\u{301}", "\u{e9}");
+        known.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl ReadPhrases for FakeReader {
+    fn read(&self, phrase: &str) -> PhraseTokens {
+        let ids: Vec<u32> = Self::folded(phrase).chars().map(u32::from).collect();
+        PhraseTokens { whole: ids.len(), room: ROOM, ids }
+    }
+}
+
 /// The fake's pairs of one image: its cells, its categories and those that are left.
 #[derive(Clone, Debug)]
 pub struct FakePairs {
@@ -191,6 +214,7 @@ pub(crate) fn model_info() -> ModelInfo {
         name: "fake".into(),
         digest: format!("sha256:{}", "0".repeat(64)),
         templates_digest: format!("sha256:{}", "1".repeat(64)),
+        text_arithmetic: 1,
         dtype: "f32".into(),
         device: "cpu".into(),
         input_side: INPUT_SIDE,
@@ -207,6 +231,10 @@ impl Stages for FakeStages {
 
     fn info(&self) -> ModelInfo {
         model_info()
+    }
+
+    fn phrase_reader(&self) -> Arc<dyn ReadPhrases> {
+        Arc::new(FakeReader)
     }
 
     fn can_recover(&self) -> bool {
@@ -250,7 +278,7 @@ impl Stages for FakeStages {
         self.control.inner.embedded.fetch_add(phrases.len(), Ordering::SeqCst);
         let poisoned = phrases.iter().any(|phrase| phrase.contains(POISON));
         self.control.poisoned(Stage::TextEmbedding, poisoned);
-        Ok(phrases.iter().map(|phrase| hash_text(17, phrase)).collect())
+        Ok(phrases.iter().map(|phrase| hash_text(17, &FakeReader::folded(phrase))).collect())
     }
 
     fn combine(&self, phrases: &[u64]) -> Result<u64, StageError> {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{place::Place, ticket::Ticket};
+use crate::{phrases::TokenPhrase, place::Place, ticket::Ticket};
 
 /// A message to the device thread.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(crate) enum Event {
     /// A request was admitted.
     Arrived(Box<Ticket>),
     /// The directory of text embeddings was asked for a phrase.
-    WasRead { phrase: Arc<str>, found: Option<Vec<u8>> },
+    WasRead { phrase: TokenPhrase, found: Option<Vec<u8>> },
 }
 
 /// How long to wait for a message.

@@ -4,13 +4,13 @@ use std::{
     any::Any,
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
 };
 
 use crate::{
     feature_cache::ImageKey,
     job::JobImage,
     metrics::FlushReason,
+    phrases::TokenPhrase,
     report::Stage,
     stages::{Advanced, DecoderLevel, FinishedMap, OutputSpec, PairRequest, StageError, Stages},
     task::{Pairs, Task, Words},
@@ -27,7 +27,7 @@ pub(crate) struct Launch<S: Stages> {
 /// What a launch works on.
 pub(crate) enum Work<S: Stages> {
     /// Phrases for the text tower, for all requests that wait for them.
-    Phrases(Vec<Arc<str>>),
+    Phrases(Vec<TokenPhrase>),
     /// Requests, whole.
     Tasks(Vec<Task<S>>),
     /// At most so many pairs of one request.
@@ -125,7 +125,7 @@ impl<S: Stages> Launch<S> {
         let stage = self.stage;
         match &mut self.work {
             Work::Phrases(phrases) => {
-                let texts: Vec<&str> = phrases.iter().map(AsRef::as_ref).collect();
+                let texts: Vec<&str> = phrases.iter().map(TokenPhrase::text).collect();
                 Ok(Output::Phrases(counted(stages.embed_phrases(&texts)?, texts.len())?))
             }
             Work::Tasks(tasks) => match stage {

@@ -28,6 +28,7 @@ mod launch;
 mod machine;
 mod member;
 pub mod metrics;
+mod phrases;
 mod pixels;
 mod place;
 mod report;
@@ -49,6 +50,7 @@ pub use error::EngineError;
 pub use feature_cache::{ImageFacts, ImageKey, PinnedImage};
 pub use job::{JobImage, Priority, SegmentJob, SegmentOutcome};
 pub use machine::Memory;
+pub use phrases::{PhraseTokens, ReadPhrases, TokenPhrase};
 pub use report::{BatchTiming, CacheReport, LevelReport, RejectionReport, Stage, StageTiming};
 pub use sed_stages::{SedStages, builtin_vocabularies, device_name};
 pub use stages::{
@@ -56,5 +58,7 @@ pub use stages::{
     ScoreMaps, StageError, Stages, UNLABELLED,
 };
 pub use state::EngineState;
-pub use vocabulary::{Category, Phrase, Vocabulary, VocabularyDigest, VocabularyError, VocabularyLimits};
+pub use vocabulary::{
+    Category, Phrase, Vocabulary, VocabularyDigest, VocabularyError, VocabularyLimits, VocabularyWarning,
+};
 pub use vocabulary_book::VocabularyBook;

@@ -25,7 +25,7 @@ use crate::{
     stages::Stages,
     state::Seat,
     text_cache::{KnownText, TextCache},
-    text_store::TextStoreThread,
+    text_store::{StoredPhrases, TextStoreThread},
     ticket::{Reply, Request, Ticket, Urgency},
     vocabulary::Vocabulary,
     warm_up::WarmUp,
@@ -38,6 +38,8 @@ pub(crate) struct Member {
     admission: Arc<Admission>,
     budget: Arc<SharedBudget>,
     known_text: Arc<dyn KnownText>,
+    /// The content of the directory of text embeddings, if there is one.
+    stored_text: Option<StoredPhrases>,
     pub(crate) images: Arc<FeatureCache>,
 }
 
@@ -70,6 +72,8 @@ impl Member {
             };
             TextStoreThread::start(folder, config.text_cache_dir_bytes, &model, answer)
         });
+        let store = store.transpose()?;
+        let stored_text = store.as_ref().map(TextStoreThread::stored);
         let scheduler = Scheduler::new(SchedulerParts {
             policy: Policy {
                 delay: config.batch_delay,
@@ -84,7 +88,7 @@ impl Member {
             ),
             text_cache: Arc::clone(&text_cache),
             feature_cache: Arc::clone(&images),
-            store: store.transpose()?,
+            store,
             admission: Arc::clone(&admission),
         });
         let warm_up =
@@ -93,7 +97,7 @@ impl Member {
             Probes { interval: config.probe_interval, most_failed: config.lost_probes, failed: 0, lost: 0 };
         DeviceThread { line: Arc::clone(&line), stages, scheduler, warm_up, probes }.start()?;
         let (map_side, budget) = (model.map_side, shared_budget);
-        Ok(Self { line, map_side, admission, budget, known_text: text_cache, images })
+        Ok(Self { line, map_side, admission, budget, known_text: text_cache, stored_text, images })
     }
 
     /// Whether it takes requests now.
@@ -115,9 +119,14 @@ impl Member {
         Demand::of_words(self.unknown_text(vocabulary))
     }
 
-    /// The units of the phrases of a vocabulary that this device does not know.
+    /// The units of the phrases of a vocabulary that are neither in memory nor in the directory.
     fn unknown_text(&self, vocabulary: &Vocabulary) -> f64 {
-        self.known_text.unknown_phrases(vocabulary).into_iter().map(text_units).sum()
+        let unknown = self.known_text.unknown_phrases(vocabulary);
+        let missing = match &self.stored_text {
+            Some(stored) => stored.missing(&unknown),
+            None => unknown.iter().collect(),
+        };
+        missing.into_iter().map(text_units).sum()
     }
 
     /// The predicted seconds of what goes before a request here, and how many requests are here.
@@ -213,7 +222,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        fake::{FakeControl, FakeStages, Fault},
+        fake::{FakeControl, FakeReader, FakeStages, Fault, model_info},
         inbox::Wait,
         stages::{NetworkInput, OutputSpec},
         state::StateBoard,
@@ -237,7 +246,7 @@ mod tests {
                 input: NetworkInput { side, data: vec![0.5; side * side * 3] },
                 facts: None,
             },
-            vocabulary: Vocabulary::built_in(vec![Category::named("object")]).unwrap(),
+            vocabulary: Vocabulary::built_in(vec![Category::named("object")], &FakeReader).unwrap(),
             top_k: None,
             output: OutputSpec { width: 8, height: 8, crop: None, score_threshold: 0.0, score_maps: false },
             waiting_since: Instant::now(),
@@ -289,5 +298,31 @@ mod tests {
         control.release();
         assert!(submit(&member).wait().await.is_ok());
         assert!(weak[0].upgrade().is_none());
+    }
+
+    fn words(first: usize) -> Vocabulary {
+        let categories =
+            (first..first + 40).map(|number| Category::named(format!("word {number}"))).collect();
+        Vocabulary::built_in(categories, &FakeReader).unwrap()
+    }
+
+    #[test]
+    fn words_in_the_directory_are_not_predicted_as_work() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = TextStoreThread::start(folder.path(), 1 << 20, &model_info(), |_, _| ()).unwrap();
+        words(0).phrases().iter().for_each(|phrase| store.write(phrase.clone(), vec![1; 8]));
+        drop(store); // writes what waits
+
+        let config =
+            EngineConfig { text_cache_dir: Some(folder.path().to_owned()), ..EngineConfig::default() };
+        let (stages, _control) = FakeStages::new();
+        let member = Member::start(stages, &config, Seat::new(&StateBoard::new(1), 0, "cpu")).unwrap();
+        let begun = Instant::now();
+        while member.demand_of_words(&words(0)).text > 0.0 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the directory is never listed");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let ten: f64 = words(70).phrases()[..10].iter().map(text_units).sum();
+        assert_eq!(member.demand_of_words(&words(10)).text, ten);
     }
 }

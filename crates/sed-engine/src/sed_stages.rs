@@ -1,21 +1,24 @@
 //! The real model behind the border of stages.
 
+use std::sync::Arc;
+
 use sed_model::{
     DecodeRequest, Footprint, ImageFeatures, ModelError, PairBatch, Parts, SedModel,
     config::PROMPTS,
     device::{Fault, diagnose, gpu_memory, upload},
-    prompts, text_tower,
+    prompts, text_tower, tokenizer,
 };
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
     machine::Memory,
+    phrases::{PhraseTokens, ReadPhrases},
     stages::{
         Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
         ScoreMaps, StageError, Stages,
     },
-    vocabulary::{Category, Vocabulary},
+    vocabulary::Category,
     vocabulary_book::VocabularyBook,
 };
 
@@ -47,12 +50,19 @@ impl SedStages {
     }
 }
 
+impl ReadPhrases for tokenizer::PhraseReader {
+    fn read(&self, phrase: &str) -> PhraseTokens {
+        let tokenizer::PhraseTokens { ids, whole, room } = self.read(phrase);
+        PhraseTokens { ids, whole, room }
+    }
+}
+
 /// The vocabularies that come with the model's crate.
 pub fn builtin_vocabularies() -> VocabularyBook {
     let owned = |category: prompts::Category| Category { name: category.name, synonyms: category.synonyms };
     let named = |name: &'static str| {
-        let categories = prompts::builtin_vocabulary(name)?.into_iter().map(owned).collect();
-        Some((name.to_owned(), Vocabulary::built_in(categories).ok()?))
+        let categories: Vec<Category> = prompts::builtin_vocabulary(name)?.into_iter().map(owned).collect();
+        Some((name.to_owned(), categories))
     };
     prompts::builtin_vocabularies().filter_map(named).collect()
 }
@@ -83,11 +93,16 @@ impl Stages for SedStages {
             name: config.name.clone(),
             digest: self.model.digest().to_owned(),
             templates_digest: prompts::templates_digest(),
+            text_arithmetic: text_tower::ARITHMETIC,
             dtype: self.model.dtype().as_str().to_owned(),
             device: device_name(self.model.device()),
             input_side: config.image_size,
             map_side: config.image_size / 4,
         }
+    }
+
+    fn phrase_reader(&self) -> Arc<dyn ReadPhrases> {
+        Arc::new(self.model.text_tower().phrase_reader())
     }
 
     fn can_recover(&self) -> bool {

@@ -5,6 +5,10 @@
 //! survivors, and the result of an image never depends on the others in the batch. An image with more pairs than
 //! the memory holds goes through a stage in parts.
 
+use std::sync::Arc;
+
+use crate::phrases::ReadPhrases;
+
 /// The index of a pixel that belongs to no category.
 pub const UNLABELLED: u16 = u16::MAX;
 
@@ -23,6 +27,9 @@ pub trait Stages: Send + 'static {
 
     /// What the model is.
     fn info(&self) -> ModelInfo;
+
+    /// The model's reading of phrases, for threads that do not own the model.
+    fn phrase_reader(&self) -> Arc<dyn ReadPhrases>;
 
     /// Reports whether a lost device can work again in this process. A GPU cannot: after an error that ends its
     /// context, every later call of the process fails.
@@ -115,6 +122,8 @@ pub struct ModelInfo {
     pub digest: String,
     /// `sha256:` and the hexadecimal digest of the prompt templates.
     pub templates_digest: String,
+    /// The version of the text tower's arithmetic: another one may give other embeddings.
+    pub text_arithmetic: u32,
     /// Number format of the weights: `f32`, `bf16` or `f16`.
     pub dtype: String,
     /// What it runs on: `cpu`, `cuda:0`, ...

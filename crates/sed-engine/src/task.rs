@@ -12,6 +12,7 @@ use crate::{
     error::EngineError,
     job::{Priority, SegmentJob},
     lanes::Waits,
+    phrases::TokenPhrase,
     report::{CacheReport, LevelReport, Stage},
     stages::{NetworkInput, Stages},
     ticket::{Reply, Request, Ticket},
@@ -51,7 +52,7 @@ pub(crate) struct Task<S: Stages> {
 /// The text embeddings of a task.
 pub(crate) enum Words<S: Stages> {
     /// Some phrases are not there yet.
-    Gathering { known: HashMap<Arc<str>, S::PhraseEmbedding>, missing: HashSet<Arc<str>> },
+    Gathering { known: HashMap<TokenPhrase, S::PhraseEmbedding>, missing: HashSet<TokenPhrase> },
     /// One embedding for each category.
     Ready(Arc<[S::TextEmbedding]>),
 }
@@ -104,7 +105,7 @@ impl<S: Stages> Task<S> {
     }
 
     /// Phrases that are not there yet.
-    pub(crate) fn missing(&self) -> Option<&HashSet<Arc<str>>> {
+    pub(crate) fn missing(&self) -> Option<&HashSet<TokenPhrase>> {
         match &self.words {
             Words::Gathering { missing, .. } => Some(missing),
             Words::Ready(_) => None,

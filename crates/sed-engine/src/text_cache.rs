@@ -8,11 +8,12 @@ use std::{
 use crate::{
     byte_lru::ByteLru,
     metrics::{self, GaugeShare},
-    vocabulary::{Category, Vocabulary, VocabularyDigest},
+    phrases::TokenPhrase,
+    vocabulary::{Vocabulary, VocabularyDigest},
 };
 
 /// The embeddings of one model, shared between the callers (who only ask what is there) and the device thread.
-/// It belongs to one model in one process, so the words alone are the key.
+/// It belongs to one model in one process, so token ids alone are the key of a phrase.
 #[derive(Debug)]
 pub(crate) struct TextCache<P, T> {
     inner: Mutex<Inner<P, T>>,
@@ -20,7 +21,7 @@ pub(crate) struct TextCache<P, T> {
 
 #[derive(Debug)]
 struct Inner<P, T> {
-    phrases: ByteLru<Arc<str>, P>,
+    phrases: ByteLru<TokenPhrase, P>,
     vocabularies: ByteLru<VocabularyDigest, Arc<[T]>>,
     /// Bytes and entries of phrases, and of vocabularies.
     published: [GaugeShare; 4],
@@ -30,7 +31,7 @@ struct Inner<P, T> {
 /// What a caller may ask the cache, whatever the model.
 pub(crate) trait KnownText: Send + Sync {
     /// The different phrases of a vocabulary that would have to be embedded.
-    fn unknown_phrases<'a>(&self, vocabulary: &'a Vocabulary) -> Vec<&'a str>;
+    fn unknown_phrases(&self, vocabulary: &Vocabulary) -> HashSet<TokenPhrase>;
 }
 
 impl<P: Clone, T> TextCache<P, T> {
@@ -55,14 +56,14 @@ impl<P: Clone, T> TextCache<P, T> {
     }
 
     /// The embedding of a phrase.
-    pub(crate) fn phrase(&self, phrase: &str) -> Option<P> {
+    pub(crate) fn phrase(&self, phrase: &TokenPhrase) -> Option<P> {
         self.lock().phrases.get(phrase)
     }
 
     /// Keeps the embedding of a phrase, of `bytes`.
-    pub(crate) fn keep_phrase(&self, phrase: Arc<str>, embedding: P, bytes: usize) {
+    pub(crate) fn keep_phrase(&self, phrase: TokenPhrase, embedding: P, bytes: usize) {
         let mut inner = self.lock();
-        let bytes = bytes + phrase.len();
+        let bytes = bytes + phrase.bytes();
         let evicted = inner.phrases.insert(phrase, embedding, bytes);
         metrics::TEXT_CACHE_EVICTIONS.add(evicted as u64);
         inner.publish();
@@ -96,34 +97,40 @@ impl<P: Clone, T> Inner<P, T> {
 }
 
 impl<P: Clone + Send + Sync, T: Send + Sync> KnownText for TextCache<P, T> {
-    fn unknown_phrases<'a>(&self, vocabulary: &'a Vocabulary) -> Vec<&'a str> {
+    fn unknown_phrases(&self, vocabulary: &Vocabulary) -> HashSet<TokenPhrase> {
         let inner = self.lock();
         if inner.vocabularies.contains(&vocabulary.digest()) {
-            return Vec::new();
+            return HashSet::new();
         }
-        let phrases: HashSet<&str> = vocabulary.categories().iter().flat_map(Category::phrases).collect();
-        phrases.into_iter().filter(|phrase| !inner.phrases.contains(*phrase)).collect()
+        let unknown = vocabulary.phrases().iter().filter(|phrase| !inner.phrases.contains(*phrase));
+        unknown.cloned().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{fake::FakeReader, phrases::ReadPhrases, vocabulary::Category};
+
+    fn phrase(text: &str) -> TokenPhrase {
+        TokenPhrase::new(text, FakeReader.read(text).ids)
+    }
 
     fn vocabulary(names: &[&str]) -> Vocabulary {
-        Vocabulary::built_in(names.iter().copied().map(Category::named).collect()).unwrap()
+        Vocabulary::built_in(names.iter().copied().map(Category::named).collect(), &FakeReader).unwrap()
     }
 
     #[test]
     fn what_is_unknown_is_counted_once() {
         let cache: TextCache<u8, u8> = TextCache::new(1000, 1000);
-        cache.keep_phrase("cat".into(), 1, 8);
-        let words = vocabulary(&["cat", "dog", "dog", "cow"]);
-        assert_eq!(cache.unknown_phrases(&words).len(), 2);
+        cache.keep_phrase(phrase("cat"), 1, 8);
+        let words = vocabulary(&["cat", "dog", "Dog", "cow"]);
+        assert_eq!(cache.unknown_phrases(&words), HashSet::from(["dog", "cow"].map(phrase)));
         cache.keep_vocabulary(words.digest(), [1, 2, 2, 3].into(), 32);
-        assert_eq!(cache.unknown_phrases(&words), [""; 0]);
-        assert_eq!(cache.unknown_phrases(&vocabulary(&["dog"])), ["dog"]);
-        assert_eq!((cache.phrase("cat"), cache.phrase("dog")), (Some(1), None));
+        assert_eq!(cache.unknown_phrases(&words), HashSet::new());
+        assert_eq!(cache.unknown_phrases(&vocabulary(&["dog"])).len(), 1);
+        let found = ["cat", " CAT", "dog"].map(|text| cache.phrase(&phrase(text)));
+        assert_eq!(found, [Some(1), Some(1), None]);
         assert_eq!(cache.vocabulary(&words.digest()).as_deref(), Some([1, 2, 2, 3].as_slice()));
     }
 }

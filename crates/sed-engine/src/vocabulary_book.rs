@@ -2,28 +2,28 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::Category;
 
 /// Named vocabularies, in the order of their names. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct VocabularyBook {
-    named: Arc<BTreeMap<String, Vocabulary>>,
+    named: Arc<BTreeMap<String, Vec<Category>>>,
 }
 
 impl VocabularyBook {
-    /// The vocabulary of this name.
-    pub fn get(&self, name: &str) -> Option<&Vocabulary> {
-        self.named.get(name)
+    /// The categories of the vocabulary of this name.
+    pub fn get(&self, name: &str) -> Option<&[Category]> {
+        self.named.get(name).map(Vec::as_slice)
     }
 
-    /// All names with their vocabularies.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Vocabulary)> {
-        self.named.iter().map(|(name, vocabulary)| (name.as_str(), vocabulary))
+    /// All names with the categories of their vocabularies.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[Category])> {
+        self.named.iter().map(|(name, categories)| (name.as_str(), categories.as_slice()))
     }
 }
 
-impl FromIterator<(String, Vocabulary)> for VocabularyBook {
-    fn from_iter<I: IntoIterator<Item = (String, Vocabulary)>>(named: I) -> Self {
+impl FromIterator<(String, Vec<Category>)> for VocabularyBook {
+    fn from_iter<I: IntoIterator<Item = (String, Vec<Category>)>>(named: I) -> Self {
         Self { named: Arc::new(named.into_iter().collect()) }
     }
 }

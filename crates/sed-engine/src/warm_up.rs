@@ -10,6 +10,7 @@ use crate::{
     admission::Admission,
     cost_model::{Demand, text_units},
     job::{JobImage, Priority, SegmentJob},
+    phrases::TokenPhrase,
     scheduler::Scheduler,
     stages::{NetworkInput, OutputSpec, Stages},
     ticket::{Reply, Request, Ticket, Urgency},
@@ -24,8 +25,8 @@ pub(crate) type Round = (Vec<Ticket>, Vec<oneshot::Receiver<Reply>>);
 pub(crate) struct WarmUp {
     /// Also the largest batches: they show whether the memory is enough, and what a unit of work costs.
     pub(crate) largest_batches: bool,
-    /// Vocabularies whose words are embedded.
-    pub(crate) vocabularies: Vec<Vocabulary>,
+    /// Categories whose words are embedded, one list for each vocabulary.
+    pub(crate) vocabularies: Vec<Vec<Category>>,
 }
 
 impl WarmUp {
@@ -48,8 +49,12 @@ impl WarmUp {
             let batch = (0..images).map(|_| job(stages, each, None));
             rounds.push(round(batch.collect::<Result<_, _>>()?)?);
         }
-        let words = self.vocabularies.iter().cloned().map(Request::Embed).collect();
-        rounds.push(round(words)?);
+        let reader = stages.phrase_reader();
+        let words = |categories: &Vec<Category>| {
+            let vocabulary = Vocabulary::built_in(categories.clone(), &*reader);
+            vocabulary.map(Request::Embed).map_err(|error| error.to_string())
+        };
+        rounds.push(round(self.vocabularies.iter().map(words).collect::<Result<_, _>>()?)?);
         Ok(rounds)
     }
 }
@@ -64,7 +69,8 @@ fn job<S: Stages>(stages: &S, categories: usize, top_k: Option<usize>) -> Result
             input: NetworkInput { side, data: vec![0.0; side * side * 3] },
             facts: None,
         },
-        vocabulary: Vocabulary::built_in(categories).map_err(|error| error.to_string())?,
+        vocabulary: Vocabulary::built_in(categories, &*stages.phrase_reader())
+            .map_err(|error| error.to_string())?,
         top_k,
         output: OutputSpec {
             width: map_side,
@@ -81,7 +87,7 @@ fn job<S: Stages>(stages: &S, categories: usize, top_k: Option<usize>) -> Result
 
 /// Units of the words of a vocabulary.
 fn text(vocabulary: &Vocabulary) -> f64 {
-    let phrases: HashSet<&str> = vocabulary.categories().iter().flat_map(Category::phrases).collect();
+    let phrases: HashSet<&TokenPhrase> = vocabulary.phrases().iter().collect();
     phrases.into_iter().map(text_units).sum()
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sed_engine::{
     Category, Engine, EngineConfig, EngineError, EngineState, ImageFacts, ImageKey, JobImage, NetworkInput,
     OutputSpec, Priority, SegmentJob, Stage, StageError, Vocabulary, VocabularyLimits,
-    fake::{FakeControl, FakeStages, Fault},
+    fake::{FakeControl, FakeReader, FakeStages, Fault},
 };
 
 /// An engine on two devices that are warm.
@@ -20,7 +20,7 @@ async fn two(config: EngineConfig) -> (Engine, [FakeControl; 2]) {
 
 fn words(names: &[&str]) -> Vocabulary {
     let categories = names.iter().copied().map(Category::named).collect();
-    Vocabulary::new(categories, &VocabularyLimits::default()).unwrap()
+    Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap()
 }
 
 fn facts(picture: u8) -> ImageFacts {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sed_engine::{
     Category, Engine, EngineConfig, EngineError, EngineState, JobImage, NetworkInput, OutputSpec, Priority,
     SegmentJob, Stage, StageError, UNLABELLED, Vocabulary, VocabularyLimits,
-    fake::{FakeControl, FakeStages, Fault},
+    fake::{FakeControl, FakeReader, FakeStages, Fault},
 };
 
 const STAGES: [Stage; 7] = [
@@ -33,7 +33,7 @@ async fn engine() -> (Engine, FakeControl) {
 
 fn words(count: usize) -> Vocabulary {
     let categories = (0..count).map(|index| Category::named(format!("thing {index}"))).collect();
-    Vocabulary::new(categories, &VocabularyLimits::default()).unwrap()
+    Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap()
 }
 
 fn job(categories: usize) -> SegmentJob {
@@ -143,7 +143,7 @@ async fn phrases_are_shared_between_categories() {
         synonyms: synonyms.iter().map(ToString::to_string).collect(),
     };
     let ask = |categories| {
-        let vocabulary = Vocabulary::new(categories, &VocabularyLimits::default()).unwrap();
+        let vocabulary = Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap();
         engine.segment(SegmentJob { vocabulary, top_k: None, ..job(1) })
     };
     let alone = ask(vec![category("dog", &[]), category("cat", &[])]).await.unwrap();

@@ -63,7 +63,8 @@ async fn by_engine(engine: &Engine, top_k: Option<usize>, output: OutputSpec) ->
     let side = engine.model().input_side;
     let job = SegmentJob {
         image: JobImage::Pixels { input: NetworkInput { side, data: pixels(side) }, facts: None },
-        vocabulary: Vocabulary::new(categories, &VocabularyLimits::default()).unwrap(),
+        vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), &*engine.phrase_reader())
+            .unwrap(),
         top_k,
         output,
         waiting_since: std::time::Instant::now(),
@@ -113,7 +114,7 @@ async fn the_engine_gives_what_the_model_gives() {
 #[test]
 fn the_official_vocabularies_are_known_by_name() {
     let book = builtin_vocabularies();
-    let sizes: Vec<_> = book.iter().map(|(name, vocabulary)| (name, vocabulary.size())).collect();
+    let sizes: Vec<_> = book.iter().map(|(name, vocabulary)| (name, vocabulary.len())).collect();
     assert!(sizes.contains(&("ade20k-150", 150)), "{sizes:?}");
     assert!(sizes.contains(&("ade20k-847", 847)), "{sizes:?}");
     assert_eq!(sizes.len(), sed_model::prompts::builtin_vocabularies().len());

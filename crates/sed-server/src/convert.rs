@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use sed_engine::{CacheReport, ModelInfo, RejectionReport, Stage, StageTiming};
+use sed_engine::{
+    CacheReport, ModelInfo, Phrase, RejectionReport, Stage, StageTiming, Vocabulary, VocabularyWarning,
+};
 use sed_proto::v1;
 
-use crate::cpu_pool::Done;
+use crate::{cpu_pool::Done, request_error::phrase_path};
 
 /// A span of time; one too long for the interface becomes the longest.
 pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
@@ -22,6 +24,20 @@ pub(crate) fn model_info(model: &ModelInfo) -> v1::ModelInfo {
         input_side: model.input_side as u32,
         map_side: model.map_side as u32,
     }
+}
+
+/// The warnings of a vocabulary that a caller wrote. `list` is the path of its categories.
+pub(crate) fn warnings(list: &str, vocabulary: &Vocabulary) -> Vec<v1::Warning> {
+    let warning = |warning: &VocabularyWarning| {
+        let (reason, phrase) = match warning {
+            VocabularyWarning::NameRepeated { second, .. } => {
+                (v1::WarningReason::CategoryNameRepeated, Phrase { category: *second, synonym: None })
+            }
+            VocabularyWarning::PhraseCut { phrase, .. } => (v1::WarningReason::PhraseCut, *phrase),
+        };
+        v1::Warning { reason: reason.into(), field: phrase_path(list, phrase), message: warning.to_string() }
+    };
+    vocabulary.warnings().iter().map(warning).collect()
 }
 
 /// The rejected categories' indices are told only with `list_rejected`.

@@ -55,10 +55,7 @@ impl RequestError {
     /// Categories that are no vocabulary. `list` is the path of the list, for example
     /// `vocabulary.categories.categories`.
     pub(crate) fn vocabulary(list: &str, error: &VocabularyError) -> Self {
-        let at = |phrase: &Phrase| match phrase.synonym {
-            None => format!("{list}[{}].name", phrase.category),
-            Some(synonym) => format!("{list}[{}].synonyms[{synonym}]", phrase.category),
-        };
+        let at = |phrase: &Phrase| phrase_path(list, *phrase);
         let (reason, field, limit) = match error {
             VocabularyError::Empty => (ErrorReason::VocabularyEmpty, list.into(), None),
             VocabularyError::TooManyCategories { limit, .. }
@@ -74,8 +71,22 @@ impl RequestError {
             VocabularyError::EmptyPhrase { phrase } | VocabularyError::ControlCharacter { phrase } => {
                 (ErrorReason::CategoryNameInvalid, at(phrase), None)
             }
-            VocabularyError::Duplicate { phrase } => (ErrorReason::CategoryDuplicate, at(phrase), None),
+            VocabularyError::DuplicateCategory { second, .. } => {
+                let name = Phrase { category: *second, synonym: None };
+                (ErrorReason::CategoryDuplicate, at(&name), None)
+            }
+            VocabularyError::DuplicatePhrase { second, .. } => {
+                (ErrorReason::CategoryDuplicate, at(second), None)
+            }
         };
         Self { reason, field, message: error.to_string(), limit }
+    }
+}
+
+/// The path of a phrase in the list of categories at `list`.
+pub(crate) fn phrase_path(list: &str, phrase: Phrase) -> String {
+    match phrase.synonym {
+        None => format!("{list}[{}].name", phrase.category),
+        Some(synonym) => format!("{list}[{}].synonyms[{synonym}]", phrase.category),
     }
 }

@@ -60,6 +60,14 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// A vocabulary that comes with the program breaks a rule.
+    #[error("the built-in vocabulary {name:?} cannot be used: {error}")]
+    Vocabulary {
+        /// Its name.
+        name: String,
+        /// The rule.
+        error: sed_engine::VocabularyError,
+    },
     /// No threads for work on pixels.
     #[error("cannot start the threads for work on pixels: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -167,7 +175,7 @@ impl Server {
         let split = Split::of(config.limits.request_memory_bytes, config.transport.max_connections);
         let context = Context {
             engine: engine.clone(),
-            vocabularies: VocabularyRegistry::new(vocabularies, &config.limits),
+            vocabularies: VocabularyRegistry::new(&vocabularies, &config.limits, &*engine.phrase_reader())?,
             limits: config.limits.clone(),
             transport: config.transport.clone(),
             default_top_k: config.default_top_k,

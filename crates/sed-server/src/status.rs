@@ -48,6 +48,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::TooManyVocabularies => Code::ResourceExhausted,
         ErrorReason::DeadlineExceeded | ErrorReason::DeadlineTooShort => Code::DeadlineExceeded,
         ErrorReason::VocabularyBuiltIn => Code::FailedPrecondition,
+        ErrorReason::VocabularyNotOwned => Code::PermissionDenied,
         ErrorReason::TokenMissing | ErrorReason::TokenInvalid => Code::Unauthenticated,
         ErrorReason::ModelNotReady
         | ErrorReason::ShuttingDown

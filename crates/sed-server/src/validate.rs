@@ -2,11 +2,16 @@
 //! can call.
 
 use bytes::Bytes;
-use sed_engine::{Category, ImageKey, Priority, Vocabulary};
+use sed_engine::{Category, ImageKey, Priority, ReadPhrases, Vocabulary};
 use sed_image::{ImageError, ResizeMode};
 use sed_proto::v1::{self, ErrorReason, MaskEncoding, image, output_size, vocabulary};
 
 use crate::{image_id, limits::Limits, request_error::RequestError};
+
+/// The path of the categories that a request for a picture has written out.
+pub(crate) const CATEGORIES: &str = "vocabulary.categories.categories";
+/// The path of the categories that are to be registered.
+pub(crate) const REGISTERED_CATEGORIES: &str = "categories.categories";
 
 /// Outlines that are further off say nothing any more.
 const MOST_TOLERANCE: f32 = 100.0;
@@ -105,18 +110,19 @@ pub struct OverlayOptions {
     pub labels: bool,
 }
 
-/// Checks a request against the limits.
+/// Checks a request against the limits. Reading its words takes time; do it off the runtime's threads.
 ///
 /// # Errors
 /// The first rule that is broken, with the path of the field.
 pub fn validate_segment(
     request: &v1::SegmentRequest,
     limits: &Limits,
+    reader: &dyn ReadPhrases,
 ) -> Result<ValidatedRequest, RequestError> {
     let valid = ValidatedRequest {
         request_id: request_id(&request.request_id, limits)?,
         image: image_source(request.image.as_ref(), limits)?,
-        vocabulary: vocabulary_source(request.vocabulary.as_ref(), limits)?,
+        vocabulary: vocabulary_source(request.vocabulary.as_ref(), limits, reader)?,
         options: options(&request.options.clone().unwrap_or_default(), limits)?,
     };
     if matches!(valid.image, ImageSource::Id(_)) && valid.options.overlay.is_some() {
@@ -126,17 +132,18 @@ pub fn validate_segment(
     Ok(valid)
 }
 
-/// Checks words that are to be registered.
+/// Checks words that are to be registered, off the runtime's threads like [`validate_segment`].
 ///
 /// # Errors
 /// The first rule that is broken, with the path of the field.
 pub fn validate_create_vocabulary(
     request: &v1::CreateVocabularyRequest,
     limits: &Limits,
+    reader: &dyn ReadPhrases,
 ) -> Result<Vocabulary, RequestError> {
     match &request.categories {
         None => Err(RequestError::missing("categories", "give the categories to register")),
-        Some(list) => categories("categories.categories", list, limits),
+        Some(list) => categories(REGISTERED_CATEGORIES, list, limits, reader),
     }
 }
 
@@ -154,13 +161,19 @@ pub(crate) fn vocabulary_name(field: &str, name: &str, limits: &Limits) -> Resul
     Ok(())
 }
 
-fn categories(field: &str, list: &v1::CategoryList, limits: &Limits) -> Result<Vocabulary, RequestError> {
+fn categories(
+    field: &str,
+    list: &v1::CategoryList,
+    limits: &Limits,
+    reader: &dyn ReadPhrases,
+) -> Result<Vocabulary, RequestError> {
     let owned = |category: &v1::Category| Category {
         name: category.name.clone(),
         synonyms: category.synonyms.clone(),
     };
     let categories = list.categories.iter().map(owned).collect();
-    Vocabulary::new(categories, &limits.vocabulary).map_err(|error| RequestError::vocabulary(field, &error))
+    let vocabulary = Vocabulary::new(categories, &limits.vocabulary, reader);
+    vocabulary.map_err(|error| RequestError::vocabulary(field, &error))
 }
 
 pub(crate) fn request_id(id: &str, limits: &Limits) -> Result<String, RequestError> {
@@ -205,6 +218,7 @@ fn image_source(image: Option<&v1::Image>, limits: &Limits) -> Result<ImageSourc
 fn vocabulary_source(
     vocabulary: Option<&v1::Vocabulary>,
     limits: &Limits,
+    reader: &dyn ReadPhrases,
 ) -> Result<VocabularySource, RequestError> {
     match vocabulary.and_then(|vocabulary| vocabulary.source.as_ref()) {
         None => Err(RequestError::missing("vocabulary.source", "set `categories` or `name`")),
@@ -213,7 +227,7 @@ fn vocabulary_source(
             Ok(VocabularySource::Named(name.clone()))
         }
         Some(vocabulary::Source::Categories(list)) => {
-            categories("vocabulary.categories.categories", list, limits).map(VocabularySource::Inline)
+            categories(CATEGORIES, list, limits, reader).map(VocabularySource::Inline)
         }
     }
 }

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 use prost::Message;
 
+use sed_engine::fake::FakeReader;
+
 use super::*;
 
 fn good() -> v1::SegmentRequest {
@@ -22,13 +24,13 @@ fn with_options(options: v1::SegmentOptions) -> v1::SegmentRequest {
 }
 
 fn refusal(request: &v1::SegmentRequest) -> (ErrorReason, String) {
-    let error = validate_segment(request, &Limits::default()).unwrap_err();
+    let error = validate_segment(request, &Limits::default(), &FakeReader).unwrap_err();
     (error.reason, error.field)
 }
 
 #[test]
 fn a_request_without_options_gets_the_usual_ones() {
-    let valid = validate_segment(&good(), &Limits::default()).unwrap();
+    let valid = validate_segment(&good(), &Limits::default(), &FakeReader).unwrap();
     let expected = ValidatedOptions {
         top_k: None,
         score_threshold: 0.0,
@@ -52,7 +54,7 @@ fn zero_is_a_value_and_not_an_absence() {
         overlay: Some(v1::Overlay { opacity: Some(0.0), ..Default::default() }),
         ..Default::default()
     };
-    let valid = validate_segment(&with_options(options), &Limits::default()).unwrap().options;
+    let valid = validate_segment(&with_options(options), &Limits::default(), &FakeReader).unwrap().options;
     assert_eq!((valid.top_k, valid.polygon_tolerance), (Some(0), 0.0));
     assert_eq!(valid.overlay, Some(OverlayOptions { opacity: Some(0.0), legend: true, labels: true }));
 }
@@ -66,7 +68,11 @@ fn an_empty_message_misses_its_image() {
 fn an_image_can_be_meant_by_its_id() {
     let by_id = |id: &str, options| {
         let image = Some(v1::Image { source: Some(image::Source::Id(id.into())) });
-        validate_segment(&v1::SegmentRequest { image, ..with_options(options) }, &Limits::default())
+        validate_segment(
+            &v1::SegmentRequest { image, ..with_options(options) },
+            &Limits::default(),
+            &FakeReader,
+        )
     };
     let id = format!("img-{}", "0a".repeat(32));
     let valid = by_id(&id, v1::SegmentOptions::default()).unwrap();
@@ -88,7 +94,7 @@ fn words_to_register_are_checked_like_others() {
         let category = |name: &&str| v1::Category { name: (*name).into(), synonyms: Vec::new() };
         let list = names.map(|names| v1::CategoryList { categories: names.iter().map(category).collect() });
         let request = v1::CreateVocabularyRequest { categories: list, embed: false };
-        validate_create_vocabulary(&request, &Limits::default())
+        validate_create_vocabulary(&request, &Limits::default(), &FakeReader)
     };
     assert_eq!(create(Some(&["dog", "cat"])).unwrap().size(), 2);
     let refusal = |names| create(names).map(|_| ()).map_err(|error| (error.reason, error.field));
@@ -206,7 +212,7 @@ proptest! {
     #[test]
     fn what_is_accepted_keeps_the_limits(request in any_request()) {
         let limits = Limits::default();
-        match validate_segment(&request, &limits) {
+        match validate_segment(&request, &limits, &FakeReader) {
             Ok(valid) => {
                 prop_assert!(valid.request_id.is_ascii() && valid.request_id.len() <= limits.request_id_bytes);
                 if let ImageSource::Raw { width, height, .. } = valid.image {
@@ -233,7 +239,7 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(request) = v1::SegmentRequest::decode(bytes.as_slice()) {
-            let _ = validate_segment(&request, &Limits::default());
+            let _ = validate_segment(&request, &Limits::default(), &FakeReader);
         }
     }
 }

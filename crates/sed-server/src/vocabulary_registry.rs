@@ -1,49 +1,77 @@
 //! The vocabularies that the server knows by name: those that came with it, and those that callers registered.
+//!
+//! What callers register is bounded for all of them together. When it is full, the caller with the largest part makes
+//! room with what was not used for the longest time: one caller alone may use all of it, and none can keep others out.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use sed_engine::{Category, Vocabulary, VocabularyBook, metrics::REGISTERED_VOCABULARIES};
+use sed_engine::{
+    Category, ReadPhrases, TokenPhrase, Vocabulary, VocabularyBook,
+    metrics::{REGISTERED_VOCABULARIES, REGISTERED_VOCABULARY_EVICTIONS},
+};
 
-use crate::{hex, limits::Limits};
+use crate::{access::Caller, hex, limits::Limits, server::ServeError};
 
 /// Digits of a registered vocabulary's name: 16 bytes of its digest.
 const NAME_BYTES: usize = 16;
+/// The beginning of such a name.
+const PREFIX: &str = "voc-";
 
 /// Vocabularies by name, shared by all calls.
 #[derive(Debug)]
 pub(crate) struct VocabularyRegistry {
-    built_in: VocabularyBook,
+    built_in: BTreeMap<String, Vocabulary>,
     registered: Mutex<Registered>,
     most: usize,
     most_bytes: usize,
 }
 
+/// The callers' vocabularies. A caller without a name is `None`: all of them are one.
 #[derive(Debug, Default)]
 struct Registered {
-    named: BTreeMap<String, Vocabulary>,
+    named: BTreeMap<String, Entry>,
+    bytes: usize,
+    /// Counts uses, to order them.
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    vocabulary: Vocabulary,
+    bytes: usize,
+    owner: Option<Caller>,
+    last_use: u64,
+}
+
+/// The part of one caller.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    count: usize,
     bytes: usize,
 }
 
-/// Why a vocabulary is not registered.
+/// The limit for which a vocabulary can never be registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// There are so many already.
+    /// Of their number, which is 0.
     Count(usize),
-    /// Their words take so many bytes together.
+    /// Of the bytes of all together.
     Bytes(usize),
 }
 
 /// What became of a vocabulary that was to be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Removal {
-    /// It is.
+    /// It is, perhaps since an earlier call.
     Done,
     /// It came with the server.
     BuiltIn,
-    /// Nobody knew it.
+    /// Another caller has registered it.
+    OfAnother,
+    /// No vocabulary can have this name.
     Unknown,
 }
 
@@ -64,13 +92,22 @@ pub(crate) struct Page {
 }
 
 impl VocabularyRegistry {
-    pub(crate) fn new(built_in: VocabularyBook, limits: &Limits) -> Self {
-        Self {
-            built_in,
+    pub(crate) fn new(
+        book: &VocabularyBook,
+        limits: &Limits,
+        reader: &dyn ReadPhrases,
+    ) -> Result<Self, ServeError> {
+        let read = |(name, categories): (&str, &[Category])| {
+            let vocabulary = Vocabulary::built_in(categories.to_vec(), reader);
+            let broken = |error| ServeError::Vocabulary { name: name.to_owned(), error };
+            Ok((name.to_owned(), vocabulary.map_err(broken)?))
+        };
+        Ok(Self {
+            built_in: book.iter().map(read).collect::<Result<_, ServeError>>()?,
             registered: Mutex::default(),
             most: limits.registered_vocabularies,
             most_bytes: limits.registered_vocabulary_bytes,
-        }
+        })
     }
 
     /// The vocabulary of a name, and whether it came with the server.
@@ -78,44 +115,56 @@ impl VocabularyRegistry {
         if let Some(vocabulary) = self.built_in.get(name) {
             return Some((vocabulary.clone(), true));
         }
-        self.lock().named.get(name).map(|vocabulary| (vocabulary.clone(), false))
+        self.lock().used(name).map(|vocabulary| (vocabulary, false))
     }
 
-    /// Whether a vocabulary could be registered now.
+    /// Refuses a vocabulary that can never be registered.
     pub(crate) fn check_room(&self, vocabulary: &Vocabulary) -> Result<(), Full> {
-        let registered = self.lock();
-        if registered.named.contains_key(&name_of(vocabulary)) {
-            return Ok(());
+        if self.most == 0 {
+            return Err(Full::Count(0));
         }
-        self.room_in(&registered, vocabulary)
+        if bytes_of(vocabulary) > self.most_bytes {
+            return Err(Full::Bytes(self.most_bytes));
+        }
+        Ok(())
     }
 
-    /// Registers a vocabulary; gives its name, and whether it was known already.
-    pub(crate) fn register(&self, vocabulary: &Vocabulary) -> Result<(String, bool), Full> {
+    /// Registers a vocabulary for a caller; returns its name, and whether it was known already.
+    pub(crate) fn register(
+        &self,
+        vocabulary: &Vocabulary,
+        caller: Option<Caller>,
+    ) -> Result<(String, bool), Full> {
         let name = name_of(vocabulary);
         let mut registered = self.lock();
-        if registered.named.contains_key(&name) {
+        if registered.used(&name).is_some() {
             return Ok((name, true));
         }
-        self.room_in(&registered, vocabulary)?;
-        registered.bytes += bytes_of(vocabulary);
-        registered.named.insert(name.clone(), vocabulary.clone());
-        REGISTERED_VOCABULARIES.set(registered.named.len() as f64);
+        self.check_room(vocabulary)?;
+        let bytes = bytes_of(vocabulary);
+        while registered.named.len() >= self.most || registered.bytes + bytes > self.most_bytes {
+            let by_count = registered.named.len() >= self.most;
+            if !registered.evict(caller.as_ref(), by_count) {
+                break; // there is nothing left, so it fits
+            }
+        }
+        registered.insert(name.clone(), vocabulary.clone(), bytes, caller);
         Ok((name, false))
     }
 
-    /// Forgets a registered vocabulary. Requests that have it already keep it.
-    pub(crate) fn remove(&self, name: &str) -> Removal {
-        if self.built_in.get(name).is_some() {
+    /// Forgets a vocabulary that this caller has registered. Requests that have it already keep it.
+    pub(crate) fn remove(&self, name: &str, caller: Option<&Caller>) -> Removal {
+        if self.built_in.contains_key(name) {
             return Removal::BuiltIn;
         }
         let mut registered = self.lock();
-        match registered.named.remove(name) {
-            Some(vocabulary) => {
-                registered.bytes -= bytes_of(&vocabulary);
-                REGISTERED_VOCABULARIES.set(registered.named.len() as f64);
+        match registered.named.get(name) {
+            Some(entry) if entry.owner.as_ref() != caller => Removal::OfAnother,
+            Some(_) => {
+                registered.forget(name);
                 Removal::Done
             }
+            None if is_registered_name(name) => Removal::Done,
             None => Removal::Unknown,
         }
     }
@@ -125,21 +174,12 @@ impl VocabularyRegistry {
         let registered = self.lock();
         let position = |registered, name: &str| Position { registered, name: name.to_owned() };
         let built_in = self.built_in.iter().map(|(name, found)| (position(false, name), found.size()));
-        let named = registered.named.iter().map(|(name, found)| (position(true, name), found.size()));
+        let named = registered.named.iter();
+        let named = named.map(|(name, found)| (position(true, name), found.vocabulary.size()));
         let mut rest =
             built_in.chain(named).filter(|(position, _)| behind.is_none_or(|behind| position > behind));
         let entries = rest.by_ref().take(most).collect();
         Page { entries, more: rest.next().is_some() }
-    }
-
-    fn room_in(&self, registered: &Registered, vocabulary: &Vocabulary) -> Result<(), Full> {
-        if registered.named.len() >= self.most {
-            return Err(Full::Count(self.most));
-        }
-        if registered.bytes + bytes_of(vocabulary) > self.most_bytes {
-            return Err(Full::Bytes(self.most_bytes));
-        }
-        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Registered> {
@@ -148,82 +188,187 @@ impl VocabularyRegistry {
     }
 }
 
+impl Registered {
+    /// The vocabulary of a name, which thereby becomes the most recently used.
+    fn used(&mut self, name: &str) -> Option<Vocabulary> {
+        self.uses += 1;
+        let entry = self.named.get_mut(name)?;
+        entry.last_use = self.uses;
+        Some(entry.vocabulary.clone())
+    }
+
+    fn insert(&mut self, name: String, vocabulary: Vocabulary, bytes: usize, owner: Option<Caller>) {
+        self.bytes += bytes;
+        self.named.insert(name, Entry { vocabulary, bytes, owner, last_use: self.uses });
+        REGISTERED_VOCABULARIES.set(self.named.len() as f64);
+    }
+
+    fn forget(&mut self, name: &str) {
+        if let Some(entry) = self.named.remove(name) {
+            self.bytes -= entry.bytes;
+            REGISTERED_VOCABULARIES.set(self.named.len() as f64);
+        }
+    }
+
+    /// Forgets the least recently used vocabulary of the caller with the largest part: of `newcomer`, if no other has
+    /// more. Reports whether there was one.
+    fn evict(&mut self, newcomer: Option<&Caller>, by_count: bool) -> bool {
+        let mut parts: HashMap<Option<&Caller>, Part> = HashMap::new();
+        for entry in self.named.values() {
+            let part = parts.entry(entry.owner.as_ref()).or_default();
+            (part.count, part.bytes) = (part.count + 1, part.bytes + entry.bytes);
+        }
+        let size = |part: &Part| if by_count { part.count } else { part.bytes };
+        let largest = parts.iter().max_by_key(|(owner, part)| (size(part), **owner == newcomer));
+        let Some(owner) = largest.map(|(owner, _)| owner.cloned()) else { return false };
+        let own = self.named.iter().filter(|(_, entry)| entry.owner == owner);
+        let Some(oldest) = own.min_by_key(|(_, entry)| entry.last_use).map(|(name, _)| name.clone()) else {
+            return false;
+        };
+        self.forget(&oldest);
+        REGISTERED_VOCABULARY_EVICTIONS.add(1);
+        true
+    }
+}
+
 /// A name that is made of the words: the same on every server.
 fn name_of(vocabulary: &Vocabulary) -> String {
-    format!("voc-{}", hex::encode(&vocabulary.digest().0[..NAME_BYTES]))
+    format!("{PREFIX}{}", hex::encode(&vocabulary.digest().0[..NAME_BYTES]))
+}
+
+/// Reports whether some vocabulary may have been registered under a name.
+fn is_registered_name(name: &str) -> bool {
+    let digits = name.strip_prefix(PREFIX).and_then(hex::decode);
+    digits.is_some_and(|bytes| bytes.len() == NAME_BYTES)
 }
 
 /// Memory that a vocabulary holds.
 fn bytes_of(vocabulary: &Vocabulary) -> usize {
     let phrases = vocabulary.categories().iter().flat_map(Category::phrases);
     let text: usize = phrases.map(|phrase| phrase.len() + size_of::<String>()).sum();
-    text + vocabulary.size() * size_of::<Category>()
+    let tokens = vocabulary.phrases().iter().map(|phrase| phrase.bytes() + size_of::<TokenPhrase>());
+    text + tokens.sum::<usize>() + vocabulary.size() * size_of::<Category>()
 }
 
 #[cfg(test)]
 mod tests {
+    use sed_engine::fake::FakeReader;
+
     use super::*;
 
     fn vocabulary(name: &str) -> Vocabulary {
-        Vocabulary::built_in(vec![Category::named(name)]).unwrap()
+        Vocabulary::built_in(vec![Category::named(name)], &FakeReader).unwrap()
     }
 
     fn registry(most: usize, most_bytes: usize) -> VocabularyRegistry {
-        let book = ["b", "a"].into_iter().map(|name| (name.to_owned(), vocabulary(name))).collect();
+        let book =
+            ["b", "a"].into_iter().map(|name| (name.to_owned(), vec![Category::named(name)])).collect();
         let limits = Limits {
             registered_vocabularies: most,
             registered_vocabulary_bytes: most_bytes,
             ..Limits::default()
         };
-        VocabularyRegistry::new(book, &limits)
+        VocabularyRegistry::new(&book, &limits, &FakeReader).unwrap()
+    }
+
+    fn caller(name: &str) -> Option<Caller> {
+        Some(name.into())
+    }
+
+    fn register(registry: &VocabularyRegistry, word: &str, owner: Option<Caller>) -> String {
+        registry.register(&vocabulary(word), owner).unwrap().0
+    }
+
+    fn known(registry: &VocabularyRegistry, words: &[&str]) -> Vec<bool> {
+        let page = registry.page(None, usize::MAX);
+        let names: Vec<_> = page.entries.into_iter().map(|(position, _)| position.name).collect();
+        words.iter().map(|word| names.contains(&name_of(&vocabulary(word)))).collect()
     }
 
     #[test]
     fn the_name_is_made_of_the_words() {
         let registry = registry(2, 10_000);
-        let (name, existed) = registry.register(&vocabulary("dog")).unwrap();
+        let (name, existed) = registry.register(&vocabulary("dog"), None).unwrap();
         assert!(name.len() == 36 && name.starts_with("voc-") && !existed, "{name}");
-        assert_eq!(registry.register(&vocabulary("dog")), Ok((name.clone(), true)));
+        assert_eq!(registry.register(&vocabulary("dog"), caller("b")), Ok((name.clone(), true)));
         assert_eq!(registry.get(&name), Some((vocabulary("dog"), false)));
         assert_eq!(registry.get("a"), Some((vocabulary("a"), true)));
     }
 
     #[test]
-    fn count_and_bytes_are_bounded_and_given_back() {
-        let by_count = registry(1, 10_000);
-        let (name, _) = by_count.register(&vocabulary("dog")).unwrap();
-        assert_eq!(by_count.register(&vocabulary("cat")), Err(Full::Count(1)));
-        assert_eq!(by_count.check_room(&vocabulary("cat")), Err(Full::Count(1)));
-        assert_eq!(by_count.check_room(&vocabulary("dog")), Ok(()));
-        assert_eq!(by_count.remove(&name), Removal::Done);
-        by_count.register(&vocabulary("cat")).unwrap();
-
-        let by_bytes = registry(9, 2 * bytes_of(&vocabulary("dog")));
-        let (name, _) = by_bytes.register(&vocabulary("dog")).unwrap();
-        by_bytes.register(&vocabulary("cat")).unwrap();
-        assert_eq!(by_bytes.register(&vocabulary("")), Err(Full::Bytes(by_bytes.most_bytes)));
-        assert_eq!(by_bytes.remove(&name), Removal::Done);
-        by_bytes.register(&vocabulary("")).unwrap();
+    fn the_least_recently_used_makes_room() {
+        let registry = registry(2, 100_000);
+        let dog = register(&registry, "dog", None);
+        register(&registry, "cat", None);
+        assert!(registry.get(&dog).is_some());
+        register(&registry, "cow", None);
+        assert_eq!(known(&registry, &["dog", "cat", "cow"]), [true, false, true]);
     }
 
     #[test]
-    fn only_registered_ones_can_be_removed() {
-        let registry = registry(9, 10_000);
-        assert_eq!(registry.remove("a"), Removal::BuiltIn);
-        assert_eq!(registry.remove("voc-"), Removal::Unknown);
+    fn bytes_are_bounded_like_the_number() {
+        let registry = registry(9, 2 * bytes_of(&vocabulary("dog")));
+        for word in ["dog", "cat", "cow"] {
+            register(&registry, word, None);
+        }
+        assert_eq!(known(&registry, &["dog", "cat", "cow"]), [false, true, true]);
+        let large = vocabulary(&"x".repeat(1000));
+        assert_eq!(registry.register(&large, None), Err(Full::Bytes(registry.most_bytes)));
+        assert_eq!(registry.check_room(&large), Err(Full::Bytes(registry.most_bytes)));
+        assert_eq!(known(&registry, &["cat", "cow"]), [true, true], "what cannot fit drives nothing out");
+    }
+
+    #[test]
+    fn a_server_may_register_none() {
+        assert_eq!(registry(0, 100_000).register(&vocabulary("dog"), None), Err(Full::Count(0)));
+        assert_eq!(registry(0, 100_000).check_room(&vocabulary("dog")), Err(Full::Count(0)));
+    }
+
+    #[test]
+    fn a_caller_with_much_makes_room_for_others_and_loses_nothing_of_theirs() {
+        let registry = registry(4, 100_000);
+        register(&registry, "quiet", caller("quiet"));
+        for number in 0..50 {
+            register(&registry, &format!("loud {number}"), caller("loud"));
+        }
+        let words = ["quiet", "loud 46", "loud 47", "loud 48", "loud 49"];
+        assert_eq!(known(&registry, &words), [true, false, true, true, true]);
+        for word in ["another", "a third"] {
+            register(&registry, word, None);
+        }
+        let words = ["quiet", "loud 47", "loud 48", "loud 49", "another", "a third"];
+        assert_eq!(known(&registry, &words), [true, false, false, true, true, true]);
+    }
+
+    #[test]
+    fn only_the_caller_that_registered_it_can_remove_a_vocabulary_and_as_often_as_it_likes() {
+        let registry = registry(9, 100_000);
+        assert_eq!(registry.remove("a", None), Removal::BuiltIn);
+        for wrong in ["voc-", "planets", "voc-0123", &format!("voc-{}", "F".repeat(32))] {
+            assert_eq!(registry.remove(wrong, None), Removal::Unknown, "{wrong}");
+        }
+        assert_eq!(registry.remove(&format!("voc-{}", "f".repeat(32)), None), Removal::Done);
+        let name = register(&registry, "dog", caller("a"));
+        for other in [caller("b"), None] {
+            assert_eq!(registry.remove(&name, other.as_ref()), Removal::OfAnother);
+        }
+        for _ in 0..2 {
+            assert_eq!(registry.remove(&name, caller("a").as_ref()), Removal::Done);
+            assert_eq!(registry.get(&name), None);
+        }
+        assert_eq!(registry.lock().bytes, 0);
     }
 
     #[test]
     fn pages_go_on_behind_a_position_even_if_it_is_gone() {
-        let registry = registry(9, 10_000);
-        let mut names: Vec<_> =
-            ["x", "y", "z"].map(|word| registry.register(&vocabulary(word)).unwrap().0).to_vec();
+        let registry = registry(9, 100_000);
+        let mut names = ["x", "y", "z"].map(|word| register(&registry, word, None)).to_vec();
         names.sort();
         let first = registry.page(None, 3);
         let seen: Vec<_> = first.entries.iter().map(|(position, _)| position.name.as_str()).collect();
         assert_eq!((seen, first.more), (vec!["a", "b", names[0].as_str()], true));
         let last = &first.entries[2].0;
-        assert_eq!(registry.remove(&last.name), Removal::Done);
+        assert_eq!(registry.remove(&last.name, None), Removal::Done);
         let second = registry.page(Some(last), 2);
         let seen: Vec<_> = second.entries.iter().map(|(position, _)| &position.name).collect();
         assert_eq!((seen, second.more), (vec![&names[1], &names[2]], false));

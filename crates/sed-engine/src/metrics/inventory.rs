@@ -129,8 +129,15 @@ inventory! {
     TEXT_STORE_READS: Counter = "sed_text_store_reads_total", Count;
     /// Text embeddings written to the directory.
     TEXT_STORE_WRITES: Counter = "sed_text_store_writes_total", Count;
-    /// Files of the directory that were damaged, and computed anew.
+    /// Files of the directory that were damaged or foreign, so that their phrases were computed again.
     TEXT_STORE_DAMAGED: Counter = "sed_text_store_damaged_total", Count;
+    /// Calls on the directory that did not end in time: their phrases were computed. After some in a row the directory is
+    /// left alone for a while.
+    TEXT_STORE_TIMEOUTS: Counter = "sed_text_store_timeouts_total", Count;
+    /// Files of the directory, the oldest ones, that made room for others.
+    TEXT_STORE_EVICTIONS: Counter = "sed_text_store_evictions_total", Count;
+    /// Unfinished files in the directory that were removed, because their processes have ended.
+    TEXT_STORE_LEFTOVERS: Counter = "sed_text_store_leftovers_total", Count;
 
     /// Requests whose vocabulary was at hand on the device.
     VOCABULARY_CACHE_HITS: Counter = "sed_vocabulary_cache_hits_total", Count;
@@ -146,6 +153,8 @@ inventory! {
     VOCABULARY_CACHE_CAPACITY: Gauge = "sed_vocabulary_cache_capacity_bytes", Bytes;
     /// Vocabularies that clients have registered.
     REGISTERED_VOCABULARIES: Gauge = "sed_registered_vocabularies", Count;
+    /// Registered vocabularies that made room for others.
+    REGISTERED_VOCABULARY_EVICTIONS: Counter = "sed_registered_vocabulary_evictions_total", Count;
 
     /// Requests whose image features were at hand.
     IMAGE_CACHE_HITS: Counter = "sed_image_cache_hits_total", Count;

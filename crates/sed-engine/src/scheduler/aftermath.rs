@@ -1,9 +1,6 @@
 //! What becomes of a launch's result.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::Scheduler;
 use crate::{
@@ -59,9 +56,9 @@ impl<S: Stages> Scheduler<S> {
             (Work::Phrases(phrases), Output::Phrases(embeddings)) => {
                 for (phrase, embedding) in phrases.iter().zip(&embeddings) {
                     let bytes = stages.phrase_bytes(embedding);
-                    self.text_cache.keep_phrase(Arc::clone(phrase), embedding.clone(), bytes);
+                    self.text_cache.keep_phrase(phrase.clone(), embedding.clone(), bytes);
                     if let (Some(store), Ok(bytes)) = (&self.store, stages.store_phrase(embedding)) {
-                        store.write(Arc::clone(phrase), bytes);
+                        store.write(phrase.clone(), bytes);
                     }
                 }
                 self.deliver(stages, phrases.into_iter().zip(embeddings).collect());
@@ -118,7 +115,7 @@ impl<S: Stages> Scheduler<S> {
         }
         if result.is_ok() {
             let units = match (&launch.work, stage) {
-                (Work::Phrases(phrases), _) => Some(phrases.iter().map(|phrase| text_units(phrase)).sum()),
+                (Work::Phrases(phrases), _) => Some(phrases.iter().map(text_units).sum()),
                 (Work::Tasks(_), Stage::Encode) => Some(images as f64),
                 (Work::Tasks(tasks), Stage::Finish) => Some(
                     tasks

@@ -28,6 +28,7 @@ use crate::{
     lanes::Lanes,
     launch::{Launch, Work, image_key},
     metrics::{self, FlushReason},
+    phrases::TokenPhrase,
     report::Stage,
     stages::Stages,
     task::{Pairs, Task},
@@ -72,7 +73,7 @@ pub(crate) struct Scheduler<S: Stages> {
     /// Launches that failed, in smaller pieces. They go before everything else.
     retries: VecDeque<Launch<S>>,
     /// Phrases that are being looked for in the directory.
-    reading: HashSet<Arc<str>>,
+    reading: HashSet<TokenPhrase>,
     /// Start of the wait of words as against all other work: later the more launches they have had.
     text_turn: Instant,
     budget: Budget,
@@ -345,7 +346,7 @@ impl<S: Stages> Scheduler<S> {
                 Work::Tasks(wanted)
             }
             Work::Phrases(phrases) => {
-                let wanted = |phrase: &Arc<str>| {
+                let wanted = |phrase: &TokenPhrase| {
                     let waits =
                         |task: &Task<S>| task.missing().is_some_and(|missing| missing.contains(phrase));
                     self.stations[Stage::TextEmbedding as usize].iter().any(waits)

@@ -14,11 +14,12 @@ use crate::{
     job::JobImage,
     lanes::Waits,
     metrics,
+    phrases::TokenPhrase,
     report::{BatchTiming, Stage},
     stages::{StageError, Stages},
     task::{Task, Words},
     ticket::{Outcome, Request},
-    vocabulary::{Category, Vocabulary},
+    vocabulary::Vocabulary,
 };
 
 impl<S: Stages> Scheduler<S> {
@@ -28,23 +29,26 @@ impl<S: Stages> Scheduler<S> {
         let ready = self.text_cache.vocabulary(&vocabulary.digest());
         task.caches.vocabulary_hit = ready.is_some();
         if let Some(ready) = ready {
-            let phrases: HashSet<&str> = vocabulary.categories().iter().flat_map(Category::phrases).collect();
+            let phrases: HashSet<&TokenPhrase> = vocabulary.phrases().iter().collect();
             task.caches.text_hits = phrases.len() as u32;
             task.words = Words::Ready(ready);
         } else {
             let (mut known, mut missing) = (HashMap::new(), HashSet::new());
-            for phrase in vocabulary.categories().iter().flat_map(Category::phrases) {
+            for phrase in vocabulary.phrases() {
                 if known.contains_key(phrase) || missing.contains(phrase) {
                     continue;
                 }
                 match self.text_cache.phrase(phrase) {
-                    Some(embedding) => drop(known.insert(Arc::from(phrase), embedding)),
-                    None => drop(missing.insert(Arc::from(phrase))),
+                    Some(embedding) => drop(known.insert(phrase.clone(), embedding)),
+                    None => drop(missing.insert(phrase.clone())),
                 }
             }
             task.caches.text_hits = known.len() as u32;
             task.caches.text_misses = missing.len() as u32;
-            self.look_up(&missing);
+            // The warm-up's pictures try the model, so their words are computed; the words to preload may be read.
+            if self.recording || matches!(task.ticket.request, Request::Embed(_)) {
+                self.look_up(&missing);
+            }
             task.words = Words::Gathering { known, missing };
         }
         if self.recording {
@@ -62,38 +66,39 @@ impl<S: Stages> Scheduler<S> {
         }
     }
 
-    /// Asks the directory for phrases that nobody has asked for yet.
-    fn look_up(&mut self, phrases: &HashSet<Arc<str>>) {
+    /// Asks the directory for phrases, but not again for those that a request waits for or that are being read.
+    fn look_up(&mut self, phrases: &HashSet<TokenPhrase>) {
         let Some(store) = &self.store else { return };
-        let wanted: Vec<_> = phrases.iter().filter(|phrase| !self.is_awaited(phrase)).cloned().collect();
+        let is_new = |phrase: &&TokenPhrase| !self.reading.contains(*phrase) && !self.is_awaited(phrase);
+        let wanted: Vec<_> = phrases.iter().filter(is_new).cloned().collect();
         for phrase in wanted {
-            if store.read(Arc::clone(&phrase)) {
+            if store.read(phrase.clone()) {
                 self.reading.insert(phrase);
             }
         }
     }
 
     /// Whether a request waits for a phrase already.
-    fn is_awaited(&self, phrase: &Arc<str>) -> bool {
+    fn is_awaited(&self, phrase: &TokenPhrase) -> bool {
         self.stations[Stage::TextEmbedding as usize]
             .iter()
             .any(|task| task.missing().is_some_and(|missing| missing.contains(phrase)))
     }
 
     /// The directory has answered.
-    pub(crate) fn was_read(&mut self, stages: &S, phrase: &Arc<str>, found: Option<&[u8]>) {
+    pub(crate) fn was_read(&mut self, stages: &S, phrase: &TokenPhrase, found: Option<&[u8]>) {
         self.reading.remove(phrase);
         let Some(bytes) = found else { return };
         match stages.restore_phrase(bytes) {
             Ok(embedding) => {
-                self.text_cache.keep_phrase(
-                    Arc::clone(phrase),
-                    embedding.clone(),
-                    stages.phrase_bytes(&embedding),
-                );
-                self.deliver(stages, [(Arc::clone(phrase), embedding)].into());
+                let bytes = stages.phrase_bytes(&embedding);
+                self.text_cache.keep_phrase(phrase.clone(), embedding.clone(), bytes);
+                self.deliver(stages, [(phrase.clone(), embedding)].into());
             }
-            Err(error) => tracing::warn!(%error, "a stored text embedding does not fit the model"),
+            Err(error) => {
+                metrics::TEXT_STORE_DAMAGED.add(1);
+                tracing::warn!(%error, "a stored text embedding does not fit the model; computing it again");
+            }
         }
     }
 
@@ -127,37 +132,37 @@ impl<S: Stages> Scheduler<S> {
     /// The next phrases for the text tower, those of the first request first: at most `most`, and no more
     /// than it probably embeds in [`TEXT_LAUNCH`](crate::admission::TEXT_LAUNCH). Also returns whether there
     /// are more.
-    pub(super) fn phrases_to_embed(&self, most: usize) -> (Vec<Arc<str>>, bool) {
+    pub(super) fn phrases_to_embed(&self, most: usize) -> (Vec<TokenPhrase>, bool) {
         let mut units_left = self.admission.text_launch_units();
         let mut chosen = Vec::new();
-        let mut seen: HashSet<Arc<str>> = HashSet::new();
+        let mut seen: HashSet<TokenPhrase> = HashSet::new();
         for task in self.stations[Stage::TextEmbedding as usize].in_order(self.now()) {
             let Some(missing) = task.missing() else { continue };
             // In the vocabulary's order, so that the same requests always give the same batches.
-            for phrase in task.ticket.vocabulary().categories().iter().flat_map(Category::phrases) {
+            for phrase in task.ticket.vocabulary().phrases() {
                 let Some(phrase) = missing.get(phrase) else { continue };
-                if self.reading.contains(phrase) || !seen.insert(Arc::clone(phrase)) {
+                if self.reading.contains(phrase) || !seen.insert(phrase.clone()) {
                     continue;
                 }
                 units_left -= text_units(phrase);
                 if chosen.len() == most || (units_left < 0.0 && !chosen.is_empty()) {
                     return (chosen, true);
                 }
-                chosen.push(Arc::clone(phrase));
+                chosen.push(phrase.clone());
             }
         }
         (chosen, false)
     }
 
     /// Hands embeddings to the requests that wait for them; requests that have all of theirs go on.
-    pub(super) fn deliver(&mut self, stages: &S, found: HashMap<Arc<str>, S::PhraseEmbedding>) {
+    pub(super) fn deliver(&mut self, stages: &S, found: HashMap<TokenPhrase, S::PhraseEmbedding>) {
         for task in self.station(Stage::TextEmbedding).iter_mut() {
             let Words::Gathering { known, missing } = &mut task.words else { continue };
             let mut units = 0.0;
             for (phrase, embedding) in &found {
                 if missing.remove(phrase) {
                     units += text_units(phrase);
-                    known.insert(Arc::clone(phrase), embedding.clone());
+                    known.insert(phrase.clone(), embedding.clone());
                 }
             }
             if units > 0.0 {
@@ -231,11 +236,11 @@ fn turn_after(turn: Instant, ran: Ran) -> Instant {
 fn combine<S: Stages>(
     stages: &S,
     vocabulary: &Vocabulary,
-    known: &HashMap<Arc<str>, S::PhraseEmbedding>,
+    known: &HashMap<TokenPhrase, S::PhraseEmbedding>,
 ) -> Result<Vec<S::TextEmbedding>, StageError> {
-    let category = |category: &Category| {
-        let phrases: Vec<_> = category.phrases().filter_map(|phrase| known.get(phrase).cloned()).collect();
-        stages.combine(&phrases)
+    let category = |phrases: &[TokenPhrase]| {
+        let embeddings: Vec<_> = phrases.iter().filter_map(|phrase| known.get(phrase).cloned()).collect();
+        stages.combine(&embeddings)
     };
-    vocabulary.categories().iter().map(category).collect()
+    vocabulary.phrases_by_category().map(category).collect()
 }

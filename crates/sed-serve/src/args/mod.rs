@@ -7,6 +7,7 @@ mod request;
 mod server;
 mod target;
 mod words;
+mod words_file;
 
 pub(crate) use access::AccessArgs;
 pub(crate) use device::{DeviceChoice, device_choice};
@@ -14,4 +15,4 @@ pub(crate) use model::{ModelArgs, NumberFormat, OpenedModel};
 pub(crate) use request::RequestArgs;
 pub(crate) use server::{ServerArgs, print_config};
 pub(crate) use target::{TargetArgs, seconds};
-pub(crate) use words::{Words, WordsArgs, parse_words, to_proto};
+pub(crate) use words::{Words, WordsArgs, parse_words, to_line, to_proto};

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use sed_model::prompts::Category;
 use sed_proto::v1;
+
+use super::words_file::{self, Synonyms};
 
 /// What parts the phrases of one category.
 const SYNONYM: char = '|';
@@ -30,7 +32,8 @@ struct WordsSource {
     #[arg(long, value_name = "WORDS", value_parser = parse_words)]
     words: Option<Words>,
 
-    /// A text file with one category a line, its synonyms separated by `|`. Empty lines are skipped.
+    /// A file with one category a line, its synonyms separated by `|`; empty lines are skipped. Or JSON: an array of such
+    /// lines, or of objects with `name` and `synonyms`.
     #[arg(long, value_name = "FILE")]
     words_file: Option<PathBuf>,
 
@@ -49,11 +52,8 @@ impl WordsArgs {
         match (&self.source.words, &self.source.words_file, &self.source.vocabulary) {
             (Some(Words(categories)), ..) => Ok(to_proto(categories)),
             (_, Some(path), _) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the words in {}", path.display()))?;
-                let categories = if self.official_words { parse_official(&text) } else { parse_lines(&text) };
-                let categories = categories.with_context(|| format!("in {}", path.display()))?;
-                Ok(to_proto(&categories))
+                let synonyms = if self.official_words { Synonyms::Commas } else { Synonyms::Bars };
+                Ok(to_proto(&words_file::read(path, synonyms)?))
             }
             (_, _, Some(name)) => {
                 Ok(v1::Vocabulary { source: Some(v1::vocabulary::Source::Name(name.clone())) })
@@ -74,6 +74,11 @@ pub(crate) fn to_proto(categories: &[Category]) -> v1::Vocabulary {
     v1::Vocabulary { source: Some(v1::vocabulary::Source::Categories(v1::CategoryList { categories })) }
 }
 
+/// A category as a line of a words file.
+pub(crate) fn to_line(category: &Category) -> String {
+    category.phrases().collect::<Vec<_>>().join("|")
+}
+
 /// Reads words as `--words` has them.
 pub(crate) fn parse_words(text: &str) -> Result<Words, String> {
     text.split(',').map(parse_category).collect::<Option<_>>().map(Words).ok_or_else(|| {
@@ -81,40 +86,12 @@ pub(crate) fn parse_words(text: &str) -> Result<Words, String> {
     })
 }
 
-fn parse_lines(text: &str) -> Result<Vec<Category>> {
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let parsed = lines.map(|(index, line)| {
-        let number = index + 1;
-        parse_category(line).with_context(|| format!("line {number}: a phrase beside a `|` is empty"))
-    });
-    not_empty(parsed.collect::<Result<_>>()?)
-}
-
 /// A category of which no phrase is empty.
-fn parse_category(text: &str) -> Option<Category> {
+pub(super) fn parse_category(text: &str) -> Option<Category> {
     let mut phrases = text.split(SYNONYM).map(str::trim).map(str::to_owned);
     let category = Category { name: phrases.next()?, synonyms: phrases.collect() };
     let complete = category.phrases().all(|phrase| !phrase.is_empty());
     complete.then_some(category)
-}
-
-fn parse_official(text: &str) -> Result<Vec<Category>> {
-    let categories = if text.trim_start().starts_with('[') {
-        let lines: Vec<String> =
-            serde_json::from_str(text).context("expected a JSON array of texts, one for each category")?;
-        lines.iter().map(|line| Category::from_official(line)).collect()
-    } else {
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        lines.map(Category::from_official).collect()
-    };
-    not_empty(categories)
-}
-
-fn not_empty(categories: Vec<Category>) -> Result<Vec<Category>> {
-    if categories.is_empty() {
-        bail!("there are no words; write one category a line");
-    }
-    Ok(categories)
 }
 
 #[cfg(test)]
@@ -132,22 +109,5 @@ mod tests {
         for wrong in ["", "cat,,dog", "cat,", "cat||kitty", "|cat"] {
             assert!(parse_words(wrong).is_err(), "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn files_have_one_category_a_line() {
-        let words = parse_lines("traffic light|stop light\r\n\n  dog, wet\n").unwrap();
-        assert_eq!(phrases(&words), [vec!["traffic light", "stop light"], vec!["dog, wet"]]);
-        assert!(parse_lines("\n \n").is_err());
-        let error = parse_lines("cat\n\ndog|\n").unwrap_err();
-        assert!(error.to_string().contains("line 3"), "{error}");
-    }
-
-    #[test]
-    fn official_lists_are_lines_or_json() {
-        let lines = parse_official("building, edifice\nWall\n").unwrap();
-        assert_eq!(phrases(&lines), [vec!["building", "edifice"], vec!["Wall"]]);
-        assert_eq!(parse_official("[\"building, edifice\", \"Wall\"]").unwrap(), lines);
-        assert!(parse_official("[1]").is_err());
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn run(args: &SegmentArgs, as_json: bool) -> Result<ExitCode> {
     let pictures = pictures::find(&args.pictures)?;
     let folder = (!args.output.no_output).then(|| OutputFolder::create(&args.output.output)).transpose()?;
     args.target.with_client(async |client| {
-        let mut work = Work { client, vocabulary, folder, request: &args.request, as_json };
+        let mut work = Work { client, vocabulary, folder, request: &args.request, as_json, warned: false };
         work.all(&pictures).await
     })
 }
@@ -80,6 +80,8 @@ struct Work<'a> {
     folder: Option<OutputFolder>,
     request: &'a RequestArgs,
     as_json: bool,
+    /// The warnings of the server were printed: they are of the words, the same for all pictures.
+    warned: bool,
 }
 
 impl Work<'_> {
@@ -111,6 +113,9 @@ impl Work<'_> {
         let content = pictures::read(picture).await?;
         let request = self.request.request(content, self.vocabulary.clone(), self.folder.is_some());
         let answer = self.client.segment(request).await?;
+        if !std::mem::replace(&mut self.warned, true) {
+            print::warnings(&answer.warnings);
+        }
         let files = match &mut self.folder {
             Some(folder) => folder.write(&pictures::stem(picture), &answer, self.as_json)?,
             None => Files::default(),

@@ -7,7 +7,10 @@ use clap::{Args, Subcommand};
 use sed_model::prompts::{self, Category};
 use serde_json::json;
 
-use crate::print::{self, Cell, FAINT, Table};
+use crate::{
+    args::to_line,
+    print::{self, Cell, FAINT, Table},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,7 +28,7 @@ pub(crate) struct VocabularyArgs {
 enum Action {
     /// List the built-in vocabularies.
     List,
-    /// Show the categories of one, a line each, synonyms separated by `|`.
+    /// Show the categories of one, a line each, synonyms separated by `|`; --words-file reads that, and what --json shows.
     Show {
         /// Its name.
         name: String,
@@ -68,9 +71,7 @@ fn show(name: &str, as_json: bool) -> Result<()> {
     }
     let mut out = print::stdout();
     for category in categories {
-        // Official lists hold a few empty synonyms, which a words file cannot say.
-        let phrases: Vec<&str> = category.phrases().filter(|phrase| !phrase.trim().is_empty()).collect();
-        writeln!(out, "{}", phrases.join("|"))?;
+        writeln!(out, "{}", to_line(&category))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod table;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Color, Effects, RgbColor, Style};
+use sed_proto::v1;
 use serde::Serialize;
 
 pub(crate) use report::{report, summary};
@@ -47,6 +48,14 @@ pub(crate) fn causes(error: &anyhow::Error) -> String {
         }
     }
     line
+}
+
+/// The server's warnings about a request that it has accepted, on standard error.
+pub(crate) fn warnings(warnings: &[v1::Warning]) {
+    for warning in warnings {
+        // Nothing depends on it.
+        let _ = writeln!(anstream::stderr().lock(), "{WARNING}warning:{WARNING:#} {}", warning.message);
+    }
 }
 
 /// A category's colour, the same as in overlays and masks, as near as the terminal has it.

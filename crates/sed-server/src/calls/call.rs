@@ -114,6 +114,7 @@ fn reject_reason(status: &Status) -> Option<RejectReason> {
         | "category_duplicate"
         | "option_invalid"
         | "vocabulary_built_in"
+        | "vocabulary_not_owned"
         | "stream_id_invalid"
         | "tensor_invalid"
         | "model_not_found"

@@ -97,11 +97,15 @@ where
             });
         };
         let peer = request.extensions().get::<Peer>();
+        let name = token.clone().or_else(|| peer?.name.clone());
         let span = span::begin(service, method, request.headers(), token.as_ref(), peer);
         let mut call = Call::begin(method, token, span.clone());
         if let Err(refused) = admitted {
             call.end(&refused);
             return refuse(refused);
+        }
+        if let Some(name) = name {
+            request.extensions_mut().insert(CallerName(name));
         }
         let request = request.map(|body| Body::new(RequestBody::new(body, call.received())));
         let answer = span.in_scope(|| self.inner.call(request));

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use sed_engine::{EngineConfig, Memory, Vocabulary, VocabularyLimits, builtin_vocabularies};
+use sed_engine::{Category, EngineConfig, Memory, VocabularyLimits, builtin_vocabularies};
 use sed_image::DecodeLimits;
 
 use super::{
@@ -130,14 +130,14 @@ fn engine(raw: &RawConfig, limits: &Limits, preload: &[String]) -> Result<Engine
     })
 }
 
-/// The built-in vocabularies of these names.
-fn preloaded(names: &[String]) -> Result<Vec<Vocabulary>, ConfigError> {
+/// The categories of the built-in vocabularies of these names.
+fn preloaded(names: &[String]) -> Result<Vec<Vec<Category>>, ConfigError> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
     let book = builtin_vocabularies();
     let find = |name: &String| {
-        book.get(name).cloned().ok_or_else(|| {
+        book.get(name).map(<[Category]>::to_vec).ok_or_else(|| {
             let known: Vec<&str> = book.iter().map(|(name, _)| name).collect();
             ConfigError::UnknownVocabulary { name: name.clone(), known: known.join(", ") }
         })

@@ -166,7 +166,7 @@ fn zero_leaves_batches_to_the_engine_and_an_empty_folder_is_none() {
 fn vocabularies_to_preload_are_found_by_name() {
     let file = TempFile::new("preload", "preload_vocabulary = [\"pascal-voc-20\"]\n");
     let config = load(Some(&file.0), no_environment(), RawConfig::default()).unwrap();
-    assert_eq!(config.engine.preload[0].size(), 20);
+    assert_eq!(config.engine.preload[0].len(), 20);
     // In the environment it is one text.
     let variables = environment(&[("SED_PRELOAD_VOCABULARY", "ade20k-150, pascal-voc-20,")]);
     let config = load(Some(&file.0), variables, RawConfig::default()).unwrap();

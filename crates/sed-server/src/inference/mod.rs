@@ -129,8 +129,10 @@ impl InferenceService {
         let limits = &self.context.limits;
         name_request(&message.id, limits);
         self.check_model(&message.model_name, &message.model_version)?;
-        let ValidatedInfer { request, outputs, typed, timeout, paths } = validate_infer(&message, limits)?;
-        drop(message);
+        let (checked_by, reader) = (limits.clone(), self.context.engine.phrase_reader());
+        let check = move || validate_infer(&message, &checked_by, &*reader);
+        let ValidatedInfer { request, outputs, typed, timeout, paths } =
+            self.context.pool.run_unseen(check).await??;
         let id = request.request_id.clone();
         let deadline = match timeout {
             Some(timeout) => deadline.min((received + timeout.min(limits.timeout)).into()),
@@ -138,7 +140,9 @@ impl InferenceService {
         };
         let answer = segment(&self.context, request, memory, received, deadline.into_std());
         let answer = timeout_at(deadline, answer).await.unwrap_or(Err(EngineError::DeadlineExceeded.into()));
-        let (answer, mut charge) = answer.map_err(|refusal| refusal.with_field(|field| paths.of(field)))?;
+        let (mut answer, mut charge) =
+            answer.map_err(|refusal| refusal.with_field(|field| paths.of(field)))?;
+        answer.warnings.iter_mut().for_each(|warning| warning.field = paths.of(&warning.field));
         // The tensors, typed ones at twice their size, and their encoding.
         let made = 8 * answer.encoded_len() as u64;
         charge.grow(made).await?;

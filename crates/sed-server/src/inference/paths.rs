@@ -1,7 +1,6 @@
 //! Where a field of `sed.v1` stands in a request of this protocol, so that errors name what the caller wrote.
 
-/// The list of categories in `sed.v1.SegmentRequest`.
-const LIST: &str = "vocabulary.categories.categories";
+use crate::validate::CATEGORIES as LIST;
 
 /// The inputs' places in one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

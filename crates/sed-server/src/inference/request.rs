@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use sed_engine::ReadPhrases;
 use sed_proto::{
     inference::ModelInferRequest,
     v1::{self, ErrorReason, MaskEncoding, image, vocabulary},
@@ -36,11 +37,16 @@ pub struct ValidatedInfer {
     pub(super) paths: Paths,
 }
 
-/// Checks a request against the limits. Which model it names is not looked at.
+/// Checks a request against the limits, off the runtime's threads like [`validate_segment`]. Which model it names is not
+/// looked at.
 ///
 /// # Errors
 /// The first rule that is broken, with the path of the field.
-pub fn validate_infer(request: &ModelInferRequest, limits: &Limits) -> Result<ValidatedInfer, RequestError> {
+pub fn validate_infer(
+    request: &ModelInferRequest,
+    limits: &Limits,
+    reader: &dyn ReadPhrases,
+) -> Result<ValidatedInfer, RequestError> {
     let outputs = outputs(request)?;
     let Said { mut options, image_id, vocabulary, timeout } = parameters::read(request)?;
     let inputs = Inputs::of(request)?;
@@ -55,7 +61,7 @@ pub fn validate_infer(request: &ModelInferRequest, limits: &Limits) -> Result<Va
         options: Some(options),
         request_id: request.id.clone(),
     };
-    let mut valid = validate_segment(&segment, limits)
+    let mut valid = validate_segment(&segment, limits, reader)
         .map_err(|error| RequestError { field: paths.of(&error.field), ..error })?;
     if !outputs.contains(&Output::Mask) {
         valid.options.mask_encodings.clear();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use prost::Message;
+use sed_engine::fake::FakeReader;
 use sed_proto::inference::{
     InferParameter, InferTensorContents,
     infer_parameter::ParameterChoice,
@@ -75,7 +76,7 @@ fn any_request() -> impl Strategy<Value = ModelInferRequest> {
 }
 
 fn check_any(request: &ModelInferRequest) {
-    let Err(error) = validate_infer(request, &Limits::default()) else { return };
+    let Err(error) = validate_infer(request, &Limits::default(), &FakeReader) else { return };
     assert_eq!(crate::status::code_of(error.reason), tonic::Code::InvalidArgument);
     assert!(!error.message.is_empty());
     let ours = ["inputs", "raw_input_contents", "outputs", "parameters", "id"];

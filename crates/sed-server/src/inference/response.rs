@@ -92,6 +92,10 @@ fn parameters(answer: &v1::SegmentResponse) -> HashMap<String, InferParameter> {
     if !answer.image_id.is_empty() {
         said.push(("image_id", StringParam(answer.image_id.clone())));
     }
+    if !answer.warnings.is_empty() {
+        let lines = answer.warnings.iter().map(|warning| format!("{}: {}", warning.field, warning.message));
+        said.push(("warnings", StringParam(lines.collect::<Vec<_>>().join("\n"))));
+    }
     if let Some(size) = &answer.image_size {
         said.push(("image_width", count(size.width.into())));
         said.push(("image_height", count(size.height.into())));

@@ -97,7 +97,7 @@ impl segmentation_service_server::SegmentationService for SegmentationService {
         &self,
         request: Request<v1::DeleteVocabularyRequest>,
     ) -> Result<Response<v1::DeleteVocabularyResponse>, Status> {
-        vocabularies::delete(&self.context, &request.into_inner()).map(Response::new)
+        vocabularies::delete(&self.context, request).map(Response::new)
     }
 
     async fn get_server_info(

@@ -34,8 +34,8 @@ use crate::{
     request_error::RequestError,
     status,
     validate::{
-        ImageSource, OutputSize, ValidatedOptions, ValidatedRequest, VocabularySource, check_output_size,
-        request_id, validate_segment,
+        CATEGORIES, ImageSource, OutputSize, ValidatedOptions, ValidatedRequest, VocabularySource,
+        check_output_size, request_id, validate_segment,
     },
 };
 
@@ -97,11 +97,9 @@ async fn answer_message(
     Deadline(deadline): Deadline,
 ) -> Result<(v1::SegmentResponse, Charge), Status> {
     name_request(&message.request_id, &context.limits);
-    let request = validate_segment(&message, &context.limits);
-    drop(message);
-    let outcome = match request {
+    let outcome = match validated(context, message).await {
         Ok(request) => segment(context, request, memory, received, deadline.into_std()).await,
-        Err(error) => Err(error.into()),
+        Err(refusal) => Err(refusal),
     };
     let bounded = match outcome {
         Ok(answer) => bounded(context, answer).await,
@@ -123,6 +121,17 @@ async fn bounded(
     Ok((response, charge))
 }
 
+/// Checks a request. Words that are written out are read on the pool's threads.
+async fn validated(context: &Context, message: v1::SegmentRequest) -> Result<ValidatedRequest, Refusal> {
+    let reader = context.engine.phrase_reader();
+    let words = message.vocabulary.as_ref().and_then(|vocabulary| vocabulary.source.as_ref());
+    if !matches!(words, Some(v1::vocabulary::Source::Categories(_))) {
+        return Ok(validate_segment(&message, &context.limits, &*reader)?);
+    }
+    let limits = context.limits.clone();
+    Ok(context.pool.run_unseen(move || validate_segment(&message, &limits, &*reader)).await??)
+}
+
 /// The answer to a sound request; whether it is too large for a message is for the caller to see.
 pub(crate) async fn segment(
     context: &Context,
@@ -136,6 +145,10 @@ pub(crate) async fn segment(
         request_id = new_request_id();
         Span::current().record("request_id", &request_id);
     }
+    let warnings = match &vocabulary {
+        VocabularySource::Inline(vocabulary) => convert::warnings(CATEGORIES, vocabulary),
+        VocabularySource::Named(_) => Vec::new(),
+    };
     let vocabulary = find_vocabulary(context, vocabulary)?;
     mask_encoding::check_encodings(&options, &vocabulary)?;
     context.engine.check_ready()?;
@@ -195,6 +208,7 @@ pub(crate) async fn segment(
         model_name: model.name.clone(),
         model_digest: model.digest.clone(),
         image_id,
+        warnings,
     };
     Ok((response, charge))
 }

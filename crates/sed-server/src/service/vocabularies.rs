@@ -4,13 +4,19 @@ use sed_engine::Vocabulary;
 use sed_proto::v1::{self, ErrorReason};
 use tonic::{Request, Status};
 
-use super::{Context, refusal::unknown_vocabulary};
+use super::{
+    Context,
+    refusal::{Refusal, unknown_vocabulary},
+};
 use crate::{
+    access::Caller,
+    access::CallerName,
+    convert,
     deadline::Deadline,
     hex,
     request_error::RequestError,
     status::{self, Failure},
-    validate::{validate_create_vocabulary, vocabulary_name},
+    validate::{REGISTERED_CATEGORIES, validate_create_vocabulary, vocabulary_name},
     vocabulary_registry::{Full, Page, Position, Removal},
 };
 
@@ -22,18 +28,25 @@ pub(crate) async fn create(
     request: Request<v1::CreateVocabularyRequest>,
 ) -> Result<v1::CreateVocabularyResponse, Status> {
     let Deadline(deadline) = Deadline::of_call(&request, context.limits.timeout);
+    let caller = caller(&request);
     let request = request.into_inner();
-    let vocabulary = validate_create_vocabulary(&request, &context.limits).map_err(refused)?;
-    if request.embed {
+    let embed = request.embed;
+    let (limits, reader) = (context.limits.clone(), context.engine.phrase_reader());
+    let check = move || validate_create_vocabulary(&request, &limits, &*reader);
+    let checked =
+        context.pool.run_unseen(check).await.map_err(|panicked| Refusal::from(panicked).into_status())?;
+    let vocabulary = checked.map_err(refused)?;
+    if embed {
         // Not for words that could not be registered; and they are only once all that was asked for is done.
         context.vocabularies.check_room(&vocabulary).map_err(full)?;
         let embedded = context.engine.embed(vocabulary.clone(), Some(deadline.into_std())).await;
         embedded.map_err(|error| status::from_engine_error(&error))?;
     }
-    let (name, existed) = context.vocabularies.register(&vocabulary).map_err(full)?;
+    let (name, existed) = context.vocabularies.register(&vocabulary, caller).map_err(full)?;
     tracing::info!(name, existed, categories = vocabulary.size(), "registered a vocabulary");
+    let warnings = convert::warnings(REGISTERED_CATEGORIES, &vocabulary);
     let vocabulary = Some(summary(name, vocabulary.size(), false));
-    Ok(v1::CreateVocabularyResponse { vocabulary, existed })
+    Ok(v1::CreateVocabularyResponse { vocabulary, existed, warnings })
 }
 
 pub(crate) fn get(
@@ -76,12 +89,20 @@ pub(crate) fn list(
 
 pub(crate) fn delete(
     context: &Context,
-    request: &v1::DeleteVocabularyRequest,
+    request: Request<v1::DeleteVocabularyRequest>,
 ) -> Result<v1::DeleteVocabularyResponse, Status> {
-    let name = &request.name;
+    let caller = caller(&request);
+    let name = &request.into_inner().name;
     vocabulary_name("name", name, &context.limits).map_err(refused)?;
-    match context.vocabularies.remove(name) {
+    match context.vocabularies.remove(name, caller.as_ref()) {
         Removal::Done => Ok(v1::DeleteVocabularyResponse {}),
+        Removal::OfAnother => {
+            let message = format!(
+                "another caller has registered the vocabulary {name:?}, and only that one can delete it"
+            );
+            let failure = Failure::new(ErrorReason::VocabularyNotOwned, message);
+            Err(failure.resource("sed.v1.Vocabulary", name).into_status())
+        }
         Removal::Unknown => Err(unknown_vocabulary(name)),
         Removal::BuiltIn => {
             let message = format!("the vocabulary {name:?} came with the server and cannot be deleted");
@@ -109,6 +130,10 @@ fn categories(vocabulary: &Vocabulary) -> Vec<v1::Category> {
     vocabulary.categories().iter().map(owned).collect()
 }
 
+fn caller<T>(request: &Request<T>) -> Option<Caller> {
+    request.extensions().get::<CallerName>().map(|CallerName(name)| name.clone())
+}
+
 fn refused(error: RequestError) -> Status {
     status::from_request_error(&error)
 }
@@ -118,7 +143,9 @@ fn full(full: Full) -> Status {
         Full::Count(limit) => ("registered vocabularies", limit),
         Full::Bytes(limit) => ("bytes of registered vocabularies", limit),
     };
-    let message = format!("the server holds at most {limit} {unit}; delete one");
+    let message = format!(
+        "the vocabulary does not fit: the server holds at most {limit} {unit}; send the words instead"
+    );
     Failure::new(ErrorReason::TooManyVocabularies, message).quota(unit, limit).into_status()
 }
 

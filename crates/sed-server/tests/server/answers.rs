@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sed_engine::{
     Category, JobImage, NetworkInput, OutputSpec, Priority, SegmentJob, Vocabulary, VocabularyLimits,
+    fake::FakeReader,
 };
 use sed_proto::v1;
 use sed_server::{Limits, config::RawConfig};
@@ -27,7 +28,7 @@ async fn the_mask_is_the_engines() {
     let categories = (0..6).map(|index| Category::named(format!("thing {index}"))).collect();
     let job = SegmentJob {
         image: JobImage::Pixels { input: NetworkInput { side: 32, data: input.data }, facts: None },
-        vocabulary: Vocabulary::new(categories, &VocabularyLimits::default()).unwrap(),
+        vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap(),
         top_k: Some(8),
         output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },
         waiting_since: std::time::Instant::now(),

@@ -90,6 +90,14 @@ async fn every_bad_field_is_named() {
             with_words(inline(vec![category("Dog"), category("dog")])),
             invalid("CATEGORY_DUPLICATE", &format!("{list}[1].name")),
         ),
+        (
+            with_words(inline(vec![category("caf\u{e9}"), category("cafe\u{301}")])),
+            invalid("CATEGORY_DUPLICATE", &format!("{list}[1].name")),
+        ),
+        (
+            with_words(inline(vec![category("&nbsp;")])),
+            invalid("CATEGORY_NAME_INVALID", &format!("{list}[0].name")),
+        ),
         (with_words(named("")), invalid("FIELD_MISSING", "vocabulary.name")),
         (with_words(named(&"p".repeat(257))), invalid("OPTION_INVALID", "vocabulary.name")),
         (with_words(named("planets")), expected(Code::NotFound, "VOCABULARY_NOT_FOUND", "")),

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
 use sed_engine::{
-    Category, Engine, Vocabulary, VocabularyBook, VocabularyLimits,
+    Category, Engine, VocabularyBook,
     fake::{FakeControl, FakeStages},
 };
 use sed_proto::v1::{self, segmentation_service_client::SegmentationServiceClient};
@@ -49,13 +49,9 @@ impl Running {
         let (stages, control) = FakeStages::new();
         prepare(&control);
         let engine = Engine::start(stages, &config.engine).unwrap();
-        let pets = Vocabulary::new(
-            ["dog", "cat", "bird"].map(Category::named).to_vec(),
-            &VocabularyLimits::default(),
-        );
-        let many =
-            Vocabulary::built_in((0..300).map(|index| Category::named(format!("thing {index}"))).collect());
-        let named = [("pets", pets), ("many", many)].map(|(name, made)| (name.to_string(), made.unwrap()));
+        let pets = ["dog", "cat", "bird"].map(Category::named).to_vec();
+        let many = (0..300).map(|index| Category::named(format!("thing {index}"))).collect();
+        let named = [("pets", pets), ("many", many)].map(|(name, categories)| (name.to_string(), categories));
         let book: VocabularyBook = named.into_iter().collect();
 
         let mut server = Server::bind(config, engine.clone(), book).await.unwrap();

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use sed_engine::{Stage, fake::Fault};
+use sed_engine::{
+    Stage,
+    fake::{self, Fault},
+};
 use sed_proto::v1;
 use sed_server::config::RawConfig;
 use tonic::{Code, Status};
@@ -113,36 +116,34 @@ async fn the_list_goes_page_by_page_in_a_stable_order() {
 
 #[tokio::test]
 async fn what_cannot_be_done_has_its_reason() {
-    let server =
-        Running::start(RawConfig { max_registered_vocabularies: Some(1), ..RawConfig::default() }).await;
-    let mut client = server.client();
-    let (name, _) = create(&mut client, &["dog"]).await.unwrap();
+    let none = RawConfig { max_registered_vocabularies: Some(0), ..RawConfig::default() };
+    let none = Running::start(none).await;
     for embed in [false, true] {
-        let refused = client.create_vocabulary(creation(&["cat"], embed)).await.unwrap_err();
+        let refused = none.client().create_vocabulary(creation(&["cat"], embed)).await.unwrap_err();
         assert_eq!(facts(&refused), (Code::ResourceExhausted, "TOO_MANY_VOCABULARIES".into(), String::new()));
-        assert_eq!(metadata(&refused, "limit").as_deref(), Some("1"));
+        assert_eq!(metadata(&refused, "limit").as_deref(), Some("0"));
         assert_eq!(quota(&refused).as_deref(), Some("registered vocabularies"));
     }
-    assert_eq!(create(&mut client, &["dog"]).await.unwrap(), (name.clone(), true)); // takes no room
 
+    let server = Running::start(RawConfig::default()).await;
+    let mut client = server.client();
+    let (name, _) = create(&mut client, &["dog"]).await.unwrap();
     let refused = delete(&mut client, "pets").await.unwrap_err();
     assert_eq!(facts(&refused), (Code::FailedPrecondition, "VOCABULARY_BUILT_IN".into(), String::new()));
+    // A call that is retried although it worked succeeds again.
     delete(&mut client, &name).await.unwrap();
-    create(&mut client, &["cat"]).await.unwrap();
+    delete(&mut client, &name).await.unwrap();
 
     let not_found = (Code::NotFound, "VOCABULARY_NOT_FOUND".to_string(), String::new());
     let get = async |name: &str| {
         let request = v1::GetVocabularyRequest { name: name.into() };
         server.client().get_vocabulary(request).await.unwrap_err()
     };
-    for refused in [
-        delete(&mut client, &name).await.unwrap_err(),
-        get(&name).await,
-        server.segment(by_name(&name)).await.unwrap_err(),
-    ] {
+    for refused in [get(&name).await, server.segment(by_name(&name)).await.unwrap_err()] {
         assert_eq!(facts(&refused), not_found);
         assert_eq!(refused.get_error_details().resource_info().unwrap().resource_name, name);
     }
+    assert_eq!(facts(&delete(&mut client, "planets").await.unwrap_err()), not_found);
 
     let invalid = |reason: &str, field: &str| (Code::InvalidArgument, reason.to_string(), field.to_string());
     assert_eq!(facts(&get("").await), invalid("FIELD_MISSING", "name"));
@@ -151,7 +152,11 @@ async fn what_cannot_be_done_has_its_reason() {
     assert_eq!(facts(&refused), invalid("FIELD_MISSING", "name"));
     let refused = client.create_vocabulary(v1::CreateVocabularyRequest::default()).await.unwrap_err();
     assert_eq!(facts(&refused), invalid("FIELD_MISSING", "categories"));
-    let refused = create(&mut client, &["dog", "Dog"]).await.unwrap_err();
+    let doubled =
+        ["dog", "Dog"].map(|name| v1::Category { name: name.into(), synonyms: Vec::new() }).to_vec();
+    let doubled = v1::CategoryList { categories: doubled };
+    let doubled = v1::CreateVocabularyRequest { categories: Some(doubled), embed: false };
+    let refused = client.create_vocabulary(doubled).await.unwrap_err();
     assert_eq!(facts(&refused), invalid("CATEGORY_DUPLICATE", "categories.categories[1].name"));
 }
 
@@ -195,4 +200,55 @@ async fn a_request_keeps_the_words_that_it_began_with() {
     server.control.release();
     let answer = tokio::time::timeout(Duration::from_secs(5), running).await.unwrap().unwrap();
     assert_eq!(answer.unwrap().into_inner().categories[1].name, "cat");
+}
+
+#[tokio::test]
+async fn a_full_server_forgets_the_vocabulary_that_was_not_used_for_the_longest_time() {
+    let server =
+        Running::start(RawConfig { max_registered_vocabularies: Some(2), ..RawConfig::default() }).await;
+    let mut client = server.client();
+    let (dog, _) = create(&mut client, &["dog"]).await.unwrap();
+    let (cat, _) = create(&mut client, &["cat"]).await.unwrap();
+    server.segment(by_name(&dog)).await.unwrap();
+    let (cow, _) = create(&mut client, &["cow"]).await.unwrap();
+    let mut left = [dog, cow];
+    left.sort();
+    assert_eq!(list(&mut client, 0, "").await.unwrap().0[2..], left);
+    let refused = server.segment(by_name(&cat)).await.unwrap_err();
+    assert_eq!(facts(&refused), (Code::NotFound, "VOCABULARY_NOT_FOUND".into(), String::new()));
+}
+
+#[tokio::test]
+async fn a_caller_is_told_what_it_should_know_of_its_words() {
+    let server = Running::start(RawConfig::default()).await;
+    let category = |name: &str, synonyms: &[&str]| v1::Category {
+        name: name.into(),
+        synonyms: synonyms.iter().map(ToString::to_string).collect(),
+    };
+    let long = "x".repeat(fake::ROOM + 1);
+    let categories = vec![category("bag", &["grip"]), category("sky", &[&long]), category("Bag", &["purse"])];
+    let facts = |warnings: &[v1::Warning]| {
+        let fact = |warning: &v1::Warning| (warning.reason(), warning.field.clone());
+        warnings.iter().map(fact).collect::<Vec<_>>()
+    };
+    let expected = |list: &str| {
+        vec![
+            (v1::WarningReason::PhraseCut, format!("{list}[1].synonyms[0]")),
+            (v1::WarningReason::CategoryNameRepeated, format!("{list}[2].name")),
+        ]
+    };
+    let list = v1::CategoryList { categories: categories.clone() };
+    let creation = v1::CreateVocabularyRequest { categories: Some(list), embed: false };
+    let created = server.client().create_vocabulary(creation).await.unwrap().into_inner();
+    assert_eq!(facts(&created.warnings), expected("categories.categories"));
+    let by_words = v1::SegmentRequest { vocabulary: Some(inline(categories)), ..request(1) };
+    let answer = server.segment(by_words).await.unwrap();
+    assert_eq!(facts(&answer.warnings), expected("vocabulary.categories.categories"));
+    assert_eq!(
+        answer.warnings[1].message,
+        "categories 0 and 2 are both called `Bag`; only their index tells them apart"
+    );
+    // A request by name has not written the words out.
+    let by_name = server.segment(by_name(&created.vocabulary.unwrap().name)).await.unwrap();
+    assert_eq!(by_name.warnings, []);
 }

@@ -105,3 +105,21 @@ async fn tokens_that_cannot_be_used_are_refused_at_the_start_without_being_told(
     assert!(refusal.starts_with("tokens ") && refusal.contains("line 2"), "{refusal}");
     assert!(refusal.contains("at least 16") && !refusal.contains("short-secret"), "{refusal}");
 }
+
+#[tokio::test]
+async fn a_vocabulary_belongs_to_the_caller_that_registered_it() {
+    let server = Secured::start(&one_token).await;
+    let mut client = server.client(None);
+    let (camera, spare) = (format!("Bearer {SECRET}"), "Bearer another-secret-for-it");
+    let categories = vec![v1::Category { name: "dog".into(), synonyms: Vec::new() }];
+    let creation =
+        v1::CreateVocabularyRequest { categories: Some(v1::CategoryList { categories }), embed: false };
+    let created = client.create_vocabulary(with_header(creation, &camera)).await.unwrap().into_inner();
+    let name = created.vocabulary.unwrap().name;
+    let deletion = || v1::DeleteVocabularyRequest { name: name.clone() };
+    let refused = client.delete_vocabulary(with_header(deletion(), spare)).await.unwrap_err();
+    assert_eq!(facts(&refused), (Code::PermissionDenied, "VOCABULARY_NOT_OWNED".into(), String::new()));
+    for header in [camera.as_str(), &camera, spare] {
+        client.delete_vocabulary(with_header(deletion(), header)).await.unwrap();
+    }
+}

@@ -6,4 +6,5 @@ mod faults;
 mod order;
 mod random;
 mod simulation;
+mod store;
 mod words;

@@ -15,16 +15,18 @@ use crate::{
     budget::Budget,
     cost_model::{Demand, text_units},
     error::EngineError,
-    fake::{FakeControl, FakeStages},
+    fake::{FakeControl, FakeReader, FakeStages},
     feature_cache::{FeatureCache, ImageFacts, ImageKey},
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
     lanes::Waits,
     launch::{Launch, Work},
+    phrases::TokenPhrase,
     place::Place,
     report::Stage,
     stages::{NetworkInput, OutputSpec, Stages},
     task::Task,
     text_cache::{KnownText, TextCache},
+    text_store::TextStoreThread,
     ticket::{Outcome, Reply, Request, Ticket, Urgency},
     vocabulary::{Category, Vocabulary},
 };
@@ -61,7 +63,7 @@ impl Asked {
         let categories = self.words.iter().map(Category::named).collect();
         SegmentJob {
             image: JobImage::Pixels { input: NetworkInput { side: 32, data }, facts },
-            vocabulary: Vocabulary::built_in(categories).unwrap(),
+            vocabulary: Vocabulary::built_in(categories, &FakeReader).unwrap(),
             top_k: self.top_k,
             // The width tells requests apart in the launches.
             output: OutputSpec {
@@ -126,6 +128,11 @@ pub(super) const USUAL: Setup = Setup { images: 3, pairs: 50, delay: Duration::Z
 
 impl Simulation {
     pub(super) fn new(setup: Setup) -> Self {
+        Self::with_store(setup, None)
+    }
+
+    /// A device with a directory of text embeddings, whose answers the test brings by [`Simulation::was_read`].
+    pub(super) fn with_store(setup: Setup, store: Option<TextStoreThread>) -> Self {
         let (stages, control) = FakeStages::new();
         let time = Arc::new(Mutex::new(Instant::now()));
         let clock: Clock = {
@@ -139,7 +146,7 @@ impl Simulation {
             budget: Budget::new((Some(setup.images), Some(setup.pairs)), &stages.memory(), Arc::default()),
             text_cache: Arc::new(TextCache::new(1 << 20, 1 << 20)),
             feature_cache: Arc::new(FeatureCache::new(setup.image_cache)),
-            store: None,
+            store,
             admission: Arc::clone(&admission),
         });
         Self {
@@ -189,7 +196,7 @@ impl Simulation {
 
     fn demand(&self, job: &SegmentJob) -> Demand {
         let unknown = self.scheduler.text_cache.unknown_phrases(&job.vocabulary);
-        let text = unknown.into_iter().map(text_units).sum();
+        let text = unknown.iter().map(text_units).sum();
         let JobImage::Pixels { facts, .. } = &job.image else { panic!("requests of tests have pixels") };
         let encode = !facts.is_some_and(|facts| self.scheduler.feature_cache.contains(&facts.key));
         Demand::of_job(job, 8, text, encode)
@@ -206,6 +213,12 @@ impl Simulation {
         self.scheduler.arrive(&self.stages, ticket);
         self.collect();
         number
+    }
+
+    /// The directory has answered.
+    pub(super) fn was_read(&mut self, phrase: &TokenPhrase, found: Option<&[u8]>) {
+        self.scheduler.was_read(&self.stages, phrase, found);
+        self.collect();
     }
 
     /// The caller goes away.

@@ -1,6 +1,13 @@
 //! Pictures to the server, a bounded number at a time.
 
-use std::{future::Future, time::Instant};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use anyhow::{Context, Error, Result, bail};
 use sed_image::IndexMap;
@@ -23,9 +30,11 @@ const MOST_PIXELS: u64 = 1 << 30;
 /// Sends pictures to the server.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
-    pub(super) client: Client,
-    pub(super) request: RequestArgs,
+    client: Client,
+    request: RequestArgs,
     pub(super) exif: Exif,
+    /// The warnings of the server were printed once.
+    warned: Arc<AtomicBool>,
 }
 
 /// The failure of a case.
@@ -52,6 +61,10 @@ pub(super) struct Answer {
 }
 
 impl Asker {
+    pub(super) fn new(client: Client, request: RequestArgs, exif: Exif) -> Self {
+        Self { client, request, exif, warned: Arc::default() }
+    }
+
     /// Asks about a picture; with `top_k` instead of that of the request if it is given.
     pub(super) async fn ask(
         &mut self,
@@ -67,6 +80,9 @@ impl Asker {
             let failure = if concerns_one_picture(&status) { Failure::OfCase } else { Failure::OfAll };
             failure(explain(&status))
         })?;
+        if !answer.warnings.is_empty() && !self.warned.swap(true, Ordering::Relaxed) {
+            print::warnings(&answer.warnings);
+        }
         let map = index_png(&answer).and_then(|png| Ok(sed_image::mask::png::decode(png, MOST_PIXELS)?));
         let map = map.map_err(Failure::OfAll)?;
         // The picture is named where an error is told.

@@ -79,7 +79,7 @@ fn no_many_words(folder: &Path) -> Result<Work> {
 async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> Result<()> {
     let (jobs, per_category) = (args.what.jobs(), args.what.per_category);
     let exif = args.labels.exif.unwrap_or(Exif::Apply);
-    let asker = Asker { client, request: args.request.clone(), exif };
+    let asker = Asker::new(client, args.request.clone(), exif);
     let mut left_out = LeftOut::default();
     match work {
         Work::Dataset(plan) => {

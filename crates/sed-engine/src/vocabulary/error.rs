@@ -1,0 +1,157 @@
+//! The rules that a vocabulary can break, and warnings where none is broken.
+
+use std::fmt;
+
+/// A place in a vocabulary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phrase {
+    /// Index of the category.
+    pub category: usize,
+    /// Index of the synonym; `None` is the name.
+    pub synonym: Option<usize>,
+}
+
+impl fmt::Display for Phrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.synonym {
+            None => write!(f, "the name of category {}", self.category),
+            Some(synonym) => write!(f, "synonym {synonym} of category {}", self.category),
+        }
+    }
+}
+
+/// A rule that a vocabulary breaks, and the place.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum VocabularyError {
+    /// There are no categories.
+    #[error("the vocabulary is empty; give at least one category")]
+    Empty,
+    /// There are too many categories.
+    #[error("{found} categories are more than the limit of {limit}")]
+    TooManyCategories {
+        /// Their number.
+        found: usize,
+        /// The largest number.
+        limit: usize,
+    },
+    /// One category has too many synonyms.
+    #[error("category {category} has {found} synonyms, more than the limit of {limit}")]
+    TooManySynonyms {
+        /// Index of the category.
+        category: usize,
+        /// Their number.
+        found: usize,
+        /// The largest number.
+        limit: usize,
+    },
+    /// There are too many names and synonyms together.
+    #[error("{found} names and synonyms are more than the limit of {limit}")]
+    TooManyPhrases {
+        /// Their number.
+        found: usize,
+        /// The largest number.
+        limit: usize,
+    },
+    /// A phrase has too many bytes.
+    #[error("{phrase} has {found} bytes, more than the limit of {limit}")]
+    PhraseTooLong {
+        /// Its place.
+        phrase: Phrase,
+        /// Its UTF-8 bytes.
+        found: usize,
+        /// The largest number.
+        limit: usize,
+    },
+    /// A phrase holds nothing that the model reads.
+    #[error("{phrase} is empty after cleaning; give at least one word")]
+    EmptyPhrase {
+        /// Its place.
+        phrase: Phrase,
+    },
+    /// A phrase holds a control character.
+    #[error("{phrase} holds a control character; remove it")]
+    ControlCharacter {
+        /// Its place.
+        phrase: Phrase,
+    },
+    /// Two categories have the same phrases.
+    #[error(
+        "duplicate category `{}` (entries {first} and {second}){}; remove one",
+        shown(name),
+        reads_like(first_name, name)
+    )]
+    DuplicateCategory {
+        /// Index of the first of them.
+        first: usize,
+        /// Index of the second.
+        second: usize,
+        /// The name of the first.
+        first_name: String,
+        /// The name of the second.
+        name: String,
+    },
+    /// A category has the same phrase twice.
+    #[error(
+        "duplicate phrase `{}` ({first} and {second}){}; remove one",
+        shown(text),
+        reads_like(first_text, text)
+    )]
+    DuplicatePhrase {
+        /// The first place.
+        first: Phrase,
+        /// The second place, in the same category.
+        second: Phrase,
+        /// The text at the first.
+        first_text: String,
+        /// The text at the second.
+        text: String,
+    },
+}
+
+/// A warning about a vocabulary that is accepted.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum VocabularyWarning {
+    /// Two categories have the same name and other synonyms.
+    #[error(
+        "categories {first} and {second} are both called `{}`; only their index tells them apart",
+        shown(name)
+    )]
+    NameRepeated {
+        /// Index of the first category of this name.
+        first: usize,
+        /// Index of this one.
+        second: usize,
+        /// The name.
+        name: String,
+    },
+    /// A phrase has more tokens than its prompts have room for.
+    #[error(
+        "`{}` has {tokens} tokens and the prompts have room for {room}; its last words are not read in all of them, so \
+         shorten it",
+        shown(text)
+    )]
+    PhraseCut {
+        /// Its place.
+        phrase: Phrase,
+        /// Its text.
+        text: String,
+        /// Tokens that it has.
+        tokens: usize,
+        /// Tokens that every prompt has room for.
+        room: usize,
+    },
+}
+
+/// A phrase in a message: the beginning of a long one.
+fn shown(text: &str) -> String {
+    const MOST: usize = 60;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Says that two spellings are the same to the model, where they are two.
+fn reads_like(first: &str, second: &str) -> String {
+    if first == second { String::new() } else { format!(", which the model reads like `{}`", shown(first)) }
+}
