@@ -129,7 +129,7 @@ fn the_same_name_with_other_synonyms_is_accepted_with_a_warning() {
     let words =
         checked(vec![category("bag", &["grip"]), category("sky", &[]), category("Bag", &["purse"])]).unwrap();
     let warning = VocabularyWarning::NameRepeated { first: 0, second: 2, name: "Bag".into() };
-    assert_eq!(words.warnings(), [warning.clone()]);
+    assert_eq!(words.warnings(), std::slice::from_ref(&warning));
     assert_eq!(
         warning.to_string(),
         "categories 0 and 2 are both called `Bag`; only their index tells them apart"

@@ -98,13 +98,13 @@ fn refuse_table(lines: &[(usize, &str)]) -> Result<()> {
 /// Reports whether the first or the last cell of a line is a number.
 fn has_number_cell(line: &str) -> bool {
     let cells: Vec<&str> = line.split([',', ';', '\t', ':']).collect();
-    let is_number = |cell: &&str| {
+    let is_number = |cell: &str| {
         let digits = cell.trim().trim_matches('"');
         !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
     };
     cells.len() > 1
-        && (cells.first().is_some_and(|cell| is_number(&cell))
-            || cells.last().is_some_and(|cell| is_number(&cell)))
+        && (cells.first().is_some_and(|cell| is_number(cell))
+            || cells.last().is_some_and(|cell| is_number(cell)))
 }
 
 /// The number that a line begins with, before a space.

@@ -13,7 +13,9 @@ use tonic::Code;
 use crate::{
     harness::{Running, facts, request, until, with_options},
     images,
-    infer::{categories, client, floats, image, numbers, output, parameter, pixels, raw, texts, typed, with},
+    infer::{
+        categories, client, floats, image, numbers, output, parameter, pixels, raw, texts, typed, with, words,
+    },
 };
 
 /// What `sed.v1` says of the same picture and words, with much rejection.
@@ -254,4 +256,24 @@ async fn a_call_that_is_given_up_frees_its_place() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("the place was not freed");
+}
+
+#[tokio::test]
+async fn warnings_name_the_element_that_they_are_about() {
+    let server = Running::start(RawConfig::default()).await;
+    let ask = async |names: &[&str], synonyms: &[&str]| {
+        let inputs = [
+            image(&images::png(40, 24)),
+            words("categories", &[2], names),
+            words("synonyms", &[2, 1], synonyms),
+        ];
+        let answer = client(&server).model_infer(raw(&inputs)).await.unwrap().into_inner();
+        parameter(&answer, "warnings").cloned()
+    };
+    let repeated = "raw_input_contents[1][1]: categories 0 and 1 are both called `bag`; only their index tells them apart";
+    assert_eq!(
+        ask(&["bag", "bag"], &["grip", "purse"]).await,
+        Some(ParameterChoice::StringParam(repeated.into()))
+    );
+    assert_eq!(ask(&["bag", "sky"], &["grip", "purse"]).await, None);
 }
