@@ -39,7 +39,7 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
     let named = program(&[b"}(", &text(2 * MIB), b"q\0N", &many(b"h\0N", 300_000), b"u"]);
     // One long shape for every tensor.
     let tensor =
-        b"h\x01((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\00X\x03\0\0\0cpuK\x01tQK\0h\x02h\x02tR";
+        b"h\x01((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x01tQK\0h\x02h\x02tR";
     let shape = [&b"("[..], &many(b"K\x01", 500_000), b"tq\x02"].concat();
     let function = b"ctorch._utils\n_rebuild_tensor_v2\nq\x01";
     let entries: Vec<u8> = (0..20_000u32)

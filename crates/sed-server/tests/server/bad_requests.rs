@@ -22,6 +22,12 @@ fn category(name: &str) -> v1::Category {
     v1::Category { name: name.into(), synonyms: Vec::new() }
 }
 
+fn half_a_jpeg() -> Vec<u8> {
+    let mut file = images::turned_jpeg(40, 24);
+    file.truncate(file.len() / 2);
+    file
+}
+
 fn raw_image(length: usize, width: u32, height: u32, row_stride: u32) -> Option<v1::Image> {
     let raw = v1::RawImage { pixels: vec![0; length].into(), width, height, row_stride };
     Some(v1::Image { source: Some(v1::image::Source::Raw(raw)) })
@@ -60,6 +66,7 @@ async fn every_bad_field_is_named() {
         (request_for(Vec::new(), 2), invalid("IMAGE_CORRUPT", "image.encoded")),
         (request_for(b"hello, I am text".to_vec(), 2), invalid("IMAGE_UNSUPPORTED", "image.encoded")),
         (request_for(images::png(40, 24)[..80].to_vec(), 2), invalid("IMAGE_CORRUPT", "image.encoded")),
+        (request_for(half_a_jpeg(), 2), invalid("IMAGE_CORRUPT", "image.encoded")),
         (request_for(vec![0; 20_001], 2), invalid("IMAGE_TOO_LARGE", "image.encoded")),
         (request_for(images::png(101, 100), 2), invalid("IMAGE_TOO_LARGE", "image.encoded")),
         (request_for(images::png(201, 2), 2), invalid("IMAGE_TOO_LARGE", "image.encoded")),

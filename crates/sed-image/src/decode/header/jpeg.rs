@@ -14,6 +14,8 @@ use crate::error::{ImageError, Result};
 const MOST_SCANS: usize = 40;
 /// The most bytes of code and quantization tables; encoders write some hundred for each scan.
 const MOST_TABLE_BYTES: usize = 256 << 10;
+/// The start marker.
+const START_BYTES: usize = 2;
 /// Begins the EXIF segment.
 const EXIF: &[u8] = b"Exif\0\0";
 /// Begins the segment that names the colour space.
@@ -71,8 +73,9 @@ impl<'a> Walk<'a> {
     /// Huffman coding of 8 bits.
     pub(in crate::decode) fn new(bytes: &'a [u8]) -> Result<Self> {
         let (mut frame, mut exif, mut scans, mut table_bytes) = (None, None, 0, 0);
-        let mut kept = vec![0..2];
-        let mut at = 2;
+        let mut kept = Vec::new();
+        keep(&mut kept, 0..START_BYTES);
+        let mut at = START_BYTES;
         loop {
             let marker_at = next_marker(bytes, at).ok_or_else(|| cut(Jpeg))?;
             let marker = bytes[marker_at];

@@ -7,9 +7,12 @@ use super::{Facts, bytes::Numbers, cut, malformed};
 use crate::decode::ImageFormat::WebP;
 use crate::error::Result;
 
-/// The most that the code tables of a lossless stream take. Encoders divide a picture into at most 2600
-/// groups of five tables.
+/// The most that the code tables of a lossless stream take, as encoders write it: they divide a picture into
+/// at most 2600 groups of five tables. A stream that is made to do harm may name 65536 groups, of which each
+/// takes some hundred bytes of the file; [`MOST_LOSSLESS_BYTES`] bounds those.
 const CODE_TABLE_BYTES: u64 = 64 << 20;
+/// The most bytes of a lossless stream for a pixel, and for any picture: noise takes four for a pixel.
+const MOST_LOSSLESS_BYTES: (u64, u64) = (5, 64 << 10);
 
 /// A chunk: where its content begins and how long it is.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +90,7 @@ pub(super) fn facts(bytes: &[u8], check_size: impl Fn(u32, u32) -> Result<()>) -
     let (mut alpha_bytes, mut work_bytes) = (0, None);
     while let Some(chunk) = streams.next()? {
         if chunk.name == b"ALPH" {
+            check_lossless(chunk.content.len(), frame.0, frame.1)?;
             alpha_bytes = lossless_bytes(chunk.content.len(), frame.0, frame.1) + pixels(frame.0, frame.1);
         }
         let Some(size) = stream_size(chunk)? else { continue };
@@ -143,7 +147,21 @@ fn stream_size(chunk: Chunk<'_>) -> Result<Option<(u32, u32)>> {
         b"VP8L" => numbers.u32_at(1, 4).map(|both| ((both & 0x3fff) + 1, ((both >> 14) & 0x3fff) + 1)),
         _ => return Ok(None),
     };
-    sides.map(Some).ok_or_else(|| cut(WebP))
+    let (width, height) = sides.ok_or_else(|| cut(WebP))?;
+    if chunk.name == b"VP8L" {
+        check_lossless(chunk.content.len(), width, height)?;
+    }
+    Ok(Some((width, height)))
+}
+
+/// Refuses a lossless stream that is longer than its pixels: the rest can only be code tables.
+fn check_lossless(length: usize, width: u32, height: u32) -> Result<()> {
+    let most = MOST_LOSSLESS_BYTES.0 * pixels(width, height) + MOST_LOSSLESS_BYTES.1;
+    if length as u64 > most {
+        let reason = format!("its lossless stream has {length} bytes for {width}x{height} pixels");
+        return Err(malformed(WebP, reason));
+    }
+    Ok(())
 }
 
 /// Working memory of decoding a stream.
@@ -184,6 +202,12 @@ mod tests {
         assert!(check(3, b"abc\0rest").is_ok());
         assert!(check(5, b"abcd").is_err());
         assert!(check(u32::MAX, b"abcd").is_err());
+    }
+
+    #[test]
+    fn a_lossless_stream_is_bounded_by_its_pixels() {
+        assert!(super::check_lossless(65_536 + 5 * 16 * 16, 16, 16).is_ok());
+        assert!(super::check_lossless(65_537 + 5 * 16 * 16, 16, 16).is_err());
     }
 
     #[test]
