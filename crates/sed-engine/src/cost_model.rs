@@ -219,14 +219,15 @@ mod tests {
     #[test]
     fn long_phrases_teach_what_short_ones_cost() {
         let mut model = CostModel::default();
-        let long = "antidisestablishmentarianism ".repeat(8);
-        let seconds = |phrase: &str| 0.01 * (3.0 + phrase.len() as f64 / 5.0);
+        let phrase = |tokens| TokenPhrase::new("words", vec![0; tokens]);
+        let (long, short) = (phrase(40), phrase(1));
+        let seconds = |phrase: &TokenPhrase| 0.01 * (3.0 + phrase.ids().len() as f64);
         for phrases in [32, 32, 32, 7] {
             let units = text_units(&long) * f64::from(phrases);
             observe(&mut model, Stage::TextEmbedding, units, 1, seconds(&long) * f64::from(phrases));
         }
-        let predicted = model.seconds(&Demand::of_words(text_units("dog") * 20.0));
-        let right = seconds("dog") * 20.0;
+        let predicted = model.seconds(&Demand::of_words(text_units(&short) * 20.0));
+        let right = seconds(&short) * 20.0;
         assert!((right / 2.0..right * 2.0).contains(&predicted), "{predicted} instead of {right}");
     }
 

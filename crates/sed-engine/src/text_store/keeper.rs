@@ -147,7 +147,11 @@ mod tests {
         fn holds(&self, text: &str) -> bool {
             let name = self.origin.name(&phrase(text));
             let found = matches!(self.folder.read(name).unwrap(), Found::Content(_));
-            assert_eq!(self.keeper.index.missing([&phrase(text)]) == 0, found, "{text}: the index is wrong");
+            assert_eq!(
+                self.keeper.index.missing([&phrase(text)]).len() == 0,
+                found,
+                "{text}: the index is wrong"
+            );
             found
         }
     }

@@ -150,7 +150,8 @@ mod tests {
             }),
             ..Default::default()
         };
-        crate::validate_segment(&request, &Limits::default()).unwrap().options
+        let reader = sed_engine::fake::FakeReader;
+        crate::validate_segment(&request, &Limits::default(), &reader).unwrap().options
     }
 
     #[test]

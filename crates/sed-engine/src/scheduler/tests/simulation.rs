@@ -230,7 +230,7 @@ impl Simulation {
     pub(super) fn deliver(&mut self, phrase: &str) {
         // Without the faults of this one.
         let embedding = FakeStages::new().0.embed_phrases(&[phrase]).unwrap()[0];
-        self.scheduler.deliver(&self.stages, [(phrase.into(), embedding)].into());
+        self.scheduler.deliver(&self.stages, [(crate::text_store::tests::phrase(phrase), embedding)].into());
         self.collect();
     }
 
@@ -249,7 +249,7 @@ impl Simulation {
         let (images, pairs) = launch.worked_on(&result);
         let mut time = MS + Duration::from_micros(10) * (images * 100 + pairs) as u32;
         if let Work::Phrases(phrases) = &launch.work {
-            time += TEXT_BYTE * phrases.iter().map(|phrase| phrase.len() as u32).sum::<u32>();
+            time += TEXT_BYTE * phrases.iter().map(|phrase| phrase.text().len() as u32).sum::<u32>();
         }
         time *= self.slowness;
         if let Some((_, longer)) = self.stall.take_if(|(stage, _)| *stage == launch.stage) {
