@@ -1,0 +1,78 @@
+"""Pictures that are small files and large in memory, or slow."""
+
+import asyncio
+from functools import cache
+
+import bombs
+from attacks.base import SEGMENT, Attack, Target, together
+from limits import MIB
+from questions import known_words, segment
+from wire import prefixed
+
+
+@cache
+def requests(kind: str) -> list[bytes]:
+    """Requests with such pictures."""
+    makers = {
+        "profile": [lambda: bombs.profile(1024 * MIB)],
+        "scans": [bombs.many_scans],
+        "plain": list(bombs.BOMBS.values()),
+        "large": [lambda: bombs.by_pillow("bmp", 3200)],
+    }[kind]
+    return [segment(maker(), known_words(), top_k=1).SerializeToString() for maker in makers]
+
+
+class Bombs(Attack):
+    """Requests with such pictures, some at a time."""
+
+    memory = True
+    at_once = 3
+
+    def __init__(self, name: str, kind: str, seconds: float) -> None:
+        self.name, self.kind, self.seconds = name, kind, seconds
+
+    async def prepare(self, target: Target) -> None:
+        await asyncio.to_thread(requests, self.kind)
+
+    async def strike(self, target: Target) -> None:
+        messages = requests(self.kind) * self.at_once
+        waiting = iter(messages)
+        async with await target.connect() as connection:
+
+            async def one() -> None:
+                for message in waiting:
+                    await connection.unary(SEGMENT, message)
+
+            await together(one() for _ in range(self.at_once))
+
+
+class CancelledUploads(Attack):
+    """Whole uploads that are cancelled as soon as they are there, while slow pictures keep the decoders busy."""
+
+    name = "cancelled uploads"
+    memory = True
+    seconds = 5.0
+    slow = 2
+
+    async def prepare(self, target: Target) -> None:
+        for kind in ("scans", "large"):
+            await asyncio.to_thread(requests, kind)
+
+    async def strike(self, target: Target) -> None:
+        slow, large = requests("scans")[0], prefixed(requests("large")[0])
+        async with await target.connect() as busy, await target.connect() as flood:
+            for _ in range(self.slow):
+                await busy.send(await busy.call(SEGMENT), prefixed(slow), end=True)
+            for _ in range(20):
+                stream = await flood.call(SEGMENT)
+                await flood.send(stream, large, end=True)
+                await asyncio.sleep(0.1)
+                await flood.reset(stream)
+
+
+ATTACKS: list[Attack] = [
+    Bombs("bomb: colour profile", "profile", 2.0),
+    Bombs("bombs of all formats", "plain", 4.0),
+    Bombs("bomb: scans", "scans", 3.0),
+    CancelledUploads(),
+]
