@@ -61,7 +61,7 @@ class House:
         killed = next((event for event in events if event["kind"] == "killed"), None)
         peak = killed["peak"] if killed else server.memory.peak()
         stopped = max((attack.stopped for attack in attacks), default=0.0)
-        row = Row(name, lasted, stopped, peak, not server.alive, did, complaints)
+        row = Row(name, lasted, stopped, peak, server.exit_code, killed is not None, did, complaints)
         row.count(begin, events)
         return row
 

@@ -20,7 +20,9 @@ class Row:
     seconds: float
     stopped: float
     peak: int
-    killed: bool
+    # Of a server that has ended; None while it runs.
+    exit_code: int | None
+    over_limit: bool
     did: dict[str, int]
     complaints: list[str]
     outcomes: dict[str, int] = field(default_factory=dict)
@@ -49,8 +51,10 @@ class Row:
 
     def faults(self, usual: float, *, strict: bool) -> list[str]:
         """Everything that fails the test; `usual` is the 95th percentile without an attack."""
-        if self.killed:
-            return [f"the server was ended, at {self.peak / 2**20:.0f} MiB"]
+        if self.over_limit:
+            return [f"the server was killed, at {self.peak / 2**20:.0f} MiB"]
+        if self.exit_code is not None:
+            return [f"the server ended with exit code {self.exit_code}"]
         found = list(self.complaints)
         if not self.did:
             found.append("the attack did nothing")
@@ -90,7 +94,7 @@ def cells(row: Row) -> list[str]:
     did = ", ".join(
         f"{number / 2**20:.1f} MiB" if name == "bytes" else f"{number} {name}" for name, number in row.did.items()
     )
-    fate = "killed" if row.killed else "survived"
+    fate = "killed" if row.over_limit else "ended" if row.exit_code is not None else "survived"
     return [row.name, f"{row.peak / 2**20:.0f}", fate, *map(str, counts), *figures, did]
 
 

@@ -90,9 +90,16 @@ class Server:
             await self.ended()
 
     def send(self, number: signal.Signals) -> None:
-        """Sends a signal."""
+        """Sends a signal, where there is still a process."""
         assert self._process is not None
-        self._process.send_signal(number)
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    @property
+    def exit_code(self) -> int | None:
+        """That of a server that has ended; None while it runs."""
+        assert self._process is not None
+        return self._process.returncode
 
     def log_tail(self, lines: int = 15) -> str:
         """The end of the log, lines cut to what a terminal takes."""

@@ -57,8 +57,8 @@ class UnfinishedWebBodies(Attack):
             head = f"POST {HEALTH} HTTP/1.1\r\nhost: sed-serve\r\ncontent-type: application/grpc-web+proto\r\n"
             writer.write(f"{head}content-length: {self.size + 5}\r\n\r\n".encode())
             writer.write(prefixed(b"", announced=self.size))
-            for start in range(0, self.size - 1, MIB):
-                chunk = ZEROS[: min(MIB, self.size - 1 - start)]
+            for start in range(0, self.size - 1, MIB // 4):
+                chunk = ZEROS[: min(MIB // 4, self.size - 1 - start)]
                 writer.write(chunk)
                 target.did["bytes"] += len(chunk)
                 await writer.drain()
