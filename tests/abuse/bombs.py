@@ -54,7 +54,7 @@ def by_pillow(kind: str, side: int = WIDE, **options: object) -> bytes:
     return file.getvalue()
 
 
-def many_scans(side: int = 3000, scans: int = 80) -> bytes:
+def many_scans(side: int = 3000, scans: int = 400) -> bytes:
     """A progressive JPEG that refines the same coefficients again and again."""
     whole = by_pillow("jpeg", side, progressive=True)
     position, pieces = 2, []  # from one marker to the next

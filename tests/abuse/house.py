@@ -54,14 +54,14 @@ class House:
         lasted = time.monotonic() - begin
         await self._honest.ask("pause" if server.alive else "give_up")
         await self._outside.ask("pause")
-        did = {what: count for what, count in target.did.items() if count} or ({} if attacks else {"nothing": 1})
+        did = {what: count for what, count in target.did.items() if count}
         complaints = await self._verify(attacks)
         await asyncio.sleep(0)
         events = self._honest.events + self._outside.events
         killed = next((event for event in events if event["kind"] == "killed"), None)
         peak = killed["peak"] if killed else server.memory.peak()
         stopped = max((attack.stopped for attack in attacks), default=0.0)
-        row = Row(name, lasted, stopped, peak, server.exit_code, killed is not None, did, complaints)
+        row = Row(name, bool(attacks), lasted, stopped, peak, server.exit_code, killed is not None, did, complaints)
         row.count(begin, events)
         return row
 
@@ -70,15 +70,17 @@ class House:
         running = [asyncio.create_task(attack.run(self.target, seconds)) for attack in attacks]
         running = running or [asyncio.create_task(asyncio.sleep(seconds))]
         ended = asyncio.create_task(self.server.ended())
-        all_done = asyncio.gather(*running)
-        try:
-            await asyncio.wait([all_done, ended], return_when=asyncio.FIRST_COMPLETED)
-            if all_done.done():
-                all_done.result()  # a fault of an attack is one of this test
-        finally:
-            for task in (*running, ended):
-                task.cancel()
-            await asyncio.gather(*running, ended, return_exceptions=True)
+        waiting: set[asyncio.Task[None]] = set(running)
+        while waiting and not ended.done():
+            _, rest = await asyncio.wait([*waiting, ended], return_when=asyncio.FIRST_COMPLETED)
+            waiting = {task for task in running if task in rest}
+        for task in (*waiting, ended):
+            task.cancel()
+        outcomes = await asyncio.gather(*running, return_exceptions=True)
+        for outcome in outcomes:
+            # A fault of an attack is one of this test.
+            if isinstance(outcome, Exception):
+                raise outcome
 
     async def _verify(self, attacks: Sequence[Attack]) -> list[str]:
         complaints = []

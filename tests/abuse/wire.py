@@ -158,6 +158,7 @@ class Connection:
             await answer.ended.wait()
         if answer.status is None:
             raise Closed
+        self._did["answers"] += 1
         return answer
 
     async def reset(self, stream: int) -> None:

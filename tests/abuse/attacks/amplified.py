@@ -57,6 +57,7 @@ class Amplified(Attack):
     """One kind of such message, packed with gzip."""
 
     memory = True
+    goal = ("answers", 1)
 
     def __init__(self, name: str) -> None:
         self.name = f"amplified: {name}"

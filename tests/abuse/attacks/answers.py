@@ -4,7 +4,7 @@ import asyncio
 
 from sed_serve_client.v1 import segmentation_service_pb2 as pb
 
-from attacks.base import SEGMENT, STREAM, Attack, Target, together, until_closed
+from attacks.base import SEGMENT, STREAM, Attack, Target, together
 from questions import raw_answer
 from wire import prefixed
 
@@ -16,7 +16,7 @@ class UnreadAnswers(Attack):
 
     name = "unread answers"
     memory = True
-    seconds = 4.0
+    seconds = 3.0
     calls = 24
 
     async def strike(self, target: Target) -> None:
@@ -40,18 +40,19 @@ class UnreadStreams(Attack):
     name = "unread answers, streams"
     memory = True
     seconds = 4.0
-    streams, requests = 2, 12
+    streams, pause = 2, 0.1
 
     async def strike(self, target: Target) -> None:
         async with await target.connect(window=0) as connection:
 
             async def one() -> None:
-                stream = await connection.call(STREAM)
-                for number in range(self.requests):
-                    request = pb.SegmentStreamRequest(request=raw_answer(SIDE), any_order=True)
-                    request.request.request_id = str(number)
+                request = pb.SegmentStreamRequest(request=raw_answer(SIDE), any_order=True)
+                stream, number = await connection.call(STREAM), 0
+                while True:
+                    request.request.request_id = f"{number}"
                     await connection.send(stream, prefixed(request.SerializeToString()))
-                await until_closed(connection)
+                    number += 1
+                    await asyncio.sleep(self.pause)
 
             await together(one() for _ in range(self.streams))
 
@@ -61,7 +62,8 @@ class PackedAnswers(Attack):
 
     name = "packed answers"
     memory = True
-    seconds = 3.0
+    seconds = 2.5
+    goal = ("answers", 2)
     calls, side = 4, 4000
 
     async def strike(self, target: Target) -> None:
@@ -77,7 +79,7 @@ class LongStreams(Attack):
     """Streams of small pictures without end, as many ahead as the server lets in."""
 
     name = "long streams"
-    seconds = 3.0
+    seconds = 2.0
     streams = 2
 
     async def strike(self, target: Target) -> None:

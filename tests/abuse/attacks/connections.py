@@ -14,10 +14,11 @@ IN_A_BURST = 500
 class IdleConnections(Attack):
     """Open connections that answer pings and call nothing."""
 
-    seconds = 4.0
+    seconds = 2.0
 
     def __init__(self, name: str, connections: int) -> None:
         self.name, self.connections = name, connections
+        self.goal = ("connections", connections)
 
     async def strike(self, target: Target) -> None:
         async with AsyncExitStack() as stack:
@@ -29,7 +30,7 @@ class IdleConnections(Attack):
 class Flood(Attack):
     """Frames as fast as they go."""
 
-    seconds = 1.5
+    seconds = 1.2
 
     async def strike(self, target: Target) -> None:
         async with await target.connect() as connection:

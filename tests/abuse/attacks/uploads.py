@@ -30,6 +30,7 @@ class UnfinishedBodies(Attack):
     def __init__(self, name: str, path: str, calls: int, size: int, connections: int = 1) -> None:
         self.name, self.path = name, path
         self.calls, self.size, self.connections = calls, size, connections
+        self.goal = ("bytes", calls * (size - 1))
 
     async def strike(self, target: Target) -> None:
         async with AsyncExitStack() as stack:
@@ -46,6 +47,7 @@ class UnfinishedWebBodies(Attack):
     name = "unfinished health checks, gRPC-Web"
     memory = True
     calls, size = 150, 4 * MIB - 64
+    goal = ("bytes", calls * (size - 1))
 
     async def strike(self, target: Target) -> None:
         await together(self._one(target) for _ in range(self.calls))
@@ -71,7 +73,7 @@ class Trickle(Attack):
     """64 uploads of one byte a second."""
 
     name = "uploads of 1 byte/s"
-    seconds = 4.0
+    seconds = 2.5
     path, uploads, pause = SEGMENT, 64, 1.0
 
     async def strike(self, target: Target) -> None:
@@ -90,7 +92,7 @@ class Trickle(Attack):
 class HeadersOnly(Attack):
     """Nothing but headers: 64 calls without a byte of body, or with an end in its place."""
 
-    seconds = 4.0
+    seconds = 2.0
     calls = 64
 
     def __init__(self, name: str, path: str, *, end: bool) -> None:

@@ -34,8 +34,9 @@ class Registry(Attack):
     """One client that registers vocabularies without end."""
 
     name = "registry filled"
-    seconds = 3.0
+    seconds = 1.5
     in_turn = 8
+    goal = ("answers", 1200)  # the default limit is 1000
 
     async def strike(self, target: Target) -> None:
         async with await target.connect() as connection:
@@ -56,7 +57,7 @@ class ColdWords(Attack):
     """Clients that have large vocabularies embedded, one after the other."""
 
     name = "vocabularies of cold words"
-    seconds = 6.0
+    seconds = 4.0
     clients, phrases = 2, 400
 
     async def strike(self, target: Target) -> None:
@@ -91,7 +92,7 @@ class LongPhrases(Attack):
 class UnreadableFile(Attack):
     """Requests whose words are stored in a file that hangs when it is opened, or never ends."""
 
-    seconds = 3.0
+    seconds = 2.0
     clients = 2
 
     def __init__(self, name: str, phrase: str, *, endless: bool) -> None:
