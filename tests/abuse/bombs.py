@@ -7,7 +7,7 @@ import zlib
 from PIL import Image
 
 MIB = 1 << 20
-WIDE = 4600  # pixels: decoded, just below 64 MiB
+WIDE = 3200  # pixels: decoded, half of what SMALL allows
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
@@ -43,7 +43,7 @@ def text(size: int) -> bytes:
 
 
 def large_png() -> bytes:
-    """A PNG of as many pixels as are allowed, which take more memory than that."""
+    """A PNG of as many pixels as are allowed; they take more memory than is."""
     return _png((16000, 4000), zeros(192 * MIB))
 
 
@@ -54,9 +54,9 @@ def by_pillow(kind: str, side: int = WIDE, **options: object) -> bytes:
     return file.getvalue()
 
 
-def many_scans(side: int = 3000, scans: int = 400) -> bytes:
+def many_scans(scans: int = 95) -> bytes:
     """A progressive JPEG that refines the same coefficients again and again."""
-    whole = by_pillow("jpeg", side, progressive=True)
+    whole = by_pillow("jpeg", progressive=True)
     position, pieces = 2, []  # from one marker to the next
     while position < len(whole):
         end = position + 2
@@ -64,18 +64,8 @@ def many_scans(side: int = 3000, scans: int = 400) -> bytes:
             end += 1
         pieces.append(whole[position:end])
         position = end
-    # The first scan that is not of the mean colours, together with the tables before it.
-    last = next(n for n, piece in enumerate(pieces) if piece[1] == 0xDA and piece[-3 - _data(piece)] != 0)
-    first = last
-    while pieces[first - 1][1] == 0xC4:
-        first -= 1
-    repeated = b"".join(pieces[first : last + 1])
-    return b"\xff\xd8" + b"".join(pieces[:first]) + repeated * scans + b"".join(pieces[last + 1 :])
-
-
-def _data(scan: bytes) -> int:
-    """How many bytes of a scan lie behind its header."""
-    return len(scan) - 2 - int.from_bytes(scan[2:4])
+    last = max(number for number, piece in enumerate(pieces) if piece[1] == 0xDA)
+    return b"\xff\xd8" + b"".join(pieces[:last]) + pieces[last] * scans + b"".join(pieces[last + 1 :])
 
 
 def wide_gif() -> bytes:
@@ -89,10 +79,11 @@ BOMBS = {
     "png": lambda: by_pillow("png"),
     "png, large": large_png,
     "png, text": lambda: text(512 * MIB),
+    "png, a little too large": lambda: by_pillow("png", 4600),
     "jpeg": lambda: by_pillow("jpeg"),
     "jpeg, progressive": lambda: by_pillow("jpeg", progressive=True),
     "gif": lambda: by_pillow("gif"),
     "gif, wide": wide_gif,
     "tiff": lambda: by_pillow("tiff", compression="tiff_adobe_deflate"),
-    "webp": lambda: by_pillow("webp", 3000, lossless=True, quality=0, method=0),
+    "webp": lambda: by_pillow("webp", lossless=True, quality=0, method=0),
 }

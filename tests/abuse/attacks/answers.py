@@ -40,13 +40,13 @@ class UnreadStreams(Attack):
     name = "unread answers, streams"
     memory = True
     seconds = 4.0
-    streams, pause = 2, 0.1
+    streams, pause, side = 4, 0.1, 8000
 
     async def strike(self, target: Target) -> None:
         async with await target.connect(window=0) as connection:
 
             async def one() -> None:
-                request = pb.SegmentStreamRequest(request=raw_answer(SIDE), any_order=True)
+                request = pb.SegmentStreamRequest(request=raw_answer(self.side), any_order=True)
                 stream, number = await connection.call(STREAM), 0
                 while True:
                     request.request.request_id = f"{number}"

@@ -45,8 +45,8 @@ class Target:
         ).strip()
 
     async def ordinary_request(self, names: list[str], deadline: float) -> int | None:
-        """The status of a request for one picture; None where none came."""
-        message = segment(picture(), names).SerializeToString()
+        """The status of a request for one picture, without rejection; None where none came."""
+        message = segment(picture(), names, top_k=0).SerializeToString()
         try:
             async with asyncio.timeout(deadline + 1), await self.connect() as connection:
                 answer = await connection.unary(SEGMENT, message, grpc_timeout=f"{int(deadline * 1000)}m")

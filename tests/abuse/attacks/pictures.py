@@ -16,9 +16,9 @@ def requests(kind: str) -> list[bytes]:
     """Requests with such pictures."""
     makers = {
         "profile": [lambda: bombs.profile(1024 * MIB)],
-        "scans": [bombs.many_scans, lambda: bombs.by_pillow("jpeg", progressive=True)],
+        "scans": [bombs.many_scans],
         "plain": list(bombs.BOMBS.values()),
-        "large": [lambda: bombs.by_pillow("bmp", 3200)],
+        "large": [lambda: bombs.by_pillow("bmp")],
     }[kind]
     return [segment(maker(), known_words(), top_k=1).SerializeToString() for maker in makers]
 
@@ -53,24 +53,30 @@ class CancelledUploads(Attack):
     name = "cancelled uploads"
     memory = True
     seconds = 4.0
-    uploads = 20
-    goal = ("bytes", uploads * 30 * MIB)
+    slow = 3
+    goal = ("bytes", 600 * MIB)
 
     async def prepare(self, target: Target) -> None:
         for kind in ("scans", "large"):
             await asyncio.to_thread(requests, kind)
 
     async def strike(self, target: Target) -> None:
-        slow, large = requests("scans"), prefixed(requests("large")[0])
-        async with await target.connect() as busy, await target.connect() as flood:
-            for message in slow:
-                await busy.send(await busy.call(SEGMENT), prefixed(message), end=True)
-            for _ in range(self.uploads):
-                stream = await flood.call(SEGMENT)
+        await together([*(self._keep_busy(target) for _ in range(self.slow)), self._flood(target)])
+
+    async def _keep_busy(self, target: Target) -> None:
+        async with await target.connect() as connection:
+            while True:
+                await connection.unary(SEGMENT, requests("scans")[0])
+
+    async def _flood(self, target: Target) -> None:
+        message = prefixed(requests("large")[0])
+        async with await target.connect() as connection:
+            while True:
+                stream = await connection.call(SEGMENT)
                 with contextlib.suppress(Closed):  # refused for want of a place
-                    await flood.send(stream, large, end=True)
-                await asyncio.sleep(0.05)
-                await flood.reset(stream)
+                    await connection.send(stream, message, end=True)
+                await asyncio.sleep(0.02)
+                await connection.reset(stream)
 
 
 ATTACKS: list[Attack] = [
