@@ -14,7 +14,7 @@ from sed_serve_client.v1 import segmentation_service_pb2_grpc as services
 from lines import emit, obey
 from questions import essence, examples
 
-PATIENCE = 10.0  # seconds for one picture, with all retries
+PATIENCE = 15.0  # seconds for one picture, with all retries
 PAUSE = 0.08  # between two requests of one client: together they are some fifteen a second
 ON_A_STREAM = 3
 RETRYABLE = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)

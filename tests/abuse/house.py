@@ -33,7 +33,7 @@ class House:
 
     async def play(self, name: str, attacks: Sequence[Attack], seconds: float) -> Row:
         """One attack, or several at once, on a server that is running or is started for it."""
-        if not self.server.alive:
+        if not self.server.alive or any(attack.fresh for attack in attacks):
             await self.fresh()
         for attack in attacks:
             await attack.prepare(self.target)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import logging
 import random
 import resource
 import sys
@@ -45,8 +46,9 @@ class Run:
             await self._play("all memory attacks", MEMORY, TOGETHER)
             await self._play("stalled, unread, idle", STALLED, TOGETHER)
             return
-        for attack in self._chosen():
-            await self._play(attack.name, [attack], attack.seconds)
+        if not self.options.mixes:
+            for attack in self._chosen():
+                await self._play(attack.name, [attack], attack.seconds)
         if not self.options.only:
             await self._play("stalled, unread, idle", STALLED, MIXED)
             await self._mixes(end)
@@ -137,6 +139,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--hour", action="store_const", const=60, dest="minutes", help="the same as --minutes 60")
     parser.add_argument("--seed", type=int, default=1, help="of the mixes and the words")
     parser.add_argument("--only", action="append", metavar="NAME", help="attacks with this in their name, alone")
+    parser.add_argument("--mixes", action="store_true", help="mixes without the attacks alone")
     parser.add_argument("--together", action="store_true", help="all memory attacks at once, then the stalled ones")
     parser.add_argument("--strict", action="store_true", help="judge latencies as well: for a machine of its own")
     parser.add_argument("--limit-mib", type=int, metavar="N", help="instead of what doctor states, and a tenth more")
@@ -153,6 +156,7 @@ if __name__ == "__main__":
     if chosen.list:
         print(*(attack.name for attack in EVERY), sep="\n")
         sys.exit()
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of every write to a server that was killed
     # Idle connections need descriptors here, too.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -5,7 +5,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from limits import MIB
@@ -22,8 +22,10 @@ LIVE = "/inference.GRPCInferenceService/ServerLive"
 HEALTH = "/grpc.health.v1.Health/Check"
 
 ZEROS = bytes(MIB)
-# Seconds between a strike that ended and the next; without progress to a goal; with it.
-BREATH, STUCK, LONGEST = 0.05, 1.0, 12.0
+# Seconds between a strike that ended and the next, and a call that was refused and the next.
+BREATH, REFUSED = 0.05, 0.2
+# Seconds that an attack gets to reach its goal: without progress, and with it.
+STUCK, LONGEST = 1.0, 12.0
 
 
 class Target:
@@ -67,6 +69,8 @@ class Attack:
     goal: tuple[str, int] | None = None
     # What it complains of cannot be the doing of another attack at the same time.
     verified_in_mixes = True
+    # It shows on a server that has not run for long.
+    fresh = False
     # The part of that in which the server itself is stopped.
     stopped = 0.0
 
@@ -122,14 +126,24 @@ async def together(coroutines: Iterable[Coroutine[Any, Any, object]]) -> None:
     await asyncio.gather(*map(one, coroutines))
 
 
-async def send_unfinished(connection: Connection, path: str, size: int) -> None:
-    """The headers of a call and a message that ends `size` bytes later, but for one byte."""
+async def insist(connection: Connection, begin: Callable[[Connection], Awaitable[int]]) -> None:
+    """Begins a call and holds it; begins again whenever the server has ended it."""
+    while not connection.closed.is_set():
+        with contextlib.suppress(Closed):
+            stream = await begin(connection)
+            await connection.answers[stream].ended.wait()
+        await asyncio.sleep(REFUSED)
+
+
+async def send_unfinished(connection: Connection, path: str, size: int) -> int:
+    """The headers of a call and a message that ends `size` bytes later, but for one byte; the call's stream."""
     stream = await connection.call(path)
     await connection.send(stream, prefixed(b"", announced=size))
     left = size - 1
     while left > 0:
         await connection.send(stream, ZEROS[: min(left, MIB)])
         left -= MIB
+    return stream
 
 
 async def until_closed(connection: Connection) -> None:

@@ -18,6 +18,7 @@ class Freeze(Attack):
     """
 
     name = "freeze"
+    fresh = True
     stopped = 3.0
     seconds = 4.3
     before = 1.0

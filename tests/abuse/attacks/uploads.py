@@ -1,6 +1,7 @@
 """Uploads that never end, end badly, or never begin."""
 
 import asyncio
+import functools
 from contextlib import AsyncExitStack
 
 from attacks.base import (
@@ -13,13 +14,14 @@ from attacks.base import (
     ZEROS,
     Attack,
     Target,
+    insist,
     request_bytes,
     send_unfinished,
     together,
     until_closed,
 )
 from limits import MIB
-from wire import prefixed
+from wire import Connection, prefixed
 
 
 class UnfinishedBodies(Attack):
@@ -36,9 +38,9 @@ class UnfinishedBodies(Attack):
         async with AsyncExitStack() as stack:
             opened = [await stack.enter_async_context(await target.connect()) for _ in range(self.connections)]
             await together(
-                send_unfinished(opened[number % len(opened)], self.path, self.size) for number in range(self.calls)
+                insist(opened[number % len(opened)], lambda to: send_unfinished(to, self.path, self.size))
+                for number in range(self.calls)
             )
-            await together(map(until_closed, opened))
 
 
 class UnfinishedWebBodies(Attack):
@@ -80,13 +82,14 @@ class Trickle(Attack):
         async with await target.connect() as connection:
             message = prefixed(request_bytes())
 
-            async def upload() -> None:
+            async def upload(connection: Connection) -> int:
                 stream = await connection.call(self.path)
                 for byte in message:
                     await connection.send(stream, bytes([byte]))
                     await asyncio.sleep(self.pause)
+                return stream
 
-            await together(upload() for _ in range(self.uploads))
+            await together(insist(connection, upload) for _ in range(self.uploads))
 
 
 class HeadersOnly(Attack):
@@ -100,9 +103,8 @@ class HeadersOnly(Attack):
 
     async def strike(self, target: Target) -> None:
         async with await target.connect() as connection:
-            for _ in range(self.calls):
-                await connection.call(self.path, end=self.end)
-            await (asyncio.sleep(0.1) if self.end else until_closed(connection))
+            call = functools.partial(Connection.call, path=self.path, end=self.end)
+            await together(insist(connection, call) for _ in range(self.calls))
 
 
 class HalfClosed(Attack):
