@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import statistics
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -45,6 +46,19 @@ class Target:
         return "".join(
             self.random.choice("bcdfghklmnprst") + self.random.choice("aeiou ") for _ in range(size // 2)
         ).strip()
+
+    def new_phrases(self, number: int) -> list[str]:
+        """So many of them."""
+        return [self.new_phrase() for _ in range(number)]
+
+    async def usual_seconds(self, names: Callable[[], list[str]], times: int = 5) -> float:
+        """How long an ordinary request takes while nothing else is asked of the server."""
+        took = []
+        for _ in range(times):
+            begun = time.monotonic()
+            await self.ordinary_request(names(), 30.0)
+            took.append(time.monotonic() - begun)
+        return statistics.median(took)
 
     async def ordinary_request(self, names: list[str], deadline: float) -> int | None:
         """The status of a request for one picture, without rejection; None where none came."""

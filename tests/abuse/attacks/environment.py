@@ -2,11 +2,9 @@
 
 import asyncio
 import signal
-import statistics
-import time
 
 from attacks.base import Attack, Target
-from attacks.words import complaint_unless_answered
+from attacks.words import complaint_if_refused
 from questions import known_words
 
 
@@ -23,15 +21,9 @@ class Freeze(Attack):
     seconds = 4.3
     before = 1.0
     clients = 2
-    measured = 8
 
     async def prepare(self, target: Target) -> None:
-        took = []
-        for _ in range(self.measured):
-            begun = time.monotonic()
-            await target.ordinary_request(known_words(), 30.0)
-            took.append(time.monotonic() - begun)
-        self.usual = statistics.median(took)
+        self.usual = await target.usual_seconds(known_words)
 
     async def strike(self, target: Target) -> None:
         async def ask() -> None:
@@ -52,7 +44,7 @@ class Freeze(Attack):
 
     async def verify(self, target: Target) -> list[str]:
         await asyncio.sleep(1.0)  # the work of before is done
-        return await complaint_unless_answered(target, "after a freeze", known_words(), 2 * self.usual)
+        return await complaint_if_refused(target, "after a freeze", known_words, 2 * self.usual)
 
 
 class HangUps(Attack):
