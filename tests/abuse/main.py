@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import random
 import resource
 import sys
@@ -156,6 +157,8 @@ if __name__ == "__main__":
     if chosen.list:
         print(*(attack.name for attack in EVERY), sep="\n")
         sys.exit()
+    if not os.access(os.environ["SED_SERVE"], os.X_OK):
+        sys.exit(f"no program at {os.environ['SED_SERVE']}: build it, or name another in SED_SERVE")
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of every write to a server that was killed
     # Idle connections need descriptors here, too.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
