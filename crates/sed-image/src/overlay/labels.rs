@@ -78,12 +78,11 @@ fn depths(map: &IndexMap) -> Vec<f32> {
         for (dx, dy, step) in [(1, 0, 1.0), (0, 1, 1.0), (1, 1, 1.414), (-1, 1, 1.414)] {
             let (nx, ny) = (x as i64 + dx * sign, y as i64 + dy * sign);
             let inside = (0..width as i64).contains(&nx) && (0..height as i64).contains(&ny);
-            let other = ny as usize * width + nx as usize;
-            // A foreign pixel, or none, half a step away at least.
-            let depth = if inside && map.indices()[other] == map.indices()[at] {
-                depths[other] + step
-            } else {
-                step - 0.5
+            let other = inside.then(|| ny as usize * width + nx as usize);
+            let depth = match other {
+                Some(other) if map.indices()[other] == map.indices()[at] => depths[other] + step,
+                // A foreign pixel, or none, half a step away at least.
+                _ => step - 0.5,
             };
             nearest = nearest.min(depth);
         }
