@@ -66,7 +66,7 @@ fn config(folder: &std::path::Path) -> ServerConfig {
         // Caches that are soon full, so that they evict all the time.
         text_cache_bytes: Some(2 << 20),
         vocabulary_cache_bytes: Some(2 << 20),
-        image_cache_bytes: Some(2 << 20),
+        image_cache_bytes: Some(4 << 20),
         text_cache_dir: path("text"),
         text_cache_dir_bytes: Some(1 << 20),
         // Fewer places than the clients can fill.
