@@ -100,7 +100,7 @@ where
     shared.tally().answered(method, caller.name(), answer.as_ref().err());
     // As well-behaved clients do: a little later.
     if matches!(answer.as_ref().map_err(Status::code), Err(Code::Unavailable | Code::ResourceExhausted)) {
-        sleep(Duration::from_millis(fastrand::u64(10..60))).await;
+        sleep(Duration::from_millis(fastrand::u64(20..150))).await;
     }
     Some(answer)
 }

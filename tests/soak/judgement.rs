@@ -67,13 +67,17 @@ pub(crate) fn status_of(error: &v1::StreamError) -> Status {
     Status::with_details(Code::from_i32(error.code), error.message.clone(), details.encode_to_vec().into())
 }
 
-/// Whether the server said that it goes away before it took the call, so that the call may be sent again. hyper's client
-/// does not do that itself for a connection that begins to close under its hand.
+/// Reports whether an old connection closed without taking the call, so that the call may be sent again: the server said
+/// so, or the connection had ended when the call reached it. hyper's client does not send such a call again itself. A
+/// server that had taken it has counted it, which the accounts show.
 pub(crate) fn was_not_taken(status: &Status) -> bool {
     let mut cause = std::error::Error::source(status);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<h2::Error>() {
             return error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
+        }
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return error.kind() == std::io::ErrorKind::BrokenPipe;
         }
         cause = error.source();
     }

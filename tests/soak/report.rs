@@ -91,7 +91,7 @@ impl Report {
         row("requests under load", format!("{}, {:.1}/s", self.requests, self.requests_per_second));
         row("answers equal to a reference", format!("{} compared", self.compared));
         row("calls given up", format!("{}, of which the server counted {}", self.given_up, self.heard_of));
-        row("calls that were sent again", format!("{}, not taken by old connections", self.not_taken));
+        row("calls that were sent again", format!("{}, which old connections did not take", self.not_taken));
         for (method, codes) in &self.calls {
             row(method, list(codes));
         }
@@ -103,7 +103,7 @@ impl Report {
             row(&format!("act: {act}"), count.to_string());
         }
         if let Some(trend) = &self.trend {
-            let Trend { seconds, growth_per_hour, error_per_hour, ends, descriptors, threads } = trend;
+            let Trend { seconds, growth_per_hour, error_per_hour, ends, descriptors, threads, .. } = trend;
             row("second half", format!("{seconds:.0} s"));
             row("  memory", format!("{:.1} to {:.1} MiB by the fitted line", ends.0, ends.1));
             row("  its growth", format!("{growth_per_hour:.1} ± {error_per_hour:.1} MiB an hour"));

@@ -69,9 +69,9 @@ fn config(folder: &std::path::Path) -> ServerConfig {
         image_cache_bytes: Some(4 << 20),
         text_cache_dir: path("text"),
         text_cache_dir_bytes: Some(1 << 20),
-        // Fewer places than the clients can fill.
-        max_concurrent_requests: Some(14),
-        queue_capacity: Some(12),
+        // Fewer places than clients with streams can fill.
+        max_concurrent_requests: Some(20),
+        queue_capacity: Some(16),
         max_stream_requests: Some(4),
         max_registered_vocabularies: Some(MAX_VOCABULARIES),
         device_probe_seconds: Some(0.05),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use sed_engine::metrics::Method;
 use sed_proto::v1::{self, ErrorReason, segment_stream_response::Outcome};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
 use tonic::Status;
 
@@ -123,6 +123,8 @@ async fn talk(shared: &Shared, line: &Line, random: &mut fastrand::Rng, manner: 
         }
     }
     shared.tally().gave_up_on_stream(open.len() as u64);
+    // What a stream sends at once fills the places; the next one leaves time to free them.
+    sleep(Duration::from_millis(random.u64(20..300))).await;
 }
 
 /// One request has its answer.
