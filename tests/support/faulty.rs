@@ -1,6 +1,7 @@
 //! A model that fails now and then: the real one, with faults before its stages.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,15 +12,32 @@ use std::{
 use sed_engine::{
     Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
     ReadPhrases, StageError, Stages,
+    metrics::{DeviceErrorKind, Label},
 };
 
-/// Switches the faults. Cheap to clone.
+/// Switches the faults, and counts them. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct FaultSwitch(Arc<AtomicBool>);
+pub struct FaultSwitch(Arc<Faults>);
+
+#[derive(Debug, Default)]
+struct Faults {
+    on: AtomicBool,
+    drawn: Mutex<BTreeMap<String, u64>>,
+}
 
 impl FaultSwitch {
     pub fn set(&self, on: bool) {
-        self.0.store(on, Ordering::SeqCst);
+        self.0.on.store(on, Ordering::SeqCst);
+    }
+
+    /// Launches that failed, by the name that the metrics have for the kind of error.
+    pub fn drawn(&self) -> BTreeMap<String, u64> {
+        self.0.drawn.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, kind: DeviceErrorKind) {
+        let mut drawn = self.0.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        *drawn.entry(kind.as_str().to_owned()).or_default() += 1;
     }
 }
 
@@ -43,21 +61,28 @@ impl<S> Faulty<S> {
 
     /// Of ten thousand calls some panic, fail or are slow, large ones run out of memory, and few lose the device.
     fn stumble(&self, size: usize) -> Result<(), StageError> {
-        if !self.switch.0.load(Ordering::SeqCst) {
+        if !self.switch.0.on.load(Ordering::SeqCst) {
             return Ok(());
         }
         let drawn = self.random.lock().unwrap_or_else(PoisonError::into_inner).u32(0..10_000);
-        match drawn {
-            0..100 if size > LARGE => Err(StageError::OutOfMemory("drawn".into())),
-            100..130 => panic!("drawn"),
-            130..160 => Err(StageError::Failed("drawn".into())),
-            160..163 => Err(StageError::DeviceLost("drawn".into())),
+        let kind = match drawn {
+            0..100 if size > LARGE => DeviceErrorKind::OutOfMemory,
+            100..130 => DeviceErrorKind::Panic,
+            130..160 => DeviceErrorKind::Failed,
+            160..163 => DeviceErrorKind::Lost,
             163..220 => {
                 std::thread::sleep(Duration::from_millis(20));
-                Ok(())
+                return Ok(());
             }
-            _ => Ok(()),
-        }
+            _ => return Ok(()),
+        };
+        self.switch.count(kind);
+        Err(match kind {
+            DeviceErrorKind::OutOfMemory => StageError::OutOfMemory("drawn".into()),
+            DeviceErrorKind::Lost => StageError::DeviceLost("drawn".into()),
+            DeviceErrorKind::Panic => panic!("drawn"),
+            DeviceErrorKind::Failed | DeviceErrorKind::NotFinite => StageError::Failed("drawn".into()),
+        })
     }
 }
 

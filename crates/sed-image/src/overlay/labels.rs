@@ -79,9 +79,9 @@ fn depths(map: &IndexMap) -> Vec<f32> {
             let (nx, ny) = (x as i64 + dx * sign, y as i64 + dy * sign);
             let inside = (0..width as i64).contains(&nx) && (0..height as i64).contains(&ny);
             let other = inside.then(|| ny as usize * width + nx as usize);
-            // A foreign pixel, or none, half a step away at least.
             let depth = match other {
                 Some(other) if map.indices()[other] == map.indices()[at] => depths[other] + step,
+                // A foreign pixel, or none, half a step away at least.
                 _ => step - 0.5,
             };
             nearest = nearest.min(depth);

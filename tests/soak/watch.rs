@@ -1,0 +1,163 @@
+//! The server's process as the system sees it: memory, descriptors, threads.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::fit;
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// The growth of memory that is accepted, in MiB an hour, by the line through the second half.
+const MOST_GROWTH_PER_HOUR: f64 = 16.0;
+/// The growth within the second half that is accepted, in MiB: an allocator takes memory in pieces of that size.
+const MOST_GROWTH: f64 = 4.0;
+/// The same where the second half begins earlier than this, in seconds: the allocator keeps what was freed, and takes more
+/// each time that requests happen to need more together than ever before.
+const SETTLED: f64 = 600.0;
+const MOST_GROWTH_UNSETTLED: f64 = 32.0;
+/// How many standard errors a slope must have to be more than noise.
+const ERRORS: f64 = 3.0;
+/// A thread that comes in place of another is there with it for a moment, and threads for files end after some seconds.
+const MOST_THREADS: u64 = 4;
+
+/// One look at a process.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Sample {
+    /// Seconds since the load began.
+    pub(crate) seconds: f64,
+    /// Resident memory in bytes.
+    pub(crate) resident: u64,
+    pub(crate) descriptors: u64,
+    pub(crate) threads: u64,
+    /// Calls and requests on streams so far.
+    pub(crate) requests: u64,
+}
+
+impl Sample {
+    /// Looks at a process; `None` once it has ended.
+    pub(crate) fn take(pid: u32, begun: Instant, requests: u64) -> Option<Self> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let field = |name: &str| -> Option<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        Some(Self {
+            seconds: begun.elapsed().as_secs_f64(),
+            resident: field("VmRSS:")? << 10,
+            descriptors: std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64,
+            threads: field("Threads:")?,
+            requests,
+        })
+    }
+
+    pub(crate) fn mebibytes(&self) -> f64 {
+        self.resident as f64 / MIB
+    }
+}
+
+/// The second half of a load, and what it says.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Trend {
+    /// When the second half begins, and how long it is, in seconds.
+    pub(crate) begin: f64,
+    pub(crate) seconds: f64,
+    /// The growth of memory in MiB an hour, and its standard error.
+    pub(crate) growth_per_hour: f64,
+    pub(crate) error_per_hour: f64,
+    /// The line's ends: memory in MiB when the second half begins and ends.
+    pub(crate) ends: (f64, f64),
+    /// The fewest and the most.
+    pub(crate) descriptors: (u64, u64),
+    pub(crate) threads: (u64, u64),
+}
+
+impl Trend {
+    /// The trend of a load; `None` for one of a few seconds.
+    pub(crate) fn of(samples: &[Sample]) -> Option<Self> {
+        let half = samples.last()?.seconds / 2.0;
+        let second: Vec<&Sample> = samples.iter().filter(|sample| sample.seconds >= half).collect();
+        let points: Vec<_> = second.iter().map(|sample| (sample.seconds, sample.mebibytes())).collect();
+        let line = fit::line(&points)?;
+        let range = |pick: fn(&Sample) -> u64| {
+            let values = second.iter().map(|sample| pick(sample));
+            (values.clone().min().unwrap_or(0), values.max().unwrap_or(0))
+        };
+        let (first, last) = (points.first()?.0, points.last()?.0);
+        Some(Self {
+            begin: first,
+            seconds: last - first,
+            growth_per_hour: line.slope * 3600.0,
+            error_per_hour: line.error * 3600.0,
+            ends: (line.at(first), line.at(last)),
+            descriptors: range(|sample| sample.descriptors),
+            threads: range(|sample| sample.threads),
+        })
+    }
+
+    /// What is wrong with the trend of a server with so many clients.
+    pub(crate) fn violations(&self, clients: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        let &Self { begin, growth_per_hour, error_per_hour, ends, .. } = self;
+        let grown = ends.1 - ends.0;
+        let most_grown = if begin < SETTLED { MOST_GROWTH_UNSETTLED } else { MOST_GROWTH };
+        let is_noise = growth_per_hour <= ERRORS * error_per_hour;
+        if !is_noise && growth_per_hour > MOST_GROWTH_PER_HOUR && grown > most_grown {
+            found.push(format!(
+                "memory grows by {growth_per_hour:.1} ± {error_per_hour:.1} MiB an hour, more than \
+                 {MOST_GROWTH_PER_HOUR}, and grew by {grown:.1} MiB in the second half"
+            ));
+        }
+        // A client has a line, opens another when it is told to, and may break a third one.
+        let most = 3 * clients as u64;
+        if self.descriptors.1 - self.descriptors.0 > most {
+            found.push(format!("descriptors vary from {:?}, by more than {most}", self.descriptors));
+        }
+        if self.threads.1 - self.threads.0 > MOST_THREADS {
+            found.push(format!("threads vary from {:?}, by more than {MOST_THREADS}", self.threads));
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(seconds: u32, mebibytes: impl Fn(f64) -> f64) -> Vec<Sample> {
+        let at = |second: u32| {
+            let seconds = f64::from(second);
+            let wobble = f64::from(second * 7 % 5) / 100.0;
+            let resident = ((mebibytes(seconds) + wobble) * MIB) as u64;
+            Sample { seconds, resident, descriptors: 40 + u64::from(second % 3), threads: 12, requests: 0 }
+        };
+        (0..seconds).map(at).collect()
+    }
+
+    fn violations(samples: &[Sample]) -> Vec<String> {
+        Trend::of(samples).unwrap().violations(16)
+    }
+
+    #[test]
+    fn memory_that_has_settled_is_sound_and_a_leak_is_found() {
+        let settled = |time: f64| if time < 600.0 { 100.0 + time / 10.0 } else { 160.0 };
+        assert!(violations(&samples(3600, settled)).is_empty());
+        // 210 bytes for each of 100,000 requests in an hour; in two minutes only a coarse leak is seen.
+        let slow = |time: f64| 100.0 + time * 20.0 / 3600.0;
+        assert!(violations(&samples(3600, slow))[0].starts_with("memory grows by 20.0 "));
+        assert!(violations(&samples(120, slow)).is_empty());
+        assert_eq!(violations(&samples(120, |time| 100.0 + time)).len(), 1);
+        assert!(violations(&samples(3600, |time| 200.0 - time / 60.0)).is_empty());
+    }
+
+    #[test]
+    fn threads_and_descriptors_that_pile_up_are_found() {
+        let mut many = samples(100, |_| 100.0);
+        for (index, sample) in many.iter_mut().enumerate() {
+            sample.threads += index as u64 / 5;
+            sample.descriptors += index as u64;
+        }
+        let found = violations(&many);
+        assert_eq!(found.len(), 2, "{found:?}");
+    }
+}
