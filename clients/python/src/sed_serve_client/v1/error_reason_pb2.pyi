@@ -39,10 +39,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_VOCABULARY_TOO_LARGE: _ErrorReason.ValueType  # 6
     """INVALID_ARGUMENT, with BadRequest: more categories, synonyms or phrases than the limit in the metadata."""
     ERROR_REASON_CATEGORY_NAME_INVALID: _ErrorReason.ValueType  # 7
-    """INVALID_ARGUMENT, with BadRequest: a name or synonym is empty, too long or holds control characters."""
+    """INVALID_ARGUMENT, with BadRequest: a name or synonym is empty, too long or holds control characters. It is empty when
+    cleaning leaves nothing of it for the model to read.
+    """
     ERROR_REASON_CATEGORY_DUPLICATE: _ErrorReason.ValueType  # 8
-    """INVALID_ARGUMENT, with BadRequest: a name, or a synonym within a category, occurs twice. Letter case and
-    repeated spaces make no difference to the model, so they make none here.
+    """INVALID_ARGUMENT, with BadRequest: two categories have the same phrases, or a category has a phrase twice. Phrases are
+    the same when the model's tokenizer makes the same of them: letter case, repeated spaces, forms of accents and of
+    quotation marks make no difference.
     """
     ERROR_REASON_VOCABULARY_NOT_FOUND: _ErrorReason.ValueType  # 9
     """NOT_FOUND, with ResourceInfo: the server knows no vocabulary of this name."""
@@ -90,13 +93,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_DEADLINE_UNREACHABLE: _ErrorReason.ValueType  # 23
     """RESOURCE_EXHAUSTED, at once, with RetryInfo: behind the work that waits already, the request would not be
-    finished by its deadline. Retry after the delay.
+    finished by its deadline. A retry under the same deadline cannot succeed: the work ahead shrinks no faster than
+    the time that is left. Retry after the delay with a later deadline.
     """
     ERROR_REASON_VOCABULARY_BUILT_IN: _ErrorReason.ValueType  # 24
     """FAILED_PRECONDITION, with ResourceInfo: a vocabulary that came with the server cannot be deleted."""
     ERROR_REASON_TOO_MANY_VOCABULARIES: _ErrorReason.ValueType  # 25
-    """RESOURCE_EXHAUSTED, with QuotaFailure: as many vocabularies are registered as the limit in the metadata
-    allows, or as many bytes of them. Delete one.
+    """RESOURCE_EXHAUSTED, with QuotaFailure: the vocabulary has more bytes than all registered ones may have together, or
+    the server registers none; the limit is in the metadata. Send the words themselves.
     """
     ERROR_REASON_STREAM_ID_INVALID: _ErrorReason.ValueType  # 26
     """INVALID_ARGUMENT, with BadRequest: a request on a stream has no id, or that of one that is not answered
@@ -121,6 +125,19 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     many. The same request fails again: the operator should run the model in bf16 or f32, or replace its weights.
     Other requests are not affected.
     """
+    ERROR_REASON_MEMORY_EXHAUSTED: _ErrorReason.ValueType  # 32
+    """RESOURCE_EXHAUSTED, with RetryInfo: the memory for requests is in use, as a whole or this connection's or caller's
+    share of it. Retry after the delay. Without RetryInfo the request needs more than the limit in the metadata, and
+    fails again.
+    """
+    ERROR_REASON_UPLOAD_TOO_SLOW: _ErrorReason.ValueType  # 33
+    """ABORTED: the request's messages came too slowly. Send it again, over a faster line."""
+    ERROR_REASON_RECONNECT: _ErrorReason.ValueType  # 34
+    """UNAVAILABLE, with RetryInfo, at the end of a stream: its connection is old, or the stream was idle. What was not
+    answered was not begun: open the stream again and send it there.
+    """
+    ERROR_REASON_VOCABULARY_NOT_OWNED: _ErrorReason.ValueType  # 35
+    """PERMISSION_DENIED, with ResourceInfo: another caller has registered the vocabulary, and only that one can delete it."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a request failed. Every error of sed.v1.SegmentationService and inference.GRPCInferenceService carries a
@@ -146,10 +163,13 @@ ERROR_REASON_VOCABULARY_EMPTY: ErrorReason.ValueType  # 5
 ERROR_REASON_VOCABULARY_TOO_LARGE: ErrorReason.ValueType  # 6
 """INVALID_ARGUMENT, with BadRequest: more categories, synonyms or phrases than the limit in the metadata."""
 ERROR_REASON_CATEGORY_NAME_INVALID: ErrorReason.ValueType  # 7
-"""INVALID_ARGUMENT, with BadRequest: a name or synonym is empty, too long or holds control characters."""
+"""INVALID_ARGUMENT, with BadRequest: a name or synonym is empty, too long or holds control characters. It is empty when
+cleaning leaves nothing of it for the model to read.
+"""
 ERROR_REASON_CATEGORY_DUPLICATE: ErrorReason.ValueType  # 8
-"""INVALID_ARGUMENT, with BadRequest: a name, or a synonym within a category, occurs twice. Letter case and
-repeated spaces make no difference to the model, so they make none here.
+"""INVALID_ARGUMENT, with BadRequest: two categories have the same phrases, or a category has a phrase twice. Phrases are
+the same when the model's tokenizer makes the same of them: letter case, repeated spaces, forms of accents and of
+quotation marks make no difference.
 """
 ERROR_REASON_VOCABULARY_NOT_FOUND: ErrorReason.ValueType  # 9
 """NOT_FOUND, with ResourceInfo: the server knows no vocabulary of this name."""
@@ -197,13 +217,14 @@ it more time, or ask for less.
 """
 ERROR_REASON_DEADLINE_UNREACHABLE: ErrorReason.ValueType  # 23
 """RESOURCE_EXHAUSTED, at once, with RetryInfo: behind the work that waits already, the request would not be
-finished by its deadline. Retry after the delay.
+finished by its deadline. A retry under the same deadline cannot succeed: the work ahead shrinks no faster than
+the time that is left. Retry after the delay with a later deadline.
 """
 ERROR_REASON_VOCABULARY_BUILT_IN: ErrorReason.ValueType  # 24
 """FAILED_PRECONDITION, with ResourceInfo: a vocabulary that came with the server cannot be deleted."""
 ERROR_REASON_TOO_MANY_VOCABULARIES: ErrorReason.ValueType  # 25
-"""RESOURCE_EXHAUSTED, with QuotaFailure: as many vocabularies are registered as the limit in the metadata
-allows, or as many bytes of them. Delete one.
+"""RESOURCE_EXHAUSTED, with QuotaFailure: the vocabulary has more bytes than all registered ones may have together, or
+the server registers none; the limit is in the metadata. Send the words themselves.
 """
 ERROR_REASON_STREAM_ID_INVALID: ErrorReason.ValueType  # 26
 """INVALID_ARGUMENT, with BadRequest: a request on a stream has no id, or that of one that is not answered
@@ -228,4 +249,17 @@ ERROR_REASON_RESULT_NOT_FINITE: ErrorReason.ValueType  # 31
 many. The same request fails again: the operator should run the model in bf16 or f32, or replace its weights.
 Other requests are not affected.
 """
+ERROR_REASON_MEMORY_EXHAUSTED: ErrorReason.ValueType  # 32
+"""RESOURCE_EXHAUSTED, with RetryInfo: the memory for requests is in use, as a whole or this connection's or caller's
+share of it. Retry after the delay. Without RetryInfo the request needs more than the limit in the metadata, and
+fails again.
+"""
+ERROR_REASON_UPLOAD_TOO_SLOW: ErrorReason.ValueType  # 33
+"""ABORTED: the request's messages came too slowly. Send it again, over a faster line."""
+ERROR_REASON_RECONNECT: ErrorReason.ValueType  # 34
+"""UNAVAILABLE, with RetryInfo, at the end of a stream: its connection is old, or the stream was idle. What was not
+answered was not begun: open the stream again and send it there.
+"""
+ERROR_REASON_VOCABULARY_NOT_OWNED: ErrorReason.ValueType  # 35
+"""PERMISSION_DENIED, with ResourceInfo: another caller has registered the vocabulary, and only that one can delete it."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

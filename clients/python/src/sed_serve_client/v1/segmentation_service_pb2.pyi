@@ -15,6 +15,7 @@ from sed_serve_client.v1 import options_pb2 as _options_pb2
 from sed_serve_client.v1 import report_pb2 as _report_pb2
 from sed_serve_client.v1 import server_info_pb2 as _server_info_pb2
 from sed_serve_client.v1 import vocabulary_pb2 as _vocabulary_pb2
+from sed_serve_client.v1 import warning_pb2 as _warning_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -86,6 +87,7 @@ class SegmentResponse(_message.Message):
     MODEL_NAME_FIELD_NUMBER: _builtins.int
     MODEL_DIGEST_FIELD_NUMBER: _builtins.int
     IMAGE_ID_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request's id, or the one that the server made up."""
     unlabelled_pixels: _builtins.int
@@ -122,6 +124,10 @@ class SegmentResponse(_message.Message):
     def latency(self) -> _report_pb2.LatencyReport:
         """Where the time went."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:
+        """What the caller should know of the words that the request has written out."""
+
     def __init__(
         self,
         *,
@@ -137,10 +143,11 @@ class SegmentResponse(_message.Message):
         model_name: _builtins.str = ...,
         model_digest: _builtins.str = ...,
         image_id: _builtins.str = ...,
+        warnings: _abc.Iterable[_warning_pb2.Warning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["image_size", b"image_size", "latency", b"latency", "mask_size", b"mask_size", "rejection", b"rejection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "image_id", b"image_id", "image_size", b"image_size", "latency", b"latency", "mask_size", b"mask_size", "masks", b"masks", "model_digest", b"model_digest", "model_name", b"model_name", "overlay_png", b"overlay_png", "rejection", b"rejection", "request_id", b"request_id", "unlabelled_pixels", b"unlabelled_pixels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "image_id", b"image_id", "image_size", b"image_size", "latency", b"latency", "mask_size", b"mask_size", "masks", b"masks", "model_digest", b"model_digest", "model_name", b"model_name", "overlay_png", b"overlay_png", "rejection", b"rejection", "request_id", b"request_id", "unlabelled_pixels", b"unlabelled_pixels", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

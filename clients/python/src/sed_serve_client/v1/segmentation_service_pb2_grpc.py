@@ -100,7 +100,8 @@ class SegmentationServiceServicer(object):
     def CreateVocabulary(self, request, context):
         """Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
         creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-        its registered vocabularies when it ends; on VOCABULARY_NOT_FOUND, create it again or send the words.
+        its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
+        caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,7 +122,8 @@ class SegmentationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteVocabulary(self, request, context):
-        """Forgets a registered vocabulary.
+        """Forgets a registered vocabulary. One that is forgotten already is no error; one that another caller has registered
+        is VOCABULARY_NOT_OWNED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,14 +47,17 @@ class SegmentationServiceStub:
     CreateVocabulary: _grpc.UnaryUnaryMultiCallable[_vocabulary_pb2.CreateVocabularyRequest, _vocabulary_pb2.CreateVocabularyResponse]
     """Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
     creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-    its registered vocabularies when it ends; on VOCABULARY_NOT_FOUND, create it again or send the words.
+    its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
+    caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
     """
     GetVocabulary: _grpc.UnaryUnaryMultiCallable[_vocabulary_pb2.GetVocabularyRequest, _vocabulary_pb2.GetVocabularyResponse]
     """Tells the categories of a vocabulary."""
     ListVocabularies: _grpc.UnaryUnaryMultiCallable[_vocabulary_pb2.ListVocabulariesRequest, _vocabulary_pb2.ListVocabulariesResponse]
     """Lists the vocabularies that the server knows by name."""
     DeleteVocabulary: _grpc.UnaryUnaryMultiCallable[_vocabulary_pb2.DeleteVocabularyRequest, _vocabulary_pb2.DeleteVocabularyResponse]
-    """Forgets a registered vocabulary."""
+    """Forgets a registered vocabulary. One that is forgotten already is no error; one that another caller has registered
+    is VOCABULARY_NOT_OWNED.
+    """
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetServerInfoRequest, _segmentation_service_pb2.GetServerInfoResponse]
     """Tells which model the server holds, its limits, its defaults and the vocabularies that it knows."""
 
@@ -76,14 +79,17 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     CreateVocabulary: _aio.UnaryUnaryMultiCallable[_vocabulary_pb2.CreateVocabularyRequest, _vocabulary_pb2.CreateVocabularyResponse]  # type: ignore[assignment]
     """Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
     creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-    its registered vocabularies when it ends; on VOCABULARY_NOT_FOUND, create it again or send the words.
+    its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
+    caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
     """
     GetVocabulary: _aio.UnaryUnaryMultiCallable[_vocabulary_pb2.GetVocabularyRequest, _vocabulary_pb2.GetVocabularyResponse]  # type: ignore[assignment]
     """Tells the categories of a vocabulary."""
     ListVocabularies: _aio.UnaryUnaryMultiCallable[_vocabulary_pb2.ListVocabulariesRequest, _vocabulary_pb2.ListVocabulariesResponse]  # type: ignore[assignment]
     """Lists the vocabularies that the server knows by name."""
     DeleteVocabulary: _aio.UnaryUnaryMultiCallable[_vocabulary_pb2.DeleteVocabularyRequest, _vocabulary_pb2.DeleteVocabularyResponse]  # type: ignore[assignment]
-    """Forgets a registered vocabulary."""
+    """Forgets a registered vocabulary. One that is forgotten already is no error; one that another caller has registered
+    is VOCABULARY_NOT_OWNED.
+    """
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetServerInfoRequest, _segmentation_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Tells which model the server holds, its limits, its defaults and the vocabularies that it knows."""
 
@@ -120,7 +126,8 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_vocabulary_pb2.CreateVocabularyResponse, _abc.Awaitable[_vocabulary_pb2.CreateVocabularyResponse]]:
         """Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
         creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-        its registered vocabularies when it ends; on VOCABULARY_NOT_FOUND, create it again or send the words.
+        its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
+        caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
         """
 
     @_abc_1.abstractmethod
@@ -145,7 +152,9 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _vocabulary_pb2.DeleteVocabularyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_vocabulary_pb2.DeleteVocabularyResponse, _abc.Awaitable[_vocabulary_pb2.DeleteVocabularyResponse]]:
-        """Forgets a registered vocabulary."""
+        """Forgets a registered vocabulary. One that is forgotten already is no error; one that another caller has registered
+        is VOCABULARY_NOT_OWNED.
+        """
 
     @_abc_1.abstractmethod
     def GetServerInfo(

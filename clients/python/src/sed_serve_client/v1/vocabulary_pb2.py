@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from sed_serve_client.v1 import warning_pb2 as sed_dot_v1_dot_warning__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sed/v1/vocabulary.proto\x12\x06sed.v1\"R\n\nVocabulary\x12*\n\ncategories\x18\x01 \x01(\x0b\x32\x14.sed.v1.CategoryListH\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"4\n\x0c\x43\x61tegoryList\x12$\n\ncategories\x18\x01 \x03(\x0b\x32\x10.sed.v1.Category\"*\n\x08\x43\x61tegory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08synonyms\x18\x02 \x03(\t\"e\n\x0fNamedVocabulary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\r\x12\x10\n\x08\x62uilt_in\x18\x03 \x01(\x08\x12$\n\ncategories\x18\x04 \x03(\x0b\x32\x10.sed.v1.Category\"R\n\x17\x43reateVocabularyRequest\x12(\n\ncategories\x18\x01 \x01(\x0b\x32\x14.sed.v1.CategoryList\x12\r\n\x05\x65mbed\x18\x02 \x01(\x08\"X\n\x18\x43reateVocabularyResponse\x12+\n\nvocabulary\x18\x01 \x01(\x0b\x32\x17.sed.v1.NamedVocabulary\x12\x0f\n\x07\x65xisted\x18\x02 \x01(\x08\"$\n\x14GetVocabularyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x15GetVocabularyResponse\x12+\n\nvocabulary\x18\x01 \x01(\x0b\x32\x17.sed.v1.NamedVocabulary\"@\n\x17ListVocabulariesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x18ListVocabulariesResponse\x12-\n\x0cvocabularies\x18\x01 \x03(\x0b\x32\x17.sed.v1.NamedVocabulary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x44\x65leteVocabularyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteVocabularyResponseB\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sed/v1/vocabulary.proto\x12\x06sed.v1\x1a\x14sed/v1/warning.proto\"R\n\nVocabulary\x12*\n\ncategories\x18\x01 \x01(\x0b\x32\x14.sed.v1.CategoryListH\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"4\n\x0c\x43\x61tegoryList\x12$\n\ncategories\x18\x01 \x03(\x0b\x32\x10.sed.v1.Category\"*\n\x08\x43\x61tegory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08synonyms\x18\x02 \x03(\t\"e\n\x0fNamedVocabulary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\r\x12\x10\n\x08\x62uilt_in\x18\x03 \x01(\x08\x12$\n\ncategories\x18\x04 \x03(\x0b\x32\x10.sed.v1.Category\"R\n\x17\x43reateVocabularyRequest\x12(\n\ncategories\x18\x01 \x01(\x0b\x32\x14.sed.v1.CategoryList\x12\r\n\x05\x65mbed\x18\x02 \x01(\x08\"{\n\x18\x43reateVocabularyResponse\x12+\n\nvocabulary\x18\x01 \x01(\x0b\x32\x17.sed.v1.NamedVocabulary\x12\x0f\n\x07\x65xisted\x18\x02 \x01(\x08\x12!\n\x08warnings\x18\x03 \x03(\x0b\x32\x0f.sed.v1.Warning\"$\n\x14GetVocabularyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x15GetVocabularyResponse\x12+\n\nvocabulary\x18\x01 \x01(\x0b\x32\x17.sed.v1.NamedVocabulary\"@\n\x17ListVocabulariesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x18ListVocabulariesResponse\x12-\n\x0cvocabularies\x18\x01 \x03(\x0b\x32\x17.sed.v1.NamedVocabulary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x44\x65leteVocabularyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteVocabularyResponseB\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,28 +33,28 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sed_serve_client.v1.vocabul
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\014sed/v1;sedv1'
-  _globals['_VOCABULARY']._serialized_start=35
-  _globals['_VOCABULARY']._serialized_end=117
-  _globals['_CATEGORYLIST']._serialized_start=119
-  _globals['_CATEGORYLIST']._serialized_end=171
-  _globals['_CATEGORY']._serialized_start=173
-  _globals['_CATEGORY']._serialized_end=215
-  _globals['_NAMEDVOCABULARY']._serialized_start=217
-  _globals['_NAMEDVOCABULARY']._serialized_end=318
-  _globals['_CREATEVOCABULARYREQUEST']._serialized_start=320
-  _globals['_CREATEVOCABULARYREQUEST']._serialized_end=402
-  _globals['_CREATEVOCABULARYRESPONSE']._serialized_start=404
-  _globals['_CREATEVOCABULARYRESPONSE']._serialized_end=492
-  _globals['_GETVOCABULARYREQUEST']._serialized_start=494
-  _globals['_GETVOCABULARYREQUEST']._serialized_end=530
-  _globals['_GETVOCABULARYRESPONSE']._serialized_start=532
-  _globals['_GETVOCABULARYRESPONSE']._serialized_end=600
-  _globals['_LISTVOCABULARIESREQUEST']._serialized_start=602
-  _globals['_LISTVOCABULARIESREQUEST']._serialized_end=666
-  _globals['_LISTVOCABULARIESRESPONSE']._serialized_start=668
-  _globals['_LISTVOCABULARIESRESPONSE']._serialized_end=766
-  _globals['_DELETEVOCABULARYREQUEST']._serialized_start=768
-  _globals['_DELETEVOCABULARYREQUEST']._serialized_end=807
-  _globals['_DELETEVOCABULARYRESPONSE']._serialized_start=809
-  _globals['_DELETEVOCABULARYRESPONSE']._serialized_end=835
+  _globals['_VOCABULARY']._serialized_start=57
+  _globals['_VOCABULARY']._serialized_end=139
+  _globals['_CATEGORYLIST']._serialized_start=141
+  _globals['_CATEGORYLIST']._serialized_end=193
+  _globals['_CATEGORY']._serialized_start=195
+  _globals['_CATEGORY']._serialized_end=237
+  _globals['_NAMEDVOCABULARY']._serialized_start=239
+  _globals['_NAMEDVOCABULARY']._serialized_end=340
+  _globals['_CREATEVOCABULARYREQUEST']._serialized_start=342
+  _globals['_CREATEVOCABULARYREQUEST']._serialized_end=424
+  _globals['_CREATEVOCABULARYRESPONSE']._serialized_start=426
+  _globals['_CREATEVOCABULARYRESPONSE']._serialized_end=549
+  _globals['_GETVOCABULARYREQUEST']._serialized_start=551
+  _globals['_GETVOCABULARYREQUEST']._serialized_end=587
+  _globals['_GETVOCABULARYRESPONSE']._serialized_start=589
+  _globals['_GETVOCABULARYRESPONSE']._serialized_end=657
+  _globals['_LISTVOCABULARIESREQUEST']._serialized_start=659
+  _globals['_LISTVOCABULARIESREQUEST']._serialized_end=723
+  _globals['_LISTVOCABULARIESRESPONSE']._serialized_start=725
+  _globals['_LISTVOCABULARIESRESPONSE']._serialized_end=823
+  _globals['_DELETEVOCABULARYREQUEST']._serialized_start=825
+  _globals['_DELETEVOCABULARYREQUEST']._serialized_end=864
+  _globals['_DELETEVOCABULARYRESPONSE']._serialized_start=866
+  _globals['_DELETEVOCABULARYRESPONSE']._serialized_end=892
 # @@protoc_insertion_point(module_scope)
