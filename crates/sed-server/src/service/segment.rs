@@ -8,12 +8,13 @@ use std::{
 
 use prost::Message;
 use sed_engine::{
-    ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, SegmentJob, SegmentOutcome, Vocabulary,
+    EngineError, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, SegmentJob, SegmentOutcome,
+    Vocabulary,
     metrics::{IMAGE_PIXELS, Stage},
 };
 use sed_image::{ResizeMode, RgbImage};
 use sed_proto::v1::{self, ErrorReason, MaskEncoding};
-use tokio::time::timeout_at;
+use tokio::time::{sleep, timeout_at};
 use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span};
 
@@ -70,7 +71,8 @@ fn is_worth_compressing(answer: &v1::SegmentResponse) -> bool {
     (SMALL..LARGE).contains(&rest) && rest >= compressed
 }
 
-/// The same for a message that came over a stream, where nobody else watches the deadline.
+/// The same for a message that came over a stream, on which nothing else watches the deadline, and whose client sends no
+/// faster than it is answered: it waits for room in the engine's queue.
 pub(crate) async fn answer_in_time(
     context: &Context,
     message: v1::SegmentRequest,
@@ -80,13 +82,30 @@ pub(crate) async fn answer_in_time(
 ) -> Result<(v1::SegmentResponse, Charge), Status> {
     // The call's span is that of the whole stream; each request on it has one of its own.
     let span = tracing::info_span!("request", request_id = tracing::field::Empty);
-    let answer =
-        answer_message(context, message, memory, received, Deadline(deadline)).instrument(span.clone());
-    let answer = timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(status::deadline_exceeded()));
+    let answer = answer_when_there_is_room(context, message, memory, received, deadline);
+    let answer = timeout_at(deadline, answer.instrument(span.clone())).await;
+    let answer = answer.unwrap_or_else(|_| Err(status::deadline_exceeded()));
     if let Err(refused) = &answer {
         span.in_scope(|| log_refusal(refused));
     }
     answer
+}
+
+async fn answer_when_there_is_room(
+    context: &Context,
+    message: v1::SegmentRequest,
+    memory: CallMemory,
+    received: Instant,
+    deadline: tokio::time::Instant,
+) -> Result<(v1::SegmentResponse, Charge), Status> {
+    let _message = memory.messages.next(); // pays for all attempts
+    loop {
+        let once = CallMemory::of_message(memory.payer.clone(), None);
+        match attempt(context, message.clone(), once, received, deadline).await {
+            Err(Refusal::Engine(EngineError::QueueFull { retry_after, .. })) => sleep(retry_after).await,
+            outcome => return conclude(outcome, received),
+        }
+    }
 }
 
 async fn answer_message(
@@ -96,16 +115,19 @@ async fn answer_message(
     received: Instant,
     Deadline(deadline): Deadline,
 ) -> Result<(v1::SegmentResponse, Charge), Status> {
+    conclude(attempt(context, message, memory, received, deadline).await, received)
+}
+
+async fn attempt(
+    context: &Context,
+    message: v1::SegmentRequest,
+    memory: CallMemory,
+    received: Instant,
+    deadline: tokio::time::Instant,
+) -> Result<(v1::SegmentResponse, Charge), Refusal> {
     name_request(&message.request_id, &context.limits);
-    let outcome = match validated(context, message).await {
-        Ok(request) => segment(context, request, memory, received, deadline.into_std()).await,
-        Err(refusal) => Err(refusal),
-    };
-    let bounded = match outcome {
-        Ok(answer) => bounded(context, answer).await,
-        Err(refusal) => Err(refusal),
-    };
-    conclude(bounded, received)
+    let request = validated(context, message).await?;
+    bounded(context, segment(context, request, memory, received, deadline.into_std()).await?).await
 }
 
 /// An answer that fits, with the charge of itself and of its encoding, which grows by doubling.

@@ -174,6 +174,22 @@ async fn a_stream_waits_for_places_that_others_hold() {
 }
 
 #[tokio::test]
+async fn a_stream_waits_for_room_in_the_queue() {
+    let server = Running::start(RawConfig { queue_capacity: Some(1), ..RawConfig::default() }).await;
+    let running = server.occupy().await;
+    let mut client = server.client();
+    let waiting = tokio::spawn(async move { client.segment(request(2)).await });
+    until(|| server.engine.queue_depth() == 1).await;
+    let mut talk = Talk::open(&server).await;
+    talk.send(good("a")).await;
+    assert!(talk.is_silent().await);
+    server.control.release();
+    running.await.unwrap().unwrap();
+    waiting.await.unwrap().unwrap();
+    talk.next().await.1.unwrap();
+}
+
+#[tokio::test]
 async fn a_stream_is_told_to_reconnect_before_its_connection_ends() {
     let raw = RawConfig {
         max_connection_age_seconds: Some(1.0),

@@ -2,12 +2,13 @@
 
 use sed_engine::{Stage, StageError, fake::Fault};
 use sed_proto::{inference, v1};
-use sed_server::config::RawConfig;
+use sed_server::{ServerConfig, config::RawConfig};
 use tonic::Code;
 
 use crate::{
-    harness::{Running, request, until},
+    harness::{Running, facts, request, until},
     images, infer,
+    rawcall::RawConnection,
     scrape::Change,
 };
 
@@ -218,4 +219,52 @@ async fn work_of_the_open_inference_protocol_is_counted_and_its_probes_are_not()
     client.server_metadata(inference::ServerMetadataRequest {}).await.unwrap();
     assert_eq!(change.of_all("sed_requests_total"), 3.0);
     assert_eq!(change.of(IN_FLIGHT), 0.0);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_in_its_upload_is_cancelled() {
+    let change = Change::begin().await;
+    let server = Running::start(RawConfig::default()).await;
+    for ended_how in ["reset", "gone"] {
+        let mut connection = RawConnection::open(server.address, 65_535).await;
+        let mut call = connection.begin("/sed.v1.SegmentationService/Segment", &[]).await;
+        call.send([&[0][..], &1000_u32.to_be_bytes(), &[0; 500]].concat(), false).await;
+        until(|| change.of(IN_FLIGHT) == 1.0).await;
+        match ended_how {
+            "reset" => call.body.send_reset(h2::Reason::CANCEL),
+            _ => drop((connection, call)),
+        }
+        until(|| change.of(IN_FLIGHT) == 0.0).await;
+    }
+    assert_eq!(change.of(&ended("CANCELLED")), 2.0);
+    assert_eq!(change.of_all("sed_requests_total"), 2.0);
+}
+
+#[tokio::test]
+async fn a_message_that_ends_too_early_is_the_clients_mistake() {
+    let change = Change::begin().await;
+    let server = Running::start(RawConfig::default()).await;
+    let mut connection = RawConnection::open(server.address, 65_535).await;
+    let mut call = connection.begin("/sed.v1.SegmentationService/Segment", &[]).await;
+    call.send([&[0][..], &1000_u32.to_be_bytes(), &[0; 500]].concat(), true).await;
+    assert_eq!(facts(&call.status().await.unwrap()).1, "REQUEST_MALFORMED");
+    assert_one_call(&change, "INVALID_ARGUMENT");
+}
+
+#[tokio::test]
+async fn transfers_that_are_ended_are_counted_and_memory_is_given_back() {
+    let change = Change::begin().await;
+    let mut config = ServerConfig::check(RawConfig::default()).unwrap();
+    config.transport.stall_timeout = std::time::Duration::from_millis(500);
+    let server = Running::launch_checked(config, |_| {}).await;
+    server.segment_when_ready().await;
+    let memory = "sed_request_memory_bytes";
+    let mut connection = RawConnection::open(server.address, 65_535).await;
+    let mut call = connection.begin("/sed.v1.SegmentationService/Segment", &[]).await;
+    call.send([&[0][..], &1000_u32.to_be_bytes(), &[0; 500]].concat(), false).await;
+    until(|| change.of(memory) > 0.0).await;
+    assert_eq!(facts(&call.status().await.unwrap()).1, "UPLOAD_TOO_SLOW");
+    until(|| change.of(memory) == 0.0).await;
+    assert_eq!(change.of("sed_transfers_ended_total{direction=\"upload\",cause=\"stalled\"}"), 1.0);
+    assert_eq!(change.of(&rejected("upload_too_slow")), 1.0);
 }

@@ -15,4 +15,7 @@ mod images;
 #[path = "../server/infer.rs"]
 mod infer;
 mod operations;
+#[allow(dead_code)] // the same
+#[path = "../server/rawcall.rs"]
+mod rawcall;
 mod scrape;

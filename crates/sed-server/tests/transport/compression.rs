@@ -90,3 +90,16 @@ async fn compression_can_be_turned_off() {
     let info = server.client().get_server_info(v1::GetServerInfoRequest {}).await.unwrap().into_inner();
     assert!(info.compressions.is_empty());
 }
+
+/// Compressing a large answer would keep a thread of the sockets busy, on which probes wait.
+#[tokio::test]
+async fn large_answers_are_not_compressed() {
+    let server = Running::start(RawConfig::default()).await;
+    let mut request = for_raw_masks();
+    let size = v1::output_size::Kind::Exact(v1::Size { width: 2000, height: 1000 });
+    request.options.as_mut().unwrap().output_size = Some(v1::OutputSize { kind: Some(size) });
+    let accept = [("grpc-accept-encoding", "gzip, zstd")];
+    let answer = raw::segment(server.address, &accept, frame(false, &encoded(&request))).await;
+    assert_eq!((answer.status.code(), answer.body[0]), (Code::Ok, 0));
+    assert!(answer.body.len() > 4_000_000);
+}
