@@ -249,6 +249,7 @@ fn settings(config: &ServerConfig) -> Vec<(&'static str, Value)> {
         ("max_registered_vocabularies", json!(limits.registered_vocabularies)),
         ("device_probe_seconds", json!(engine.probe_interval.as_secs_f64())),
         ("device_lost_probes", json!(engine.lost_probes)),
+        ("max_request_memory_bytes", json!(limits.request_memory_bytes)),
         ("max_message_bytes", json!(limits.message_bytes)),
         ("max_response_bytes", json!(limits.response_bytes)),
         ("max_image_bytes", json!(limits.image.max_encoded_bytes)),

@@ -134,7 +134,7 @@ async fn uploads_that_stand_still_make_room_for_one_that_moves() {
         silent.push((connection, call));
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let picture = request_for([crate::images::png(40, 24), vec![0; 12 * MIB]].concat(), 2);
+    let picture = request_for([crate::images::png(40, 24), vec![0; 8 * MIB]].concat(), 2);
     let begun = Instant::now();
     server.segment(picture).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(8));
