@@ -24,7 +24,6 @@ SMALL = {
     "--max-decode-bytes": 64 * MIB,
     "--max-request-memory-bytes": 384 * MIB,
     "--cpu-threads": 2,
-    "--max-connections": 1300,
     "--grpc-web": "true",
 }
 ABOVE_WORST = 1.1

@@ -14,8 +14,9 @@ use std::{
 use hyper::rt::Executor;
 use tokio::sync::Notify;
 
-/// A connection without a call for so long makes room for another when there are too many.
-const IDLE: Duration = Duration::from_secs(5);
+/// A connection without a call for so long makes room for others when there are too many; its client opens another for
+/// its next call.
+const IDLE: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
     static CURRENT: Exchange;
@@ -139,14 +140,15 @@ impl Crowd {
         activity
     }
 
-    /// Retires the connection that was idle for longest, if any was for [`IDLE`].
+    /// Retires connections that were idle for [`IDLE`], the longest first: an eighth of all, because others may be waiting
+    /// behind the one that asks.
     pub(super) fn make_room(&self) {
         let all = self.lock();
         let idle = all.iter().filter_map(Weak::upgrade).filter_map(|known| Some((known.idle()?, known)));
-        if let Some((idle, longest)) = idle.max_by_key(|(idle, _)| *idle)
-            && idle >= IDLE
-        {
-            longest.retire.notify_one();
+        let mut idle: Vec<_> = idle.filter(|(idle, _)| *idle >= IDLE).collect();
+        idle.sort_by_key(|(idle, _)| std::cmp::Reverse(*idle));
+        for (_, connection) in idle.iter().take(all.len().div_ceil(8)) {
+            connection.retire.notify_one();
         }
     }
 
