@@ -155,14 +155,15 @@ fn answered(shared: &Shared, open: &mut Open<'_>, answer: v1::SegmentStreamRespo
     }
 }
 
-/// The stream has ended by itself.
+/// The stream has ended by itself. One whose connection is old may end at any time, with what was not read unanswered.
 fn ended(shared: &Shared, manner: Manner, error: Option<&Status>, open: usize) {
+    const AGED: [ErrorReason; 1] = [ErrorReason::Reconnect];
     let judged = match (error, manner.deadline) {
         (None, None) if open > 0 => Err(format!("it ended with {open} requests unanswered")),
         (None, None) => Ok(()),
         (None, Some(_)) => Err("it ended before its deadline".to_owned()),
-        (Some(status), Some(_)) => check_error(status, &[&LATE]),
-        (Some(status), None) => check_error(status, &[]),
+        (Some(status), Some(_)) => check_error(status, &[&LATE, &AGED]),
+        (Some(status), None) => check_error(status, &[&AGED]),
     };
     shared.expect("a stream", judged);
 }

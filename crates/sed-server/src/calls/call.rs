@@ -90,6 +90,9 @@ impl Drop for Call {
 
 /// Logs an error that a request gets instead of an answer.
 pub(crate) fn log_refusal(status: &Status) {
+    if status.code() == tonic::Code::Cancelled {
+        return tracing::info!(error = status.message(), "cancelled");
+    }
     let details = status.get_error_details();
     let reason = details.error_info().map_or("", |info| info.reason.as_str());
     tracing::info!(code = ?status.code(), reason, error = status.message(), "refused");

@@ -87,20 +87,33 @@ where
 #[derive(Debug)]
 pub(super) struct Activity {
     exchanges: AtomicUsize,
-    idle_since: Mutex<Instant>,
+    /// When the last exchange ended; `None` before the first.
+    idle_since: Mutex<Option<Instant>>,
+    begun: Instant,
     /// Told to take no new calls.
     retire: Notify,
 }
 
 impl Activity {
     pub(super) fn new() -> Self {
-        Self { exchanges: AtomicUsize::new(0), idle_since: Mutex::new(Instant::now()), retire: Notify::new() }
+        Self {
+            exchanges: AtomicUsize::new(0),
+            idle_since: Mutex::new(None),
+            begun: Instant::now(),
+            retire: Notify::new(),
+        }
     }
 
-    /// How long the connection has carried no exchange; `None` while it does.
-    fn idle(&self) -> Option<Duration> {
-        let since = *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner);
-        (self.exchanges.load(Ordering::Relaxed) == 0).then(|| since.elapsed())
+    /// How long the connection has carried no exchange, if it may make room: at once where it never carried one, else
+    /// after [`IDLE`].
+    fn spare(&self) -> Option<Duration> {
+        if self.exchanges.load(Ordering::Relaxed) > 0 {
+            return None;
+        }
+        match *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Some(self.begun.elapsed()),
+            Some(since) => Some(since.elapsed()).filter(|idle| *idle >= IDLE),
+        }
     }
 
     /// Resolves when the connection is to make room for another.
@@ -121,7 +134,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.0.exchanges.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -140,14 +153,14 @@ impl Crowd {
         activity
     }
 
-    /// Retires connections that were idle for [`IDLE`], the longest first: an eighth of all, because others may be waiting
-    /// behind the one that asks.
+    /// Retires connections that carry no exchange, those that were idle for longest first: an eighth of all, because others
+    /// may be waiting behind the one that asks.
     pub(super) fn make_room(&self) {
         let all = self.lock();
-        let idle = all.iter().filter_map(Weak::upgrade).filter_map(|known| Some((known.idle()?, known)));
-        let mut idle: Vec<_> = idle.filter(|(idle, _)| *idle >= IDLE).collect();
-        idle.sort_by_key(|(idle, _)| std::cmp::Reverse(*idle));
-        for (_, connection) in idle.iter().take(all.len().div_ceil(8)) {
+        let spare = all.iter().filter_map(Weak::upgrade).filter_map(|known| Some((known.spare()?, known)));
+        let mut spare: Vec<_> = spare.collect();
+        spare.sort_by_key(|(idle, _)| std::cmp::Reverse(*idle));
+        for (_, connection) in spare.iter().take(all.len().div_ceil(8)) {
             connection.retire.notify_one();
         }
     }

@@ -42,6 +42,9 @@ use crate::{
     memory::{Window, Windows},
 };
 
+/// How long a connection that makes room for another may take: it carries no call.
+const RETIRED_GRACE: Duration = Duration::from_millis(500);
+
 /// How connections are held.
 #[derive(Clone)]
 pub(crate) struct Connections {
@@ -123,7 +126,7 @@ impl Connections {
                 () = heard.nothing_for(self.settings.handshake_timeout) => {
                     return tracing::debug!("a connection was closed: nothing came over it");
                 }
-                () = activity.retired() => Some(self.settings.age_grace),
+                () = activity.retired() => Some(RETIRED_GRACE),
                 () = self.old_age() => Some(self.settings.age_grace),
                 _ = closing.wait_for(|closing| *closing) => None, // the end of the server bounds the wait
             }

@@ -44,6 +44,13 @@ pub(super) struct Method {
     packed: bool,
 }
 
+impl Method {
+    /// Whether its messages carry neither picture nor words.
+    pub(super) fn is_small(&self) -> bool {
+        self.message_bytes <= SMALL_MESSAGE
+    }
+}
+
 /// All methods, by path.
 #[derive(Debug)]
 pub(crate) struct Methods {

@@ -136,8 +136,11 @@ impl Reader {
     }
 
     fn begin_upload(&self) -> Result<Transfer, Status> {
-        let begun = self.payer.account().transfers().begin_upload(self.payer.owner());
-        begun.ok_or_else(status::too_many_uploads)
+        let (transfers, owner) = (self.payer.account().transfers(), self.payer.owner());
+        if self.method.is_small() {
+            return Ok(transfers.begin_small_upload(owner));
+        }
+        transfers.begin_upload(owner).ok_or_else(status::too_many_uploads)
     }
 
     async fn message(&mut self, upload: Transfer) -> Result<Option<Message>, Status> {

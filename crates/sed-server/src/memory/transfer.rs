@@ -18,11 +18,11 @@ use tokio::{
 use super::account::{Owner, Whose};
 use crate::connections::Exchange;
 
-/// After its first stall time, a transfer must have moved so many bytes for each second of its life.
+/// Once its client was waited for during the stall time, a transfer must have moved so many bytes for each second of that.
 const LEAST_RATE: f64 = 1024.0;
 /// When memory or places run out, any transfer slower than this is ended first, in bytes a second.
 const SLOW: f64 = 65_536.0;
-/// A transfer is not ended for others before this age, in which a fair one gets going.
+/// A transfer is not ended for others before its client was waited for so long: a fair one gets going in less.
 const GRACE: Duration = Duration::from_millis(500);
 /// The same for transfers that are not [`SLOW`].
 const LONG_GRACE: Duration = Duration::from_secs(5);
@@ -34,6 +34,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 enum Direction {
     /// From the client: a request's messages.
     Upload,
+    /// The same for a method whose messages are small.
+    SmallUpload,
     /// To the client: an answer.
     Answer,
 }
@@ -62,8 +64,10 @@ struct State {
     exchange: Option<Exchange>,
     begun: Instant,
     moved: AtomicU64,
-    /// Milliseconds from `begun` to when the client was last waited for; [`NOT_WAITING`] while it is not.
+    /// Microseconds from `begun` to when the client was last waited for; [`NOT_WAITING`] while it is not.
     waiting: AtomicU64,
+    /// Microseconds of all earlier waits for the client.
+    waited_before: AtomicU64,
     stalled: AtomicBool,
     crowded: AtomicBool,
     ended: Notify,
@@ -95,6 +99,11 @@ impl Transfers {
         has_room.then(|| self.begin(Direction::Upload, owner.clone(), None))
     }
 
+    /// The same for a call whose message is small: those of probes wait behind no others.
+    pub(crate) fn begin_small_upload(&self, owner: &Owner) -> Transfer {
+        self.begin(Direction::SmallUpload, owner.clone(), None)
+    }
+
     /// Begins an answer, which waits for the client. Its end cuts `exchange`: a body that is not asked for more cannot
     /// end itself.
     pub(crate) fn begin_answer(&self, owner: &Owner, exchange: Option<Exchange>) -> Transfer {
@@ -111,6 +120,7 @@ impl Transfers {
             begun: Instant::now(),
             moved: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
+            waited_before: AtomicU64::new(0),
             stalled: AtomicBool::new(false),
             crowded: AtomicBool::new(false),
             ended: Notify::new(),
@@ -126,13 +136,13 @@ impl Transfers {
 
     /// Ends the slowest answer: it holds a place that a complete request waits for.
     pub(crate) fn end_slowest_answer(&self) -> bool {
-        self.end_slowest_that(|state| state.direction == Direction::Answer && state.rate() < SLOW)
+        self.end_slowest_that(|state| state.direction == Direction::Answer && state.present_rate() < SLOW)
     }
 
     fn end_slowest_that(&self, fits: impl Fn(&State) -> bool) -> bool {
         let running = self.lock();
         let candidates = running.values().filter(|state| state.may_be_ended() && fits(state));
-        let slowest = candidates.min_by(|one, other| one.rate().total_cmp(&other.rate()));
+        let slowest = candidates.min_by(|one, other| one.present_rate().total_cmp(&other.present_rate()));
         if let Some(state) = slowest {
             state.end(Ended::Crowded);
         }
@@ -157,13 +167,9 @@ impl Transfers {
 }
 
 impl State {
-    fn age(&self) -> Duration {
-        self.begun.elapsed()
-    }
-
-    /// Bytes a second since it began.
+    /// Bytes for each second that the client was waited for: what the server takes its time for does not count.
     fn rate(&self) -> f64 {
-        self.moved.load(Ordering::Relaxed) as f64 / self.age().as_secs_f64().max(1e-3)
+        self.moved.load(Ordering::Relaxed) as f64 / self.waited_in_all().as_secs_f64().max(1e-3)
     }
 
     /// Whether the client has the next move.
@@ -175,18 +181,33 @@ impl State {
     fn waited(&self) -> Duration {
         match self.waiting.load(Ordering::Relaxed) {
             NOT_WAITING => Duration::ZERO,
-            since => self.age().saturating_sub(Duration::from_millis(since)),
+            since => self.begun.elapsed().saturating_sub(Duration::from_micros(since)),
         }
     }
 
+    fn waited_in_all(&self) -> Duration {
+        Duration::from_micros(self.waited_before.load(Ordering::Relaxed)) + self.waited()
+    }
+
     fn is_stalled(&self, stall: Duration) -> bool {
-        let is_slow = self.age() >= stall && self.rate() < LEAST_RATE;
+        let is_slow = self.waited_in_all() >= stall && self.rate() < LEAST_RATE;
         self.waited() >= stall || (self.waits() && is_slow)
     }
 
+    /// The rate by which transfers are compared when one must end: one that stands still has none, however fast it was.
+    fn present_rate(&self) -> f64 {
+        if self.waited() >= GRACE { 0.0 } else { self.rate() }
+    }
+
     fn may_be_ended(&self) -> bool {
-        let grace = if self.rate() < SLOW { GRACE } else { LONG_GRACE };
-        self.waits() && self.age() >= grace && self.reason().is_none()
+        let grace = if self.present_rate() < SLOW { GRACE } else { LONG_GRACE };
+        self.waits() && self.waited_in_all() >= grace && self.reason().is_none()
+    }
+
+    /// The wait for the client is over, if there is one.
+    fn stop_waiting(&self) {
+        self.waited_before.fetch_add(self.waited().as_micros() as u64, Ordering::Relaxed);
+        self.waiting.store(NOT_WAITING, Ordering::Relaxed);
     }
 
     fn end(&self, why: Ended) {
@@ -199,7 +220,7 @@ impl State {
         };
         flag.store(true, Ordering::Relaxed);
         let direction = match self.direction {
-            Direction::Upload => TransferDirection::Upload,
+            Direction::Upload | Direction::SmallUpload => TransferDirection::Upload,
             Direction::Answer => TransferDirection::Answer,
         };
         let cause = match why {
@@ -231,12 +252,13 @@ impl Transfer {
 
     /// The client has the next move.
     pub(crate) fn wait(&self) {
-        self.state.waiting.store(self.state.age().as_millis() as u64, Ordering::Relaxed);
+        self.state.stop_waiting();
+        self.state.waiting.store(self.state.begun.elapsed().as_micros() as u64, Ordering::Relaxed);
     }
 
     /// The server has the next move.
     pub(crate) fn rest(&self) {
-        self.state.waiting.store(NOT_WAITING, Ordering::Relaxed);
+        self.state.stop_waiting();
     }
 
     /// A future that resolves with the reason when the transfer is to end; it does not borrow the transfer.
