@@ -14,8 +14,6 @@ use crate::{
 
 /// Another client may have deleted it.
 const GONE: [ErrorReason; 1] = [ErrorReason::VocabularyNotFound];
-/// Another client may hoard.
-const FULL: [ErrorReason; 1] = [ErrorReason::TooManyVocabularies];
 
 async fn create(
     shared: &Shared,
@@ -43,7 +41,7 @@ pub(super) async fn registered(shared: &Shared, line: &Line, random: &mut fastra
     let name = match create(shared, line, list, random.bool()).await {
         Some(Ok(name)) => name,
         Some(Err(status)) => {
-            return shared.expect("registering a vocabulary", check_error(&status, &[&TROUBLE, &FULL]));
+            return shared.expect("registering a vocabulary", check_error(&status, &[&TROUBLE]));
         }
         None => return,
     };

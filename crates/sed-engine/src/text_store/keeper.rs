@@ -148,7 +148,7 @@ mod tests {
             let name = self.origin.name(&phrase(text));
             let found = matches!(self.folder.read(name).unwrap(), Found::Content(_));
             assert_eq!(
-                self.keeper.index.missing([&phrase(text)]).len() == 0,
+                self.keeper.index.missing([&phrase(text)]).is_empty(),
                 found,
                 "{text}: the index is wrong"
             );

@@ -214,7 +214,7 @@ fn what_is_in_the_directory_is_known_without_reading_it() {
     let (first, _) = on_disk(folder.path(), &model_info());
     let words: Vec<TokenPhrase> = (0..50).map(|number| phrase(&format!("word {number}"))).collect();
     words.iter().for_each(|word| first.write(word.clone(), vec![1; 10]));
-    until(|| first.stored().missing(&words).len() == 0);
+    until(|| first.stored().missing(&words).is_empty());
     // Another process looks at what is there when it starts, and from time to time.
     let second = TextStoreThread::start_with(
         Arc::new(Folder(folder.path().to_owned())),
@@ -224,7 +224,7 @@ fn what_is_in_the_directory_is_known_without_reading_it() {
         |_, _| (),
     );
     let second = second.unwrap().stored();
-    until(|| second.missing(&words).len() == 0);
+    until(|| second.missing(&words).is_empty());
     let later = phrase("written later");
     assert_eq!(second.missing([&later]).len(), 1);
     let _running = second;
@@ -266,7 +266,7 @@ fn a_directory_that_hangs_is_left_alone_and_used_again_without_its_threads() {
         assert_eq!(read(&store, &answers, &format!("other word {number}")), None);
     }
     assert!(storage.calls().1 <= calls, "a directory that is left alone is not asked");
-    until(|| stored.missing([&phrase("dog")]).len() == 0);
+    until(|| stored.missing([&phrase("dog")]).is_empty());
     assert_eq!(storage.calls().0, most, "the threads still hang");
     assert_eq!(read(&store, &answers, "dog"), Some(vec![2]));
     storage.release();

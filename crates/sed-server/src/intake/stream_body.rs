@@ -68,7 +68,7 @@ pub(super) struct StreamBody {
 
 enum State {
     Reading(Pin<Box<dyn Future<Output = Read> + Send>>),
-    Handing(Reader, MessageBody),
+    Handing(Box<(Reader, MessageBody)>),
     Ended,
 }
 
@@ -108,18 +108,18 @@ impl Body for StreamBody {
                     match next {
                         Ok(Some((body, charge))) => {
                             self.charges.push(charge);
-                            self.state = State::Handing(reader, body);
+                            self.state = State::Handing(Box::new((reader, body)));
                         }
                         Ok(None) => return Poll::Ready(None),
                         Err(status) => return Poll::Ready(Some(Err(status))),
                     }
                 }
-                State::Handing(reader, mut body) => match body.next_piece() {
+                State::Handing(mut handing) => match handing.1.next_piece() {
                     Some(piece) => {
-                        self.state = State::Handing(reader, body);
+                        self.state = State::Handing(handing);
                         return Poll::Ready(Some(Ok(Frame::data(piece))));
                     }
-                    None => self.state = State::Reading(Box::pin(read(reader))),
+                    None => self.state = State::Reading(Box::pin(read(handing.0))),
                 },
                 State::Ended => return Poll::Ready(None),
             }
