@@ -18,10 +18,11 @@ mod running;
 mod signals;
 mod traces;
 
-use std::{ffi::OsString, io, process::ExitCode};
+use std::{ffi::OsString, io, path::Path, process::ExitCode};
 
+use args::words_file::{self, Synonyms};
 use cli::{Cli, Command};
-use sed_model::allocator::keep_freed_memory;
+use sed_model::{allocator::keep_freed_memory, prompts::Category};
 
 /// Runs the command line `arguments`, the program's name first, and returns the exit code. Meant to be called once,
 /// by a program whose allocator is [`sed_model::allocator::MiMalloc`]; ends the process where the line is wrong.
@@ -54,6 +55,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads the categories of a file as `--words-file` does; with `official`, commas separate the synonyms of a line.
+///
+/// # Errors
+/// The file cannot be read, or is no list of words; the error says where.
+pub fn categories_of_file(file: &Path, official: bool) -> anyhow::Result<Vec<Category>> {
+    words_file::read(file, if official { Synonyms::Commas } else { Synonyms::Bars })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

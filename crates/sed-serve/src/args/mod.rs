@@ -7,7 +7,7 @@ mod request;
 mod server;
 mod target;
 mod words;
-mod words_file;
+pub(crate) mod words_file;
 
 pub(crate) use access::AccessArgs;
 pub(crate) use device::{DeviceChoice, device_choice};

@@ -10,7 +10,7 @@ use super::words::parse_category;
 
 /// The separator of the phrases of a category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Synonyms {
+pub(crate) enum Synonyms {
     /// Behind a `|`.
     Bars,
     /// Behind a comma and a space, as in official lists.
@@ -18,7 +18,7 @@ pub(super) enum Synonyms {
 }
 
 /// Reads the categories of a file.
-pub(super) fn read(path: &Path, synonyms: Synonyms) -> Result<Vec<Category>> {
+pub(crate) fn read(path: &Path, synonyms: Synonyms) -> Result<Vec<Category>> {
     let bytes =
         std::fs::read(path).with_context(|| format!("cannot read the words in {}", path.display()))?;
     let categories = decode(&bytes).and_then(|text| parse(&text, synonyms));

@@ -45,6 +45,8 @@ fn open(file: &Path) -> io::Result<File> {
 
 #[cfg(all(test, unix))]
 mod tests {
+    #![allow(clippy::unwrap_used)] // helpers of tests fail their test
+
     use super::*;
 
     fn refusal(file: &Path) -> String {
