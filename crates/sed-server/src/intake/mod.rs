@@ -117,7 +117,8 @@ impl Shared {
         S::Future: Send,
     {
         let (mut parts, body) = request.into_parts();
-        let payer = self.payer(&parts);
+        let is_stream = method.shape == Shape::Stream;
+        let payer = if is_stream { self.payer(&parts).of_stream() } else { self.payer(&parts) };
         let base = payer.charge(CALL_BYTES + 2 * header_bytes(&parts)).await?;
         let mut held = Held::new(base);
         let encoding = match self.methods.encoding(method, &parts.headers) {
@@ -131,7 +132,7 @@ impl Shared {
         let reader =
             Reader::new(body, method, encoding, payer.clone(), self.pool.clone(), self.methods.schema());
 
-        let response = if method.shape == Shape::Stream {
+        let response = if is_stream {
             parts.extensions.insert(StreamDeadline::of(&parts.headers));
             // All answers of a stream would be compressed or none, and most are PNG files.
             parts.headers.remove("grpc-accept-encoding");

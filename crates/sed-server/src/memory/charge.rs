@@ -11,6 +11,8 @@ use crate::{access::Caller, status::Failure};
 
 /// How long a charge waits for memory before it is refused: the time that an ended transfer needs to go.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// The same on a stream, whose client sends no faster than it is answered and would lose the whole stream.
+const STREAM_PATIENCE: Duration = Duration::from_secs(10);
 /// When memory will probably be free.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -58,12 +60,18 @@ impl Shortage {
 pub(crate) struct Payer {
     account: Account,
     owner: Owner,
+    patience: Duration,
 }
 
 impl Payer {
     /// A payer for calls of `caller` on `connection`.
     pub(crate) fn new(account: Account, connection: ConnectionId, caller: Option<Caller>) -> Self {
-        Self { account, owner: Owner { connection, caller } }
+        Self { account, owner: Owner { connection, caller }, patience: PATIENCE }
+    }
+
+    /// The same for a stream.
+    pub(crate) fn of_stream(self) -> Self {
+        Self { patience: STREAM_PATIENCE, ..self }
     }
 
     /// A charge of nothing yet.
@@ -106,7 +114,7 @@ impl Charge {
 
     /// Charges `bytes` more. Where they are not free, the slowest transfer is ended and the call waits a moment.
     pub(crate) async fn grow(&mut self, bytes: u64) -> Result<(), Status> {
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = Instant::now() + self.payer.patience;
         loop {
             let account = self.payer.account.clone();
             // Made before the attempt, so that nothing given back in between is missed.
