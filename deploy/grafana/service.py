@@ -99,8 +99,9 @@ def traffic() -> list[Json]:
         lines(
             "Refusals",
             "reqps",
-            "Calls and requests on streams refused before the device worked on them, by reason. Bad: queue_full and "
-            "deadline_unreachable (scale), model_not_ready and device_lost (calls reach a replica that is not ready).",
+            "Calls and requests on streams refused before the device worked on them, by reason. Bad: queue_full, "
+            "deadline_unreachable and memory_exhausted (scale), model_not_ready and device_lost (calls reach a replica "
+            "that is not ready). Good: reconnect; a stream goes on over another connection.",
             query(f"{total(rate('sed_requests_rejected_total'), 'reason')} > 0", "{{reason}}"),
             stacked=True,
         ),
@@ -151,6 +152,24 @@ def traffic() -> list[Json]:
             "Bad: one replica with much more than the others, as when clients keep one "
             "connection. Set max_connection_age_seconds, or let clients balance.",
             query(total(rate("sed_requests_total"), "pod, instance"), "{{pod}} {{instance}}"),
+        ),
+        lines(
+            "Memory of requests",
+            "bytes",
+            "What requests and answers hold, and what they may. Bad: near the capacity for minutes, or near three "
+            "quarters of it where callers have no names; more is refused.",
+            query(of("sed_request_memory_bytes"), "{{pod}} {{instance}}"),
+            query(f"max({of('sed_request_memory_capacity_bytes')})", "capacity"),
+            width=12,
+            overrides=(dashed("capacity"),),
+        ),
+        lines(
+            "Transfers ended",
+            "ops",
+            "Uploads and answers that the server ended. Good: none. stalled: the client made no progress. crowded: it was "
+            "the slowest when memory or places ran out.",
+            query(total(rate("sed_transfers_ended_total"), "direction, cause"), "{{direction}} {{cause}}"),
+            width=12,
         ),
     ]
 

@@ -15,6 +15,7 @@ ZERO_WITHOUT_FAULTS = {
     "Launches that failed",
     "Restarts and panics",
     "Run again in parts",
+    "Transfers ended",
 }
 # What is served only where there is TLS: promtool sees it with data in rules/availability.yaml.
 EMPTY_WITHOUT_TLS = {"Certificate ends in"}

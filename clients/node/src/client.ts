@@ -10,18 +10,19 @@ import {
   type ConnectionOptions,
   callMetadata,
   channelCredentials,
+  StreamAttempts,
 } from "./connection";
-import { ofCall, ofStreamItem, type SedError } from "./errors";
+import { ofCall, type SedError } from "./errors";
 import {
   GetServerInfoRequest,
   type GetServerInfoResponse,
   SegmentationServiceClient,
   SegmentStreamRequest,
-  type SegmentStreamResponse,
 } from "./generated/sed/v1/segmentation_service";
 import { CreateVocabularyRequest, type NamedVocabulary } from "./generated/sed/v1/vocabulary";
 import { categoryList, type Options, type Picture, segmentRequest, type Words } from "./request";
-import { type Segmentation, segmentation } from "./result";
+import { type InputWarning, type Segmentation, segmentation, warningsOf } from "./result";
+import { type StreamItem, StreamRequests, streamItems } from "./stream";
 
 /** What a call may have besides the options of the request. */
 export interface Call {
@@ -30,9 +31,6 @@ export interface Call {
   /** Ends the call. */
   signal?: AbortSignal;
 }
-
-/** One picture of a stream, by its number from 0: its result, or the error that concerns it alone. */
-export type StreamItem = { number: number; found: Segmentation } | { number: number; error: SedError };
 
 type Method<Request, Answer> = (
   request: Request,
@@ -69,56 +67,35 @@ export class Client {
 
   /**
    * Segments many pictures over one stream, and yields a result or an error for each. Pictures are taken only as fast as
-   * the server works; `timeoutMs` is that of each picture; `anyOrder` yields answers as they are ready.
+   * the server works; `timeoutMs` is that of each picture; `anyOrder` yields answers as they are ready. A stream that its
+   * server ends before the last answer is opened again, and what was not answered is sent again.
    */
   async *segmentStream(
     pictures: Iterable<Picture> | AsyncIterable<Picture>,
     words: Words,
     options: Options & Call & { anyOrder?: boolean } = {},
   ): AsyncGenerator<StreamItem> {
-    const call = this.#stub.segmentStream(this.#metadata, {});
-    call.on("error", () => {}); // the loop below sees it; one that comes after its end concerns nobody
-    const cancel = () => call.cancel();
-    options.signal?.addEventListener("abort", cancel, { once: true });
-    if (options.signal?.aborted) cancel();
     const timeoutMs = options.timeoutMs ?? this.timeoutMs;
     const timeout = { seconds: Math.floor(timeoutMs / 1e3), nanos: Math.round((timeoutMs % 1e3) * 1e6) };
-    let failure: unknown; // of the caller's pictures
-    const send = async () => {
-      let number = 0;
-      for await (const picture of pictures) {
-        if (call.destroyed || call.writableEnded) return;
-        const request = await segmentRequest(picture, words, options, String(number++));
-        const room = call.write(SegmentStreamRequest.fromPartial({ request, timeout, anyOrder: options.anyOrder }));
-        if (!room) await drained(call);
-      }
-      call.end();
-    };
-    const sent = send().catch((error: unknown) => {
-      failure = error;
-      call.cancel();
+    const requests = new StreamRequests(pictures, async (picture, number) => {
+      const request = await segmentRequest(picture, words, options, String(number));
+      return SegmentStreamRequest.fromPartial({ request, timeout, anyOrder: options.anyOrder });
     });
-    try {
-      for await (const answer of call as AsyncIterable<SegmentStreamResponse>) yield streamItem(answer);
-      await sent;
-    } catch (error) {
-      throw failure ?? ofCall(error as ServiceError);
-    } finally {
-      options.signal?.removeEventListener("abort", cancel);
-      call.cancel();
-    }
+    const open = () => this.#stub.segmentStream(this.#metadata, {});
+    yield* streamItems(open, requests, new StreamAttempts(timeoutMs), options.signal);
   }
 
   /** Registers words under a name; with `embed` their text embeddings are computed at once. */
   async createVocabulary(
     categories: readonly (string | readonly string[])[],
     options: Call & { embed?: boolean } = {},
-  ): Promise<NamedVocabulary> {
+  ): Promise<NamedVocabulary & { warnings: InputWarning[] }> {
     const request = CreateVocabularyRequest.fromPartial({
       categories: categoryList(categories),
       embed: options.embed ?? false,
     });
-    return named((await this.#call(this.#stub.createVocabulary, request, options)).vocabulary);
+    const { vocabulary, warnings } = await this.#call(this.#stub.createVocabulary, request, options);
+    return { ...named(vocabulary), warnings: warningsOf(warnings) };
   }
 
   /** Tells the categories of a vocabulary. */
@@ -181,24 +158,6 @@ export class Client {
       if (signal?.aborted) cancel();
     });
   }
-}
-
-function streamItem(answer: SegmentStreamResponse): StreamItem {
-  const number = Number(answer.requestId);
-  if (answer.outcome?.$case === "response") return { number, found: segmentation(answer.outcome.value) };
-  return { number, error: ofStreamItem(answer.outcome?.value ?? { code: 2, message: "no outcome", details: [] }) };
-}
-
-/** Waits until the stream takes more, or never will again. */
-function drained(call: NodeJS.EventEmitter): Promise<void> {
-  const events = ["drain", "close", "end", "error"];
-  return new Promise((resolve) => {
-    const done = () => {
-      for (const event of events) call.off(event, done);
-      resolve();
-    };
-    for (const event of events) call.on(event, done);
-  });
 }
 
 function named(vocabulary: NamedVocabulary | undefined): NamedVocabulary {

@@ -38,6 +38,8 @@ const SERVICE_CONFIG = {
         retryableStatusCodes: ["UNAVAILABLE"],
       },
     },
+    // gRPC tries a stream again only until its first answer; `StreamAttempts` does so all along.
+    { name: [{ service: "sed.v1.SegmentationService", method: "SegmentStream" }] },
   ],
 };
 
@@ -89,7 +91,8 @@ function pem(source: Pem | undefined): Buffer | null {
 /** The time and the tries of one call. A server that is full says when to come back; while time is left, we do. */
 export class Attempts {
   readonly deadline: number;
-  #made = 1;
+  protected made = 1;
+  #wasSlow = false;
 
   constructor(timeoutMs: number) {
     this.deadline = Date.now() + timeoutMs;
@@ -97,14 +100,60 @@ export class Attempts {
 
   /** Milliseconds to wait before the next try; undefined when there is none. */
   pause(error: SedError): number | undefined {
-    // What is UNAVAILABLE, gRPC itself tries again.
-    if (error.code !== status.RESOURCE_EXHAUSTED || error.retryAfterMs === undefined) return undefined;
-    // The deadline stays, and the work ahead shrinks no faster than the time that is left.
-    if (error.reason === "DEADLINE_UNREACHABLE") return undefined;
+    let delay = this.delay(error);
+    if (error.reason === "UPLOAD_TOO_SLOW") {
+      // A line that was held up may flow again; one that is slow is slow again.
+      delay = this.#wasSlow ? undefined : 0;
+      this.#wasSlow = true;
+    }
+    if (delay === undefined || this.made >= ATTEMPTS) return undefined;
     // Those who were refused together do not come back together.
-    const delay = error.retryAfterMs * (1 + Math.random() / 4);
-    if (this.#made >= ATTEMPTS || Date.now() + delay >= this.deadline) return undefined;
-    this.#made += 1;
+    delay *= 1 + Math.random() / 4;
+    if (delay >= this.left()) return undefined;
+    this.made += 1;
     return delay;
+  }
+
+  /** Milliseconds until the deadline. */
+  protected left(): number {
+    return this.deadline - Date.now();
+  }
+
+  /** Milliseconds after which the same may succeed; undefined where it cannot, or where gRPC itself tries it again. */
+  protected delay(error: SedError): number | undefined {
+    // Under the same deadline: the work ahead shrinks no faster than the time that is left.
+    if (error.code !== status.RESOURCE_EXHAUSTED || error.reason === "DEADLINE_UNREACHABLE") return undefined;
+    return error.retryAfterMs;
+  }
+
+  /** Begins to count again. */
+  protected begin(): void {
+    this.made = 1;
+    this.#wasSlow = false;
+  }
+}
+
+/** The tries of a stream, which begin again with every answer; each of its requests has its own time. */
+export class StreamAttempts extends Attempts {
+  readonly #timeoutMs: number;
+
+  constructor(timeoutMs: number) {
+    super(timeoutMs);
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** Begins to count again: the stream gets on. */
+  answered(): void {
+    this.begin();
+  }
+
+  /** A request that is sent again has all its time. */
+  protected override left(): number {
+    return this.#timeoutMs;
+  }
+
+  protected override delay(error: SedError): number | undefined {
+    if (error.code !== status.UNAVAILABLE) return super.delay(error);
+    return error.retryAfterMs ?? Math.min(200 * 2 ** (this.made - 1), 3000);
   }
 }

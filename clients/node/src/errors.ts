@@ -95,3 +95,18 @@ export function ofCall(error: ServiceError): SedError {
 export function ofStreamItem(error: StreamError): SedError {
   return ofStatus(error.code, error.message, error.details);
 }
+
+/** The error of a stream that its server ended without one, before its last answer. */
+export function unfinished(): SedError {
+  return ofStatus(status.UNAVAILABLE, "the server ended the stream before its last answer", []);
+}
+
+/** The error of an answer to a request that is answered already, or was never sent. */
+export function notOpen(id: string): SedError {
+  return ofStatus(status.INTERNAL, `the server answered request ${id}, which was not open`, []);
+}
+
+/** The error of a call that the caller's signal ended while nothing was sent. */
+export function cancelled(): SedError {
+  return ofStatus(status.CANCELLED, "the caller ended the call", []);
+}

@@ -1,6 +1,6 @@
 // Client of sed-serve, a gRPC server for open-vocabulary semantic segmentation.
 
-export { type Call, Client, type StreamItem } from "./client";
+export { type Call, Client } from "./client";
 export type { ConnectionOptions, Pem } from "./connection";
 export {
   DeadlineExceeded,
@@ -18,9 +18,11 @@ export type { Bytes, Options, Picture, Words } from "./request";
 export {
   type BoundingBox,
   type CategoryResult,
+  type InputWarning,
   maskOf,
   type RejectionReport,
   type Segmentation,
   type StageTime,
   type Timings,
 } from "./result";
+export type { StreamItem } from "./stream";

@@ -4,6 +4,7 @@ import { endianness } from "node:os";
 import type { Duration } from "./generated/google/protobuf/duration";
 import { type LatencyReport, type RejectionReport, Stage } from "./generated/sed/v1/report";
 import type { BoundingBox, CategoryResult, SegmentResponse } from "./generated/sed/v1/segmentation_service";
+import { type Warning, WarningReason } from "./generated/sed/v1/warning";
 
 /** Milliseconds that one stage waited and took. */
 export interface StageTime {
@@ -20,6 +21,16 @@ export interface Timings {
   textCacheMisses: number;
   vocabularyCacheHit: boolean;
   imageCacheHit: boolean;
+}
+
+/** Something in a request that was accepted and that its caller should know. */
+export interface InputWarning {
+  /** Stable, for example `PHRASE_CUT`; proto/sed/v1/warning.proto says what each means. */
+  reason: string;
+  /** Path in the request. */
+  field: string;
+  /** What was found, and what it means for the result. */
+  message: string;
 }
 
 /** What was found in one picture. */
@@ -45,6 +56,8 @@ export interface Segmentation {
   requestId: string;
   modelName: string;
   modelDigest: string;
+  /** About the words that the request has written out. */
+  warnings: InputWarning[];
   /** The picture with the categories painted over it, a PNG file; empty unless it was asked for. */
   overlayPng: Uint8Array;
 }
@@ -69,8 +82,17 @@ export function segmentation(answer: SegmentResponse): Segmentation {
     requestId: answer.requestId,
     modelName: answer.modelName,
     modelDigest: answer.modelDigest,
+    warnings: warningsOf(answer.warnings),
     overlayPng: answer.overlayPng,
   };
+}
+
+/** Reads the warnings of an answer. One whose reason is newer than this client has its number for it. */
+export function warningsOf(warnings: readonly Warning[]): InputWarning[] {
+  return warnings.map(({ reason, field, message }) => {
+    const name = WarningReason[reason] ?? String(reason);
+    return { reason: name.replace("WARNING_REASON_", ""), field, message };
+  });
 }
 
 /** The pixels of one category: 1 where the mask has its index, else 0. */

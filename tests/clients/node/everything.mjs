@@ -46,6 +46,14 @@ const painted = await client.segment(path, words, { size: "model", overlay: true
 assert.deepEqual([painted.width, painted.height], [48, 48]);
 assert.equal(Buffer.from(painted.overlayPng.subarray(1, 4)).toString(), "PNG");
 
+// Warnings.
+const long = ["cat", `${"a ".repeat(110)}cat`];
+for (const { warnings } of [await client.segment(path, long), await client.createVocabulary(long)]) {
+  assert.deepEqual(warnings.map(({ reason }) => reason), ["PHRASE_CUT"]);
+  assert.match(warnings[0].field, /categories\[1\]\.name$/);
+}
+assert.deepEqual(found.warnings, []);
+
 // Vocabularies and streams.
 const { name } = await client.createVocabulary(words, { embed: true });
 assert.equal((await client.getVocabulary(name)).categories.length, 4);

@@ -5,10 +5,8 @@
 import assert from "node:assert/strict";
 import grpc from "@grpc/grpc-js";
 import { Client, Overloaded, SedError, Unavailable } from "sed-serve-client";
-import { ErrorInfo, RetryInfo } from "sed-serve-client/dist/generated/google/rpc/error_details.js";
-import { Status } from "sed-serve-client/dist/generated/google/rpc/status.js";
-import { Mask } from "sed-serve-client/dist/generated/sed/v1/mask.js";
-import { SegmentationServiceService, SegmentResponse } from "sed-serve-client/dist/generated/sed/v1/segmentation_service.js";
+import { SegmentationServiceService } from "sed-serve-client/dist/generated/sed/v1/segmentation_service.js";
+import { failure, fails, listen, nothing } from "./moody.mjs";
 
 let failures = [];
 let calls = 0;
@@ -20,27 +18,10 @@ function segment({ request, metadata }, answer) {
   tokens.add(metadata.get("authorization")[0]);
   const failure = failures.shift();
   if (failure === undefined) {
-    const mask = Mask.fromPartial({ content: { $case: "rawIndices", value: Buffer.alloc(0) } });
-    answer(null, SegmentResponse.fromPartial({ unlabelledPixels: request.image.source.value.length, masks: [mask] }));
+    answer(null, nothing(request.image.source.value.length));
     return;
   }
-  const trailer = new grpc.Metadata();
-  trailer.set("grpc-status-details-bin", Buffer.from(Status.encode(failure).finish()));
-  answer({ code: failure.code, details: failure.message, metadata: trailer });
-}
-
-/** A status with the details that the server sends. */
-function failure(code, reason, retrySeconds) {
-  const any = (kind, type, fields) => ({
-    typeUrl: `type.googleapis.com/google.rpc.${kind}`,
-    value: Buffer.from(type.encode(type.fromPartial(fields)).finish()),
-  });
-  const details = [any("ErrorInfo", ErrorInfo, { reason, domain: "sed-serve", metadata: { limit: "1" } })];
-  if (retrySeconds !== undefined) {
-    const nanos = Math.round((retrySeconds % 1) * 1e9);
-    details.push(any("RetryInfo", RetryInfo, { retryDelay: { seconds: Math.floor(retrySeconds), nanos } }));
-  }
-  return Status.fromPartial({ code, message: "not now", details });
+  answer(fails(failure));
 }
 
 /** Lets the calls before fail in these ways, and tells how often a call was made and how it ended. */
@@ -53,11 +34,9 @@ async function tried(these, picture = Buffer.from("x"), options = {}) {
 
 const server = new grpc.Server({ "grpc.max_receive_message_length": 32 << 20 });
 server.addService(SegmentationServiceService, { segment });
-const port = await new Promise((resolve, reject) => {
-  server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => (error ? reject(error) : resolve(port)));
-});
+const port = await listen(server);
 const client = new Client(`http://127.0.0.1:${port}`, { token: "s3cret" });
-const { RESOURCE_EXHAUSTED, UNAVAILABLE, INTERNAL } = grpc.status;
+const { ABORTED, RESOURCE_EXHAUSTED, UNAVAILABLE, INTERNAL } = grpc.status;
 const full = failure(RESOURCE_EXHAUSTED, "QUEUE_FULL", 0.1);
 const away = failure(UNAVAILABLE, "SHUTTING_DOWN", 1);
 
@@ -79,6 +58,19 @@ assert.deepEqual([times, end.retryAfterMs], [1, 30_000], "it waits beyond its ow
 
 [times, end] = await tried([failure(RESOURCE_EXHAUSTED, "DEVICE_OUT_OF_MEMORY")]);
 assert.deepEqual([times, end.reason, end.retryAfterMs], [1, "DEVICE_OUT_OF_MEMORY", undefined]);
+
+const shared = failure(RESOURCE_EXHAUSTED, "MEMORY_EXHAUSTED", 0.1);
+[times, end] = await tried([shared, shared]);
+assert.deepEqual([times, end.unlabelledPixels], [3, 1]);
+[times, end] = await tried([failure(RESOURCE_EXHAUSTED, "MEMORY_EXHAUSTED")]);
+assert(end instanceof Overloaded);
+assert.deepEqual([times, end.reason, end.retryAfterMs], [1, "MEMORY_EXHAUSTED", undefined], "it can never fit");
+
+const slow = failure(ABORTED, "UPLOAD_TOO_SLOW");
+[times, end] = await tried([slow]);
+assert.deepEqual([times, end.unlabelledPixels], [2, 1]);
+[times, end] = await tried([slow, slow]);
+assert.deepEqual([times, end.code, end.reason], [2, ABORTED, "UPLOAD_TOO_SLOW"]);
 
 // The delay is advice for a later deadline; under this one, no try can succeed.
 [times, end] = await tried(Array(9).fill(failure(RESOURCE_EXHAUSTED, "DEADLINE_UNREACHABLE", 0.1)));

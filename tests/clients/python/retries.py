@@ -9,18 +9,18 @@ import io
 import itertools
 import mmap
 import pickle
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent import futures
 
 import grpc
-from google.protobuf import any_pb2
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import code_pb2, status_pb2
 from sed_serve_client import AsyncClient, Client, Overloaded, SedError, Unavailable
 from sed_serve_client.v1 import segmentation_service_pb2 as pb
 from sed_serve_client.v1 import segmentation_service_pb2_grpc as services
+
+from moody import failure, nothing, refused, trailers
 
 WORDS = ["cat"]
 
@@ -54,37 +54,8 @@ class Moody(services.SegmentationServiceServicer):
         if self.failures:
             status = self.failures.pop(0)
             code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
-            context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+            context.set_trailing_metadata(trailers(status))
             context.abort(code, status.message)
-
-
-def nothing(unlabelled_pixels: int) -> pb.SegmentResponse:
-    """An answer with a mask without pixels."""
-    answer = pb.SegmentResponse(unlabelled_pixels=unlabelled_pixels)
-    answer.masks.add().raw_indices = b""
-    return answer
-
-
-def failure(code: int, reason: str, retry_seconds: float | None) -> status_pb2.Status:
-    """A status with the details that the server sends."""
-    info, retry = any_pb2.Any(), any_pb2.Any()
-    info.Pack(error_details_pb2.ErrorInfo(reason=reason, domain="sed-serve", metadata={"limit": "1"}))
-    details = [info]
-    if retry_seconds is not None:
-        message = error_details_pb2.RetryInfo()
-        message.retry_delay.FromMilliseconds(round(retry_seconds * 1000))
-        retry.Pack(message)
-        details.append(retry)
-    return status_pb2.Status(code=code, message="not now", details=details)
-
-
-def refused(call, kind):
-    """The error of a call that must fail."""
-    try:
-        call()
-    except kind as error:
-        return error
-    sys.exit(f"{kind.__name__} was expected")
 
 
 def check(moody: Moody, client: Client) -> None:
@@ -113,6 +84,21 @@ def check(moody: Moody, client: Client) -> None:
     moody.failures, moody.calls = [failure(code_pb2.RESOURCE_EXHAUSTED, "DEVICE_OUT_OF_MEMORY", None)], 0
     error = refused(client.server_info, Overloaded)
     assert (error.reason, error.retry_after, moody.calls) == ("DEVICE_OUT_OF_MEMORY", None, 1)
+
+    shared = failure(code_pb2.RESOURCE_EXHAUSTED, "MEMORY_EXHAUSTED", 0.1)
+    moody.failures, moody.calls = [shared, shared], 0
+    assert client.server_info().server_version == "moody"
+    assert moody.calls == 3
+    moody.failures, moody.calls = [failure(code_pb2.RESOURCE_EXHAUSTED, "MEMORY_EXHAUSTED", None)], 0
+    error = refused(client.server_info, Overloaded)
+    assert (error.reason, error.retry_after, moody.calls) == ("MEMORY_EXHAUSTED", None, 1), "it can never fit"
+
+    slow = failure(code_pb2.ABORTED, "UPLOAD_TOO_SLOW", None)
+    moody.failures, moody.calls = [slow], 0
+    assert client.server_info().server_version == "moody"
+    moody.failures = [slow, slow]
+    error = refused(client.server_info, SedError)
+    assert (error.reason, error.code, moody.calls) == ("UPLOAD_TOO_SLOW", grpc.StatusCode.ABORTED, 4), "once each"
 
     # The delay is advice for a later deadline; under this one, no try can succeed.
     moody.failures, moody.calls = [failure(code_pb2.RESOURCE_EXHAUSTED, "DEADLINE_UNREACHABLE", 0.1)] * 9, 0

@@ -28,6 +28,7 @@ def main() -> None:
                 compare(answer, words, np.array(Image.open(GOLDEN / f"{case}.{mode}.argmax.png")), expected)
         pictures_alike(client, picture, words)
         by_names(client, picture, words)
+        warned(client, picture)
 
 
 def compare(answer: Segmentation, words: list[list[str]], golden: np.ndarray, expected: dict) -> None:
@@ -94,6 +95,16 @@ def by_names(client: Client, picture: pathlib.Path, words: list[list[str]]) -> N
     client.delete_vocabulary(named.name)
     assert named.name not in [vocabulary.name for vocabulary in client.list_vocabularies()]
     print("by id, by name and over a stream: the same mask")
+
+
+def warned(client: Client, picture: pathlib.Path) -> None:
+    """What the caller should know of the words comes with the answer, and with the vocabulary's name."""
+    words = ["cat", 110 * "a " + "cat"]
+    for warnings in (client.segment(picture, words).warnings, client.create_vocabulary(words).warnings):
+        assert [warning.reason for warning in warnings] == ["PHRASE_CUT"], warnings
+        assert warnings[0].field.endswith("categories[1].name") and warnings[0].message, warnings
+    assert client.segment(picture, ["cat"]).warnings == ()
+    print("warned of a phrase that is too long to be read to its end")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from .errors import (
     Unavailable,
 )
 from .request import ImageId, Options, Picture, Words
-from .result import Box, Category, Level, Rejection, Segmentation, StageTime, Timings
+from .result import Box, Category, InputWarning, Level, Rejection, Segmentation, StageTime, Timings
 from .vocabulary import Vocabulary
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Client",
     "DeadlineExceeded",
     "ImageId",
+    "InputWarning",
     "InvalidRequest",
     "Level",
     "NotFound",

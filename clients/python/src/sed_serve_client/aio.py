@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
-from . import connection, errors, request, result, stream
+from . import async_stream, connection, errors, request, result, stream
 from .v1 import segmentation_service_pb2 as pb
 from .v1 import vocabulary_pb2
 from .v1.segmentation_service_pb2_grpc import SegmentationServiceStub
@@ -63,7 +63,7 @@ class AsyncClient:
         message = request.segment(picture, categories, vocabulary, request_id or str(uuid.uuid4()), **options)
         return result.segmentation(await self._call(self._stub.Segment, message, timeout))
 
-    async def segment_stream(
+    def segment_stream(
         self,
         pictures: Iterable[Picture] | AsyncIterable[Picture],
         categories: Words | None = None,
@@ -74,41 +74,18 @@ class AsyncClient:
         **options: Unpack[Options],
     ) -> AsyncIterator[stream.StreamItem]:
         """Segments many pictures over one stream, and yields the number of each with its result or its error."""
-        requests = stream.StreamRequests(
-            categories, vocabulary, self.timeout if timeout is None else timeout, any_order=any_order, options=options
-        )
-
-        async def messages() -> AsyncIterator[pb.SegmentStreamRequest]:
-            try:
-                if hasattr(pictures, "__aiter__"):
-                    async for picture in pictures:
-                        yield requests.next(picture)
-                else:
-                    for picture in pictures:
-                        yield requests.next(picture)
-            except Exception as failure:
-                requests.failure = failure
-                raise
-
-        call = self._stub.SegmentStream(messages(), metadata=self._metadata)
-        try:
-            async for answer in call:
-                yield stream.item(answer)
-        except (grpc.RpcError, asyncio.CancelledError) as error:
-            if requests.failure is not None:
-                raise requests.failure from None
-            if isinstance(error, grpc.RpcError):
-                raise errors.of_call(error) from error
-            raise
-        finally:
-            call.cancel()
+        seconds = self.timeout if timeout is None else timeout
+        requests = stream.StreamRequests(categories, vocabulary, seconds, any_order=any_order, options=options)
+        attempts = connection.StreamAttempts(seconds)
+        return async_stream.items(self._stub.SegmentStream, self._metadata, requests, pictures, attempts)
 
     async def create_vocabulary(
         self, categories: Words, *, embed: bool = False, timeout: float | None = None
     ) -> Vocabulary:
         """Registers words under a name; with `embed` their text embeddings are computed at once."""
         message = vocabulary_pb2.CreateVocabularyRequest(categories=request.category_list(categories), embed=embed)
-        return vocabulary((await self._call(self._stub.CreateVocabulary, message, timeout)).vocabulary)
+        made = await self._call(self._stub.CreateVocabulary, message, timeout)
+        return vocabulary(made.vocabulary, made.warnings)
 
     async def get_vocabulary(self, name: str, *, timeout: float | None = None) -> Vocabulary:
         """Tells the categories of a vocabulary."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 
-from . import connection, errors, request, result, stream
+from . import connection, errors, request, result, stream, sync_stream
 from .v1 import segmentation_service_pb2 as pb
 from .v1 import vocabulary_pb2
 from .v1.segmentation_service_pb2_grpc import SegmentationServiceStub
@@ -82,35 +82,19 @@ class Client:
         """Segments many pictures over one stream, and yields the number of each with its result or its error.
 
         Pictures are taken only as fast as the server works. `timeout` is that of each picture; `any_order` yields
-        answers as they are ready.
+        answers as they are ready. A stream that its server ends before the last answer is opened again, and what was
+        not answered is sent again.
         """
-        requests = stream.StreamRequests(
-            categories, vocabulary, self.timeout if timeout is None else timeout, any_order=any_order, options=options
-        )
-
-        def messages() -> Iterator[pb.SegmentStreamRequest]:
-            try:
-                for picture in pictures:
-                    yield requests.next(picture)
-            except Exception as failure:
-                requests.failure = failure
-                raise
-
-        call = self._stub.SegmentStream(messages(), metadata=self._metadata)
-        try:
-            for answer in call:
-                yield stream.item(answer)
-        except grpc.RpcError as error:
-            if requests.failure is not None:
-                raise requests.failure from None
-            raise errors.of_call(error) from error
-        finally:
-            call.cancel()
+        seconds = self.timeout if timeout is None else timeout
+        requests = stream.StreamRequests(categories, vocabulary, seconds, any_order=any_order, options=options)
+        attempts = connection.StreamAttempts(seconds)
+        return sync_stream.items(self._stub.SegmentStream, self._metadata, requests, pictures, attempts)
 
     def create_vocabulary(self, categories: Words, *, embed: bool = False, timeout: float | None = None) -> Vocabulary:
         """Registers words under a name; with `embed` their text embeddings are computed at once."""
         message = vocabulary_pb2.CreateVocabularyRequest(categories=request.category_list(categories), embed=embed)
-        return vocabulary(self._call(self._stub.CreateVocabulary, message, timeout).vocabulary)
+        made = self._call(self._stub.CreateVocabulary, message, timeout)
+        return vocabulary(made.vocabulary, made.warnings)
 
     def get_vocabulary(self, name: str, *, timeout: float | None = None) -> Vocabulary:
         """Tells the categories of a vocabulary."""

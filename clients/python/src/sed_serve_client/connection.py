@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Pem: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview
 """A PEM file, or what is in one."""
 
+CallMetadata: TypeAlias = tuple[tuple[str, str], ...]
+
 MAX_REQUEST_BYTES = 32 << 20
 MAX_ANSWER_BYTES = 128 << 20
 ATTEMPTS = 5
@@ -33,7 +35,9 @@ _SERVICE_CONFIG = {
                 "backoffMultiplier": 2,
                 "retryableStatusCodes": ["UNAVAILABLE"],
             },
-        }
+        },
+        # gRPC tries a stream again only until its first answer; `StreamAttempts` does so all along.
+        {"name": [{"service": "sed.v1.SegmentationService", "method": "SegmentStream"}]},
     ],
 }
 
@@ -69,7 +73,7 @@ def credentials(
     return grpc.ssl_channel_credentials(_pem(ca), _pem(key), _pem(certificate))
 
 
-def call_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+def call_metadata(token: str | None) -> CallMetadata:
     """What every call carries."""
     return () if token is None else (("authorization", f"Bearer {token}"),)
 
@@ -86,6 +90,7 @@ class Attempts:
     def __init__(self, timeout: float) -> None:
         self._end = time.monotonic() + timeout
         self._made = 1
+        self._was_slow = False
 
     def left(self) -> float:
         """Seconds until the deadline."""
@@ -93,13 +98,45 @@ class Attempts:
 
     def pause(self, error: SedError) -> float | None:
         """Seconds to wait before the next try; None when there is none."""
-        if error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or error.retry_after is None:
-            return None  # what is UNAVAILABLE, gRPC itself tries again
-        if error.reason == "DEADLINE_UNREACHABLE":
-            return None  # the deadline stays, and the work ahead shrinks no faster than the time that is left
+        if error.reason == "UPLOAD_TOO_SLOW":
+            # A line that was held up may flow again; one that is slow is slow again.
+            delay = None if self._was_slow else 0.0
+            self._was_slow = True
+        else:
+            delay = self._delay(error)
+        if delay is None or self._made >= ATTEMPTS:
+            return None
         # Those who were refused together do not come back together.
-        delay = error.retry_after * random.uniform(1.0, 1.25)
-        if self._made >= ATTEMPTS or delay >= self.left():
+        delay *= random.uniform(1.0, 1.25)
+        if delay >= self.left():
             return None
         self._made += 1
         return delay
+
+    def _delay(self, error: SedError) -> float | None:
+        """Seconds after which the same may succeed; None where it cannot, or where gRPC itself tries it again."""
+        if error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or error.reason == "DEADLINE_UNREACHABLE":
+            return None  # under the same deadline: the work ahead shrinks no faster than the time that is left
+        return error.retry_after
+
+
+class StreamAttempts(Attempts):
+    """The tries of a stream, which begin again with every answer; each of its requests has its own time."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        super().__init__(timeout)
+
+    def answered(self) -> None:
+        """Begins to count again: the stream gets on."""
+        super().__init__(self._timeout)
+
+    def left(self) -> float:
+        """Seconds that a request still has when it is sent again: all of them."""
+        return self._timeout
+
+    def _delay(self, error: SedError) -> float | None:
+        if error.code is not grpc.StatusCode.UNAVAILABLE:
+            return super()._delay(error)
+        backoff = min(0.2 * 2 ** (self._made - 1), 3.0)
+        return backoff if error.retry_after is None else error.retry_after

@@ -11,9 +11,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from .request import ImageId
-from .v1 import report_pb2
+from .v1 import report_pb2, warning_pb2
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from google.protobuf import duration_pb2
 
     from .v1 import mask_pb2
@@ -87,6 +89,19 @@ class Timings:
     image_cache_hit: bool
 
 
+@dataclasses.dataclass(frozen=True)
+class InputWarning:
+    """Something in a request that was accepted and that its caller should know.
+
+    reason: stable, for example `PHRASE_CUT`; proto/sed/v1/warning.proto says what each means.
+    field: path in the request. message: what was found, and what it means for the result.
+    """
+
+    reason: str
+    field: str
+    message: str
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Segmentation:
     """What was found in one picture.
@@ -96,6 +111,7 @@ class Segmentation:
     categories: one for each of the vocabulary, in its order.
     image_size: (width, height) of the picture, after its EXIF orientation.
     image_id: stands for the picture in later requests; None when the server keeps no images.
+    warnings: about the words that the request has written out.
     overlay_png: the picture with the categories painted over it; empty unless it was asked for.
     """
 
@@ -110,6 +126,7 @@ class Segmentation:
     request_id: str
     model_name: str
     model_digest: str
+    warnings: tuple[InputWarning, ...]
     overlay_png: bytes = dataclasses.field(repr=False)
 
     @property
@@ -151,8 +168,19 @@ def segmentation(answer: pb.SegmentResponse) -> Segmentation:
         request_id=answer.request_id,
         model_name=answer.model_name,
         model_digest=answer.model_digest,
+        warnings=warnings_of(answer.warnings),
         overlay_png=answer.overlay_png,
     )
+
+
+def warnings_of(found: Iterable[warning_pb2.Warning]) -> tuple[InputWarning, ...]:
+    """Reads the warnings of an answer. One whose reason is newer than this client has its number for it."""
+    return tuple(InputWarning(_reason(warning), warning.field, warning.message) for warning in found)
+
+
+def _reason(warning: warning_pb2.Warning) -> str:
+    known = warning_pb2.WarningReason.DESCRIPTOR.values_by_number.get(warning.reason)
+    return str(warning.reason) if known is None else known.name.removeprefix("WARNING_REASON_")
 
 
 def _index_map(mask: mask_pb2.Mask, width: int, height: int) -> IndexMap:

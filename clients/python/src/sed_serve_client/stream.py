@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
+import grpc
 from google.protobuf import duration_pb2
 
 from . import errors, request, result
@@ -15,9 +16,15 @@ if TYPE_CHECKING:
 StreamItem: TypeAlias = tuple[int, "result.Segmentation | errors.SedError"]
 """Which picture of the stream, from 0, and its result or the error that concerns it alone."""
 
+MOST_UNANSWERED = 128
+"""Requests that are held until their answer. Of large ones the server reads fewer."""
+
 
 class StreamRequests:
-    """Makes the requests of one stream, which have the words and options in common; their ids are their numbers."""
+    """The requests of one stream, which have the words and options in common; their ids are their numbers.
+
+    Each is held until it is answered, so that it can be sent again when its stream ends before.
+    """
 
     def __init__(
         self,
@@ -35,18 +42,39 @@ class StreamRequests:
         self._any_order = any_order
         self._options: Options = options
         self._made = 0
-        self.failure: Exception | None = None  # of the caller's pictures; gRPC would only say that iterating failed
+        self._unanswered: dict[int, pb.SegmentStreamRequest] = {}
 
-    def next(self, picture: Picture) -> pb.SegmentStreamRequest:
+    def make(self, picture: Picture) -> pb.SegmentStreamRequest:
         """Makes the request for the next picture."""
         item = request.segment(picture, self._categories, self._vocabulary, str(self._made), **self._options)
-        self._made += 1
         return pb.SegmentStreamRequest(request=item, timeout=self._timeout, any_order=self._any_order)
 
+    def hold(self, message: pb.SegmentStreamRequest) -> None:
+        """Holds the request that was made last."""
+        self._unanswered[self._made] = message
+        self._made += 1
 
-def item(answer: pb.SegmentStreamResponse) -> StreamItem:
-    """Reads one answer."""
-    number = int(answer.request_id)
-    if answer.HasField("error"):
-        return number, errors.of_stream_item(answer.error)
-    return number, result.segmentation(answer.response)
+    def after(self, number: int) -> tuple[int, pb.SegmentStreamRequest] | None:
+        """Returns the first unanswered request behind this number, with its own."""
+        return next((held for held in self._unanswered.items() if held[0] > number), None)
+
+    @property
+    def is_full(self) -> bool:
+        """No more may be held."""
+        return len(self._unanswered) >= MOST_UNANSWERED
+
+    def answered(self, answer: pb.SegmentStreamResponse) -> StreamItem | None:
+        """Reads an answer; None for a request that came too late for its server, and stays unanswered."""
+        number = int(answer.request_id)
+        if number not in self._unanswered:
+            raise errors.SedError(grpc.StatusCode.INTERNAL, f"the server answered request {number}, which was not open")
+        failure = errors.of_stream_item(answer.error) if answer.HasField("error") else None
+        if failure is not None and failure.reason == "SHUTTING_DOWN":
+            return None
+        del self._unanswered[number]
+        return number, failure or result.segmentation(answer.response)
+
+
+def unfinished() -> errors.SedError:
+    """The error of a stream that its server ended without one, before its last answer."""
+    return errors.Unavailable(grpc.StatusCode.UNAVAILABLE, "the server ended the stream before its last answer")

@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from .result import InputWarning, warnings_of
+
 if TYPE_CHECKING:
-    from .v1 import vocabulary_pb2
+    from collections.abc import Iterable
+
+    from .v1 import vocabulary_pb2, warning_pb2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,20 +18,23 @@ class Vocabulary:
     """A vocabulary that the server knows by name.
 
     name: what to give as `vocabulary` of a request. size: how many categories it has. built_in: it came with the
-    server. categories: for each its name and synonyms; empty unless it was got by name.
+    server. categories: for each its name and synonyms; empty unless it was got by name. warnings: what its words make
+    one expect; empty unless it was just created.
     """
 
     name: str
     size: int
     built_in: bool
     categories: tuple[tuple[str, ...], ...]
+    warnings: tuple[InputWarning, ...] = ()
 
 
-def vocabulary(message: vocabulary_pb2.NamedVocabulary) -> Vocabulary:
+def vocabulary(message: vocabulary_pb2.NamedVocabulary, warnings: Iterable[warning_pb2.Warning] = ()) -> Vocabulary:
     """Reads a vocabulary from a message."""
     return Vocabulary(
         name=message.name,
         size=message.size,
         built_in=message.built_in,
         categories=tuple((category.name, *category.synonyms) for category in message.categories),
+        warnings=warnings_of(warnings),
     )

@@ -34,11 +34,15 @@ export enum ErrorReason {
   ERROR_REASON_VOCABULARY_EMPTY = 5,
   /** ERROR_REASON_VOCABULARY_TOO_LARGE - INVALID_ARGUMENT, with BadRequest: more categories, synonyms or phrases than the limit in the metadata. */
   ERROR_REASON_VOCABULARY_TOO_LARGE = 6,
-  /** ERROR_REASON_CATEGORY_NAME_INVALID - INVALID_ARGUMENT, with BadRequest: a name or synonym is empty, too long or holds control characters. */
+  /**
+   * ERROR_REASON_CATEGORY_NAME_INVALID - INVALID_ARGUMENT, with BadRequest: a name or synonym is empty, too long or holds control characters. It is empty when
+   * cleaning leaves nothing of it for the model to read.
+   */
   ERROR_REASON_CATEGORY_NAME_INVALID = 7,
   /**
-   * ERROR_REASON_CATEGORY_DUPLICATE - INVALID_ARGUMENT, with BadRequest: a name, or a synonym within a category, occurs twice. Letter case and
-   * repeated spaces make no difference to the model, so they make none here.
+   * ERROR_REASON_CATEGORY_DUPLICATE - INVALID_ARGUMENT, with BadRequest: two categories have the same phrases, or a category has a phrase twice. Phrases are
+   * the same when the model's tokenizer makes the same of them: letter case, repeated spaces, forms of accents and of
+   * quotation marks make no difference.
    */
   ERROR_REASON_CATEGORY_DUPLICATE = 8,
   /** ERROR_REASON_VOCABULARY_NOT_FOUND - NOT_FOUND, with ResourceInfo: the server knows no vocabulary of this name. */
@@ -95,14 +99,15 @@ export enum ErrorReason {
   ERROR_REASON_DEADLINE_TOO_SHORT = 22,
   /**
    * ERROR_REASON_DEADLINE_UNREACHABLE - RESOURCE_EXHAUSTED, at once, with RetryInfo: behind the work that waits already, the request would not be
-   * finished by its deadline. Retry after the delay.
+   * finished by its deadline. A retry under the same deadline cannot succeed: the work ahead shrinks no faster than
+   * the time that is left. Retry after the delay with a later deadline.
    */
   ERROR_REASON_DEADLINE_UNREACHABLE = 23,
   /** ERROR_REASON_VOCABULARY_BUILT_IN - FAILED_PRECONDITION, with ResourceInfo: a vocabulary that came with the server cannot be deleted. */
   ERROR_REASON_VOCABULARY_BUILT_IN = 24,
   /**
-   * ERROR_REASON_TOO_MANY_VOCABULARIES - RESOURCE_EXHAUSTED, with QuotaFailure: as many vocabularies are registered as the limit in the metadata
-   * allows, or as many bytes of them. Delete one.
+   * ERROR_REASON_TOO_MANY_VOCABULARIES - RESOURCE_EXHAUSTED, with QuotaFailure: the vocabulary has more bytes than all registered ones may have together, or
+   * the server registers none; the limit is in the metadata. Send the words themselves.
    */
   ERROR_REASON_TOO_MANY_VOCABULARIES = 25,
   /**
@@ -133,4 +138,19 @@ export enum ErrorReason {
    * Other requests are not affected.
    */
   ERROR_REASON_RESULT_NOT_FINITE = 31,
+  /**
+   * ERROR_REASON_MEMORY_EXHAUSTED - RESOURCE_EXHAUSTED, with RetryInfo: the memory for requests is in use, as a whole or this connection's or caller's
+   * share of it. Retry after the delay. Without RetryInfo the request needs more than the limit in the metadata, and
+   * fails again.
+   */
+  ERROR_REASON_MEMORY_EXHAUSTED = 32,
+  /** ERROR_REASON_UPLOAD_TOO_SLOW - ABORTED: the request's messages came too slowly. Send it again, over a faster line. */
+  ERROR_REASON_UPLOAD_TOO_SLOW = 33,
+  /**
+   * ERROR_REASON_RECONNECT - UNAVAILABLE, with RetryInfo, at the end of a stream: its connection is old, or the stream was idle. What was not
+   * answered was not begun: open the stream again and send it there.
+   */
+  ERROR_REASON_RECONNECT = 34,
+  /** ERROR_REASON_VOCABULARY_NOT_OWNED - PERMISSION_DENIED, with ResourceInfo: another caller has registered the vocabulary, and only that one can delete it. */
+  ERROR_REASON_VOCABULARY_NOT_OWNED = 35,
 }

@@ -39,6 +39,7 @@ import {
   NamedVocabulary,
   Vocabulary,
 } from "./vocabulary";
+import { Warning } from "./warning";
 
 export const protobufPackage = "sed.v1";
 
@@ -99,6 +100,8 @@ export interface SegmentResponse {
   modelDigest: string;
   /** The picture's id, for `Image.id` of later requests; empty when the server keeps no images. */
   imageId: string;
+  /** What the caller should know of the words that the request has written out. */
+  warnings: Warning[];
 }
 
 /** One request on a stream. */
@@ -323,6 +326,7 @@ function createBaseSegmentResponse(): SegmentResponse {
     modelName: "",
     modelDigest: "",
     imageId: "",
+    warnings: [],
   };
 }
 
@@ -363,6 +367,9 @@ export const SegmentResponse: MessageFns<SegmentResponse> = {
     }
     if (message.imageId !== "") {
       writer.uint32(98).string(message.imageId);
+    }
+    for (const v of message.warnings) {
+      Warning.encode(v!, writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -476,6 +483,14 @@ export const SegmentResponse: MessageFns<SegmentResponse> = {
             message.imageId = reader.string();
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.warnings.push(Warning.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -513,6 +528,7 @@ export const SegmentResponse: MessageFns<SegmentResponse> = {
     message.modelName = object.modelName ?? "";
     message.modelDigest = object.modelDigest ?? "";
     message.imageId = object.imageId ?? "";
+    message.warnings = object.warnings?.map((e) => Warning.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1241,7 +1257,8 @@ export const SegmentationServiceService = {
   /**
    * Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
    * creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-   * its registered vocabularies when it ends; on VOCABULARY_NOT_FOUND, create it again or send the words.
+   * its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
+   * caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
    */
   createVocabulary: {
     path: "/sed.v1.SegmentationService/CreateVocabulary" as const,
@@ -1277,7 +1294,10 @@ export const SegmentationServiceService = {
       Buffer.from(ListVocabulariesResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListVocabulariesResponse => ListVocabulariesResponse.decode(value),
   },
-  /** Forgets a registered vocabulary. */
+  /**
+   * Forgets a registered vocabulary. One that is forgotten already is no error; one that another caller has registered
+   * is VOCABULARY_NOT_OWNED.
+   */
   deleteVocabulary: {
     path: "/sed.v1.SegmentationService/DeleteVocabulary" as const,
     requestStream: false as const,
@@ -1314,14 +1334,18 @@ export interface SegmentationServiceServer extends UntypedServiceImplementation 
   /**
    * Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
    * creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-   * its registered vocabularies when it ends; on VOCABULARY_NOT_FOUND, create it again or send the words.
+   * its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
+   * caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
    */
   createVocabulary: handleUnaryCall<CreateVocabularyRequest, CreateVocabularyResponse>;
   /** Tells the categories of a vocabulary. */
   getVocabulary: handleUnaryCall<GetVocabularyRequest, GetVocabularyResponse>;
   /** Lists the vocabularies that the server knows by name. */
   listVocabularies: handleUnaryCall<ListVocabulariesRequest, ListVocabulariesResponse>;
-  /** Forgets a registered vocabulary. */
+  /**
+   * Forgets a registered vocabulary. One that is forgotten already is no error; one that another caller has registered
+   * is VOCABULARY_NOT_OWNED.
+   */
   deleteVocabulary: handleUnaryCall<DeleteVocabularyRequest, DeleteVocabularyResponse>;
   /** Tells which model the server holds, its limits, its defaults and the vocabularies that it knows. */
   getServerInfo: handleUnaryCall<GetServerInfoRequest, GetServerInfoResponse>;
@@ -1358,7 +1382,8 @@ export interface SegmentationServiceClient extends Client {
   /**
    * Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
    * creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-   * its registered vocabularies when it ends; on VOCABULARY_NOT_FOUND, create it again or send the words.
+   * its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
+   * caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
    */
   createVocabulary(
     request: CreateVocabularyRequest,
@@ -1407,7 +1432,10 @@ export interface SegmentationServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListVocabulariesResponse) => void,
   ): ClientUnaryCall;
-  /** Forgets a registered vocabulary. */
+  /**
+   * Forgets a registered vocabulary. One that is forgotten already is no error; one that another caller has registered
+   * is VOCABULARY_NOT_OWNED.
+   */
   deleteVocabulary(
     request: DeleteVocabularyRequest,
     callback: (error: ServiceError | null, response: DeleteVocabularyResponse) => void,

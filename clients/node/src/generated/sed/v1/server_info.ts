@@ -106,6 +106,11 @@ export interface Limits {
     | undefined;
   /** Bytes of the headers of a call, its metadata included. */
   maxHeaderBytes: number;
+  /**
+   * Bytes of memory for everything that connections and requests cause together: messages, pictures, masks, answers on
+   * their way. A connection may hold half of three quarters of it.
+   */
+  maxRequestMemoryBytes: number;
 }
 
 /** What an absent option means on this server. */
@@ -264,6 +269,7 @@ function createBaseLimits(): Limits {
     maxConnectionStreams: 0,
     maxConnectionAge: undefined,
     maxHeaderBytes: 0,
+    maxRequestMemoryBytes: 0,
   };
 }
 
@@ -361,6 +367,9 @@ export const Limits: MessageFns<Limits> = {
     }
     if (message.maxHeaderBytes !== 0) {
       writer.uint32(248).uint32(message.maxHeaderBytes);
+    }
+    if (message.maxRequestMemoryBytes !== 0) {
+      writer.uint32(256).uint64(message.maxRequestMemoryBytes);
     }
     return writer;
   },
@@ -626,6 +635,14 @@ export const Limits: MessageFns<Limits> = {
             message.maxHeaderBytes = reader.uint32();
             continue;
           }
+          case 32: {
+            if (tag !== 256) {
+              break;
+            }
+
+            message.maxRequestMemoryBytes = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -678,6 +695,7 @@ export const Limits: MessageFns<Limits> = {
       ? Duration.fromPartial(object.maxConnectionAge)
       : undefined;
     message.maxHeaderBytes = object.maxHeaderBytes ?? 0;
+    message.maxRequestMemoryBytes = object.maxRequestMemoryBytes ?? 0;
     return message;
   },
 };

@@ -6,6 +6,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { Warning } from "./warning";
 
 export const protobufPackage = "sed.v1";
 
@@ -77,6 +78,8 @@ export interface CreateVocabularyResponse {
     | undefined;
   /** It was known already: the same words give the same name. */
   existed: boolean;
+  /** What the caller should know of the words. */
+  warnings: Warning[];
 }
 
 /** Asks for one vocabulary. */
@@ -481,7 +484,7 @@ export const CreateVocabularyRequest: MessageFns<CreateVocabularyRequest> = {
 };
 
 function createBaseCreateVocabularyResponse(): CreateVocabularyResponse {
-  return { vocabulary: undefined, existed: false };
+  return { vocabulary: undefined, existed: false, warnings: [] };
 }
 
 export const CreateVocabularyResponse: MessageFns<CreateVocabularyResponse> = {
@@ -491,6 +494,9 @@ export const CreateVocabularyResponse: MessageFns<CreateVocabularyResponse> = {
     }
     if (message.existed !== false) {
       writer.uint32(16).bool(message.existed);
+    }
+    for (const v of message.warnings) {
+      Warning.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -524,6 +530,14 @@ export const CreateVocabularyResponse: MessageFns<CreateVocabularyResponse> = {
             message.existed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.warnings.push(Warning.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -545,6 +559,7 @@ export const CreateVocabularyResponse: MessageFns<CreateVocabularyResponse> = {
       ? NamedVocabulary.fromPartial(object.vocabulary)
       : undefined;
     message.existed = object.existed ?? false;
+    message.warnings = object.warnings?.map((e) => Warning.fromPartial(e)) || [];
     return message;
   },
 };
