@@ -172,6 +172,7 @@ impl Server {
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let mut health = Health::new(reporter).await;
         let (close, closing) = watch::channel(false);
+        let client_names = config.access.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let split = Split::of(config.limits.request_memory_bytes, config.transport.max_connections);
         let context = Context {
             engine: engine.clone(),
@@ -183,6 +184,7 @@ impl Server {
             places: Places::new(config.limits.concurrent_requests),
             account: Account::new(
                 split.calls,
+                config.access.tokens.is_some() || client_names,
                 Transfers::new(
                     UPLOADS_EACH * config.limits.concurrent_requests,
                     config.transport.stall_timeout,

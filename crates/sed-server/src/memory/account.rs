@@ -1,7 +1,7 @@
 //! The budget of everything that calls cause, with its shares.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -32,6 +32,18 @@ impl ConnectionId {
     }
 }
 
+/// A call in the order in which calls begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CallNumber(u64);
+
+impl CallNumber {
+    /// The next one.
+    pub(super) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// The connection and the caller that a buffer is charged to. Callers without a name share one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
@@ -40,7 +52,7 @@ pub(crate) struct Owner {
 }
 
 /// The owners that a bound is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Whose {
     /// All of the process.
     All,
@@ -70,6 +82,7 @@ pub(crate) struct Account {
 #[derive(Debug)]
 struct Shared {
     total: u64,
+    caller_share: u64,
     state: Mutex<State>,
     freed: Notify,
     transfers: Transfers,
@@ -78,26 +91,24 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     used: u64,
+    /// Calls that wait for memory, by the bound that keeps them from it, the oldest first.
+    waiting: HashMap<Whose, BTreeSet<CallNumber>>,
     connections: HashMap<ConnectionId, u64>,
     callers: HashMap<Option<Caller>, u64>,
 }
 
 impl Account {
-    /// An account of `total` bytes.
-    pub(crate) fn new(total: u64, transfers: Transfers) -> Self {
+    /// An account of `total` bytes. Where callers have names, none may hold more than three quarters of it.
+    pub(crate) fn new(total: u64, callers_have_names: bool, transfers: Transfers) -> Self {
         REQUEST_MEMORY_CAPACITY.set(total as f64);
-        let shared = Shared { total, state: Mutex::default(), freed: Notify::new(), transfers };
+        let caller_share = if callers_have_names { total / 4 * 3 } else { total };
+        let shared = Shared { total, caller_share, state: Mutex::default(), freed: Notify::new(), transfers };
         Self { shared: Arc::new(shared) }
     }
 
     /// The most that one connection may hold: half of the budget, so that a second one always gets something.
     pub(crate) fn connection_share(&self) -> u64 {
         self.shared.total / 2
-    }
-
-    /// The most that one caller may hold: three quarters of the budget.
-    fn caller_share(&self) -> u64 {
-        self.shared.total / 4 * 3
     }
 
     /// Uploads and answers on their way.
@@ -120,7 +131,7 @@ impl Account {
         if of_connection + bytes > self.connection_share() {
             return Err(Shortage::Share(Whose::Connection(owner.connection)));
         }
-        if of_caller + bytes > self.caller_share() {
+        if of_caller + bytes > self.shared.caller_share {
             return Err(Shortage::Share(Whose::Caller(owner.caller.clone())));
         }
         state.used += bytes;
@@ -144,6 +155,21 @@ impl Account {
         self.shared.freed.notify_waiters();
     }
 
+    /// Lets a call wait for memory that a bound keeps from it. Of several, all but the oldest are refused: each holds what the others wait for, and
+    /// the oldest has the most to lose.
+    pub(super) fn wait(&self, bound: Whose, call: CallNumber) -> Option<Waiting> {
+        let mut state = self.lock();
+        let waiting = state.waiting.entry(bound.clone()).or_default();
+        if waiting.first().is_some_and(|oldest| *oldest < call) {
+            return None;
+        }
+        // A younger call that waits already is refused when it looks again.
+        waiting.insert(call);
+        drop(state);
+        self.shared.freed.notify_waiters();
+        Some(Waiting { account: self.clone(), bound, call })
+    }
+
     /// Resolves when something is given back after this call.
     pub(super) fn freed(&self) -> tokio::sync::futures::Notified<'_> {
         self.shared.freed.notified()
@@ -157,6 +183,34 @@ impl Account {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that waits for memory, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    account: Account,
+    bound: Whose,
+    call: CallNumber,
+}
+
+impl Waiting {
+    /// Whether no older call waits.
+    pub(super) fn is_oldest(&self) -> bool {
+        let state = self.account.lock();
+        state.waiting.get(&self.bound).and_then(BTreeSet::first) == Some(&self.call)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut state = self.account.lock();
+        if let Some(waiting) = state.waiting.get_mut(&self.bound) {
+            waiting.remove(&self.call);
+            if waiting.is_empty() {
+                state.waiting.remove(&self.bound);
+            }
+        }
     }
 }
 

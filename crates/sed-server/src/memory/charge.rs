@@ -6,7 +6,7 @@ use sed_proto::v1::ErrorReason;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
-use super::account::{Account, ConnectionId, Owner, Whose};
+use super::account::{Account, CallNumber, ConnectionId, Owner, Waiting, Whose};
 use crate::{access::Caller, status::Failure};
 
 /// How long a charge waits for memory before it is refused: the time that an ended transfer needs to go.
@@ -60,13 +60,14 @@ impl Shortage {
 pub(crate) struct Payer {
     account: Account,
     owner: Owner,
+    call: CallNumber,
     patience: Duration,
 }
 
 impl Payer {
     /// A payer for calls of `caller` on `connection`.
     pub(crate) fn new(account: Account, connection: ConnectionId, caller: Option<Caller>) -> Self {
-        Self { account, owner: Owner { connection, caller }, patience: PATIENCE }
+        Self { account, owner: Owner { connection, caller }, call: CallNumber::next(), patience: PATIENCE }
     }
 
     /// The same for a stream.
@@ -112,9 +113,11 @@ impl Charge {
         Ok(())
     }
 
-    /// Charges `bytes` more. Where they are not free, the slowest transfer is ended and the call waits a moment.
+    /// Charges `bytes` more. Where they are not free, the slowest transfer is ended, and the oldest of the calls that need
+    /// memory waits a moment for it.
     pub(crate) async fn grow(&mut self, bytes: u64) -> Result<(), Status> {
         let give_up = Instant::now() + self.payer.patience;
+        let mut waiting: Option<Waiting> = None;
         loop {
             let account = self.payer.account.clone();
             // Made before the attempt, so that nothing given back in between is missed.
@@ -125,12 +128,20 @@ impl Charge {
                 Ok(()) => return Ok(()),
                 Err(shortage) => shortage,
             };
-            match &shortage {
+            let bound = match &shortage {
                 Shortage::Never { .. } => return Err(shortage.into_status(self.bytes + bytes)),
-                Shortage::Budget => account.transfers().end_slowest(&Whose::All),
-                Shortage::Share(whose) => account.transfers().end_slowest(whose),
+                Shortage::Budget => Whose::All,
+                Shortage::Share(whose) => whose.clone(),
             };
-            if timeout_at(give_up, freed).await.is_err() {
+            account.transfers().end_slowest(&bound);
+            let oldest = match &waiting {
+                Some(waiting) => waiting.is_oldest(),
+                None => {
+                    waiting = account.wait(bound, self.payer.call);
+                    waiting.is_some()
+                }
+            };
+            if !oldest || timeout_at(give_up, freed).await.is_err() {
                 return Err(shortage.into_status(bytes));
             }
         }
@@ -173,7 +184,7 @@ mod tests {
 
     #[test]
     fn connections_and_callers_have_shares_and_small_charges_a_reserve() {
-        let account = Account::new(16 << 20, Transfers::new(10, Duration::from_secs(10)));
+        let account = Account::new(16 << 20, true, Transfers::new(10, Duration::from_secs(10)));
         let [first, second, third] = [(); 3].map(|()| payer(&account, None));
         let mut a = first.empty();
         assert_eq!(a.try_grow(9 << 20), Err(Shortage::Never { limit: 8 << 20 }));
@@ -195,7 +206,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_charge_waits_for_what_is_given_back() {
-        let account = Account::new(16 << 20, Transfers::new(10, Duration::from_secs(10)));
+        let account = Account::new(16 << 20, true, Transfers::new(10, Duration::from_secs(10)));
         let [first, second] = ["a", "b"].map(|name| payer(&account, Some(name)));
         let held = [first.charge(7 << 20).await.unwrap(), second.charge(7 << 20).await.unwrap()];
         let third = payer(&account, Some("c"));
@@ -208,12 +219,32 @@ mod tests {
         assert_eq!(account.used(), 0);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn of_the_calls_that_wait_only_the_oldest_does() {
+        let account = Account::new(16 << 20, false, Transfers::new(10, Duration::from_secs(10)));
+        let payers: Vec<_> = (0..4).map(|_| payer(&account, None)).collect();
+        let mut held = Vec::new();
+        for payer in &payers[..3] {
+            held.push(payer.charge(5 << 20).await.unwrap());
+        }
+        let [mut first, mut second, mut third] = <[Charge; 3]>::try_from(held).unwrap();
+        // The second waits, until the first needs memory too: then it gives up all that it holds.
+        let younger = tokio::spawn(async move { second.grow(2 << 20).await });
+        tokio::task::yield_now().await;
+        let older = tokio::spawn(async move { first.grow(2 << 20).await.map(|()| first) });
+        assert!(younger.await.unwrap().is_err());
+        assert_eq!(older.await.unwrap().unwrap().bytes(), 7 << 20);
+        third.grow(2 << 20).await.unwrap();
+        drop(third);
+        assert_eq!(account.used(), 0);
+    }
+
     proptest! {
         #[test]
         fn the_account_is_even_in_the_end(
             steps in prop::collection::vec((0_usize..4, 0_u64..3 << 20, 0_u64..2 << 20), 0..60),
         ) {
-            let account = Account::new(8 << 20, Transfers::new(10, Duration::from_secs(10)));
+            let account = Account::new(8 << 20, true, Transfers::new(10, Duration::from_secs(10)));
             let payers: Vec<_> =
                 (0..4).map(|index| payer(&account, ["lab", "shop"].get(index).copied())).collect();
             let mut held = Vec::new();

@@ -316,6 +316,7 @@ mod tests {
         drop(slow);
         let third = transfers.begin_upload(&connection).unwrap();
         advance(GRACE).await;
+        fast.moved(10 << 20);
         // A third one has room because the second, silent one is ended for it.
         let fourth = transfers.begin_upload(&connection).unwrap();
         assert_eq!(is_ended(&third).await, Some(Ended::Crowded));
