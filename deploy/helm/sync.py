@@ -41,7 +41,7 @@ def settings() -> dict[str, Any]:
 
 
 def setting_schema(default: Any) -> dict[str, Any]:
-    """What a setting may be, told from its default; one that is left empty is not set."""
+    """Returns the schema of a setting, derived from its default; one that is left empty is not set."""
     match default:
         case bool():
             return {"type": ["boolean", "null"]}

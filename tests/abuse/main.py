@@ -71,7 +71,7 @@ class Run:
         row = await self.house.play(name, attacks, seconds * stretch)
         if not self._keep(row):
             print(self.house.server.log_tail(5), file=sys.stderr, flush=True)
-            # What is broken now is not held against the next attack.
+            # A fresh server: damage by this attack is not held against the next one.
             await self.house.fresh()
 
     def _keep(self, row: Row) -> bool:

@@ -96,7 +96,7 @@ fn came_up(counters: &Counters, level: u32) -> f64 {
     of("survived") + of("rejected")
 }
 
-/// What an idle server should not hold.
+/// Lists things that an idle server holds and should not.
 fn leftovers(counters: &Counters) -> Vec<String> {
     let mut found = counters.unfinished();
     let registered = counters.of("sed_registered_vocabularies");
@@ -113,7 +113,7 @@ fn leftovers(counters: &Counters) -> Vec<String> {
     found
 }
 
-/// What an ample load should have met.
+/// Lists events that an ample load should have met and has not.
 fn missing(tally: &Tally, counters: &Counters) -> Vec<String> {
     let mut found = Vec::new();
     let wrong = wrong::all().into_iter().map(|wrong| wrong.reason);

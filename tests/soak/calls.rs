@@ -22,7 +22,7 @@ use crate::{
 /// A call without an answer for so long was forgotten by the server.
 pub(crate) const FORGOTTEN: Duration = Duration::from_secs(120);
 
-/// What all clients share.
+/// State that all clients share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) catalogue: Catalogue,

@@ -32,7 +32,7 @@ pub(crate) fn line(points: &[(f64, f64)]) -> Option<Line> {
     Some(Line { at_zero, slope, error: plain * inflation(&residuals, squares) })
 }
 
-/// How much larger correlated residuals make the error.
+/// Factor by which correlated residuals make the error larger.
 fn inflation(residuals: &[f64], squares: f64) -> f64 {
     if squares == 0.0 {
         return 1.0;

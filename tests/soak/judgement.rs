@@ -6,7 +6,7 @@ use sed_server::{ERROR_DOMAIN, code_of, reason_name};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// What any request for masks may get while the server is full and its model has faults.
+/// Errors that any request for masks may get while the server is full and its model has faults.
 pub(crate) const TROUBLE: [ErrorReason; 4] =
     [ErrorReason::QueueFull, ErrorReason::Internal, ErrorReason::DeviceOutOfMemory, ErrorReason::DeviceLost];
 /// The ends of a request whose deadline is short.

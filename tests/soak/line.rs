@@ -75,7 +75,7 @@ pub(crate) struct Line {
     pub(crate) caller: Caller,
     pub(crate) address: SocketAddr,
     http: Http,
-    /// How messages are compressed, both ways.
+    /// Compression of messages, both ways.
     packed: Option<CompressionEncoding>,
 }
 

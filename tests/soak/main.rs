@@ -50,7 +50,7 @@ enum Command {
 
 #[derive(Clone, Debug, Args)]
 struct LoadArgs {
-    /// How long the load lasts.
+    /// Duration of the load.
     #[arg(long, default_value_t = 2.0)]
     minutes: f64,
     /// Clients, each with a connection of its own.

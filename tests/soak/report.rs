@@ -34,7 +34,7 @@ pub(crate) struct Report {
     reasons: BTreeMap<&'static str, u64>,
     pub(crate) trend: Option<Trend>,
     pub(crate) samples: Vec<Sample>,
-    /// How many things were wrong, and the first of them.
+    /// Number of things that were wrong, and the first of them.
     violated: u64,
     pub(crate) violations: Vec<String>,
 }

@@ -51,7 +51,7 @@ pub(crate) struct Started {
 /// The line on standard output when the server has ended.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ended {
-    /// Whether every request that had begun was answered.
+    /// True if every request that had begun was answered.
     pub(crate) complete: bool,
     /// Faults by the name that the metrics have for them.
     pub(crate) faults: std::collections::BTreeMap<String, u64>,

@@ -73,11 +73,11 @@ pub(crate) struct Tally {
     pub(crate) compared: u64,
     /// Calls that a connection did not take any more because it was old; the client sent them again.
     pub(crate) not_taken: u64,
-    /// What the clients did.
+    /// Acts of the clients, by name.
     pub(crate) acts: BTreeMap<&'static str, u64>,
     /// The first things that were wrong.
     pub(crate) violations: Vec<String>,
-    /// How many there were.
+    /// Number of things that were wrong.
     pub(crate) violated: u64,
 }
 
@@ -130,7 +130,7 @@ impl Tally {
         accounts.map(|account| account.total() + account.given_up).sum()
     }
 
-    /// How often an error had this reason.
+    /// Returns the number of errors with this reason.
     pub(crate) fn seen(&self, reason: ErrorReason) -> u64 {
         self.reasons.get(sed_server::reason_name(reason)).copied().unwrap_or(0)
     }

@@ -16,7 +16,7 @@ const MOST_GROWTH: f64 = 4.0;
 /// each time that requests happen to need more together than ever before.
 const SETTLED: f64 = 600.0;
 const MOST_GROWTH_UNSETTLED: f64 = 32.0;
-/// How many standard errors a slope must have to be more than noise.
+/// Standard errors that a slope must exceed to be more than noise.
 const ERRORS: f64 = 3.0;
 /// A thread that comes in place of another is there with it for a moment, and threads for files end after some seconds.
 const MOST_THREADS: u64 = 4;
@@ -95,7 +95,7 @@ impl Trend {
         })
     }
 
-    /// What is wrong with the trend of a server with so many clients.
+    /// Lists faults in the trend of a server with so many clients.
     pub(crate) fn violations(&self, clients: usize) -> Vec<String> {
         let mut found = Vec::new();
         let &Self { begin, growth_per_hour, error_per_hour, ends, .. } = self;

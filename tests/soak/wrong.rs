@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// What may come before the fault is found.
+/// Errors that may come before the fault is found.
 const BEFORE: [ErrorReason; 2] = [ErrorReason::QueueFull, ErrorReason::DeviceLost];
 
 /// A request with one fault.

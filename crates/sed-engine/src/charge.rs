@@ -15,7 +15,7 @@ const MOST: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct Charge([Duration; Stage::ALL.len()]);
 
 impl Charge {
-    /// What a model of costs predicts.
+    /// The charge that a model of costs predicts.
     pub(crate) fn predicted(model: &CostModel, demand: &Demand) -> Self {
         let seconds = |stage: Stage| model.stage_seconds(stage, demand).max(0.0);
         Self(Stage::ALL.map(|stage| Duration::try_from_secs_f64(seconds(stage)).unwrap_or(MOST).min(MOST)))

@@ -1,4 +1,4 @@
-//! How long a launch of a stage takes, learned while running: a fixed part and a part for each unit.
+//! Time that a launch of a stage takes, learned while running: a fixed part and a part for each unit.
 //!
 //! Units are images for the encoder, [`text_units`] for the text tower, and (image, category) pairs for all
 //! other stages; at the last one a pair counts as often as its output is larger than the network's own map.
@@ -50,7 +50,7 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// What a job asks of a network with maps of `map_side`, when phrases of `text` units are unknown.
+    /// The demand of a job on a network with maps of `map_side`, when phrases of `text` units are unknown.
     pub(crate) fn of_job(job: &SegmentJob, map_side: usize, text: f64, encode: bool) -> Self {
         let pixels = f64::from(job.output.width) * f64::from(job.output.height);
         Self {
@@ -209,7 +209,7 @@ mod tests {
         let level_3 = |model: &CostModel| model.stage_seconds(Stage::DecodeLevel3, &demand(800, Some(8)));
         (1..=3).for_each(|level| model.observe_survivors(level, 8, 21, 21));
         assert!((level_3(&model) - 8.0).abs() < 1e-9);
-        // What was rejected before level 1 does not come back.
+        // Categories that were rejected before level 1 do not come back.
         model.observe_survivors(1, 8, 847, 400);
         assert!((level_3(&model) - 4.0).abs() < 1e-9);
         model.observe_survivors(3, 8, 847, 80);

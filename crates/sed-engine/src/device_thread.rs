@@ -173,7 +173,7 @@ impl<S: Stages> DeviceThread<S> {
         }
         let (images, _) = launch.size();
         let stage = launch.stage.name();
-        // How many pairs a part of a stage has is known once it has run.
+        // The number of pairs in a part of a stage is known once it has run.
         let pairs = tracing::field::Empty;
         let span = tracing::info_span!(parent: None, "batch", otel.name = stage, stage, images, pairs);
         for caller in self.scheduler.callers(launch) {

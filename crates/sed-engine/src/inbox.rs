@@ -17,7 +17,7 @@ pub(crate) enum Event {
     WasRead { phrase: TokenPhrase, found: Option<Vec<u8>> },
 }
 
-/// How long to wait for a message.
+/// Time to wait for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     No,

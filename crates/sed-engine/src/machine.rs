@@ -5,14 +5,14 @@
 pub struct Memory {
     /// All that this process can have.
     pub total: u64,
-    /// What is left of it now.
+    /// The part of it that is available now.
     pub available: u64,
-    /// Whether a container's limit is below the machine's memory.
+    /// True if a container's limit is below the machine's memory.
     pub in_container: bool,
 }
 
 impl Memory {
-    /// What there is now; `None` where the system does not report it.
+    /// Returns the memory that there is now; `None` where the system does not report it.
     pub fn now() -> Option<Self> {
         let mut system = sysinfo::System::new().ok()?;
         system.refresh_memory();

@@ -19,7 +19,7 @@ pub(crate) struct Place {
     admission: Arc<Admission>,
     priority: Priority,
     pairs: usize,
-    /// What was predicted when the request was admitted.
+    /// The charge that was predicted when the request was admitted.
     charge: Charge,
     progress: Mutex<Progress>,
 }
@@ -106,7 +106,7 @@ impl Place {
         self.lock().gone
     }
 
-    /// What is not paid, or was not when the place was given back.
+    /// Returns the part of the charge that is not paid, or was not when the place was given back.
     #[cfg(test)]
     pub(crate) fn left(&self) -> Charge {
         self.lock().left

@@ -33,7 +33,7 @@ pub(crate) struct Task<S: Stages> {
     /// The pixels, while a launch of the encoder includes it.
     pub(crate) encoding: Option<Arc<NetworkInput>>,
     pub(crate) pairs: Pairs<S>,
-    /// What the parts of the stage have taken so far.
+    /// Time that the parts of the stage have taken so far.
     pub(crate) part_time: Duration,
     /// The categories that are left, rising.
     pub(crate) survivors: Vec<u32>,

@@ -39,7 +39,7 @@ pub(crate) type Reply = Result<Outcome, EngineError>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Urgency {
     pub(crate) priority: Priority,
-    /// Where the time of its first wait begins.
+    /// Start of the time of its first wait.
     pub(crate) since: Instant,
     pub(crate) deadline: Option<Instant>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Ticket {
     /// What it was expected to cost.
     pub(crate) demand: Demand,
     pub(crate) priority: Priority,
-    /// Where the time of its first wait begins.
+    /// Start of the time of its first wait.
     pub(crate) since: Instant,
     pub(crate) deadline: Option<Instant>,
     /// Held until the request is over or its caller goes.

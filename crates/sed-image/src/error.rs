@@ -28,7 +28,7 @@ pub enum ImageError {
     UnknownFormat {
         /// The kind of content that was recognised instead.
         found: &'static str,
-        /// What to send.
+        /// Advice on what to send.
         advice: &'static str,
     },
 

@@ -1,4 +1,4 @@
-//! What a hostile checkpoint costs before it is refused is bounded by its own size. A program of its own,
+//! The cost of a hostile checkpoint before it is refused is bounded by its own size. A program of its own,
 //! because it watches the memory of the process.
 
 #![allow(clippy::unwrap_used, missing_docs)]

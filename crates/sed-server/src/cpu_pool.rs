@@ -98,7 +98,7 @@ impl CpuPool {
         let queued = Arc::clone(&waiting.work);
         self.threads.spawn_fifo(move || {
             let Some(work) = queued.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-            // What the work held is dropped with it, so nothing half done can be seen.
+            // All that the work held is dropped with it, so nothing half done can be seen.
             let outcome = catch_unwind(AssertUnwindSafe(|| work(Instant::now())));
             // A caller that does not wait any more has no use for the result: it is dropped here.
             let _ = reply.send(outcome.map_err(|payload| log_panic(&*payload)));
@@ -194,7 +194,7 @@ mod tests {
             assert!(futures_poll(blocking.as_mut()).await);
             assert!(futures_poll(abandoned.as_mut()).await);
         }
-        // What was not begun is gone, and counted, before its turn comes.
+        // Work that was not begun is gone, and counted, before its turn comes.
         assert_eq!(Arc::strong_count(&begun), 1);
         go.send(()).unwrap();
         assert!(blocking.await.unwrap().result);

@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// After a failed accept (the process may be out of descriptors), give running connections time to end.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
-/// How often room is asked for while a connection waits.
+/// Interval at which room is asked for while a connection waits.
 const ROOM: Duration = Duration::from_millis(250);
 
 /// Accepts connections; those beyond `most` wait until another ends, one of them here and the rest in the system's

@@ -18,7 +18,7 @@ use crate::{
 
 /// When a place will probably be free.
 const RETRY: Duration = Duration::from_millis(500);
-/// How long an answer that is ended may hold its place.
+/// Time that an answer that is ended may hold its place.
 const HANDOVER: Duration = Duration::from_millis(250);
 
 /// So many places. Cheap to clone.

@@ -1,7 +1,8 @@
 //! The vocabularies that the server knows by name: those that came with it, and those that callers registered.
 //!
-//! What callers register is bounded for all of them together. When it is full, the caller with the largest part makes
-//! room with what was not used for the longest time: one caller alone may use all of it, and none can keep others out.
+//! The vocabularies that callers register have one bound for all callers together. When it is reached, the
+//! caller with the largest part makes room with those that were not used for the longest time: one caller
+//! alone may use all of it, and none can keep others out.
 
 use std::{
     collections::{BTreeMap, HashMap},

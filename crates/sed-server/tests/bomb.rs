@@ -30,8 +30,8 @@ const MIB: usize = 1 << 20;
 /// What the bomb unpacks to.
 const UNPACKED: u64 = 1 << 30;
 const LIMIT: usize = 4 * MIB;
-/// What is unpacked lies in pieces until it is known to fit; the rest is for decoders, connections and tasks. The client's
-/// own copy counts, too.
+/// Bound on the memory that the bomb takes. Unpacked bytes lie in pieces until they are known to fit; the
+/// rest is for decoders, connections and tasks. The client's own copy counts, too.
 const MOST: usize = 3 * LIMIT + 12 * MIB;
 
 fn packed(way: &str) -> Vec<u8> {

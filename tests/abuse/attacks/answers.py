@@ -24,7 +24,7 @@ class UnreadAnswers(Attack):
         async with await target.connect(window=0) as connection:
 
             async def one() -> None:
-                # What is refused for want of a place comes again.
+                # A call that is refused for want of a place is sent again.
                 while not connection.closed.is_set():
                     stream = await connection.call(SEGMENT)
                     await connection.send(stream, prefixed(message), end=True)

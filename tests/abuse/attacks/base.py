@@ -52,7 +52,7 @@ class Target:
         return [self.new_phrase() for _ in range(number)]
 
     async def usual_seconds(self, names: Callable[[], list[str]], times: int = 5) -> float:
-        """How long an ordinary request takes while nothing else is asked of the server."""
+        """Returns the time that an ordinary request takes while nothing else is asked of the server."""
         took = []
         for _ in range(times):
             begun = time.monotonic()
@@ -77,11 +77,12 @@ class Attack:
     name: str
     # It is there to take memory: one of those that `--together` runs at once.
     memory = False
-    # How long it lasts when it is alone on a machine with time to spare.
+    # Duration of the attack when it is alone on a machine with time to spare.
     seconds = 1.5
-    # What it has to have done, of its account, to be in place; a busy machine gets more time for that.
+    # Entry of its account, and the count that it must reach for the attack to be in place; a busy machine
+    # gets more time for that.
     goal: tuple[str, int] | None = None
-    # What it complains of cannot be the doing of another attack at the same time.
+    # Its complaints cannot be the doing of another attack at the same time.
     verified_in_mixes = True
     # It shows on a server that has not run for long.
     fresh = False

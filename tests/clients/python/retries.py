@@ -131,7 +131,7 @@ def check(moody: Moody, client: Client) -> None:
 
 
 def check_pictures_and_words(client: Client) -> None:
-    """What is plain is taken; what is not is refused in a sentence."""
+    """Plain pictures and words are accepted; others are refused in a sentence."""
     with tempfile.TemporaryFile() as file:
         file.write(b"head" + bytes(9))
         file.seek(4)

@@ -1,4 +1,4 @@
-//! What a client does, one act after the other.
+//! The acts of a client, one after the other.
 
 mod masks;
 mod probes;

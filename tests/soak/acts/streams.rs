@@ -23,7 +23,7 @@ enum Asked<'a> {
     Wrong,
 }
 
-/// How the client behaves.
+/// Behaviour of the client.
 #[derive(Clone, Copy)]
 struct Manner {
     requests: usize,
@@ -52,7 +52,7 @@ pub(super) async fn late(shared: &Shared, line: &Line, random: &mut fastrand::Rn
     talk(shared, line, random, Manner { requests, any_order, leave_after: None, deadline }).await;
 }
 
-/// What is still to be answered, by id, in the order of sending.
+/// Requests that are still to be answered, by id, in the order of sending.
 type Open<'a> = BTreeMap<String, Asked<'a>>;
 
 fn draw<'a>(
@@ -123,7 +123,7 @@ async fn talk(shared: &Shared, line: &Line, random: &mut fastrand::Rng, manner: 
         }
     }
     shared.tally().gave_up_on_stream(open.len() as u64);
-    // What a stream sends at once fills the places; the next one leaves time to free them.
+    // Requests that a stream sends at once fill the places; the next stream leaves time to free them.
     sleep(Duration::from_millis(random.u64(20..300))).await;
 }
 

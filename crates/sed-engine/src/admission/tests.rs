@@ -119,7 +119,7 @@ fn an_idle_engine_tries_what_seems_impossible_once_in_a_while() {
     assert!((0.099..=0.1).contains(&admission.load().0), "{:?}", admission.load());
     assert!(ask(now, 450).is_ok());
     drop(trial);
-    // What is not idle tries nothing.
+    // An engine that is not idle tries nothing.
     let _other = admit(&admission, 0, Priority::Normal, None).unwrap();
     now += TRIAL_INTERVAL;
     assert!(ask(now, 100).is_err());

@@ -388,7 +388,8 @@ fn hold_pixels<S: Stages>(launch: Launch<S>, now: Instant) -> Option<Launch<S>> 
     (!held.is_empty()).then_some(Launch { stage, work: Work::Tasks(held), reason })
 }
 
-/// What goes next: work in flight, the latest stage first, and else the head that ranks highest.
+/// Returns the candidate that goes next: work in flight, the latest stage first, and else the head that ranks
+/// highest.
 fn next_of(candidates: &[Candidate]) -> Option<Candidate> {
     let in_flight = candidates.iter().find(|candidate| candidate.in_flight);
     in_flight.or_else(|| candidates.iter().max_by(|a, b| a.rank.total_cmp(&b.rank))).copied()

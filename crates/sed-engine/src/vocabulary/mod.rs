@@ -20,7 +20,7 @@ pub use error::{Phrase, VocabularyError, VocabularyWarning};
 /// One thing to look for, in words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Category {
-    /// What it is called.
+    /// The name of the thing.
     pub name: String,
     /// Other phrases for the same thing, in order.
     pub synonyms: Vec<String>,
@@ -38,7 +38,7 @@ impl Category {
     }
 }
 
-/// How large a vocabulary may be.
+/// Limits on the size of a vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VocabularyLimits {
     /// Categories; never more than 65,535, the indices that 16 bits hold beside [`UNLABELLED`].
@@ -167,7 +167,7 @@ impl Vocabulary {
         &self.warnings
     }
 
-    /// How many categories there are; never 0.
+    /// Returns the number of categories; never 0.
     pub fn size(&self) -> usize {
         self.categories.len()
     }

@@ -38,7 +38,7 @@ const BRANDS: &[(&[u8], &str, &str)] = &[
     (b"crx ", "a raw photograph", CONVERT),
 ];
 
-/// How base64 of the formats that we read begins.
+/// First characters of the formats that we read, in base64.
 const BASE64: &[&[u8]] =
     &[b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR", b"Qk", b"SUkq", b"TU0AK", b"SUkrA", b"TU0AKw"];
 

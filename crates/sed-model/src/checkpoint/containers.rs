@@ -1,4 +1,4 @@
-//! Where a `.pth` keeps its dictionary of weights: at its root, or in one of the usual containers.
+//! The place of the dictionary of weights in a `.pth`: at its root, or in one of the usual containers.
 
 use std::collections::BTreeSet;
 

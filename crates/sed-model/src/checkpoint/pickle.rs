@@ -17,8 +17,8 @@ pub(super) const MAX_PICKLE: usize = 4 << 20;
 const MEMORY_PER_BYTE: usize = 32;
 /// Memory that any pickle may take.
 const LEAST_MEMORY: usize = 64 << 10;
-/// What an entry of stack, marks or a tuple takes, in a list that grows by doubling; what one of the memo takes;
-/// what a value takes.
+/// Bytes that an entry of stack, marks or a tuple takes, in a list that grows by doubling; that one of the
+/// memo takes; that a value takes.
 const ITEM_BYTES: usize = 16;
 const MEMO_BYTES: usize = 48;
 const VALUE_BYTES: usize = 2 * size_of::<Value>();

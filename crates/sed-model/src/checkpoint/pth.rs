@@ -144,7 +144,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Where an entry is; an error if it is packed.
+    /// Returns the place of an entry; an error if it is packed.
     fn stored(&self, name: &str) -> Result<Option<Range<usize>>> {
         match self.entries.get(name) {
             Some(Entry::Stored(range)) => Ok(Some(range.clone())),

@@ -12,7 +12,7 @@ use crate::error::{ModelError, Result};
 /// Tensors with values that are not finite, as far as they are spelled out.
 const SHOWN: usize = 20;
 
-/// What reading all weights once tells.
+/// Findings of one read of all weights.
 #[derive(Clone, Debug)]
 pub(super) struct Survey {
     digest: [u8; 32],

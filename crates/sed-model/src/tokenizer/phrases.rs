@@ -119,7 +119,7 @@ mod tests {
         PhraseReader::new(Arc::new(Tokenizer::new(&SedConfig::sed_b().text).unwrap()))
     }
 
-    /// What the text tower reads of all prompts of a phrase.
+    /// Returns the tokens that the text tower reads of all prompts of a phrase.
     fn prompts_of(reader: &PhraseReader, phrase: &str) -> Vec<Vec<u32>> {
         let read = |prompt: String| {
             let mut ids = reader.tokenizer.encode(&prompt);

@@ -166,7 +166,7 @@ fn one_broken_picture_is_named_and_counted_and_the_others_are_scored() {
     let outcome = dataset.eval(&["--words", &words]);
     assert_eq!(outcome.code, 1);
     assert!(outcome.stdout.contains("of 2 pictures, 2 failed") && outcome.stdout.contains("100.00"));
-    // What would fail with every picture ends at once.
+    // A request that would fail with every picture ends the run at once.
     let outcome = dataset.eval(&["--vocabulary", "no-such"]);
     assert_eq!((outcome.code, outcome.stderr.matches("VOCABULARY_NOT_FOUND").count()), (1, 1));
     assert!(outcome.stdout.is_empty());

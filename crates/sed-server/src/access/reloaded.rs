@@ -30,7 +30,7 @@ pub(super) struct Loaded<T> {
 
 /// Reads the files and makes the value of them.
 type Load<T> = Arc<dyn Fn() -> Result<Loaded<T>, AccessError> + Send + Sync>;
-/// What a thread that reads the files will send.
+/// Receives the result of a thread that reads the files.
 type Reading<T> = oneshot::Receiver<Result<Loaded<T>, AccessError>>;
 
 /// The value of the files as of the last read that could be used.
@@ -55,7 +55,7 @@ impl<T: Send + 'static> Reloaded<T> {
     /// Reads the files for the first time. `what` is their name in the log, `reloads` counts what came of changes.
     ///
     /// # Errors
-    /// What `load` fails with, or [`AccessError::Slow`] after [`LONGEST_READ`].
+    /// The error of `load`, or [`AccessError::Slow`] after [`LONGEST_READ`].
     pub(super) async fn new(
         what: &'static str,
         reloads: &'static Counter<ReloadOutcome>,

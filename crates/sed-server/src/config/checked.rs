@@ -145,7 +145,8 @@ fn preloaded(names: &[String]) -> Result<Vec<Vec<Category>>, ConfigError> {
     names.iter().map(find).collect()
 }
 
-/// What connections and requests may take of the machine: the model, its batches and the caches need the rest.
+/// Returns the bytes that connections and requests may take of the machine: the model, its batches and the
+/// caches need the rest.
 fn request_memory(raw: &RawConfig) -> Result<u64, ConfigError> {
     const LEAST: u64 = 64 << 20;
     let given = within("max_request_memory_bytes", raw.max_request_memory_bytes, 0, 0, 1 << 50)?;

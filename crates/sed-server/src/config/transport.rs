@@ -21,7 +21,7 @@ pub struct Transport {
     pub max_connections: usize,
     /// How long a client may take until its first request has begun.
     pub handshake_timeout: Duration,
-    /// How long an upload or an answer may move nothing while the client has the next move.
+    /// Time that an upload or an answer may move nothing while the client has the next move.
     pub stall_timeout: Duration,
     /// After this time, give or take a tenth, a connection takes no more calls; `None` is never.
     pub max_age: Option<Duration>,

@@ -83,7 +83,7 @@ where
     }
 }
 
-/// What a connection is busy with.
+/// The exchanges that a connection is busy with.
 #[derive(Debug)]
 pub(super) struct Activity {
     exchanges: AtomicUsize,
@@ -104,8 +104,8 @@ impl Activity {
         }
     }
 
-    /// How long the connection has carried no exchange, if it may make room: at once where it never carried one, else
-    /// after [`IDLE`].
+    /// Returns the time for which the connection has carried no exchange, if it may make room: at once where
+    /// it never carried one, else after [`IDLE`].
     fn spare(&self) -> Option<Duration> {
         if self.exchanges.load(Ordering::Relaxed) > 0 {
             return None;

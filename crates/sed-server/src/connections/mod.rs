@@ -42,7 +42,7 @@ use crate::{
     memory::{Window, Windows},
 };
 
-/// How long a connection that makes room for another may take: it carries no call.
+/// Time that a connection that makes room for another may take: it carries no call.
 const RETIRED_GRACE: Duration = Duration::from_millis(500);
 
 /// How connections are held.

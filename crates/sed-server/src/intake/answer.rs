@@ -19,7 +19,8 @@ use crate::{
 /// Answers go out in pieces of so many bytes, that of a frame of HTTP/2. Each is a copy, so that what waits in the
 /// transport for a client that has stopped reading does not hold the whole answer.
 const PIECE: usize = 16 << 10;
-/// What the transport may hold of an answer that has left its body: its buffer of 400 KiB for each stream, and a piece.
+/// Bytes that the transport may hold of an answer that has left its body: its buffer of 400 KiB for each
+/// stream, and a piece.
 const LEFT: u64 = 448 << 10;
 
 /// The charge of an answer, for a response's extensions: it holds the message, and its encoding.
@@ -51,7 +52,7 @@ impl AnswerCharges {
     }
 }
 
-/// What a call holds until its answer is gone.
+/// The charge and the place that a call holds until its answer is gone.
 #[derive(Debug)]
 pub(super) struct Held {
     _base: Charge,
@@ -73,7 +74,7 @@ pub(super) struct AnswerBody {
     _held: Held,
     charged: Option<AnswerCharge>,
     streamed: Option<AnswerCharges>,
-    /// What is left of the transport's last frame.
+    /// The rest of the transport's last frame.
     rest: Bytes,
     /// It is small enough to go as it is.
     small: bool,

@@ -27,7 +27,7 @@ impl Chunks {
         self.length
     }
 
-    /// What must be charged before `bytes` more are appended, of at most `expected` in all.
+    /// Returns the bytes that must be charged before `bytes` more are appended, of at most `expected` in all.
     pub(super) fn cost(&self, bytes: usize, expected: usize) -> u64 {
         self.next_capacity(bytes, expected) as u64
     }
@@ -60,7 +60,7 @@ impl Chunks {
         self.length += bytes.len();
     }
 
-    /// What must be charged before [`Chunks::join`].
+    /// Returns the bytes that must be charged before [`Chunks::join`].
     pub(super) fn cost_to_join(&self) -> u64 {
         if self.full.iter().all(Vec::is_empty) { 0 } else { self.length as u64 }
     }

@@ -16,7 +16,7 @@ const SMALL_MESSAGE: usize = 64 << 10;
 /// The longest that such a call may take until its answer begins.
 const SMALL_CALL: Duration = Duration::from_secs(10);
 
-/// How many messages a method takes.
+/// Number of messages that a method accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// One.
@@ -45,7 +45,7 @@ pub(super) struct Method {
 }
 
 impl Method {
-    /// Whether its messages carry neither picture nor words.
+    /// Reports whether its messages carry neither picture nor words.
     pub(super) fn is_small(&self) -> bool {
         self.message_bytes <= SMALL_MESSAGE
     }
@@ -80,7 +80,7 @@ impl Methods {
         Ok(Self { known, compression: compression.to_vec(), schema: Arc::new(schema) })
     }
 
-    /// What the fields of messages hold.
+    /// Returns the schema: the kinds of the fields of messages.
     pub(super) fn schema(&self) -> Arc<Schema> {
         Arc::clone(&self.schema)
     }
@@ -89,7 +89,7 @@ impl Methods {
         self.known.get(path).copied()
     }
 
-    /// How the messages of a call are packed.
+    /// Returns the compression of the messages of a call; `None` if they are not compressed.
     pub(super) fn encoding(
         &self,
         method: Method,

@@ -95,7 +95,7 @@ impl Message {
 #[derive(Debug)]
 pub(super) struct Reader {
     body: Body,
-    /// What came behind the last message in the same frame.
+    /// Bytes that came behind the last message in the same frame.
     rest: BytesMut,
     method: Method,
     packing: Option<Packing>,

@@ -13,7 +13,7 @@ use crate::{
     status::{self, Failure},
 };
 
-/// What a decoder reads at a time, in bytes.
+/// Bytes that a decoder reads at a time.
 const PIECE: usize = 32 << 10;
 /// The largest window of zstd that is accepted, as a power of two: 8 MiB, that of its level 19. Its format allows 128 MiB
 /// to be asked for by a message of some bytes.
@@ -22,7 +22,7 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 const GZIP_STATE: u64 = 64 << 10;
 const ZSTD_STATE: u64 = (1 << ZSTD_WINDOW_LOG) + (512 << 10);
 
-/// How the messages of a call are compressed.
+/// The compression of the messages of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Packing {
     Gzip,

@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 use super::{charge::Shortage, transfer::Transfers};
 use crate::access::Caller;
 
-/// What large charges leave for small ones: a sixteenth of the budget, so that probes and questions are answered
-/// while pictures fill it.
+/// The part of the budget that large charges leave for small ones: a sixteenth, so that probes and questions
+/// are answered while pictures fill the rest.
 const RESERVE_PART: u64 = 16;
 /// The largest charge that may use the reserve, in bytes.
 const SMALL: u64 = 256 << 10;
@@ -63,7 +63,7 @@ pub(crate) enum Whose {
 }
 
 impl Whose {
-    /// Whether an owner is one of them.
+    /// Reports whether an owner is one of them.
     pub(super) fn covers(&self, owner: &Owner) -> bool {
         match self {
             Self::All => true,
@@ -175,7 +175,7 @@ impl Account {
         self.shared.freed.notified()
     }
 
-    /// What is charged now, in bytes.
+    /// Returns the bytes that are charged now.
     #[cfg(test)]
     pub(crate) fn used(&self) -> u64 {
         self.lock().used

@@ -1,4 +1,4 @@
-//! What one buffer holds of the account.
+//! The part of the account that one buffer holds.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tonic::Status;
 use super::account::{Account, CallNumber, ConnectionId, Owner, Waiting, Whose};
 use crate::{access::Caller, status::Failure};
 
-/// How long a charge waits for memory before it is refused: the time that an ended transfer needs to go.
+/// Time that a charge waits for memory before it is refused: the time that an ended transfer needs to go.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The same on a stream, whose client sends no faster than it is answered and would lose the whole stream.
 const STREAM_PATIENCE: Duration = Duration::from_secs(10);
@@ -155,7 +155,7 @@ impl Charge {
         }
     }
 
-    /// What it holds, in bytes.
+    /// Returns the bytes that it holds.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }

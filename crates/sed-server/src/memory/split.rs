@@ -1,4 +1,4 @@
-//! How the budget is divided.
+//! The division of the budget.
 
 /// Receive window, headers and read buffers that every connection is sure to get, in bytes: HTTP/2's smallest window
 /// of 64 KiB, and as much again for frames, headers and TLS records.

@@ -26,7 +26,7 @@ const SLOW: f64 = 65_536.0;
 const GRACE: Duration = Duration::from_millis(500);
 /// The same for transfers that are not [`SLOW`].
 const LONG_GRACE: Duration = Duration::from_secs(5);
-/// How often all transfers are looked at.
+/// Interval at which all transfers are checked.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// The way that bytes go.
@@ -172,12 +172,13 @@ impl State {
         self.moved.load(Ordering::Relaxed) as f64 / self.waited_in_all().as_secs_f64().max(1e-3)
     }
 
-    /// Whether the client has the next move.
+    /// Reports whether the client has the next move.
     fn waits(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) != NOT_WAITING
     }
 
-    /// How long the client has been waited for without a byte; nothing while the server has the next move.
+    /// Returns the time that the client has been waited for without a byte; zero while the server has the
+    /// next move.
     fn waited(&self) -> Duration {
         match self.waiting.load(Ordering::Relaxed) {
             NOT_WAITING => Duration::ZERO,

@@ -1,4 +1,4 @@
-//! What a request's pictures and masks take in memory, before they are made.
+//! Memory that a request's pictures and masks will take, computed before they are made.
 
 use sed_engine::Vocabulary;
 use sed_image::{IndexMap, ResizeMode, resize::shortest_edge_size};
@@ -24,7 +24,7 @@ const CORNER: u64 = 64;
 /// Bytes of a pixel of the overlay: the picture, its tinted and labelled copies, and the PNG file.
 const OVERLAY_PIXEL: u64 = 24;
 
-/// What a picture takes: while it is decoded and resized, and as the network's input afterwards.
+/// Bytes that a picture takes: while it is decoded and resized, and as the network's input afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PictureCost {
     pub(super) decoding: u64,
@@ -82,7 +82,7 @@ pub(super) fn of_result(
     map + if scores { vocabulary.size() as u64 * each } else { 0 }
 }
 
-/// What making the masks of `map` takes beside the map.
+/// Returns the bytes that making the masks of `map` takes beside the map.
 pub(crate) fn of_masks(map: &IndexMap, options: &ValidatedOptions, limits: &Limits) -> u64 {
     let pixels = u64::from(map.width()) * u64::from(map.height());
     let runs = Runs::of(map, options);

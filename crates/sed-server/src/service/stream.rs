@@ -61,7 +61,7 @@ pub(crate) fn answer(
     response
 }
 
-/// What came of a request, with the charge of its answer.
+/// The outcome of a request, with the charge of its answer.
 type Worked = Result<(v1::SegmentResponse, Charge), Status>;
 
 /// Whether more requests are read.
@@ -76,7 +76,7 @@ enum Reading {
 struct Conversation {
     context: Arc<Context>,
     memory: CallMemory,
-    /// Whether the connection takes no new calls any more.
+    /// Turns true when the connection takes no new calls any more.
     aged: Option<watch::Receiver<bool>>,
     deadline: StreamDeadline,
     reading: Reading,

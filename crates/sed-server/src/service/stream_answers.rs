@@ -20,7 +20,7 @@ pub(super) struct Charged {
     pub(super) charge: Option<Charge>,
 }
 
-/// What the transport asks for answers.
+/// The stream that the transport asks for answers.
 #[derive(Debug)]
 pub(crate) struct Answers {
     given: mpsc::Receiver<Result<Charged, Status>>,

@@ -9,7 +9,7 @@ use prost_types::{FileDescriptorSet, MethodDescriptorProto, field_descriptor_pro
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MessageIndex(usize);
 
-/// What a field's bytes are, as far as it matters for their cost.
+/// The kind of a field's bytes, as far as it matters for their cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A message of its own.
@@ -75,7 +75,8 @@ impl Schema {
         self.inputs.iter().map(|(path, input)| (path.as_str(), *input))
     }
 
-    /// What a field holds; `None` for one that the schema does not know, which is skipped when it is read.
+    /// Returns the kind of a field; `None` for one that the schema does not know, which is skipped
+    /// when it is read.
     pub(super) fn kind(&self, message: MessageIndex, field: u32) -> Option<Kind> {
         self.messages.get(message.0)?.get(&field).copied()
     }

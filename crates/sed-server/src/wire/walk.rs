@@ -10,7 +10,7 @@ const NUMBER: u64 = 16;
 /// The depth at which protobuf itself gives up.
 const DEEPEST: u32 = 100;
 
-/// What a message will take in memory.
+/// Entries and memory that a message will take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
     /// Messages, texts and byte strings in it, at any depth.
@@ -181,7 +181,7 @@ mod tests {
     }
 
     proptest! {
-        /// What the decoder takes, the walk takes; it never panics on what it refuses.
+        /// The walk accepts all that the decoder accepts, and never panics on what it refuses.
         #[test]
         fn all_that_can_be_decoded_can_be_weighed(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             for path in [SEGMENT, INFER] {

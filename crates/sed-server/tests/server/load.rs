@@ -69,7 +69,7 @@ async fn slow_server() -> Running {
     server
 }
 
-/// What becomes of a request that has so much time.
+/// Sends a request that has so much time, and returns its outcome.
 async fn within(server: &Running, milliseconds: u64) -> Result<(), tonic::Status> {
     let mut late = tonic::Request::new(request(2));
     late.metadata_mut().insert("grpc-timeout", format!("{milliseconds}m").parse().unwrap());

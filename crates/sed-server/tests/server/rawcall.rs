@@ -69,7 +69,7 @@ impl RawCall {
         Status::from_header_map(&body.trailers().await.ok()??)
     }
 
-    /// Whether the answer's headers have come; its body is not read.
+    /// Waits for the answer's headers, and returns its body unread; `None` if the call failed before.
     pub(crate) async fn answered(self) -> Option<RecvStream> {
         Some(self.answer.await.ok()?.into_body())
     }

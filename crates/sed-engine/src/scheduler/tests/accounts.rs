@@ -1,4 +1,4 @@
-//! What admission knows of the work that is left, launch by launch.
+//! Admission's account of the work that is left, launch by launch.
 
 use std::time::Duration;
 

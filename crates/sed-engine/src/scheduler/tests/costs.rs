@@ -181,7 +181,7 @@ fn the_last_part_of_a_stage_counts_its_own_pairs() {
     }
 }
 
-/// What rejection left of a small vocabulary says nothing of a large one.
+/// The survivors of a small vocabulary say nothing of those of a large one.
 #[test]
 fn a_small_vocabulary_does_not_make_a_large_one_seem_cheap() {
     let mut simulation = Simulation::new(USUAL);

@@ -14,7 +14,7 @@ const FIRST_METADATA_TAG: u64 = 512;
 const MOST_VALUES: u64 = 1 << 18;
 /// Most entries of the directory; real ones have some dozens.
 const MOST_ENTRIES: u64 = 4096;
-/// What the decoder holds for a value that it reads, and for an entry.
+/// Bytes that the decoder holds for a value that it reads, and for an entry.
 const VALUE_BYTES: u64 = 96;
 
 const COMPRESSION_NONE: u64 = 1;

@@ -9,7 +9,8 @@ use sed_model::device::{GpuMemory, NoGpu, cuda_libraries, gpu_memory};
 use super::check::{Check, size};
 use crate::args::ModelArgs;
 
-/// What there is now, and the report on it. Where the system does not tell, nothing is too large for it.
+/// Returns the memory that there is now, and the report on it. Where the system does not report its memory,
+/// nothing is too large for it.
 pub(super) fn memory() -> (Memory, Check) {
     const NAME: &str = "memory";
     let Some(memory) = Memory::now() else {

@@ -11,12 +11,12 @@ use crate::args::OpenedModel;
 
 /// The program, its threads, and what the runtime and the metrics keep, in bytes.
 const PROGRAM: u64 = 96 << 20;
-/// What the allocator keeps beside what is in use: an eighth of it.
+/// The part of the memory in use that the allocator keeps beside it: an eighth.
 const KEPT_PART: u64 = 8;
 /// The largest batches of a device that computes on processors, as the engine chooses them: images, and pairs.
 const CPU_BATCH: (u64, u64) = (4, 256);
 
-/// What a model takes of the memory, in bytes.
+/// Memory that a model takes, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ModelMemory {
     weights: u64,

@@ -62,8 +62,8 @@ pub(super) struct LabelArgs {
     #[arg(long, value_name = "FOLDER", requires = "WordsSource")]
     pub(super) labels: Option<PathBuf>,
 
-    /// How the EXIF orientation of pictures counts: turn them upright, or take them as stored. Labels are always taken
-    /// as stored. [default: apply, with a warning]
+    /// Treatment of the EXIF orientation of pictures: turn them upright, or take them as stored. Labels are
+    /// always taken as stored. [default: apply, with a warning]
     #[arg(long, value_name = "HOW")]
     pub(super) exif: Option<Exif>,
 
