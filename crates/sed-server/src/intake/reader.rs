@@ -11,7 +11,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body as _;
 use sed_proto::v1::ErrorReason;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tonic::{Status, body::Body};
 
 use super::{
@@ -31,6 +31,8 @@ use crate::{
 const HEADER: usize = 5;
 /// A stream without a message for so long is ended.
 const STREAM_IDLE: Duration = Duration::from_secs(600);
+/// Interval at which an upload that waits for others to end is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Messages that cannot become larger are unpacked at once, others on the threads for work on pixels: a small one may
 /// become a large one.
 const UNPACKED_HERE: usize = 64 << 10;
@@ -118,7 +120,7 @@ impl Reader {
 
     /// The only message of a call; `None` if the body ends before it.
     pub(super) async fn only(&mut self) -> Result<Option<Message>, Status> {
-        let upload = self.begin_upload()?;
+        let upload = self.begin_upload().await?;
         self.message(upload).await
     }
 
@@ -131,16 +133,27 @@ impl Reader {
                 None => return Ok(None),
             }
         }
-        let upload = self.begin_upload()?;
+        let upload = self.begin_upload().await?;
         self.message(upload).await
     }
 
-    fn begin_upload(&self) -> Result<Transfer, Status> {
+    /// Begins the upload of a message. Where there are too many, it waits a moment for one that is slow to end; what the
+    /// client sends meanwhile stays in its windows.
+    async fn begin_upload(&mut self) -> Result<Transfer, Status> {
         let (transfers, owner) = (self.payer.account().transfers(), self.payer.owner());
         if self.method.is_small() {
             return Ok(transfers.begin_small_upload(owner));
         }
-        transfers.begin_upload(owner).ok_or_else(status::too_many_uploads)
+        let give_up = Instant::now() + self.payer.patience();
+        loop {
+            if let Some(upload) = transfers.begin_upload(owner) {
+                return Ok(upload);
+            }
+            if Instant::now() >= give_up {
+                return Err(status::too_many_uploads());
+            }
+            sleep(AGAIN).await;
+        }
     }
 
     async fn message(&mut self, upload: Transfer) -> Result<Option<Message>, Status> {

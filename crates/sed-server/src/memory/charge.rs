@@ -87,6 +87,11 @@ impl Payer {
         Ok(charge)
     }
 
+    /// Time that its charges wait for memory.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// The account.
     pub(crate) fn account(&self) -> &Account {
         &self.account

@@ -126,7 +126,7 @@ class SegmentResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:
-        """What the caller should know of the words that the request has written out."""
+        """Warnings about the words that the request has written out."""
 
     def __init__(
         self,

@@ -188,7 +188,7 @@ class CreateVocabularyResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:
-        """What the caller should know of the words."""
+        """Warnings about the words."""
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """A name or synonym has more tokens than the model's prompts have room for: its last words are not read."""
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
-    """What a warning is about. Reasons are never renamed; new ones may be added."""
+    """The subject of a warning. Reasons are never renamed; new ones may be added."""
 
 WARNING_REASON_UNSPECIFIED: WarningReason.ValueType  # 0
 """Not used."""
@@ -55,11 +55,11 @@ class Warning(_message.Message):
     FIELD_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     reason: Global___WarningReason.ValueType
-    """What it is about."""
+    """The subject of the warning."""
     field: _builtins.str
     """Path of the field in the request, for example `vocabulary.categories.categories[3].name`."""
     message: _builtins.str
-    """What was found, and what it means for the result."""
+    """A description of what was found, and of what it means for the result."""
     def __init__(
         self,
         *,

@@ -100,7 +100,7 @@ export interface SegmentResponse {
   modelDigest: string;
   /** The picture's id, for `Image.id` of later requests; empty when the server keeps no images. */
   imageId: string;
-  /** What the caller should know of the words that the request has written out. */
+  /** Warnings about the words that the request has written out. */
   warnings: Warning[];
 }
 

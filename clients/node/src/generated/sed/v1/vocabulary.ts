@@ -78,7 +78,7 @@ export interface CreateVocabularyResponse {
     | undefined;
   /** It was known already: the same words give the same name. */
   existed: boolean;
-  /** What the caller should know of the words. */
+  /** Warnings about the words. */
   warnings: Warning[];
 }
 

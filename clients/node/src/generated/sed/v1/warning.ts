@@ -11,7 +11,7 @@ export const protobufPackage = "sed.v1";
 
 export const protobufFileName = "sed/v1/warning.proto";
 
-/** What a warning is about. Reasons are never renamed; new ones may be added. */
+/** The subject of a warning. Reasons are never renamed; new ones may be added. */
 export enum WarningReason {
   /** WARNING_REASON_UNSPECIFIED - Not used. */
   WARNING_REASON_UNSPECIFIED = 0,
@@ -26,11 +26,11 @@ export enum WarningReason {
 
 /** Something in a request that was accepted and that its caller should know. */
 export interface Warning {
-  /** What it is about. */
+  /** The subject of the warning. */
   reason: WarningReason;
   /** Path of the field in the request, for example `vocabulary.categories.categories[3].name`. */
   field: string;
-  /** What was found, and what it means for the result. */
+  /** A description of what was found, and of what it means for the result. */
   message: string;
 }
 

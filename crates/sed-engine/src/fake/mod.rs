@@ -1,6 +1,8 @@
 //! A model that is deterministic and instant, with the rejection and the reports of a real one: the double
 //! for tests of this crate and of those above it.
 
+mod reader;
+
 use std::{
     sync::{
         Arc, Condvar, Mutex, PoisonError,
@@ -10,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    phrases::{PhraseTokens, ReadPhrases},
+    phrases::ReadPhrases,
     report::Stage,
     stages::{
         Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
@@ -18,11 +20,11 @@ use crate::{
     },
 };
 
+pub use reader::{FakeReader, ROOM};
+
 const INPUT_SIDE: usize = 32;
 const MAP_SIDE: usize = 8;
 const CELLS: usize = MAP_SIDE * MAP_SIDE;
-/// Letters of a phrase that the fake's prompts have room for.
-pub const ROOM: usize = 200;
 /// A phrase that holds this makes the text tower panic.
 pub const POISON: &str = "poison";
 /// An image whose first value is this makes the encoder panic.
@@ -165,26 +167,6 @@ impl FakeStages {
         let fake = Self::default();
         let control = fake.control.clone();
         (fake, control)
-    }
-}
-
-/// The fake's reading of phrases: a token for each letter. Letter case, repeated spaces and the accent of letters that
-/// have it as a character of its own make no difference.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FakeReader;
-
-impl FakeReader {
-    /// The one spelling of all phrases with the same tokens.
-    fn folded(phrase: &str) -> String {
-        let known = phrase.to_lowercase().replace("&nbsp;", " ").replace("e\u{301}", "\u{e9}");
-        known.split_whitespace().collect::<Vec<_>>().join(" ")
-    }
-}
-
-impl ReadPhrases for FakeReader {
-    fn read(&self, phrase: &str) -> PhraseTokens {
-        let ids: Vec<u32> = Self::folded(phrase).chars().map(u32::from).collect();
-        PhraseTokens { whole: ids.len(), room: ROOM, ids }
     }
 }
 
