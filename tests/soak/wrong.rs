@@ -219,7 +219,12 @@ impl Wrong {
         };
         let outcomes = match answer {
             Ok(outcomes) => outcomes,
-            Err(status) => return shared.expect("a stream of wrong requests", check_error(&status, &[])),
+            Err(status) => {
+                // Its connection is old: answers may have come before, which are not kept.
+                shared.tally().gave_up_on_stream(messages.len() as u64);
+                let judged = check_error(&status, &[&[ErrorReason::Reconnect]]);
+                return shared.expect("a stream of wrong requests", judged);
+            }
         };
         if outcomes.len() != messages.len() {
             let (sent, came) = (messages.len(), outcomes.len());
