@@ -45,7 +45,7 @@ async function* oneStream(
 ): AsyncGenerator<StreamItem, SedError | undefined> {
   const over = new AbortController();
   const cancel = () => call.cancel();
-  call.on("error", () => {}); // the loop below sees it; one that comes after its end concerns nobody
+  call.on("error", () => {}); // the loop below sees it; one that comes after its end makes no difference
   signal.addEventListener("abort", cancel, { once: true });
   requests.send(call, over.signal).catch(cancel);
   try {

@@ -52,7 +52,7 @@ pub use job::{JobImage, Priority, SegmentJob, SegmentOutcome};
 pub use machine::Memory;
 pub use phrases::{PhraseTokens, ReadPhrases, TokenPhrase};
 pub use report::{BatchTiming, CacheReport, LevelReport, RejectionReport, Stage, StageTiming};
-pub use sed_stages::{SedStages, builtin_vocabularies, device_name};
+pub use sed_stages::{SedStages, USEFUL_IMAGES_CPU, USEFUL_PAIRS_CPU, builtin_vocabularies, device_name};
 pub use stages::{
     Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
     ScoreMaps, StageError, Stages, UNLABELLED,

@@ -68,12 +68,12 @@ pub fn builtin_vocabularies() -> VocabularyBook {
 }
 
 /// On a CPU, more images than this make no encoder batch faster.
-const USEFUL_IMAGES_CPU: usize = 4;
+pub const USEFUL_IMAGES_CPU: usize = 4;
 /// And a batch that leaves its caches is slower: four images of SED-B (0.5 GiB of maps) take 6 % longer together than
 /// one after another, four of a small model 5 % less.
 const CACHED_BYTES_CPU: u64 = 64 << 20;
 /// Pairs are worked on one by one within a launch, so a larger batch does no harm.
-const USEFUL_PAIRS_CPU: usize = 256;
+pub const USEFUL_PAIRS_CPU: usize = 256;
 /// A GPU needs this much work to be busy.
 const USEFUL_IMAGES_GPU: usize = 16;
 /// More than some 700 pairs gain nothing (a prediction from the launches' sizes, not measured), and 2048 pairs of SED-B

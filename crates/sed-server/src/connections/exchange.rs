@@ -3,20 +3,15 @@
 //! hyper asks an answer's body for more only while the client takes it, so a body cannot end itself when the client
 //! does not. Dropping the task that drives the exchange resets the stream (RFC 9113, section 8.1) and frees the answer.
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use hyper::rt::Executor;
 use tokio::sync::Notify;
 
-/// A connection without a call for so long makes room for others when there are too many; its client opens another for
-/// its next call.
-const IDLE: Duration = Duration::from_secs(1);
+use super::crowd::{Activity, Running};
 
 tokio::task_local! {
     static CURRENT: Exchange;
@@ -80,93 +75,6 @@ where
             drop(Exchange::default().drive(work).await);
             drop(running);
         });
-    }
-}
-
-/// The exchanges that a connection is busy with.
-#[derive(Debug)]
-pub(super) struct Activity {
-    exchanges: AtomicUsize,
-    /// When the last exchange ended; `None` before the first.
-    idle_since: Mutex<Option<Instant>>,
-    begun: Instant,
-    /// Told to take no new calls.
-    retire: Notify,
-}
-
-impl Activity {
-    pub(super) fn new() -> Self {
-        Self {
-            exchanges: AtomicUsize::new(0),
-            idle_since: Mutex::new(None),
-            begun: Instant::now(),
-            retire: Notify::new(),
-        }
-    }
-
-    /// Returns the time for which the connection has carried no exchange, if it may make room: at once where
-    /// it never carried one, else after [`IDLE`].
-    fn spare(&self) -> Option<Duration> {
-        if self.exchanges.load(Ordering::Relaxed) > 0 {
-            return None;
-        }
-        match *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner) {
-            None => Some(self.begun.elapsed()),
-            Some(since) => Some(since.elapsed()).filter(|idle| *idle >= IDLE),
-        }
-    }
-
-    /// Resolves when the connection is to make room for another.
-    pub(super) async fn retired(&self) {
-        self.retire.notified().await;
-    }
-}
-
-/// One exchange of a connection.
-struct Running(Arc<Activity>);
-
-impl Running {
-    fn begin(activity: &Arc<Activity>) -> Self {
-        activity.exchanges.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(activity))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        self.0.exchanges.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The open connections, of which the one that was idle for longest makes room when there are too many.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Crowd(Arc<Mutex<Vec<Weak<Activity>>>>);
-
-impl Crowd {
-    /// A connection that begins now.
-    pub(super) fn enter(&self) -> Arc<Activity> {
-        let activity = Arc::new(Activity::new());
-        let mut all = self.lock();
-        all.retain(|known| known.strong_count() > 0);
-        all.push(Arc::downgrade(&activity));
-        activity
-    }
-
-    /// Retires connections that carry no exchange, those that were idle for longest first: an eighth of all, because others
-    /// may be waiting behind the one that asks.
-    pub(super) fn make_room(&self) {
-        let all = self.lock();
-        let spare = all.iter().filter_map(Weak::upgrade).filter_map(|known| Some((known.spare()?, known)));
-        let mut spare: Vec<_> = spare.collect();
-        spare.sort_by_key(|(idle, _)| std::cmp::Reverse(*idle));
-        for (_, connection) in spare.iter().take(all.len().div_ceil(8)) {
-            connection.retire.notify_one();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Activity>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,6 +5,7 @@
 //! it has, and is cut only after a grace period. (tonic's own loop, as of 0.14.9, cuts a connection at the end of
 //! the grace period without having told the client before.)
 
+mod crowd;
 mod exchange;
 mod handshake;
 mod peer;
@@ -30,8 +31,9 @@ use tokio_stream::StreamExt;
 use tonic::body::Body;
 use tower::{Service, ServiceExt};
 
+use crowd::{Activity, Crowd};
 pub(crate) use exchange::Exchange;
-use exchange::{Activity, Crowd, Exchanges};
+use exchange::Exchanges;
 pub(crate) use peer::Peer;
 use stream::Stream;
 

@@ -23,7 +23,7 @@ pub use self::{
 };
 use crate::{
     deadline::Deadline,
-    intake::{AnswerCharge, CallMemory},
+    intake::{CallMemory, charged},
     memory::Charge,
     service::{
         Context,
@@ -34,9 +34,6 @@ use crate::{
 
 /// The service's name, under which readiness is told too.
 pub(crate) const SERVICE_NAME: &str = "inference.GRPCInferenceService";
-
-/// Answers above this size are not compressed, because that would keep a thread of the sockets busy; in bytes.
-const LARGE: usize = 1 << 20;
 
 /// The service. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -108,13 +105,7 @@ impl GrpcInferenceService for InferenceService {
         let memory = CallMemory::of(&request, &self.context.account);
         let outcome = self.infer(request.into_inner(), memory, received, deadline).await;
         let (answer, charge) = conclude(outcome, received)?;
-        let large = answer.encoded_len() > LARGE;
-        let mut response = Response::new(answer);
-        if large {
-            response.disable_compression();
-        }
-        response.extensions_mut().insert(AnswerCharge::new(charge));
-        Ok(response)
+        Ok(charged(answer, charge, true))
     }
 }
 

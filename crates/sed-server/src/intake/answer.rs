@@ -9,7 +9,8 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
-use tonic::{Status, body::Body};
+use prost::Message;
+use tonic::{Response, Status, body::Body};
 
 use crate::{
     memory::{Charge, Payer, Transfer},
@@ -25,16 +26,31 @@ const LEFT: u64 = 448 << 10;
 
 /// The charge of an answer, for a response's extensions: it holds the message, and its encoding.
 #[derive(Clone, Debug)]
-pub(crate) struct AnswerCharge(Arc<Mutex<Option<Charge>>>);
+pub(super) struct AnswerCharge(Arc<Mutex<Option<Charge>>>);
 
 impl AnswerCharge {
-    pub(crate) fn new(charge: Charge) -> Self {
+    fn new(charge: Charge) -> Self {
         Self(Arc::new(Mutex::new(Some(charge))))
     }
 
     fn take(&self) -> Option<Charge> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// Larger answers are not compressed, because that would keep a thread of the sockets busy, on which other calls and
+/// probes wait; in bytes.
+const MOST_COMPRESSED: usize = 1 << 20;
+
+/// The response of an answer that `charge` holds; `compress` says whether compression would make it smaller.
+pub(crate) fn charged<T: Message>(answer: T, charge: Charge, compress: bool) -> Response<T> {
+    let compress = compress && answer.encoded_len() <= MOST_COMPRESSED;
+    let mut response = Response::new(answer);
+    if !compress {
+        response.disable_compression();
+    }
+    response.extensions_mut().insert(AnswerCharge::new(charge));
+    response
 }
 
 /// The charges of a stream's answers that the transport has taken and not handed on, for a response's extensions.

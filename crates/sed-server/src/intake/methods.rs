@@ -4,7 +4,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
-use super::unpack::Packing;
 use crate::{
     config::Compression,
     limits::Limits,
@@ -61,7 +60,7 @@ pub(crate) struct Methods {
 
 /// The message is packed in a way that the service does not know.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct UnknownPacking;
+pub(super) struct UnknownCompression;
 
 impl Methods {
     /// The methods of our services and of those that come with the transport.
@@ -94,14 +93,14 @@ impl Methods {
         &self,
         method: Method,
         headers: &HeaderMap,
-    ) -> Result<Option<Packing>, UnknownPacking> {
+    ) -> Result<Option<Compression>, UnknownCompression> {
         let name = match headers.get("grpc-encoding") {
             None => return Ok(None),
             Some(name) if name == "identity" => return Ok(None),
-            Some(name) => name.to_str().map_err(|_| UnknownPacking)?,
+            Some(name) => name.to_str().map_err(|_| UnknownCompression)?,
         };
         let accepted = self.compression.iter().find(|way| method.packed && way.name() == name);
-        accepted.map(|way| Some(Packing::from(*way))).ok_or(UnknownPacking)
+        accepted.map(|way| Some(*way)).ok_or(UnknownCompression)
     }
 }
 

@@ -22,13 +22,13 @@ use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service, ServiceExt};
 
 use self::{
-    answer::{AnswerBody, Held},
+    answer::{AnswerBody, AnswerCharge, Held},
     methods::{Method, Shape},
     reader::{MessageCharges, Reader},
     stream_body::StreamBody,
 };
 pub(crate) use self::{
-    answer::{AnswerCharge, AnswerCharges},
+    answer::{AnswerCharges, charged},
     methods::Methods,
     reader::CallMemory,
 };

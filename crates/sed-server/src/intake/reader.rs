@@ -14,13 +14,9 @@ use sed_proto::v1::ErrorReason;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Status, body::Body};
 
-use super::{
-    chunks::Chunks,
-    methods::Method,
-    stream_body::MessageBody,
-    unpack::{Packing, unpack},
-};
+use super::{chunks::Chunks, methods::Method, stream_body::MessageBody, unpack::unpack};
 use crate::{
+    config::Compression,
     cpu_pool::{CpuPool, Panicked},
     memory::{Account, Charge, ConnectionId, Ended, Payer, Shortage, Transfer},
     status::{self, Failure},
@@ -100,7 +96,7 @@ pub(super) struct Reader {
     /// Bytes that came behind the last message in the same frame.
     rest: BytesMut,
     method: Method,
-    packing: Option<Packing>,
+    packing: Option<Compression>,
     payer: Payer,
     pool: CpuPool,
     schema: Arc<Schema>,
@@ -110,7 +106,7 @@ impl Reader {
     pub(super) fn new(
         body: Body,
         method: Method,
-        packing: Option<Packing>,
+        packing: Option<Compression>,
         payer: Payer,
         pool: CpuPool,
         schema: Arc<Schema>,

@@ -22,38 +22,22 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 const GZIP_STATE: u64 = 64 << 10;
 const ZSTD_STATE: u64 = (1 << ZSTD_WINDOW_LOG) + (512 << 10);
 
-/// The compression of the messages of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Packing {
-    Gzip,
-    Zstd,
-}
-
-impl From<Compression> for Packing {
-    fn from(way: Compression) -> Self {
-        match way {
-            Compression::Gzip => Self::Gzip,
-            Compression::Zstd => Self::Zstd,
-        }
-    }
-}
-
 /// Unpacks a message to at most `limit` bytes, charged to `charge` as they come.
 pub(super) fn unpack(
-    packing: Packing,
+    packing: Compression,
     packed: &[u8],
     limit: usize,
     charge: Charge,
 ) -> Result<(Bytes, Charge), Status> {
     let mut chunks = Chunks::new(charge);
     let state = match packing {
-        Packing::Gzip => GZIP_STATE,
-        Packing::Zstd => ZSTD_STATE.min(GZIP_STATE + 4 * limit as u64),
+        Compression::Gzip => GZIP_STATE,
+        Compression::Zstd => ZSTD_STATE.min(GZIP_STATE + 4 * limit as u64),
     };
     pay(&mut chunks, state)?;
     let unpacked = match packing {
-        Packing::Gzip => read(flate2::read::MultiGzDecoder::new(packed), limit, &mut chunks),
-        Packing::Zstd => {
+        Compression::Gzip => read(flate2::read::MultiGzDecoder::new(packed), limit, &mut chunks),
+        Compression::Zstd => {
             zstd(packed).map_err(|error| broken(&error)).and_then(|decoder| read(decoder, limit, &mut chunks))
         }
     };

@@ -1,7 +1,7 @@
 //! The budget of everything that calls cause, with its shares.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -91,8 +91,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     used: u64,
-    /// Calls that wait for memory, by the bound that keeps them from it, the oldest first.
-    waiting: HashMap<Whose, BTreeSet<CallNumber>>,
+    /// Calls that wait for memory, by the bound that keeps them from it, the oldest first, with the number of charges that
+    /// wait: the requests of a stream are one call.
+    waiting: HashMap<Whose, BTreeMap<CallNumber, usize>>,
     connections: HashMap<ConnectionId, u64>,
     callers: HashMap<Option<Caller>, u64>,
 }
@@ -160,11 +161,11 @@ impl Account {
     pub(super) fn wait(&self, bound: Whose, call: CallNumber) -> Option<Waiting> {
         let mut state = self.lock();
         let waiting = state.waiting.entry(bound.clone()).or_default();
-        if waiting.first().is_some_and(|oldest| *oldest < call) {
+        if waiting.first_key_value().is_some_and(|(oldest, _)| *oldest < call) {
             return None;
         }
         // A younger call that waits already is refused when it looks again.
-        waiting.insert(call);
+        *waiting.entry(call).or_default() += 1;
         drop(state);
         self.shared.freed.notify_waiters();
         Some(Waiting { account: self.clone(), bound, call })
@@ -195,21 +196,26 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Whether no older call waits.
+    /// Reports whether no older call waits.
     pub(super) fn is_oldest(&self) -> bool {
         let state = self.account.lock();
-        state.waiting.get(&self.bound).and_then(BTreeSet::first) == Some(&self.call)
+        let oldest = state.waiting.get(&self.bound).and_then(BTreeMap::first_key_value);
+        oldest.is_some_and(|(oldest, _)| *oldest == self.call)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         let mut state = self.account.lock();
-        if let Some(waiting) = state.waiting.get_mut(&self.bound) {
-            waiting.remove(&self.call);
-            if waiting.is_empty() {
-                state.waiting.remove(&self.bound);
+        let Some(waiting) = state.waiting.get_mut(&self.bound) else { return };
+        if let Some(charges) = waiting.get_mut(&self.call) {
+            *charges -= 1;
+            if *charges == 0 {
+                waiting.remove(&self.call);
             }
+        }
+        if waiting.is_empty() {
+            state.waiting.remove(&self.bound);
         }
     }
 }

@@ -244,6 +244,26 @@ mod tests {
         assert_eq!(account.used(), 0);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn charges_of_one_call_wait_beside_each_other() {
+        let account = Account::new(16 << 20, false, Transfers::new(10, Duration::from_secs(10)));
+        let [stream, other, third] = [(); 3].map(|()| payer(&account, None));
+        let stream = stream.of_stream();
+        let held = [other.charge(7 << 20).await.unwrap(), third.charge(7 << 20).await.unwrap()];
+        let waiting: Vec<_> = (0..2)
+            .map(|_| {
+                let payer = stream.clone();
+                tokio::spawn(async move { payer.charge(3 << 20).await.map(drop) })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        drop(held);
+        for charged in waiting {
+            charged.await.unwrap().unwrap();
+        }
+        assert_eq!(account.used(), 0);
+    }
+
     proptest! {
         #[test]
         fn the_account_is_even_in_the_end(

@@ -28,7 +28,7 @@ use crate::{
     cpu_pool::{Done, Errand, Panicked},
     deadline::Deadline,
     image_id,
-    intake::{AnswerCharge, CallMemory},
+    intake::{CallMemory, charged},
     limits::Limits,
     mask_encoding::{self, EncodedMasks, MaskJob, picture_for_overlay},
     memory::Charge,
@@ -49,26 +49,19 @@ pub(crate) async fn answer(
     let memory = CallMemory::of(&request, &context.account);
     let (answer, charge) = answer_message(context, request.into_inner(), memory, received, deadline).await?;
     let compress = is_worth_compressing(&answer);
-    let mut response = Response::new(answer);
-    if !compress {
-        response.disable_compression();
-    }
-    response.extensions_mut().insert(AnswerCharge::new(charge));
-    Ok(response)
+    Ok(charged(answer, charge, compress))
 }
 
-/// Most clients say that they take compressed answers, and most answers are PNG files, which only cost time. Large ones
-/// would keep a thread of the sockets busy, on which other calls and probes wait.
+/// Most clients say that they take compressed answers, and most answers are PNG files, which only cost time.
 fn is_worth_compressing(answer: &v1::SegmentResponse) -> bool {
     const SMALL: usize = 4096;
-    const LARGE: usize = 1 << 20;
     let png = |mask: &v1::Mask| match &mask.content {
         Some(v1::mask::Content::IndexPng(png)) => png.len(),
         _ => 0,
     };
     let compressed = answer.masks.iter().map(png).sum::<usize>() + answer.overlay_png.len();
     let rest = answer.encoded_len().saturating_sub(compressed);
-    (SMALL..LARGE).contains(&rest) && rest >= compressed
+    rest >= SMALL && rest >= compressed
 }
 
 /// The same for a message that came over a stream, on which nothing else watches the deadline, and whose client sends no

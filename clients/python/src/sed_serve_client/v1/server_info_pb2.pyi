@@ -164,7 +164,7 @@ class Limits(_message.Message):
     """Bytes of the headers of a call, its metadata included."""
     max_request_memory_bytes: _builtins.int
     """Bytes of memory for everything that connections and requests cause together: messages, pictures, masks, answers on
-    their way. A connection may hold half of three quarters of it.
+    their way. A connection may hold about three eighths of it.
     """
     @_builtins.property
     def max_timeout(self) -> _duration_pb2.Duration:

@@ -1,5 +1,6 @@
 //! The memory that the process takes at worst: everything that settings and model allow at the same time.
 
+use sed_engine::{USEFUL_IMAGES_CPU, USEFUL_PAIRS_CPU};
 use sed_model::Footprint;
 use sed_server::ServerConfig;
 
@@ -13,8 +14,6 @@ use crate::args::OpenedModel;
 const PROGRAM: u64 = 96 << 20;
 /// The part of the memory in use that the allocator keeps beside it: an eighth.
 const KEPT_PART: u64 = 8;
-/// The largest batches of a device that computes on processors, as the engine chooses them: images, and pairs.
-const CPU_BATCH: (u64, u64) = (4, 256);
 
 /// Memory that a model takes, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -61,10 +60,10 @@ struct Worst {
 impl Worst {
     fn of(config: &ServerConfig, model: ModelMemory) -> Self {
         let (limits, engine) = (&config.limits, &config.engine);
-        let images = engine.batch_images.map_or(CPU_BATCH.0, |images| images as u64);
-        let pairs = engine.batch_pairs.map_or(CPU_BATCH.1, |pairs| pairs as u64);
+        let images = engine.batch_images.unwrap_or(USEFUL_IMAGES_CPU) as u64;
+        let pairs = engine.batch_pairs.unwrap_or(USEFUL_PAIRS_CPU);
         // A vocabulary larger than a batch goes through in parts, but its maps are all there at once.
-        let pairs = pairs.max(limits.vocabulary.categories as u64);
+        let pairs = pairs.max(limits.vocabulary.categories) as u64;
         let Footprint { image_bytes, pair_bytes, .. } = model.footprint;
         let caches = [
             limits.text_cache_bytes,

@@ -108,7 +108,7 @@ export interface Limits {
   maxHeaderBytes: number;
   /**
    * Bytes of memory for everything that connections and requests cause together: messages, pictures, masks, answers on
-   * their way. A connection may hold half of three quarters of it.
+   * their way. A connection may hold about three eighths of it.
    */
   maxRequestMemoryBytes: number;
 }
