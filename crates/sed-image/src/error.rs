@@ -93,7 +93,7 @@ pub enum ImageError {
     Malformed {
         /// Format of the image.
         format: ImageFormat,
-        /// What the decoder found.
+        /// The damage that was found.
         reason: String,
     },
 
@@ -143,11 +143,11 @@ pub enum ImageError {
     CategoryOutOfRange {
         /// The index found.
         category: u16,
-        /// What cannot hold it.
+        /// The encoding or vocabulary that cannot hold it.
         context: &'static str,
         /// Largest index that it can hold.
         most: u16,
-        /// What to do.
+        /// Advice on what to do.
         advice: &'static str,
     },
 
@@ -156,7 +156,7 @@ pub enum ImageError {
     MalformedMask {
         /// Name of the encoding.
         encoding: &'static str,
-        /// What is wrong.
+        /// The rule that the mask breaks.
         reason: String,
     },
 
@@ -177,14 +177,14 @@ pub enum ImageError {
         name: &'static str,
         /// Value given.
         actual: String,
-        /// What is allowed.
+        /// The values that are allowed.
         expected: &'static str,
     },
 
     /// Writing a PNG failed; a defect here, not in the caller's input.
     #[error("could not write the png: {reason}")]
     Encode {
-        /// What the encoder said.
+        /// The error message of the encoder.
         reason: String,
     },
 }

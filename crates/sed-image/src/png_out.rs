@@ -6,7 +6,7 @@ use crate::rgb::RgbImage;
 /// Encodes a picture as 8-bit RGB PNG, fast rather than small.
 ///
 /// # Errors
-/// [`ImageError::Encode`], which tells of a defect here: every picture can be encoded.
+/// [`ImageError::Encode`], which means a defect here: every picture can be encoded.
 pub fn encode_png(image: &RgbImage) -> Result<Vec<u8>> {
     let failed = |error: png::EncodingError| ImageError::Encode { reason: error.to_string() };
     let mut bytes = Vec::new();

@@ -79,7 +79,7 @@ impl RgbImage {
         &self.pixels
     }
 
-    /// Takes the pixels out, H × W × 3, row-major, packed.
+    /// Consumes the picture and returns its pixels, H × W × 3, row-major, packed.
     pub fn into_pixels(self) -> Vec<u8> {
         self.pixels
     }

@@ -49,7 +49,7 @@ fn originals() -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Decodes and checks the rules; `name` is told when one is broken.
+/// Decodes `bytes` and checks the rules; a broken one fails the test with `name`.
 fn check(name: &str, bytes: &[u8]) -> Option<ImageError> {
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();

@@ -5,7 +5,7 @@ use image::{ColorType, ExtendedColorType};
 use super::ImageFormat;
 use crate::error::{ImageError, Result};
 
-/// How the decoder lays out a pixel, and so how it becomes RGB.
+/// The layout of a decoder's pixels, which decides how they become RGB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
     /// 8 bits, `channels` a pixel: 1 and 2 are grey (and alpha), 3 and 4 RGB (and alpha).

@@ -37,7 +37,7 @@ impl ImageFormat {
         }
     }
 
-    /// Tells the format from the first bytes of the content.
+    /// Detects the format from the first bytes of the content.
     ///
     /// # Errors
     /// [`ImageError::Empty`], [`ImageError::UnknownFormat`], which names what the content seems to be.

@@ -1,8 +1,8 @@
 //! Encoded bytes to RGB pixels, within limits that are checked before anything is decoded.
 //!
-//! The format is told from the content. The colour conversion is the one of the reference's reader
-//! (Pillow's `convert("RGB")`): alpha is dropped, not blended; palettes are expanded; 16-bit colour keeps
-//! its high byte; 16-bit grey is clipped to 255. Embedded colour profiles are ignored, as there.
+//! The format is detected from the content. The colour conversion is the one of the reference's reader
+//! (Pillow's `convert("RGB")`): alpha is dropped, not blended; palettes are expanded; 16-bit colour keeps its
+//! high byte; 16-bit grey is clipped to 255. Embedded colour profiles are ignored, as there.
 
 mod codec;
 mod colour;
@@ -24,7 +24,7 @@ use crate::rgb::{RgbImage, check_size};
 /// The reason of [`ImageError::Malformed`] for a broken upload.
 const CUT: &str = "the file ends before its picture does";
 
-/// What an image may cost, published by the server and checked before decoding.
+/// Limits on an image, published by the server and checked before decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// Most encoded bytes.

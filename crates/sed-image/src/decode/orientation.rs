@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::rgb::RgbImage;
 
-/// What was done to the stored pixels to bring them upright (EXIF values 1 to 8).
+/// The transformation that brings the stored pixels upright (EXIF values 1 to 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Orientation {
     /// Stored upright (1, or no EXIF).

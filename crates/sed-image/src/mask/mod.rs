@@ -1,8 +1,8 @@
 //! Index maps and their encodings.
 //!
-//! An [`IndexMap`] gives every pixel one category or none. It leaves as an index PNG ([`png`]), as COCO
-//! run-length encoding ([`rle`]), as polygons ([`polygon`]) or raw ([`raw`]), and every encoding can be
-//! read back.
+//! An [`IndexMap`] assigns every pixel one category or none. It is encoded as an index PNG ([`png`]), as COCO
+//! run-length encoding ([`rle`]), as polygons ([`polygon`]) or raw ([`raw`]), and every encoding can be read
+//! back.
 
 pub mod palette;
 pub mod png;
@@ -32,8 +32,8 @@ impl IndexMap {
     /// Wraps `indices` (H × W, row-major).
     ///
     /// # Errors
-    /// [`ImageError::ZeroSize`]; [`ImageError::TooManyPixels`] above 2^32 - 1 pixels, which run lengths count;
-    /// [`ImageError::MapLength`] when the length differs from `width * height`.
+    /// [`ImageError::ZeroSize`]; [`ImageError::TooManyPixels`] above 2^32 - 1 pixels, which run lengths
+    /// count; [`ImageError::MapLength`] when the length differs from `width * height`.
     pub fn new(width: u32, height: u32, indices: Vec<u16>) -> Result<Self> {
         let expected = check_map_size(width, height, u64::from(u32::MAX))?;
         let actual = indices.len() as u64;
@@ -72,7 +72,7 @@ impl IndexMap {
         &mut self.indices
     }
 
-    /// Takes the indices out, H × W, row-major.
+    /// Consumes the map and returns its indices, H × W, row-major.
     pub fn into_indices(self) -> Vec<u16> {
         self.indices
     }

@@ -25,7 +25,8 @@ const CHROMA: [i32; 5] = [70, 105, 140, 175, 210];
 /// Hues of the candidates around the circle.
 const HUES: i32 = 72;
 
-/// How many of the first colours are vivid, and what chroma and lightness that takes, in thousandths.
+/// Number of vivid colours at the beginning, and the least chroma and lightness of a vivid colour, in
+/// thousandths.
 const VIVID: usize = 24;
 const VIVID_CHROMA: i32 = 140;
 const VIVID_LIGHTNESS: i32 = 590;

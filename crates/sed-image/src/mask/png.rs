@@ -5,7 +5,7 @@ use std::io::Cursor;
 use super::{IndexMap, UNLABELLED, check_categories, check_map_size, palette};
 use crate::error::{ImageError, Result};
 
-/// How wide the indices of a PNG are.
+/// The bit depth of the indices in a PNG.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum IndexDepth {
     /// 8 bits when the map's categories fit, else 16.

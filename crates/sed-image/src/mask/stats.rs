@@ -1,4 +1,4 @@
-//! How much of the picture each category covers, and where.
+//! Statistics of a map: the pixels and the bounding box of each category.
 
 use rayon::prelude::*;
 
@@ -18,7 +18,7 @@ pub struct PixelBox {
     pub height: u32,
 }
 
-/// What one category covers.
+/// The pixels and the bounding box of one category.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CategoryStats {
     /// Index of the category.

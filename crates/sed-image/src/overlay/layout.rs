@@ -6,7 +6,7 @@ pub(super) const PANEL: [u8; 3] = [0x16, 0x18, 0x1d];
 /// Names and headings.
 pub(super) const INK: [u8; 3] = [0xf1, 0xf3, 0xf6];
 
-/// What may stand back: shares, the rest.
+/// Less important text and marks: shares, and lines that stand for no category of their own.
 pub(super) const MUTED: [u8; 3] = [0x9b, 0xa3, 0xaf];
 
 /// The empty part of a bar.

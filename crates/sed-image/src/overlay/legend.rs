@@ -16,7 +16,7 @@ struct Line {
     share: f64,
 }
 
-/// What stands before a name.
+/// The mark before a name.
 #[derive(Clone, Copy, PartialEq)]
 enum Swatch {
     /// A category's colour.

@@ -19,10 +19,10 @@ use crate::rgb::RgbImage;
 use canvas::Canvas;
 pub use text::{FONT_REGULAR, FONT_SEMI_BOLD};
 
-/// What an overlay shall show.
+/// Options of an overlay.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OverlayOptions {
-    /// How strongly regions are tinted, 0 (not) to 1 (only the colour is left).
+    /// Strength of the regions' tint, 0 (none) to 1 (only the colour is left).
     pub tint: f32,
     /// Longest side of the picture within the overlay, in pixels; larger pictures are scaled down.
     pub max_side: u32,
@@ -49,8 +49,8 @@ const MIN_SIDE: u32 = 640;
 /// have another size than the picture; it is stretched over it.
 ///
 /// # Errors
-/// [`ImageError::CategoryOutOfRange`] when the map holds a category without a name; [`ImageError::Option`] for
-/// a tint outside 0 to 1 or a `max_side` outside 64 to 16384.
+/// [`ImageError::CategoryOutOfRange`] when the map holds a category without a name; [`ImageError::Option`]
+/// for a tint outside 0 to 1 or a `max_side` outside 64 to 16384.
 pub fn overlay<S: AsRef<str>>(
     image: &RgbImage,
     map: &IndexMap,

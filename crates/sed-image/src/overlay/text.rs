@@ -6,14 +6,14 @@ use ab_glyph::{Font, FontRef, Glyph, PxScale, ScaleFont, point};
 
 use super::canvas::{Canvas, Paint};
 
-/// A weight of the embedded family; `assets/fonts/README.md` tells origin and licence.
+/// A weight of the embedded family; `assets/fonts/README.md` names its origin and licence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Weight {
     Regular,
     SemiBold,
 }
 
-/// The family's regular weight, a TrueType file; `assets/fonts/README.md` tells origin and licence.
+/// The family's regular weight, a TrueType file; `assets/fonts/README.md` names its origin and licence.
 pub const FONT_REGULAR: &[u8] = include_bytes!("../../assets/fonts/inter-regular.ttf");
 /// The family's semi-bold weight, a TrueType file.
 pub const FONT_SEMI_BOLD: &[u8] = include_bytes!("../../assets/fonts/inter-semibold.ttf");

@@ -7,8 +7,8 @@ use crate::mask::{IndexMap, UNLABELLED, palette};
 /// Brightness of pixels without a category.
 const DIMMED: f32 = 0.62;
 
-/// Tints `pixels` (H × W × 3) by the regions of `map`, `strength` 0 to 1. Along each border runs a light line,
-/// and inside it one of the region's own colour, each about `border` pixels wide.
+/// Tints `pixels` (H × W × 3) by the regions of `map`, `strength` 0 to 1. Along each border runs a light
+/// line, and inside it one of the region's own colour, each about `border` pixels wide.
 pub(super) fn tint(pixels: &mut [u8], map: &IndexMap, strength: f32, border: f32) {
     let width = map.width() as usize;
     let reach = (border * 2.0).ceil() as usize + 1;

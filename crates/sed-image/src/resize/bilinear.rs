@@ -9,7 +9,7 @@ use crate::rgb::RgbImage;
 /// Output rows that one task of the pool works on; neighbours share interpolated source rows.
 const BAND: usize = 32;
 
-/// Where an output position reads: two input positions and the weight of each.
+/// The inputs of an output position: two input positions and the weight of each.
 #[derive(Clone, Copy)]
 struct Tap {
     near: usize,

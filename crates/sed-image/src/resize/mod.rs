@@ -16,7 +16,7 @@ pub const CLIP_PIXEL_MEAN: [f32; 3] = [122.770_94, 116.746_01, 104.093_735];
 /// Standard deviation of each channel (R, G, B) on the 0..255 scale. From the reference's configuration.
 pub const CLIP_PIXEL_STD: [f32; 3] = [68.500_53, 66.632_16, 70.323_166];
 
-/// How an image is brought to the network's size.
+/// The way in which an image is resized to the network's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ResizeMode {
     /// Straight to S × S by bilinear interpolation without antialiasing, as the paper states.

@@ -9,8 +9,8 @@ use super::{Facts, cut, malformed};
 use crate::decode::ImageFormat::Jpeg;
 use crate::error::{ImageError, Result};
 
-/// The most passes over the picture. Encoders write 1 to 10, optimizers some 20; each costs the decoder a walk
-/// over all blocks, however few bytes it has.
+/// The most passes over the picture. Encoders write 1 to 10, optimizers some 20; each costs the decoder a
+/// walk over all blocks, however few bytes it has.
 const MOST_SCANS: usize = 40;
 /// The most bytes of code and quantization tables; encoders write some hundred for each scan.
 const MOST_TABLE_BYTES: usize = 256 << 10;

@@ -14,7 +14,7 @@ const CODE_TABLE_BYTES: u64 = 64 << 20;
 /// The most bytes of a lossless stream for a pixel, and for any picture: noise takes four for a pixel.
 const MOST_LOSSLESS_BYTES: (u64, u64) = (5, 64 << 10);
 
-/// A chunk: where its content begins and how long it is.
+/// A chunk: its name and its content.
 #[derive(Debug, Clone, Copy)]
 struct Chunk<'a> {
     name: &'a [u8],
@@ -27,7 +27,7 @@ struct Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
-    /// Takes the next chunk; `None` at the end. Chunks begin at even places; the last one's filler may be
+    /// Returns the next chunk; `None` at the end. Chunks begin at even places; the last one's filler may be
     /// missing.
     fn next(&mut self) -> Result<Option<Chunk<'a>>> {
         let Some((header, rest)) = self.rest.split_first_chunk::<8>() else { return Ok(None) };
@@ -39,7 +39,7 @@ impl<'a> Chunks<'a> {
         Ok(Some(Chunk { name, content }))
     }
 
-    /// Takes chunks up to one of these names.
+    /// Returns the next chunk of one of these names; `None` if there is none.
     fn find(&mut self, names: &[&[u8]]) -> Result<Option<Chunk<'a>>> {
         while let Some(chunk) = self.next()? {
             if names.contains(&chunk.name) {

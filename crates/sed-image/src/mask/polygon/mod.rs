@@ -30,10 +30,10 @@ pub struct Polygon {
     pub holes: Vec<Ring>,
 }
 
-/// What polygons shall be like.
+/// Options for the polygons of a map.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PolygonOptions {
-    /// How far, in pixels, a ring may leave the true border to need fewer vertices; 0 keeps every corner.
+    /// Largest distance, in pixels, of a simplified ring from the true border; 0 keeps every corner.
     pub tolerance: f32,
     /// Regions with fewer pixels are left out; holes with fewer pixels are filled.
     pub min_pixels: u64,

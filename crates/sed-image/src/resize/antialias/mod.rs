@@ -1,8 +1,8 @@
 //! Antialiased bilinear resize on 8-bit pixels, bit for bit as Pillow's `Image.resize(BILINEAR)`.
 //!
-//! A triangle filter, widened by the scale when shrinking, applied in two passes: rows first, rounded to
-//! 8 bits, then columns ([`rows`], [`columns`]). Weights are fixed point with 22 fraction bits; 255 times their sum stays below
-//! 2^31.
+//! A triangle filter, widened by the scale when shrinking, applied in two passes: rows first, rounded to 8
+//! bits, then columns ([`rows`], [`columns`]). Weights are fixed point with 22 fraction bits; 255 times their
+//! sum stays below 2^31.
 
 mod columns;
 mod rows;
@@ -44,7 +44,7 @@ struct Taps {
     starts: Vec<usize>,
     /// Weights of all output positions, one after the other.
     weights: Vec<i32>,
-    /// Where in `weights` each output position begins; one more entry ends the last.
+    /// Start in `weights` of each output position; one more entry ends the last.
     offsets: Vec<usize>,
 }
 
