@@ -22,7 +22,8 @@ pub(super) const PAIRS: &[f64] = &[
     20_000.0,
 ];
 
-/// Categories of a request; the usual vocabularies (20, 59, 150, 171, 459, 847) fall into buckets of their own.
+/// Categories of a request; the usual vocabularies (20, 59, 150, 171, 459, 847) fall into buckets of their
+/// own.
 pub(super) const CATEGORIES: &[f64] =
     &[1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 100.0, 150.0, 200.0, 300.0, 460.0, 600.0, 850.0, 1024.0];
 

@@ -10,7 +10,7 @@ use super::{
     labels::Label,
 };
 
-/// Counts events by a name and one more label. Whoever makes the names sees to it that they are few.
+/// A counter of events by a name and one more label. The caller must keep the number of names small.
 #[derive(Debug)]
 pub struct CounterByName<A> {
     definition: Definition,
@@ -45,7 +45,7 @@ impl<A: Label> CounterByName<A> {
     }
 }
 
-/// A value that goes up and down, by a name. The program sees to it that the names are few.
+/// A value that goes up and down, by a name. The caller must keep the number of names small.
 #[derive(Debug)]
 pub struct GaugeByName {
     definition: Definition,

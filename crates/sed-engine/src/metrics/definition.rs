@@ -1,4 +1,4 @@
-//! What a metric is.
+//! The definition of a metric.
 
 use metrics::Unit;
 
@@ -31,9 +31,9 @@ pub struct Definition {
     pub name: &'static str,
     /// Counter, gauge or histogram.
     pub kind: Kind,
-    /// What one is: seconds, bytes, or something counted.
+    /// Unit of the values: seconds, bytes, or a count.
     pub unit: Unit,
-    /// What it tells, in one or two sentences.
+    /// Meaning of the metric, in one or two sentences.
     pub help: &'static str,
     /// Upper bounds of the buckets, rising; empty unless it is a histogram.
     pub buckets: &'static [f64],
@@ -49,7 +49,7 @@ impl Definition {
         self.help.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// Tells the recorder what it is.
+    /// Describes the metric to the recorder.
     pub(super) fn describe(&self) {
         let (name, unit, help) = (self.name.into(), Some(self.unit), self.help_line().into());
         metrics::with_recorder(|recorder| match self.kind {
@@ -62,7 +62,7 @@ impl Definition {
 
 /// A metric of any kind, as the inventory lists it.
 pub trait Metric: Sync {
-    /// What it is.
+    /// The definition of the metric.
     fn definition(&self) -> &Definition;
 
     /// Its label keys, each with all values; a label whose values are not known beforehand has none.
@@ -71,7 +71,7 @@ pub trait Metric: Sync {
     /// Describes it to the recorder and creates all its series.
     fn register(&self);
 
-    /// Whether the recorder holds it as a gauge though it is a counter.
+    /// Reports whether the recorder holds it as a gauge though it is a counter.
     fn recorded_as_gauge(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! What code records with: a definition that knows the types of its labels.
+//! Handles that code records with: definitions with the types of their labels.
 
 use std::{marker::PhantomData, time::Duration};
 
@@ -134,8 +134,8 @@ impl<A: Label, B: Label> Histogram<(A, B)> {
     }
 }
 
-/// Seconds that add up. A counter for those who read it; the recorder's counters are whole numbers, so it holds
-/// a gauge (see [`super::exposed`]).
+/// A counter of seconds. The recorder's counters are whole numbers, so it is recorded as a gauge and exposed
+/// as a counter (see [`super::exposed`]).
 #[derive(Debug)]
 pub struct SecondsTotal {
     sum: Gauge,
@@ -154,7 +154,8 @@ impl SecondsTotal {
     }
 }
 
-/// A gauge that is always 1 and says something in its labels, whose values are free but few: set it once.
+/// A gauge that is always 1 and carries information in its labels, whose values are free but few: set it
+/// once.
 #[derive(Debug)]
 pub struct Info<const N: usize> {
     definition: Definition,
@@ -166,7 +167,7 @@ impl<const N: usize> Info<N> {
         Self { definition: Definition::new(name, Kind::Gauge, Unit::Count, help), keys }
     }
 
-    /// Says it; one value for each label key, in their order.
+    /// Sets the label values: one for each label key, in their order.
     pub fn set(&self, values: [&str; N]) {
         let pairs = self.keys.into_iter().zip(values);
         let labels: Vec<_> = pairs

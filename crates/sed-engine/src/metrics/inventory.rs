@@ -32,24 +32,27 @@ inventory! {
         "sed_request_duration_seconds", Seconds, buckets::REQUEST_SECONDS;
     /// Calls that have begun and not ended.
     REQUESTS_IN_FLIGHT: Gauge = "sed_requests_in_flight", Count;
-    /// Calls of Segment and ModelInfer and requests on streams that are worked on; more than the capacity are refused.
+    /// Calls of Segment and ModelInfer and requests on streams that are worked on; more than the capacity are
+    /// refused.
     CONCURRENT_REQUESTS: Gauge = "sed_concurrent_requests", Count;
     /// Requests for masks that may be worked on at the same time.
     CONCURRENT_REQUESTS_CAPACITY: Gauge = "sed_concurrent_requests_capacity", Count;
-    /// Calls, and requests on streams, refused before the device worked on them. `invalid` is any request that is wrong
-    /// in itself and has no reason of its own here.
+    /// Calls, and requests on streams, refused before the device worked on them. `invalid` is any request
+    /// that is wrong in itself and has no reason of its own here.
     REQUESTS_REJECTED: Counter<RejectReason> = "sed_requests_rejected_total", Count;
-    /// Calls that have ended, by the name of the token that they brought; at most 64 names are known at a time. Empty
-    /// where calls need no token.
+    /// Calls that have ended, by the name of the token that they brought; at most 64 names are known at a
+    /// time. Empty where calls need no token.
     REQUESTS_BY_CALLER: CounterByName<Code> = "sed_requests_by_caller_total", Count, "caller";
-    /// Requests dropped before this stage because nobody waited for them any more: work saved.
+    /// Requests dropped before this stage because their caller had gone or their deadline had passed: work
+    /// saved.
     REQUESTS_ABANDONED: Counter<(Stage, AbandonCause)> = "sed_requests_abandoned_total", Count;
-    /// Requests on streams that have ended, by gRPC status code; those whose stream went before their answer are
-    /// CANCELLED.
+    /// Requests on streams that have ended, by gRPC status code; those whose stream went before their answer
+    /// are CANCELLED.
     STREAM_REQUESTS: Counter<Code> = "sed_stream_requests_total", Count;
     /// SegmentStream requests that were read and not answered yet.
     STREAM_REQUESTS_IN_FLIGHT: Gauge = "sed_stream_requests_in_flight", Count;
-    /// Bytes of the request messages of one Segment, SegmentStream or ModelInfer call, as they came over the wire.
+    /// Bytes of the request messages of one Segment, SegmentStream or ModelInfer call, as they came over the
+    /// wire.
     REQUEST_BYTES: Histogram = "sed_request_bytes", Bytes, buckets::BYTES;
     /// Bytes of the answers of one Segment, SegmentStream or ModelInfer call, as they went over the wire.
     RESPONSE_BYTES: Histogram = "sed_response_bytes", Bytes, buckets::BYTES;
@@ -60,22 +63,24 @@ inventory! {
     REQUEST_MEMORY: Gauge = "sed_request_memory_bytes", Bytes;
     /// Memory that requests and answers may take; more is refused.
     REQUEST_MEMORY_CAPACITY: Gauge = "sed_request_memory_capacity_bytes", Bytes;
-    /// Uploads and answers that the server ended, because they made too little progress or were the slowest when memory
-    /// or places ran out.
+    /// Uploads and answers that the server ended, because they made too little progress or were the slowest
+    /// when memory or places ran out.
     TRANSFERS_ENDED: Counter<(TransferDirection, TransferEnd)> = "sed_transfers_ended_total", Count;
 
     /// Connections that are open, those in their handshake included.
     CONNECTIONS: Gauge = "sed_connections", Count;
     /// Connections that may be open; more wait.
     CONNECTIONS_CAPACITY: Gauge = "sed_connections_capacity", Count;
-    /// Connections whose TLS handshake came to nothing: it took too long, the client closed it, did not speak TLS, had
-    /// no certificate or one that is expired or otherwise not accepted, refused ours, or broke the protocol.
+    /// Connections whose TLS handshake failed: it took too long, or the client closed it, did not speak TLS,
+    /// had no certificate or one that is expired or otherwise not accepted, refused the server's certificate,
+    /// or broke the protocol.
     TLS_HANDSHAKE_FAILURES: Counter<HandshakeFailure> = "sed_tls_handshake_failures_total", Count;
     /// When the server's certificate expires, in seconds since 1970; 0 without TLS.
     TLS_CERTIFICATE_EXPIRY: Gauge = "sed_tls_certificate_expiry_timestamp_seconds", Seconds;
-    /// Times that the files of TLS had changed: they are in force, or could not be used, so that what was before stays.
+    /// Reloads of the TLS files after a change; after a failed one the previous files stay in use.
     TLS_RELOADS: Counter<ReloadOutcome> = "sed_tls_reloads_total", Count;
-    /// The same for the file of bearer tokens.
+    /// Reloads of the file of bearer tokens after a change; after a failed one the previous tokens stay in
+    /// use.
     TOKEN_RELOADS: Counter<ReloadOutcome> = "sed_token_reloads_total", Count;
 
     /// Requests that wait for the device.
@@ -89,17 +94,17 @@ inventory! {
     /// From a request's arrival at the engine to its first launch.
     QUEUE_WAIT: Histogram<Priority> = "sed_queue_wait_seconds", Seconds, buckets::REQUEST_SECONDS;
 
-    /// What a request waited for this stage after the one before it.
+    /// Time that a request waited for this stage after the one before it.
     STAGE_WAIT: Histogram<Stage> = "sed_stage_wait_seconds", Seconds, buckets::STAGE_SECONDS;
-    /// What a stage took: for image_decode and mask_encoding one request, for all others one batch on the device,
-    /// whatever requests share it.
+    /// Time that a stage took: for image_decode and mask_encoding of one request, for all others of one batch
+    /// on the device, whatever requests share it.
     STAGE_DURATION: Histogram<Stage> = "sed_stage_duration_seconds", Seconds, buckets::STAGE_SECONDS;
     /// Images of one batch.
     BATCH_IMAGES: Histogram<DeviceStage> = "sed_batch_images", Count, buckets::IMAGES;
     /// (Image, category) pairs of one batch; for text_embedding its phrases.
     BATCH_PAIRS: Histogram<DeviceStage> = "sed_batch_pairs", Count, buckets::PAIRS;
-    /// Batches by why they were launched when they were: the budget was full, the longest delay had passed, or
-    /// the device had nothing else to do.
+    /// Batches by why they were launched when they were: the budget was full, the longest delay had passed,
+    /// or the device had nothing else to do.
     BATCH_FLUSHES: Counter<(DeviceStage, FlushReason)> = "sed_batch_flush_total", Count;
     /// Batches that were run again in parts: because memory ran out, or to find the request that fails.
     BATCH_RETRIES: Counter<(DeviceStage, RetryCause)> = "sed_batch_retries_total", Count;
@@ -131,8 +136,8 @@ inventory! {
     TEXT_STORE_WRITES: Counter = "sed_text_store_writes_total", Count;
     /// Files of the directory that were damaged or foreign, so that their phrases were computed again.
     TEXT_STORE_DAMAGED: Counter = "sed_text_store_damaged_total", Count;
-    /// Calls on the directory that did not end in time: their phrases were computed. After some in a row the directory is
-    /// left alone for a while.
+    /// Calls on the directory that did not end in time: their phrases were computed. After some in a row the
+    /// directory is left alone for a while.
     TEXT_STORE_TIMEOUTS: Counter = "sed_text_store_timeouts_total", Count;
     /// Files of the directory, the oldest ones, that made room for others.
     TEXT_STORE_EVICTIONS: Counter = "sed_text_store_evictions_total", Count;
@@ -173,18 +178,19 @@ inventory! {
     DEVICE_BUSY: SecondsTotal = "sed_device_busy_seconds_total";
     /// Launches that failed, by how.
     DEVICE_ERRORS: Counter<DeviceErrorKind> = "sed_device_errors_total", Count;
-    /// Times that the device thread was started anew after a panic.
+    /// Times that the device thread was started again after a panic.
     DEVICE_RESTARTS: Counter = "sed_device_restarts_total", Count;
-    /// 1 while this device answers requests, else 0. A server with several devices goes on while any of them does.
+    /// 1 while this device answers requests, else 0. A server with several devices goes on while any of them
+    /// does.
     DEVICE_READY: GaugeByName = "sed_device_ready", Count, "device";
     /// Panics that were caught, anywhere in the process.
     PANICS: Counter = "sed_panics_total", Count;
 
     /// 1 while the model answers, else 0.
     MODEL_READY: Gauge = "sed_model_ready", Count;
-    /// What the warm-up took.
+    /// Time that the warm-up took.
     WARMUP: Gauge = "sed_warmup_seconds", Seconds;
-    /// What loading the model took.
+    /// Time that loading the model took.
     MODEL_LOAD: Gauge = "sed_model_load_seconds", Seconds;
     /// Always 1; the label says which server this is.
     BUILD_INFO: Info<1> = "sed_build_info", ["version"];

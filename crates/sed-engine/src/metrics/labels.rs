@@ -90,7 +90,8 @@ macro_rules! label {
 }
 
 label! {
-    /// The methods of `sed.v1.SegmentationService`, and the one of `inference.GRPCInferenceService` that does work.
+    /// The methods of `sed.v1.SegmentationService`, and the one of `inference.GRPCInferenceService` that does
+    /// work.
     Method: "method" {
         Segment = "Segment",
         SegmentStream = "SegmentStream",
@@ -162,7 +163,8 @@ label! {
 }
 
 label! {
-    /// Why a transfer was ended: it made too little progress, or was the slowest when memory or places ran out.
+    /// Why a transfer was ended: it made too little progress, or was the slowest when memory or places ran
+    /// out.
     TransferEnd: "cause" {
         Stalled = "stalled",
         Crowded = "crowded",
@@ -170,7 +172,7 @@ label! {
 }
 
 label! {
-    /// Why the handshake of TLS came to nothing.
+    /// The reason why a TLS handshake failed.
     HandshakeFailure: "reason" {
         Timeout = "timeout",
         Closed = "closed",
@@ -184,7 +186,7 @@ label! {
 }
 
 label! {
-    /// How a call ended.
+    /// The outcome of a call; `failed` are all whose code is not OK.
     CallOutcome: "outcome" {
         Answered = "answered",
         Failed = "failed",
@@ -192,7 +194,7 @@ label! {
 }
 
 label! {
-    /// What came of files that had changed.
+    /// The outcome of reloading files that have changed.
     ReloadOutcome: "outcome" {
         Loaded = "loaded",
         Failed = "failed",
@@ -228,7 +230,7 @@ label! {
 }
 
 label! {
-    /// Who goes first.
+    /// The priority of a request.
     Priority: "priority" {
         High = "high",
         Normal = "normal",
@@ -237,7 +239,7 @@ label! {
 }
 
 label! {
-    /// Why nobody wants a result any more.
+    /// The reason why a request was dropped before its result.
     AbandonCause: "cause" {
         Cancelled = "cancelled",
         Deadline = "deadline",
@@ -262,7 +264,7 @@ label! {
 }
 
 label! {
-    /// What a batch is measured in.
+    /// The unit in which a batch is measured.
     BudgetUnit: "unit" {
         Images = "images",
         Pairs = "pairs",
@@ -279,7 +281,7 @@ label! {
 }
 
 label! {
-    /// What rejection did with a category.
+    /// The outcome of early rejection for a category.
     Outcome: "outcome" {
         Survived = "survived",
         Rejected = "rejected",

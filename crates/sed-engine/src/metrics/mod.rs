@@ -1,9 +1,11 @@
-//! Every metric of the server, defined once: name, kind, unit, meaning, labels with all their values, buckets.
+//! Every metric of the server, defined once: name, kind, unit, meaning, labels with all their values,
+//! buckets.
 //!
 //! Code records through the handles of [`inventory`], never through a name:
-//! `metrics::BATCH_IMAGES.record(stage, 3)`. Without an installed recorder all of it does nothing. Whoever
-//! installs one gives it [`histogram_buckets`], calls [`register_all`] once, and passes what it renders through
-//! [`exposed`]. `METRICS.md` beside this crate's manifest is made of the same definitions.
+//! `metrics::BATCH_IMAGES.record(stage, 3)`. Without an installed recorder, recording does nothing. The
+//! program that installs one sets its buckets to [`histogram_buckets`], calls [`register_all`] once, and
+//! passes the rendered text through [`exposed`]. `METRICS.md` beside this crate's manifest is generated from
+//! the same definitions.
 
 mod buckets;
 mod by_name;
@@ -39,14 +41,14 @@ pub fn register_all() {
     }
 }
 
-/// Name and bucket bounds of every histogram. A recorder that lacks them makes summaries, which cannot be added
-/// up over replicas.
+/// Name and bucket bounds of every histogram. A recorder that lacks them makes summaries, which cannot be
+/// added up over replicas.
 pub fn histogram_buckets() -> impl Iterator<Item = (&'static str, &'static [f64])> {
     definitions().filter(|metric| metric.kind == Kind::Histogram).map(|metric| (metric.name, metric.buckets))
 }
 
-/// A rendered text exposition with the true types. A [`SecondsTotal`] is a gauge for the recorder, whose
-/// counters are whole numbers; for those who read it it is a counter.
+/// Returns a rendered text exposition with the true types: a [`SecondsTotal`], which the recorder holds as a
+/// gauge because its counters are whole numbers, becomes a counter.
 pub fn exposed(mut rendered: String) -> String {
     for metric in ALL.iter().filter(|metric| metric.recorded_as_gauge()) {
         let name = metric.definition().name;

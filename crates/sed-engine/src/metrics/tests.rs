@@ -67,7 +67,7 @@ fn labels_have_short_distinct_names_and_values() {
     }
 }
 
-/// All series that `register_all` must give: name and labels.
+/// All series that `register_all` must create: name and labels.
 fn expected_series(metric: &dyn Metric) -> Vec<String> {
     let Definition { name, kind, buckets, .. } = metric.definition();
     let labels = metric.labels();
