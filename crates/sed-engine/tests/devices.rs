@@ -1,4 +1,5 @@
-//! An engine on several devices: who gets a request, and what one lost device does to the others.
+//! An engine on several devices: the choice of a request's device, and the effect of one lost device on the
+//! others.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests fail their test
 
@@ -44,7 +45,7 @@ fn calls(controls: &[FakeControl; 2], stage: Stage) -> [usize; 2] {
     [controls[0].calls(stage), controls[1].calls(stage)]
 }
 
-/// Sends a job whose encoding is held, and gives the device that has it.
+/// Sends a job whose encoding is held, and returns the device that has it.
 async fn occupy(
     engine: &Engine,
     controls: &[FakeControl; 2],

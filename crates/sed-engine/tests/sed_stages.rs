@@ -1,4 +1,4 @@
-//! The real model through the engine gives what it gives when its stages are called by hand.
+//! The real model gives the same results through the engine as when its stages are called by hand.
 
 #![allow(clippy::unwrap_used)] // helpers of tests fail their test
 

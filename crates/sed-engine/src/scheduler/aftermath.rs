@@ -1,4 +1,5 @@
-//! What becomes of a launch's result.
+//! Completed launches: their requests go on to the next stage or are answered, and predictions learn from
+//! them.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::{
     ticket::Outcome,
 };
 
-/// What the device thread must know of a launch that failed.
+/// The consequences of a failed launch for the device thread.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Aftermath {
     /// A stage panicked: the thread starts again.
@@ -38,7 +39,7 @@ impl Ran {
 }
 
 impl<S: Stages> Scheduler<S> {
-    /// Takes back a launch with its result.
+    /// Completes a launch: records its time, and hands its result to its requests.
     pub(crate) fn complete(
         &mut self,
         stages: &S,

@@ -1,4 +1,5 @@
-//! Launches that fail. A request that is to blame is found by halving the batch; its neighbours are not harmed.
+//! Launches that fail. A request that is to blame is found by halving the batch; its neighbours are not
+//! harmed.
 
 use super::{Scheduler, aftermath::Aftermath};
 use crate::{
@@ -34,7 +35,7 @@ impl<S: Stages> Scheduler<S> {
         tracing::error!(stage = stage.name(), images, pairs, ?kind, message, "a launch failed");
         match error {
             LaunchError::Lost(reason) => {
-                // All requests fail, but only once everybody can see that the device is lost.
+                // All requests fail, but only once the engine's state says that the device is lost.
                 launch.work.into_tasks().into_iter().for_each(|task| self.enqueue(stage, task));
                 Aftermath { lost: Some(reason), panicked: false }
             }
@@ -66,7 +67,8 @@ impl<S: Stages> Scheduler<S> {
         }
     }
 
-    /// Lowers the budget and tries smaller batches, or smaller parts. What cannot be smaller has one more try.
+    /// Lowers the budget and tries smaller batches, or smaller parts. What cannot be smaller has one more
+    /// try.
     fn ran_out_of_memory(&mut self, launch: Launch<S>) {
         let stage = launch.stage;
         let (images, pairs) = launch.size();
@@ -110,7 +112,7 @@ impl<S: Stages> Scheduler<S> {
         }
     }
 
-    /// Puts both halves before everything else. Gives back a launch of one, which has no halves.
+    /// Puts both halves before everything else. Returns a launch of one, which has no halves.
     fn retry_in_halves(&mut self, launch: Launch<S>, cause: RetryCause) -> Option<Launch<S>> {
         let Launch { stage, work, reason } = launch;
         let halves = match work {
@@ -131,7 +133,7 @@ impl<S: Stages> Scheduler<S> {
         None
     }
 
-    /// Fails everybody who depends on a launch.
+    /// Fails all requests that depend on a launch.
     fn give_up(&mut self, launch: Launch<S>, error: &EngineError) {
         match launch.work {
             Work::Phrases(phrases) => {

@@ -1,5 +1,5 @@
-//! Which launch comes next. Every stage has a station where requests wait; a batch takes from it, in order, what
-//! fits its budget, whatever the requests' vocabularies.
+//! The choice of the next launch. Every stage has a station where requests wait; a batch takes from it, in
+//! order, the requests that fit its budget, whatever their vocabularies.
 //!
 //! Work in flight goes first, the latest stage before the earlier ones, so that it gets out of the way; only
 //! when none waits does the request that came first begin. So work in flight is bounded, and no request
@@ -38,10 +38,10 @@ use crate::{
 };
 pub(crate) use aftermath::{Aftermath, Ran};
 
-/// Tells the time: the system's, or a test's.
+/// A clock: the system's, or a test's.
 pub(crate) type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
-/// How batches are put together.
+/// The settings by which batches are formed.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     /// While other work is ripe, a batch that is not full waits this long for more.
@@ -81,11 +81,11 @@ pub(crate) struct Scheduler<S: Stages> {
     feature_cache: Arc<FeatureCache>,
     store: Option<TextStoreThread>,
     admission: Arc<Admission>,
-    /// Off while the engine warms up, so that metrics tell of requests alone.
+    /// False while the engine warms up, so that metrics count the requests of callers alone.
     pub(crate) recording: bool,
 }
 
-/// What a scheduler is made of.
+/// The parts of a scheduler.
 pub(crate) struct SchedulerParts<S: Stages> {
     pub(crate) policy: Policy,
     pub(crate) clock: Clock,
@@ -124,7 +124,7 @@ impl<S: Stages> Scheduler<S> {
         (self.budget.get(Unit::Images), self.budget.get(Unit::Pairs))
     }
 
-    /// A request has come.
+    /// Adds a request that has arrived.
     pub(crate) fn arrive(&mut self, stages: &S, ticket: Ticket) {
         if self.recording && ticket.demand.categories > 0 {
             metrics::CATEGORIES_REQUESTED.record(ticket.demand.categories as f64);
@@ -159,19 +159,19 @@ impl<S: Stages> Scheduler<S> {
 
     /// The spans of the requests that a launch works for.
     pub(crate) fn callers<'a>(&'a self, launch: &'a Launch<S>) -> impl Iterator<Item = &'a Span> {
-        // Those who wait for its phrases are the ones whose stage is open.
+        // The requests that wait for its phrases are those whose stage is open.
         let words = matches!(launch.work, Work::Phrases(_));
         let waiting = self.stations[Stage::TextEmbedding as usize].iter();
         let waiting = waiting.filter(move |task| words && task.stage_span.is_some());
         launch.tasks().iter().chain(waiting).map(|task| &task.ticket.span)
     }
 
-    /// Whether there is no request in the engine, but for those of a launch that runs.
+    /// Reports whether no request waits. Those of a launch that runs do not count.
     pub(crate) fn is_empty(&self) -> bool {
         self.retries.is_empty() && self.stations.iter().all(Lanes::is_empty)
     }
 
-    /// Ends all requests: only those that have not begun, or all.
+    /// Fails all requests, or with `only_fresh` only those that have not begun.
     pub(crate) fn fail_all(&mut self, only_fresh: bool, error: &EngineError) {
         for station in &mut self.stations {
             for task in station.take(|task| !(only_fresh && task.begun)) {
@@ -236,7 +236,7 @@ impl<S: Stages> Scheduler<S> {
         (now.saturating_duration_since(oldest) >= self.policy.delay).then_some(FlushReason::Delay)
     }
 
-    /// Whether a launch is within the budget as it is now.
+    /// Reports whether a launch is within the budget as it is now.
     fn fits(&self, launch: &Launch<S>) -> bool {
         let (images, pairs) = launch.size();
         match launch.stage {
@@ -332,7 +332,8 @@ impl<S: Stages> Scheduler<S> {
         }
     }
 
-    /// Drops them from a launch that is tried again.
+    /// Drops unwanted requests, and phrases that no request waits for, from a launch that is tried again.
+    /// Returns `None` if nothing is left of it.
     fn without_unwanted(&self, launch: Launch<S>, now: Instant) -> Option<Launch<S>> {
         let Launch { stage, work, reason } = launch;
         let work = match work {

@@ -45,7 +45,8 @@ impl<S: Stages> Scheduler<S> {
             }
             task.caches.text_hits = known.len() as u32;
             task.caches.text_misses = missing.len() as u32;
-            // The warm-up's pictures try the model, so their words are computed; the words to preload may be read.
+            // The warm-up's pictures try the model, so their words are computed; the words to preload may be
+            // read.
             if self.recording || matches!(task.ticket.request, Request::Embed(_)) {
                 self.look_up(&missing);
             }
@@ -66,7 +67,8 @@ impl<S: Stages> Scheduler<S> {
         }
     }
 
-    /// Asks the directory for phrases, but not again for those that a request waits for or that are being read.
+    /// Asks the directory for phrases, but not again for those that a request waits for or that are being
+    /// read.
     fn look_up(&mut self, phrases: &HashSet<TokenPhrase>) {
         let Some(store) = &self.store else { return };
         let is_new = |phrase: &&TokenPhrase| !self.reading.contains(*phrase) && !self.is_awaited(phrase);
@@ -78,7 +80,7 @@ impl<S: Stages> Scheduler<S> {
         }
     }
 
-    /// Whether a request waits for a phrase already.
+    /// Reports whether a request waits for a phrase already.
     fn is_awaited(&self, phrase: &TokenPhrase) -> bool {
         self.stations[Stage::TextEmbedding as usize]
             .iter()
@@ -177,7 +179,7 @@ impl<S: Stages> Scheduler<S> {
         }
     }
 
-    /// Puts the vocabulary of a task together, keeps it, and sends the task on.
+    /// Assembles the vocabulary of a task, caches it, and sends the task on.
     fn assemble(&mut self, stages: &S, mut task: Task<S>, begun: Instant) {
         if let Words::Gathering { known, .. } = &task.words {
             let vocabulary = task.ticket.vocabulary();

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{metrics, phrases::TokenPhrase};
 
-/// The share of the capacity that is written before the directory is measured again, since others write there too, and
-/// that is freed when it is full.
+/// The share of the capacity that is written before the directory is measured again, since others write there
+/// too, and that is freed when it is full.
 const SHARE: u64 = 32;
 /// The time for which a directory full of other files is believed to stay so.
 const BELIEVED_FULL: Duration = Duration::from_secs(60);

@@ -1,5 +1,5 @@
-//! A queue of calls on the directory with a thread that makes them one after another. A call that hangs keeps its
-//! thread, and another thread goes on with the queue.
+//! A queue of calls on the directory with a thread that makes them one after another. A call that hangs keeps
+//! its thread, and another thread goes on with the queue.
 
 use std::{
     collections::VecDeque,
@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Threads of one lane that may hang in a call at the same time; with so many, the lane waits for one of them.
+/// Threads of one lane that may hang in a call at the same time; with so many, the lane waits for one of
+/// them.
 const MOST_STUCK: usize = 4;
 
 /// A lane for calls of type `C`.
@@ -39,8 +40,8 @@ impl<C: Send + 'static> Lane<C> {
         self.queue.front()
     }
 
-    /// Hands the next call to the thread if it is free; reports whether it did. `start` starts a thread that makes the calls it receives and
-    /// reports the end of each with the generation.
+    /// Hands the next call to the thread if it is free; reports whether it did. `start` starts a thread that
+    /// makes the calls it receives and reports the end of each with the generation.
     pub(super) fn advance(&mut self, start: impl Fn(u64, mpsc::Receiver<C>) -> std::io::Result<()>) -> bool {
         if self.busy_since.is_some() || self.queue.is_empty() || self.stuck >= MOST_STUCK {
             return false;
@@ -57,7 +58,8 @@ impl<C: Send + 'static> Lane<C> {
             }
         };
         let Some(call) = self.queue.pop_front() else { return false };
-        // The thread ends when its lane lets go of it; after a panic it is replaced once the call's time is over.
+        // The thread ends when its lane lets go of it; after a panic it is replaced once the call's time is
+        // over.
         let _ = thread.send(call);
         (self.busy_since, self.thread) = (Some(Instant::now()), Some(thread));
         true

@@ -1,8 +1,8 @@
 //! Text embeddings in a directory, so that restarts and replicas share them. Each phrase is one file, written
 //! whole or not at all, and believed only if its checksum and its origin are right.
 //!
-//! The directory may be on a network and hang: the engine's threads never wait for it. What is not read in time is
-//! computed, and a directory that does not answer is left alone for some time.
+//! The directory may be on a network and hang: the engine's threads never wait for it. What is not read in
+//! time is computed, and a directory that does not answer is left alone for some time.
 
 mod folder;
 mod index;
@@ -35,8 +35,8 @@ const MOST_WRITES: usize = 256;
 /// Phrases that may wait to be read; those beyond are computed.
 const MOST_READS: usize = 65_536;
 
-/// The way to the thread that reads and writes, so that the device does not wait for disks. The thread ends with this
-/// handle, once everything that was to be kept is written or the directory hangs.
+/// The way to the thread that reads and writes, so that the device does not wait for disks. The thread ends
+/// with this handle, once everything that was to be kept is written or the directory hangs.
 #[derive(Debug)]
 pub(crate) struct TextStoreThread {
     messages: mpsc::Sender<Message>,

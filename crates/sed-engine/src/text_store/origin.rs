@@ -1,4 +1,5 @@
-//! The form of a file of the directory: its name, which is made of all that an embedding depends on, and its content.
+//! The form of a file of the directory: its name, which is made of all that an embedding depends on, and its
+//! content.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

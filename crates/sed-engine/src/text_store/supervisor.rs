@@ -1,5 +1,5 @@
-//! The thread between the engine and the directory. It makes no call that can hang, so that every question is answered
-//! in time: by a lane's thread, or with "not there" once that thread hangs.
+//! The thread between the engine and the directory. It makes no call that can hang, so that every question is
+//! answered in time: by a lane's thread, or with "not there" once that thread hangs.
 
 use std::{
     io,
@@ -209,8 +209,8 @@ impl<A: Fn(TokenPhrase, Option<Vec<u8>>)> Supervisor<A> {
         }
     }
 
-    /// The embedding of a file, if it is sound. A damaged or foreign one counts as absent, and is replaced once the
-    /// embedding has been computed.
+    /// The embedding of a file, if it is sound. A damaged or foreign one counts as absent, and is replaced
+    /// once the embedding has been computed.
     fn sound(&self, phrase: &TokenPhrase, found: io::Result<Found>) -> Option<Vec<u8>> {
         let name = self.shared.origin.name(phrase);
         let trouble = match found {
@@ -302,7 +302,8 @@ impl<A: Fn(TokenPhrase, Option<Vec<u8>>)> Supervisor<A> {
         }
     }
 
-    /// Reads the names of the files again from time to time, while phrases are missed that others may have written.
+    /// Reads the names of the files again from time to time, while phrases are missed that others may have
+    /// written.
     fn refresh(&mut self) {
         if self.refreshed.elapsed() < self.shared.patience.refresh {
             return;

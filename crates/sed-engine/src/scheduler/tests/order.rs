@@ -1,4 +1,4 @@
-//! What goes first.
+//! The order in which requests are served.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Random mixes of everything. The simulation itself checks budgets, order, and one answer for everybody.
+//! Random mixes of everything. The simulation itself checks budgets, order, and one answer for each request.
 
 use std::time::Duration;
 

@@ -83,7 +83,7 @@ impl Asked {
 /// Time that the text tower takes for a byte.
 const TEXT_BYTE: Duration = Duration::from_micros(2);
 
-/// What a launch held.
+/// A launch that has run.
 #[derive(Clone, Debug)]
 pub(super) struct Launched {
     pub(super) stage: Stage,
@@ -115,7 +115,7 @@ pub(super) struct Simulation {
     count: usize,
 }
 
-/// How a simulation is set up.
+/// The settings of a simulation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setup {
     pub(super) images: usize,
@@ -131,7 +131,8 @@ impl Simulation {
         Self::with_store(setup, None)
     }
 
-    /// A device with a directory of text embeddings, whose answers the test brings by [`Simulation::was_read`].
+    /// A device with a directory of text embeddings, whose answers the test brings by
+    /// [`Simulation::was_read`].
     pub(super) fn with_store(setup: Setup, store: Option<TextStoreThread>) -> Self {
         let (stages, control) = FakeStages::new();
         let time = Arc::new(Mutex::new(Instant::now()));
@@ -234,7 +235,8 @@ impl Simulation {
         self.collect();
     }
 
-    /// The next launch, checked against the budget and the order of the queue, and run. False if there is none.
+    /// The next launch, checked against the budget and the order of the queue, and run. False if there is
+    /// none.
     pub(super) fn step(&mut self) -> bool {
         let Some(mut launch) = self.scheduler.next() else {
             self.collect();
@@ -343,7 +345,7 @@ pub(super) fn number_of(task: &Task<FakeStages>) -> Option<usize> {
     Some(task.job()?.output.width as usize - 1)
 }
 
-/// What a request gets when nobody else is there and everything fits.
+/// The outcome of a request that is alone in the engine, with a budget that fits it whole.
 pub(super) fn alone(asked: &Asked, number: usize) -> SegmentOutcome {
     let mut simulation = Simulation::new(Setup { images: 1, pairs: 1 << 20, image_cache: 0, ..USUAL });
     simulation.count = number;
