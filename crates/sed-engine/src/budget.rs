@@ -1,4 +1,5 @@
-//! How much goes into one launch. Falls when the device runs out of memory, and recovers slowly.
+//! The budget of a launch: the most images or pairs in one batch. It falls when the device runs out of
+//! memory, and recovers slowly.
 
 use std::{
     sync::{
@@ -15,10 +16,11 @@ use crate::{
 
 /// Share of the free memory that batches may take; the rest is for caches that grow and for others.
 const SHARE: f64 = 0.5;
-/// After this long without running out of memory, a lowered budget is doubled. A try that fails costs one launch.
+/// After this long without running out of memory, a lowered budget is doubled. A try that fails costs one
+/// launch.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// The largest batches, as everybody may read them.
+/// The largest batches now, readable from every thread.
 #[derive(Debug, Default)]
 pub(crate) struct SharedBudget {
     images: AtomicUsize,
@@ -32,7 +34,7 @@ impl SharedBudget {
     }
 }
 
-/// What a launch is measured in.
+/// The unit in which a batch is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Images,
@@ -55,7 +57,8 @@ struct Limit {
 }
 
 impl Budget {
-    /// Of the settings, or else of what the device's memory and speed allow; never more pairs than a launch may have.
+    /// A budget by the settings, or else by the device's memory and speed; never more pairs than a launch may
+    /// have.
     pub(crate) fn new(
         (images, pairs): (Option<usize>, Option<usize>),
         needs: &MemoryNeeds,
@@ -86,7 +89,7 @@ impl Budget {
         }
     }
 
-    /// A batch of `units` did not fit: from now on at most half of it goes into one.
+    /// Lowers the budget after a batch of `units` did not fit: to half of that batch, at least 1.
     pub(crate) fn lower(&mut self, unit: Unit, units: usize, now: Instant) {
         let limit = self.limit(unit);
         limit.now = limit.now.min((units / 2).max(1));
@@ -94,7 +97,7 @@ impl Budget {
         self.publish();
     }
 
-    /// Doubles what was lowered long enough ago.
+    /// Doubles each limit that was lowered at least [`RECOVERY`] ago, up to its first value.
     pub(crate) fn recover(&mut self, now: Instant) {
         let mut changed = false;
         for limit in [&mut self.images, &mut self.pairs] {

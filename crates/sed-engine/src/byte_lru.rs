@@ -4,7 +4,7 @@ use std::{borrow::Borrow, hash::Hash};
 
 use lru::LruCache;
 
-/// What an entry costs beside its value and its key: hash table slot, list links, two headers.
+/// Overhead of an entry beside its value and its key, in bytes: hash table slot, list links, two headers.
 pub(crate) const ENTRY_OVERHEAD: usize = 128;
 
 /// Values by key.
@@ -36,7 +36,7 @@ impl<K: Hash + Eq, V: Clone> ByteLru<K, V> {
         self.entries.get(key).map(|entry| entry.value.clone())
     }
 
-    /// Whether a key is there; changes nothing.
+    /// Reports whether the cache holds a key. Does not count as a use of the entry.
     pub(crate) fn contains<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -45,8 +45,8 @@ impl<K: Hash + Eq, V: Clone> ByteLru<K, V> {
         self.entries.contains(key)
     }
 
-    /// Keeps a value that holds `bytes` with its key, at the cost of the least recently used ones; gives their
-    /// number. One that is larger than the whole cache is not kept.
+    /// Stores a value that holds `bytes` together with its key. Evicts the least recently used entries to
+    /// make room, and returns their number. A value that is larger than the whole cache is not stored.
     pub(crate) fn insert(&mut self, key: K, value: V, bytes: usize) -> usize {
         let bytes = bytes + ENTRY_OVERHEAD;
         if bytes > self.capacity {

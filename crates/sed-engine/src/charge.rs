@@ -21,7 +21,7 @@ impl Charge {
         Self(Stage::ALL.map(|stage| Duration::try_from_secs_f64(seconds(stage)).unwrap_or(MOST).min(MOST)))
     }
 
-    /// The same, of at most `most` in total: a request does not live longer than its deadline.
+    /// Scales the charge to at most `most` in total: a request does not live longer than its deadline.
     pub(crate) fn within(self, most: Duration) -> Self {
         let total = self.total();
         if total <= most {
@@ -46,7 +46,7 @@ impl Charge {
         self.total() - self.of(Stage::TextEmbedding)
     }
 
-    /// Takes at most `time` off a stage. Returns how much that was.
+    /// Subtracts at most `time` from a stage. Returns the time subtracted.
     pub(crate) fn take(&mut self, stage: Stage, time: Duration) -> Duration {
         let left = &mut self.0[stage as usize];
         let taken = time.min(*left);

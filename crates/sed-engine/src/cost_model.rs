@@ -9,7 +9,7 @@ use crate::{fit::Fit, job::SegmentJob, phrases::TokenPhrase, report::Stage};
 
 /// Number of stages.
 const STAGES: usize = Stage::ALL.len();
-/// What a survivor count is worth when the next one comes.
+/// Weight of the survivor average so far, when the next survivor count is added to it.
 const SURVIVOR_MEMORY: f64 = 0.95;
 /// Tokens of a prompt that come after its phrase; those before it are computed when the model is loaded.
 const TOKENS_AFTER: usize = 3;
@@ -34,12 +34,12 @@ struct Parts {
     most: Option<usize>,
 }
 
-/// What a request will ask of the stages.
+/// The work that a request brings to the stages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Demand {
     /// Sum of the [`text_units`] of the phrases that must be embedded.
     pub(crate) text: f64,
-    /// Whether its image must be encoded.
+    /// True if its image must be encoded.
     pub(crate) encode: bool,
     /// Categories of its vocabulary; 0 for a request that only wants them embedded.
     pub(crate) categories: usize,
@@ -62,7 +62,7 @@ impl Demand {
         }
     }
 
-    /// What embedding some words asks for.
+    /// The demand of a request that only embeds phrases of `text` units.
     pub(crate) fn of_words(text: f64) -> Self {
         Self { text, encode: false, categories: 0, top_k: None, enlargement: 1.0 }
     }
@@ -146,7 +146,7 @@ impl CostModel {
         if line.each > 0.0 { (time.as_secs_f64() - line.fixed).max(0.0) / line.each } else { f64::INFINITY }
     }
 
-    /// What a request asks of a stage, in the stage's units.
+    /// The work that a request brings to one stage, in the stage's units.
     fn units(&self, stage: Stage, demand: &Demand) -> f64 {
         let pairs = demand.categories as f64;
         match stage {

@@ -1,4 +1,5 @@
-//! The thread that owns the model: it takes what has come, launches what goes next, and hands out the results.
+//! The thread that owns the model: it drains the inbox, runs the scheduler's next launch, and delivers the
+//! results.
 
 use std::{
     sync::Arc,
@@ -18,14 +19,14 @@ use crate::{
     warm_up::WarmUp,
 };
 
-/// What the thread shares with the callers.
+/// The inbox and the state of a device thread, which its callers share.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) inbox: Inbox,
     pub(crate) seat: Seat,
 }
 
-/// The thread's own part.
+/// The state that the device thread owns.
 pub(crate) struct DeviceThread<S: Stages> {
     pub(crate) line: Arc<Line>,
     pub(crate) stages: S,
@@ -39,7 +40,8 @@ pub(crate) struct DeviceThread<S: Stages> {
 pub(crate) struct Probes {
     /// Time between two probes.
     pub(crate) interval: Duration,
-    /// Failed probes in a row after which a device that cannot recover in this process is given up; 0 is never.
+    /// Failed probes in a row after which a device that cannot recover in this process is given up; 0 is
+    /// never.
     pub(crate) most_failed: u32,
     /// Probes since the device worked that lost it again.
     pub(crate) failed: u32,
@@ -47,11 +49,11 @@ pub(crate) struct Probes {
     pub(crate) lost: u32,
 }
 
-/// Why a thread has ended.
+/// The reason why a thread has ended.
 enum End<S: Stages> {
-    /// Nobody needs the engine any more.
+    /// The inbox was closed: the engine was shut down, or its last handle dropped.
     Stopped,
-    /// A stage panicked. What it left in the thread itself is not trusted; the model goes on in a new one.
+    /// A stage panicked. The state of the thread itself is not trusted; the model goes on in a new thread.
     Panicked(Box<DeviceThread<S>>),
 }
 
@@ -117,7 +119,7 @@ impl<S: Stages> DeviceThread<S> {
         }
     }
 
-    /// Refuses what comes, and tries the device from time to time unless it was given up.
+    /// Refuses requests that arrive, and probes the device at intervals unless it was given up.
     fn wait_for_device(&mut self) {
         let given_up = matches!(self.line.seat.state(), EngineState::GivenUp { .. });
         let wait = if given_up { Wait::Forever } else { Wait::For(self.probes.interval) };
@@ -166,10 +168,10 @@ impl<S: Stages> DeviceThread<S> {
         aftermath
     }
 
-    /// A batch belongs to none of its requests more than to the others: its span is linked to theirs, not a child.
+    /// The span of a batch. It is linked to the spans of all its requests instead of being the child of one.
     fn batch_span(&self, launch: &Launch<S>) -> Span {
         if !self.scheduler.recording {
-            return Span::none(); // nobody has asked for the engine's own requests
+            return Span::none(); // the engine's own requests have no caller
         }
         let (images, _) = launch.size();
         let stage = launch.stage.name();
@@ -213,7 +215,8 @@ impl<S: Stages> DeviceThread<S> {
                 self.change_state(EngineState::Ready);
             }
             Err(reason) => {
-                // A probe that fails without losing the device, for want of memory say, says nothing of its context.
+                // A probe that fails without losing the device, for want of memory say, says nothing of its
+                // context.
                 if self.probes.lost != lost_before {
                     self.probes.failed = self.probes.failed.saturating_add(1);
                 }
@@ -242,7 +245,8 @@ impl<S: Stages> DeviceThread<S> {
         outcome
     }
 
-    /// Takes some requests of the engine's own through all stages.
+    /// Runs one round of the engine's own requests through all stages. Fails with the first error among their
+    /// answers.
     fn warm_round(&mut self, round: crate::warm_up::Round) -> Result<(), String> {
         let (tickets, mut answers) = round;
         tickets.into_iter().for_each(|ticket| self.scheduler.arrive(&self.stages, ticket));
@@ -271,7 +275,8 @@ impl<S: Stages> DeviceThread<S> {
     }
 }
 
-/// Tells everybody when the engine ends, even by a panic that nothing caught.
+/// A guard that closes the inbox and reports [`EngineState::Stopped`] on drop, even after a panic that
+/// nothing caught.
 struct EndOfEngine(Arc<Line>);
 
 impl Drop for EndOfEngine {

@@ -21,7 +21,7 @@ use crate::{
     vocabulary::{Category, Vocabulary},
 };
 
-/// How an engine works. Bounds of queues and caches hold for each of its devices.
+/// The settings of an engine. Bounds of queues and caches hold for each of its devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineConfig {
     /// Requests that may wait for the device; at least 1.
@@ -32,7 +32,8 @@ pub struct EngineConfig {
     pub ageing: Duration,
     /// Images of one encoder batch; `None`: as many as memory and device make useful.
     pub batch_images: Option<usize>,
-    /// (Image, category) pairs of one batch of any later stage; `None`: as many as memory and device make useful.
+    /// (Image, category) pairs of one batch of any later stage; `None`: as many as memory and device make
+    /// useful.
     pub batch_pairs: Option<usize>,
     /// While other work is ripe, a batch that is not full waits this long for more.
     pub batch_delay: Duration,
@@ -42,7 +43,7 @@ pub struct EngineConfig {
     pub vocabulary_cache_bytes: usize,
     /// Bound of the cache of image features, in bytes; 0 turns it off.
     pub image_cache_bytes: usize,
-    /// A directory that keeps text embeddings, to share them with other processes.
+    /// A directory that stores text embeddings, to share them with other processes.
     pub text_cache_dir: Option<PathBuf>,
     /// Bound of that directory, in bytes.
     pub text_cache_dir_bytes: u64,
@@ -50,12 +51,13 @@ pub struct EngineConfig {
     pub text_chunk: usize,
     /// Categories whose words are embedded before the engine is ready, one list for each vocabulary.
     pub preload: Vec<Vec<Category>>,
-    /// Whether the largest batches are tried before the engine is ready: a server wants to know, a command that
-    /// asks once does not.
+    /// True if the largest batches are tried before the engine is ready. A server must know that they fit; a
+    /// command with one request need not.
     pub warm_up_largest_batches: bool,
-    /// How often a device that was lost is tried again.
+    /// Time between two probes of a device that was lost or whose warm-up failed.
     pub probe_interval: Duration,
-    /// A device that cannot recover in this process is given up after so many failed probes in a row; 0 is never.
+    /// A device that cannot recover in this process is given up after so many failed probes in a row; 0 is
+    /// never.
     pub lost_probes: u32,
 }
 
@@ -113,10 +115,10 @@ impl Engine {
         Self::start_all(vec![stages], config)
     }
 
-    /// Starts one thread for each device that holds the model. Each has its own queue, budgets and caches, as the
-    /// settings say: what is cached is memory of one device, and fetching it from another would take longer than
-    /// most launches. A request goes where it will probably be done first, which is where its image or its words
-    /// are known if the others are not much less busy.
+    /// Starts one thread for each device that holds the model. Each has its own queue, budgets and caches, as
+    /// the settings say: what is cached is memory of one device, and fetching it from another would take
+    /// longer than most launches. A request goes where it will probably be done first, which is where its
+    /// image or its words are known if the others are not much less busy.
     ///
     /// # Errors
     /// As [`Engine::start`], and [`EngineError::NoThread`] if there is no device.
@@ -141,13 +143,15 @@ impl Engine {
         &self.shared.model
     }
 
-    /// The model's reading of phrases. A phrase costs some microseconds, so call it off the runtime's threads.
+    /// The model's reading of phrases. A phrase costs some microseconds, so call it off the runtime's
+    /// threads.
     pub fn phrase_reader(&self) -> Arc<dyn ReadPhrases> {
         Arc::clone(&self.shared.reader)
     }
 
-    /// Whether the engine can work, to look at or to watch. With several devices: whether any of them can, once none
-    /// is starting any more.
+    /// Returns the state of the engine, to read or to watch. With several devices it is
+    /// [`EngineState::Starting`] while any of them starts, and then [`EngineState::Ready`] while any of them
+    /// is ready.
     pub fn state(&self) -> watch::Receiver<EngineState> {
         self.shared.board.watch()
     }
@@ -162,27 +166,29 @@ impl Engine {
         settled.map_or(Err(EngineError::ShuttingDown), |state| refusal(&state))
     }
 
-    /// Whether a request sent now would be worked on; to refuse it before its image is decoded.
+    /// Checks that a request sent now would be worked on, so that it can be refused before its image is
+    /// decoded.
     ///
     /// # Errors
-    /// Why it would not.
+    /// [`EngineError::NotReady`], [`EngineError::WarmUpFailed`], [`EngineError::DeviceLost`] or
+    /// [`EngineError::ShuttingDown`], by the state of the engine.
     pub fn check_ready(&self) -> Result<(), EngineError> {
         refusal(&self.shared.board.merged())
     }
 
-    /// The image of a key, if its features are still in the cache of a device that works. They stay for as long as
-    /// it is held.
+    /// The image of a key, if its features are still in the cache of a device that works. They stay for as
+    /// long as it is held.
     pub fn image(&self, key: &ImageKey) -> Option<PinnedImage> {
         self.working().find_map(|member| member.images.get(key))
     }
 
-    /// Whether features of images are kept.
+    /// Reports whether the engine caches image features.
     pub fn keeps_images(&self) -> bool {
         self.shared.members.iter().any(|member| member.images.is_on())
     }
 
-    /// Images of the largest encoder batch, and (image, category) pairs of the largest batch of any later stage, on
-    /// the device that allows most.
+    /// Images of the largest encoder batch, and (image, category) pairs of the largest batch of any later
+    /// stage, on the device that allows most.
     pub fn budget(&self) -> (usize, usize) {
         let budgets = self.shared.members.iter().map(Member::budget);
         budgets.fold((0, 0), |most, budget| (most.0.max(budget.0), most.1.max(budget.1)))
@@ -211,7 +217,8 @@ impl Engine {
             let home = home.ok_or(EngineError::InvalidJob { field: "image", message: elsewhere })?;
             return Ok((home, home.demand(job)));
         }
-        // One judge of costs for all: the devices are taken to be alike, and what each has seen so far is chance.
+        // One judge of costs for all: the devices are taken to be alike, and what each has seen so far is
+        // chance.
         let judge = self.working().next();
         let rated = self.working().map(|member| {
             let demand = member.demand(job);
@@ -228,8 +235,8 @@ impl Engine {
         self.shared.members.iter().filter(|member| member.is_ready())
     }
 
-    /// Computes the text embeddings of a vocabulary on every device, so that the first picture does not wait for
-    /// them.
+    /// Computes the text embeddings of a vocabulary on every device, so that the first picture does not wait
+    /// for them.
     ///
     /// # Errors
     /// As [`Engine::segment`].
@@ -246,12 +253,13 @@ impl Engine {
         Ok(())
     }
 
-    /// How many requests wait for a device.
+    /// Number of requests that wait for a device.
     pub fn queue_depth(&self) -> usize {
         self.shared.members.iter().map(Member::waiting).sum()
     }
 
-    /// Stops: refuses what waits, finishes what has begun, and gives the model's memory back.
+    /// Stops the engine: refuses waiting requests, finishes those that have begun, and frees the model's
+    /// memory.
     pub async fn shutdown(&self) {
         self.shared.members.iter().for_each(Member::close);
         // The board holds the sender, so waiting for a state cannot fail.
@@ -259,7 +267,7 @@ impl Engine {
     }
 }
 
-/// Why a request is refused in a state; `Ok` when it is not.
+/// The error with which a state refuses requests; `Ok` when it accepts them.
 fn refusal(state: &EngineState) -> Result<(), EngineError> {
     match state {
         EngineState::Ready => Ok(()),

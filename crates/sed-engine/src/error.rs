@@ -12,15 +12,15 @@ pub enum EngineError {
     InvalidJob {
         /// The part of the job.
         field: &'static str,
-        /// What is wrong with it.
+        /// The rule that it breaks.
         message: String,
     },
     /// The queue is full.
     #[error("the queue of {capacity} {unit} is full; retry in {} ms", retry_after.as_millis())]
     QueueFull {
-        /// What is counted: `requests`, or `(image, category) pairs`.
+        /// The unit that is counted: `requests`, or `(image, category) pairs`.
         unit: &'static str,
-        /// How many it holds.
+        /// Number of units that the queue holds.
         capacity: usize,
         /// When there will probably be room.
         retry_after: Duration,
@@ -52,7 +52,7 @@ pub enum EngineError {
     /// The deadline passed. The rest of the work was dropped.
     #[error("the deadline passed before the request was finished")]
     DeadlineExceeded,
-    /// The caller has gone; nobody sees this but the log.
+    /// The caller has gone. Only the log shows this error.
     #[error("the caller cancelled the request")]
     Cancelled,
     /// The model is being warmed up.
@@ -70,7 +70,7 @@ pub enum EngineError {
     /// The device has too little memory for this request.
     #[error("the device has too little memory in stage {}: ask for fewer categories or smaller masks", stage.name())]
     DeviceOutOfMemory {
-        /// Where it ran out.
+        /// The stage in which memory ran out.
         stage: Stage,
     },
     /// The model's scores are NaN or infinite. The same request fails again.
@@ -87,9 +87,9 @@ pub enum EngineError {
     /// A stage failed, or panicked. The message is for the log, not for the caller.
     #[error("stage {} failed: {message}", stage.name())]
     StageFailed {
-        /// Which stage.
+        /// The stage that failed.
         stage: Stage,
-        /// What it said.
+        /// The message of the error or panic.
         message: String,
     },
     /// The directory of text embeddings cannot be used.
@@ -97,7 +97,7 @@ pub enum EngineError {
     TextStore {
         /// The directory.
         folder: PathBuf,
-        /// What the system said.
+        /// The error message of the operating system.
         message: String,
     },
     /// The operating system gave no thread.

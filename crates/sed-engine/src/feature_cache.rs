@@ -1,5 +1,5 @@
-//! Features of images that were encoded before, so that asking about the same picture with new words skips the
-//! encoder.
+//! Features of images that were encoded before, so that asking about the same picture with new words skips
+//! the encoder.
 
 use std::{
     any::Any,
@@ -15,7 +15,7 @@ use crate::{
     metrics::{self, GaugeShare},
 };
 
-/// What an image is known by: a digest of its pixels and of how they were brought to the input size.
+/// The cache key of an image: a digest of its pixels and of how they were resized to the input size.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageKey(pub [u8; 32]);
 
@@ -25,17 +25,17 @@ impl fmt::Debug for ImageKey {
     }
 }
 
-/// What is remembered of an image beside its features.
+/// The facts that are stored with the features of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageFacts {
-    /// What it is known by.
+    /// The key of the image.
     pub key: ImageKey,
     /// Width of the picture in pixels.
     pub width: u32,
     /// Height of the picture in pixels.
     pub height: u32,
-    /// Only this many columns and rows, `(width, height)`, of the decoder's map hold the picture: the crop for
-    /// every [`crate::OutputSpec`] that is to have the picture's shape.
+    /// Only this many columns and rows, `(width, height)`, of the decoder's map hold the picture: the crop
+    /// for every [`crate::OutputSpec`] that is to have the picture's shape.
     pub crop: Option<(u32, u32)>,
 }
 
@@ -50,7 +50,7 @@ pub struct PinnedImage {
 }
 
 impl PinnedImage {
-    /// What is remembered of the image.
+    /// The facts that are stored with the image.
     pub fn facts(&self) -> ImageFacts {
         self.facts
     }
@@ -76,11 +76,11 @@ pub(crate) struct FeatureCache {
     _capacity: GaugeShare,
 }
 
-/// Tells caches apart.
+/// The id of the next cache; no two caches of the process have the same.
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl FeatureCache {
-    /// At most `capacity` bytes; 0 turns it off.
+    /// A cache of at most `capacity` bytes; 0 turns it off.
     pub(crate) fn new(capacity: usize) -> Self {
         let published = [&metrics::IMAGE_CACHE_BYTES, &metrics::IMAGE_CACHE_ENTRIES]
             .map(|gauge| GaugeShare::new(gauge, 0.0));
@@ -97,17 +97,17 @@ impl FeatureCache {
         self.lock().get(key)
     }
 
-    /// Whether an image is there.
+    /// Reports whether the cache holds an image.
     pub(crate) fn contains(&self, key: &ImageKey) -> bool {
         self.lock().contains(key)
     }
 
-    /// Whether an image came out of this cache: its features are on this cache's device.
+    /// Reports whether an image came out of this cache, so that its features are on this cache's device.
     pub(crate) fn is_home_of(&self, image: &PinnedImage) -> bool {
         image.cache == self.id
     }
 
-    /// Keeps features of `bytes`.
+    /// Stores the features of an image, which hold `bytes`.
     pub(crate) fn insert<F: Send + Sync + 'static>(&self, facts: ImageFacts, features: F, bytes: usize) {
         let image = PinnedImage { facts, features: Arc::new(features), cache: self.id };
         let mut images = self.lock();
@@ -118,7 +118,7 @@ impl FeatureCache {
         published.iter_mut().zip(values).for_each(|(share, value)| share.set(value as f64));
     }
 
-    /// Whether images are kept at all.
+    /// Reports whether the cache is on.
     pub(crate) fn is_on(&self) -> bool {
         self.lock().capacity() > 0
     }

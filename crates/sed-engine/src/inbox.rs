@@ -1,4 +1,4 @@
-//! The mailbox of the device thread: what arrives while it works.
+//! The mailbox of the device thread, for messages that arrive while it works.
 
 use std::{
     collections::VecDeque,
@@ -25,7 +25,7 @@ pub(crate) enum Wait {
     Forever,
 }
 
-/// A mailbox that many fill and one thread empties. Admission bounds the requests in it: one whose caller has
+/// A mailbox with many senders and one receiver. Admission bounds the requests in it: one whose caller has
 /// gone is withdrawn.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
@@ -40,7 +40,7 @@ struct State {
 }
 
 impl Inbox {
-    /// Adds a message. Returns a request if the inbox is closed.
+    /// Adds a message. A closed inbox returns a request instead, as the error.
     pub(crate) fn push(&self, event: Event) -> Result<(), Event> {
         let mut state = self.lock();
         if state.closed && matches!(event, Event::Arrived(_)) {
@@ -52,7 +52,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Takes out the request of a place, if the thread has not seen it yet.
+    /// Removes and returns the request of a place, if the thread has not seen it yet.
     pub(crate) fn withdraw(&self, place: &Arc<Place>) -> Option<Ticket> {
         let is_wanted = |event: &Event| match event {
             Event::Arrived(ticket) => Arc::ptr_eq(&ticket.place, place),

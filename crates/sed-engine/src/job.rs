@@ -1,4 +1,4 @@
-//! What goes into the engine and what comes out.
+//! The input and the output of the engine: jobs and their outcomes.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
-/// Which requests go first while the engine is busy.
+/// The priority of a request while the engine is busy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     /// Background work.
@@ -18,7 +18,7 @@ pub enum Priority {
     /// The usual.
     #[default]
     Normal,
-    /// Somebody is waiting.
+    /// Work that a person waits for.
     High,
 }
 
@@ -29,7 +29,7 @@ pub enum JobImage {
     Pixels {
         /// The pixels.
         input: NetworkInput,
-        /// What to remember the image by; `None` leaves it out of the cache.
+        /// The key and the facts by which the image is cached; `None` leaves it out of the cache.
         facts: Option<ImageFacts>,
     },
     /// An image that [`crate::Engine::image`] found in the cache.
@@ -45,18 +45,18 @@ pub struct SegmentJob {
     pub vocabulary: Vocabulary,
     /// Rejection keeps the union of the `top_k` best of every position; `None` turns it off.
     pub top_k: Option<usize>,
-    /// What the result is to look like.
+    /// The specification of the result.
     pub output: OutputSpec,
-    /// When it began to wait for the engine: where the time of its first stage's wait begins.
+    /// Start of its wait for the engine, which counts as the wait for its first stage.
     pub waiting_since: Instant,
-    /// After this, nobody wants the result.
+    /// The time after which the request is dropped.
     pub deadline: Option<Instant>,
-    /// Its place in the queue.
+    /// Its priority among the waiting requests.
     pub priority: Priority,
 }
 
 impl SegmentJob {
-    /// Refuses what no stage could work with.
+    /// Refuses a job that no stage could work with.
     pub(crate) fn check(&self, model: &ModelInfo) -> Result<(), EngineError> {
         let invalid = |field, message| Err(EngineError::InvalidJob { field, message });
         let side = model.input_side;
@@ -83,11 +83,11 @@ impl SegmentJob {
 pub struct SegmentOutcome {
     /// The index map and what was counted on it.
     pub map: FinishedMap,
-    /// What was rejected.
+    /// The categories rejected before each decoder level.
     pub rejection: RejectionReport,
-    /// Where the time went, in the order of the stages.
+    /// The time that each stage took, in the order of the stages.
     pub timings: Vec<StageTiming>,
-    /// What was at hand.
+    /// The cache hits and misses of the request.
     pub caches: CacheReport,
     /// When the last stage ended.
     pub finished: Instant,

@@ -1,5 +1,5 @@
-//! What waits at one station: three priorities, first come first served within each, and ageing, so that nobody
-//! waits for ever.
+//! The queue of one station: three priorities, first come, first served within each, and ageing, so that no
+//! item waits forever.
 
 use std::{
     collections::VecDeque,
@@ -42,12 +42,12 @@ impl<T: Waits> Lanes<T> {
         self.best(now).and_then(|lane| self.by_priority[lane].front())
     }
 
-    /// Takes the item that goes next.
+    /// Removes and returns the item that goes next.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<T> {
         self.best(now).and_then(|lane| self.by_priority[lane].pop_front())
     }
 
-    /// The order in which `now` items would be taken.
+    /// All items, in the order in which they would be taken at the time `now`.
     pub(crate) fn in_order(&self, now: Instant) -> Vec<&T> {
         let mut all: Vec<&T> = self.iter().collect();
         all.sort_by(|a, b| self.rank(*b, now).total_cmp(&self.rank(*a, now)));
@@ -64,7 +64,7 @@ impl<T: Waits> Lanes<T> {
         self.by_priority.iter_mut().flatten()
     }
 
-    /// Takes out all items for which `chosen` holds.
+    /// Removes and returns all items for which `chosen` holds.
     pub(crate) fn take(&mut self, chosen: impl Fn(&T) -> bool) -> Vec<T> {
         let mut taken = Vec::new();
         for lane in &mut self.by_priority {

@@ -1,4 +1,4 @@
-//! One launch of a stage on the device: which requests ride in it, and what it gives.
+//! One launch of a stage on the device: its requests and its output.
 
 use std::{
     any::Any,
@@ -24,7 +24,7 @@ pub(crate) struct Launch<S: Stages> {
     pub(crate) reason: Option<FlushReason>,
 }
 
-/// What a launch works on.
+/// The work of a launch.
 pub(crate) enum Work<S: Stages> {
     /// Phrases for the text tower, for all requests that wait for them.
     Phrases(Vec<TokenPhrase>),
@@ -34,7 +34,7 @@ pub(crate) enum Work<S: Stages> {
     Part(Box<Task<S>>, usize),
 }
 
-/// What a launch gives: one entry for each phrase or request.
+/// The output of a launch: one entry for each phrase or request, or the progress of one part.
 pub(crate) enum Output<S: Stages> {
     Phrases(Vec<S::PhraseEmbedding>),
     Features(Vec<S::ImageFeatures>),
@@ -43,7 +43,7 @@ pub(crate) enum Output<S: Stages> {
     Part(Advanced<S::Pairs>),
 }
 
-/// Why a launch gave nothing.
+/// The error of a launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LaunchError {
     OutOfMemory(String),
@@ -112,7 +112,8 @@ impl<S: Stages> Launch<S> {
         }
     }
 
-    /// Does the work. What a panic or an error leaves is as it was before: it can be tried again.
+    /// Runs the launch. A panic or an error leaves its requests as they were before, so that it can be tried
+    /// again.
     pub(crate) fn run(&mut self, stages: &S) -> Result<Output<S>, LaunchError> {
         // The model is only read, and the requests are only changed once their stage has succeeded.
         match catch_unwind(AssertUnwindSafe(|| self.run_unguarded(stages))) {
@@ -144,7 +145,7 @@ impl<S: Stages> Launch<S> {
     }
 }
 
-/// For each task the number of its image among the different ones, and how many these are.
+/// For each task the number of its image among the different images, and the number of these.
 fn distinct_images<S: Stages>(tasks: &[Task<S>]) -> (Vec<usize>, usize) {
     let mut numbers: HashMap<ImageKey, usize> = HashMap::new();
     let mut count = 0;
@@ -171,7 +172,7 @@ pub(crate) fn first_of_its_image<S: Stages>(tasks: &[Task<S>]) -> Vec<bool> {
     distinct_images(tasks).0.into_iter().map(first).collect()
 }
 
-/// What a task's image is remembered by.
+/// The cache key of a task's image.
 pub(crate) fn image_key<S: Stages>(task: &Task<S>) -> Option<ImageKey> {
     match &task.job()?.image {
         JobImage::Pixels { facts, .. } => facts.map(|facts| facts.key),
@@ -232,7 +233,7 @@ fn finish<S: Stages>(stages: &S, tasks: &[Task<S>]) -> Result<Vec<FinishedMap>, 
     Ok(maps)
 }
 
-/// What the model says about its map must hold, since later code indexes by it.
+/// Checks the sizes of the model's map and counts, since later code indexes by them.
 fn check_map(map: &FinishedMap, output: &OutputSpec, categories: usize) -> Result<(), StageError> {
     let area = map.width as usize * map.height as usize;
     let sizes_fit = (map.width, map.height) == (output.width, output.height)

@@ -1,10 +1,10 @@
-//! Takes requests to results: one thread owns the model and runs its stages over ragged batches of whatever
-//! requests are there, with caches, deadlines and true reports. Knows nothing of gRPC or of image files.
+//! The engine from requests to results: one thread owns the model and runs its stages over ragged batches of
+//! the requests that wait, with caches, deadlines and reports. It does not know gRPC or image files.
 //!
-//! A request passes `admission` and the `inbox`, and then goes from station to station of the `scheduler`, which
-//! puts launches together; the `device_thread` runs them.
+//! A request passes `admission` and the `inbox`, and then goes from station to station of the `scheduler`,
+//! which puts launches together; the `device_thread` runs them.
 //!
-//! [`Engine::start`] takes any [`Stages`] and gives a handle to clone; [`Engine::segment`] answers one
+//! [`Engine::start`] accepts any [`Stages`] and returns a handle to clone; [`Engine::segment`] answers one
 //! [`SegmentJob`] with a [`SegmentOutcome`] or an [`EngineError`].
 
 #![forbid(unsafe_code)]

@@ -20,7 +20,8 @@ impl Memory {
         Self::of(system.total_memory(), system.available_memory(), container)
     }
 
-    /// Of a system with `total` bytes, 0 where it reports nothing, and a container with its total and free bytes.
+    /// Of a system with `total` bytes, 0 where it reports nothing, and a container with its total and free
+    /// bytes.
     fn of(total: u64, available: u64, container: Option<(u64, u64)>) -> Option<Self> {
         let machine = Self { total, available, in_container: false };
         let memory = match container {

@@ -31,7 +31,7 @@ use crate::{
     warm_up::WarmUp,
 };
 
-/// What the callers share of a device.
+/// One device of an engine, as its callers share it.
 pub(crate) struct Member {
     line: Arc<Line>,
     map_side: usize,
@@ -67,7 +67,7 @@ impl Member {
         let store = config.text_cache_dir.as_deref().map(|folder| {
             let line = Arc::clone(&line);
             let answer = move |phrase, found| {
-                // Only requests can be given back, and this is none.
+                // Only requests can be returned, and this is none.
                 let _ = line.inbox.push(Event::WasRead { phrase, found });
             };
             TextStoreThread::start(folder, config.text_cache_dir_bytes, &model, answer)
@@ -100,12 +100,12 @@ impl Member {
         Ok(Self { line, map_side, admission, budget, known_text: text_cache, stored_text, images })
     }
 
-    /// Whether it takes requests now.
+    /// Reports whether the device accepts requests now.
     pub(crate) fn is_ready(&self) -> bool {
         self.line.seat.state().is_ready()
     }
 
-    /// What a job asks of this device, which may know its words or its image already.
+    /// The demand of a job on this device, which may hold its words or its image already.
     pub(crate) fn demand(&self, job: &SegmentJob) -> Demand {
         let encode = match &job.image {
             JobImage::Pixels { facts, .. } => !facts.is_some_and(|facts| self.images.contains(&facts.key)),
@@ -114,7 +114,7 @@ impl Member {
         Demand::of_job(job, self.map_side, self.unknown_text(&job.vocabulary), encode)
     }
 
-    /// What the words of a vocabulary ask of this device.
+    /// The demand of the words of a vocabulary on this device.
     pub(crate) fn demand_of_words(&self, vocabulary: &Vocabulary) -> Demand {
         Demand::of_words(self.unknown_text(vocabulary))
     }
@@ -166,7 +166,7 @@ impl Member {
         Ok(Pending { leaving, answer, deadline })
     }
 
-    /// Takes no more requests, and refuses those that the thread has not seen yet.
+    /// Closes the device to requests, and refuses those that the thread has not seen yet.
     pub(crate) fn close(&self) {
         for ticket in self.line.inbox.close() {
             ticket.answer(Err(EngineError::ShuttingDown));

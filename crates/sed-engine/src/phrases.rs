@@ -6,7 +6,8 @@ use std::{
     sync::Arc,
 };
 
-/// The model's reading of phrases, without its weights. Shared by all threads, while one thread owns the model.
+/// The model's reading of phrases, without its weights. Shared by all threads, while one thread owns the
+/// model.
 pub trait ReadPhrases: fmt::Debug + Send + Sync {
     /// Returns the tokens of a phrase. Phrases with the same ids have the same embedding.
     fn read(&self, phrase: &str) -> PhraseTokens;
@@ -23,7 +24,8 @@ pub struct PhraseTokens {
     pub room: usize,
 }
 
-/// A phrase with its token ids. Two of them are equal when their ids are, whatever the spelling. Cheap to clone.
+/// A phrase with its token ids. Two of them are equal when their ids are, whatever the spelling. Cheap to
+/// clone.
 #[derive(Clone)]
 pub struct TokenPhrase {
     text: Arc<str>,

@@ -1,4 +1,4 @@
-//! A request's place in the account: what of its predicted work is left, and to whom it is ahead.
+//! A request's place in the account: its priority, and the part of its predicted work that is left.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -12,8 +12,8 @@ use crate::{
     report::Stage,
 };
 
-/// A request's place in the account. The caller and the device thread hold it; it is given back when either
-/// of them is done with the request.
+/// A request's place in the account. The caller and the device thread hold it; it is released when either of
+/// them is done with the request.
 #[derive(Debug)]
 pub(crate) struct Place {
     admission: Arc<Admission>,
@@ -80,7 +80,7 @@ impl Place {
         }
     }
 
-    /// Gives the place back: the request is over, or its caller has gone. Returns whether it was held until
+    /// Releases the place when the request is over or its caller has gone. Returns whether it was held until
     /// now.
     pub(crate) fn leave(&self) -> bool {
         let mut progress = self.lock();
@@ -101,12 +101,12 @@ impl Place {
         true
     }
 
-    /// Reports whether the place was given back.
+    /// Reports whether the place was released.
     pub(crate) fn is_gone(&self) -> bool {
         self.lock().gone
     }
 
-    /// Returns the part of the charge that is not paid, or was not when the place was given back.
+    /// Returns the part of the charge that is not paid, or was not when the place was released.
     #[cfg(test)]
     pub(crate) fn left(&self) -> Charge {
         self.lock().left

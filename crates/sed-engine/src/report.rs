@@ -1,8 +1,8 @@
-//! What the engine tells about a request: what was rejected and where its time went.
+//! Reports about a request: its rejected categories, the time of its stages, and its cache hits.
 
 use std::time::Duration;
 
-/// What category early rejection did to one image.
+/// The outcome of category early rejection for one image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RejectionReport {
     /// The `top_k` that was used; `None` when rejection was off.
@@ -11,12 +11,12 @@ pub struct RejectionReport {
     pub levels: Vec<LevelReport>,
 }
 
-/// What happened before one decoder level.
+/// The outcome of the rejection before one decoder level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LevelReport {
     /// The decoder level, 1 to 3.
     pub level: u32,
-    /// How many categories came up for it.
+    /// Number of categories before the rejection.
     pub candidates: u32,
     /// Indices of the categories that went on, rising.
     pub survivors: Vec<u32>,
@@ -98,11 +98,11 @@ pub struct BatchTiming {
     pub images: u32,
     /// (Image, category) pairs of all requests in it; for text embedding its phrases.
     pub pairs: u32,
-    /// How long the device worked on it.
+    /// Time that the device worked on it.
     pub device_time: Duration,
 }
 
-/// What a request found in the caches.
+/// The cache hits and misses of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheReport {
     /// Phrases whose embeddings were at hand. A phrase that occurs twice counts once.

@@ -1,4 +1,4 @@
-//! The real model behind the border of stages.
+//! The real model as an implementation of [`Stages`].
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub struct SedStages {
 }
 
 impl SedStages {
-    /// Puts a model behind the border.
+    /// Wraps a model.
     pub fn new(model: SedModel) -> Self {
         Self { model }
     }
@@ -69,15 +69,15 @@ pub fn builtin_vocabularies() -> VocabularyBook {
 
 /// On a CPU, more images than this make no encoder batch faster.
 pub const USEFUL_IMAGES_CPU: usize = 4;
-/// And a batch that leaves its caches is slower: four images of SED-B (0.5 GiB of maps) take 6 % longer together than
-/// one after another, four of a small model 5 % less.
+/// Most bytes of an encoder batch on a CPU. A larger one does not fit the caches: four images of SED-B (0.5
+/// GiB of maps) take 6 % longer together than one after another, four of a small model 5 % less.
 const CACHED_BYTES_CPU: u64 = 64 << 20;
 /// Pairs are worked on one by one within a launch, so a larger batch does no harm.
 pub const USEFUL_PAIRS_CPU: usize = 256;
 /// A GPU needs this much work to be busy.
 const USEFUL_IMAGES_GPU: usize = 16;
-/// More than some 700 pairs gain nothing (a prediction from the launches' sizes, not measured), and 2048 pairs of SED-B
-/// would exceed 2^31 elements in level 3 (9216 pixels of 128 hidden channels each).
+/// More than some 700 pairs gain nothing (a prediction from the launches' sizes, not measured), and 2048
+/// pairs of SED-B would exceed 2^31 elements in level 3 (9216 pixels of 128 hidden channels each).
 const USEFUL_PAIRS_GPU: usize = 768;
 
 impl Stages for SedStages {
@@ -255,7 +255,7 @@ fn score_maps(survivors: &[u32], scores: &Tensor) -> candle_core::Result<ScoreMa
     Ok(ScoreMaps { width: width as u32, height: height as u32, categories: survivors.to_vec(), scores })
 }
 
-/// What a device is called: `cpu`, `cuda:0`, ...
+/// The name of a device: `cpu`, `cuda:0`, ...
 pub fn device_name(device: &Device) -> String {
     match device.location() {
         candle_core::DeviceLocation::Cpu => "cpu".to_owned(),

@@ -1,9 +1,9 @@
-//! The border to the model: what it does to a request, one stage after the other.
+//! The interface to the model: the stages that a request goes through, one after the other.
 //!
-//! Stages take many images at a time. Between [`Stages::cost_map`] and [`Stages::finish`] the work is a ragged
-//! batch of (image, category) pairs: images may have different vocabularies, different `top_k` and different
-//! survivors, and the result of an image never depends on the others in the batch. An image with more pairs than
-//! the memory holds goes through a stage in parts.
+//! Stages take many images at a time. Between [`Stages::cost_map`] and [`Stages::finish`] the work is a
+//! ragged batch of (image, category) pairs: images may have different vocabularies, different `top_k` and
+//! different survivors, and the result of an image never depends on the others in the batch. An image with
+//! more pairs than the memory holds goes through a stage in parts.
 
 use std::sync::Arc;
 
@@ -14,28 +14,28 @@ pub const UNLABELLED: u16 = u16::MAX;
 
 /// A model, cut into the stages that the engine schedules. It is owned by one thread.
 pub trait Stages: Send + 'static {
-    /// All prompts of one phrase, embedded: what is worth keeping. Cheap to clone.
+    /// The embeddings of all prompts of one phrase, as caches store them. Cheap to clone.
     type PhraseEmbedding: Clone + Send + Sync + 'static;
-    /// What a category looks like, made of its phrases. Cheap to clone.
+    /// The text embedding of a category, made of its phrases' embeddings. Cheap to clone.
     type TextEmbedding: Clone + Send + Sync + 'static;
-    /// What the later stages need of an image. Cheap to clone.
+    /// The features of an image that the later stages need. Cheap to clone.
     type ImageFeatures: Clone + Send + Sync + 'static;
     /// The (image, category) pairs of one image between two stages. Cheap to clone.
     type Pairs: Clone + Send + 'static;
     /// One image on its way through a stage in several parts.
     type Parts: Send + 'static;
 
-    /// What the model is.
+    /// The description of the model.
     fn info(&self) -> ModelInfo;
 
     /// The model's reading of phrases, for threads that do not own the model.
     fn phrase_reader(&self) -> Arc<dyn ReadPhrases>;
 
-    /// Reports whether a lost device can work again in this process. A GPU cannot: after an error that ends its
-    /// context, every later call of the process fails.
+    /// Reports whether a lost device can work again in this process. A GPU cannot: after an error that ends
+    /// its context, every later call of the process fails.
     fn can_recover(&self) -> bool;
 
-    /// What batches cost in device memory.
+    /// The device memory that batches take.
     fn memory(&self) -> MemoryNeeds;
 
     /// Memory that the embedding of a phrase holds, in bytes.
@@ -47,16 +47,17 @@ pub trait Stages: Send + 'static {
     /// Memory that the features of an image hold, in bytes.
     fn feature_bytes(&self, features: &Self::ImageFeatures) -> usize;
 
-    /// An embedding as bytes, to keep it outside of the process.
+    /// Serializes an embedding, to store it outside of the process.
     fn store_phrase(&self, embedding: &Self::PhraseEmbedding) -> Result<Vec<u8>, StageError>;
 
-    /// The embedding of such bytes.
+    /// Restores an embedding from the bytes of [`Stages::store_phrase`].
     fn restore_phrase(&self, bytes: &[u8]) -> Result<Self::PhraseEmbedding, StageError>;
 
     /// Embeds phrases; entry i of the answer belongs to phrase i.
     fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<Self::PhraseEmbedding>, StageError>;
 
-    /// Makes a category's embedding of its phrases' (at least one). Takes next to no time.
+    /// Combines the embeddings of a category's phrases (at least one) into the category's. Takes next to no
+    /// time.
     fn combine(&self, phrases: &[Self::PhraseEmbedding]) -> Result<Self::TextEmbedding, StageError>;
 
     /// Encodes images; entry i of the answer belongs to input i.
@@ -74,8 +75,8 @@ pub trait Stages: Send + 'static {
     /// Begins [`Stages::decode`] for one image in parts.
     fn decode_parts(&self, level: DecoderLevel, pairs: Self::Pairs) -> Result<Self::Parts, StageError>;
 
-    /// Works on the next part, of at most `most` pairs. All parts together give what the stage gives in one
-    /// go. After an error or a panic nothing has changed: the part can be tried again, or a smaller one.
+    /// Works on the next part, of at most `most` pairs. All parts together give the result of the whole
+    /// stage. After an error or a panic nothing has changed: the part can be tried again, or a smaller one.
     fn advance(&self, parts: &mut Self::Parts, most: usize) -> Result<Advanced<Self::Pairs>, StageError>;
 
     /// The categories that are left, as indices into the image's vocabulary, rising.
@@ -86,7 +87,7 @@ pub trait Stages: Send + 'static {
     -> Result<Vec<FinishedMap>, StageError>;
 }
 
-/// What one part of a stage did.
+/// The progress that one part of a stage made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Advanced<P> {
     /// Pairs of the part.
@@ -95,15 +96,15 @@ pub struct Advanced<P> {
     pub finished: Option<P>,
 }
 
-/// What batches cost in device memory, as far as it can be said in advance; a warm-up of the largest batch
-/// shows whether it is true.
+/// The device memory that batches take, estimated in advance, and the sizes beyond which they gain nothing. A
+/// warm-up of the largest batches checks the estimate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryNeeds {
-    /// Memory that is free for batches now, in bytes; `None` where the device does not tell.
+    /// Memory that is free for batches now, in bytes; `None` where the device does not report it.
     pub free: Option<u64>,
-    /// At most so much for each image of an encoder batch, in bytes.
+    /// Upper bound for each image of an encoder batch, in bytes.
     pub per_image: u64,
-    /// At most so much for each (image, category) pair of a batch of any later stage, in bytes.
+    /// Upper bound for each (image, category) pair of a batch of any later stage, in bytes.
     pub per_pair: u64,
     /// Larger encoder batches gain no speed on this device.
     pub useful_images: usize,
@@ -113,7 +114,7 @@ pub struct MemoryNeeds {
     pub most_pairs: usize,
 }
 
-/// What a model is.
+/// The description of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelInfo {
     /// Its name, for example `sed-b`.
@@ -126,7 +127,7 @@ pub struct ModelInfo {
     pub text_arithmetic: u32,
     /// Number format of the weights: `f32`, `bf16` or `f16`.
     pub dtype: String,
-    /// What it runs on: `cpu`, `cuda:0`, ...
+    /// The device that it runs on: `cpu`, `cuda:0`, ...
     pub device: String,
     /// Side of the square input, in pixels.
     pub input_side: usize,
@@ -185,7 +186,7 @@ impl DecoderLevel {
     }
 }
 
-/// What an image's result is to look like.
+/// The specification of an image's result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutputSpec {
     /// Width in pixels, at least 1.
@@ -196,7 +197,7 @@ pub struct OutputSpec {
     pub crop: Option<(u32, u32)>,
     /// Pixels whose best score is below this become [`UNLABELLED`]; 0 to 1.
     pub score_threshold: f32,
-    /// Also give the survivors' scores at the size of the decoder's map.
+    /// True to return the survivors' scores, too, at the size of the decoder's map.
     pub score_maps: bool,
 }
 

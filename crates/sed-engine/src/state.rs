@@ -1,4 +1,4 @@
-//! Whether the engine can work, as others watch it.
+//! The state of an engine and of its devices, to read and to watch.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::metrics;
 
-/// What the engine is doing.
+/// The state of an engine, or of one of its devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineState {
     /// The model is being warmed up.
@@ -15,7 +15,7 @@ pub enum EngineState {
     Ready,
     /// The model could not even do its warm-up. The engine tries again from time to time.
     Failed {
-        /// What went wrong.
+        /// The last error of the warm-up.
         reason: String,
     },
     /// The device does not answer. The engine tries it from time to time.
@@ -23,8 +23,8 @@ pub enum EngineState {
         /// The last error of the device.
         reason: String,
     },
-    /// The device was lost, cannot recover in this process, and failed as many probes as the settings allow. It is
-    /// not tried again: a new process is needed.
+    /// The device was lost, cannot recover in this process, and failed as many probes as the settings allow.
+    /// It is not tried again: a new process is needed.
     GivenUp {
         /// The last error of the device.
         reason: String,
@@ -34,13 +34,13 @@ pub enum EngineState {
 }
 
 impl EngineState {
-    /// Whether a request sent now would be worked on.
+    /// Reports whether a request sent now would be worked on.
     pub fn is_ready(&self) -> bool {
         *self == Self::Ready
     }
 }
 
-/// The states of all devices of an engine, and what they amount to.
+/// The states of all devices of an engine, and the engine's own, which is merged from them.
 #[derive(Debug)]
 pub(crate) struct StateBoard {
     states: Mutex<Vec<EngineState>>,
@@ -48,18 +48,18 @@ pub(crate) struct StateBoard {
 }
 
 impl StateBoard {
-    /// All of so many devices are starting.
+    /// A board of `devices` devices that are all starting.
     pub(crate) fn new(devices: usize) -> Arc<Self> {
         let states = Mutex::new(vec![EngineState::Starting; devices]);
         Arc::new(Self { states, merged: watch::Sender::new(EngineState::Starting) })
     }
 
-    /// What they amount to, to watch.
+    /// The engine's state, to watch.
     pub(crate) fn watch(&self) -> watch::Receiver<EngineState> {
         self.merged.subscribe()
     }
 
-    /// What they amount to now.
+    /// The engine's state now.
     pub(crate) fn merged(&self) -> EngineState {
         self.merged.borrow().clone()
     }
@@ -91,7 +91,7 @@ impl Seat {
         self.board.lock().get(self.number).cloned().unwrap_or(EngineState::Stopped)
     }
 
-    /// Changes it.
+    /// Changes the device's own state, and so the engine's.
     pub(crate) fn report(&self, state: EngineState) {
         metrics::DEVICE_READY.set(&self.device, f64::from(u8::from(state.is_ready())));
         let mut states = self.board.lock();
@@ -103,8 +103,8 @@ impl Seat {
     }
 }
 
-/// Starting while any device is; then ready if any is; else the state of the first device that may still recover; given
-/// up only when none may.
+/// The engine's state: starting while any device is; then ready if any is; else the state of the first device
+/// that may still recover; given up only when none may.
 fn merge(states: &[EngineState]) -> EngineState {
     let rank = |state: &EngineState| match state {
         EngineState::Starting => 0,

@@ -23,7 +23,8 @@ use crate::{
 pub(crate) struct Task<S: Stages> {
     pub(crate) ticket: Ticket,
     pub(crate) timeline: Timeline,
-    /// When it came to the station where it waits; a batch that is not full waits from there.
+    /// Time at which it came to the station where it waits; the wait of a batch that is not full counts from
+    /// there.
     pub(crate) entered: Instant,
     /// Start of its wait in the order of the stations: its arrival, or later once its words have had
     /// launches.
@@ -43,7 +44,7 @@ pub(crate) struct Task<S: Stages> {
     pub(crate) begun: bool,
     /// A launch behind the words has included it: it may hold memory of the device.
     pub(crate) in_flight: bool,
-    /// How often it ran out of memory although it was alone.
+    /// Number of launches that ran out of memory although they could not be smaller.
     pub(crate) memory_failures: u32,
     /// Open while a stage works on it.
     pub(crate) stage_span: Option<Span>,
@@ -95,7 +96,7 @@ impl<S: Stages> Task<S> {
         }
     }
 
-    /// What it adds to a batch of a stage: an image, or its pairs.
+    /// The units that it adds to a batch of a stage: an image, or its pairs.
     pub(crate) fn units(&self, stage: Stage) -> usize {
         match stage {
             Stage::TextEmbedding => 0,
@@ -112,13 +113,13 @@ impl<S: Stages> Task<S> {
         }
     }
 
-    /// Ends it.
+    /// Answers the request.
     pub(crate) fn answer(self, reply: Reply) {
         drop(self.stage_span);
         self.ticket.answer(reply);
     }
 
-    /// Ends it with an error.
+    /// Answers the request with an error.
     pub(crate) fn fail(self, error: EngineError) {
         self.answer(Err(error));
     }

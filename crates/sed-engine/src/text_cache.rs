@@ -12,8 +12,8 @@ use crate::{
     vocabulary::{Vocabulary, VocabularyDigest},
 };
 
-/// The embeddings of one model, shared between the callers (who only ask what is there) and the device thread.
-/// It belongs to one model in one process, so token ids alone are the key of a phrase.
+/// The embeddings of one model, shared between the callers, which only ask for unknown phrases, and the
+/// device thread. It belongs to one model in one process, so token ids alone are the key of a phrase.
 #[derive(Debug)]
 pub(crate) struct TextCache<P, T> {
     inner: Mutex<Inner<P, T>>,
@@ -28,14 +28,15 @@ struct Inner<P, T> {
     _capacities: [GaugeShare; 2],
 }
 
-/// What a caller may ask the cache, whatever the model.
+/// The part of the cache that callers use, whatever the model.
 pub(crate) trait KnownText: Send + Sync {
     /// The different phrases of a vocabulary that would have to be embedded.
     fn unknown_phrases(&self, vocabulary: &Vocabulary) -> HashSet<TokenPhrase>;
 }
 
 impl<P: Clone, T> TextCache<P, T> {
-    /// At most so many bytes of phrases and of vocabularies; 0 turns either off.
+    /// A cache of at most `phrase_bytes` of phrases and `vocabulary_bytes` of vocabularies; 0 turns either
+    /// off.
     pub(crate) fn new(phrase_bytes: usize, vocabulary_bytes: usize) -> Self {
         let gauges = [
             &metrics::TEXT_CACHE_BYTES,
@@ -60,7 +61,7 @@ impl<P: Clone, T> TextCache<P, T> {
         self.lock().phrases.get(phrase)
     }
 
-    /// Keeps the embedding of a phrase, of `bytes`.
+    /// Stores the embedding of a phrase, which holds `bytes`.
     pub(crate) fn keep_phrase(&self, phrase: TokenPhrase, embedding: P, bytes: usize) {
         let mut inner = self.lock();
         let bytes = bytes + phrase.bytes();
@@ -74,7 +75,7 @@ impl<P: Clone, T> TextCache<P, T> {
         self.lock().vocabularies.get(digest)
     }
 
-    /// Keeps the embeddings of a vocabulary, of `bytes` together.
+    /// Stores the embeddings of a vocabulary, which hold `bytes` together.
     pub(crate) fn keep_vocabulary(&self, digest: VocabularyDigest, embeddings: Arc<[T]>, bytes: usize) {
         let mut inner = self.lock();
         let evicted = inner.vocabularies.insert(digest, embeddings, bytes);

@@ -16,7 +16,7 @@ use crate::{
     vocabulary::Vocabulary,
 };
 
-/// What is wanted.
+/// The work that a caller asks for.
 #[derive(Debug)]
 pub(crate) enum Request {
     /// The categories of an image.
@@ -25,7 +25,7 @@ pub(crate) enum Request {
     Embed(Vocabulary),
 }
 
-/// What came of it.
+/// The result of a request.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Segmented(Box<SegmentOutcome>),
@@ -49,9 +49,9 @@ pub(crate) struct Urgency {
 pub(crate) struct Ticket {
     /// The request without its pixels.
     pub(crate) request: Request,
-    /// Dropped when they are encoded, or at once when the caller goes.
+    /// The pixels, dropped when they are encoded, or at once when the caller goes.
     pub(crate) pixels: Arc<Pixels>,
-    /// What it was expected to cost.
+    /// The demand by which it was admitted.
     pub(crate) demand: Demand,
     pub(crate) priority: Priority,
     /// Start of the time of its first wait.

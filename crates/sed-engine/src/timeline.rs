@@ -1,5 +1,5 @@
-//! Where the time of one request goes. Waits and durations follow each other without a gap, so that together they
-//! are the whole time.
+//! The time of one request by stage. Waits and durations follow each other without a gap, so that together
+//! they are the whole time.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ impl Timeline {
         Some(wait)
     }
 
-    /// Ends what was begun, with the batch in which it ran, if there was one.
+    /// Ends the stage that was begun, with the batch in which it ran, if there was one.
     pub(crate) fn end(&mut self, now: Instant, batch: Option<BatchTiming>) {
         let begun = self.begun.take().unwrap_or(self.last_end);
         self.last_end = now.max(begun);

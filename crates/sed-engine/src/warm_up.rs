@@ -1,5 +1,5 @@
-//! What a model does before its first request: every stage once, the largest batches, and the words that will be
-//! asked for.
+//! The warm-up of a model before its first request: every stage once, the largest batches, and the words of
+//! preloaded vocabularies.
 
 use std::{collections::HashSet, time::Instant};
 
@@ -17,13 +17,14 @@ use crate::{
     vocabulary::{Category, MOST_CATEGORIES, Vocabulary},
 };
 
-/// Requests that go through the stages together, and where their answers come.
+/// Requests that go through the stages together, and the receivers of their answers.
 pub(crate) type Round = (Vec<Ticket>, Vec<oneshot::Receiver<Reply>>);
 
-/// How a model is warmed up.
+/// The settings of a warm-up.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WarmUp {
-    /// Also the largest batches: they show whether the memory is enough, and what a unit of work costs.
+    /// True to try the largest batches, too: they show whether the memory is enough, and what a unit of work
+    /// costs.
     pub(crate) largest_batches: bool,
     /// Categories whose words are embedded, one list for each vocabulary.
     pub(crate) vocabularies: Vec<Vec<Category>>,

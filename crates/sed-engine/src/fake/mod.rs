@@ -30,12 +30,12 @@ pub const POISON: &str = "poison";
 /// An image whose first value is this makes the encoder panic.
 pub const POISONED_PIXEL: f32 = -99.0;
 
-/// What a test makes the fake do at its next call of a stage.
+/// A fault that a test injects into the fake's next call of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Panic.
     Panic,
-    /// Fail so.
+    /// Fail with this error.
     Fail(StageError),
     /// Take this long, then work.
     Delay(Duration),
@@ -43,7 +43,7 @@ pub enum Fault {
     Hold,
 }
 
-/// The test's hand on a fake that runs in an engine. Cheap to clone.
+/// A test's control of a fake that runs in an engine. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct FakeControl {
     inner: Arc<ControlInner>,
@@ -89,12 +89,12 @@ impl FakeControl {
         }
     }
 
-    /// How often a stage was called, the warm-up included.
+    /// Number of calls of a stage, the warm-up's included.
     pub fn calls(&self, stage: Stage) -> usize {
         self.inner.calls[stage as usize].load(Ordering::SeqCst)
     }
 
-    /// How many phrases were embedded.
+    /// Number of phrases that were embedded.
     pub fn embedded(&self) -> usize {
         self.inner.embedded.load(Ordering::SeqCst)
     }
@@ -162,7 +162,7 @@ pub struct FakeStages {
 }
 
 impl FakeStages {
-    /// A fake, and the hand on it.
+    /// A fake and its control.
     pub fn new() -> (Self, FakeControl) {
         let fake = Self::default();
         let control = fake.control.clone();
@@ -183,14 +183,14 @@ pub struct FakePairs {
 #[derive(Debug)]
 pub struct FakeParts {
     stage: Stage,
-    /// What the stage ends with.
+    /// The result that the stage ends with.
     result: FakePairs,
     /// Pairs of the first half, and of the second.
     halves: [usize; 2],
     done: usize,
 }
 
-/// What the fake is.
+/// The description of the fake model.
 pub(crate) fn model_info() -> ModelInfo {
     ModelInfo {
         name: "fake".into(),
@@ -348,7 +348,7 @@ impl FakePairs {
         ((mixed >> 41) as f32 + 1.0) / ((1_u64 << 23) as f32 + 2.0)
     }
 
-    /// Keeps the union of the `top_k` best of every cell.
+    /// Rejects all categories but the union of the `top_k` best of every cell.
     fn reject(&mut self, level: u32) {
         let Some(top_k) = self.top_k else { return };
         let mut keep = vec![false; self.words.len()];

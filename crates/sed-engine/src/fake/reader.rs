@@ -5,8 +5,8 @@ use crate::phrases::{PhraseTokens, ReadPhrases};
 /// Letters of a phrase that the fake's prompts have room for.
 pub const ROOM: usize = 200;
 
-/// The fake's reading of phrases: a token for each letter. Letter case, repeated spaces and the accent of letters that
-/// have it as a character of its own make no difference.
+/// The fake's reading of phrases: a token for each letter. Letter case, repeated spaces and the accent of
+/// letters that have it as a character of its own make no difference.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FakeReader;
 

@@ -75,8 +75,8 @@ pub struct Vocabulary {
 pub struct VocabularyDigest(pub [u8; 32]);
 
 impl Vocabulary {
-    /// Checks categories that a caller wrote. What the model reads as the same is the same: two categories are
-    /// duplicates when their sets of phrases have the same token ids.
+    /// Checks categories that a caller wrote. What the model reads as the same is the same: two categories
+    /// are duplicates when their sets of phrases have the same token ids.
     ///
     /// # Errors
     /// The first rule that is broken, with the place where.
