@@ -186,7 +186,7 @@ async fn two_servers_share_a_directory_and_a_damaged_file_is_replaced() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("the damaged files were not written anew");
+    panic!("the damaged files were not written again");
 }
 
 #[tokio::test]

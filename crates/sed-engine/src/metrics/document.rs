@@ -8,7 +8,7 @@ const HEAD: &str = "\
 # Metrics
 
 What `/metrics` of the operations port serves, in the Prometheus text format. This file is made of
-`src/metrics/inventory.rs`; a test fails when it is stale and says how to write it anew. Every combination of
+`src/metrics/inventory.rs`; a test fails when it is stale and says how to write it again. Every combination of
 labels exists from the start, at zero.
 
 | name | type | labels and values | buckets | meaning |

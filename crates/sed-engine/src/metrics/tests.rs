@@ -163,5 +163,5 @@ fn the_document_is_fresh() {
         std::fs::write(&path, &expected).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == expected, "METRICS.md is stale; write it anew: {COMMAND}");
+    assert!(found == expected, "METRICS.md is stale; write it again: {COMMAND}");
 }
