@@ -1,4 +1,4 @@
-//! A request's answer never depends on who shares its batch.
+//! A request's answer never depends on the other requests in its batch.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 

@@ -1,6 +1,6 @@
 //! Thousands of mixed requests over real gRPC against the embedded model, while callers give up, deadlines pass,
-//! inputs are wrong and the model stumbles: everybody gets one answer of the right kind, the counters add up, and
-//! nothing is left behind.
+//! inputs are wrong and the model stumbles: every caller gets one answer of the right kind, the counters add
+//! up, and nothing is left behind.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
@@ -33,7 +33,7 @@ const REQUESTS: (usize, usize) = (1500, 5000);
 const CALLERS: usize = 24;
 /// Requests that are asked again in the end.
 const SAMPLES: usize = 40;
-/// What may come and go by chance: buffers of threads that had not yet seen their largest work.
+/// Memory that may come and go by chance: buffers of threads that had not yet seen their largest work.
 const SLACK_MIB: f32 = 16.0;
 
 const WORDS: [&str; 24] = [
@@ -65,7 +65,7 @@ fn pictures() -> Vec<Vec<u8>> {
     (0..40).map(picture).collect()
 }
 
-/// What a request is, and so which ends it may have.
+/// The kind of a request, which decides the ends that it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Kind {
     Good,
@@ -136,7 +136,7 @@ fn reason(status: &Status) -> String {
     status.get_error_details().error_info().map(|info| info.reason.clone()).unwrap_or_default()
 }
 
-/// Whether an error is one that a request of this kind may get.
+/// Reports whether an error is one that a request of this kind may get.
 fn is_right(kind: Kind, status: &Status) -> bool {
     let reason = reason(status);
     let busy = status.code() == Code::ResourceExhausted && reason == "QUEUE_FULL";
@@ -160,7 +160,7 @@ fn is_right(kind: Kind, status: &Status) -> bool {
     }
 }
 
-/// What the callers have seen.
+/// Results that the callers have seen.
 #[derive(Debug, Default)]
 struct Seen {
     codes: BTreeMap<String, u64>,
@@ -219,7 +219,7 @@ fn code_name(code: Code) -> String {
     sed_engine::metrics::Label::as_str(sed_engine::metrics::Code::from_number(code as i32)).to_owned()
 }
 
-/// Everybody sends requests until so many are sent.
+/// Has the callers send `requests` requests in all.
 async fn load(address: SocketAddr, requests: usize, seed: u64, seen: Seen) -> Seen {
     let (seen, ids) = (Arc::new(Mutex::new(seen)), Arc::new(Mutex::new(Vec::new())));
     let (left, pictures) = (Arc::new(AtomicUsize::new(requests)), Arc::new(pictures()));
@@ -363,7 +363,7 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
     println!("seen {:?}, abandoned {}; counted {counted:?}", seen.codes, seen.abandoned);
     let answered: u64 = seen.codes.values().sum();
     assert_eq!(answered + seen.abandoned, requests as u64);
-    // Of those who gave up, the server counts whom it has heard of.
+    // Of the abandoned calls, the server counts those that have reached it.
     let heard_of = counted.values().sum::<u64>() - answered;
     assert!(heard_of <= seen.abandoned, "{heard_of} more calls were counted than were answered");
     for (code, count) in &seen.codes {

@@ -44,13 +44,13 @@ class Refused(Exception):
 
     @classmethod
     def by(cls, error: grpc.aio.AioRpcError) -> "Refused":
-        """That of a call."""
+        """The refusal of a call."""
         metadata = dict(error.trailing_metadata() or ())
         return cls(error.code(), error.details() or "", bytes(metadata.get("grpc-status-details-bin", b"")))
 
     @classmethod
     def on_stream(cls, error: pb.StreamError) -> "Refused":
-        """That of one request on a stream."""
+        """The refusal of one request on a stream."""
         code = next(code for code in grpc.StatusCode if code.value[0] == error.code)
         return cls(code, error.message, status_pb2.Status(details=error.details).SerializeToString())
 

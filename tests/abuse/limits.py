@@ -17,7 +17,7 @@ RESERVE = 2048 * MIB
 
 
 class Limit:
-    """So many bytes for one process."""
+    """A limit of ``size`` bytes for one process."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -34,11 +34,11 @@ class Limit:
         return ["sh", "-c", f'{enter}ulimit -S -n 1024 && exec "$@"', "sh", *command]
 
     def hold(self, process: int) -> None:
-        """Sets what is set from outside."""
+        """Sets the limits of a running process."""
         resource.prlimit(process, resource.RLIMIT_DATA, (self.size + RESERVE, self.size + RESERVE))
 
     def remove(self) -> None:
-        """Takes the cgroup away; its process has ended."""
+        """Removes the cgroup, whose process has ended."""
         if self.cgroup:
             with contextlib.suppress(OSError):
                 self.cgroup.rmdir()

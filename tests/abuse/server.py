@@ -96,7 +96,7 @@ class Server:
 
     @property
     def exit_code(self) -> int | None:
-        """That of a server that has ended; None while it runs."""
+        """The exit code of a server that has ended; None while it runs."""
         assert self._process is not None
         return self._process.returncode
 

@@ -7,9 +7,9 @@ import subprocess
 
 from image import Image
 
-# What the official Rust image installs in its slim variant, on top of a minimal Debian.
+# The packages that the slim variant of the official Rust image installs on top of a minimal Debian.
 RUST_PACKAGES = ["ca-certificates", "gcc", "libc6-dev"]
-# What makes distroless `cc` of Debian 12; its build unpacks packages without running their scripts, as is done here.
+# The packages of distroless `cc` of Debian 12. Its build unpacks them without running their scripts, as is done here.
 RUNTIME_PACKAGES = ["base-files", "gcc-12-base", "libc6", "libgcc-s1", "libgomp1", "libssl3", "libstdc++6"]
 RUNTIME_PACKAGES += ["netbase", "tzdata"]
 USERS = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
@@ -19,7 +19,7 @@ CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def find(image: str, cache: pathlib.Path) -> Image:
-    """What stands in for an image; made once, and kept in `cache`."""
+    """The stand-in for an image, made once and stored in `cache`."""
     if image == "rust:1.95-slim-bookworm":
         return rust(cache / "rust")
     if image == "gcr.io/distroless/cc-debian12:nonroot":

@@ -43,7 +43,7 @@ class Builder:
         self.built: dict[str, Image] = {}
 
     def stand_in(self, stage: str, root: pathlib.Path) -> None:
-        """Takes a folder for what a stage would have made."""
+        """Uses a folder as the result of a stage, which is then not built."""
         self.built[stage] = Image(root)
 
     def build(self, target: str) -> Image:
@@ -163,8 +163,8 @@ class Builder:
 
 
 def listed(origin: pathlib.Path | None, source: str) -> list[tuple[pathlib.Path, str]]:
-    """What a source of COPY names in a stage or in the context: paths, and their names below a folder that was named
-    (empty for a file that was named itself)."""
+    """The files that a source of COPY names in a stage or in the context: paths, and their names below the named folder
+    (empty if the source names the file itself)."""
     if origin is None:
         files = [(context.REPOSITORY / path, path) for path in context.files()]
         source = os.path.normpath(source)

@@ -73,7 +73,7 @@ class Container:
         return ["nsenter", f"--target={self.process}", "--net", *command]
 
     def status(self) -> dict[str, list[str]]:
-        """What the kernel says about process 1."""
+        """The kernel's status of process 1: the values of each field."""
         lines = pathlib.Path(f"/proc/{self.process}/status").read_text().splitlines()
         return {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
 

@@ -1,4 +1,4 @@
-"""What a stage has become."""
+"""The result of a stage."""
 
 import dataclasses
 import os

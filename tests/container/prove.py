@@ -125,7 +125,7 @@ def prove(image: Image, target: str, work: pathlib.Path, client: str) -> None:
         if target == "cuda":
             no_driver(container)
         stop_while_it_works(container, client)
-    # A new volume belongs to whom its folder in the image belongs to.
+    # A new volume has the owner of its folder in the image.
     volume = work / "text-embeddings"
     volume.mkdir()
     owner = (image.root / "var/cache/sed-serve").stat()

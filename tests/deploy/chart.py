@@ -28,7 +28,7 @@ def render(values: Object, chart: Path = CHART, release: str = RELEASE) -> list[
 
 
 def notes(values: Object) -> str:
-    """What `helm install` says at its end."""
+    """The notes that `helm install` prints at its end."""
     with helm_python.Chart.load(CHART) as loaded:
         return loaded.render(values, name=RELEASE, namespace=NAMESPACE)["sed-serve/templates/NOTES.txt"]
 
@@ -68,12 +68,12 @@ def settings_file(objects: list[Object]) -> str:
 
 
 def settings(objects: list[Object]) -> Object:
-    """What that file says."""
+    """The settings in the rendered configuration file."""
     return tomllib.loads(settings_file(objects))
 
 
 def program_path() -> str:
-    """Where the built program is."""
+    """The path of the built program."""
     target = os.environ.get("CARGO_TARGET_DIR", str(ROOT / "target"))
     return os.environ.get("SED_SERVE", f"{target}/release/sed-serve")
 

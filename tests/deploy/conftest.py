@@ -1,4 +1,4 @@
-"""What every test of this folder can ask for."""
+"""Fixtures of all tests in this folder."""
 
 import pytest
 
@@ -13,5 +13,5 @@ def value_set(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def objects(value_set: str) -> list[chart.Object]:
-    """All objects of that set."""
+    """All objects that the chart renders for that set."""
     return chart.render(chart.VALUES[value_set])

@@ -14,7 +14,7 @@ const packages = {
 const root = process.env.CRD_PACKAGES;
 
 // The compiled schemas ignore fields that they do not know, as an API server would silently drop them. They read every
-// field that they do know, so that a field nobody has read is misspelt.
+// field that they do know, so a field that was not read is misspelt.
 function watched(value, path, seen) {
   if (value === null || typeof value !== "object") return value;
   const inner = Object.create(null);

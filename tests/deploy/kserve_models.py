@@ -47,7 +47,7 @@ class Models:
                 self.fields[node.name] = {names[key]: kind for key, kind in tables["openapi_types"].items()}
 
     def problems(self, kind: str, value: Any, path: str = "") -> list[str]:
-        """What is wrong with a value of this type."""
+        """The faults of a value of this type."""
         if inner := re.fullmatch(r"list\[(.+)\]", kind):
             if not isinstance(value, list):
                 return [f"{path} must be a list"]

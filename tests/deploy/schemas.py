@@ -22,12 +22,12 @@ IMAGE_VOLUMES = "1.31"
 
 
 def is_core(item: Object) -> bool:
-    """Whether Kubernetes itself knows the object's type."""
+    """Reports whether Kubernetes itself defines the object's type."""
     return item["apiVersion"].partition("/")[0] not in ("monitoring.coreos.com", "keda.sh", "gateway.networking.k8s.io")
 
 
 def core_problems(item: Object, version: str) -> list[str]:
-    """What a Kubernetes of this version would refuse, unknown fields included."""
+    """The faults for which a Kubernetes of this version would refuse an object, unknown fields included."""
     try:
         kubernetes_validate.validate(item, version, strict=True)
     except kubernetes_validate.ValidationError as error:
@@ -36,7 +36,7 @@ def core_problems(item: Object, version: str) -> list[str]:
 
 
 def custom_problems(items: list[Object]) -> list[list[str]]:
-    """What is wrong with each custom resource, by the schema of its project."""
+    """The faults of each custom resource, by the schema of its project."""
     run = subprocess.run(
         ["node", str(ROOT / "tests/deploy/crds.mjs")], input=json.dumps(items), capture_output=True, text=True
     )
@@ -45,7 +45,7 @@ def custom_problems(items: list[Object]) -> list[list[str]]:
 
 
 def core_type_problems(kind: str, value: Any) -> list[str]:
-    """What is wrong with a value of one of Kubernetes' own types, named as KServe's package names it."""
+    """The faults of a value of one of Kubernetes' own types, named as KServe's package names it."""
     folder = f"kubernetes-json-schema/v{NEWEST}-local-strict"
     types = schema_contents(f"{folder}/_definitions.json", NEWEST)["$defs"]
     short = re.sub(r"^(V1|K8sIoApiAppsV1)", "", kind)
@@ -56,6 +56,6 @@ def core_type_problems(kind: str, value: Any) -> list[str]:
 
 
 def kserve_problems(item: Object) -> list[str]:
-    """What is wrong with an object of KServe."""
+    """The faults of an object of KServe."""
     version = {"serving.kserve.io/v1alpha1": "V1alpha1", "serving.kserve.io/v1beta1": "V1beta1"}[item["apiVersion"]]
     return Models(Path(os.environ["KSERVE_WHEEL"]), core_type_problems).problems(version + item["kind"], item)

@@ -1,4 +1,4 @@
-"""What the documentation shows is what the chart takes."""
+"""The examples of the documentation are rendered by the chart."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who reaches the pods, and whether selectors, ports and policies fit together."""
+"""Access to the pods, and the agreement of selectors, ports and policies."""
 
 import tomllib
 

@@ -1,4 +1,4 @@
-"""What a pod is: its rights, its probes, its end, its model and its GPUs."""
+"""The pod: its rights, its probes, its end, its model and its GPUs."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What the chart relies on outside of Kubernetes: the program's probes and its end, and the download of a model."""
+"""Requirements of the chart outside of Kubernetes: the program's probes and its end, and the download of a model."""
 
 import hashlib
 import http.server
@@ -57,7 +57,7 @@ def test_the_program_answers_the_probes_and_drains_without_a_hook(tmp_path: Path
 
 
 class Store(http.server.BaseHTTPRequestHandler):
-    """Gives a model to who knows the secret, after a redirect."""
+    """Serves a model to clients with the secret, after a redirect."""
 
     def do_GET(self) -> None:
         if self.path == "/moved":

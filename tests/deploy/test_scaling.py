@@ -1,4 +1,4 @@
-"""How many pods run: what is asked of Prometheus, what the answer means, what maintenance may take away."""
+"""Number of pods: the queries to Prometheus, the meaning of their results, and the pods that maintenance may remove."""
 
 import json
 import re

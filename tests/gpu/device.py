@@ -20,7 +20,7 @@ LIBRARIES = ("libcuda.so.1", "libcublas.so.13", "libcublasLt.so.13", "libcurand.
 
 
 def said(*command: str) -> str:
-    """The output of a command; what went wrong, where it did."""
+    """The output of a command, or its error."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=8)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -29,7 +29,7 @@ def said(*command: str) -> str:
 
 
 def found(library: str) -> list[str]:
-    """Where the folders of ``LD_LIBRARY_PATH`` have a library; the system's own folders are not looked at."""
+    """Paths of a library in the folders of ``LD_LIBRARY_PATH``; the system's own folders are not searched."""
     folders = os.environ.get("LD_LIBRARY_PATH", "").split(":")
     return [f"{folder}/{library}" for folder in folders if folder and pathlib.Path(folder, library).exists()]
 

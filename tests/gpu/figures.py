@@ -10,7 +10,7 @@ BENCH = ["dtype", "categories", "top_k", "batch", "rounds", "batch_ms", "device_
 
 
 def findings(file: pathlib.Path) -> dict:
-    """Of ``evidence reduced`` and ``evidence full``: every figure beside its bound, the worst first."""
+    """Figures of ``evidence reduced`` and ``evidence full``: every one beside its bound, the worst first."""
     found = json.loads(file.read_text())
     all_ = [(one["what"], one["measured"], one["bound"], one["good"]) for one in found["findings"]]
     by_share = sorted(all_, key=lambda one: (one[3], -share(one[1], one[2])))
@@ -30,7 +30,8 @@ def share(measured: float | None, bound: float) -> float:
 
 
 def harness(log: str) -> dict:
-    """Of a Rust test program: how many tests have passed, and which have failed. Also of one that was cut."""
+    """Results of a Rust test program, also of one that was cut: number of tests that have passed, and names of those
+    that failed."""
     starts = list(re.finditer(r"^test (\S+)(?: - should panic)? \.\.\. ", log, re.MULTILINE))
     passed, failed = 0, []
     for index, start in enumerate(starts):
@@ -44,7 +45,7 @@ def harness(log: str) -> dict:
 
 
 def sanitizer(log: str) -> dict:
-    """Of compute-sanitizer: its own count of errors (none where it did not come to an end), the first of them, and the
+    """Results of compute-sanitizer: its own count of errors (None where it did not end), the first of them, and the
     tests it ran."""
     counts = re.findall(r"(?:ERROR SUMMARY|RACECHECK SUMMARY): (\d+)", log)
     kinds = "Invalid|Uninitialized|Error|Warning|Race|Program hit|Potential"
@@ -53,7 +54,7 @@ def sanitizer(log: str) -> dict:
 
 
 def bench(file: pathlib.Path) -> list[dict]:
-    """Of ``bench model --json-file``: every combination; of each stage the host's time and the GPU's."""
+    """Results of ``bench model --json-file``: every combination; of each stage the host's time and the GPU's."""
     cells = []
     for result in json.loads(file.read_text())["results"]:
         cell = {name: result[name] for name in BENCH}
@@ -63,8 +64,8 @@ def bench(file: pathlib.Path) -> list[dict]:
 
 
 def rounds(file: pathlib.Path) -> dict:
-    """Of ``speed.py --jsonl``: median and shortest seconds by work and contestant, and how much longer each takes than
-    the first, which is ours."""
+    """Results of ``speed.py --jsonl``: median and shortest seconds by work and contestant, and each one's ratio to the
+    first, which is ours."""
     seconds: dict[str, dict[str, list[float]]] = {}
     other = []
     for line in file.read_text().splitlines():

@@ -1,11 +1,11 @@
-"""Where a picture's time goes on a GPU, by kernel: runs `beside` under ncu and sums up its launches.
+"""Measures the time of a picture on a GPU by kernel: runs `beside` under ncu and sums up its launches.
 
     python3 tests/gpu/kernels.py [--dtype bf16] [--categories 150] [--top-k 8] [--grids] [--seconds N] [--json FILE]
 
 SED-B at 768×768 with the weights of the reference outputs (``--quick``: the reduced model). The same picture is encoded
 and decoded several times; only the last time counts, when everything is loaded. Times under ncu leave out the gaps
 between launches. When ``--seconds`` have passed since this script began, ncu is ended and the launches until then are
-told: the JSON file says ``whole: false``.
+reported: the JSON file says ``whole: false``.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def inputs(folder: pathlib.Path, arguments: argparse.Namespace) -> str:
 
 
 def profiled(command: list[str], work: str, folder: pathlib.Path, seconds: float | None) -> tuple[str, bool]:
-    """What ncu says of a command that reads ``work``, and whether it came to its end in time."""
+    """ncu's output for a command that reads ``work``, and True if the command ended in time."""
     profiler = shutil.which("ncu") or "ncu"
     ncu = [profiler, "--clock-control", "none", "--metrics", "gpu__time_duration.sum", "--csv"]
     (folder / "work").write_text(work)

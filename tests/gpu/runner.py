@@ -110,7 +110,7 @@ class Runner:
                 self.process = None
 
     def _figures(self, step: Step, log: pathlib.Path) -> object:
-        """What the step found; what is wrong with it, where it cannot be read."""
+        """The figures of a step, or the error where they cannot be read."""
         if step.figures is None:
             return None
         try:

@@ -15,7 +15,7 @@ FORMATS = ("f32", "bf16", "f16")
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Where things are, and what is run."""
+    """The folders, the device and the size of a run."""
 
     root: pathlib.Path
     programs: pathlib.Path
@@ -68,12 +68,12 @@ def steps(setting: Setting) -> list[Step]:
 
 
 def missing(tool: str) -> str | None:
-    """Why a step that needs a tool is left out, if it is."""
+    """The reason to leave out a step that needs a tool, if there is one."""
     return None if shutil.which(tool) else f"no {tool}"
 
 
 def no_torch(setting: Setting) -> str | None:
-    """Why steps with PyTorch are left out, if they are. A rehearsal takes one for the CPU."""
+    """The reason to leave out the steps with PyTorch, if there is one. A rehearsal uses a PyTorch for the CPU."""
     usable = "True" if setting.rehearse else "torch.cuda.is_available()"
     test = f"import numpy, PIL, safetensors, torch; assert {usable}, 'it sees no GPU'"
     done = subprocess.run([sys.executable, "-c", test], capture_output=True, text=True)

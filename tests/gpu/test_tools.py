@@ -109,7 +109,7 @@ class StepsTest(unittest.TestCase):
 
 
 class FiguresTest(unittest.TestCase):
-    """What is read from files and logs."""
+    """Figures that are read from files and logs."""
 
     def file(self, content: str) -> pathlib.Path:
         folder = tempfile.TemporaryDirectory()

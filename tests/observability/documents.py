@@ -1,4 +1,4 @@
-"""What is written: metrics, panels, rules and runbooks."""
+"""Documents of the repository: metrics, panels, rules and runbooks."""
 
 import json
 import pathlib
@@ -77,7 +77,7 @@ def for_autoscalers() -> set[str]:
 
 
 def substituted(expr: str, seconds: int, rate_interval: str = "4s") -> str:
-    """What Grafana would send, with everything chosen, a scrape every second, and this much time on show.
+    """The query that Grafana would send, with everything chosen, a scrape every second, and `seconds` of time on show.
 
     $__rate_interval is the larger of four scrapes and a step and a scrape.
     """

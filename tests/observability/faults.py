@@ -1,4 +1,4 @@
-"""Load that the server must refuse, or that nobody waits for: each kind with the reason that must be given for it."""
+"""Load that the server must refuse, or whose callers give up: each kind with the reason that the server must report."""
 
 import concurrent.futures
 import time
@@ -74,7 +74,7 @@ def given_up(client: Client) -> None:
 
 
 def seconds_of(client: Client, request) -> float:
-    """How long the server says that a request took."""
+    """Duration of a request in seconds, as the server reports it."""
     answer, reason = client.segment(request)
     assert answer, reason
     return answer.latency.total.seconds + answer.latency.total.nanos / 1e9

@@ -1,4 +1,4 @@
-"""What a client counts of its own calls, under the names by which Prometheus should know the same."""
+"""A client's counts of its own calls, under the names that the same counts should have in Prometheus."""
 
 import threading
 from collections import Counter
@@ -24,7 +24,8 @@ class Ledger:
             self.counts[selector] += more
 
     def keep_calls(self) -> None:
-        """Forgets what answers said of themselves: who gets no answer does not know what became of his request."""
+        """Drops the counts that come from answers: a client without an answer does not know how far its request
+        came."""
         calls = ("sed_requests_total", "sed_request_duration_seconds_count", "sed_requests_rejected_total")
         calls += ("sed_stream_requests_total",)
         self.counts = Counter({name: count for name, count in self.counts.items() if name.startswith(calls)})
@@ -62,7 +63,7 @@ class Ledger:
         return reason
 
     def answered(self, answer, sent_image: bool) -> None:
-        """What an answer says of its own way through the server."""
+        """Counts what an answer reports of its own way through the server."""
         self.histogram("sed_categories_requested", len(answer.categories))
         for level in answer.rejection.levels:
             survivors, label = len(level.survivors), f'level="{level.level}"'

@@ -25,7 +25,7 @@ scrape_configs:
 
 
 class Prometheus:
-    """What can be asked of it over HTTP. Times are Unix seconds."""
+    """A running Prometheus, queried over HTTP. Times are Unix seconds."""
 
     def __init__(self, address: str) -> None:
         self.address = address

@@ -31,7 +31,7 @@ def selectors(expr: str) -> Iterator[promql.VectorSelector]:
 
 
 def wrong_values(matcher: promql.Matcher, known: list[str]) -> list[str]:
-    """Which of a matcher's values no series can have."""
+    """The values of a matcher that no series can have."""
     if matcher.op in (promql.MatchOp.Equal, promql.MatchOp.NotEqual):
         return [] if matcher.value in known else [matcher.value]
     # Each alternative at the top level must have a meaning of its own.

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def write_model(folder: pathlib.Path, config: dict, weights: dict[str, Tensor]) -> None:
-    """What :class:`Beside` loads."""
+    """Writes the files that :class:`Beside` loads."""
     (folder / "config.json").write_text(json.dumps(config))
     save_file(weights, folder / "weights.safetensors")
 

@@ -46,7 +46,7 @@ class Torch:
     def __init__(
         self, model: Sed, pixels: Tensor, text: Tensor, ids: Tensor, size: tuple[int, int], *, compiled: bool
     ):
-        """Takes ``model`` as it is: its number format, device and memory format are those of the contest. ``ids`` are
+        """Uses ``model`` as it is: its number format, device and memory format are those of the contest. ``ids`` are
         those of one category's prompts, ``[80, T]``."""
         like = model.transformer.conv1.weight
         self.model, self.size = model, size
@@ -55,7 +55,7 @@ class Torch:
         self.pixels = pixels.to(like.device, like.dtype).contiguous(memory_format=layout)
         self.text, self.ids = text.to(like.device, like.dtype), ids.to(like.device)
         if compiled:
-            torch._dynamo.config.cache_size_limit = 64  # each number of categories may be compiled anew
+            torch._dynamo.config.cache_size_limit = 64  # each number of categories may need a compilation
             decoder = model.transformer
             model.clip_model.visual.compile()
             decoder.start = torch.compile(decoder.start)
@@ -98,7 +98,7 @@ class Torch:
 
 
 class EncoderOnly(nn.Module):
-    """What is exported as the encoder: pixels to dense features and three guidances."""
+    """The exported encoder: pixels to dense features and three guidances."""
 
     def __init__(self, model: Sed):
         super().__init__()
@@ -110,7 +110,7 @@ class EncoderOnly(nn.Module):
 
 
 class DecoderOnly(nn.Module):
-    """What is exported as the decoder: features and text embeddings ``[N, 80, D]`` to an index map, rejection off."""
+    """The exported decoder: features and text embeddings ``[N, 80, D]`` to an index map, rejection off."""
 
     def __init__(self, model: Sed, size: tuple[int, int]):
         super().__init__()

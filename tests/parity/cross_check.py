@@ -74,7 +74,7 @@ def inputs(config: dict, categories: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def margin(logits: Tensor, top_k: int) -> float:
-    """How far logits ``[n, 1, h, w]`` are from choosing other survivors."""
+    """Distance of logits ``[n, 1, h, w]`` from choosing other survivors."""
     if top_k == 0 or top_k >= len(logits):
         return float("inf")
     values = logits.flatten(1)
@@ -110,7 +110,7 @@ class Twins:
 
 
 class Report:
-    """What was compared, and how far apart it was."""
+    """Comparisons of results; counts and prints those beyond their bound."""
 
     def __init__(self):
         self.failures = 0

@@ -45,7 +45,7 @@ class Check:
 
 
 def record(model: Sed) -> dict[str, Tensor]:
-    """What the modules give from now on, by the names of the reference outputs."""
+    """Records the outputs of the modules from now on, by the names of the reference outputs."""
     outputs: dict[str, Tensor] = {}
     trunk, decoder = model.clip_model.visual.trunk, model.transformer
     modules = {f"res{i + 2}": stage for i, stage in enumerate(trunk.stages)}

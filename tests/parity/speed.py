@@ -183,7 +183,7 @@ class Contest:
         return "\n".join(lines)
 
     def agreement_text(self) -> str:
-        """How many pixels of the index maps are those of the first contestant."""
+        """Share of pixels whose category is that of the first contestant, by contestant and run."""
         return "\n".join(
             f"{name}: " + ", ".join(f"{100 * by[name]:.3f} %" for by in self.agreement.values() if name in by)
             for name in self.contestants
@@ -196,7 +196,7 @@ def number(seconds: float) -> str:
 
 
 def on_cuda(device: str) -> bool:
-    """Whether a device's name, as ``cuda`` or ``cuda:1``, is that of a GPU."""
+    """Reports whether a device's name, as ``cuda`` or ``cuda:1``, is that of a GPU."""
     return device.startswith("cuda")
 
 
@@ -207,7 +207,7 @@ def run_of(text: str) -> tuple[int, int]:
 
 
 def describe(arguments: argparse.Namespace, config: dict) -> dict:
-    """Where and with what it ran."""
+    """The model, machine, settings and versions of a run."""
     lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     processor = models[0] if models else platform.machine()

@@ -29,7 +29,7 @@ class Passed(NamedTuple):
 
 
 class Balancer:
-    """One HAProxy, before the replicas that are there; for the others of the example nobody answers."""
+    """One HAProxy before the given replicas; at the addresses of the example's other replicas nothing answers."""
 
     LINE = re.compile(
         r"replicas/(\S+) http=(\S+) grpc=(\S+) attempt=(\S+) redispatched=\+?(\d+) end=(\S+) ms=\S+ (\S+)"
@@ -50,7 +50,7 @@ class Balancer:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts it and waits until it takes connections."""
+        """Starts HAProxy and waits until it accepts connections."""
         command = ["haproxy", "-db", "-f", str(HERE / "haproxy.cfg")]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | self.environment)
@@ -63,7 +63,7 @@ class Balancer:
         return True
 
     def state(self, replica: Replica) -> str:
-        """What the balancer thinks of a replica: UP, NOLB (no new requests) or DOWN."""
+        """The balancer's state of a replica: UP, NOLB (no new requests) or DOWN."""
         return str(self._statistics(replica)["status"]).split()[0]  # `UP 1/3` is on its way down
 
     def _statistics(self, replica: Replica) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Balancer:
         return int(self._statistics(replica)["scur"])
 
     def wait_state(self, replica: Replica, *states: str) -> None:
-        """Waits until the balancer thinks so."""
+        """Waits until the replica has one of these states."""
         until(f"{replica.name} is {states} to the balancer", lambda: self.state(replica) in states)
 
     def passed(self, skip: int = 0) -> list[Passed]:
@@ -95,7 +95,7 @@ class Balancer:
         ]
 
     def settled(self) -> int:
-        """How many requests it has passed on or given up, once it tells of no more."""
+        """Number of requests that it has passed on or given up, once its log no longer grows."""
         count = -1
         while (now := len(self.passed())) != count:
             count = now

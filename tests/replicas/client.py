@@ -92,8 +92,8 @@ def segment_patiently(stub: Any, request: Any, seconds: float) -> tuple[Any, int
 
 
 def segment_impatiently(stub: Any, request: Any, attempt: float, seconds: float) -> Any:
-    """The answer, with a deadline for every attempt: for who connects to replicas directly. One that is frozen with a
-    picture half sent is not found out by keepalive, because the ping waits behind the picture."""
+    """The answer, with a deadline for every attempt: for clients that connect to replicas directly. Keepalive does not
+    detect a replica that is frozen with a picture half sent, because the ping waits behind the picture."""
     end = time.monotonic() + seconds
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What is done to replicas while clients ask."""
+"""Faults and restarts of replicas while clients send requests."""
 
 import signal
 import time
@@ -51,7 +51,7 @@ def killed_and_terminated(house: House, load: Load) -> str:
 
 
 def frozen(house: House, load: Load) -> str:
-    """SIGSTOP: connections stay open, and nobody answers on them."""
+    """SIGSTOP: connections stay open, but nothing answers on them."""
     three = house.replicas[2]
     load.go_on_for(BETWEEN)
     begun = time.monotonic()
@@ -88,8 +88,8 @@ def rolling_restart_with_stream(house: House, load: Load, stream: Stream) -> str
 
 
 def frozen_without_balancer(house: House, load: Load) -> str:
-    """Here nobody but the client finds out. Of any three requests one goes to the frozen replica; soon every client
-    waits for it, so that these answers only come once it is given up, by keepalive or by the deadline of an attempt."""
+    """Only the clients can find out. Of any three requests one goes to the frozen replica; soon every client waits for
+    it, so that these answers only come once it is given up, by keepalive or by the deadline of an attempt."""
     three = house.replicas[2]
     load.go_on_for(BETWEEN)
     begun = time.monotonic()

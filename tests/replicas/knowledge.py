@@ -1,5 +1,5 @@
-"""What replicas know of each other's callers: nothing. Names and ids are made of content, so that any replica can be
-told what they stand for, and then answers the same."""
+"""Replicas know nothing of each other's callers. Names and ids are made of content, so that the content can be sent to
+any replica, which then answers the same."""
 
 import io
 from typing import Any

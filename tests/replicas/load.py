@@ -23,7 +23,7 @@ class Question(NamedTuple):
 class Load:
     """A closed loop of clients; what becomes of every request is counted."""
 
-    # Far above what a scenario needs: a fault that makes every request fail at once does not run for ever.
+    # Far above what a scenario needs: a fault that makes every request fail at once does not run forever.
     MOST_REQUESTS = 5000
 
     def __init__(self, questions: list[Question], ask: Callable[[Any], Any], clients: int = 6) -> None:
@@ -66,7 +66,7 @@ class Load:
         except grpc.RpcError as error:
             with self._lock:
                 self.lost[f"{error.code().name} {reason(error) or error.details()}"] += 1
-            self._stop.wait(0.05)  # who is refused does not come again at once
+            self._stop.wait(0.05)  # a refused client does not come again at once
             return
         with self._lock:
             self.answered += 1

@@ -16,7 +16,7 @@ PATIENCE = 120.0
 
 
 class Failed(Exception):
-    """What the test was to show is not so."""
+    """A condition that the test checks does not hold."""
 
 
 def check(condition: bool, what: str) -> None:
@@ -54,7 +54,7 @@ class Replica:
         self.starts += 1
 
     def wait_ready(self) -> None:
-        """Waits until the operations port says so."""
+        """Waits until the operations port reports that the replica is ready."""
         until(f"{self.name} is ready", lambda: self.alive() and self.readiness() == 200)
 
     def alive(self) -> bool:
@@ -64,7 +64,7 @@ class Replica:
         return True
 
     def readiness(self) -> int | None:
-        """The HTTP status of /readyz; None where nobody answers."""
+        """The HTTP status of /readyz; None where nothing answers."""
         try:
             return self._ops("/readyz")[0]
         except OSError:

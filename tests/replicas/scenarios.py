@@ -74,7 +74,7 @@ class Test:
         return Row(title, load, "", "", [], restarts, told)
 
     def rolling_restart_without_retries(self) -> Row:
-        """A drain that is waited for costs nobody a second attempt; a stream goes on with another replica."""
+        """A drain that is waited for costs no request a second attempt; a stream goes on with another replica."""
         with Stream(client.calls_of(self.house.balancer.address), self.asked) as stream:
             act = functools.partial(faults.rolling_restart_with_stream, stream=stream)
             return self.through_balancer("rolling restart, no retries", act, retries=False)
@@ -90,7 +90,7 @@ class Test:
 
 
 def all_the_same(house: faults.House, load: Load) -> str:
-    """Nothing is done to anybody."""
+    """Leaves all replicas undisturbed."""
     until("every replica has been asked", lambda: all(house.served(replica) for replica in house.replicas))
     load.go_on_for(60)
     return "nothing"

@@ -91,7 +91,7 @@ class Stream:
             yield message
 
     def _take(self, answer: Any) -> bool:
-        """Whether it is an answer, so that there is room for another request."""
+        """Checks an answer; returns False if it is the refusal of a late request, which leaves no room for another."""
         if answer.WhichOneof("outcome") == "error":
             # The request came too late for its replica. The stream ends once all that came in time is answered.
             check(answer.error.code == grpc.StatusCode.UNAVAILABLE.value[0], f"refused: {answer.error}")

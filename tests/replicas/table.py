@@ -6,7 +6,7 @@ from load import Load
 
 
 class Row(NamedTuple):
-    """One scenario; a figure that nobody can count is empty."""
+    """One scenario; a figure that cannot be counted is empty."""
 
     title: str
     load: Load

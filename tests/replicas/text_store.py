@@ -26,7 +26,8 @@ def damage(files: list[pathlib.Path]) -> None:
 
 
 def shared_embeddings(replicas: list[Replica], late: Replica, folder: pathlib.Path) -> str:
-    """What one replica has embedded is read by the next; what is damaged is found out, computed anew and healed."""
+    """A replica reads the embeddings that another has written; damaged ones are detected, computed again and
+    replaced."""
     one, two, three = replicas
     message = request(words(PHRASES), encoded=part_of_street(40))
     number = len(PHRASES)

@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     fresh: AtomicU64,
 }
 
-/// When a client goes.
+/// The time at which a client leaves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Patience {
     /// With the answer.

@@ -1,4 +1,4 @@
-//! Which errors a request may get.
+//! The errors that a request may get.
 
 use sed_engine::metrics::{Label, RejectReason};
 use sed_proto::v1::{self, ErrorReason};

@@ -56,10 +56,10 @@ impl Sample {
     }
 }
 
-/// The second half of a load, and what it says.
+/// Trend of memory over the second half of a load, and its range of descriptors and threads.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Trend {
-    /// When the second half begins, and how long it is, in seconds.
+    /// Begin and length of the second half, in seconds.
     pub(crate) begin: f64,
     pub(crate) seconds: f64,
     /// The growth of memory in MiB an hour, and its standard error.

@@ -29,7 +29,7 @@ pub(crate) struct Wrong {
 /// The call.
 enum Message {
     Segment(SegmentRequest),
-    /// As this caller.
+    /// A call as this caller.
     As(Caller, SegmentRequest),
     /// Bytes that are no request.
     Nonsense,

@@ -25,11 +25,11 @@ use crate::stages::decode_all;
 
 const USAGE: &str = "usage: beside FOLDER [f32|bf16|f16] [cpu|cuda|cuda:N]";
 
-/// What can be asked for. Whatever is to be written goes to the file `write`.
+/// A piece of work. Its tensors are written to the file `write`, if there is one.
 #[derive(Deserialize)]
 #[serde(tag = "work", rename_all = "snake_case", deny_unknown_fields)]
 enum Work {
-    /// Takes `pixels [1, S, S, 3]` and text embeddings `text [N, 80, D]` from a file.
+    /// Reads `pixels [1, S, S, 3]` and text embeddings `text [N, 80, D]` from a file.
     Load { file: PathBuf },
     /// Pixels to image features. Writes `dense [1, h, w, D]`.
     Encode { write: Option<PathBuf> },

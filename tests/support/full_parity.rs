@@ -32,7 +32,7 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// As in the names of files.
+    /// The variant's name in file names.
     fn name(self) -> &'static str {
         match self {
             Self::SedB => "sed_b",

@@ -1,4 +1,4 @@
-//! What the whole-system tests share: reference outputs, comparisons, synthetic weights.
+//! Shared code of the whole-system tests: reference outputs, comparisons, synthetic weights.
 
 // Test support: a failure here is a failed test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]

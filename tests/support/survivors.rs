@@ -50,8 +50,8 @@ pub fn compare(
     got == want
 }
 
-/// How far the category of `row` is from being rejected (positive) or kept (negative): at its best position, the
-/// distance of its logit to the `top_k`-th best of the others'.
+/// Distance of the category of `row` from being rejected (positive) or kept (negative): at its best position,
+/// the distance of its logit to the `top_k`-th best of the others'.
 pub fn margin(logits: &Tensor, row: usize, top_k: usize) -> f64 {
     let rows = host(logits).flatten_from(1).unwrap().to_vec2::<f32>().unwrap();
     let at = |position: usize| {

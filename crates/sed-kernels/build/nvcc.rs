@@ -116,12 +116,12 @@ fn compile_one(nvcc: &Path, flags: &[String], source: &Path, out: &Path, shared:
     fs::write(&stamp, of_source).map_err(|error| format!("cannot write {}: {error}", stamp.display()))
 }
 
-/// Where a kernel's machine code goes.
+/// Path of a kernel's machine code in the folder `out`.
 fn image(out: &Path, source: &Path) -> PathBuf {
     out.join(source.file_name().unwrap_or_default()).with_extension("fatbin")
 }
 
-/// Of the contents of files, and of something else.
+/// Hash of the files' contents and of `other`.
 fn digest(files: &[PathBuf], other: &impl Hash) -> std::io::Result<u64> {
     let mut hasher = DefaultHasher::new();
     other.hash(&mut hasher);

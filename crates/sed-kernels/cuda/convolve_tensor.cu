@@ -102,7 +102,7 @@ __device__ void convolve_on_tensor_cores(const T* x, const T* weight, const T* x
   const int g = lane / 4, t = lane % 4 * 2;
   for (int s = 0; s < steps; s++) {
     wait_copies<STAGES - 2>();
-    __syncthreads(); // everybody's copies of this step are there, and everybody has done with the one before
+    __syncthreads(); // all copies of this step have arrived, and all threads have finished the step before
     load(s + STAGES - 1);
     const T* patches = shared + s % STAGES * STAGE + warp * 32 * TENSOR_STRIDE;
     const T* weights = shared + s % STAGES * STAGE + PATCHES;

@@ -1,7 +1,7 @@
 // From score maps to the category of every output pixel, without holding categories x height x width.
 #include "common.cuh"
 
-// Where an output coordinate falls between two inputs.
+// The two inputs around an output coordinate, with their weights.
 struct Sample {
   int low, high;
   float low_weight, high_weight;

@@ -20,11 +20,11 @@ pub(crate) struct DepthwiseConv {
 
 /// Channels of a block: lanes of the widest register.
 const LANES: usize = 16;
-/// How far ahead inputs are fetched: two blocks of channels.
+/// Distance in values at which inputs are prefetched: two blocks of channels.
 const AHEAD: usize = 2 * LANES;
 
 impl DepthwiseConv {
-    /// Takes `weight [channels, 1, size, size]` with an odd size, and `bias [channels]`.
+    /// Creates the layer from `weight [channels, 1, size, size]` with an odd size, and `bias [channels]`.
     pub(crate) fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
         require_cpu(weight, "depthwise convolution")?;
         let (channels, one, size, width) = weight.dims4()?;

@@ -63,7 +63,7 @@ impl ChannelStats {
 }
 
 impl GroupNorm {
-    /// Takes `weight [channels]` and `bias [channels]`.
+    /// Creates the norm from `weight [channels]` and `bias [channels]`.
     pub(crate) fn new(weight: &Tensor, bias: &Tensor, groups: usize, eps: f64) -> Result<Self> {
         require_cpu(weight, "group norm")?;
         let (weight, bias) = (to_vec(weight)?, to_vec(bias)?);

@@ -20,7 +20,7 @@ pub(crate) struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Takes `weight [channels]` and `bias [channels]`.
+    /// Creates the norm from `weight [channels]` and `bias [channels]`.
     pub(crate) fn new(weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Self> {
         require_cpu(weight, "layer norm")?;
         let (weight, bias) = (to_vec(weight)?, to_vec(bias)?);

@@ -15,7 +15,7 @@ const ROW_BLOCK: usize = 32;
 /// token before it; where texts share a prefix, their rows name the same keys.
 #[derive(Debug, Clone, Default)]
 pub struct PrefixChains {
-    /// Where each row's keys end in `keys`.
+    /// End of each row's keys in `keys`.
     ends: Vec<usize>,
     keys: Vec<u32>,
 }
@@ -32,7 +32,7 @@ impl PrefixChains {
         self.ends.len()
     }
 
-    /// Whether there are no rows.
+    /// Reports whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -42,7 +42,7 @@ impl PrefixChains {
         &self.keys[start..self.ends[row]]
     }
 
-    /// Where the keys of each row start in the second list, and one more for the end.
+    /// The start of each row's keys, followed by the end of the last row's, and the keys of all rows.
     pub(crate) fn starts_and_keys(&self) -> (Vec<u32>, &[u32]) {
         (std::iter::once(0).chain(self.ends.iter().map(|&end| end as u32)).collect(), &self.keys)
     }
@@ -52,7 +52,7 @@ impl PrefixChains {
     }
 }
 
-/// What every row's attention reads. Keys are numbered through `shared` first and then `own`.
+/// Inputs of every row's attention. Keys are numbered through `shared` first and then `own`.
 struct Job<'a> {
     queries: &'a [f32],
     shared: &'a [f32],

@@ -48,7 +48,7 @@ pub fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[Option<usize>]) 
         .collect())
 }
 
-/// Which of the maps `[pairs, pixels]` are among the `k` largest at some pixel.
+/// A flag for each of the maps `[pairs, pixels]`: true if it is among the `k` largest at some pixel.
 fn union_of_image(maps: &[f32], pairs: usize, k: usize) -> Vec<bool> {
     let pixels = maps.len() / pairs;
     let blocks = (0..pixels.div_ceil(PIXELS)).into_par_iter();

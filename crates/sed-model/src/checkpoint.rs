@@ -41,11 +41,11 @@ pub struct Checkpoint {
 struct Stored {
     kind: Kind,
     shape: Vec<usize>,
-    /// Where its bytes are in the file; inside it, and as long as the shape and kind say.
+    /// Range of its bytes in the file. It lies inside the file and is as long as the shape and kind require.
     range: Range<usize>,
 }
 
-/// How numbers are stored. They are computed with as f32.
+/// Format of the stored numbers. They are read as f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     F32,
@@ -71,7 +71,7 @@ impl Kind {
     }
 }
 
-/// What a format's reader found: tensors, and the names of what it passed over.
+/// Result of a format's reader: tensors, and the names of the entries that it skipped.
 #[derive(Debug, Default)]
 struct Contents {
     tensors: BTreeMap<String, Stored>,
@@ -79,8 +79,8 @@ struct Contents {
 }
 
 impl Checkpoint {
-    /// Opens a `.pth` or `.safetensors` file; the content tells which, not the name. Only the list of tensors
-    /// is read: their bytes are read when a tensor is asked for, from the file that was opened here.
+    /// Opens a `.pth` or `.safetensors` file; the content decides which, not the name. Only the list of
+    /// tensors is read: their bytes are read when a tensor is asked for, from the file that was opened here.
     ///
     /// # Errors
     /// When the file cannot be read, is of neither format, is damaged, or refers to anything but weights.
@@ -136,7 +136,8 @@ impl Checkpoint {
         &self.origin
     }
 
-    /// What the file holds besides tensors: optimizer state, iteration and the like. It was not read.
+    /// Names of the file's entries besides the weights, such as optimizer state and iteration. They were not
+    /// read.
     pub fn ignored(&self) -> &[String] {
         &self.ignored
     }
@@ -164,8 +165,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Takes away what wrappers of a model put before every key: data-parallel training, compilation, and classes
-/// that hold the model in a field.
+/// Strips the prefixes that wrappers of a model put before every key: data-parallel training, compilation,
+/// and classes that hold the model in a field.
 fn without_wrappers(contents: Contents) -> Contents {
     const PREFIXES: [&str; 3] = ["module.", "_orig_mod.", "model."];
     let Contents { mut tensors, ignored } = contents;

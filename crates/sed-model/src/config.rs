@@ -20,7 +20,7 @@ pub const PROMPTS: usize = 80;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SedConfig {
-    /// What the server calls the model, for example `sed-b`.
+    /// The model's name on the server, for example `sed-b`.
     pub name: String,
     /// Side of the square network input, in pixels.
     pub image_size: usize,

@@ -19,7 +19,7 @@ pub struct Encoder {
     head: Head,
 }
 
-/// What the encoder gives for `n` images of side S.
+/// Output of the encoder for `n` images of side S.
 #[derive(Debug)]
 pub struct EncodedImages {
     /// The stages' outputs, `[n, S/4, S/4, C0]` to `[n, S/32, S/32, C3]`.

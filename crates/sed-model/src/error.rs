@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;
 
-/// Why a model could not be read, checked or run. Messages say what to do where something can be done.
+/// An error from reading, checking or running a model. Messages say what to do where something can be done.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
@@ -15,7 +15,7 @@ pub enum ModelError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A file could not be created, written or renamed.
@@ -23,7 +23,7 @@ pub enum ModelError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The bytes are of neither checkpoint format.
@@ -34,7 +34,7 @@ pub enum ModelError {
     NotACheckpoint {
         /// The file, or a name for bytes in memory.
         origin: String,
-        /// What was found instead.
+        /// The content that was found instead.
         reason: String,
     },
     /// The format was recognised but its content contradicts itself or ends early.
@@ -42,7 +42,7 @@ pub enum ModelError {
     Damaged {
         /// The file, or a name for bytes in memory.
         origin: String,
-        /// What contradicts.
+        /// The contradiction, or the part that is missing.
         reason: String,
     },
     /// The pickle names something that no file of weights needs. Nothing was executed: this reader has no
@@ -62,7 +62,7 @@ pub enum ModelError {
     UnsupportedDtype {
         /// The full key.
         name: String,
-        /// What it is stored as.
+        /// The format that it is stored in.
         dtype: String,
     },
     /// The checkpoint lacks a tensor.
@@ -97,7 +97,7 @@ pub enum ModelError {
         tensors.join(", ")
     )]
     WeightsNotFinite {
-        /// Each tensor with how many of its values are meant.
+        /// Each tensor, with the number of its values that are not finite.
         tensors: Vec<String>,
     },
     /// Weights are finite as stored, but not in the format that they are computed with.
@@ -117,7 +117,7 @@ pub enum ModelError {
     /// The checkpoint's tensors are not those of a SED model at all.
     #[error("no SED model in these tensors: {reason}")]
     NotSed {
-        /// Which key was looked for and what is there instead.
+        /// The key that was looked for, and what is there instead.
         reason: String,
     },
     /// A field of the configuration has a value that no model can have.
@@ -125,7 +125,7 @@ pub enum ModelError {
     Config {
         /// Path of the field, dots between the levels.
         field: &'static str,
-        /// What is wrong with it and what it should be.
+        /// The value found, and the values that are allowed.
         reason: String,
     },
     /// The configuration is not the JSON that is expected.
@@ -139,7 +139,7 @@ pub enum ModelError {
     /// A stage was called with tensors or numbers that do not fit together.
     #[error("{what}")]
     Input {
-        /// What does not fit, with the shapes.
+        /// The parts that do not fit, with their shapes.
         what: String,
     },
     /// The last level's logits of an image are NaN or infinite.

@@ -1,4 +1,4 @@
-//! What the decoder needs of an image, whatever the words.
+//! The features of an image that the decoder reads, independent of the words.
 
 use candle_core::{DType, Tensor};
 use sed_kernels::{Activation, Conv2d, normalise_rows};
@@ -14,7 +14,7 @@ use crate::error::Result;
 pub struct ImageFeatures {
     /// Unit-length embedding of every position, `[1, S/32, S/32, D]`.
     pub(crate) dense: Tensor,
-    /// What each decoder level's first convolution gets from the image: `[1, S/16, S/16, O0]`,
+    /// The image's part of each decoder level's first convolution: `[1, S/16, S/16, O0]`,
     /// `[1, S/8, S/8, O1]`, `[1, S/4, S/4, O2]`.
     pub(crate) guides: [Tensor; 3],
 }
@@ -34,7 +34,7 @@ impl ImageFeatures {
         &self.dense
     }
 
-    /// What the first convolution of decoder level 0, 1 or 2 gets from the image.
+    /// The image's part of the first convolution of decoder level 0, 1 or 2.
     pub fn guide(&self, level: usize) -> &Tensor {
         &self.guides[level]
     }

@@ -1,9 +1,9 @@
-//! How much memory batches need, counted from the shapes of what the stages hold at the same time.
+//! Memory that batches need, counted from the shapes of the tensors that the stages hold at the same time.
 
 use crate::config::{PROMPTS, SedConfig};
 use crate::decoder::LEVELS;
 
-/// How a device's kernels use memory.
+/// Memory use of a device's kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Kernels {
     /// Bytes of a value.
@@ -36,13 +36,13 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// Of a model of these sizes on the CPU.
+    /// The footprint of a model of these sizes on the CPU.
     pub fn of(config: &SedConfig) -> Self {
         Self::with(config, CPU)
     }
 
-    /// Of a model of these sizes on a GPU, in a format of so many bytes. Counted from the launches, not measured; an
-    /// engine that runs out of memory takes smaller batches.
+    /// The footprint of a model of these sizes on a GPU, in a number format of `value_bytes` bytes. Counted
+    /// from the launches, not measured; an engine that runs out of memory uses smaller batches.
     pub fn on_gpu(config: &SedConfig, value_bytes: usize) -> Self {
         Self::with(config, Kernels { value: value_bytes, ..GPU })
     }

@@ -10,9 +10,9 @@ const MOST_ELEMENTS: usize = i32::MAX as usize;
 /// memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LaunchLimits {
-    /// Of the cost map stage.
+    /// Most pairs of the cost map stage.
     pub(crate) cost_map: usize,
-    /// Of each decoder level.
+    /// Most pairs of each decoder level.
     pub(crate) levels: [usize; LEVELS],
 }
 

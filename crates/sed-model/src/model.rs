@@ -90,7 +90,7 @@ impl SedModel {
         &self.digest
     }
 
-    /// Where the weights are.
+    /// The device that holds the weights.
     pub fn device(&self) -> &Device {
         &self.device
     }

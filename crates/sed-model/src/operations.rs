@@ -1,10 +1,11 @@
-//! How many multiply-accumulates each stage takes, counted from the sizes: those of convolutions, linear layers
+//! Number of multiply-accumulates of each stage, counted from the sizes: those of convolutions, linear layers
 //! and sums of products, zeros at the borders included; norms, activations and resampling are not counted.
 //!
 //! There are two counts. [`Operations::reference`] is the network as the official code orders it.
-//! [`Operations::rearranged`] is what this implementation does: the head of the first rejection is folded into
-//! the convolution before it, embeddings and cost-map guidance are made for survivors only, the image's part of
-//! each level's first convolution is made once for the image, and upsampling is folded into that convolution.
+//! [`Operations::rearranged`] is the network as this implementation computes it: the head of the first
+//! rejection is folded into the convolution before it, embeddings and cost-map guidance are made for
+//! survivors only, the image's part of each level's first convolution is made once for the image, and
+//! upsampling is folded into that convolution.
 
 mod text;
 
@@ -24,7 +25,8 @@ pub struct Operations {
     pub image: u64,
     /// The cost map stage, for a category before the first rejection.
     pub candidate: u64,
-    /// What is decided by, before levels 1, 2 and 3: for a candidate, for a pair of level 1, for one of level 2.
+    /// The logits that the rejections before levels 1, 2 and 3 use: for a candidate, for a pair of level 1,
+    /// for one of level 2.
     pub rejection: [u64; LEVELS],
     /// The cost map stage, for a category that the first rejection leaves.
     pub survivor: u64,
@@ -34,7 +36,7 @@ pub struct Operations {
     heads_always: bool,
 }
 
-/// What went through the stages in one batch.
+/// Units of work that went through the stages in one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchWork {
     /// Images in the encoder.
@@ -43,7 +45,7 @@ pub struct BatchWork {
     pub candidates: u64,
     /// Pairs that enter levels 1, 2 and 3.
     pub survivors: [u64; LEVELS],
-    /// Whether pairs can be rejected before levels 1, 2 and 3.
+    /// For levels 1, 2 and 3: true if pairs can be rejected before the level.
     pub rejects: [bool; LEVELS],
 }
 
@@ -67,7 +69,7 @@ impl Operations {
         }
     }
 
-    /// What this implementation does.
+    /// The network as this implementation computes it.
     pub fn rearranged(config: &SedConfig) -> Self {
         let level =
             |level| aggregation(config, level) + cost_guidance(config, level) + fusion_folded(config, level);

@@ -121,7 +121,7 @@ impl PairBatch {
         self.images[image].vocabulary
     }
 
-    /// Which pairs belong to which image: one more than there are images, from 0 to the number of pairs.
+    /// The pairs of each image, as offsets: one more than there are images, from 0 to the number of pairs.
     pub(crate) fn offsets(&self) -> Vec<usize> {
         let mut offsets = vec![0];
         let mut end = 0;
@@ -144,12 +144,12 @@ impl PairBatch {
         self.images.iter().map(guide).collect()
     }
 
-    /// Whether a rejection could drop a pair.
+    /// Reports whether a rejection could drop a pair.
     pub(crate) fn rejects(&self) -> bool {
         self.images.iter().any(|image| image.top_k.is_some_and(|k| k < image.survivors.len()))
     }
 
-    /// Whether the batch stands before decoder level `level` (1, 2 or 3).
+    /// Checks that the batch stands before decoder level `level` (1, 2 or 3).
     ///
     /// # Errors
     /// When it stands before another one.

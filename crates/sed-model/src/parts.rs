@@ -25,7 +25,7 @@ enum Stage {
     Level(LevelParts),
 }
 
-/// What [`Parts::advance`] did.
+/// The result of [`Parts::advance`].
 #[derive(Debug)]
 pub struct Advanced {
     /// Pairs of the part.
@@ -85,7 +85,7 @@ struct CostMapParts {
     batch: PairBatch,
     features: ImageFeatures,
     text: Vec<TextEmbedding>,
-    /// Of the pairs that have been through the first half; of the survivors in the second.
+    /// In the first half those of the pairs that are done; in the second those of the survivors.
     similarities: Vec<Tensor>,
     logits: Vec<Tensor>,
     /// Embeddings of the survivors, in the second half.
@@ -152,7 +152,7 @@ struct LevelParts {
     level: usize,
     /// The image without its tensors.
     batch: PairBatch,
-    /// What the first half reads; gone once it is over.
+    /// Input of the first half; `None` once that is over.
     input: Option<Tensor>,
     cost: Tensor,
     guide: Tensor,

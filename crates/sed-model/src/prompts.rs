@@ -11,7 +11,7 @@ const TEMPLATES_TEXT: &str = include_str!("../assets/templates.txt");
 /// A thing to find in a picture: its name and other words for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Category {
-    /// What the category is called; the first phrase that stands for it.
+    /// The category's name, and the first of its phrases.
     pub name: String,
     /// Further phrases for the same category; their embeddings are averaged with the name's.
     #[serde(default)]

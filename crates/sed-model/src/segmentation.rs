@@ -6,7 +6,7 @@ use sed_kernels::{ArgmaxSpec, ScoredMap, UNLABELLED, score_and_upsample};
 use crate::error::{ModelError, Result};
 use crate::pairs::PairBatch;
 
-/// What an image's result is to look like.
+/// Size, crop and threshold of an image's result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OutputSpec {
     /// Rows of the result.
@@ -18,7 +18,7 @@ pub struct OutputSpec {
     pub crop: Option<(usize, usize)>,
     /// Pixels whose best score is lower become [`UNLABELLED`]; 0 to 1.
     pub score_threshold: f32,
-    /// Also give the survivors' scores at the size of the decoder's map.
+    /// Also returns the survivors' scores at the size of the decoder's map.
     pub score_maps: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct SegmentationMap {
     pub score_maps: Option<Tensor>,
 }
 
-/// Takes the best category of every pixel of every image of a fully decoded batch.
+/// Finds the best category of every pixel of every image of a fully decoded batch.
 pub(crate) fn finish(batch: &PairBatch, outputs: &[OutputSpec]) -> Result<Vec<SegmentationMap>> {
     let Some(logits) = &batch.logits else {
         return Err(ModelError::input("the batch has no logits; run decoder levels 1, 2 and 3 first"));

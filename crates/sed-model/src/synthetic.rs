@@ -75,7 +75,7 @@ impl Uniform {
     }
 }
 
-/// How a tensor's values are made of its stream.
+/// The rule that makes a tensor's values from its stream.
 enum Rule {
     Constant(f32),
     /// `offset + scale * u`

@@ -34,7 +34,7 @@ pub const ARITHMETIC: u32 = 1;
 #[derive(Debug)]
 pub struct TextTower {
     tokenizer: Arc<Tokenizer>,
-    /// Of what is between the blocks.
+    /// Number format of the activations between the blocks.
     dtype: DType,
     token_embedding: Tensor,
     positional_embedding: Tensor,
@@ -46,13 +46,13 @@ pub struct TextTower {
     prefix_key_values: Vec<Tensor>,
 }
 
-/// What a category looks like in the space that images and texts share: one unit vector for each template.
+/// Embedding of a category in the space that images and texts share: one unit vector for each template.
 #[derive(Clone, Debug)]
 pub struct TextEmbedding {
     rows: Tensor,
 }
 
-/// How much the text tower computes for some phrases: the units of [`crate::operations::text`].
+/// Work of the text tower for some phrases, in the units that [`crate::operations::text`] counts by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextRows {
     /// Tokens that are computed: each once for all prompts that share it and what stands before it.
@@ -67,7 +67,7 @@ pub struct TextRows {
 
 impl TextEmbedding {
     /// The embedding of a category from those of its phrases (each `[80, D]`, as
-    /// [`TextTower::embed_phrases`] gives them): their mean for each template, made unit length again.
+    /// [`TextTower::embed_phrases`] returns them): their mean for each template, made unit length again.
     ///
     /// # Errors
     /// When there is no phrase, or shapes differ.
@@ -181,7 +181,7 @@ impl TextTower {
         Ok(embedded)
     }
 
-    /// What [`TextTower::embed_phrases`] computes for these phrases, without computing it.
+    /// Counts the work of [`TextTower::embed_phrases`] for these phrases, without doing it.
     pub fn rows_of(&self, phrases: &[&str]) -> TextRows {
         let mut rows = TextRows::default();
         // A tree cannot fail to be counted.
@@ -198,7 +198,7 @@ impl TextTower {
         rows
     }
 
-    /// Gives the trees of all prompts of `phrases`, and where in them the prompts end, one chunk after another.
+    /// Calls `work` with the tree of the prompts of `phrases` and the nodes where they end, chunk by chunk.
     fn for_chunks(
         &self,
         phrases: &[&str],

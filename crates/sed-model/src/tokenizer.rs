@@ -15,7 +15,7 @@ use crate::error::{ModelError, Result};
 use bpe::BytePairs;
 pub use phrases::{PhraseReader, PhraseTokens};
 
-/// How words are told apart; the reference matches it without regard to case.
+/// Pattern of a word; the reference matches it without regard to case.
 const WORDS: &str =
     r"(?i)<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 

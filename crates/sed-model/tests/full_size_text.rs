@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 /// The seed of the full-size reference outputs, and of the reduced ones.
 const SEED: u64 = 1;
 const NANO_SEED: u64 = 12;
-/// Of unit vectors; the reference's own two ways to compute them differ by 2.3e-7.
+/// Largest difference of unit vectors; the reference's own two ways to compute them differ by 2.3e-7.
 const TOLERANCE: f32 = 2e-6;
 /// The reduced models are less well conditioned.
 const NANO_TOLERANCE: f32 = 1e-5;

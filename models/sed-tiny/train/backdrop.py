@@ -1,4 +1,4 @@
-"""Where a scene plays: outdoors, in a room, on a table, at sea, or anywhere at all."""
+"""Backgrounds of scenes: outdoors, a room, a table, the sea, or a mixture of any stuff."""
 
 import cv2
 import numpy as np

@@ -2,7 +2,7 @@
 
     python continue_from_export.py
 
-Writes ``RUNS/text.pt`` and ``RUNS/image.pt`` unless they exist. The optimizers start anew; the text tower stays
+Writes ``RUNS/text.pt`` and ``RUNS/image.pt`` unless they exist. The optimizers start from scratch; the text tower stays
 exactly the exported one, so that the image side goes on learning the same words.
 """
 

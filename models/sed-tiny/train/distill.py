@@ -20,7 +20,7 @@ LOG = logging.getLogger("text")
 
 
 class Prompts:
-    """Token ids of template and phrase, put together without tokenizing anew."""
+    """Token ids of prompts, joined from those of template and phrase instead of tokenizing each prompt."""
 
     def __init__(self, texts: list[str], tokenizer: Tokenizer):
         halves = [t.split("{}") for t in templates()]

@@ -35,7 +35,8 @@ MANY = 300
 
 @dataclass
 class Condition:
-    """What is drawn (gallery), how present categories are called, and which objects count."""
+    """A measurement: the gallery that scenes are drawn from, and whether present categories are named by held-out
+    synonyms."""
 
     title: str
     gallery: str = "art_train"

@@ -12,7 +12,7 @@ from settings import MODEL_DIR
 
 
 def _replace(name: str, data: bytes) -> None:
-    """Writes a file so that nobody ever sees half of it."""
+    """Writes a file under another name and renames it, so that no reader sees half of it."""
     part = MODEL_DIR / f".{name}.part"
     part.write_bytes(data)
     os.replace(part, MODEL_DIR / name)

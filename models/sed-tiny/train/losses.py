@@ -1,4 +1,4 @@
-"""What the image side is trained on."""
+"""Losses that the image side is trained with."""
 
 import torch
 import torch.nn.functional as F

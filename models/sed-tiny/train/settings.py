@@ -1,4 +1,4 @@
-"""Where the program keeps what it downloads and makes, and the sizes of the model.
+"""Folders of downloaded and made files, and the sizes of the model.
 
 Everything that is not part of the repository (downloads, rendered artwork, checkpoints, logs) lies
 under one folder: the environment variable SED_TINY_CACHE, or ~/.cache/sed-tiny.

@@ -1,8 +1,8 @@
-"""What each phrase shall mean: the teacher's embeddings, mixed, centred and turned to the text width.
+"""Target embedding of each phrase: the teacher's embeddings, mixed, centred and turned to the text width.
 
-A phrase's meaning mixes the teacher's view of the bare phrase, of the phrase in a prompt and of its
-WordNet sense. The mixture is centred, turned onto its principal axes (the first ``embed_dim`` of them,
-partly whitened, so that nouns of one kind stand further apart) and scaled to unit length.
+A target mixes the teacher's embeddings of the bare phrase, of the phrase in a prompt and of its WordNet sense. The
+mixture is centred, turned onto its principal axes (the first ``embed_dim`` of them, partly whitened, so that nouns of
+one kind stand further apart) and scaled to unit length.
 """
 
 import torch
@@ -51,7 +51,7 @@ def build() -> dict:
 
 
 def retrieval(words: torch.Tensor, owners: list[str], names: torch.Tensor, order: list[str]) -> tuple[float, float]:
-    """How often the right name is the nearest, and among the nearest five."""
+    """Shares of words whose right name is the nearest, and among the nearest five."""
     near = (F.normalize(words, dim=-1) @ F.normalize(names, dim=-1).T).topk(5, -1).indices
     hits = near == torch.tensor([order.index(o) for o in owners])[:, None]
     return hits[:, 0].float().mean().item(), hits.any(1).float().mean().item()

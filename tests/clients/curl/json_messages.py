@@ -1,4 +1,4 @@
-"""What goes into the clients that speak JSON, and what comes out of them.
+"""Requests for the clients that speak JSON, and their answers.
 
 python3 json_messages.py question QUESTION       prints the request for the question that all clients are asked
 python3 json_messages.py duplicate QUESTION      prints one that must be refused: a category occurs twice
@@ -42,7 +42,7 @@ def check_refusal(printed: str) -> None:
 
 
 def main() -> None:
-    """Does what the first argument says."""
+    """Runs the command that the first argument names."""
     what, path = sys.argv[1], pathlib.Path(sys.argv[2])
     if what == "question":
         print(json.dumps(request(path, None)))

@@ -1,4 +1,4 @@
-"""What servers of our own say to the clients: statuses as error_reason.proto has them, and empty answers."""
+"""Answers of test servers to the clients: statuses as error_reason.proto defines them, and empty answers."""
 
 import sys
 

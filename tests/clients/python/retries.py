@@ -1,5 +1,5 @@
-"""What the clients do when a server puts them off: a server of our own answers with errors first, as they are told in
-error_reason.proto, then with a result.
+"""Retries of the clients: a test server answers with errors first, as error_reason.proto defines them, then with a
+result.
 
 python retries.py
 """

@@ -98,7 +98,7 @@ def by_names(client: Client, picture: pathlib.Path, words: list[list[str]]) -> N
 
 
 def warned(client: Client, picture: pathlib.Path) -> None:
-    """What the caller should know of the words comes with the answer, and with the vocabulary's name."""
+    """Warnings about the words come with the answer, and with the vocabulary's name."""
     words = ["cat", 110 * "a " + "cat"]
     for warnings in (client.segment(picture, words).warnings, client.create_vocabulary(words).warnings):
         assert [warning.reason for warning in warnings] == ["PHRASE_CUT"], warnings

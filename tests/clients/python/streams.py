@@ -1,5 +1,5 @@
-"""What the clients make of a stream that ends too early: a server of our own reads and answers as many requests of each
-stream as it is told to, and then ends it. Every picture is answered once, in order, or the caller learns why not.
+"""Streams that end too early: a test server reads and answers a given number of requests of each stream, and then ends
+it. The clients return the answer of every picture once, in order, or an error with the reason.
 
 python streams.py
 """
@@ -28,9 +28,9 @@ SHUTTING_DOWN = failure(code_pb2.UNAVAILABLE, "SHUTTING_DOWN", 0.1)
 
 @dataclasses.dataclass(frozen=True)
 class Act:
-    """How one stream goes: so many requests are read, the first of them answered, all others refused if there is a
-    `refusal`, and then it ends with this status; None ends it without an error, "cut" without a reason, "wait" once it
-    is told to.
+    """The course of one stream: `read` requests are read, the first `answer` of them answered, all others refused if
+    there is a `refusal`. Then the stream ends with the status `end`; None ends it without an error, "cut" without a
+    reason, "wait" once the stage's `change` is set.
     """
 
     read: int
@@ -154,7 +154,7 @@ def check(stage: Stage, ask: Ask) -> None:
 
 
 def check_threads(stage: Stage, client: Client) -> None:
-    """What a thread of a stream that has ended takes from the caller goes to the next stream."""
+    """A request that the thread of an ended stream takes from the caller goes to the next stream."""
     stage.acts, stage.seen = [Act(2, 2, RECONNECT), Act(2, 2, RECONNECT)], []
     items = client.segment_stream(slowly(pictures(6)), WORDS)
     expect_all(list(items), 6)

@@ -9,7 +9,7 @@ import { Client, Unauthenticated, Unavailable } from "sed-serve-client";
 const [target, folder, token] = process.argv.slice(2);
 const ours = { ca: `${folder}/ca.pem`, certificate: `${folder}/client.pem`, key: `${folder}/client.key` };
 
-/** What the server, or the way to it, answers a client with these credentials. */
+/** The server's information for a client with these credentials, or the error that it gets. */
 async function answer(options, address = target) {
   const client = new Client(address, { timeoutMs: 20_000, ...options });
   return client.serverInfo().catch((error) => error).finally(() => client.close());

@@ -14,7 +14,7 @@ FILES = sorted(file for file in FOLDER.glob("*.py") if not file.name.startswith(
 
 @dataclasses.dataclass
 class Figures:
-    """What is known of a kernel for one architecture: instructions in the file (`code`) and in the hot loop
+    """Figures of a kernel for one architecture: instructions in the file (`code`) and in the hot loop
     (`loop_code`), issued by a lane for each value (`per_value`) and in a round of the hot loop (`loop`), and the share
     of tensor instructions of the latter in percent."""
 
@@ -31,7 +31,7 @@ class Figures:
 
 
 def code_digest() -> str:
-    """Of this tool: another walk may count otherwise."""
+    """Digest of this tool: another walk may count otherwise."""
     digest = hashlib.sha256()
     for file in FILES:
         digest.update(file.read_bytes())
@@ -39,7 +39,7 @@ def code_digest() -> str:
 
 
 def figures() -> list[Figures]:
-    """Of all kernels, compiled and walked where that has not been done before."""
+    """Figures of all kernels, compiled and walked where that has not been done before."""
     compiler = toolchain.nvcc()
     known, tool = references(), code_digest()
     used: set[str] = set()

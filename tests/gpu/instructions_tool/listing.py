@@ -63,7 +63,8 @@ def instruction(text: str) -> Instruction:
 
 
 def target(item: Instruction, kernel: Kernel) -> int | None:
-    """Where a branch goes; `None` for what is no branch or goes to a register's address."""
+    """Index of the instruction that a branch or call goes to; `None` for other instructions, and where a register holds
+    the address."""
     if item.name not in ("BRA", "CALL") or not item.operands:
         return None
     found = re.search(r"`\((\S+)\)", item.operands[-1])

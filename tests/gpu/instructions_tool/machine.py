@@ -71,7 +71,7 @@ def immediate(text: str) -> Value:
 
 
 def register_index(text: str) -> tuple[bool, int] | None:
-    """Whether a register is uniform, and its number; `None` for what is no register."""
+    """A register as (is uniform, number); `None` for other operands."""
     found = REGISTER.match(text)
     if not found:
         return None
@@ -149,7 +149,7 @@ def writer(text: str, part: int = 0) -> Setter:
 
 
 def is_predicate(text: str) -> bool:
-    """Whether an operand is a predicate."""
+    """Reports whether an operand is a predicate."""
     return PREDICATE.match(text) is not None
 
 

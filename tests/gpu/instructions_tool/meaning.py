@@ -34,7 +34,7 @@ WORDS = {"HMMA": 4, "LDSM": 4, "DADD": 2, "DMUL": 2, "DFMA": 2, "WGMMA": 0, "HGM
 
 
 def step_of(item: Instruction) -> Step:
-    """What an instruction does to a lane; a result that needs data is unknown."""
+    """Effect of an instruction on a lane; a result that needs data is unknown."""
     name = item.name
     if name in NOTHING:
         return lambda lane: None

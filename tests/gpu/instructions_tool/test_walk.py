@@ -102,7 +102,7 @@ class Arithmetic(unittest.TestCase):
         self.assertEqual(lane.registers[1], 8)
 
     def test_unknown(self) -> None:
-        """What needs data is unknown, but a mask or a zero decides."""
+        """A result that needs data is unknown, unless a mask or a zero decides it."""
         self.assertIsNone(run("IADD3 R1, R2, 0x1, RZ").registers[1])
         self.assertEqual(run("LOP3.LUT R1, R2, RZ, RZ, 0xc0, !PT").registers[1], 0)
         self.assertEqual(run("IMAD R1, R2, RZ, 0x7").registers[1], 7)

@@ -102,7 +102,7 @@ def machine_code(source: pathlib.Path, architecture: int, compiler: str) -> tupl
 
 
 def resources(text: str) -> dict[str, dict[str, int]]:
-    """What cuobjdump -res-usage says of each function."""
+    """Resources of each function, from the output of cuobjdump -res-usage."""
     found = re.findall(r"Function (\S+):\s+REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)", text)
     if not found:
         raise ToolError(f"cuobjdump lists no function:\n{text[:1000]}")

@@ -61,7 +61,7 @@ def negated(read: Truth) -> Truth:
 
 
 def base_of(index: int) -> int:
-    """Where the memory of an argument begins: far from all others'."""
+    """Address where the memory of an argument begins: far from all others'."""
     return 0x7F0000000000 + (index << 36)
 
 
@@ -104,12 +104,12 @@ class Memory:
 
 
 def calls_within(way: Way, first: int, end: int) -> bool:
-    """Whether a call lies in a stretch."""
+    """Reports whether there is a call among the instructions from `first` to `end`."""
     return any(item.name == "CALL" for item in way.kernel.code[first : min(end, first + CALL_DISTANCE)])
 
 
 def follow(way: Way, lane: Lane, rounds: int) -> tuple[collections.Counter[int], set[int]]:
-    """How often each instruction is issued, and branches back that depend on data."""
+    """Number of times that each instruction is issued, and the branches back that depend on data."""
     counts: collections.Counter[int] = collections.Counter()
     issued = [0] * len(way.kernel.code)
     code, steps, guards, targets = way.kernel.code, way.steps, way.guards, way.targets
@@ -149,7 +149,7 @@ def follow(way: Way, lane: Lane, rounds: int) -> tuple[collections.Counter[int],
 def branch(
     way: Way, lane: Lane, at: int, guard: bool | None, rounds: int, turns: collections.Counter[int]
 ) -> int:
-    """Where a branch or call goes."""
+    """Index of the instruction that follows a branch or call."""
     item, to = way.kernel.code[at], way.targets[at]
     if to is None:
         raise Lost(f"{way.kernel.name}: a branch without a target")
@@ -251,5 +251,5 @@ def hot_loop(way: Way, found: Profile) -> Loop | None:
 
 
 def is_tensor(item: Instruction) -> bool:
-    """Whether an instruction is a product of tiles."""
+    """Reports whether an instruction is a product of tiles."""
     return item.name in ("HMMA", "IMMA", "QMMA", "HGMMA", "QGMMA", "IGMMA", "DMMA")

@@ -11,7 +11,7 @@ HOST_WORK = FOLDER / "host_2b.toml"
 
 
 def rows(report: dict[str, typing.Any], table: dict[str, typing.Any]) -> list[tuple[str, float, float]]:
-    """What is compared: name, prediction, figure of the table."""
+    """The figures to compare: name, prediction, figure of the table."""
     found = []
     stages = {(stage["stage"], stage["batch"]): stage for stage in report["stages"]}
     for kind, field in (("elapsed", "ms_per_image"), ("device", "device_ms_per_image")):
@@ -26,7 +26,7 @@ def rows(report: dict[str, typing.Any], table: dict[str, typing.Any]) -> list[tu
 
 
 def check(report: dict[str, typing.Any]) -> bool:
-    """Prints the comparison; whether all times are within the tolerance."""
+    """Prints the comparison, and reports whether all times are within the tolerance."""
     table = json.loads(TABLE.read_text())
     print(f"origin of the table: {table['origin']}")
     good = True

@@ -58,7 +58,7 @@ class Kernels:
         self.known: dict[str, Walked] = json.loads(self.file.read_text()) if self.file.exists() else {}
 
     def walked(self, entry: dict[str, typing.Any]) -> Walked | None:
-        """Of one launch; `None` for a kernel that is not ours."""
+        """The walk of one launch; `None` for a kernel that is not ours."""
         name = entry["name"]
         if name not in self.ways:
             return None
@@ -88,7 +88,7 @@ class Kernels:
         return {name: round(value, 2) for name, value in sums.items()}
 
     def save(self) -> None:
-        """Keeps what was walked."""
+        """Writes the walked launches to the cache."""
         self.file.write_text(json.dumps(self.known))
 
 

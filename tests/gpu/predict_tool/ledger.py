@@ -16,7 +16,7 @@ Entry = dict
 
 @dataclasses.dataclass
 class Counts:
-    """What a stage asks of the driver."""
+    """Counts of a stage's calls to the driver."""
 
     kernels: int = 0
     submissions: int = 0
@@ -44,8 +44,8 @@ def read(path: pathlib.Path) -> list[Entry]:
 
 
 def with_graphs(entries: list[Entry]) -> list[Entry]:
-    """Takes captured lines out and gives them to the launches of their graphs. A launch says only how many nodes it has:
-    it is taken for the last capture of as many."""
+    """Removes captured lines, and attaches them to the launches of their graphs. A launch states only its number of
+    nodes: it is matched with the last capture of as many."""
     captures: dict[int, list[Entry]] = {}
     capture: list[Entry] = []
     found = []
@@ -92,12 +92,12 @@ def end_of_upload(entries: list[Entry]) -> int:
 
 
 def is_large_upload(entry: Entry) -> bool:
-    """Whether an entry brings pixels to the device."""
+    """Reports whether an entry copies pixels to the device."""
     return entry["op"] == "copy" and entry["direction"] == "h2d" and entry["bytes"] >= LARGE
 
 
 def waits(entry: Entry) -> bool:
-    """Whether the host waits or polls."""
+    """Reports whether the host waits or polls."""
     return entry["op"] == "wait" or (entry["op"] == "copy" and bool(entry.get("waits")))
 
 
@@ -131,7 +131,7 @@ def counts(entries: list[Entry], idle: bool = False) -> Counts:
 
 
 def ends_idle(entries: list[Entry], idle: bool) -> bool:
-    """Whether the device has nothing left to do behind these entries."""
+    """Reports whether the device has nothing left to do after these entries."""
     for entry in entries:
         idle = waits(entry) or (idle and entry["op"] not in DEVICE)
     return idle

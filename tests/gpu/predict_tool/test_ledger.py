@@ -12,7 +12,7 @@ SYNCHRONISE = {"op": "wait", "call": "cuStreamSynchronize", **STAGE}
 
 
 class Counts(unittest.TestCase):
-    """What is counted once and what twice."""
+    """Entries that count once, and entries that count twice."""
 
     def test_waits(self) -> None:
         """A wait with nothing for the device since the last one is the same."""

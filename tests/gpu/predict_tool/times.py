@@ -126,7 +126,7 @@ def host_us(card: Card, entry: Entry) -> float:
 
 @dataclasses.dataclass
 class Timeline:
-    """Where host and device are, in microseconds."""
+    """Clocks of host and device, in microseconds."""
 
     card: Card
     host: float = 0.0
@@ -135,7 +135,7 @@ class Timeline:
     idle_since: float = 0.0
 
     def put(self, entry: Entry) -> None:
-        """Goes on by an entry."""
+        """Advances the clocks by an entry."""
         self.host += host_us(self.card, entry)
         needed = device_us(self.card, entry)
         if entry["op"] in DEVICE:
@@ -155,7 +155,7 @@ class Timeline:
 
     @property
     def now(self) -> float:
-        """When both are done."""
+        """The time at which both are done."""
         return max(self.host, self.device)
 
 

@@ -99,7 +99,7 @@ class Level(nn.Module):
 
 
 def survivors(logits: Tensor, top_k: int) -> Tensor:
-    """Of logits ``[n, 1, h, w]`` the categories that are among the ``top_k`` best at some pixel, rising: ``[kept]``."""
+    """Categories of logits ``[n, 1, h, w]`` that are among the ``top_k`` best at some pixel, rising: ``[kept]``."""
     if top_k == 0 or top_k >= len(logits):
         return torch.arange(len(logits), device=logits.device)
     best = logits.flatten(1).argsort(dim=0, descending=True)[:top_k]

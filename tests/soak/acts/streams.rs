@@ -28,9 +28,9 @@ enum Asked<'a> {
 struct Manner {
     requests: usize,
     any_order: bool,
-    /// Goes after so many answers.
+    /// The client leaves after so many answers.
     leave_after: Option<usize>,
-    /// Keeps the stream open until this deadline ends it.
+    /// The client leaves the stream open until this deadline ends it.
     deadline: Option<Duration>,
 }
 

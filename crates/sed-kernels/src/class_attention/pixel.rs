@@ -1,13 +1,14 @@
-//! What class attention does to one pixel of a block of pairs.
+//! Class attention at one pixel of a block of pairs.
 //!
-//! Heads of at least a register's lanes go one by one. Of smaller ones several share a register
+//! Heads at least as wide as a register are computed one by one. Several smaller ones share a register
 //! ([`SmallHeads`]): key and query are then spread over the lanes of their head instead of over all.
 
 use crate::gemm::for_row_tiles;
 use crate::math;
 use crate::simd::Lanes;
 
-/// Keeps the division by the sum of keys finite (the reference's constant).
+/// Added to the sum of keys before the division by it, so that the quotient is finite (the reference's
+/// constant).
 const EPS: f32 = 1e-6;
 
 /// One pixel's rows of a block of pairs.
@@ -59,7 +60,7 @@ impl Heads {
         self.channels / self.heads
     }
 
-    /// Whether heads of `depth` channels can share registers.
+    /// Reports whether the heads have `depth` channels and can share registers.
     #[inline(always)]
     fn share<L: Lanes>(self, depth: usize) -> bool {
         self.depth() == depth && depth < L::WIDTH && self.channels.is_multiple_of(L::WIDTH)

@@ -9,8 +9,9 @@ use crate::scratch::with_scratch;
 use crate::simd::Isa;
 use crate::tensor::{SharedMut, cpu_values, from_values, require_cpu, written};
 
-/// What class attention needs of all categories of an image, for every pixel: the sums of its keys and of
-/// its products of keys and values. Larger than one pair's map by `C / heads + 1`.
+/// Sums over all categories of an image, for every pixel: of the keys, and of the products of keys and
+/// values. Class attention reads nothing else of the other categories. The sums are `C / heads + 1` times as
+/// large as one pair's map.
 #[derive(Debug, Clone)]
 pub(crate) struct AttentionSums {
     /// `[pixels][C / heads + 1][C]`: products of keys and values, then keys.

@@ -43,7 +43,7 @@ impl<'a> Tile<'a> {
         self.pairs.1 - self.pairs.0
     }
 
-    /// Where the tile starts in the map of a pair, counted from the tile's first.
+    /// Index in `x` of the tile's first value of a pair. Pairs count from the tile's first.
     fn first_value(&self, pair: usize, channels: usize) -> usize {
         ((self.pairs.0 + pair) * self.pixels + self.first_pixel) * channels
     }
@@ -140,7 +140,7 @@ unsafe fn sums_tile<L: Lanes>(
     scratch: &mut [f32],
 ) {
     let base = scratch.as_mut_ptr();
-    // SAFETY: as in `attention_tile`; the sums of the tile's pixels are nobody else's.
+    // SAFETY: as in `attention_tile`; no other task touches the sums of the tile's pixels.
     unsafe {
         copy_sums(layer, &tile, work, base, |scratch, i| scratch.write(*sums.at(i)));
         for start in (0..tile.pair_count()).step_by(PAIRS) {

@@ -26,7 +26,7 @@ pub(crate) struct ScalarConv {
 }
 
 impl ScalarConv {
-    /// Takes `weight [1, in, size, size]` (odd size) and `bias [1]`.
+    /// Creates the layer from `weight [1, in, size, size]` (odd size) and `bias [1]`.
     pub(crate) fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
         require_cpu(weight, "scalar convolution")?;
         let (out, inputs, size, width) = weight.dims4()?;

@@ -49,7 +49,7 @@ pub(crate) struct ClassAttention {
 }
 
 impl ClassAttention {
-    /// Takes the weights; `eps` is that of both norms.
+    /// Creates the layer from its weights; `eps` is the epsilon of both norms.
     pub(crate) fn new(weights: &ClassAttentionWeights<'_>, heads: usize, eps: f64) -> Result<Self> {
         let (hidden, channels) = weights.expand.0.dims2()?;
         let fits = heads > 0 && channels % heads == 0 && most_channels(channels / heads) >= channels;

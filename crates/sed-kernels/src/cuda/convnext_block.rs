@@ -20,7 +20,7 @@ pub(crate) struct ConvNextBlock {
 }
 
 impl ConvNextBlock {
-    /// Takes the weights; `eps` is the layer norm's.
+    /// Creates the block from its weights; `eps` is the layer norm's epsilon.
     pub(crate) fn new(weights: &ConvNextWeights<'_>, eps: f64) -> Result<Self> {
         let depthwise = DepthwiseConv::new(weights.depthwise_weight, weights.depthwise_bias)?;
         let (hidden, channels) = weights.expand_weight.dims2()?;

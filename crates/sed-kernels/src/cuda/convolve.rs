@@ -17,7 +17,7 @@ pub(super) struct Taps {
     kernel: Kernel,
 }
 
-/// Which kernels there are.
+/// The kernel of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kernel {
     /// convolve.cu: f32 multiply-adds, any shape.
@@ -39,7 +39,7 @@ impl Kernel {
 }
 
 impl Taps {
-    /// Takes `weight [phases · size² · in, out]`.
+    /// Creates the taps from `weight [phases · size² · in, out]`, in the layout that `kernel` reads.
     pub(super) fn new(weight: &Tensor, phases: usize, kernel: Kernel) -> Result<Self> {
         let (rows, outputs) = weight.dims2()?;
         let weight = match kernel {
@@ -52,7 +52,7 @@ impl Taps {
         Ok(Self { weight, outputs, kernel })
     }
 
-    /// Of `weight [out, in, size, size]`.
+    /// Creates the taps from the `weight [out, in, size, size]` of a plain convolution.
     pub(super) fn of(weight: &Tensor, kernel: Kernel) -> Result<Self> {
         Self::new(&taps(weight)?, 1, kernel)
     }
@@ -157,7 +157,7 @@ pub(crate) struct Conv2d {
 }
 
 impl Conv2d {
-    /// Takes `weight [out, in, size, size]` (odd size) and `bias [out]`.
+    /// Creates the layer from `weight [out, in, size, size]` (odd size) and `bias [out]`.
     pub(crate) fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let (out, inputs, size, width) = weight.dims4()?;
         if size != width || size % 2 == 0 {

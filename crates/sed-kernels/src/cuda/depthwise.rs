@@ -20,7 +20,8 @@ pub(crate) struct DepthwiseConv {
 }
 
 impl DepthwiseConv {
-    /// Takes `weight [channels, 1, size, size]` with a size of 3, 5, 7 or 9, and `bias [channels]`.
+    /// Creates the layer from `weight [channels, 1, size, size]` with a size of 3, 5, 7 or 9, and
+    /// `bias [channels]`.
     pub(crate) fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
         let (channels, one, size, width) = weight.dims4()?;
         let kernel = match size {

@@ -17,7 +17,7 @@ use super::launch::{Arg, Launch};
 /// Machine code of each source file, as `build/nvcc.rs` compiled it.
 const IMAGES: &[&[u8]] = &include!(concat!(env!("OUT_DIR"), "/images.rs"));
 
-/// What each device has loaded; filled when it launches its first kernel.
+/// Modules and kernels that are loaded on each device, from its first launch on.
 static LOADED: Mutex<Option<HashMap<DeviceId, Loaded>>> = Mutex::new(None);
 
 #[derive(Default)]

@@ -15,7 +15,7 @@ pub fn emulate_cuda(on: bool) {
     ON.store(on, Ordering::SeqCst);
 }
 
-/// Whether CPU tensors go to the kernels for CUDA.
+/// Reports whether the CUDA kernels compute on CPU tensors.
 pub(crate) fn is_on() -> bool {
     ON.load(Ordering::SeqCst)
 }

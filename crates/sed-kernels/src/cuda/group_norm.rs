@@ -21,7 +21,7 @@ pub(super) struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// Takes `weight [channels]` and `bias [channels]`.
+    /// Creates the norm from `weight [channels]` and `bias [channels]`.
     pub(super) fn new(weight: &Tensor, bias: &Tensor, groups: usize, eps: f64) -> Result<Self> {
         let channels = weight.elem_count();
         if groups == 0 || !channels.is_multiple_of(groups) || bias.elem_count() != channels {

@@ -15,13 +15,13 @@ pub(crate) enum Arg {
     /// Memory of the launch's device; the kernel touches `bytes` bytes of elements of one size, and changes
     /// them only if `written`. A null pointer has address 0.
     Pointer {
-        /// Where it starts.
+        /// Address of its first byte.
         address: u64,
         /// Its length in bytes.
         bytes: usize,
         /// The size of an element in bytes.
         element: usize,
-        /// Whether the kernel writes there.
+        /// True if the kernel writes to it.
         written: bool,
     },
     /// `int`
@@ -43,7 +43,6 @@ pub(crate) struct Launch {
     pub(crate) block: [usize; 3],
     /// Dynamic shared memory of a block in bytes, at most 48 KiB.
     pub(crate) shared_bytes: usize,
-    /// What the kernel is given.
     pub(crate) args: Vec<Arg>,
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Takes `weight [channels]` and `bias [channels]`.
+    /// Creates the norm from `weight [channels]` and `bias [channels]`.
     pub(crate) fn new(weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Self> {
         if weight.elem_count() != bias.elem_count() {
             bail!("layer norm: {} weights but {} biases", weight.elem_count(), bias.elem_count());

@@ -15,7 +15,7 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// Takes `weight [out, in]` and `bias [out]`.
+    /// Creates the layer from `weight [out, in]` and `bias [out]`.
     pub(crate) fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let (out, _) = weight.dims2()?;
         if let Some(bias) = bias

@@ -87,7 +87,8 @@ impl Output {
     }
 }
 
-/// What is allocated for a tensor of `shape`: at least one element, since a device has no memory of length 0.
+/// Shape of the allocation for a tensor of `shape`: at least one element, since a device cannot allocate 0
+/// bytes.
 fn allocation(shape: &Shape) -> Shape {
     Shape::from(shape.elem_count().max(1))
 }

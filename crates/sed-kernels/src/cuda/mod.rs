@@ -56,12 +56,12 @@ pub(crate) use scalar_conv::ScalarConv;
 pub(crate) use skip_fusion::SkipFusion;
 pub(crate) use upsample_argmax::{score_and_upsample, upsample_argmax};
 
-/// Whether operations on `x` are those of this module: it lies on a CUDA device, or is to be emulated.
+/// Reports whether this module computes operations on `x`: it lies on a CUDA device, or one is emulated.
 pub(crate) fn takes(x: &Tensor) -> bool {
     runs_on(x.device())
 }
 
-/// Whether operations on a device's tensors are those of this module.
+/// Reports whether this module computes operations on a device's tensors.
 pub(crate) fn runs_on(device: &Device) -> bool {
     #[cfg(feature = "cuda-emulator")]
     if emulator::is_on() {

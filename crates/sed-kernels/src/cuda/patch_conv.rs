@@ -17,7 +17,8 @@ pub(crate) struct PatchConv {
 }
 
 impl PatchConv {
-    /// Takes `weight [out, in, size, size]` and `bias [out]`; the norms are over `in` and `out` channels.
+    /// Creates the layer from `weight [out, in, size, size]` and `bias [out]`; the norms are over `in` and
+    /// `out` channels.
     pub(crate) fn new(
         weight: &Tensor,
         bias: &Tensor,

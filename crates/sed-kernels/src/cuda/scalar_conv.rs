@@ -25,7 +25,7 @@ pub(crate) struct ScalarConv {
 }
 
 impl ScalarConv {
-    /// Takes the layer that the CPU has composed to `device`.
+    /// Copies the layer that the CPU has composed to `device`.
     pub(crate) fn new(cpu: &Cpu, device: &Device) -> Result<Self> {
         let (inputs, size) = cpu.size();
         let kernels: Vec<f32> = cpu.kernels().iter().flat_map(|kernel| kernel.0.iter().copied()).collect();

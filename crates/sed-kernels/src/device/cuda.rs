@@ -130,8 +130,8 @@ fn pool(device: &CudaDevice) -> Result<Option<CUmemoryPool>, DriverError> {
     unsafe { driver_device::get_default_mem_pool(device) }.map(Some)
 }
 
-/// Whether an error may come from too little memory outside the pool: cuBLAS loads its kernels when they are first
-/// needed, and reports a failed allocation for them as an internal error.
+/// Reports whether an error may come from too little memory outside the pool: cuBLAS loads its kernels when
+/// they are first needed, and reports a failed allocation for them as an internal error.
 pub(super) fn may_lack_memory(error: &TensorError) -> bool {
     matches!(
         unwrapped(error),

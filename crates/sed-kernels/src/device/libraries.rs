@@ -63,7 +63,7 @@ impl Library {
         Err(format!("{} ({})", said.join("; "), self.remedy))
     }
 
-    /// Why the library is missing. Empty if it is there.
+    /// The reason why the library is missing; empty if it is there.
     pub(super) fn why_missing(&self) -> String {
         self.find().err().unwrap_or_default()
     }

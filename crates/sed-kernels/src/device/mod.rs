@@ -1,4 +1,4 @@
-//! Devices: which GPUs there are, how one is opened, what memory it has left, and what its errors mean.
+//! Devices: the GPUs of the machine, opening one, its free memory, and the meaning of its errors.
 
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -16,7 +16,7 @@ use candle_core::{DType, Device, Error, Tensor};
 
 pub use events::EventTimer;
 
-/// Why there is no GPU to compute on.
+/// The reason why there is no GPU to compute on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoGpu {
     /// The program was built without the cargo feature `cuda`.
@@ -40,7 +40,7 @@ pub enum NoGpu {
     NoSuchGpu {
         /// The number that was asked for, from 0.
         number: usize,
-        /// How many there are.
+        /// Number of GPUs that the driver sees.
         count: usize,
     },
     /// Something else than the driver is missing, or the GPU does not work.
@@ -48,7 +48,7 @@ pub enum NoGpu {
     Unusable {
         /// The GPU's number, from 0.
         number: usize,
-        /// What was tried, what was said, and what to do.
+        /// The failed call, its error, and what to do.
         reason: String,
     },
 }
@@ -77,7 +77,7 @@ pub struct CudaLibrary {
     pub found: Result<String, String>,
 }
 
-/// How a GPU multiplies f32 matrices.
+/// Precision of a GPU's products of f32 matrices.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum F32Products {
     /// As f32: results as on the CPU, beyond the order of sums.
@@ -90,27 +90,27 @@ pub enum F32Products {
 /// Memory of a GPU, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GpuMemory {
-    /// What this process can still get: free, or held by its own pool.
+    /// Available to this process: free, or held by its own pool.
     pub free: u64,
     /// All that the GPU has.
     pub total: u64,
 }
 
-/// What an error says about the device.
+/// State of the device after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Its memory is used up: less work may fit.
     OutOfMemory,
-    /// It does not work any more, and for this process never will again.
+    /// It no longer works, and never will again in this process.
     Lost,
-    /// Nothing: the work was to blame.
+    /// Unaffected: the work caused the error.
     None,
 }
 
-/// How many GPUs the driver sees, at least one.
+/// Number of GPUs that the driver sees, at least one.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason why there is none.
 pub fn count_gpus() -> Result<usize, NoGpu> {
     #[cfg(feature = "cuda")]
     return cuda::count();
@@ -130,7 +130,7 @@ pub fn cuda_libraries() -> Vec<CudaLibrary> {
 /// all GPUs of the process: the last call counts.
 ///
 /// # Errors
-/// Why it cannot be used.
+/// The reason why it cannot be used.
 pub fn open_gpu(number: usize, products: F32Products) -> Result<Device, NoGpu> {
     #[cfg(feature = "cuda")]
     return cuda::open(number, products);
@@ -141,7 +141,7 @@ pub fn open_gpu(number: usize, products: F32Products) -> Result<Device, NoGpu> {
     }
 }
 
-/// The memory of a GPU; `None` for the CPU, and where the driver does not tell.
+/// The memory of a GPU; `None` for the CPU, and where the driver does not report it.
 pub fn gpu_memory(device: &Device) -> Option<GpuMemory> {
     match device {
         #[cfg(feature = "cuda")]
@@ -203,13 +203,13 @@ pub fn products_off_plan() -> Vec<String> {
     Vec::new()
 }
 
-/// Whether tensors on a device are worked on by the CUDA kernels: on a GPU, and on the CPU while a test emulates one.
+/// Reports whether the CUDA kernels compute on a device's tensors: on a GPU, and on the CPU while a test
+/// emulates one.
 pub fn has_cuda_kernels(device: &Device) -> bool {
     crate::cuda::runs_on(device)
 }
 
-/// The format of what is between the weights on a device: there the weights' own, but f32 where the CPU's kernels
-/// compute.
+/// Number format of the activations on a device: that of the weights with CUDA kernels, f32 with the CPU's.
 pub fn activation_dtype(device: &Device, weights: DType) -> DType {
     if has_cuda_kernels(device) { weights } else { DType::F32 }
 }

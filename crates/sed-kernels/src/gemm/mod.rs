@@ -20,7 +20,7 @@ use crate::simd::{Lanes, kernel};
 /// Bytes of a packed column between two stores of a tile: 32 columns then fill the first-level cache.
 const K_BLOCK_BYTES: usize = 1024;
 
-/// What happens to a sum before it is stored.
+/// Function that is applied to a sum before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Activation {
     /// Nothing.
@@ -108,7 +108,7 @@ impl<'a> Product<'a> {
     }
 }
 
-/// Where a tile stands in its product.
+/// Position of a tile in its product.
 #[derive(Clone, Copy)]
 struct Spot {
     k: usize,

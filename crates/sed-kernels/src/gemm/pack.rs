@@ -84,7 +84,7 @@ impl PackedMatrix {
         self.packed_run * PANEL
     }
 
-    /// Whether the weights are bf16 (else f32).
+    /// Reports whether the weights are bf16; otherwise they are f32.
     pub(crate) fn is_bf16(&self) -> bool {
         matches!(self.data, Data::Bf16(_))
     }

@@ -61,7 +61,7 @@ pub(crate) unsafe fn accumulate<L: Lanes, E: Element, const R: usize, const N: u
 ) {
     let steps = k.div_ceil(E::STEP);
     let mut ahead = b.ahead;
-    // A copy that nobody indexes stays in registers, whatever the caller does with its own.
+    // A copy that is never indexed stays in registers, even if the caller indexes its own.
     let mut sums = *acc;
     let mut rows = Addresses::new(a);
     // SAFETY: see the function's contract.
@@ -93,8 +93,8 @@ pub(crate) unsafe fn accumulate<L: Lanes, E: Element, const R: usize, const N: u
     *acc = sums;
 }
 
-/// Where the rows of a tile stand, by the addressing that an instruction has: every fourth row has a pointer, those between
-/// are one, two or three strides further.
+/// Addresses of a tile's rows, in the forms that one instruction can encode: a pointer to every fourth row,
+/// and the rows between at one, two or three strides from it.
 #[derive(Clone, Copy)]
 struct Addresses<E> {
     fourths: [*const E; 4],

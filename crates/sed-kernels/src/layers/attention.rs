@@ -11,8 +11,9 @@ use crate::cuda;
 #[derive(Debug, Clone)]
 pub struct ClassAttention(Backend<cpu::ClassAttention, cuda::ClassAttention>);
 
-/// What class attention needs of all categories of an image, for every pixel: the sums of its keys and of
-/// its products of keys and values. Larger than one pair's map by `C / heads + 1`.
+/// Sums over all categories of an image, for every pixel: of the keys, and of the products of keys and
+/// values. Class attention reads nothing else of the other categories. The sums are `C / heads + 1` times as
+/// large as one pair's map.
 #[derive(Debug, Clone)]
 pub struct AttentionSums(Sums);
 
@@ -26,7 +27,7 @@ enum Sums {
 }
 
 impl ClassAttention {
-    /// Takes the weights; `eps` is that of both norms.
+    /// Creates the layer from its weights; `eps` is the epsilon of both norms.
     pub fn new(weights: &ClassAttentionWeights<'_>, heads: usize, eps: f64) -> Result<Self> {
         Ok(Self(if cuda::takes(weights.query.0) {
             Backend::Cuda(cuda::ClassAttention::new(weights, heads, eps)?)

@@ -12,7 +12,7 @@ use crate::{conv as cpu, cuda, depthwise};
 pub struct Conv2d(Backend<cpu::Conv2d, cuda::Conv2d>);
 
 impl Conv2d {
-    /// Takes `weight [out, in, size, size]` (odd size) and `bias [out]`.
+    /// Creates the layer from `weight [out, in, size, size]` (odd size) and `bias [out]`.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         Ok(Self(if cuda::takes(weight) {
             Backend::Cuda(cuda::Conv2d::new(weight, bias)?)
@@ -43,7 +43,7 @@ impl Conv2d {
 pub struct DepthwiseConv(Backend<depthwise::DepthwiseConv, cuda::DepthwiseConv>);
 
 impl DepthwiseConv {
-    /// Takes `weight [channels, 1, size, size]` with an odd size (on CUDA 3, 5, 7 or 9), and
+    /// Creates the layer from `weight [channels, 1, size, size]` with an odd size (on CUDA 3, 5, 7 or 9), and
     /// `bias [channels]`.
     pub fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
         Ok(Self(if cuda::takes(weight) {
@@ -76,7 +76,8 @@ impl DepthwiseConv {
 pub struct PatchConv(Backend<cpu::PatchConv, cuda::PatchConv>);
 
 impl PatchConv {
-    /// Takes `weight [out, in, size, size]` and `bias [out]`; the norms are over `in` and `out` channels.
+    /// Creates the layer from `weight [out, in, size, size]` and `bias [out]`; the norms are over `in` and
+    /// `out` channels.
     pub fn new(
         weight: &Tensor,
         bias: &Tensor,
@@ -115,7 +116,7 @@ impl PatchConv {
 pub struct ScalarConv(Backend<cpu::ScalarConv, cuda::ScalarConv>);
 
 impl ScalarConv {
-    /// Takes `weight [1, in, size, size]` (odd size) and `bias [1]`.
+    /// Creates the layer from `weight [1, in, size, size]` (odd size) and `bias [1]`.
     pub fn new(weight: &Tensor, bias: &Tensor) -> Result<Self> {
         let conv = cpu::ScalarConv::new(&on_cpu(weight)?, &on_cpu(bias)?)?;
         Self::on_device_of(weight, conv)

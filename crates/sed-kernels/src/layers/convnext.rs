@@ -11,7 +11,7 @@ use crate::cuda;
 pub struct ConvNextBlock(Backend<cpu::ConvNextBlock, cuda::ConvNextBlock>);
 
 impl ConvNextBlock {
-    /// Takes the weights; `eps` is the layer norm's.
+    /// Creates the block from its weights; `eps` is the layer norm's epsilon.
     pub fn new(weights: &ConvNextWeights<'_>, eps: f64) -> Result<Self> {
         Ok(Self(if cuda::takes(weights.expand_weight) {
             Backend::Cuda(cuda::ConvNextBlock::new(weights, eps)?)

@@ -21,7 +21,7 @@ impl SkipFusion {
         }))
     }
 
-    /// What the first convolution gets from an image, once for all of its categories: from
+    /// Computes the image's part of the first convolution, once for all of its categories: from
     /// `guidance [n, 2h, 2w, I]` to `[n, 2h, 2w, O]`.
     pub fn guide(&self, guidance: &Tensor) -> Result<Tensor> {
         match &self.0 {

@@ -11,8 +11,8 @@ use crate::{cuda, gemm as cpu};
 pub struct Linear(Backend<cpu::Linear, cuda::Linear>);
 
 impl Linear {
-    /// Takes `weight [out, in]` (on the CPU f32 or bf16) and `bias [out]`; what it is
-    /// multiplied with is rounded to its dtype.
+    /// Creates the layer from `weight [out, in]` (on the CPU f32 or bf16) and `bias [out]`; inputs are
+    /// rounded to the weight's dtype.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         Ok(Self(if cuda::takes(weight) {
             Backend::Cuda(cuda::Linear::new(weight, bias)?)

@@ -10,7 +10,7 @@ use crate::{cuda, layer_norm as cpu};
 pub struct LayerNorm(pub(super) Backend<cpu::LayerNorm, cuda::LayerNorm>);
 
 impl LayerNorm {
-    /// Takes `weight [channels]` and `bias [channels]`.
+    /// Creates the norm from `weight [channels]` and `bias [channels]`.
     pub fn new(weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Self> {
         Ok(Self(if cuda::takes(weight) {
             Backend::Cuda(cuda::LayerNorm::new(weight, bias, eps)?)

@@ -118,7 +118,7 @@ pub(crate) trait Lanes: Copy {
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// The lane of `x` where that of `a` is greater than that of `b`, else the lane of `y`.
     unsafe fn where_greater(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
-    /// Whether any lane of `a` is at least that of `b`.
+    /// Reports whether any lane of `a` is at least that of `b`.
     unsafe fn any_at_least(a: Self::V, b: Self::V) -> bool;
     /// Rounds to the nearest integer, ties to even.
     unsafe fn round(a: Self::V) -> Self::V;

@@ -46,7 +46,7 @@ fn window(p: usize, t: usize) -> (usize, usize) {
     (row / 2 - p, row % 2)
 }
 
-/// What the bias of the transposed convolution adds through each tap of conv0: `[9][outputs]`.
+/// Contribution of the transposed convolution's bias through each tap of conv0: `[9][outputs]`.
 pub(crate) fn bias_taps(conv0: &[f32], up_bias: &[f32], shape: Shape) -> Vec<f32> {
     let mut taps = vec![0.0; 9 * shape.outputs];
     for (tap, values) in taps.chunks_exact_mut(shape.outputs).enumerate() {

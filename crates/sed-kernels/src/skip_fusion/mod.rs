@@ -43,7 +43,7 @@ pub struct SkipFusionWeights<'a> {
     pub head: (&'a Tensor, &'a Tensor),
 }
 
-/// What [`crate::SkipFusion::forward`] is asked to return beside the head's logits.
+/// The results that [`crate::SkipFusion::forward`] returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FusionOutputs {
     /// The level's features and cost-map guidance, which the next level needs.
@@ -128,7 +128,7 @@ impl SkipFusion {
         })
     }
 
-    /// What the first convolution gets from an image, once for all of its categories: from
+    /// Computes the image's part of the first convolution, once for all of its categories: from
     /// `guidance [n, 2h, 2w, I]` to `[n, 2h, 2w, O]`.
     pub(crate) fn guide(&self, guidance: &Tensor) -> Result<Tensor> {
         let (n, height, width, _) = guidance.dims4()?;

@@ -242,7 +242,7 @@ struct Conv0<'a, E> {
     low: &'a [E],
     cost: &'a [E],
     guide: &'a [f32],
-    /// Of the low-resolution map.
+    /// Width of the low-resolution map.
     width: usize,
 }
 

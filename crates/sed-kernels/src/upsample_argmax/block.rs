@@ -70,7 +70,7 @@ pub(super) struct RowPairs {
     stride: usize,
     /// The even row and the odd row.
     rows: [Option<usize>; 2],
-    /// Where the upper and the lower row lie in a map's two.
+    /// Offsets of the upper and the lower row among a map's two.
     upper: usize,
     lower: usize,
 }
@@ -81,7 +81,8 @@ impl RowPairs {
         Self { values: vec![0.0; maps * 2 * stride], stride, rows: [None; 2], upper: 0, lower: 0 }
     }
 
-    /// Takes the rows of `at` out of `maps [n, rows, columns]`; one that is there already is kept.
+    /// Copies the rows of `at` from `maps [n, rows, columns]`. Rows that are already loaded are not copied
+    /// again.
     pub(super) fn load(&mut self, maps: &[f32], (rows, columns): (usize, usize), at: Sample) {
         self.upper = at.low % 2 * self.stride;
         self.lower = at.high % 2 * self.stride;
@@ -131,15 +132,16 @@ pub(super) struct Rows<'a> {
     pub(super) threshold: f32,
 }
 
-/// What the pixels of a band have won.
+/// Pixels that each map has won in a band, and their scores.
 pub(super) struct Won {
-    /// By map: pixels.
+    /// By map: number of pixels.
     pub(super) pixels: Vec<u32>,
     /// By map: sum of the scores.
     pub(super) sums: Vec<f64>,
 }
 
-/// Takes the best map of every pixel of `out [vertical.len(), width]`.
+/// Writes the best map of every pixel to `out [vertical.len(), width]` where its score reaches the threshold,
+/// and counts it in `won`.
 #[inline(always)]
 unsafe fn best<L: Lanes>(rows: Rows<'_>, blocks: &[Block], out: &mut [u16], won: &mut Won) {
     let width = out.len() / rows.vertical.len();
@@ -214,7 +216,8 @@ unsafe fn count<L: Lanes>(score: L::V, winner: L::V, threshold: f32, out: &mut [
 }
 
 kernel! {
-    /// Takes the best map of every pixel of `out [vertical.len(), width]`, which must be [`UNLABELLED`] before. The
-    /// blocks must be cut for the registers of the instruction set.
+    /// Writes the best map of every pixel to `out [vertical.len(), width]` where its score reaches the
+    /// threshold, and counts it in `won`. `out` must be [`UNLABELLED`] before. The blocks must be cut for the
+    /// registers of the instruction set.
     pub(super) unsafe fn run_best(rows: Rows<'_>, blocks: &[Block], out: &mut [u16], won: &mut Won) = best
 }

@@ -19,7 +19,7 @@ pub const UNLABELLED: u16 = u16::MAX;
 /// Output rows of one task; fixed, so that sums do not depend on the number of threads.
 const ROWS: usize = 16;
 
-/// What the output is to look like.
+/// Size of the output, crop of the maps, and threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ArgmaxSpec {
     /// Output rows.
@@ -128,7 +128,7 @@ fn best_of(
     ArgmaxMap { indices, pixels, mean_scores }
 }
 
-/// Where an output coordinate falls between two inputs.
+/// The two inputs around an output coordinate, with their weights.
 #[derive(Clone, Copy)]
 struct Sample {
     low: usize,

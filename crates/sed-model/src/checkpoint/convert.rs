@@ -13,7 +13,7 @@ use super::{Checkpoint, hex};
 use crate::config::SedConfig;
 use crate::error::{ModelError, Result};
 
-/// How far a conversion has come.
+/// Progress of a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Bytes of weights written.
@@ -22,7 +22,7 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// What a conversion wrote.
+/// The files that a conversion wrote, and the model's digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Converted {
     /// `<name>.safetensors`.

@@ -9,12 +9,12 @@ use crate::error::{ModelError, Result};
 /// Disagreements that are spelled out; the rest is counted.
 const SHOWN: usize = 20;
 
-/// How a checkpoint that fits its configuration is used.
+/// Contents of a fitting checkpoint that inference does not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fit {
     /// Known tensors that inference does not read.
     pub unused: Vec<String>,
-    /// What the file holds besides the weights.
+    /// Names of the file's entries besides the weights.
     pub ignored: Vec<String>,
 }
 

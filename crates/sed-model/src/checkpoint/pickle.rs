@@ -48,7 +48,7 @@ pub(super) enum Value {
 /// The number of the value that stands for everything opaque.
 const OPAQUE: Id = 0;
 
-/// Why a pickle was not read.
+/// The reason why a pickle was not read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PickleError {
     /// It names a function or class that files of weights do not use.

@@ -20,7 +20,7 @@ const PICKLE: &str = "data.pkl";
 const MOST_NAME_BYTES: usize = 1024;
 const MOST_AXES: usize = 8;
 
-/// Whether the file starts like a zip archive.
+/// Reports whether the file starts like a zip archive.
 pub(super) fn is_zip(start: &[u8]) -> bool {
     start.starts_with(b"PK\x03\x04")
 }
@@ -46,7 +46,7 @@ pub(super) fn read(bytes: &Bytes, origin: &str) -> Result<Contents> {
 /// An entry of the archive.
 #[derive(Clone, Debug)]
 enum Entry {
-    /// As torch writes it: where its bytes are.
+    /// Uncompressed, as torch writes it: the range of its bytes.
     Stored(Range<usize>),
     /// Packed, which torch does only to a program's code: it could be a bomb, and cannot be read in parts.
     Compressed,
@@ -230,7 +230,7 @@ fn storage_kind(class: &str) -> Option<Kind> {
     }
 }
 
-/// Whether the strides are those of row-major order. Axes of length one may have any stride.
+/// Reports whether the strides are those of row-major order. Axes of length one may have any stride.
 fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
     let mut expected: usize = 1;
     shape.len() == strides.len()
@@ -241,7 +241,7 @@ fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
         })
 }
 
-/// Where a tensor's bytes are in the file; nothing when they are not all inside the storage.
+/// Range of a tensor's bytes in the file; `None` when they are not all inside the storage.
 fn byte_range(storage: &Range<usize>, offset: usize, shape: &[usize], kind: Kind) -> Option<Range<usize>> {
     let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))?;
     let start = storage.start.checked_add(offset.checked_mul(kind.size())?)?;

@@ -11,7 +11,7 @@ const LENGTH: usize = 8;
 /// Largest header that is read. Names and shapes of SED-L take 80 kB.
 const MAX_HEADER: u64 = 4 << 20;
 
-/// Whether the file starts like safetensors: a plausible length and a JSON object.
+/// Reports whether the file starts like safetensors: a plausible length and a JSON object.
 pub(super) fn is_safetensors(start: &[u8]) -> bool {
     let length = start.first_chunk::<LENGTH>().map(|length| u64::from_le_bytes(*length));
     length.is_some_and(|length| length <= MAX_HEADER) && start.get(LENGTH) == Some(&b'{')

@@ -24,7 +24,7 @@ impl Shapes<'_> {
         self.find(name).and_then(|shape| shape.get(axis)).copied().ok_or_else(|| self.not_sed(name))
     }
 
-    /// How many of `before0after`, `before1after`, … there are.
+    /// Number of the tensors `before0after`, `before1after`, … up to the first that is missing.
     fn count(&self, before: &str, after: &str) -> usize {
         (0..).take_while(|index| self.find(&format!("{before}{index}{after}")).is_some()).count()
     }

@@ -1,8 +1,8 @@
-//! Which tensors a model of given sizes has, by their names in the official checkpoints.
+//! The tensors of a model of given sizes, by their names in the official checkpoints.
 
 use super::{PROMPTS, SedConfig, VisualHead};
 
-/// What every tensor name of an official SED checkpoint starts with.
+/// Prefix of every tensor name in an official SED checkpoint.
 pub const ROOT: &str = "sem_seg_head.predictor";
 
 /// A tensor that a checkpoint should hold.
@@ -13,7 +13,7 @@ pub struct ExpectedTensor {
     /// Its shape, in PyTorch's layout: linear `[out, in]`, convolution `[out, in, height, width]`, transposed
     /// convolution `[in, out, height, width]`, depthwise `[channels, 1, height, width]`.
     pub shape: Vec<usize>,
-    /// False for what inference does not read; such a tensor may be absent.
+    /// False if inference does not read the tensor; it may then be absent.
     pub used: bool,
 }
 

@@ -37,7 +37,7 @@ impl Decoder {
         &self.levels[index]
     }
 
-    /// What each level's first convolution gets from the images' skip guidance.
+    /// Computes the images' part of each level's first convolution, from their skip guidance.
     pub(crate) fn guides(&self, guidance: &[Tensor]) -> Result<Vec<Tensor>> {
         self.levels.iter().zip(guidance).map(|(level, x)| Ok(level.fusion().guide(x)?)).collect()
     }

@@ -49,7 +49,7 @@ fn parts_have_their_known_counts() {
     }
 }
 
-/// What the specification says that each shortcut saves.
+/// The savings of each shortcut, as the specification states them.
 #[test]
 fn shortcuts_save_what_they_are_known_to_save() {
     let base = SedConfig::sed_b();
@@ -108,8 +108,8 @@ fn prompts_have_their_known_counts() {
     let (base, large) = (SedConfig::sed_b(), SedConfig::sed_l());
     assert_giga(text_per_prompt(&base), 4.633, 3);
     assert_giga(text_per_prompt(&large), 8.866, 3);
-    // One more row that nobody else attends to: twelve squares of the width in all blocks but the last, where it
-    // gives a key and a value; and its own keys.
+    // One more row that no other row attends to: twelve squares of the width in all blocks but the last,
+    // where it only has a key and a value; and its own keys.
     let rows = TextRows { rows: 10, keys: 55, ends: 2, end_keys: 20 };
     let more = TextRows { rows: 11, keys: 60, ..rows };
     let added = text_rearranged(&base, &more) - text_rearranged(&base, &rows);

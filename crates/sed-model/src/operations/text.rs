@@ -3,7 +3,8 @@
 use crate::config::SedConfig;
 use crate::text_tower::TextRows;
 
-/// Of one prompt as the official code computes it: every column of the context, whatever the prompt's length.
+/// The count for one prompt as the official code computes it: every column of the context, whatever the
+/// prompt's length.
 pub fn text_per_prompt(config: &SedConfig) -> u64 {
     let columns = config.text.context_length as u64;
     let rows =
@@ -13,8 +14,8 @@ pub fn text_per_prompt(config: &SedConfig) -> u64 {
     text_rearranged(config, &rows) - (columns - 1) * width * depth
 }
 
-/// Of phrases as they are computed here, without the prefixes of the templates, which a loaded model has: see
-/// [`crate::text_tower::TextTower::rows_of`].
+/// The count for phrases as they are computed here, without the prefixes of the templates, which are computed
+/// once when a model is loaded: see [`crate::text_tower::TextTower::rows_of`].
 pub fn text_rearranged(config: &SedConfig, rows: &TextRows) -> u64 {
     let (width, depth) = (config.text.width as u64, config.embed_dim as u64);
     let square = width * width;

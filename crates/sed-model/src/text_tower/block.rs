@@ -48,7 +48,7 @@ impl Block {
         })
     }
 
-    /// What attention reads of `x [rows, width]`, in the same shape.
+    /// The norm of `x [rows, width]` that attention reads, in the same shape.
     pub(super) fn norm(&self, x: &Tensor) -> Result<Tensor> {
         Ok(self.ln_1.forward(x)?)
     }

@@ -5,7 +5,8 @@ use candle_core::{Device, Tensor};
 use super::*;
 use crate::checkpoint::Checkpoint;
 
-/// Of unit vectors; the reference's f32 differs from its f64 by about 1e-6 in this reduced model.
+/// Largest difference of unit vectors; the reference's f32 differs from its f64 by about 1e-6 in this reduced
+/// model.
 const TOLERANCE: f32 = 5e-6;
 
 fn golden(name: &str) -> PathBuf {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 const MERGES: &str = include_str!("../../assets/tokenizer/clip_merges.txt");
 /// Symbols before the first merge: every byte, and every byte at the end of a word.
 const BYTE_SYMBOLS: usize = 512;
-/// What marks the last symbol of a word.
+/// Mark of a word's last symbol.
 const END_OF_WORD: &str = "</w>";
 
 /// The merges, over symbol ids.
@@ -14,7 +14,8 @@ const END_OF_WORD: &str = "</w>";
 pub(super) struct BytePairs {
     /// Id of each byte; a byte at the end of a word has the id plus 256.
     bytes: [u32; 256],
-    /// What two neighbouring symbols merge to. Ids of merges rise in the order in which they are applied.
+    /// Id of the symbol that two neighbouring symbols merge to. Ids of merges rise in the order in which the
+    /// merges are applied.
     merges: HashMap<(u32, u32), u32>,
     vocab_size: usize,
 }

@@ -59,7 +59,7 @@ pub(super) fn numeric(rest: &str, out: &mut String) -> Option<usize> {
     Some(end + usize::from(rest[end..].starts_with(';')))
 }
 
-/// What a number stands for; nothing for control characters and noncharacters, as in Python.
+/// The character of a number; `None` for control characters and noncharacters, as in Python.
 fn character(number: u32) -> Option<char> {
     match number {
         0 => Some('\u{fffd}'),
@@ -81,7 +81,7 @@ fn windows_1252(number: u32) -> char {
     TABLE.get(number.wrapping_sub(0x80) as usize).and_then(|&code| char::from_u32(code)).unwrap_or('\u{fffd}')
 }
 
-/// Resolves the longest name at the start of `rest`; gives the bytes used.
+/// Resolves the longest name at the start of `rest`; returns the number of bytes used.
 fn by_name(rest: &str, out: &mut String) -> Option<usize> {
     let stops = |character: char| matches!(character, '\t' | '\n' | '\x0c' | ' ' | '<' | '&' | '#' | ';');
     // Defined names are ASCII, so what is not ends every candidate.

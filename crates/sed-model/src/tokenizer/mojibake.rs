@@ -58,13 +58,13 @@ struct EncodingTable {
     upper_half: String,
 }
 
-/// What tells mojibake from text that was meant.
+/// Tables and patterns that distinguish mojibake from intended text.
 #[derive(Debug)]
 pub(super) struct Heuristics {
     encodings: Vec<Encoding>,
-    /// Sequences of characters that nobody means to write.
+    /// Sequences of characters that are unlikely in intended text.
     badness: Regex,
-    /// What UTF-8 sequences look like through a single-byte encoding.
+    /// UTF-8 sequences as they look when decoded with a single-byte encoding.
     sequence: Regex,
     /// Characters before which a sequence is taken for the middle of a larger garble.
     continuation: Regex,
@@ -75,7 +75,7 @@ pub(super) struct Heuristics {
 #[derive(Debug)]
 struct Encoding {
     name: String,
-    /// Whether undefined bytes pass, and U+FFFD as a byte of its own.
+    /// True if undefined bytes are accepted, and U+FFFD as a byte of its own.
     sloppy: bool,
     bytes: HashMap<char, u8>,
 }

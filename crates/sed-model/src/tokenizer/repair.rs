@@ -102,8 +102,8 @@ fn straight(character: char) -> char {
     }
 }
 
-/// Control characters that nobody means: ASCII's except white space, deprecated Arabic ones, annotation
-/// marks and the byte order mark.
+/// Reports whether a character is a control character that text has no use for: ASCII's except white space,
+/// deprecated Arabic ones, annotation marks and the byte order mark.
 fn is_stray_control(character: char) -> bool {
     matches!(character,
         '\0'..='\x08' | '\x0b' | '\x0e'..='\x1f' | '\x7f' | '\u{206a}'..='\u{206f}' | '\u{feff}' |
