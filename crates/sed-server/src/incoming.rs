@@ -68,7 +68,7 @@ async fn accept(
     Ok(Connection { stream, peer, _place: place })
 }
 
-/// A connection that gives its place back when it is closed.
+/// A connection that releases its place when it is closed.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
@@ -77,7 +77,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Who has opened it.
+    /// The address of the client.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
     }

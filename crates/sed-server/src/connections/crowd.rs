@@ -21,7 +21,7 @@ pub(super) struct Activity {
     /// When the last exchange ended; `None` before the first.
     idle_since: Mutex<Option<Instant>>,
     begun: Instant,
-    /// Told to take no new calls.
+    /// Notified when the connection is to accept no new calls.
     retire: Notify,
 }
 
@@ -75,7 +75,7 @@ impl Drop for Running {
 pub(super) struct Crowd(Arc<Mutex<Vec<Weak<Activity>>>>);
 
 impl Crowd {
-    /// A connection that begins now.
+    /// Registers a connection that begins now.
     pub(super) fn enter(&self) -> Arc<Activity> {
         let activity = Arc::new(Activity::new());
         let mut all = self.lock();

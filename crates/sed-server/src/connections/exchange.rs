@@ -17,7 +17,7 @@ tokio::task_local! {
     static CURRENT: Exchange;
 }
 
-/// The hand on one exchange; over HTTP/1.1, on the connection. Cheap to clone.
+/// A handle to cut one exchange; over HTTP/1.1, the connection. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exchange(Arc<Inner>);
 
@@ -28,12 +28,12 @@ struct Inner {
 }
 
 impl Exchange {
-    /// The one that the current task drives.
+    /// Returns the exchange that the current task drives.
     pub(crate) fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()
     }
 
-    /// Drops the exchange, answer and all.
+    /// Drops the exchange with its answer.
     pub(crate) fn cut(&self) {
         self.0.cut.store(true, Ordering::Relaxed);
         self.0.notify.notify_one();

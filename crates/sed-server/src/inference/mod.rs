@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// The service's name, under which readiness is told too.
+/// The service's name, under which its readiness is reported, too.
 pub(crate) const SERVICE_NAME: &str = "inference.GRPCInferenceService";
 
 /// The service. Cheap to clone.

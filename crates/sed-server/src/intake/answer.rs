@@ -58,7 +58,7 @@ pub(crate) fn charged<T: Message>(answer: T, charge: Charge, compress: bool) -> 
 pub(crate) struct AnswerCharges(Arc<Mutex<Vec<Charge>>>);
 
 impl AnswerCharges {
-    /// The transport has taken the answer that this charge holds.
+    /// Adds the charge of an answer that the transport has taken.
     pub(crate) fn push(&self, charge: Charge) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(charge);
     }
@@ -92,7 +92,7 @@ pub(super) struct AnswerBody {
     streamed: Option<AnswerCharges>,
     /// The rest of the transport's last frame.
     rest: Bytes,
-    /// It is small enough to go as it is.
+    /// True if the frame is small enough to be sent whole.
     small: bool,
     paid: Arc<Mutex<Vec<Charge>>>,
 }
@@ -110,7 +110,7 @@ impl AnswerBody {
         Self { inner, transfer, payer, _held: held, charged, streamed, rest, small: true, paid }
     }
 
-    /// A new frame of the transport, with the charges that hold it.
+    /// Accepts a new frame of the transport, with the charges that hold it.
     fn enter(&mut self, data: Bytes) -> Result<(), Status> {
         let mut charges = self.streamed.as_ref().map(AnswerCharges::take).unwrap_or_default();
         charges.extend(self.charged.take().and_then(|charge| charge.take()));

@@ -45,7 +45,7 @@ use crate::{
 /// Memory of a call beside its messages: its task, its headers' map, and small answers, in bytes.
 const CALL_BYTES: u64 = 24 << 10;
 
-/// Puts the intake before all services. Cheap to clone.
+/// The layer that puts the intake before all services. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Intake {
     shared: Arc<Shared>,
@@ -176,7 +176,7 @@ impl Shared {
         Ok(call(service, Request::from_parts(parts, body)).await)
     }
 
-    /// The answer on its way, with all that it holds.
+    /// Wraps an answer so that it holds its charges and its place until it is sent.
     fn send(&self, method: Method, response: Response<Body>, payer: Payer, held: Held) -> Response<Body> {
         let response = if method.ours { self.explain(method, response) } else { response };
         if response.headers().contains_key("grpc-status") {
@@ -190,7 +190,8 @@ impl Shared {
         Response::from_parts(parts, Body::new(body))
     }
 
-    /// The transport's own refusals say little; these say which limit, and that it is the message's fault.
+    /// Replaces the transport's own refusals, which say little, by ones that name the limit and blame the
+    /// message.
     fn explain(&self, method: Method, response: Response<Body>) -> Response<Body> {
         let headers = response.headers();
         if headers.contains_key("grpc-status-details-bin") {

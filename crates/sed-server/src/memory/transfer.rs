@@ -40,7 +40,7 @@ enum Direction {
     Answer,
 }
 
-/// Why a transfer is ended.
+/// The reason for ending a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// It makes too little progress.
@@ -167,18 +167,17 @@ impl Transfers {
 }
 
 impl State {
-    /// Bytes for each second that the client was waited for: what the server takes its time for does not count.
+    /// Bytes for each second that the client was waited for: time that the server takes does not count.
     fn rate(&self) -> f64 {
         self.moved.load(Ordering::Relaxed) as f64 / self.waited_in_all().as_secs_f64().max(1e-3)
     }
 
-    /// Reports whether the client has the next move.
+    /// Reports whether the client is waited for.
     fn waits(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) != NOT_WAITING
     }
 
-    /// Returns the time that the client has been waited for without a byte; zero while the server has the
-    /// next move.
+    /// Returns the time that the client has been waited for without a byte; zero while it is not waited for.
     fn waited(&self) -> Duration {
         match self.waiting.load(Ordering::Relaxed) {
             NOT_WAITING => Duration::ZERO,
@@ -205,7 +204,7 @@ impl State {
         self.waits() && self.waited_in_all() >= grace && self.reason().is_none()
     }
 
-    /// The wait for the client is over, if there is one.
+    /// Ends the wait for the client, if there is one.
     fn stop_waiting(&self) {
         self.waited_before.fetch_add(self.waited().as_micros() as u64, Ordering::Relaxed);
         self.waiting.store(NOT_WAITING, Ordering::Relaxed);
@@ -245,19 +244,19 @@ impl State {
 }
 
 impl Transfer {
-    /// `bytes` have moved, and the client is waited for again.
+    /// Counts `bytes` as moved, and waits for the client again.
     pub(crate) fn moved(&self, bytes: u64) {
         self.state.moved.fetch_add(bytes, Ordering::Relaxed);
         self.wait();
     }
 
-    /// The client has the next move.
+    /// Starts to wait for the client.
     pub(crate) fn wait(&self) {
         self.state.stop_waiting();
         self.state.waiting.store(self.state.begun.elapsed().as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// The server has the next move.
+    /// Ends the wait for the client: the server is to act.
     pub(crate) fn rest(&self) {
         self.state.stop_waiting();
     }
