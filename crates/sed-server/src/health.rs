@@ -1,4 +1,5 @@
-//! Standard gRPC health. The empty name says that the process lives; the service's name says that it is ready.
+//! Standard gRPC health. The empty name says that the process lives; the service's name says that it is
+//! ready.
 
 use sed_engine::{EngineState, metrics::MODEL_READY};
 use tokio::sync::watch;

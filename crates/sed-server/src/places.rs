@@ -53,8 +53,8 @@ impl Places {
         Self { free: Arc::new(Semaphore::new(most)), most }
     }
 
-    /// Acquires a place, or returns a refusal if none is free. To free one, the slowest answer is ended, if it
-    /// is slow.
+    /// Acquires a place, or returns a refusal if none is free. To free one, the slowest answer is ended, if
+    /// it is slow.
     pub(crate) async fn take(&self, transfers: &Transfers) -> Result<Place, Status> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Ok(Place::new(permit));

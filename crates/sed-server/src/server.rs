@@ -39,8 +39,8 @@ use crate::{
     web::{AnyService, open_to_browsers},
 };
 
-/// Uploads that may run at the same time for each request that may be worked on: a request takes its place only when it is
-/// complete, and slow lines keep no others waiting.
+/// Uploads that may run at the same time for each request that may be worked on: a request takes its place
+/// only when it is complete, and slow lines keep no others waiting.
 const UPLOADS_EACH: usize = 16;
 /// After the device was given up every request has failed already: only their answers are still written.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);

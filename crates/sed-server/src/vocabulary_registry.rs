@@ -1,4 +1,5 @@
-//! The vocabularies that the server knows by name: those that came with it, and those that callers registered.
+//! The vocabularies that the server knows by name: those that came with it, and those that callers
+//! registered.
 //!
 //! The vocabularies that callers register have one bound for all callers together. When it is reached, the
 //! caller with the largest part makes room with those that were not used for the longest time: one caller
@@ -211,8 +212,8 @@ impl Registered {
         }
     }
 
-    /// Forgets the least recently used vocabulary of the caller with the largest part: of `newcomer`, if no other has
-    /// more. Reports whether there was one.
+    /// Forgets the least recently used vocabulary of the caller with the largest part: of `newcomer`, if no
+    /// other has more. Reports whether there was one.
     fn evict(&mut self, newcomer: Option<&Caller>, by_count: bool) -> bool {
         let mut parts: HashMap<Option<&Caller>, Part> = HashMap::new();
         for entry in self.named.values() {

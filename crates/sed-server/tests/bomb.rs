@@ -1,5 +1,5 @@
-//! A few bytes that unpack to very many are refused, and take no more memory than a message may have. A program of
-//! its own, because it watches the memory of the process.
+//! A few bytes that unpack to very many are refused, and take no more memory than a message may have. A
+//! program of its own, because it watches the memory of the process.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)] // helpers of tests fail their test
 

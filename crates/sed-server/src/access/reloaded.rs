@@ -1,5 +1,5 @@
-//! A value loaded from files and reloaded when they change. A failed reload is logged once and the previous value stays
-//! in use.
+//! A value loaded from files and reloaded when they change. A failed reload is logged once and the previous
+//! value stays in use.
 
 use std::{
     fmt,
@@ -85,8 +85,8 @@ impl<T: Send + 'static> Reloaded<T> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again every `pause` and at SIGHUP, until the future is dropped. A read that hangs holds up neither
-    /// the runtime nor shutdown, and the next one begins only after it.
+    /// Reads the files again every `pause` and at SIGHUP, until the future is dropped. A read that hangs
+    /// holds up neither the runtime nor shutdown, and the next one begins only after it.
     pub(super) async fn follow(&self, pause: Duration) {
         let mut hangups = Hangups::new();
         let mut ticks = interval(pause);

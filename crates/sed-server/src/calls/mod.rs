@@ -122,7 +122,8 @@ where
     }
 }
 
-/// The error of a call that has no answer at all: its status is in the headers. Every other call has it at its end.
+/// The error of a call that has no answer at all: its status is in the headers. Every other call has it at
+/// its end.
 fn refusal_of(response: &Response<Body>) -> Option<Status> {
     Status::from_header_map(response.headers())
 }
@@ -140,8 +141,8 @@ fn refuse(refused: Status) -> Answer {
     Box::pin(ready(Ok(refused.into_http())))
 }
 
-/// The method of a path and its service; `None` for other services, for methods that do not exist, and for those of
-/// the Open Inference Protocol that do no work: probes and clients' questions before it.
+/// The method of a path and its service; `None` for other services, for methods that do not exist, and for
+/// those of the Open Inference Protocol that do no work: probes and clients' questions before it.
 fn method(path: &str) -> Option<(&'static str, Method)> {
     let (service, name) = path.strip_prefix('/')?.split_once('/')?;
     let method = Method::ALL.iter().copied().find(|method| method.as_str() == name)?;

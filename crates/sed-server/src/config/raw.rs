@@ -50,10 +50,11 @@ raw_config! {
     queue_pairs: usize,
     /// Images of one batch of the encoder; 0 is as many as memory and device make useful. Default 0.
     batch_images: usize,
-    /// (Image, category) pairs of one batch of any other stage; 0 is as many as memory and device make useful.
-    /// Default 0.
+    /// (Image, category) pairs of one batch of any other stage; 0 is as many as memory and device make
+    /// useful. Default 0.
     batch_pairs: usize,
-    /// A batch that is not full waits this long for more, in milliseconds, while other work is ripe. Default 0.
+    /// A batch that is not full waits this long for more, in milliseconds, while other work is ripe. Default
+    /// 0.
     batch_delay_ms: f64,
     /// Requests of one stream that are worked on at the same time. Default 16.
     max_stream_requests: usize,
@@ -73,17 +74,18 @@ raw_config! {
     vocabulary_cache_bytes: usize,
     /// Bound of the cache of image features, in bytes; 0 turns it off. Default 512 MiB.
     image_cache_bytes: usize,
-    /// Built-in vocabularies whose words are embedded before the server is ready; in the environment separated
-    /// by commas. Default: none.
+    /// Built-in vocabularies whose words are embedded before the server is ready; in the environment
+    /// separated by commas. Default: none.
     preload_vocabulary: Vec<String>,
     /// Interval at which a lost device is tried again, in seconds. Default 5.
     device_probe_seconds: f64,
-    /// A GPU that was lost is given up after so many failed tries in a row, and the server ends when no device is left;
-    /// 0 is never. Default 3.
+    /// A GPU that was lost is given up after so many failed tries in a row, and the server ends when no
+    /// device is left; 0 is never. Default 3.
     device_lost_probes: u32,
 
-    /// Memory for everything that connections and requests cause: messages, pictures, masks, answers, windows, in bytes;
-    /// 0 is a third of the machine's or container's memory, at least 128 MiB and at most 16 GiB. Default 0.
+    /// Memory for everything that connections and requests cause: messages, pictures, masks, answers,
+    /// windows, in bytes; 0 is a third of the machine's or container's memory, at least 128 MiB and at most
+    /// 16 GiB. Default 0.
     max_request_memory_bytes: u64,
     /// Bytes of one request message. Default 32 MiB.
     max_message_bytes: usize,
@@ -129,8 +131,8 @@ raw_config! {
     /// True if `grpc.health.v1` needs a token, too. Default false.
     health_needs_token: bool,
 
-    /// Connections at the same time; more wait. Default 4096, or as many as an eighth of `max_request_memory_bytes` holds
-    /// at 128 KiB each.
+    /// Connections at the same time; more wait. Default 4096, or as many as an eighth of
+    /// `max_request_memory_bytes` holds at 128 KiB each.
     max_connections: usize,
     /// Age, give or take a tenth, at which a connection accepts no more calls, in seconds; 0 is never.
     /// Default 1800.

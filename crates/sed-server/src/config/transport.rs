@@ -70,8 +70,8 @@ impl Compression {
 /// gRPC-Web, for browsers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Web {
-    /// Origins whose pages may call, such as `https://example.org`; `*` is any. Pages of the server's own origin
-    /// always may.
+    /// Origins whose pages may call, such as `https://example.org`; `*` is any. Pages of the server's own
+    /// origin always may.
     pub origins: Vec<String>,
 }
 

@@ -10,8 +10,8 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-/// A connection without a call for so long makes room for others when there are too many; its client opens another for
-/// its next call.
+/// A connection without a call for so long makes room for others when there are too many; its client opens
+/// another for its next call.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// The exchanges that a connection is busy with.
@@ -84,8 +84,8 @@ impl Crowd {
         activity
     }
 
-    /// Retires connections that carry no exchange, those that were idle for longest first: an eighth of all, because others
-    /// may be waiting behind the one that asks.
+    /// Retires connections that carry no exchange, those that were idle for longest first: an eighth of all,
+    /// because others may be waiting behind the one that asks.
     pub(super) fn make_room(&self) {
         let all = self.lock();
         let spare = all.iter().filter_map(Weak::upgrade).filter_map(|known| Some((known.spare()?, known)));

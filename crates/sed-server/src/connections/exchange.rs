@@ -1,7 +1,8 @@
 //! One request and its answer, as a task that can be cut from elsewhere.
 //!
-//! hyper asks an answer's body for more only while the client takes it, so a body cannot end itself when the client
-//! does not. Dropping the task that drives the exchange resets the stream (RFC 9113, section 8.1) and frees the answer.
+//! hyper asks an answer's body for more only while the client takes it, so a body cannot end itself when the
+//! client does not. Dropping the task that drives the exchange resets the stream (RFC 9113, section 8.1) and
+//! frees the answer.
 
 use std::sync::{
     Arc,

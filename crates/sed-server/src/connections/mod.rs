@@ -118,7 +118,8 @@ impl Connections {
         let http = http(&self.settings, &window, Arc::clone(&activity));
         let life = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         tokio::pin!(life);
-        // Over HTTP/1.1 there is one call at a time, and no task of its own for it: it is cut with its connection.
+        // Over HTTP/1.1 there is one call at a time, and no task of its own for it: it is cut with its
+        // connection.
         let exchange = Exchange::default();
         let grace = {
             let driven = exchange.clone().drive(life.as_mut());

@@ -1,5 +1,5 @@
-//! The calls of `inference.GRPCInferenceService`: the Open Inference Protocol before the same engine, with the same
-//! checks, limits and errors as `sed.v1.SegmentationService`.
+//! The calls of `inference.GRPCInferenceService`: the Open Inference Protocol before the same engine, with
+//! the same checks, limits and errors as `sed.v1.SegmentationService`.
 
 mod contents;
 mod metadata;

@@ -17,8 +17,8 @@ use crate::{
     places::Place,
 };
 
-/// Answers go out in pieces of so many bytes, that of a frame of HTTP/2. Each is a copy, so that what waits in the
-/// transport for a client that has stopped reading does not hold the whole answer.
+/// Answers go out in pieces of so many bytes, that of a frame of HTTP/2. Each is a copy, so that what waits
+/// in the transport for a client that has stopped reading does not hold the whole answer.
 const PIECE: usize = 16 << 10;
 /// Bytes that the transport may hold of an answer that has left its body: its buffer of 400 KiB for each
 /// stream, and a piece.
@@ -38,8 +38,8 @@ impl AnswerCharge {
     }
 }
 
-/// Larger answers are not compressed, because that would keep a thread of the sockets busy, on which other calls and
-/// probes wait; in bytes.
+/// Larger answers are not compressed, because that would keep a thread of the sockets busy, on which other
+/// calls and probes wait; in bytes.
 const MOST_COMPRESSED: usize = 1 << 20;
 
 /// The response of an answer that `charge` holds; `compress` says whether compression would make it smaller.
@@ -53,7 +53,8 @@ pub(crate) fn charged<T: Message>(answer: T, charge: Charge, compress: bool) -> 
     response
 }
 
-/// The charges of a stream's answers that the transport has taken and not handed on, for a response's extensions.
+/// The charges of a stream's answers that the transport has taken and not handed on, for a response's
+/// extensions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AnswerCharges(Arc<Mutex<Vec<Charge>>>);
 

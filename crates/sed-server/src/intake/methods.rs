@@ -137,8 +137,8 @@ fn bounds(path: &str, input: MessageIndex, limits: &Limits) -> Method {
     }
 }
 
-/// Four times the largest vocabulary's entries: what is only somewhat too large gets an answer that names the words,
-/// what is far too large is never built.
+/// Four times the largest vocabulary's entries: what is only somewhat too large gets an answer that names the
+/// words, what is far too large is never built.
 fn most_entries(limits: &Limits) -> u64 {
     let words = &limits.vocabulary;
     4 * (words.categories + words.phrases) as u64 + 256

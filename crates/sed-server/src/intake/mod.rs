@@ -1,6 +1,6 @@
-//! The way of every call from its headers to its service and back: its messages are read within the account of memory,
-//! a deadline and a least rate; they are weighed before anything is built of them; complete requests for masks take a
-//! place; the answer keeps what it holds until the client has it.
+//! The way of every call from its headers to its service and back: its messages are read within the account
+//! of memory, a deadline and a least rate; they are weighed before anything is built of them; complete
+//! requests for masks take a place; the answer keeps what it holds until the client has it.
 
 mod answer;
 mod chunks;

@@ -29,8 +29,8 @@ const HEADER: usize = 5;
 const STREAM_IDLE: Duration = Duration::from_secs(600);
 /// Interval at which an upload that waits for others to end is tried again.
 const AGAIN: Duration = Duration::from_millis(50);
-/// Messages that cannot become larger are unpacked at once, others on the threads for work on pixels: a small one may
-/// become a large one.
+/// Messages that cannot become larger are unpacked at once, others on the threads for work on pixels: a small
+/// one may become a large one.
 const UNPACKED_HERE: usize = 64 << 10;
 
 /// A call's access to the account. Travels in a request's extensions.
@@ -135,8 +135,8 @@ impl Reader {
         self.message(upload).await
     }
 
-    /// Begins the upload of a message. Where there are too many, it waits a moment for one that is slow to end; what the
-    /// client sends meanwhile stays in its windows.
+    /// Begins the upload of a message. Where there are too many, it waits a moment for one that is slow to
+    /// end; what the client sends meanwhile stays in its windows.
     async fn begin_upload(&mut self) -> Result<Transfer, Status> {
         let (transfers, owner) = (self.payer.account().transfers(), self.payer.owner());
         if self.method.is_small() {

@@ -91,8 +91,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     used: u64,
-    /// Calls that wait for memory, by the bound that keeps them from it, the oldest first, with the number of charges that
-    /// wait: the requests of a stream are one call.
+    /// Calls that wait for memory, by the bound that keeps them from it, the oldest first, with the number of
+    /// charges that wait: the requests of a stream are one call.
     waiting: HashMap<Whose, BTreeMap<CallNumber, usize>>,
     connections: HashMap<ConnectionId, u64>,
     callers: HashMap<Option<Caller>, u64>,

@@ -118,8 +118,8 @@ impl Charge {
         Ok(())
     }
 
-    /// Charges `bytes` more. Where they are not free, the slowest transfer is ended, and the oldest of the calls that need
-    /// memory waits a moment for it.
+    /// Charges `bytes` more. Where they are not free, the slowest transfer is ended, and the oldest of the
+    /// calls that need memory waits a moment for it.
     pub(crate) async fn grow(&mut self, bytes: u64) -> Result<(), Status> {
         let give_up = Instant::now() + self.payer.patience;
         let mut waiting: Option<Waiting> = None;

@@ -18,11 +18,13 @@ use tokio::{
 use super::account::{Owner, Whose};
 use crate::connections::Exchange;
 
-/// Once its client was waited for during the stall time, a transfer must have moved so many bytes for each second of that.
+/// Once its client was waited for during the stall time, a transfer must have moved so many bytes for each
+/// second of that.
 const LEAST_RATE: f64 = 1024.0;
 /// When memory or places run out, any transfer slower than this is ended first, in bytes a second.
 const SLOW: f64 = 65_536.0;
-/// A transfer is not ended for others before its client was waited for so long: a fair one gets going in less.
+/// A transfer is not ended for others before its client was waited for so long: a fair one gets going in
+/// less.
 const GRACE: Duration = Duration::from_millis(500);
 /// The same for transfers that are not [`SLOW`].
 const LONG_GRACE: Duration = Duration::from_secs(5);
@@ -84,14 +86,14 @@ pub(crate) struct Transfer {
 }
 
 impl Transfers {
-    /// None yet. No more than `most_uploads` uploads run at the same time; a transfer that moves nothing for `stall` is
-    /// ended.
+    /// None yet. No more than `most_uploads` uploads run at the same time; a transfer that moves nothing for
+    /// `stall` is ended.
     pub(crate) fn new(most_uploads: usize, stall: Duration) -> Self {
         Self { running: Arc::default(), most_uploads, stall }
     }
 
-    /// Begins an upload, which waits for the client. Where there are too many, the slowest is ended for it; `None` where
-    /// none is slow.
+    /// Begins an upload, which waits for the client. Where there are too many, the slowest is ended for it;
+    /// `None` where none is slow.
     pub(crate) fn begin_upload(&self, owner: &Owner) -> Option<Transfer> {
         let is_upload = |state: &State| state.direction == Direction::Upload;
         let running = self.lock().values().filter(|state| is_upload(state)).count();
@@ -104,8 +106,8 @@ impl Transfers {
         self.begin(Direction::SmallUpload, owner.clone(), None)
     }
 
-    /// Begins an answer, which waits for the client. Its end cuts `exchange`: a body that is not asked for more cannot
-    /// end itself.
+    /// Begins an answer, which waits for the client. Its end cuts `exchange`: a body that is not asked for
+    /// more cannot end itself.
     pub(crate) fn begin_answer(&self, owner: &Owner, exchange: Option<Exchange>) -> Transfer {
         self.begin(Direction::Answer, owner.clone(), exchange)
     }
@@ -194,7 +196,8 @@ impl State {
         self.waited() >= stall || (self.waits() && is_slow)
     }
 
-    /// The rate by which transfers are compared when one must end: one that stands still has none, however fast it was.
+    /// The rate by which transfers are compared when one must end: one that stands still has none, however
+    /// fast it was.
     fn present_rate(&self) -> f64 {
         if self.waited() >= GRACE { 0.0 } else { self.rate() }
     }

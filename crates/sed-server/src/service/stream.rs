@@ -247,8 +247,8 @@ async fn work_on(
     segment::answer_in_time(context, request, memory, received, deadline).await
 }
 
-/// A request on a stream, as the metrics show it. It is counted exactly once: by [`StreamRequest::end`], or as
-/// cancelled when it is dropped.
+/// A request on a stream, as the metrics show it. It is counted exactly once: by [`StreamRequest::end`], or
+/// as cancelled when it is dropped.
 #[derive(Debug)]
 struct StreamRequest {
     code: Code,

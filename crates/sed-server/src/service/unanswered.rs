@@ -1,5 +1,5 @@
-//! The requests of one stream that were read and are not answered yet: their ids, their order, and the answers
-//! that must wait for others.
+//! The requests of one stream that were read and are not answered yet: their ids, their order, and the
+//! answers that must wait for others.
 
 use std::collections::{BTreeMap, HashSet};
 
