@@ -1,4 +1,4 @@
-//! Engine's words into the interface's words.
+//! Conversions of the engine's types to the interface's.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use sed_proto::v1;
 
 use crate::{cpu_pool::Done, request_error::phrase_path};
 
-/// A span of time; one too long for the interface becomes the longest.
+/// Converts a span of time; one too long for the interface becomes the longest.
 pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
     let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     prost_types::Duration { seconds, nanos: duration.subsec_nanos().cast_signed() }
@@ -40,7 +40,7 @@ pub(crate) fn warnings(list: &str, vocabulary: &Vocabulary) -> Vec<v1::Warning> 
     vocabulary.warnings().iter().map(warning).collect()
 }
 
-/// The rejected categories' indices are told only with `list_rejected`.
+/// Converts the rejection report; the rejected categories are included only with `list_rejected`.
 pub(crate) fn rejection_report(report: RejectionReport, list_rejected: bool) -> v1::RejectionReport {
     let level = |level: sed_engine::LevelReport| v1::LevelReport {
         level: level.level,
@@ -54,7 +54,8 @@ pub(crate) fn rejection_report(report: RejectionReport, list_rejected: bool) -> 
     }
 }
 
-/// The engine's stages between the two on the CPU. An image that was meant by its id was not decoded.
+/// Builds the latency report: the engine's stages between the two on the CPU. `decode` is `None` for an image
+/// that was given by its id.
 pub(crate) fn latency_report(
     total: Duration,
     decode: Option<&Done<()>>,

@@ -11,19 +11,19 @@ use sed_engine::metrics::{self, AbandonCause, Stage};
 use tokio::sync::oneshot;
 use tracing::Span;
 
-/// A pool of threads for work on pixels. How much waits in it is bounded by the requests in flight. Cheap to clone.
+/// A pool of threads for work on pixels. Its queue is bounded by the requests in flight. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct CpuPool {
     threads: Arc<rayon::ThreadPool>,
 }
 
-/// Which work it is, and for whom.
+/// A CPU task: its stage and its request's timing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Errand {
     pub(crate) stage: Stage,
-    /// When it began to wait.
+    /// The time at which it began to wait.
     pub(crate) since: Instant,
-    /// After this, nobody wants the result.
+    /// The time after which its result is not needed.
     pub(crate) deadline: Instant,
 }
 
@@ -31,11 +31,11 @@ pub(crate) struct Errand {
 #[derive(Debug)]
 pub(crate) struct Done<T> {
     pub(crate) result: T,
-    /// From when it began to wait to its beginning.
+    /// Time from the start of its wait to its beginning.
     pub(crate) wait: Duration,
-    /// From its beginning to its end.
+    /// Time from its beginning to its end.
     pub(crate) duration: Duration,
-    /// Its end, where the next station's wait begins.
+    /// Its end, at which the wait for the next stage begins.
     pub(crate) ended: Instant,
 }
 
@@ -59,8 +59,8 @@ impl CpuPool {
         Ok(Self { threads: Arc::new(threads) })
     }
 
-    /// Does some work on the pool. If the future is dropped before the work begins, the work and all that it holds are
-    /// dropped with it.
+    /// Runs work on the pool. If the future is dropped before the work begins, the work and all that it holds
+    /// are dropped with it.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         errand: Errand,
@@ -109,7 +109,7 @@ impl CpuPool {
     }
 }
 
-/// Work that waits for a thread. It is dropped with its caller's wish for it, though its turn has not come.
+/// Work that waits for a thread. Dropping this drops the work at once, unless it has begun.
 struct Waiting<W> {
     work: Arc<Mutex<Option<W>>>,
     errand: Option<Errand>,

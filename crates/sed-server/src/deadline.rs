@@ -1,14 +1,15 @@
-//! When a request must be answered: the client's `grpc-timeout`, but never later than the server allows.
+//! Deadlines of requests: the client's `grpc-timeout`, but never later than the server allows.
 
 use std::time::Duration;
 
 use http::HeaderMap;
 use tokio::time::Instant;
 
-/// The client watches its timeout itself, and would not see our answer; so ours comes first.
+/// The client watches its timeout itself and would not see a later answer, so the server's deadline comes
+/// first.
 const HEAD_START: Duration = Duration::from_millis(1);
 
-/// When a request's answer must go. Travels in the request's extensions.
+/// The time by which an answer must be sent. Travels in the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadline(pub(crate) Instant);
 
@@ -18,19 +19,19 @@ impl Deadline {
         Self::after(wanted_time(headers).map_or(longest, |wanted| wanted.min(longest)))
     }
 
-    /// The deadline that the front door gave a call; without one it is the server's own bound.
+    /// Returns the deadline that the intake set for a call; without one, the server's own bound.
     pub(crate) fn of_call<T>(request: &tonic::Request<T>, longest: Duration) -> Self {
         request.extensions().get::<Self>().copied().unwrap_or_else(|| Self::after(longest))
     }
 
-    /// So much time from now.
+    /// A deadline after `time` from now.
     pub(crate) fn after(time: Duration) -> Self {
         Self(Instant::now() + time)
     }
 }
 
-/// When a stream must end, if its client says so: a stream may last longer than any of its requests. Travels
-/// in the request's extensions.
+/// The time by which a stream must end, if its client sets one: a stream may last longer than any of its
+/// requests. Travels in the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StreamDeadline(pub(crate) Option<Instant>);
 

@@ -1,4 +1,5 @@
-//! Standard gRPC health. The empty name says that the process lives; the service's name says that it is ready.
+//! Standard gRPC health. The empty name says that the process lives; the service's name says that it is
+//! ready.
 
 use sed_engine::{EngineState, metrics::MODEL_READY};
 use tokio::sync::watch;
@@ -6,20 +7,20 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::inference;
 
-/// The name under which readiness is told.
+/// The name under which readiness is reported.
 pub const SERVICE_NAME: &str = "sed.v1.SegmentationService";
 
-/// All names under which readiness is told: both services do the same work.
+/// All names under which readiness is reported: both services do the same work.
 const SERVICES: [&str; 2] = [SERVICE_NAME, inference::SERVICE_NAME];
 
-/// The process's health, as others see it.
+/// The health that the process reports.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     reporter: HealthReporter,
 }
 
 impl Health {
-    /// Alive, but not ready.
+    /// Reports the process as alive, but not ready.
     pub(crate) async fn new(reporter: HealthReporter) -> Self {
         // The library begins with the empty name as SERVING, which is what we mean by it.
         for name in SERVICES {
@@ -28,7 +29,7 @@ impl Health {
         Self { reporter }
     }
 
-    /// Tells every change of the engine, until the future is dropped or the engine has stopped.
+    /// Reports every change of the engine's readiness, until the future is dropped or the engine has stopped.
     pub(crate) async fn follow(&self, mut state: watch::Receiver<EngineState>) {
         let mut told = false;
         loop {
@@ -51,7 +52,7 @@ impl Health {
         }
     }
 
-    /// Ends the streams of those who watch; they would hold the connections open.
+    /// Ends the streams of watching clients, which would hold their connections open.
     pub(crate) async fn end_watches(&mut self) {
         for name in SERVICES.into_iter().chain([""]) {
             self.reporter.clear_service_status(name).await;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-/// Two digits for each byte.
+/// Encodes bytes, two digits each.
 pub(crate) fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
@@ -12,7 +12,8 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes of such a text; `None` if it is none, capitals included: one text for the same bytes.
+/// Decodes lower-case hex; `None` for any other text. Upper case is rejected, so every byte string has
+/// exactly one spelling.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let bytes: Option<Vec<u8>> =

@@ -1,4 +1,4 @@
-//! How an answer names its picture, so that a later request can mean it without its bytes.
+//! Ids of pictures, by which a later request can refer to a picture without its bytes.
 
 use sed_engine::ImageKey;
 use sed_image::{ResizeMode, RgbImage};
@@ -8,8 +8,7 @@ use crate::hex;
 
 const PREFIX: &str = "img-";
 
-/// SHA-256 of the picture's pixels, its size, and how it is brought to the network's input size: whatever file
-/// they came from.
+/// SHA-256 of the picture's size, resize mode and pixels, whatever file they came from.
 pub(crate) fn key_of(picture: &RgbImage, mode: ResizeMode) -> ImageKey {
     let mut hasher = Sha256::new();
     hasher.update(picture.width().to_le_bytes());

@@ -22,8 +22,9 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 /// Interval at which room is asked for while a connection waits.
 const ROOM: Duration = Duration::from_millis(250);
 
-/// Accepts connections; those beyond `most` wait until another ends, one of them here and the rest in the system's
-/// backlog. `make_room` is called while one waits. The listener is closed when the stream is dropped.
+/// Accepts connections; those beyond `most` wait until another ends, one of them here and the rest in the
+/// system's backlog. `make_room` is called while one waits. The listener is closed when the stream is
+/// dropped.
 pub(crate) fn limited(
     listener: TcpListener,
     most: usize,
@@ -68,7 +69,7 @@ async fn accept(
     Ok(Connection { stream, peer, _place: place })
 }
 
-/// A connection that gives its place back when it is closed.
+/// A connection that releases its place when it is closed.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
@@ -77,7 +78,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Who has opened it.
+    /// The address of the client.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
     }

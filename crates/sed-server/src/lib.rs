@@ -1,7 +1,7 @@
-//! The gRPC side of the server: connections and who may open them, services, limits and configuration, health and
-//! reflection, and the operations port.
+//! The gRPC side of the server: connections and access to them, services, limits and configuration, health
+//! and reflection, and the operations port.
 //!
-//! [`config::load`] gives a checked [`ServerConfig`]; [`Server::bind`] opens the socket; [`Server::serve`]
+//! [`config::load`] returns a checked [`ServerConfig`]; [`Server::bind`] opens the socket; [`Server::serve`]
 //! answers until told to stop. All of it also works inside another program.
 
 #![forbid(unsafe_code)]

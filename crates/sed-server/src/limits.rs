@@ -1,4 +1,4 @@
-//! Everything that a request may not exceed. All of it is published by `GetServerInfo`.
+//! Limits of requests. All of them are published by `GetServerInfo`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use sed_proto::v1;
 
 use crate::{config::Transport, convert};
 
-/// What the server accepts.
+/// The server's limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Memory for everything that connections and requests cause, in bytes.
@@ -41,13 +41,13 @@ pub struct Limits {
     pub stream_requests: usize,
     /// Vocabularies that may be registered at the same time.
     pub registered_vocabularies: usize,
-    /// Memory that their words may take together, in bytes.
+    /// Memory that the words of all registered vocabularies may take together, in bytes.
     pub registered_vocabulary_bytes: usize,
-    /// Bytes of text embeddings that are kept.
+    /// Bytes of text embeddings that are cached.
     pub text_cache_bytes: usize,
-    /// Bytes of whole vocabularies that are kept on the device.
+    /// Bytes of whole vocabularies that are cached on the device.
     pub vocabulary_cache_bytes: usize,
-    /// Bytes of image features that are kept.
+    /// Bytes of image features that are cached.
     pub image_cache_bytes: usize,
     /// The longest that a request may take.
     pub timeout: Duration,
@@ -82,8 +82,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limits as `GetServerInfo` tells them, with the largest batches (images, pairs) of this moment and the
-    /// bounds of connections.
+    /// The limits as `GetServerInfo` returns them, with the largest batches (images, pairs) of this moment
+    /// and the bounds of connections.
     pub(crate) fn to_proto(
         &self,
         (batch_images, batch_pairs): (usize, usize),

@@ -20,7 +20,7 @@ const MOST_IN_8_BITS: usize = 255;
 const UNLABELLED_8: u32 = 255;
 const UNLABELLED_16: u32 = 65_535;
 
-/// What becomes of the map.
+/// A finished map, and the options and limits of its encoding.
 #[derive(Debug)]
 pub(crate) struct MaskJob {
     pub(crate) map: FinishedMap,
@@ -213,7 +213,8 @@ fn category_results(
 /// Longer side of an overlay without its legend, in pixels.
 pub(crate) const OVERLAY_SIDE: u32 = 2048;
 
-/// The picture as large as an overlay shows it. Kept while the device works, so it should not be larger.
+/// Scales a picture down to the size of its overlay. It is held while the device works, so it should not be
+/// larger.
 pub(crate) fn picture_for_overlay(picture: RgbImage) -> Result<RgbImage, ImageError> {
     let (width, height) = (picture.width(), picture.height());
     let longer = width.max(height);

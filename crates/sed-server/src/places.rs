@@ -1,5 +1,5 @@
-//! Places for the requests that are worked on at the same time, those of streams included. A request takes one when it is
-//! complete, and gives it back when its answer is gone.
+//! Places for the requests that are worked on at the same time, those of streams included. A request takes
+//! one when it is complete, and releases it when its answer is sent.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,12 +16,12 @@ use crate::{
     status::{self, Failure},
 };
 
-/// When a place will probably be free.
+/// Time after which a place will probably be free.
 const RETRY: Duration = Duration::from_millis(500);
 /// Time that an answer that is ended may hold its place.
 const HANDOVER: Duration = Duration::from_millis(250);
 
-/// So many places. Cheap to clone.
+/// A fixed number of places. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     free: Arc<Semaphore>,
@@ -53,7 +53,8 @@ impl Places {
         Self { free: Arc::new(Semaphore::new(most)), most }
     }
 
-    /// A place, or the refusal where none is free. An answer that its client hardly takes is ended for it.
+    /// Acquires a place, or returns a refusal if none is free. To free one, the slowest answer is ended, if
+    /// it is slow.
     pub(crate) async fn take(&self, transfers: &Transfers) -> Result<Place, Status> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Ok(Place::new(permit));
@@ -69,7 +70,7 @@ impl Places {
         Err(failure.retry_after(RETRY).into_status())
     }
 
-    /// A place, as soon as one is free; requests get theirs in the order in which they came.
+    /// Waits for a place. Requests get theirs in the order in which they came.
     pub(crate) async fn wait(&self, deadline: Instant, transfers: &Transfers) -> Result<Place, Status> {
         if self.free.available_permits() == 0 {
             transfers.end_slowest_answer();

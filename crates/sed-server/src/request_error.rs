@@ -1,10 +1,10 @@
-//! A request that breaks a rule: which rule, in which field, and by how much.
+//! Requests that break a rule: the rule, the field and the limit.
 
 use sed_engine::{Phrase, VocabularyError};
 use sed_image::ImageError;
 use sed_proto::v1::ErrorReason;
 
-/// Why a request was refused.
+/// The reason for refusing a request.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{field}: {message}")]
 pub struct RequestError {
@@ -12,7 +12,7 @@ pub struct RequestError {
     pub reason: ErrorReason,
     /// Path of the field in the request, for example `vocabulary.categories.categories[3].name`.
     pub field: String,
-    /// What is wrong, and what to do.
+    /// The fault and its remedy.
     pub message: String,
     /// The limit, where there is one.
     pub limit: Option<u64>,
@@ -36,7 +36,7 @@ impl RequestError {
         self
     }
 
-    /// An image that could not be read. `field` is `image.encoded` or `image.raw`.
+    /// The error of an image that could not be read. `field` is `image.encoded` or `image.raw`.
     pub(crate) fn image(field: &str, error: &ImageError) -> Self {
         let (reason, limit) = match error {
             ImageError::TooManyBytes { limit, .. }
@@ -52,7 +52,7 @@ impl RequestError {
         Self { reason, field: field.into(), message: error.to_string(), limit }
     }
 
-    /// Categories that are no vocabulary. `list` is the path of the list, for example
+    /// The error of categories that make no valid vocabulary. `list` is the path of the list, for example
     /// `vocabulary.categories.categories`.
     pub(crate) fn vocabulary(list: &str, error: &VocabularyError) -> Self {
         let at = |phrase: &Phrase| phrase_path(list, *phrase);

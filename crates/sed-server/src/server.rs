@@ -39,15 +39,15 @@ use crate::{
     web::{AnyService, open_to_browsers},
 };
 
-/// Uploads that may run at the same time for each request that may be worked on: a request takes its place only when it is
-/// complete, and slow lines keep no others waiting.
+/// Uploads that may run at the same time for each request that may be worked on: a request takes its place
+/// only when it is complete, and slow lines keep no others waiting.
 const UPLOADS_EACH: usize = 16;
 /// After the device was given up every request has failed already: only their answers are still written.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
-/// What a stage that runs at the end of the grace period may still take.
+/// Time that a stage which runs at the end of the grace period still has.
 const LAST_STAGE: Duration = Duration::from_secs(1);
 
-/// Why the server cannot serve.
+/// An error that keeps the server from serving.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// An address cannot be listened on.
@@ -57,7 +57,7 @@ pub enum ServeError {
         setting: &'static str,
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A vocabulary that comes with the program breaks a rule.
@@ -71,10 +71,10 @@ pub enum ServeError {
     /// No threads for work on pixels.
     #[error("cannot start the threads for work on pixels: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
-    /// The descriptors of the interface are damaged.
+    /// Reflection cannot be set up, because the descriptors of the interface are damaged.
     #[error("cannot set up reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The same.
+    /// The descriptors of the interface cannot be read.
     #[error("cannot read the interface's descriptors: {0}")]
     Descriptors(#[from] prost::DecodeError),
     /// A certificate, a key or the tokens cannot be used.
@@ -82,7 +82,7 @@ pub enum ServeError {
     Access(#[from] AccessError),
 }
 
-/// How the server ended.
+/// The way in which [`Server::serve`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drain {
     /// Every request that had begun was answered.
@@ -133,25 +133,25 @@ impl Server {
         Ok(Self { config, access, engine, vocabularies, pool, listener, address, ops, metrics: None })
     }
 
-    /// Gives the operations port the metrics to show.
+    /// Sets the metrics that the operations port shows.
     #[must_use]
     pub fn with_metrics(self, metrics: Metrics) -> Self {
         Self { metrics: Some(metrics), ..self }
     }
 
-    /// Where it listens; the port is the true one where the configuration had 0.
+    /// Returns the address of the gRPC port, with the actual port if the configuration had 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the operations port is, if it is on.
+    /// Returns the address of the operations port, if it is on.
     pub fn ops_addr(&self) -> Option<SocketAddr> {
         self.ops.as_ref().map(Ops::local_addr)
     }
 
-    /// Serves until `shutdown` ends. Then: readiness off, the delay, no new connections, running requests for
-    /// as long as the grace allows, and the engine's end. When the engine gives its last device up, the same happens
-    /// without the delay and with a short grace.
+    /// Serves until `shutdown` resolves. Then: readiness off, the delay, no new connections, running requests
+    /// for as long as the grace allows, and the engine's end. When the engine gives its last device up, the
+    /// same happens without the delay and with a short grace.
     ///
     /// # Errors
     /// The services cannot be set up.
@@ -278,7 +278,8 @@ async fn given_up(engine: &Engine) -> String {
 fn routes(config: &ServerConfig, context: Context) -> Result<Routes, ServeError> {
     let limits = &config.limits;
     let context = Arc::new(context);
-    // Of what comes out of a compressed message, too; the services themselves refuse answers above their own limit.
+    // The decoding limit holds after decompression, too; the services themselves refuse answers above their
+    // own limit.
     let mut segmentation = SegmentationServiceServer::new(SegmentationService::new(Arc::clone(&context)))
         .max_decoding_message_size(limits.message_bytes)
         .max_encoding_message_size(usize::MAX);
@@ -300,7 +301,7 @@ fn routes(config: &ServerConfig, context: Context) -> Result<Routes, ServeError>
         .add_service(reflection().build_v1alpha()?))
 }
 
-/// The name that the transport has for it.
+/// Converts a compression to the transport's type.
 fn encoding(way: Compression) -> CompressionEncoding {
     match way {
         Compression::Gzip => CompressionEncoding::Gzip,
@@ -308,7 +309,7 @@ fn encoding(way: Compression) -> CompressionEncoding {
     }
 }
 
-/// Tokens that anybody on the way can read protect nothing.
+/// Warns if tokens travel unencrypted over a network, where they can be read.
 fn warn_of_open_secrets(config: &ServerConfig, address: SocketAddr) {
     if config.access.tokens.is_some() && config.access.tls.is_none() && !address.ip().is_loopback() {
         tracing::warn!(

@@ -1,4 +1,4 @@
-//! Errors as gRPC statuses with google.rpc details. What each reason means stands in `error_reason.proto`.
+//! Errors as gRPC statuses with google.rpc details. The reasons are documented in `error_reason.proto`.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::request_error::RequestError;
 /// The `domain` of every `ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "sed-serve";
 
-/// How long a caller should wait when the server cannot know better.
+/// Delay before a retry where the server has no better estimate.
 const USUAL_RETRY: Duration = Duration::from_secs(1);
 
 /// The reason as `ErrorInfo` carries it: the enum's name without its prefix.
@@ -59,7 +59,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
     }
 }
 
-/// A status in the making.
+/// A builder of statuses.
 #[derive(Debug)]
 pub(crate) struct Failure {
     reason: ErrorReason,
@@ -88,7 +88,7 @@ impl Failure {
         self
     }
 
-    /// A bound that is reached: what it counts, and how many there may be.
+    /// Adds a quota that is reached: the unit that it counts, and its limit.
     pub(crate) fn quota(mut self, unit: &str, limit: usize) -> Self {
         self.details.add_quota_failure_violation(unit, self.message.clone());
         self.with("unit", unit).with("limit", limit)
@@ -115,7 +115,7 @@ pub(crate) fn from_request_error(error: &RequestError) -> Status {
     .into_status()
 }
 
-/// The answer to a request that the engine failed. What only the operator should read stays in the log.
+/// The answer to a request that the engine failed. Details for the operator stay in the log.
 pub(crate) fn from_engine_error(error: &EngineError) -> Status {
     let failure = |reason| Failure::new(reason, error.to_string());
     match error {
@@ -159,13 +159,13 @@ pub(crate) fn from_engine_error(error: &EngineError) -> Status {
     .into_status()
 }
 
-/// The time was over before the work.
+/// The deadline passed before the work was finished.
 pub(crate) fn deadline_exceeded() -> Status {
     let message = "the deadline passed before the request was finished";
     Failure::new(ErrorReason::DeadlineExceeded, message).into_status()
 }
 
-/// New work is not begun any more.
+/// The server is shutting down and begins no new work.
 pub(crate) fn shutting_down() -> Status {
     let message = EngineError::ShuttingDown.to_string();
     Failure::new(ErrorReason::ShuttingDown, message).retry_after(USUAL_RETRY).into_status()
@@ -195,7 +195,7 @@ pub(crate) fn malformed() -> Status {
     Failure::new(ErrorReason::RequestMalformed, message).into_status()
 }
 
-/// What the transport refuses in few words, with the limit and whose fault it is; `None` for all else.
+/// Explains a refusal of the transport, with the limit and the fault; `None` for other codes.
 pub(crate) fn of_transport(code: Code, message_bytes: usize) -> Option<Status> {
     match code {
         Code::OutOfRange => Some(message_too_large(message_bytes)),

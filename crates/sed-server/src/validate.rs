@@ -1,5 +1,4 @@
-//! Everything about a request that can be said without decoding its image: one pure function, which a fuzzer
-//! can call.
+//! Validation of requests without decoding their images: pure functions, which a fuzzer can call.
 
 use bytes::Bytes;
 use sed_engine::{Category, ImageKey, Priority, ReadPhrases, Vocabulary};
@@ -13,23 +12,23 @@ pub(crate) const CATEGORIES: &str = "vocabulary.categories.categories";
 /// The path of the categories that are to be registered.
 pub(crate) const REGISTERED_CATEGORIES: &str = "categories.categories";
 
-/// Outlines that are further off say nothing any more.
+/// Outlines that deviate further are of no use.
 const MOST_TOLERANCE: f32 = 100.0;
 
-/// A request whose every field is known to be sound, but for the contents of its image.
+/// A request whose fields are all valid, except that its image is not decoded yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedRequest {
     /// The image.
     pub image: ImageSource,
     /// The words.
     pub vocabulary: VocabularySource,
-    /// How to segment and answer.
+    /// Options of the segmentation and of its answer.
     pub options: ValidatedOptions,
-    /// The caller's name for the request; empty if it gave none.
+    /// The caller's id for the request; empty if it has none.
     pub request_id: String,
 }
 
-/// Where the pixels come from.
+/// The source of the pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageSource {
     /// An image file, not above the limit of bytes.
@@ -49,7 +48,7 @@ pub enum ImageSource {
     Id(ImageKey),
 }
 
-/// Where the words come from.
+/// The source of the words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VocabularySource {
     /// Written out in the request.
@@ -58,7 +57,7 @@ pub enum VocabularySource {
     Named(String),
 }
 
-/// The options, with defaults put in where they are the same on every server.
+/// The options, with the defaults that are the same on every server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedOptions {
     /// The request's `top_k`, 0 for no rejection; `None` leaves it to the server.
@@ -67,19 +66,20 @@ pub struct ValidatedOptions {
     pub score_threshold: f32,
     /// The size of the masks.
     pub output_size: OutputSize,
-    /// How the picture is brought to the input size.
+    /// Method of resizing the picture to the input size.
     pub resize_mode: ResizeMode,
-    /// None twice, none unspecified. A request without any gets the usual one; none at all makes no mask.
+    /// The mask encodings, each at most once, none unspecified. A request without any gets the default one;
+    /// an empty list makes no mask.
     pub mask_encodings: Vec<MaskEncoding>,
     /// Regions with fewer pixels become unlabelled.
     pub min_area: u32,
-    /// How far polygons may leave the true border, in pixels.
+    /// Distance by which polygons may deviate from the true border, in pixels.
     pub polygon_tolerance: f32,
     /// The overlay, if it is wanted.
     pub overlay: Option<OverlayOptions>,
     /// The place in the queue.
     pub priority: Priority,
-    /// Whether the answer lists the rejected categories.
+    /// True if the answer lists the rejected categories.
     pub list_rejected: bool,
 }
 
@@ -99,14 +99,14 @@ pub enum OutputSize {
     },
 }
 
-/// How the overlay looks.
+/// Look of the overlay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OverlayOptions {
     /// 0 to 1; `None` leaves it to the painter.
     pub opacity: Option<f32>,
-    /// Whether the colours are named beside the picture.
+    /// True if a legend beside the picture names the colours.
     pub legend: bool,
-    /// Whether the regions are named in the picture.
+    /// True if labels in the picture name the regions.
     pub labels: bool,
 }
 
@@ -281,7 +281,7 @@ fn output_size(size: Option<&v1::OutputSize>, limits: &Limits) -> Result<OutputS
     }
 }
 
-/// Refuses masks that are too large. `field` is what made them so.
+/// Refuses masks that are too large. `field` is the path of the option at fault.
 pub(crate) fn check_output_size(
     width: u32,
     height: u32,

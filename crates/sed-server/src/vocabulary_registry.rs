@@ -1,4 +1,5 @@
-//! The vocabularies that the server knows by name: those that came with it, and those that callers registered.
+//! The vocabularies that the server knows by name: those that came with it, and those that callers
+//! registered.
 //!
 //! The vocabularies that callers register have one bound for all callers together. When it is reached, the
 //! caller with the largest part makes room with those that were not used for the longest time: one caller
@@ -30,7 +31,7 @@ pub(crate) struct VocabularyRegistry {
     most_bytes: usize,
 }
 
-/// The callers' vocabularies. A caller without a name is `None`: all of them are one.
+/// The callers' vocabularies. All callers without a name count as one, which is `None`.
 #[derive(Debug, Default)]
 struct Registered {
     named: BTreeMap<String, Entry>,
@@ -63,10 +64,10 @@ pub(crate) enum Full {
     Bytes(usize),
 }
 
-/// What became of a vocabulary that was to be forgotten.
+/// The outcome of removing a vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Removal {
-    /// It is, perhaps since an earlier call.
+    /// It is removed, perhaps since an earlier call.
     Done,
     /// It came with the server.
     BuiltIn,
@@ -88,7 +89,7 @@ pub(crate) struct Position {
 pub(crate) struct Page {
     /// Positions, each with its number of categories.
     pub(crate) entries: Vec<(Position, usize)>,
-    /// Whether there are others behind them.
+    /// True if others follow.
     pub(crate) more: bool,
 }
 
@@ -111,7 +112,7 @@ impl VocabularyRegistry {
         })
     }
 
-    /// The vocabulary of a name, and whether it came with the server.
+    /// Returns the vocabulary of a name, and whether it came with the server.
     pub(crate) fn get(&self, name: &str) -> Option<(Vocabulary, bool)> {
         if let Some(vocabulary) = self.built_in.get(name) {
             return Some((vocabulary.clone(), true));
@@ -211,8 +212,8 @@ impl Registered {
         }
     }
 
-    /// Forgets the least recently used vocabulary of the caller with the largest part: of `newcomer`, if no other has
-    /// more. Reports whether there was one.
+    /// Forgets the least recently used vocabulary of the caller with the largest part: of `newcomer`, if no
+    /// other has more. Reports whether there was one.
     fn evict(&mut self, newcomer: Option<&Caller>, by_count: bool) -> bool {
         let mut parts: HashMap<Option<&Caller>, Part> = HashMap::new();
         for entry in self.named.values() {
@@ -232,7 +233,7 @@ impl Registered {
     }
 }
 
-/// A name that is made of the words: the same on every server.
+/// The name of a vocabulary, derived from its words: the same on every server.
 fn name_of(vocabulary: &Vocabulary) -> String {
     format!("{PREFIX}{}", hex::encode(&vocabulary.digest().0[..NAME_BYTES]))
 }

@@ -1,5 +1,5 @@
-//! gRPC-Web, which browsers speak: translated to gRPC before anything else sees it, and what browsers ask before
-//! their pages may call (CORS).
+//! gRPC-Web for browsers: calls are translated to gRPC before any other layer, and the preflight requests of
+//! CORS are answered here.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -14,14 +14,15 @@ use crate::config::Web;
 /// A service of any layers.
 pub(crate) type AnyService = BoxCloneService<Request<Body>, Response<Body>, Infallible>;
 
-/// How long a browser may remember what it was told. Browsers cut it to some hours themselves.
+/// Time for which a browser may cache the answer to a preflight request. Browsers themselves cut it to some
+/// hours.
 const REMEMBERED: Duration = Duration::from_hours(24);
 
-/// What pages may read of an answer; the rest of its headers is not theirs.
+/// Headers of an answer that pages may read; browsers hide the others.
 const EXPOSED: [&str; 5] =
     ["grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding", "grpc-accept-encoding"];
 
-/// The service as it is, or for browsers too.
+/// Opens the service to browsers, too, if `web` is set.
 pub(crate) fn open_to_browsers<S>(web: Option<&Web>, service: S) -> AnyService
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,

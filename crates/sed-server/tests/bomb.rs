@@ -1,5 +1,5 @@
-//! A few bytes that unpack to very many are refused, and take no more memory than a message may have. A program of
-//! its own, because it watches the memory of the process.
+//! A few bytes that unpack to very many are refused, and take no more memory than a message may have. A
+//! program of its own, because it watches the memory of the process.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)] // helpers of tests fail their test
 
@@ -27,7 +27,7 @@ static ALLOCATED: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const MIB: usize = 1 << 20;
-/// What the bomb unpacks to.
+/// Size of the unpacked bomb, in bytes.
 const UNPACKED: u64 = 1 << 30;
 const LIMIT: usize = 4 * MIB;
 /// Bound on the memory that the bomb takes. Unpacked bytes lie in pieces until they are known to fit; the

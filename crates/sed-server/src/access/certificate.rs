@@ -1,4 +1,4 @@
-//! What a certificate says: whose it is, and how long.
+//! Names, validity and key kind of a certificate.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,11 +9,11 @@ use x509_parser::{extensions::GeneralName, prelude::*, public_key::PublicKey};
 pub struct CertificateFacts {
     /// The names that it is for, or its subject where it has none.
     pub names: Vec<String>,
-    /// From when it holds, in seconds since 1970.
+    /// Start of its validity, in seconds since 1970.
     pub not_before: i64,
-    /// Until when it holds, in seconds since 1970.
+    /// End of its validity, in seconds since 1970.
     pub not_after: i64,
-    /// That, to read.
+    /// End of its validity, as text.
     pub expires: String,
 }
 
@@ -31,12 +31,12 @@ impl CertificateFacts {
         })
     }
 
-    /// For how many seconds from now it holds; negative once it has expired.
+    /// Number of seconds until it expires; negative once it has expired.
     pub fn seconds_left(&self) -> i64 {
         self.not_after - now()
     }
 
-    /// An error where it does not hold now.
+    /// Returns an error if it is expired or not valid yet.
     pub(super) fn check(&self) -> Result<(), String> {
         let of = self.names.join(", ");
         if self.seconds_left() < 0 {
@@ -61,7 +61,8 @@ pub(crate) fn name_of(der: &[u8]) -> Option<String> {
     names(&certificate).into_iter().next()
 }
 
-/// The kind of the key that a certificate is for, such as `ECDSA on P-521`; `None` where it cannot be told.
+/// The kind of the key that a certificate is for, such as `ECDSA on P-521`; `None` if it cannot be
+/// determined.
 pub(super) fn key_kind(der: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let key = certificate.public_key();
@@ -78,14 +79,15 @@ pub(super) fn key_kind(der: &[u8]) -> Option<String> {
     }
 }
 
-/// The curve of an authority's key, if it is none by which signatures can be verified.
+/// The curve of an authority's key, if signatures cannot be verified with it.
 pub(super) fn unverifiable_key(der: &[u8]) -> Option<&'static str> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let curve = curve(certificate.public_key())?;
     CURVES[2..].iter().find(|(id, _)| *id == curve).map(|(_, name)| *name)
 }
 
-/// Object identifiers and names of curves; the first two work, the others are those that people have beside them.
+/// Object identifiers and names of curves. The first two are supported; the others are common but not
+/// supported.
 const CURVES: [(&str, &str); 4] = [
     ("1.2.840.10045.3.1.7", "P-256"),
     ("1.3.132.0.34", "P-384"),

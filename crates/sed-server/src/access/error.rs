@@ -1,10 +1,10 @@
-//! Errors of files of certificates, keys or tokens. They never repeat what stands in a file.
+//! Errors of files of certificates, keys or tokens. They never repeat the content of a file.
 
 use std::{io, path::PathBuf};
 
 use super::reloaded::LONGEST_READ;
 
-/// Why a file cannot be used.
+/// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// It cannot be read.
@@ -14,32 +14,32 @@ pub enum AccessError {
         setting: &'static str,
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A read has not ended in time.
+    /// The files could not be read in time.
     #[error(
         "the files of {what} cannot be read within {} s; check the file system that they are on",
         LONGEST_READ.as_secs()
     )]
     Slow {
-        /// Which files: `tls` or `tokens`.
+        /// The files: `tls` or `tokens`.
         what: &'static str,
     },
-    /// There is no thread to read them.
+    /// The thread that reads the files cannot be started.
     #[error("cannot start a thread that reads certificates and tokens: {0}")]
     NoThread(io::Error),
-    /// It does not hold what it should.
+    /// Its content is not valid.
     #[error("{setting} {}: {reason}", file.display())]
     Content {
         /// The setting that has the file.
         setting: &'static str,
         /// The file.
         file: PathBuf,
-        /// What is wrong, and what to do.
+        /// The fault and its remedy.
         reason: String,
     },
-    /// Certificate and key are not of each other.
+    /// The key is not that of the certificate.
     #[error("tls_key {} is not the key of tls_certificate {}; give the two files of one request", key.display(), certificate.display())]
     Mismatch {
         /// The file of the certificate.
@@ -47,14 +47,14 @@ pub enum AccessError {
         /// The file of the key.
         key: PathBuf,
     },
-    /// A line of the tokens is wrong.
+    /// A line of the token file is not valid.
     #[error("tokens {}, line {line}: {reason}", file.display())]
     Token {
         /// The file.
         file: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The fault of the line.
         reason: &'static str,
     },
 }

@@ -9,7 +9,7 @@ use tonic::Status;
 use super::{Reloaded, Tokens};
 use crate::status::Failure;
 
-/// The service whose calls need no token unless a setting says so: those who ask it are machines.
+/// The service whose calls need no token unless a setting says so: probes ask it.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// The name of the token that a call brought.
@@ -19,7 +19,7 @@ pub(crate) type Caller = Arc<str>;
 #[derive(Clone, Debug)]
 pub(crate) struct CallerName(pub(crate) Caller);
 
-/// Looks at the token of every call. Cheap to clone.
+/// Checks the token of every call. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     tokens: Option<Arc<Reloaded<Tokens>>>,
@@ -31,7 +31,7 @@ impl Guard {
         Self { tokens, health_needs_token }
     }
 
-    /// Who calls: nobody in particular where calls need no token.
+    /// Returns the caller that the call's token names; `None` if the call needs no token.
     pub(crate) fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Caller>, Status> {
         let Some(tokens) = &self.tokens else { return Ok(None) };
         if path.starts_with(HEALTH) && !self.health_needs_token {

@@ -1,6 +1,6 @@
 //! SIGHUP, by which operators ask servers to read their files again.
 
-/// SIGHUPs since it was made.
+/// The SIGHUPs received since it was created.
 pub(super) struct Hangups {
     #[cfg(unix)]
     signal: Option<tokio::signal::unix::Signal>,

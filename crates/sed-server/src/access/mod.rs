@@ -1,5 +1,5 @@
-//! Who may open a connection, and who may call: certificates and tokens, read from files, and again when the
-//! files change.
+//! Access to connections and calls: certificates and tokens, read from files and reloaded when the files
+//! change.
 
 mod certificate;
 mod error;
@@ -25,7 +25,7 @@ pub(crate) use tokens::Tokens;
 
 use crate::config::{Access, TlsFiles};
 
-/// What the files of the settings hold. Cheap to clone.
+/// The certificates and tokens of the configured files. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessFiles {
     pub(crate) tls: Option<Arc<Reloaded<Tls>>>,
@@ -33,7 +33,7 @@ pub(crate) struct AccessFiles {
 }
 
 impl AccessFiles {
-    /// Reads them. `http1` offers HTTP/1.1 to clients of TLS beside HTTP/2.
+    /// Reads the files. `http1` offers HTTP/1.1 to TLS clients, beside HTTP/2.
     ///
     /// # Errors
     /// The first file that cannot be used, with its setting.
@@ -67,7 +67,7 @@ async fn follow<T: Send + Sync + 'static>(files: Option<Arc<Reloaded<T>>>, pause
     }
 }
 
-/// What certificates the files of TLS hold: the server's, and the authorities of clients.
+/// Returns the certificates in the TLS files: the server's, and the authorities of clients.
 ///
 /// # Errors
 /// A server could not use the files.
@@ -76,7 +76,7 @@ pub fn inspect_tls(files: &TlsFiles) -> Result<(CertificateFacts, Vec<Certificat
     Ok((tls.facts, tls.authorities))
 }
 
-/// The names of the tokens of a file.
+/// Returns the names of the tokens in a file.
 ///
 /// # Errors
 /// A server could not use the file.

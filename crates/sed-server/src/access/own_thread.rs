@@ -4,8 +4,8 @@ use std::{io, thread};
 
 use tokio::sync::oneshot;
 
-/// Runs `work` on a thread of its own. The process does not wait for it at its end, unlike for the blocking threads of
-/// the runtime. The receiver gets an error if `work` panics.
+/// Runs `work` on a thread of its own. The process does not wait for it at its end, unlike for the blocking
+/// threads of the runtime. The receiver gets an error if `work` panics.
 pub(super) fn own_thread<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,

@@ -1,5 +1,5 @@
-//! A value loaded from files and reloaded when they change. A failed reload is logged once and the previous value stays
-//! in use.
+//! A value loaded from files and reloaded when they change. A failed reload is logged once and the previous
+//! value stays in use.
 
 use std::{
     fmt,
@@ -21,7 +21,7 @@ pub(super) const LONGEST_READ: Duration = Duration::from_secs(10);
 /// SHA-256 of all that was read.
 pub(super) type Digest = [u8; 32];
 
-/// What files gave, and the digest of their content.
+/// A value loaded from files, and the digest of their content.
 #[derive(Debug)]
 pub(super) struct Loaded<T> {
     pub(super) digest: Digest,
@@ -33,7 +33,7 @@ type Load<T> = Arc<dyn Fn() -> Result<Loaded<T>, AccessError> + Send + Sync>;
 /// Receives the result of a thread that reads the files.
 type Reading<T> = oneshot::Receiver<Result<Loaded<T>, AccessError>>;
 
-/// The value of the files as of the last read that could be used.
+/// The value of the last successful read of its files.
 pub(crate) struct Reloaded<T> {
     what: &'static str,
     reloads: &'static Counter<ReloadOutcome>,
@@ -44,15 +44,16 @@ pub(crate) struct Reloaded<T> {
     seen: Mutex<Seen>,
 }
 
-/// What the last look found.
+/// The state of the last reload.
 struct Seen {
     digest: Digest,
-    /// The error that was told and holds on.
+    /// The error that was logged and persists.
     trouble: Option<String>,
 }
 
 impl<T: Send + 'static> Reloaded<T> {
-    /// Reads the files for the first time. `what` is their name in the log, `reloads` counts what came of changes.
+    /// Reads the files for the first time. `what` is their name in the log, `reloads` counts the outcomes of
+    /// later reads.
     ///
     /// # Errors
     /// The error of `load`, or [`AccessError::Slow`] after [`LONGEST_READ`].
@@ -84,8 +85,8 @@ impl<T: Send + 'static> Reloaded<T> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again every `pause` and at SIGHUP, until the future is dropped. A read that hangs holds up neither
-    /// the runtime nor shutdown, and the next one begins only after it.
+    /// Reads the files again every `pause` and at SIGHUP, until the future is dropped. A read that hangs
+    /// holds up neither the runtime nor shutdown, and the next one begins only after it.
     pub(super) async fn follow(&self, pause: Duration) {
         let mut hangups = Hangups::new();
         let mut ticks = interval(pause);
@@ -99,7 +100,7 @@ impl<T: Send + 'static> Reloaded<T> {
         }
     }
 
-    /// Reads the files again. What has changed and can be used comes into force.
+    /// Reads the files again. A changed and valid value comes into force.
     async fn refresh(&self) {
         let mut reading = match reading(&self.load) {
             Ok(reading) => reading,

@@ -1,4 +1,4 @@
-//! TLS, made of its files.
+//! TLS as configured by its files.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::config::TlsFiles;
 
-/// What accepts connections, and what its certificates say.
+/// The acceptor of TLS connections, and the facts of its certificates.
 pub(crate) struct Tls {
     pub(crate) acceptor: TlsAcceptor,
     pub(super) facts: CertificateFacts,

@@ -23,7 +23,7 @@ const SHORTEST_SECRET: usize = 16;
 /// The tokens of a file. Only their digests are kept.
 pub(crate) struct Tokens {
     names: Vec<Arc<str>>,
-    /// Digest of a secret, and the place of its name.
+    /// Digest of a secret, and the index of its name.
     secrets: Vec<([u8; 32], u32)>,
 }
 
@@ -48,7 +48,7 @@ impl Tokens {
         Ok(Loaded { digest: Sha256::digest(&bytes).into(), value })
     }
 
-    /// An error is a line, from 1, and what is wrong with it.
+    /// Parses a token file. An error is the number of a line, from 1, and its fault.
     fn parse(text: &str) -> Result<Self, (usize, &'static str)> {
         let mut tokens = Self { names: Vec::new(), secrets: Vec::new() };
         for (number, line) in (1..).zip(text.lines()) {
@@ -114,7 +114,7 @@ impl Tokens {
         Ok(())
     }
 
-    /// The name whose token this is. How long it takes says nothing about the tokens of the file.
+    /// Returns the name of a token. The time that this takes reveals nothing about the tokens of the file.
     pub(super) fn name_of(&self, token: &[u8]) -> Option<Arc<str>> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         let mut found = u32::MAX;
@@ -128,7 +128,7 @@ impl Tokens {
         self.names.iter()
     }
 
-    /// Every name has its series of metrics before its first call.
+    /// Creates the metric series of every name, so that they exist before its first call.
     pub(super) fn register(&self) {
         for name in &self.names {
             REQUESTS_BY_CALLER.create(name);
@@ -136,7 +136,7 @@ impl Tokens {
     }
 }
 
-/// What stands in quotes at the beginning, and what comes after.
+/// Splits a text that begins with a quoted string into that string and the rest.
 fn quoted(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix('"')?.split_once('"')
 }

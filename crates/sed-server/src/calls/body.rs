@@ -1,4 +1,4 @@
-//! Bodies that count what goes through them. An answer's end is the end of its call.
+//! Bodies that count the bytes that pass through them. The end of an answer is the end of its call.
 
 use std::{
     pin::Pin,
@@ -15,10 +15,10 @@ use tonic::{Status, body::Body};
 
 use super::{call::Call, rest};
 
-/// What a poll of a body gives.
+/// The result of polling a body.
 type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
 
-/// The messages of a call on their way in. What has not come when it is dropped is discarded.
+/// The body of a request. If it is dropped before its end, the rest is discarded as it comes.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     inner: Body,
@@ -62,7 +62,7 @@ impl Drop for RequestBody {
     }
 }
 
-/// The answer of a call on its way out. If it is dropped before its end, the caller has gone.
+/// The body of an answer. If it is dropped before its end, the caller has gone.
 #[derive(Debug)]
 pub(super) struct AnswerBody {
     inner: Body,

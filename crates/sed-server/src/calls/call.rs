@@ -36,18 +36,17 @@ impl Call {
         Self { method, caller, begun: Instant::now(), span, received, sent: 0, ended: false }
     }
 
-    /// Where the bytes of its messages are counted as they come.
+    /// Returns the counter of the bytes received.
     pub(super) fn received(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.received)
     }
 
-    /// More of the answer has gone.
+    /// Adds to the bytes sent.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.sent += bytes as u64;
     }
 
-    /// The call has its status, which is counted, and logged if it is an error. What comes after the first one makes no
-    /// difference.
+    /// Counts the status of the call, and logs it if it is an error. Only the first status counts.
     pub(super) fn end(&mut self, status: &Status) {
         if self.ended {
             return;
@@ -98,14 +97,14 @@ pub(crate) fn log_refusal(status: &Status) {
     tracing::info!(code = ?status.code(), reason, error = status.message(), "refused");
 }
 
-/// Counts why a request was refused, if it was.
+/// Counts the reason for which a request was refused, if it was.
 pub(crate) fn count_refusal(status: &Status) {
     if let Some(reason) = reject_reason(status) {
         metrics::REQUESTS_REJECTED.add(reason, 1);
     }
 }
 
-/// Why the call was refused before work on the device began; `None` if it was not.
+/// The reason for refusing a call before work on the device began; `None` if it was not refused.
 fn reject_reason(status: &Status) -> Option<RejectReason> {
     let details = status.get_error_details();
     let reason = details.error_info()?.reason.to_lowercase();

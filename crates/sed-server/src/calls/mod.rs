@@ -1,5 +1,6 @@
-//! The account of every call of our services: its caller, counted and logged when it ends, whatever its end, with one
-//! span that continues the caller's trace. Calls that bring no token where one is needed go no further.
+//! Accounting of calls: every call of our services is counted when it ends, also by caller, its error is
+//! logged, and it has one span that continues the caller's trace. A call without a required token is refused
+//! here.
 
 mod body;
 mod call;
@@ -30,7 +31,7 @@ use crate::{
     health, inference,
 };
 
-/// Puts the account before all services and before what may refuse a call.
+/// A layer that accounts for calls, outside of all services and layers that may refuse a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Calls {
     guard: Guard,
@@ -50,7 +51,7 @@ impl<S> Layer<S> for Calls {
     }
 }
 
-/// An answer on its way.
+/// The future of an answer.
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// A service whose calls are accounted for.
@@ -121,7 +122,8 @@ where
     }
 }
 
-/// The error of a call that has no answer at all: its status is in the headers. Every other call has it at its end.
+/// The error of a call that has no answer at all: its status is in the headers. Every other call has it at
+/// its end.
 fn refusal_of(response: &Response<Body>) -> Option<Status> {
     Status::from_header_map(response.headers())
 }
@@ -139,8 +141,8 @@ fn refuse(refused: Status) -> Answer {
     Box::pin(ready(Ok(refused.into_http())))
 }
 
-/// The method of a path and its service; `None` for other services, for methods that do not exist, and for those of
-/// the Open Inference Protocol that do no work: probes and clients' questions before it.
+/// The method of a path and its service; `None` for other services, for methods that do not exist, and for
+/// those of the Open Inference Protocol that do no work: probes and clients' questions before it.
 fn method(path: &str) -> Option<(&'static str, Method)> {
     let (service, name) = path.strip_prefix('/')?.split_once('/')?;
     let method = Method::ALL.iter().copied().find(|method| method.as_str() == name)?;

@@ -13,9 +13,9 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{access::Caller, connections::Peer};
 
-/// A span that continues the trace of the headers, if they have one. Its caller is the name of the token, or else that
-/// in the client's certificate. `request_id` is for the method to fill in.
-/// What is a field stands in the log lines of the call; what is only an attribute does not.
+/// A span that continues the trace of the headers, if they have one. Its caller is the name of the token, or
+/// else that in the client's certificate. `request_id` is for the method to fill in. Span fields also appear
+/// in log lines; OpenTelemetry attributes do not.
 pub(super) fn begin(
     service: &'static str,
     method: Method,
@@ -54,7 +54,7 @@ pub(super) fn begin(
     span
 }
 
-/// Says how the call ended.
+/// Records the status code of the call.
 pub(super) fn end(span: &Span, code: Code) {
     span.set_attribute("rpc.grpc.status_code", i64::from(i32::from(code)));
     if is_the_servers_fault(code) {
@@ -62,7 +62,7 @@ pub(super) fn end(span: &Span, code: Code) {
     }
 }
 
-/// The codes for which the conventions make a server's span an error.
+/// Reports whether the conventions make a server's span an error for this code.
 fn is_the_servers_fault(code: Code) -> bool {
     matches!(
         code,

@@ -1,4 +1,4 @@
-//! The configuration after its check: what the server works with.
+//! The checked configuration, with which the server works.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::limits::Limits;
 
-/// Where to listen when nobody says it.
+/// Default of `listen`.
 const LISTEN: &str = "127.0.0.1:50051";
 /// The port that OpenTelemetry's specification proposes for Prometheus.
 const OPS_LISTEN: &str = "127.0.0.1:9464";
@@ -24,39 +24,39 @@ const GIB: usize = 1 << 30;
 /// A configuration whose every value is in its range and fits the others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerConfig {
-    /// Where to listen.
+    /// Address of the gRPC port.
     pub listen: SocketAddr,
-    /// Where liveness, readiness and metrics are; `None` is nowhere.
+    /// Address of the operations port, for liveness, readiness and metrics; `None` turns it off.
     pub ops_listen: Option<SocketAddr>,
     /// Threads for work on pixels; 0 is one for each core.
     pub cpu_threads: usize,
     /// The `top_k` of requests that have none; 0 is no rejection.
     pub default_top_k: u32,
-    /// What requests may not exceed.
+    /// Limits of requests.
     pub limits: Limits,
     /// For [`sed_engine::Engine::start`].
     pub engine: EngineConfig,
     /// Names of the vocabularies that are embedded before the server is ready.
     pub preload_vocabulary: Vec<String>,
-    /// Connections.
+    /// Settings of connections.
     pub transport: Transport,
-    /// Who may open them, and call.
+    /// TLS and bearer tokens.
     pub access: Access,
-    /// The end.
+    /// Times of the shutdown.
     pub shutdown: Shutdown,
 }
 
-/// How the server goes away.
+/// Times of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
-    /// Between readiness off and the end of new requests.
+    /// Time between the end of readiness and the end of new requests.
     pub delay: Duration,
-    /// How long running requests may take after that.
+    /// Time that running requests have after that.
     pub grace: Duration,
 }
 
 impl ServerConfig {
-    /// Puts defaults in where nothing is said, and checks all values.
+    /// Fills in defaults for absent settings, and checks all values.
     ///
     /// # Errors
     /// The first value that is out of its range or does not fit another.
@@ -224,7 +224,7 @@ fn limits(raw: &RawConfig) -> Result<Limits, ConfigError> {
             1,
             10_000,
         )?
-        // What is read beyond would only be refused.
+        // More requests would be read only to be refused.
         .min(concurrent_requests),
         registered_vocabularies: within(
             "max_registered_vocabularies",

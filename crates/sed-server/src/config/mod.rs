@@ -11,7 +11,7 @@ pub use checked::{ServerConfig, Shutdown};
 pub use raw::RawConfig;
 pub use transport::{Access, Compression, TlsFiles, Transport, Web};
 
-/// What is wrong with the configuration.
+/// An error in the configuration.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
 pub enum ConfigError {
     /// A file or variable cannot be read.
@@ -48,25 +48,25 @@ pub enum ConfigError {
         key: &'static str,
         /// Its value.
         found: String,
-        /// What it could be.
+        /// An example of a valid value.
         example: &'static str,
     },
-    /// A word is none of those that there are.
+    /// A value is none of the known ones.
     #[error("{key} has {found:?}, but must be {known}")]
     Word {
         /// The setting.
         key: &'static str,
-        /// What it says.
+        /// Its value.
         found: String,
-        /// What it could say.
+        /// The known values.
         known: &'static str,
     },
-    /// A value is of no use without another.
+    /// A setting has no effect without another, which is not set.
     #[error("{key} is set, but {other} is not; set both or neither")]
     Needs {
         /// The setting.
         key: &'static str,
-        /// What it needs.
+        /// The setting that it needs.
         other: &'static str,
     },
     /// There is no such vocabulary.
@@ -74,7 +74,7 @@ pub enum ConfigError {
     UnknownVocabulary {
         /// The name.
         name: String,
-        /// Those that there are.
+        /// The names of the built-in vocabularies.
         known: String,
     },
 }
@@ -82,7 +82,7 @@ pub enum ConfigError {
 /// Reads a file, the environment over it, and flags over both, and checks the whole.
 ///
 /// # Errors
-/// The first thing that is wrong, with the name of its setting.
+/// The first error, with the name of its setting.
 pub fn load(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,

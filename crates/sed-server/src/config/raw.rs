@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use super::ConfigError;
 
-/// One list gives the structure, the names of its keys, and how two of them are laid over each other.
+/// Defines from one list the structure, the names of its keys, and the overlay of two of them.
 macro_rules! raw_config {
     ($($(#[$doc:meta])* $key:ident: $kind:ty,)*) => {
-        /// Every setting of the server; `None` where nothing was said. A key is the same in the file
+        /// Every setting of the server; `None` if it is not set. A key is the same in the file
         /// (`max_top_k = 8`), in the environment (`SED_MAX_TOP_K=8`) and here.
         #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
         #[serde(deny_unknown_fields, default)]
@@ -23,7 +23,7 @@ macro_rules! raw_config {
             /// The names of all settings.
             pub const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
 
-            /// These settings, and those of `below` where nothing is said here.
+            /// Returns these settings, with those of `below` for the ones not set here.
             #[must_use]
             pub fn over(self, below: Self) -> Self {
                 Self { $($key: self.$key.or(below.$key),)* }
@@ -50,10 +50,11 @@ raw_config! {
     queue_pairs: usize,
     /// Images of one batch of the encoder; 0 is as many as memory and device make useful. Default 0.
     batch_images: usize,
-    /// (Image, category) pairs of one batch of any other stage; 0 is as many as memory and device make useful.
-    /// Default 0.
+    /// (Image, category) pairs of one batch of any other stage; 0 is as many as memory and device make
+    /// useful. Default 0.
     batch_pairs: usize,
-    /// A batch that is not full waits this long for more, in milliseconds, while other work is ripe. Default 0.
+    /// A batch that is not full waits this long for more, in milliseconds, while other work is ripe. Default
+    /// 0.
     batch_delay_ms: f64,
     /// Requests of one stream that are worked on at the same time. Default 16.
     max_stream_requests: usize,
@@ -73,17 +74,18 @@ raw_config! {
     vocabulary_cache_bytes: usize,
     /// Bound of the cache of image features, in bytes; 0 turns it off. Default 512 MiB.
     image_cache_bytes: usize,
-    /// Built-in vocabularies whose words are embedded before the server is ready; in the environment separated
-    /// by commas. Default: none.
+    /// Built-in vocabularies whose words are embedded before the server is ready; in the environment
+    /// separated by commas. Default: none.
     preload_vocabulary: Vec<String>,
-    /// How often a lost device is tried again, in seconds. Default 5.
+    /// Interval at which a lost device is tried again, in seconds. Default 5.
     device_probe_seconds: f64,
-    /// A GPU that was lost is given up after so many failed tries in a row, and the server ends when no device is left;
-    /// 0 is never. Default 3.
+    /// A GPU that was lost is given up after so many failed tries in a row, and the server ends when no
+    /// device is left; 0 is never. Default 3.
     device_lost_probes: u32,
 
-    /// Memory for everything that connections and requests cause: messages, pictures, masks, answers, windows, in bytes;
-    /// 0 is a third of the machine's or container's memory, at least 128 MiB and at most 16 GiB. Default 0.
+    /// Memory for everything that connections and requests cause: messages, pictures, masks, answers,
+    /// windows, in bytes; 0 is a third of the machine's or container's memory, at least 128 MiB and at most
+    /// 16 GiB. Default 0.
     max_request_memory_bytes: u64,
     /// Bytes of one request message. Default 32 MiB.
     max_message_bytes: usize,
@@ -122,22 +124,22 @@ raw_config! {
     tls_key: String,
     /// Authorities, a PEM file; clients then need a certificate of one of them. Default: none.
     tls_client_ca: String,
-    /// How often these files and that of the tokens are looked at, in seconds. Default 10.
+    /// Interval at which these files and that of the tokens are checked for changes, in seconds. Default 10.
     tls_reload_seconds: f64,
     /// Bearer tokens, a file of lines `name = "secret"`; calls then need one of them. Default: none.
     tokens: String,
-    /// Whether `grpc.health.v1` needs a token, too. Default false.
+    /// True if `grpc.health.v1` needs a token, too. Default false.
     health_needs_token: bool,
 
-    /// Connections at the same time; more wait. Default 4096, or as many as an eighth of `max_request_memory_bytes` holds
-    /// at 128 KiB each.
+    /// Connections at the same time; more wait. Default 4096, or as many as an eighth of
+    /// `max_request_memory_bytes` holds at 128 KiB each.
     max_connections: usize,
-    /// After this time, give or take a tenth, a connection takes no more calls, in seconds; 0 is never. Default
-    /// 1800.
+    /// Age, give or take a tenth, at which a connection accepts no more calls, in seconds; 0 is never.
+    /// Default 1800.
     max_connection_age_seconds: f64,
-    /// How long the calls that such a connection still carries may take, in seconds. Default 60.
+    /// Time that the remaining calls of such a connection have, in seconds. Default 60.
     max_connection_age_grace_seconds: f64,
-    /// What requests may be compressed with, and answers for those who ask: `gzip`, `zstd`, or `off`; in the
+    /// Compressions of requests, and of answers to clients that ask: `gzip`, `zstd`, or `off`; in the
     /// environment separated by commas. Default both.
     compression: Vec<String>,
     /// gRPC-Web for browsers, also over HTTP/1.1. Default false.

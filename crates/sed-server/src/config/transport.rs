@@ -1,4 +1,4 @@
-//! How connections are held and spoken on, and who may open them.
+//! Settings of connections, of their protocols, and of access to them.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -9,23 +9,23 @@ use super::{
 use crate::memory::Split;
 
 const MAX_CONNECTIONS: usize = 4096;
-/// For the first words of a connection, TLS included: a handshake over a bad line takes a second or two.
+/// For the first bytes of a connection, TLS included: a handshake over a bad line takes a second or two.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A line over which nothing comes for so long brings nothing more, or belongs to a client that holds memory on purpose.
+/// A connection that is silent for so long is broken, or belongs to a client that holds memory on purpose.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How connections are held.
+/// Settings of connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transport {
     /// Connections at the same time; more wait in the system's backlog.
     pub max_connections: usize,
-    /// How long a client may take until its first request has begun.
+    /// Time that a client has to begin its first request.
     pub handshake_timeout: Duration,
-    /// Time that an upload or an answer may move nothing while the client has the next move.
+    /// Time for which an upload or an answer may make no progress while the server waits for the client.
     pub stall_timeout: Duration,
-    /// After this time, give or take a tenth, a connection takes no more calls; `None` is never.
+    /// Age, give or take a tenth, at which a connection accepts no more calls; `None` is never.
     pub max_age: Option<Duration>,
-    /// How long the calls that such a connection still carries may take.
+    /// Time that the remaining calls of such a connection have.
     pub age_grace: Duration,
     /// Flow control window of a stream, in bytes.
     pub stream_window: u32,
@@ -35,11 +35,11 @@ pub struct Transport {
     pub max_streams: u32,
     /// Bytes of a request's headers.
     pub max_header_bytes: u32,
-    /// How often a silent connection is pinged.
+    /// Interval of pings on a silent connection.
     pub keepalive_interval: Duration,
-    /// How long the answer to a ping may take.
+    /// Time that a client has to answer a ping.
     pub keepalive_timeout: Duration,
-    /// What requests may be compressed with, and answers for clients that ask for it.
+    /// Compressions of requests, and of answers to clients that ask for one.
     pub compression: Vec<Compression>,
     /// gRPC-Web, if it is on.
     pub web: Option<Web>,
@@ -70,22 +70,22 @@ impl Compression {
 /// gRPC-Web, for browsers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Web {
-    /// Origins whose pages may call, such as `https://example.org`; `*` is any. Pages of the server's own origin
-    /// always may.
+    /// Origins whose pages may call, such as `https://example.org`; `*` is any. Pages of the server's own
+    /// origin always may.
     pub origins: Vec<String>,
 }
 
-/// Who may open a connection, and who may call. The files are read when the server starts, and again when they
-/// change. The default is everybody.
+/// TLS and bearer tokens, by default neither. The files are read when the server starts, and again when they
+/// change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// TLS, if it is on.
     pub tls: Option<TlsFiles>,
     /// The file of bearer tokens, if calls need one.
     pub tokens: Option<PathBuf>,
-    /// Whether `grpc.health.v1` needs a token, too.
+    /// True if `grpc.health.v1` needs a token, too.
     pub health_needs_token: bool,
-    /// How often the files are looked at.
+    /// Interval at which the files are checked for changes.
     pub reload_interval: Duration,
 }
 
@@ -165,7 +165,8 @@ fn web(raw: &RawConfig) -> Result<Option<Web>, ConfigError> {
     }
 }
 
-/// A scheme, a host and perhaps a port, and nothing after them: as browsers send it.
+/// Reports whether a text is an origin as browsers send it: a scheme, a host, perhaps a port, and nothing
+/// after them.
 fn is_origin(text: &str) -> bool {
     let parsed: Result<http::Uri, _> = text.parse();
     parsed.is_ok_and(|uri| uri.scheme().is_some() && uri.authority().is_some() && uri.path() == "/")

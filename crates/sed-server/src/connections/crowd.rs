@@ -10,8 +10,8 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-/// A connection without a call for so long makes room for others when there are too many; its client opens another for
-/// its next call.
+/// A connection without a call for so long makes room for others when there are too many; its client opens
+/// another for its next call.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// The exchanges that a connection is busy with.
@@ -21,7 +21,7 @@ pub(super) struct Activity {
     /// When the last exchange ended; `None` before the first.
     idle_since: Mutex<Option<Instant>>,
     begun: Instant,
-    /// Told to take no new calls.
+    /// Notified when the connection is to accept no new calls.
     retire: Notify,
 }
 
@@ -75,7 +75,7 @@ impl Drop for Running {
 pub(super) struct Crowd(Arc<Mutex<Vec<Weak<Activity>>>>);
 
 impl Crowd {
-    /// A connection that begins now.
+    /// Registers a connection that begins now.
     pub(super) fn enter(&self) -> Arc<Activity> {
         let activity = Arc::new(Activity::new());
         let mut all = self.lock();
@@ -84,8 +84,8 @@ impl Crowd {
         activity
     }
 
-    /// Retires connections that carry no exchange, those that were idle for longest first: an eighth of all, because others
-    /// may be waiting behind the one that asks.
+    /// Retires connections that carry no exchange, those that were idle for longest first: an eighth of all,
+    /// because others may be waiting behind the one that asks.
     pub(super) fn make_room(&self) {
         let all = self.lock();
         let spare = all.iter().filter_map(Weak::upgrade).filter_map(|known| Some((known.spare()?, known)));

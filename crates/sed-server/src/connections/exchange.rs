@@ -1,7 +1,8 @@
 //! One request and its answer, as a task that can be cut from elsewhere.
 //!
-//! hyper asks an answer's body for more only while the client takes it, so a body cannot end itself when the client
-//! does not. Dropping the task that drives the exchange resets the stream (RFC 9113, section 8.1) and frees the answer.
+//! hyper asks an answer's body for more only while the client takes it, so a body cannot end itself when the
+//! client does not. Dropping the task that drives the exchange resets the stream (RFC 9113, section 8.1) and
+//! frees the answer.
 
 use std::sync::{
     Arc,
@@ -17,7 +18,7 @@ tokio::task_local! {
     static CURRENT: Exchange;
 }
 
-/// The hand on one exchange; over HTTP/1.1, on the connection. Cheap to clone.
+/// A handle to cut one exchange; over HTTP/1.1, the connection. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Exchange(Arc<Inner>);
 
@@ -28,12 +29,12 @@ struct Inner {
 }
 
 impl Exchange {
-    /// The one that the current task drives.
+    /// Returns the exchange that the current task drives.
     pub(crate) fn current() -> Option<Self> {
         CURRENT.try_with(Clone::clone).ok()
     }
 
-    /// Drops the exchange, answer and all.
+    /// Drops the exchange with its answer.
     pub(crate) fn cut(&self) {
         self.0.cut.store(true, Ordering::Relaxed);
         self.0.notify.notify_one();

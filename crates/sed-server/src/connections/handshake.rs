@@ -12,19 +12,20 @@ use crate::{
     incoming::Connection,
 };
 
-/// A handshake that came to nothing.
+/// A failed TLS handshake.
 #[derive(Debug)]
 pub(super) struct Failure {
     reason: HandshakeFailure,
     message: String,
-    /// What is left of it.
+    /// The connection, unless the handshake timed out.
     connection: Option<Connection>,
 }
 
-/// How long a client may take to read why it is refused.
+/// Time that a client has to read the reason of its refusal.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The stream behind the handshake, and the name in the client's certificate, if it had to show one.
+/// Performs the handshake. Returns the name in the client's certificate, if one is required, and the
+/// encrypted stream.
 pub(super) async fn shake_hands(
     tls: &Tls,
     connection: Connection,
@@ -49,19 +50,20 @@ pub(super) async fn shake_hands(
 impl Failure {
     pub(super) fn count(&self, address: SocketAddr) {
         TLS_HANDSHAKE_FAILURES.add(self.reason, 1);
-        // Whoever scans ports would otherwise fill the log.
+        // Port scans would fill the log at a higher level.
         tracing::debug!(%address, reason = self.reason.as_str(), message = self.message, "no TLS connection");
     }
 
-    /// Closes the connection so that the client reads why. One that is closed with unread bytes in it is reset, and
-    /// takes the last message with it; and a client of TLS 1.3 has sent more by the time its certificate is refused.
+    /// Closes the connection so that the client can read the reason. Closing it with unread bytes would reset
+    /// it and lose the last message, and a TLS 1.3 client has sent more bytes by the time its certificate is
+    /// refused.
     pub(super) async fn close(self) {
         let Some(mut connection) = self.connection else { return };
         let unread = async {
             connection.shutdown().await?;
             tokio::io::copy(&mut connection, &mut tokio::io::sink()).await
         };
-        // Whether the client has read it, or goes on talking, makes no difference any more.
+        // The outcome does not matter: the client has read the reason, or its time is over.
         drop(timeout(LINGER, unread).await);
     }
 }

@@ -1,9 +1,9 @@
 //! The life of a connection: its handshake, its calls, its age and its end.
 //!
-//! hyper speaks HTTP; what stands here is what it does not do: TLS whose certificates change, a bound on how long
-//! a client may stay silent at first, and an old age in which a connection takes no new calls, finishes those that
-//! it has, and is cut only after a grace period. (tonic's own loop, as of 0.14.9, cuts a connection at the end of
-//! the grace period without having told the client before.)
+//! hyper speaks HTTP. This module adds TLS whose certificates change, a bound on the time that a client may
+//! stay silent at first, and a maximum age, at which a connection accepts no new calls, finishes those that
+//! it has, and is cut only after a grace period. (tonic's own loop, as of 0.14.9, cuts a connection at the
+//! end of the grace period without having told the client before.)
 
 mod crowd;
 mod exchange;
@@ -47,7 +47,7 @@ use crate::{
 /// Time that a connection that makes room for another may take: it carries no call.
 const RETIRED_GRACE: Duration = Duration::from_millis(500);
 
-/// How connections are held.
+/// The server of connections: their settings, TLS, receive windows and the list of open ones.
 #[derive(Clone)]
 pub(crate) struct Connections {
     settings: Transport,
@@ -61,8 +61,8 @@ impl Connections {
         Self { settings: settings.clone(), tls, windows, crowd: Crowd::default() }
     }
 
-    /// Answers until `stop` ends, and then until every connection has come to its end. Dropping the future cuts
-    /// them all.
+    /// Serves connections until `stop` resolves, and then waits until every open one has ended. Dropping the
+    /// future cuts them all.
     pub(crate) async fn serve<S>(self, listener: TcpListener, service: S, stop: impl Future<Output = ()>)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
@@ -89,7 +89,7 @@ impl Connections {
                 Some(_) = running.join_next() => {}
             }
         }
-        drop(incoming); // nobody is left waiting in the backlog of a server that does not answer
+        drop(incoming); // no client is left in the backlog of a server that does not answer
         close.send_replace(true);
         while running.join_next().await.is_some() {}
     }
@@ -118,7 +118,8 @@ impl Connections {
         let http = http(&self.settings, &window, Arc::clone(&activity));
         let life = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         tokio::pin!(life);
-        // Over HTTP/1.1 there is one call at a time, and no task of its own for it: it is cut with its connection.
+        // Over HTTP/1.1 there is one call at a time, and no task of its own for it: it is cut with its
+        // connection.
         let exchange = Exchange::default();
         let grace = {
             let driven = exchange.clone().drive(life.as_mut());
@@ -146,7 +147,7 @@ impl Connections {
         }
     }
 
-    /// The stream that HTTP is spoken on; `None` if there is none.
+    /// Opens the stream under HTTP; `None` if the handshake failed.
     async fn open(&self, connection: Connection, aged: watch::Receiver<bool>) -> Option<(Peer, Stream)> {
         let address = connection.peer();
         match &self.tls {
@@ -165,8 +166,8 @@ impl Connections {
         }
     }
 
-    /// Ends when a connection that begins now is old: not all of those that clients opened at the same time at the
-    /// same time.
+    /// Resolves when the connection reaches its maximum age. The age is jittered, so connections opened
+    /// together do not expire together.
     async fn old_age(&self) {
         match self.settings.max_age {
             Some(age) => sleep(around(age)).await,
@@ -208,7 +209,7 @@ fn tell(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     }
 }
 
-/// A connection, as the metrics show it.
+/// A connection in the metrics, until it is dropped.
 struct Counted;
 
 impl Counted {

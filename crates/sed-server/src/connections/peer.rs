@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::memory::ConnectionId;
 
-/// Travels in the extensions of every request of the connection. Cheap to clone.
+/// The client of a connection. Travels in the extensions of every request of the connection. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,

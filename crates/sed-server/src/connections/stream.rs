@@ -1,4 +1,4 @@
-//! What HTTP is spoken on: a connection as it is, or TLS over it. It knows how much has come.
+//! The stream under HTTP: a plain connection, or TLS over one. It counts the first bytes received.
 
 use std::{
     future::pending,
@@ -20,15 +20,16 @@ use tokio_rustls::server::TlsStream;
 
 use crate::incoming::Connection;
 
-/// The first words of HTTP/2, after which pings watch over the connection; a request of HTTP/1.1 has more bytes.
+/// Length of the preface of HTTP/2, after which pings watch over the connection; a request of HTTP/1.1 is
+/// longer.
 const PREFACE_BYTES: usize = 24;
 
-/// How many bytes have come, up to those of the first words.
+/// Number of bytes received, counted until the preface is complete.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heard(Arc<AtomicUsize>);
 
 impl Heard {
-    /// Ends after `time`, unless the first words have come by then.
+    /// Resolves after `time`, unless the preface has come by then.
     pub(super) async fn nothing_for(&self, time: Duration) {
         sleep(time).await;
         if self.0.load(Ordering::Relaxed) >= PREFACE_BYTES {

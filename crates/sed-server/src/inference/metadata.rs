@@ -1,4 +1,4 @@
-//! The model as generic clients see it: its name and version, what it takes and what it gives.
+//! The model as generic clients see it: its name, version, inputs and outputs.
 
 use sed_engine::ModelInfo;
 use sed_proto::inference::{
@@ -7,10 +7,11 @@ use sed_proto::inference::{
 
 use crate::service::refusal::Refusal;
 
-/// Triton's names of what the parameters amount to.
+/// Triton's names of the extensions that the parameters make up.
 const EXTENSIONS: [&str; 2] = ["parameters", "schedule_policy"];
 
-/// The inputs. None is needed by every request: each has a twin, or a parameter that stands for it.
+/// The inputs. None is required in every request: each is optional, or another input or a parameter can
+/// replace it.
 const INPUTS: [(&str, &str, &[i64]); 4] = [
     ("image", "BYTES", &[1]),
     ("pixels", "UINT8", &[-1, -1, 3]),
@@ -25,7 +26,7 @@ pub enum Output {
     Mask,
     /// The mean score of every category.
     Scores,
-    /// Which categories every decoder level worked on.
+    /// The categories that every decoder level worked on.
     Survivors,
     /// The categories' names.
     Names,
@@ -60,8 +61,8 @@ impl Output {
     }
 }
 
-/// Refuses all models but the one that is here. Its version is its digest: what a caller tried and found good stays
-/// what it is, or is refused.
+/// Refuses all models but the server's. The version is the model's digest, so a caller that has pinned it
+/// never gets another model.
 pub(super) fn check_model(model: &ModelInfo, name: &str, version: &str) -> Result<(), Refusal> {
     if name != model.name {
         return Err(Refusal::UnknownModel {

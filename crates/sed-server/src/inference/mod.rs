@@ -1,5 +1,5 @@
-//! The calls of `inference.GRPCInferenceService`: the Open Inference Protocol before the same engine, with the same
-//! checks, limits and errors as `sed.v1.SegmentationService`.
+//! The calls of `inference.GRPCInferenceService`: the Open Inference Protocol before the same engine, with
+//! the same checks, limits and errors as `sed.v1.SegmentationService`.
 
 mod contents;
 mod metadata;
@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// The service's name, under which readiness is told too.
+/// The service's name, under which its readiness is reported, too.
 pub(crate) const SERVICE_NAME: &str = "inference.GRPCInferenceService";
 
 /// The service. Cheap to clone.

@@ -1,4 +1,4 @@
-//! The parameters of a request: the options of `sed.v1`, and what is no tensor here.
+//! The parameters of a request: the options of `sed.v1`, and the fields that have no tensor.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::request_error::RequestError;
 /// The longest name that an error repeats, in bytes.
 const MOST_NAME_BYTES: usize = 64;
 
-/// What the parameters of a request say.
+/// The values of a request's parameters.
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) options: v1::SegmentOptions,
@@ -21,7 +21,7 @@ pub(super) struct Said {
     pub(super) timeout: Option<Duration>,
 }
 
-/// Reads all parameters; one that is not known is refused, as it would have no effect.
+/// Reads all parameters; an unknown one is refused, because it would have no effect.
 pub(super) fn read(request: &ModelInferRequest) -> Result<Said, RequestError> {
     let mut left = Parameters::of(request);
     let said = Said {
@@ -116,7 +116,7 @@ impl<'a> Parameters<'a> {
         }
     }
 
-    /// A name, or a number as Triton's extension has it: 1 goes first, 0 is the usual.
+    /// Reads a name, or a number as in Triton's extension: 1 is the highest priority, 0 the default.
     fn priority(&mut self) -> Result<v1::Priority, RequestError> {
         use v1::Priority;
         const NAME: &str = "priority";
@@ -139,7 +139,7 @@ impl<'a> Parameters<'a> {
         known.ok_or_else(|| wrong(NAME, "must be high (or 1), normal (2) or low (3)"))
     }
 
-    /// Refuses what nobody has read.
+    /// Rejects parameters that were not consumed.
     fn end(self) -> Result<(), RequestError> {
         let Some((name, _)) = self.0.first_key_value() else { return Ok(()) };
         let short = name.len() <= MOST_NAME_BYTES && name.bytes().all(|byte| byte.is_ascii_graphic());

@@ -1,13 +1,13 @@
-//! Where a field of `sed.v1` stands in a request of this protocol, so that errors name what the caller wrote.
+//! Paths of `sed.v1` fields in a request of this protocol, so that errors name what the caller wrote.
 
 use crate::validate::CATEGORIES as LIST;
 
-/// The inputs' places in one request.
+/// The paths of the inputs in one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Paths {
     /// The contents of `image`.
     pub(super) image: String,
-    /// The shape of `pixels`: their number was compared with it before.
+    /// The shape of `pixels`: their number has already been compared with it.
     pub(super) pixels: String,
     pub(super) categories: Words,
     pub(super) synonyms: Words,
@@ -15,7 +15,7 @@ pub(crate) struct Paths {
     pub(super) synonym_elements: Vec<Vec<usize>>,
 }
 
-/// The place of an input that holds words.
+/// The paths of an input that holds words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Words {
     pub(super) shape: String,
@@ -29,7 +29,7 @@ impl Words {
 }
 
 impl Paths {
-    /// The path of what became this field.
+    /// Converts a path of `sed.v1` to the path of its origin in the request.
     pub(super) fn of(&self, field: &str) -> String {
         if let Some(place) = field.strip_prefix(LIST) {
             return self.of_words(place).unwrap_or_else(|| self.categories.shape.clone());

@@ -1,5 +1,5 @@
-//! Everything about a request of this protocol that can be said without decoding its image: it becomes one of
-//! `sed.v1` and passes the same checks, and errors are told in this protocol's words.
+//! Validation of a request of this protocol without decoding its image: it is converted to one of `sed.v1`
+//! and passes the same checks. Errors use this protocol's words.
 
 use std::time::Duration;
 
@@ -22,23 +22,23 @@ use crate::{
     validate::{ValidatedRequest, validate_segment},
 };
 
-/// A request whose every field is known to be sound, but for the contents of its image.
+/// A request whose fields are all valid, except that its image is not decoded yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedInfer {
-    /// What to segment, and how; without mask encodings where no mask is wanted.
+    /// The request in terms of `sed.v1`; without mask encodings where no mask is wanted.
     pub request: ValidatedRequest,
     /// The tensors that the answer has, in their order.
     pub outputs: Vec<Output>,
-    /// Whether the elements of the answer's tensors are typed, as those of the request.
+    /// True if the elements of the answer's tensors are typed, like those of the request.
     pub typed: bool,
-    /// How long the request may take, if it says so.
+    /// The request's own time limit, if it has one.
     pub timeout: Option<Duration>,
-    /// For errors that show later.
+    /// Paths for errors that are found later.
     pub(super) paths: Paths,
 }
 
-/// Checks a request against the limits, off the runtime's threads like [`validate_segment`]. Which model it names is not
-/// looked at.
+/// Checks a request against the limits, off the runtime's threads like [`validate_segment`]. The name of the
+/// model is not checked.
 ///
 /// # Errors
 /// The first rule that is broken, with the path of the field.
@@ -195,7 +195,7 @@ fn raw_image(pixels: &Tensor<'_>) -> Result<v1::RawImage, RequestError> {
     if height == 0 || width == 0 || channels != 3 {
         return Err(pixels.wrong_shape(SHAPE));
     }
-    // A side that does not fit is above every limit, as the largest that does.
+    // A side that does not fit becomes the largest that does, which is above every limit, too.
     let side = |size| u32::try_from(size).unwrap_or(u32::MAX);
     let (width, height) = (side(width), side(height));
     Ok(v1::RawImage { pixels: pixels.octets(&shape)?, width, height, row_stride: 0 })
@@ -225,7 +225,7 @@ fn words(
         }
         paths.synonym_elements = vec![Vec::new(); list.len()];
         let found = texts(&synonyms.texts(&shape)?, &paths.synonyms)?.into_iter().enumerate();
-        // Rows are as long as the longest; the rest of the others is empty.
+        // Rows are filled up with empty elements to the length of the longest.
         for (index, synonym) in found.filter(|(_, synonym)| !synonym.is_empty()) {
             let category = index / columns as usize;
             list[category].synonyms.push(synonym);

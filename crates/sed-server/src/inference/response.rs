@@ -80,7 +80,7 @@ fn tensor(output: Output, answer: &v1::SegmentResponse) -> Result<(Vec<i64>, Ele
     })
 }
 
-/// The reports in short.
+/// The parameters of the answer, which sum up its reports.
 fn parameters(answer: &v1::SegmentResponse) -> HashMap<String, InferParameter> {
     use ParameterChoice::{BoolParam, DoubleParam, Int64Param, StringParam};
     let count = |count: u64| Int64Param(i64::try_from(count).unwrap_or(i64::MAX));

@@ -8,7 +8,7 @@ use sed_proto::{
 
 use crate::request_error::RequestError;
 
-/// A tensor that does not fit.
+/// The error of an invalid tensor.
 pub(super) fn invalid(field: impl Into<String>, message: impl Into<String>) -> RequestError {
     RequestError::new(ErrorReason::TensorInvalid, field, message)
 }
@@ -158,7 +158,7 @@ impl<'a> Tensor<'a> {
     }
 }
 
-/// How many elements a shape has.
+/// Number of elements of a shape, saturating.
 fn elements(shape: &[u64]) -> u128 {
     shape.iter().fold(1, |count: u128, size| count.saturating_mul(u128::from(*size)))
 }

@@ -17,8 +17,8 @@ use crate::{
     places::Place,
 };
 
-/// Answers go out in pieces of so many bytes, that of a frame of HTTP/2. Each is a copy, so that what waits in the
-/// transport for a client that has stopped reading does not hold the whole answer.
+/// Answers go out in pieces of so many bytes, that of a frame of HTTP/2. Each is a copy, so that what waits
+/// in the transport for a client that has stopped reading does not hold the whole answer.
 const PIECE: usize = 16 << 10;
 /// Bytes that the transport may hold of an answer that has left its body: its buffer of 400 KiB for each
 /// stream, and a piece.
@@ -38,8 +38,8 @@ impl AnswerCharge {
     }
 }
 
-/// Larger answers are not compressed, because that would keep a thread of the sockets busy, on which other calls and
-/// probes wait; in bytes.
+/// Larger answers are not compressed, because that would keep a thread of the sockets busy, on which other
+/// calls and probes wait; in bytes.
 const MOST_COMPRESSED: usize = 1 << 20;
 
 /// The response of an answer that `charge` holds; `compress` says whether compression would make it smaller.
@@ -53,12 +53,13 @@ pub(crate) fn charged<T: Message>(answer: T, charge: Charge, compress: bool) -> 
     response
 }
 
-/// The charges of a stream's answers that the transport has taken and not handed on, for a response's extensions.
+/// The charges of a stream's answers that the transport has taken and not handed on, for a response's
+/// extensions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AnswerCharges(Arc<Mutex<Vec<Charge>>>);
 
 impl AnswerCharges {
-    /// The transport has taken the answer that this charge holds.
+    /// Adds the charge of an answer that the transport has taken.
     pub(crate) fn push(&self, charge: Charge) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(charge);
     }
@@ -92,7 +93,7 @@ pub(super) struct AnswerBody {
     streamed: Option<AnswerCharges>,
     /// The rest of the transport's last frame.
     rest: Bytes,
-    /// It is small enough to go as it is.
+    /// True if the frame is small enough to be sent whole.
     small: bool,
     paid: Arc<Mutex<Vec<Charge>>>,
 }
@@ -110,7 +111,7 @@ impl AnswerBody {
         Self { inner, transfer, payer, _held: held, charged, streamed, rest, small: true, paid }
     }
 
-    /// A new frame of the transport, with the charges that hold it.
+    /// Accepts a new frame of the transport, with the charges that hold it.
     fn enter(&mut self, data: Bytes) -> Result<(), Status> {
         let mut charges = self.streamed.as_ref().map(AnswerCharges::take).unwrap_or_default();
         charges.extend(self.charged.take().and_then(|charge| charge.take()));

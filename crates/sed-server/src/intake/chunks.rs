@@ -18,7 +18,7 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// None yet; `charge` pays for them.
+    /// An empty list; `charge` pays for its chunks.
     pub(super) fn new(charge: Charge) -> Self {
         Self { full: Vec::new(), last: Vec::new(), length: 0, charge }
     }
@@ -65,7 +65,7 @@ impl Chunks {
         if self.full.iter().all(Vec::is_empty) { 0 } else { self.length as u64 }
     }
 
-    /// One piece of all, and the charge that holds it.
+    /// Joins all chunks to one piece; returns it with the charge that holds it.
     pub(super) fn join(mut self) -> (Bytes, Charge) {
         let whole = if self.cost_to_join() == 0 {
             self.last

@@ -35,11 +35,11 @@ pub(super) struct Method {
     pub(super) input: MessageIndex,
     /// The longest that a call may take until its answer begins.
     pub(super) longest: Duration,
-    /// Calls take one of the places for requests that are worked on.
+    /// True if calls take one of the places for requests that are worked on.
     pub(super) works: bool,
-    /// It belongs to a service whose errors carry details.
+    /// True if it belongs to a service whose errors carry details.
     pub(super) ours: bool,
-    /// Its service unpacks messages.
+    /// True if its messages may be compressed.
     packed: bool,
 }
 
@@ -137,8 +137,8 @@ fn bounds(path: &str, input: MessageIndex, limits: &Limits) -> Method {
     }
 }
 
-/// Four times the largest vocabulary's entries: what is only somewhat too large gets an answer that names the words,
-/// what is far too large is never built.
+/// Four times the largest vocabulary's entries: what is only somewhat too large gets an answer that names the
+/// words, what is far too large is never built.
 fn most_entries(limits: &Limits) -> u64 {
     let words = &limits.vocabulary;
     4 * (words.categories + words.phrases) as u64 + 256

@@ -1,6 +1,6 @@
-//! The way of every call from its headers to its service and back: its messages are read within the account of memory,
-//! a deadline and a least rate; they are weighed before anything is built of them; complete requests for masks take a
-//! place; the answer keeps what it holds until the client has it.
+//! The way of every call from its headers to its service and back: its messages are read within the account
+//! of memory, a deadline and a least rate; they are weighed before anything is built of them; complete
+//! requests for masks take a place; the answer keeps what it holds until the client has it.
 
 mod answer;
 mod chunks;
@@ -45,7 +45,7 @@ use crate::{
 /// Memory of a call beside its messages: its task, its headers' map, and small answers, in bytes.
 const CALL_BYTES: u64 = 24 << 10;
 
-/// Puts the intake before all services. Cheap to clone.
+/// The layer that puts the intake before all services. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Intake {
     shared: Arc<Shared>,
@@ -176,7 +176,7 @@ impl Shared {
         Ok(call(service, Request::from_parts(parts, body)).await)
     }
 
-    /// The answer on its way, with all that it holds.
+    /// Wraps an answer so that it holds its charges and its place until it is sent.
     fn send(&self, method: Method, response: Response<Body>, payer: Payer, held: Held) -> Response<Body> {
         let response = if method.ours { self.explain(method, response) } else { response };
         if response.headers().contains_key("grpc-status") {
@@ -190,7 +190,8 @@ impl Shared {
         Response::from_parts(parts, Body::new(body))
     }
 
-    /// The transport's own refusals say little; these say which limit, and that it is the message's fault.
+    /// Replaces the transport's own refusals, which say little, by ones that name the limit and blame the
+    /// message.
     fn explain(&self, method: Method, response: Response<Body>) -> Response<Body> {
         let headers = response.headers();
         if headers.contains_key("grpc-status-details-bin") {

@@ -29,11 +29,11 @@ const HEADER: usize = 5;
 const STREAM_IDLE: Duration = Duration::from_secs(600);
 /// Interval at which an upload that waits for others to end is tried again.
 const AGAIN: Duration = Duration::from_millis(50);
-/// Messages that cannot become larger are unpacked at once, others on the threads for work on pixels: a small one may
-/// become a large one.
+/// Messages that cannot become larger are unpacked at once, others on the threads for work on pixels: a small
+/// one may become a large one.
 const UNPACKED_HERE: usize = 64 << 10;
 
-/// A call's way to the account. Travels in a request's extensions.
+/// A call's access to the account. Travels in a request's extensions.
 #[derive(Clone, Debug)]
 pub(crate) struct CallMemory {
     pub(crate) payer: Payer,
@@ -42,7 +42,8 @@ pub(crate) struct CallMemory {
 }
 
 impl CallMemory {
-    /// That of a call which came through the intake; any other pays as a connection of its own.
+    /// Returns the access of a call that came through the intake; any other call pays as a connection of its
+    /// own.
     pub(crate) fn of<T>(request: &tonic::Request<T>, account: &Account) -> Self {
         request.extensions().get::<Self>().cloned().unwrap_or_else(|| Self {
             payer: Payer::new(account.clone(), ConnectionId::next(), None),
@@ -50,7 +51,7 @@ impl CallMemory {
         })
     }
 
-    /// That of one message of a stream, which `charge` pays for.
+    /// The access of one message of a stream, which `charge` pays for.
     pub(crate) fn of_message(payer: Payer, charge: Option<Charge>) -> Self {
         let messages = MessageCharges::default();
         charge.into_iter().for_each(|charge| messages.push(charge));
@@ -82,7 +83,8 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// A body of this one message for the transport, which copies it, and the charge of what the service gets.
+    /// Returns a body of this one message for the transport, which copies it, and the charge of what the
+    /// service gets.
     pub(super) async fn into_body(self) -> Result<(MessageBody, Charge), Status> {
         let copied = self.payer.charge(self.bytes.len() as u64).await?;
         Ok((MessageBody::new(self.bytes, copied), self.charge))
@@ -133,8 +135,8 @@ impl Reader {
         self.message(upload).await
     }
 
-    /// Begins the upload of a message. Where there are too many, it waits a moment for one that is slow to end; what the
-    /// client sends meanwhile stays in its windows.
+    /// Begins the upload of a message. Where there are too many, it waits a moment for one that is slow to
+    /// end; what the client sends meanwhile stays in its windows.
     async fn begin_upload(&mut self) -> Result<Transfer, Status> {
         let (transfers, owner) = (self.payer.account().transfers(), self.payer.owner());
         if self.method.is_small() {
@@ -245,8 +247,8 @@ impl Reader {
         }
     }
 
-    /// The body has ended within a message: by its client's mistake, or because the client has gone. hyper ends the
-    /// body in both cases; only a mistake has an end of the stream.
+    /// The error of a body that ends within a message: by its client's mistake, or because the client has
+    /// gone. hyper ends the body in both cases; only a mistake has an end of the stream.
     fn cut_short(&mut self) -> Status {
         if self.body.is_end_stream() { status::malformed() } else { gone() }
     }

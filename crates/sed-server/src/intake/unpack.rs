@@ -15,10 +15,10 @@ use crate::{
 
 /// Bytes that a decoder reads at a time.
 const PIECE: usize = 32 << 10;
-/// The largest window of zstd that is accepted, as a power of two: 8 MiB, that of its level 19. Its format allows 128 MiB
-/// to be asked for by a message of some bytes.
+/// The largest window of zstd that is accepted, as a power of two: 8 MiB, that of its level 19. Its format
+/// allows 128 MiB to be asked for by a message of some bytes.
 const ZSTD_WINDOW_LOG: u32 = 23;
-/// Memory of a decoder beside what it gives, in bytes.
+/// Memory of a decoder beside its output, in bytes.
 const GZIP_STATE: u64 = 64 << 10;
 const ZSTD_STATE: u64 = (1 << ZSTD_WINDOW_LOG) + (512 << 10);
 

@@ -91,8 +91,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     used: u64,
-    /// Calls that wait for memory, by the bound that keeps them from it, the oldest first, with the number of charges that
-    /// wait: the requests of a stream are one call.
+    /// Calls that wait for memory, by the bound that keeps them from it, the oldest first, with the number of
+    /// charges that wait: the requests of a stream are one call.
     waiting: HashMap<Whose, BTreeMap<CallNumber, usize>>,
     connections: HashMap<ConnectionId, u64>,
     callers: HashMap<Option<Caller>, u64>,
@@ -112,7 +112,7 @@ impl Account {
         self.shared.total / 2
     }
 
-    /// Uploads and answers on their way.
+    /// The uploads and answers on their way.
     pub(crate) fn transfers(&self) -> &Transfers {
         &self.shared.transfers
     }
@@ -142,7 +142,7 @@ impl Account {
         Ok(())
     }
 
-    /// Gives `bytes` back.
+    /// Releases `bytes`, and wakes the charges that wait.
     pub(super) fn give(&self, owner: &Owner, bytes: u64) {
         if bytes == 0 {
             return;
@@ -156,8 +156,8 @@ impl Account {
         self.shared.freed.notify_waiters();
     }
 
-    /// Lets a call wait for memory that a bound keeps from it. Of several, all but the oldest are refused: each holds what the others wait for, and
-    /// the oldest has the most to lose.
+    /// Registers a call that waits for memory which a bound withholds. Returns `None` if an older call waits:
+    /// each holds what the others wait for, and the oldest has the most to lose.
     pub(super) fn wait(&self, bound: Whose, call: CallNumber) -> Option<Waiting> {
         let mut state = self.lock();
         let waiting = state.waiting.entry(bound.clone()).or_default();
@@ -171,7 +171,7 @@ impl Account {
         Some(Waiting { account: self.clone(), bound, call })
     }
 
-    /// Resolves when something is given back after this call.
+    /// Resolves when memory is released after this call.
     pub(super) fn freed(&self) -> tokio::sync::futures::Notified<'_> {
         self.shared.freed.notified()
     }
@@ -220,7 +220,7 @@ impl Drop for Waiting {
     }
 }
 
-/// Takes `bytes` from an entry, which goes when nothing is left of it.
+/// Subtracts `bytes` from an entry, and removes it at zero.
 fn lower<K: std::hash::Hash + Eq>(held: &mut HashMap<K, u64>, key: &K, bytes: u64) {
     if let Some(left) = held.get_mut(key) {
         *left -= bytes;

@@ -13,10 +13,10 @@ use crate::{access::Caller, status::Failure};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The same on a stream, whose client sends no faster than it is answered and would lose the whole stream.
 const STREAM_PATIENCE: Duration = Duration::from_secs(10);
-/// When memory will probably be free.
+/// Time after which memory will probably be free.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Why a charge is refused.
+/// The reason for refusing a charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Shortage {
     /// More than one connection may ever hold.
@@ -55,7 +55,7 @@ impl Shortage {
     }
 }
 
-/// One call's way to the account. Cheap to clone.
+/// One call's access to the account. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Payer {
     account: Account,
@@ -103,7 +103,7 @@ impl Payer {
     }
 }
 
-/// A part of the account, given back when it is dropped.
+/// A part of the account, released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     payer: Payer,
@@ -118,8 +118,8 @@ impl Charge {
         Ok(())
     }
 
-    /// Charges `bytes` more. Where they are not free, the slowest transfer is ended, and the oldest of the calls that need
-    /// memory waits a moment for it.
+    /// Charges `bytes` more. Where they are not free, the slowest transfer is ended, and the oldest of the
+    /// calls that need memory waits a moment for it.
     pub(crate) async fn grow(&mut self, bytes: u64) -> Result<(), Status> {
         let give_up = Instant::now() + self.payer.patience;
         let mut waiting: Option<Waiting> = None;
@@ -152,7 +152,7 @@ impl Charge {
         }
     }
 
-    /// Gives back all above `bytes`.
+    /// Releases all above `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: u64) {
         if let Some(more) = self.bytes.checked_sub(bytes) {
             self.payer.account.give(&self.payer.owner, more);

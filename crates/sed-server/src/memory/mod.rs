@@ -1,10 +1,11 @@
-//! The account of memory: every buffer that a client can cause is paid for before it is made, and given back when it
-//! is gone.
+//! The account of memory: every buffer that a client can cause is charged before it is allocated, and
+//! released when it is dropped.
 //!
-//! One budget for the process ([`Account`]) has a share for each connection and for each caller; a [`Payer`] is one
-//! call's way to it, a [`Charge`] what one buffer holds of it. Receive windows of HTTP/2 are promised when a connection
-//! is accepted and cannot be charged afterwards, so they have a part of their own ([`Windows`]). Uploads and answers on
-//! their way ([`Transfers`]) have a least rate of progress; the slowest is ended when memory or places run out.
+//! One budget for the process ([`Account`]) has a share for each connection and for each caller; a [`Payer`]
+//! is one call's access to it, a [`Charge`] the part of it that one buffer holds. Receive windows of HTTP/2
+//! are promised when a connection is accepted and cannot be charged afterwards, so they have a part of their
+//! own ([`Windows`]). Uploads and answers on their way ([`Transfers`]) have a least rate of progress; the
+//! slowest is ended when memory or places run out.
 
 mod account;
 mod charge;

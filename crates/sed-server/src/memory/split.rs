@@ -1,7 +1,7 @@
 //! The division of the budget.
 
-/// Receive window, headers and read buffers that every connection is sure to get, in bytes: HTTP/2's smallest window
-/// of 64 KiB, and as much again for frames, headers and TLS records.
+/// Receive window, headers and read buffers that every connection is sure to get, in bytes: HTTP/2's smallest
+/// window of 64 KiB, and as much again for frames, headers and TLS records.
 pub(crate) const CONNECTION_FLOOR: u64 = 128 << 10;
 
 /// The parts of the budget, in bytes.

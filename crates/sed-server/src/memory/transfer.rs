@@ -18,11 +18,13 @@ use tokio::{
 use super::account::{Owner, Whose};
 use crate::connections::Exchange;
 
-/// Once its client was waited for during the stall time, a transfer must have moved so many bytes for each second of that.
+/// Once its client was waited for during the stall time, a transfer must have moved so many bytes for each
+/// second of that.
 const LEAST_RATE: f64 = 1024.0;
 /// When memory or places run out, any transfer slower than this is ended first, in bytes a second.
 const SLOW: f64 = 65_536.0;
-/// A transfer is not ended for others before its client was waited for so long: a fair one gets going in less.
+/// A transfer is not ended for others before its client was waited for so long: a fair one gets going in
+/// less.
 const GRACE: Duration = Duration::from_millis(500);
 /// The same for transfers that are not [`SLOW`].
 const LONG_GRACE: Duration = Duration::from_secs(5);
@@ -40,7 +42,7 @@ enum Direction {
     Answer,
 }
 
-/// Why a transfer is ended.
+/// The reason for ending a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// It makes too little progress.
@@ -84,14 +86,14 @@ pub(crate) struct Transfer {
 }
 
 impl Transfers {
-    /// None yet. No more than `most_uploads` uploads run at the same time; a transfer that moves nothing for `stall` is
-    /// ended.
+    /// None yet. No more than `most_uploads` uploads run at the same time; a transfer that moves nothing for
+    /// `stall` is ended.
     pub(crate) fn new(most_uploads: usize, stall: Duration) -> Self {
         Self { running: Arc::default(), most_uploads, stall }
     }
 
-    /// Begins an upload, which waits for the client. Where there are too many, the slowest is ended for it; `None` where
-    /// none is slow.
+    /// Begins an upload, which waits for the client. Where there are too many, the slowest is ended for it;
+    /// `None` where none is slow.
     pub(crate) fn begin_upload(&self, owner: &Owner) -> Option<Transfer> {
         let is_upload = |state: &State| state.direction == Direction::Upload;
         let running = self.lock().values().filter(|state| is_upload(state)).count();
@@ -104,8 +106,8 @@ impl Transfers {
         self.begin(Direction::SmallUpload, owner.clone(), None)
     }
 
-    /// Begins an answer, which waits for the client. Its end cuts `exchange`: a body that is not asked for more cannot
-    /// end itself.
+    /// Begins an answer, which waits for the client. Its end cuts `exchange`: a body that is not asked for
+    /// more cannot end itself.
     pub(crate) fn begin_answer(&self, owner: &Owner, exchange: Option<Exchange>) -> Transfer {
         self.begin(Direction::Answer, owner.clone(), exchange)
     }
@@ -167,18 +169,17 @@ impl Transfers {
 }
 
 impl State {
-    /// Bytes for each second that the client was waited for: what the server takes its time for does not count.
+    /// Bytes for each second that the client was waited for: time that the server takes does not count.
     fn rate(&self) -> f64 {
         self.moved.load(Ordering::Relaxed) as f64 / self.waited_in_all().as_secs_f64().max(1e-3)
     }
 
-    /// Reports whether the client has the next move.
+    /// Reports whether the client is waited for.
     fn waits(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) != NOT_WAITING
     }
 
-    /// Returns the time that the client has been waited for without a byte; zero while the server has the
-    /// next move.
+    /// Returns the time that the client has been waited for without a byte; zero while it is not waited for.
     fn waited(&self) -> Duration {
         match self.waiting.load(Ordering::Relaxed) {
             NOT_WAITING => Duration::ZERO,
@@ -195,7 +196,8 @@ impl State {
         self.waited() >= stall || (self.waits() && is_slow)
     }
 
-    /// The rate by which transfers are compared when one must end: one that stands still has none, however fast it was.
+    /// The rate by which transfers are compared when one must end: one that stands still has none, however
+    /// fast it was.
     fn present_rate(&self) -> f64 {
         if self.waited() >= GRACE { 0.0 } else { self.rate() }
     }
@@ -205,7 +207,7 @@ impl State {
         self.waits() && self.waited_in_all() >= grace && self.reason().is_none()
     }
 
-    /// The wait for the client is over, if there is one.
+    /// Ends the wait for the client, if there is one.
     fn stop_waiting(&self) {
         self.waited_before.fetch_add(self.waited().as_micros() as u64, Ordering::Relaxed);
         self.waiting.store(NOT_WAITING, Ordering::Relaxed);
@@ -245,19 +247,19 @@ impl State {
 }
 
 impl Transfer {
-    /// `bytes` have moved, and the client is waited for again.
+    /// Counts `bytes` as moved, and waits for the client again.
     pub(crate) fn moved(&self, bytes: u64) {
         self.state.moved.fetch_add(bytes, Ordering::Relaxed);
         self.wait();
     }
 
-    /// The client has the next move.
+    /// Starts to wait for the client.
     pub(crate) fn wait(&self) {
         self.state.stop_waiting();
         self.state.waiting.store(self.state.begun.elapsed().as_micros() as u64, Ordering::Relaxed);
     }
 
-    /// The server has the next move.
+    /// Ends the wait for the client: the server is to act.
     pub(crate) fn rest(&self) {
         self.state.stop_waiting();
     }

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// HTTP/2's smallest window of a connection (RFC 9113, section 6.9.2); the floor of every connection holds it.
+/// HTTP/2's smallest window of a connection (RFC 9113, section 6.9.2); the floor of every connection holds
+/// it.
 pub(crate) const SMALLEST_WINDOW: u32 = 65_535;
 /// A new connection gets at most this part of what is left, so that later ones get something too.
 const PART: u64 = 4;

@@ -1,4 +1,4 @@
-//! Which answer belongs to which path.
+//! The answers of the operations port, by path.
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, header};
@@ -12,13 +12,13 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// The text format of Prometheus.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What the answers are made of. Cheap to clone.
+/// The sources of the answers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Sources {
     pub(crate) engine: watch::Receiver<EngineState>,
-    /// Whether the server is going away.
+    /// True once the server is shutting down.
     pub(crate) stopping: watch::Receiver<bool>,
-    /// None where the process does not record any.
+    /// `None` if the process records none.
     pub(crate) metrics: Option<Metrics>,
 }
 

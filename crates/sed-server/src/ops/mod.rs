@@ -26,7 +26,8 @@ const MAX_CONNECTIONS: usize = 32;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a connection as a whole, which is one request and its answer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// The recorder keeps every value of a histogram until it is asked for, or told to sum up.
+/// Interval at which the recorder sums up its histograms; it stores every value until then, or until a
+/// scrape.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The port, open but not answering yet.
@@ -43,7 +44,7 @@ impl Ops {
         Ok(Self { listener, address })
     }
 
-    /// The port is the true one where 0 was asked for.
+    /// Returns the address, with the actual port if 0 was configured.
     pub(crate) fn local_addr(&self) -> SocketAddr {
         self.address
     }

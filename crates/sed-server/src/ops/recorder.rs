@@ -1,4 +1,4 @@
-//! What records the metrics, and writes them for Prometheus.
+//! The recorder of the metrics, and their output for Prometheus.
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use sed_engine::metrics;
@@ -7,8 +7,7 @@ use sed_engine::metrics;
 #[derive(Clone, Debug)]
 pub struct Metrics(PrometheusHandle);
 
-/// Installs the recorder of this process; all metrics are there from then on, at zero. What was recorded before
-/// is lost.
+/// Installs the recorder of this process. All metrics exist from then on, at zero; earlier records are lost.
 ///
 /// # Errors
 /// The process has a recorder already.
@@ -24,7 +23,7 @@ pub fn install_metrics() -> Result<Metrics, BuildError> {
 }
 
 impl Metrics {
-    /// All of them, in the text format of Prometheus.
+    /// Returns all of them in the text format of Prometheus.
     pub fn render(&self) -> String {
         metrics::exposed(self.0.render())
     }

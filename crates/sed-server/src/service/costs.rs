@@ -68,7 +68,7 @@ pub(super) fn of_picture(
     Ok(PictureCost { decoding: decoding + input + resizing + for_overlay, decoded: input + for_overlay })
 }
 
-/// The result of a request as the engine gives it: the index map, and the scores if they are asked for.
+/// The result of a request as the engine returns it: the index map, and the scores if they are asked for.
 pub(super) fn of_result(
     (width, height): (u32, u32),
     options: &ValidatedOptions,

@@ -1,4 +1,4 @@
-//! `GetServerInfo`: what the server is and accepts.
+//! `GetServerInfo`: the server's model, limits, defaults, formats and vocabularies.
 
 use sed_image::ImageFormat;
 use sed_proto::v1::{self, MaskEncoding};

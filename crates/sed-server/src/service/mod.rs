@@ -22,7 +22,7 @@ use crate::{
     vocabulary_registry::VocabularyRegistry,
 };
 
-/// What all calls share.
+/// The state that all calls share.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) engine: Engine,
@@ -35,7 +35,7 @@ pub(crate) struct Context {
     pub(crate) places: Places,
     /// The memory that calls may take.
     pub(crate) account: Account,
-    /// True once the server goes away; what comes until it is closed is still answered.
+    /// True once the server shuts down; requests that come before it is closed are still answered.
     pub(crate) stopping: watch::Receiver<bool>,
     /// True once no new work is to begin.
     pub(crate) closing: watch::Receiver<bool>,

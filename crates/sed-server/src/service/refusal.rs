@@ -1,4 +1,4 @@
-//! Why a request got no answer, and how it is told.
+//! The reasons for which requests get no answer, and their statuses.
 
 use std::time::Instant;
 
@@ -16,14 +16,14 @@ use crate::{
 /// The longest unknown name that an error repeats, in characters.
 const MOST_NAME: usize = 64;
 
-/// Why a request got no answer.
+/// The reason for which a request got no answer.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     Request(RequestError),
     Engine(EngineError),
     UnknownVocabulary(String),
     UnknownImage(ImageKey),
-    /// A model that is not here, or another version of the one that is.
+    /// A model, or a version of it, that the server does not hold.
     UnknownModel {
         asked: String,
         held: String,
@@ -58,7 +58,7 @@ impl From<Panicked> for Refusal {
 }
 
 impl Refusal {
-    /// The same with another path for the field that it is about.
+    /// Replaces the path of the field that the refusal is about.
     pub(crate) fn with_field(self, path: impl FnOnce(&str) -> String) -> Self {
         match self {
             Self::Request(error) => Self::Request(RequestError { field: path(&error.field), ..error }),
@@ -101,7 +101,7 @@ pub(crate) fn unknown_vocabulary(name: &str) -> Status {
     failure.resource("sed.v1.Vocabulary", name).into_status()
 }
 
-/// Logs an answered request, and makes a refusal a status. That one is logged where its call ends, as every refusal is.
+/// Logs an answered request, or converts a refusal to a status, which is logged where its call ends.
 pub(crate) fn conclude<T>(outcome: Result<T, Refusal>, received: Instant) -> Result<T, Status> {
     let answer = outcome.map_err(Refusal::into_status)?;
     tracing::info!(milliseconds = received.elapsed().as_millis() as u64, "answered");

@@ -52,7 +52,8 @@ pub(crate) async fn answer(
     Ok(charged(answer, charge, compress))
 }
 
-/// Most clients say that they take compressed answers, and most answers are PNG files, which only cost time.
+/// Reports whether compressing an answer saves bytes. Most clients accept compressed answers, but most
+/// answers are PNG files, whose compression only costs time.
 fn is_worth_compressing(answer: &v1::SegmentResponse) -> bool {
     const SMALL: usize = 4096;
     let png = |mask: &v1::Mask| match &mask.content {
@@ -64,8 +65,8 @@ fn is_worth_compressing(answer: &v1::SegmentResponse) -> bool {
     rest >= SMALL && rest >= compressed
 }
 
-/// The same for a message that came over a stream, on which nothing else watches the deadline, and whose client sends no
-/// faster than it is answered: it waits for room in the engine's queue.
+/// Answers a message that came over a stream, on which nothing else watches its deadline. It waits for room
+/// in the engine's queue, because a stream's client sends no faster than it is answered.
 pub(crate) async fn answer_in_time(
     context: &Context,
     message: v1::SegmentRequest,
@@ -123,7 +124,7 @@ async fn attempt(
     bounded(context, segment(context, request, memory, received, deadline.into_std()).await?).await
 }
 
-/// An answer that fits, with the charge of itself and of its encoding, which grows by doubling.
+/// Checks the size of an answer, and charges for it and for its encoding, which grows by doubling.
 async fn bounded(
     context: &Context,
     (response, mut charge): (v1::SegmentResponse, Charge),
@@ -147,7 +148,7 @@ async fn validated(context: &Context, message: v1::SegmentRequest) -> Result<Val
     Ok(context.pool.run_unseen(move || validate_segment(&message, &limits, &*reader)).await??)
 }
 
-/// The answer to a sound request; whether it is too large for a message is for the caller to see.
+/// Answers a valid request. The caller checks the size of the answer.
 pub(crate) async fn segment(
     context: &Context,
     request: ValidatedRequest,
@@ -241,7 +242,7 @@ fn find_vocabulary(context: &Context, source: VocabularySource) -> Result<Vocabu
 /// An image on its way into the engine.
 struct Prepared {
     image: JobImage,
-    /// Its id, if images are kept.
+    /// Its id, if images are cached.
     image_id: String,
     /// The upright picture, if it is needed later.
     picture: Option<RgbImage>,
@@ -249,17 +250,17 @@ struct Prepared {
     output: OutputSpec,
 }
 
-/// What [`prepare`] needs beside the image.
+/// The input of [`prepare`] beside the image.
 struct Wanted {
     limits: Limits,
     options: ValidatedOptions,
     input_side: u32,
     map_side: u32,
-    /// Whether the image is to be remembered.
+    /// True if the features of the image are to be cached.
     keep: bool,
 }
 
-/// An image that was encoded for an earlier request.
+/// Returns an image that was encoded for an earlier request.
 fn recall(context: &Context, key: ImageKey, options: &ValidatedOptions) -> Result<Prepared, Refusal> {
     let image = context.engine.image(&key).ok_or(Refusal::UnknownImage(key))?;
     let ImageFacts { width, height, crop, .. } = image.facts();
@@ -364,7 +365,7 @@ fn output_spec(
     }
 }
 
-/// Refuses an answer that is too large for a message. `field` is what made it so.
+/// Refuses an answer that is too large for a message. `field` is the path of the option at fault.
 pub(crate) fn check_response_size(bytes: usize, limits: &Limits, field: &str) -> Result<(), RequestError> {
     let limit = limits.response_bytes;
     if bytes <= limit {
@@ -383,7 +384,8 @@ pub(crate) fn name_request(id: &str, limits: &Limits) {
     }
 }
 
-/// A name for a request that came without: unlike any other of this process, and hardly like another's.
+/// Generates an id for a request without one: unique in this process, and unlikely to collide with another
+/// process's.
 fn new_request_id() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let mut hasher = RandomState::new().build_hasher();

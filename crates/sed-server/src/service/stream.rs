@@ -40,7 +40,7 @@ pub(crate) fn answer(
     context: Arc<Context>,
     request: Request<Streaming<v1::SegmentStreamRequest>>,
 ) -> Response<Answers> {
-    // Without the front door, only the server's own bound would hold.
+    // Without the intake, only the server's own bound holds.
     let deadline = request.extensions().get::<StreamDeadline>().copied().unwrap_or(StreamDeadline(None));
     // One answer waits for the transport; the others are counted as unanswered and bound what is read.
     let (answers, given) = mpsc::channel(1);
@@ -64,11 +64,11 @@ pub(crate) fn answer(
 /// The outcome of a request, with the charge of its answer.
 type Worked = Result<(v1::SegmentResponse, Charge), Status>;
 
-/// Whether more requests are read.
+/// The state of reading requests.
 #[derive(Debug)]
 enum Reading {
     On,
-    /// Not any more: what is unanswered is finished, and then the stream ends so.
+    /// No more requests are read; once all are answered, the stream ends with this result.
     Ended(Result<(), Status>),
 }
 
@@ -113,7 +113,7 @@ impl Conversation {
                 return self.end(&answers).await;
             }
             tokio::select! {
-                // The client has gone, and with it the wish for all that is unanswered.
+                // The client has gone: all unanswered work is dropped.
                 () = answers.closed() => return,
                 permit = answers.reserve(), if self.unanswered.has_next() => {
                     let Ok(permit) = permit else { return };
@@ -136,7 +136,7 @@ impl Conversation {
         }
     }
 
-    /// Ends the stream; one that was still open could only end because the server does.
+    /// Ends the stream. If it still reads requests, the server is shutting down.
     async fn end(self, answers: &mpsc::Sender<Answer>) {
         let status = match self.reading {
             Reading::On => status::shutting_down(),
@@ -147,7 +147,7 @@ impl Conversation {
         let _ = answers.send(Err(status)).await;
     }
 
-    /// Something came over the stream.
+    /// Handles a message, an error or the end of the requests.
     fn read(&mut self, message: Result<Option<v1::SegmentStreamRequest>, Status>) {
         match message {
             Ok(Some(message)) => {
@@ -170,7 +170,7 @@ impl Conversation {
         if any_order && self.unanswered.is_new() {
             self.unanswered.allow_any_order();
         }
-        // One that is too long is refused for it, and not repeated whole.
+        // An id that is too long is refused; the answer repeats only its start.
         let id = request.as_ref().map_or("", |request| request.request_id.as_str());
         let id = &id[..id.floor_char_boundary(self.context.limits.request_id_bytes)];
         let (ticket, entered) = self.unanswered.enter(id);
@@ -207,7 +207,7 @@ impl Conversation {
         }
     }
 
-    /// How long a request may take.
+    /// Time limit of a request: its own, at most the server's.
     fn time_of(&self, timeout: Option<prost_types::Duration>) -> Result<Duration, RequestError> {
         let longest = self.context.limits.timeout;
         let Some(timeout) = timeout else { return Ok(longest) };
@@ -216,7 +216,7 @@ impl Conversation {
         time.map(|time| time.min(longest)).map_err(|_| RequestError::option("timeout", message))
     }
 
-    /// Work on a request has ended.
+    /// Passes on the outcome of a request whose work has ended.
     fn done(&mut self, done: Result<(Id, Worked), JoinError>) {
         let (id, result) = match done {
             Ok(ended) => ended,
@@ -247,8 +247,8 @@ async fn work_on(
     segment::answer_in_time(context, request, memory, received, deadline).await
 }
 
-/// A request on a stream, as the metrics show it. It is counted exactly once: by [`StreamRequest::end`], or as
-/// cancelled when it is dropped.
+/// A request on a stream, as the metrics show it. It is counted exactly once: by [`StreamRequest::end`], or
+/// as cancelled when it is dropped.
 #[derive(Debug)]
 struct StreamRequest {
     code: Code,
@@ -260,7 +260,7 @@ impl StreamRequest {
         Self { code: Code::Cancelled }
     }
 
-    /// The request has its answer, or this error.
+    /// Records the outcome of the request: an answer, or this error.
     fn end(&mut self, error: Option<&Status>) {
         self.code = error.map_or(Code::Ok, |status| Code::from_number(status.code().into()));
         if let Some(status) = error {
@@ -277,9 +277,9 @@ impl Drop for StreamRequest {
     }
 }
 
-/// A status as one answer among others.
+/// Converts a status to the error of one request.
 fn stream_error(status: &Status) -> v1::StreamError {
-    // What our own statuses carry can be read; one without details carries none.
+    // The details of our own statuses can be decoded; a status without details has none.
     let details = tonic_types::Status::decode(status.details()).map(|status| status.details);
     v1::StreamError {
         code: status.code().into(),

@@ -1,5 +1,5 @@
-//! The requests of one stream that were read and are not answered yet: their ids, their order, and the answers
-//! that must wait for others.
+//! The requests of one stream that were read and are not answered yet: their ids, their order, and the
+//! answers that must wait for others.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,9 +15,9 @@ const ID: &str = "request_id";
 #[derive(Debug, Default)]
 pub(super) struct Unanswered {
     any_order: bool,
-    /// How many were read.
+    /// Number of requests read.
     read: u64,
-    /// How many were answered.
+    /// Number of requests answered.
     answered: u64,
     ids: HashSet<String>,
     /// Answers that are not given yet, by the number of their request.
@@ -29,7 +29,7 @@ pub(super) struct Unanswered {
 pub(super) struct Ticket {
     number: u64,
     id: String,
-    /// The id is this request's own, and free again when it is answered.
+    /// True if the id is reserved for this request; it is free again once the request is answered.
     owns_id: bool,
 }
 
@@ -47,7 +47,7 @@ struct Ready {
 }
 
 impl Unanswered {
-    /// Reads a request of this id. One whose id is missing or in use gets a place too, for the error.
+    /// Adds a request with this id. One whose id is missing or in use gets a ticket, too, for its error.
     pub(super) fn enter(&mut self, id: &str) -> (Ticket, Result<(), RequestError>) {
         let invalid = |message: &str| Err(RequestError::new(ErrorReason::StreamIdInvalid, ID, message));
         let outcome = if id.is_empty() {
@@ -62,25 +62,25 @@ impl Unanswered {
         (ticket, outcome)
     }
 
-    /// From now on answers may overtake each other.
+    /// Lets answers overtake each other from now on.
     pub(super) fn allow_any_order(&mut self) {
         self.any_order = true;
     }
 
-    /// A request is done; `charge` holds its answer.
+    /// Adds the outcome of a request; `charge` holds its answer.
     pub(super) fn done(&mut self, ticket: Ticket, outcome: Outcome, charge: Option<Charge>) {
         let Ticket { number, id, owns_id } = ticket;
         let answer = v1::SegmentStreamResponse { request_id: id, outcome: Some(outcome) };
         self.ready.insert(number, Ready { answer: Charged { answer, charge }, owns_id });
     }
 
-    /// Whether an answer can be given now.
+    /// Reports whether an answer can be sent now.
     pub(super) fn has_next(&self) -> bool {
         let first = self.ready.first_key_value();
         first.is_some_and(|(number, _)| self.any_order || *number == self.answered)
     }
 
-    /// Gives the next answer.
+    /// Removes the next answer; `None` if none can be sent now.
     pub(super) fn next(&mut self) -> Option<Charged> {
         if !self.has_next() {
             return None;
@@ -93,12 +93,12 @@ impl Unanswered {
         Some(answer)
     }
 
-    /// Requests that were read and not answered.
+    /// Number of requests that were read and are not answered.
     pub(super) fn len(&self) -> usize {
         (self.read - self.answered) as usize
     }
 
-    /// Whether the next request is the stream's first.
+    /// Reports whether the next request is the stream's first.
     pub(super) fn is_new(&self) -> bool {
         self.read == 0
     }

@@ -37,7 +37,8 @@ pub(crate) async fn create(
         context.pool.run_unseen(check).await.map_err(|panicked| Refusal::from(panicked).into_status())?;
     let vocabulary = checked.map_err(refused)?;
     if embed {
-        // Not for words that could not be registered; and they are only once all that was asked for is done.
+        // Words that cannot be registered are not embedded, and words are registered only once they are
+        // embedded.
         context.vocabularies.check_room(&vocabulary).map_err(full)?;
         let embedded = context.engine.embed(vocabulary.clone(), Some(deadline.into_std())).await;
         embedded.map_err(|error| status::from_engine_error(&error))?;
@@ -149,7 +150,7 @@ fn full(full: Full) -> Status {
     Failure::new(ErrorReason::TooManyVocabularies, message).quota(unit, limit).into_status()
 }
 
-/// A position as callers see it. They have no use for what stands in it.
+/// Encodes a position as a page token, which is opaque to callers.
 fn token(position: &Position) -> String {
     let kind = if position.registered { "1" } else { "0" };
     hex::encode(format!("{kind}{}", position.name).as_bytes())

@@ -1,4 +1,4 @@
-//! Which fields of which messages hold what, read from the descriptors of the interface.
+//! The kinds of the fields of all messages, read from the descriptors of the interface.
 
 use std::collections::HashMap;
 
@@ -70,7 +70,7 @@ impl Schema {
         Ok(Self { messages, inputs })
     }
 
-    /// All methods: the path that each is called at, and the message that it takes.
+    /// All methods: the path that each is called at, and the message that it accepts.
     pub(crate) fn inputs(&self) -> impl Iterator<Item = (&str, MessageIndex)> {
         self.inputs.iter().map(|(path, input)| (path.as_str(), *input))
     }
@@ -82,7 +82,7 @@ impl Schema {
     }
 }
 
-/// A message type and those within it, by full name.
+/// Collects a message type and those within it, by full name.
 fn collect<'a>(
     message: &'a prost_types::DescriptorProto,
     scope: &str,

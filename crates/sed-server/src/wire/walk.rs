@@ -2,8 +2,8 @@
 
 use super::schema::{Kind, MessageIndex, Schema};
 
-/// The most memory that one entry takes beside its own bytes: the largest message of the interface, and as much again
-/// for a list that grows by doubling. A test compares it with the messages' sizes.
+/// The most memory that one entry takes beside its own bytes: the largest message of the interface, and as
+/// much again for a list that grows by doubling. A test compares it with the messages' sizes.
 const ENTRY: u64 = 1024;
 /// The most memory that one number takes: 8 bytes, and as much again for growth.
 const NUMBER: u64 = 16;

@@ -1,4 +1,4 @@
-//! What a good request gets beside its masks.
+//! The parts of a good answer beside its masks.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A server on a free port with its client and the hand on its fake model.
+//! A server on a free port with its client and the control of its fake model.
 
 use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::images;
 
 pub(crate) type Client = SegmentationServiceClient<Channel>;
 
-/// What the operations ports show, in programs that record metrics.
+/// The metrics that operations ports show, in programs that record them.
 pub(crate) static METRICS: OnceLock<Metrics> = OnceLock::new();
 
 pub(crate) struct Running {
@@ -70,7 +70,7 @@ impl Running {
         self.segment(request(2)).await.unwrap();
     }
 
-    /// Gives the connection up; the client is useless from then on.
+    /// Closes the connection; the client is useless from then on.
     pub(crate) fn disconnect(&mut self) {
         self.channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
     }
@@ -152,7 +152,7 @@ pub(crate) fn metadata(status: &Status, key: &str) -> Option<String> {
     status.get_error_details().error_info().and_then(|info| info.metadata.get(key).cloned())
 }
 
-/// What the quota counts that a request exceeds.
+/// The unit of the quota that a request exceeds.
 pub(crate) fn quota(status: &Status) -> Option<String> {
     let details = status.get_error_details();
     let violation = details.quota_failure().and_then(|quota| quota.violations.first());

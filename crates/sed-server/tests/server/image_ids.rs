@@ -22,7 +22,7 @@ fn with(request: v1::SegmentRequest, options: v1::SegmentOptions) -> v1::Segment
     v1::SegmentRequest { options: Some(options), ..request }
 }
 
-/// What must not depend on how the picture was sent.
+/// The parts of an answer that must not depend on the way in which the picture was sent.
 fn result(answer: v1::SegmentResponse) -> v1::SegmentResponse {
     v1::SegmentResponse { request_id: String::new(), latency: None, ..answer }
 }

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// What `sed.v1` says of the same picture and words, with much rejection.
+/// The answer of `sed.v1` for the same picture and words, with much rejection.
 async fn segmented(server: &Running, categories: usize) -> (Vec<u8>, v1::SegmentResponse) {
     let mask_encodings = vec![v1::MaskEncoding::Raw.into()];
     let options = v1::SegmentOptions { top_k: Some(1), mask_encodings, ..Default::default() };
@@ -225,7 +225,7 @@ async fn readiness_follows_the_engine_and_the_shutdown() {
     client(&server).model_infer(late).await.unwrap();
 }
 
-/// What the server and the model say of their readiness.
+/// The readiness of the server and of the model.
 async fn ready(server: &Running) -> (bool, bool) {
     let all = client(server).server_ready(proto::ServerReadyRequest {}).await.unwrap().into_inner().ready;
     let request = proto::ModelReadyRequest { name: "fake".into(), version: String::new() };

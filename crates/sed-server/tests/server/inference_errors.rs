@@ -1,5 +1,5 @@
-//! Each bad request of the Open Inference Protocol gets its code, its reason and its field, and leaves the server
-//! answering.
+//! Each bad request of the Open Inference Protocol gets its code, its reason and its field, and leaves the
+//! server answering.
 
 use sed_engine::{Stage, StageError, fake::Fault};
 use sed_proto::{

@@ -146,7 +146,8 @@ async fn connections_beyond_the_limit_wait_for_another_to_end() {
 pub(crate) type PatientHttp =
     hyper_util::client::legacy::Client<hyper_util::client::legacy::connect::HttpConnector, tonic::body::Body>;
 
-/// A transport that does not watch the deadline itself, so that the server's answer is seen; and where it leads.
+/// A transport that does not watch the deadline itself, so that the server's answer is seen; and where it
+/// leads.
 pub(crate) fn patient_transport(server: &Running) -> (PatientHttp, http::Uri) {
     let executor = hyper_util::rt::TokioExecutor::new();
     let http = hyper_util::client::legacy::Client::builder(executor).http2_only(true).build_http();

@@ -65,7 +65,7 @@ impl Talk {
         tokio::time::timeout(Duration::from_secs(10), self.answers.message()).await.unwrap()
     }
 
-    /// Whether no answer comes for a while.
+    /// Reports whether no answer comes for 200 ms.
     pub(crate) async fn is_silent(&mut self) -> bool {
         tokio::time::timeout(Duration::from_millis(200), self.answers.message()).await.is_err()
     }

@@ -161,7 +161,7 @@ async fn a_cancelled_call_is_counted_as_such() {
     let running = server.occupy().await;
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
-    // Nobody hears of it but the server, when it sees the stream's end.
+    // Only the server notices it, when it sees the stream's end.
     until(|| change.of(&ended("CANCELLED")) > 0.0).await;
     assert_one_call(&change, "CANCELLED");
     server.control.release();

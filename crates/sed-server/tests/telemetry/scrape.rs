@@ -1,4 +1,4 @@
-//! What the operations port says, and how the metrics change while a test runs.
+//! The answers of the operations port, and the change of the metrics while a test runs.
 
 use std::{collections::HashMap, net::SocketAddr};
 
@@ -49,7 +49,7 @@ impl Change {
         Self { before: samples(), _alone: alone }
     }
 
-    /// By how much a series has grown.
+    /// The growth of a series.
     #[track_caller]
     pub(crate) fn of(&self, series: &str) -> f64 {
         let now = samples();
@@ -59,7 +59,7 @@ impl Change {
         value(&now) - value(&self.before)
     }
 
-    /// By how much all series whose name begins so have grown together.
+    /// The total growth of all series whose names begin with `beginning`.
     pub(crate) fn of_all(&self, beginning: &str) -> f64 {
         let sum = |samples: &HashMap<String, f64>| -> f64 {
             samples.iter().filter(|(name, _)| name.starts_with(beginning)).map(|(_, value)| value).sum()

@@ -65,8 +65,8 @@ impl Service<Uri> for Counting {
 
 type Patient = SegmentationServiceClient<legacy::Client<Counting, tonic::body::Body>>;
 
-/// A client that sends over another connection what it has not sent yet when one ends. (tonic's own channel, as of
-/// 0.14.9, fails such a call.) And how many connections it has opened.
+/// A client that sends a call over another connection if one ends before it was sent, and the number of
+/// connections that it has opened. (tonic's own channel, as of 0.14.9, fails such a call.)
 fn counted(server: &Secured) -> (Patient, Arc<AtomicUsize>) {
     let opened = Arc::new(AtomicUsize::new(0));
     let connector = Counting { address: server.address, opened: Arc::clone(&opened) };
@@ -75,8 +75,8 @@ fn counted(server: &Secured) -> (Patient, Arc<AtomicUsize>) {
     (SegmentationServiceClient::with_origin(http, origin), opened)
 }
 
-/// Whether the server has said that it goes away before it took the call. Other clients of gRPC then send it again
-/// themselves; hyper's finds the connection closing under its hand and gives up.
+/// Reports whether the server sent GOAWAY before it accepted the call. Other clients of gRPC then send it
+/// again by themselves; hyper's fails, because its connection is closing.
 fn was_not_taken(status: &Status) -> bool {
     let mut cause = status.source();
     while let Some(error) = cause {
@@ -121,7 +121,7 @@ async fn no_call_is_lost_on_connections_that_grow_old() {
     }
 }
 
-/// Holds the next call on the device; true once it is there.
+/// Sends a call that is on the device when this returns, and is held there.
 async fn hold(server: &Secured) -> tokio::task::JoinHandle<Result<(), tonic::Status>> {
     server.control.inject(Stage::Encode, Fault::Hold);
     let mut client = server.client(None);

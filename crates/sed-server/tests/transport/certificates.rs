@@ -1,10 +1,10 @@
-//! Authorities and what they sign.
+//! Authorities and the certificates that they sign.
 
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 
-/// Someone who signs.
+/// A certificate authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
@@ -25,12 +25,12 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Signs for so many centuries.
+    /// Issues a certificate that is valid for centuries.
     pub(crate) fn issue(&self, name: &str) -> Issued {
         self.sign(name, |_| {})
     }
 
-    /// Signs what has expired already.
+    /// Issues a certificate that has already expired.
     pub(crate) fn issue_expired(&self, name: &str) -> Issued {
         self.sign(name, |params| {
             params.not_before = date_time_ymd(2001, 1, 1);
@@ -48,7 +48,7 @@ impl Authority {
 }
 
 impl Issued {
-    /// Writes both files as those who renew certificates do: each is replaced at once.
+    /// Writes both files as tools that renew certificates do: each is replaced atomically.
     pub(crate) fn write(&self, folder: &Path) -> (PathBuf, PathBuf) {
         let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
         replace(&certificate, &self.certificate);
@@ -57,7 +57,7 @@ impl Issued {
     }
 }
 
-/// Gives a file a new content; nobody sees a half of it.
+/// Replaces the content of a file atomically.
 pub(crate) fn replace(file: &Path, content: &str) {
     let new = file.with_extension("new");
     std::fs::write(&new, content).unwrap();

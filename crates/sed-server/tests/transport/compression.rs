@@ -1,4 +1,4 @@
-//! Compressed messages, both ways. What a bomb does is another program's test, because it measures memory.
+//! Compressed messages, both ways. The test of bombs is a program of its own, because it measures memory.
 
 use std::io::{Read, Write};
 

@@ -1,4 +1,4 @@
-//! How many connections there may be, and what is published of all this.
+//! The limit of open connections, and the published limits.
 
 use std::time::Duration;
 

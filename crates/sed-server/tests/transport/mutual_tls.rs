@@ -47,8 +47,8 @@ async fn a_client_with_a_certificate_of_the_authority_is_served_and_no_other() {
     }
 }
 
-/// What the server says when it refuses the client's certificate. A client of TLS 1.3 hears it only after its own
-/// handshake; it has begun to speak by then.
+/// The alert by which the server refuses a client's certificate. A client of TLS 1.3 receives it only after
+/// its own handshake, when it has begun to speak.
 async fn alert(server: &Secured, shown: Option<&Issued>) -> String {
     let mut stream = server.handshake(shown).await.unwrap();
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();

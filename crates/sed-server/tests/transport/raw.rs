@@ -9,7 +9,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use prost::Message;
 use tonic::Status;
 
-/// What came back: headers, the whole body, and the status wherever it stood.
+/// An answer: its headers, whole body, and status, which may stand in the headers or the trailers.
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,

@@ -155,7 +155,7 @@ async fn tokens_are_replaced_under_load_and_the_old_one_is_then_revoked() {
     assert_eq!(facts(&revoked), (Code::Unauthenticated, "TOKEN_INVALID".into(), String::new()));
     with_new.more(30).await;
 
-    // A file without tokens is a slip of the hand, and lets nobody out.
+    // A file without tokens counts as a mistake: the tokens in force stay so.
     let failed = "sed_token_reloads_total{outcome=\"failed\"}";
     let before = sample(failed);
     replace(&server.file("tokens"), "");

@@ -35,7 +35,7 @@ use crate::{
     harness::{Client, METRICS},
 };
 
-/// Files are looked at this often.
+/// Interval at which the files are checked for changes, in seconds.
 pub(crate) const RELOAD: f64 = 0.02;
 
 pub(crate) struct Secured {
@@ -82,7 +82,7 @@ impl Secured {
         Self::start_changed(prepare, |_| {}).await
     }
 
-    /// The same, with what is no setting changed.
+    /// The same, with values changed that are no settings.
     pub(crate) async fn start_changed(prepare: Prepare<'_>, change: impl FnOnce(&mut ServerConfig)) -> Self {
         METRICS.get_or_init(|| sed_server::install_metrics().unwrap());
         let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("tests"));
@@ -100,7 +100,7 @@ impl Secured {
         Self { address, control, folder, authority, stop: Some(stop), serving }
     }
 
-    /// Why a server does not start.
+    /// The error for which a server does not start.
     pub(crate) async fn refusal(prepare: Prepare<'_>) -> String {
         let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("tests"));
         let mut config = ServerConfig::check(prepare(folder.path(), &authority)).unwrap();
@@ -115,7 +115,7 @@ impl Secured {
         self.folder.path().join(name)
     }
 
-    /// How a client trusts this server.
+    /// The TLS settings of a client that trusts this server.
     pub(crate) fn trust(&self) -> ClientTlsConfig {
         ClientTlsConfig::new().ca_certificate(Certificate::from_pem(self.authority.pem()))
     }

@@ -1,4 +1,5 @@
-//! TLS: who trusts the certificate is served, everybody else is refused clearly, and nobody holds the others up.
+//! TLS: a client that trusts the certificate is served, any other is refused clearly, and none holds the
+//! others up.
 
 use std::time::Duration;
 
@@ -78,7 +79,7 @@ async fn silent_clients_hold_nobody_up_and_are_let_go() {
         if tls {
             until_above(&failures("timeout"), before + 19.0).await;
         }
-        // Whoever has spoken may be silent as long as he likes.
+        // A client that has sent a request may then be silent.
         client.segment(request(2)).await.unwrap();
     }
 }

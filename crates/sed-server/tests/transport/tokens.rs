@@ -1,4 +1,4 @@
-//! Bearer tokens: which calls need one, and what is said to those that bring none.
+//! Bearer tokens: the calls that need one, and their refusal without one.
 
 use sed_proto::v1;
 use sed_server::config::RawConfig;
@@ -24,7 +24,7 @@ fn unauthenticated(reason: &str) -> (Code, String, String) {
     (Code::Unauthenticated, reason.into(), String::new())
 }
 
-/// What reflection says first.
+/// Calls reflection, and waits for its first answer.
 async fn reflect(server: &Secured, header: Option<&str>) -> Result<(), Status> {
     let ask = ServerReflectionRequest {
         host: String::new(),
