@@ -314,7 +314,7 @@ fn warn_of_open_secrets(config: &ServerConfig, address: SocketAddr) {
     if config.access.tokens.is_some() && config.access.tls.is_none() && !address.ip().is_loopback() {
         tracing::warn!(
             %address,
-            "tokens are asked for, but connections are not encrypted: whoever sees the network sees the tokens; \
+            "tokens are asked for, but connections are not encrypted, so tokens can be read on the network; \
              set tls_certificate and tls_key, or let a proxy encrypt"
         );
     }

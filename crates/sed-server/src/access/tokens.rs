@@ -215,7 +215,7 @@ web.shop = [\"old-secret-old-secret\", \"new-secret-new-secret\",] # changed in 
     #[test]
     fn a_file_without_tokens_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "# nobody\n").unwrap();
+        std::fs::write(file.path(), "# none\n").unwrap();
         let error = Tokens::load(file.path()).unwrap_err().to_string();
         assert!(error.starts_with("tokens ") && error.contains("holds no token"), "{error}");
     }

@@ -101,7 +101,7 @@ async fn health_needs_no_token_unless_it_is_told_to_and_reflection_does() {
 #[tokio::test]
 async fn tokens_that_cannot_be_used_are_refused_at_the_start_without_being_told() {
     let refusal =
-        Secured::refusal(&|folder, _| with_tokens(folder, "# nobody\ncamera = \"short-secret\"\n")).await;
+        Secured::refusal(&|folder, _| with_tokens(folder, "# none\ncamera = \"short-secret\"\n")).await;
     assert!(refusal.starts_with("tokens ") && refusal.contains("line 2"), "{refusal}");
     assert!(refusal.contains("at least 16") && !refusal.contains("short-secret"), "{refusal}");
 }
