@@ -1,4 +1,4 @@
-//! The command line: its commands, and what holds for all of them.
+//! The command line: its commands, and the flags that they share.
 
 use std::ffi::OsString;
 
@@ -42,8 +42,8 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Reads a command line, the program's name first, and the environment, in which an empty variable counts as unset.
-    /// Ends the process where they are wrong, or only ask for help.
+    /// Reads a command line, the program's name first, and the environment, in which an empty variable counts
+    /// as unset. Ends the process where they are wrong, or only ask for help.
     pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Self {
         let mut command = without_empty_variables(Self::command());
         let matches = command.try_get_matches_from_mut(arguments).unwrap_or_else(|error| error.exit());
@@ -51,7 +51,7 @@ impl Cli {
     }
 }
 
-/// Parts flags from those of their variables that are set to an empty text.
+/// Detaches flags from those of their variables that are set to an empty text.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let flag = |flag: Arg| {
         let value = flag.get_env().and_then(std::env::var_os);
@@ -74,9 +74,9 @@ pub(crate) enum Command {
     Bench(Box<commands::bench::BenchArgs>),
     /// Turn a .pth checkpoint into .safetensors with config.json and digest.
     Convert(commands::convert::ConvertArgs),
-    /// Look for what would keep the server from working, and say how to mend it.
+    /// Look for faults that would keep the server from working, and say how to mend them.
     Doctor(Box<commands::doctor::DoctorArgs>),
-    /// Ask a server whether it is ready for requests; the exit code tells.
+    /// Ask a server whether it is ready for requests; the exit code is 0 if it is.
     Health(commands::health::HealthArgs),
     /// List the built-in vocabularies, or show one.
     Vocabulary(commands::vocabulary::VocabularyArgs),
@@ -85,18 +85,18 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// A server tells what it does; the other commands print their results and log what is out of order.
+    /// Returns the default level of the log: a server logs its work, the other commands log problems only.
     pub(crate) fn usual_log_level(&self) -> &'static str {
         match self {
             Self::Serve(_) => "info",
-            // What a doctor finds stands in its report, and what a demo should say it prints.
+            // The doctor's findings are in its report, and the demo prints its warnings itself.
             Self::Doctor(_) => "off",
             Self::Demo(_) => "error",
             _ => "warn",
         }
     }
 
-    /// Only a server has callers whose traces it could continue.
+    /// Reports whether the command exports traces: only a server has callers whose traces it can continue.
     pub(crate) fn exports_traces(&self) -> bool {
         matches!(self, Self::Serve(_))
     }

@@ -1,29 +1,29 @@
-//! File descriptors, of which every connection takes one.
+//! The limit of file descriptors, of which every connection needs one.
 
 /// Descriptors beside those of clients' connections: files, sockets that listen, the operations port, traces.
 const BESIDE_CONNECTIONS: u64 = 256;
 
-/// Returns how many descriptors a server with so many connections may need at the same time.
+/// Number of descriptors that a server with `max_connections` connections may need at the same time.
 pub(crate) fn needed(max_connections: usize) -> u64 {
     max_connections as u64 + BESIDE_CONNECTIONS
 }
 
-/// Advice where there are too few.
+/// Advice for a limit that is too low.
 pub(crate) const ADVICE: &str =
     "raise the hard limit of open files (`LimitNOFILE` of systemd, `ulimit -Hn`), or lower --max-connections";
 
 /// The limits of this process; `None` is no limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// The one in force.
+    /// The limit in force.
     pub(crate) soft: Option<u64>,
-    /// As far as the process itself may raise it.
+    /// The highest limit that the process itself may set.
     pub(crate) hard: Option<u64>,
 }
 
 #[cfg(unix)]
 impl Limits {
-    /// Reads them; `None` where the system has none.
+    /// Reads the limits; `None` on a system without them.
     #[allow(clippy::unnecessary_wraps)] // other systems have none
     pub(crate) fn now() -> Option<Self> {
         let found = rustix::process::getrlimit(rustix::process::Resource::Nofile);
@@ -38,7 +38,7 @@ impl Limits {
 
 #[cfg(not(unix))]
 impl Limits {
-    /// There are none.
+    /// Returns `None`: this system has no such limits.
     pub(crate) fn now() -> Option<Self> {
         None
     }

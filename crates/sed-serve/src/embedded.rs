@@ -1,4 +1,4 @@
-//! The model and the pictures that the program carries.
+//! The model and the pictures inside the program.
 
 use anyhow::Result;
 #[cfg(not(feature = "embedded-model"))]
@@ -26,7 +26,7 @@ struct Embedded {
     synthetic: bool,
 }
 
-/// The model that is carried.
+/// The embedded model.
 #[cfg(feature = "embedded-model")]
 const MODEL: Embedded = Embedded {
     weights: repository_file!("models/sed-tiny/sed-tiny.safetensors"),
@@ -34,7 +34,7 @@ const MODEL: Embedded = Embedded {
     synthetic: false,
 };
 
-/// What whoever uses the embedded model should know.
+/// Caveat shown when the embedded model is used.
 #[cfg(feature = "embedded-model")]
 pub(crate) const CAVEAT: &str = if MODEL.synthetic {
     "the embedded weights are synthetic, made by a rule and not by training: what they find means nothing; \
@@ -53,13 +53,13 @@ pub(crate) fn open() -> Result<OpenedModel> {
     Ok(OpenedModel { checkpoint: Checkpoint::from_static_bytes(MODEL.weights, ORIGIN)?, config })
 }
 
-/// The embedded checkpoint, which this build does not have.
+/// Fails: this build has no embedded checkpoint.
 #[cfg(not(feature = "embedded-model"))]
 pub(crate) fn open() -> Result<OpenedModel> {
     bail!("this build carries no model; give one with --model, or build with the feature embedded-model")
 }
 
-/// A picture with the words that suit it.
+/// An example picture with words to look for in it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Example {
     /// Its file name.

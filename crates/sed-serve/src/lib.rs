@@ -1,4 +1,4 @@
-//! The `sed-serve` command as a function, so that a program of the tests can carry it beside others.
+//! The `sed-serve` command as a function, so that a program of the tests can contain it beside others.
 
 #![forbid(unsafe_code)]
 
@@ -24,8 +24,9 @@ use args::words_file::{self, Synonyms};
 use cli::{Cli, Command};
 use sed_model::{allocator::keep_freed_memory, prompts::Category};
 
-/// Runs the command line `arguments`, the program's name first, and returns the exit code. Meant to be called once,
-/// by a program whose allocator is [`sed_model::allocator::MiMalloc`]; ends the process where the line is wrong.
+/// Runs the command line `arguments`, the program's name first, and returns the exit code. Meant to be called
+/// once, by a program whose allocator is [`sed_model::allocator::MiMalloc`]; ends the process where the line
+/// is wrong.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     keep_freed_memory();
     let cli = Cli::read(arguments);
@@ -57,10 +58,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Reads the categories of a file as `--words-file` does; with `official`, commas separate the synonyms of a line.
+/// Reads the categories of a file as `--words-file` does; with `official`, commas separate synonyms.
 ///
 /// # Errors
-/// The file cannot be read, or is no list of words; the error says where.
+/// The file cannot be read, or is no list of words; the error names the file, and the line or entry.
 pub fn categories_of_file(file: &Path, official: bool) -> anyhow::Result<Vec<Category>> {
     words_file::read(file, if official { Synonyms::Commas } else { Synonyms::Bars })
 }

@@ -1,4 +1,4 @@
-//! Logs, to standard error, and beside them the spans for a collector.
+//! Logging to standard error, and the export of spans to a collector.
 
 use std::io;
 
@@ -10,16 +10,16 @@ use tracing_subscriber::{
 
 use crate::{print, traces::Export};
 
-/// How logs are written.
+/// Flags for logging.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logs")]
 pub(crate) struct LogArgs {
-    /// How log lines look.
+    /// Format of log lines.
     #[arg(long, global = true, env = "SED_LOG_FORMAT", default_value = "human", value_name = "FORMAT")]
     log_format: LogFormat,
 
-    /// What is logged: error, warn, info, debug, trace or off, or a filter such as `info,sed_engine=debug`.
-    /// Where it is absent, RUST_LOG says it.
+    /// Level of the log: error, warn, info, debug, trace or off, or a filter such as `info,sed_engine=debug`.
+    /// Without it, the one in RUST_LOG applies.
     #[arg(
         long,
         global = true,
@@ -33,7 +33,7 @@ pub(crate) struct LogArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
-    /// Lines to read.
+    /// Lines for people.
     Human,
     /// One JSON object a line.
     Json,
@@ -43,8 +43,9 @@ fn checked_filter(text: &str) -> Result<String, String> {
     EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// Starts logging; `usual` is the level when nobody asks for one. With `export`, spans also go where the
-/// environment sends them: end what is returned, or the last of them are lost.
+/// Starts logging; `usual` is the level where neither flag nor environment sets one. With `export`, spans are
+/// also exported as the environment says: call [`Export::end`] on the returned export, or the last spans are
+/// lost.
 pub(crate) fn start(args: &LogArgs, usual: &str, export: bool) -> Option<Export> {
     let asked = args.log_level.clone().or_else(|| std::env::var("RUST_LOG").ok().filter(|t| !t.is_empty()));
     let filter = EnvFilter::new(asked.as_deref().unwrap_or(usual));
@@ -54,7 +55,7 @@ pub(crate) fn start(args: &LogArgs, usual: &str, export: bool) -> Option<Export>
     };
     let spans = traces.as_ref().map(|traces| {
         let layer = tracing_opentelemetry::layer().with_tracer(traces.tracer());
-        // Whatever is logged; but not the exporter's own connections, which would never end.
+        // Our own spans only: exporting those of the exporter's connections would make new ones without end.
         layer.with_location(false).with_threads(false).with_target(false).with_filter(filter_fn(is_ours))
     });
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);

@@ -1,4 +1,4 @@
-//! The files that a result is written to.
+//! The files of a result.
 
 use std::{
     collections::HashSet,
@@ -10,7 +10,7 @@ use sed_proto::v1::{self, mask::Content};
 
 use crate::report::{Files, Report};
 
-/// What our files end in, so that they are not taken for pictures to segment.
+/// Endings of the pictures of a result, by which they are not mistaken for pictures to segment.
 pub(crate) const ENDINGS: [&str; 2] = [".overlay.png", ".mask.png"];
 
 /// A folder for results. Two pictures of one name get different files.
@@ -21,14 +21,14 @@ pub(crate) struct OutputFolder {
 }
 
 impl OutputFolder {
-    /// Makes the folder if it is not there.
+    /// Creates the folder if it does not exist.
     pub(crate) fn create(folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         Ok(Self { folder: folder.to_owned(), taken: HashSet::new() })
     }
 
-    /// Writes overlay and mask of an answer; files that are there already are replaced.
+    /// Writes overlay and mask of an answer, and replaces existing files.
     pub(crate) fn write(
         &mut self,
         name: &str,
@@ -55,7 +55,7 @@ impl OutputFolder {
     }
 }
 
-/// Writes the report where it says that it is.
+/// Writes the report to the path in its `files`, if there is one.
 pub(crate) fn write_report(report: &Report) -> Result<()> {
     match &report.files.report {
         Some(path) => write(path, serde_json::to_string_pretty(report)?.as_bytes()),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::output_files::ENDINGS;
 
-/// Endings of the files that are taken from a folder. A file that is named itself may have any.
+/// Endings of the files that are read from a folder. A file named on the command line may have any ending.
 const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
 
 /// The files among `paths`, and the pictures in the folders among them, sorted by name.
@@ -55,7 +55,7 @@ pub(crate) fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// No server takes a larger message, so a larger file is not even read.
+/// Largest picture file: no server accepts a larger message.
 const MOST_BYTES: u64 = 1 << 30;
 
 /// The content of a picture's file.

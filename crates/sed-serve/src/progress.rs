@@ -1,22 +1,22 @@
-//! Signs of life on a terminal; nothing where standard error is no terminal.
+//! Spinners and progress bars, shown only where standard error is a terminal.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Something that takes a while; to be cleared when it is done.
+/// A spinner for work of unknown length; the caller clears it when the work is done.
 pub(crate) fn spinner(doing: &str) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(doing.to_owned());
     spinner.enable_steady_tick(Duration::from_millis(100));
     spinner
 }
 
-/// A number of things, one after the other.
+/// A bar that counts to `total`.
 pub(crate) fn count(total: u64) -> ProgressBar {
     styled(ProgressBar::new(total), "{bar:30} {pos}/{len} {wide_msg}")
 }
 
-/// A number of bytes.
+/// A bar that counts bytes.
 pub(crate) fn bytes(doing: &str) -> ProgressBar {
     let bar = ProgressBar::new(0).with_message(doing.to_owned());
     styled(bar, "{msg} {bar:30} {bytes} of {total_bytes}, {bytes_per_sec}")

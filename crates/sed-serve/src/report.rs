@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sed_proto::v1;
 use serde::Serialize;
 
-/// Everything that was found out about one picture.
+/// The result for one picture, as it is printed and written to files.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     /// The picture's file.
@@ -55,7 +55,7 @@ pub(crate) struct Level {
     pub(crate) candidates: u32,
     /// Indices of the categories that went on.
     pub(crate) survivors: Vec<u32>,
-    /// Indices of those that did not.
+    /// Indices of the categories that were rejected.
     pub(crate) rejected: Vec<u32>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Stage {
     pub(crate) duration_ms: f64,
 }
 
-/// Where the pictures of the result were written.
+/// Paths of the files of the result, as far as they are written.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Files {
     pub(crate) overlay: Option<PathBuf>,
@@ -103,7 +103,7 @@ impl Report {
         }
     }
 
-    /// The categories that the picture has, the largest first.
+    /// The categories that have pixels, the largest first.
     pub(crate) fn found(&self) -> Vec<&Category> {
         let mut found: Vec<_> = self.categories.iter().filter(|category| category.pixels > 0).collect();
         found.sort_by_key(|category| std::cmp::Reverse(category.pixels));
@@ -116,7 +116,7 @@ impl Report {
         indices.iter().filter_map(name)
     }
 
-    /// The part of the mask that belongs to no category, 0 to 1.
+    /// Share of the mask that belongs to no category, 0 to 1.
     pub(crate) fn unlabelled_share(&self) -> f64 {
         let labelled: u64 = self.categories.iter().map(|category| category.pixels).sum();
         self.unlabelled_pixels as f64 / (labelled + self.unlabelled_pixels).max(1) as f64

@@ -19,8 +19,8 @@ pub(crate) struct RunningServer {
 }
 
 impl RunningServer {
-    /// Opens the sockets and starts to answer; the operations port shows `metrics`. Requests are refused until the model is warm; see
-    /// [`RunningServer::ready`].
+    /// Opens the sockets and starts to answer; the operations port serves `metrics`. Requests are refused
+    /// until the model is warm; see [`RunningServer::ready`].
     pub(crate) async fn start(
         config: ServerConfig,
         stages: Vec<SedStages>,
@@ -34,7 +34,7 @@ impl RunningServer {
         let (address, ops_address) = (server.local_addr(), server.ops_addr());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {
-            // A sender that is dropped stops the server, too.
+            // A dropped sender stops the server, too.
             let asked = async { drop(stopped.await) };
             Ok(server.serve(asked).await?)
         });
@@ -59,32 +59,32 @@ impl RunningServer {
         }
     }
 
-    /// Where it listens.
+    /// The address that the server listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where its operations port is, if it has one.
+    /// The address of the operations port, if there is one.
     pub(crate) fn ops_address(&self) -> Option<SocketAddr> {
         self.ops_address
     }
 
-    /// How to reach it from this machine.
+    /// The server's URL on this machine.
     pub(crate) fn url(&self) -> String {
         local_url(self.address)
     }
 
-    /// The model that it holds.
+    /// The server's model.
     pub(crate) fn model(&self) -> &ModelInfo {
         self.engine.model()
     }
 
-    /// Waits for the end that nobody asked for.
+    /// Waits until the server ends by itself, for example after the loss of its device.
     pub(crate) async fn failed(&mut self) -> Result<Drain> {
         flatten((&mut self.serving).await)
     }
 
-    /// Lets running requests end, and stops.
+    /// Stops the server after its running requests.
     pub(crate) async fn stop(self) -> Result<Drain> {
         // The receiver is only gone when the server has ended already.
         let _ = self.stop.send(());
@@ -92,7 +92,7 @@ impl RunningServer {
     }
 }
 
-/// How to reach from this machine what listens on an address.
+/// The URL on this machine of a server that listens on `listen`.
 pub(crate) fn local_url(mut listen: SocketAddr) -> String {
     if listen.ip().is_unspecified() {
         listen.set_ip(match listen {
@@ -107,8 +107,8 @@ fn flatten(ended: Result<Result<Drain>, tokio::task::JoinError>) -> Result<Drain
     ended.context("the server broke down")?
 }
 
-/// Settings for a server of this program alone: on loopback, with all the time in the world, and for pictures
-/// that nobody had to send far.
+/// Settings of a private server: on loopback, without an operations port, with a timeout of a day, and for
+/// pictures of up to 500 MiB.
 pub(crate) fn private_config(port: u16) -> Result<ServerConfig> {
     let settings = RawConfig {
         listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string()),

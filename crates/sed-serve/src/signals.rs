@@ -1,11 +1,11 @@
-//! The signals that ask the program to end, and the one that must not end a server.
+//! The signals that end the program (SIGTERM, SIGINT), and SIGHUP, which must not end a server.
 
 use std::io;
 
 use sed_server::config::Access;
 use tokio::runtime::Runtime;
 
-/// A signal that has come.
+/// A received signal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signal {
     pub(crate) name: &'static str,
@@ -13,13 +13,13 @@ pub(crate) struct Signal {
 }
 
 impl Signal {
-    /// The exit code of a program that it ended, by the convention of shells.
+    /// The exit code of a program ended by this signal, by the convention of shells.
     pub(crate) fn exit_code(self) -> i32 {
         128 + self.number
     }
 }
 
-/// SIGTERM, or Ctrl-C.
+/// A listener for SIGTERM and Ctrl-C.
 #[derive(Debug)]
 pub(crate) struct Signals {
     #[cfg(unix)]
@@ -42,7 +42,7 @@ impl Signals {
         Ok(Self {})
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     #[cfg(unix)]
     pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
@@ -51,18 +51,19 @@ impl Signals {
         }
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     #[cfg(not(unix))]
     pub(crate) async fn next(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {
-            // Nothing can be listened to; the system still ends the program.
+            // The signal cannot be handled; the system still ends the program.
             std::future::pending::<()>().await;
         }
         Signal { name: "Ctrl-C", number: 2 }
     }
 }
 
-/// SIGHUP, of which a server reads its files again and which it otherwise ignores.
+/// A listener for SIGHUP, on which a server reads certificates and tokens again; without any, it does
+/// nothing.
 #[derive(Debug)]
 pub(crate) struct Hangups {
     #[cfg(unix)]
@@ -86,7 +87,7 @@ impl Hangups {
         Ok(Self { reads_files: access.tls.is_some() || access.tokens.is_some() })
     }
 
-    /// Logs every signal that has no effect. The server itself logs those that have one.
+    /// Logs every SIGHUP that has no effect. The server itself logs those that have one.
     pub(crate) async fn log(self) {
         #[cfg(unix)]
         {

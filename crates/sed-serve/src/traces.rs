@@ -1,5 +1,5 @@
-//! Traces on their way to a collector, as the standard `OTEL_*` variables say. Without an endpoint nothing is
-//! started; what is wrong with a variable is logged and keeps nobody from being served.
+//! The export of traces to a collector, as the standard `OTEL_*` variables say. Without an endpoint nothing
+//! is started. A wrong variable is logged, and the server runs without traces.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORT
 const CERTIFICATES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 
-/// How long the last spans may take to reach the collector.
+/// Timeout for sending the last spans to the collector.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The running export.
 #[derive(Debug)]
 pub(crate) struct Export {
     provider: SdkTracerProvider,
-    /// Its connections live here, apart from those of the server.
+    /// The runtime of the exporter's connections, apart from the server's.
     _runtime: Runtime,
 }
 
@@ -33,7 +33,7 @@ impl Export {
     /// Starts the export if the environment asks for it.
     ///
     /// # Errors
-    /// The environment asks for something that this program does not do.
+    /// The environment asks for an unsupported exporter or protocol, or names an unusable certificate.
     pub(crate) fn start() -> Result<Option<Self>> {
         // Also without an export, so that log lines name the caller's trace.
         global::set_text_map_propagator(TraceContextPropagator::new());
@@ -56,12 +56,12 @@ impl Export {
         Ok(Some(Self { provider, _runtime: runtime }))
     }
 
-    /// What makes the spans.
+    /// The tracer that creates the spans.
     pub(crate) fn tracer(&self) -> SdkTracer {
         self.provider.tracer("sed-serve")
     }
 
-    /// Sends what is left, but does not wait for it any longer than some seconds.
+    /// Sends the remaining spans, within [`FLUSH_TIMEOUT`].
     pub(crate) fn end(self) {
         if let Err(error) = self.provider.shutdown_with_timeout(FLUSH_TIMEOUT) {
             tracing::warn!(%error, "the last spans did not reach the collector");
@@ -69,8 +69,8 @@ impl Export {
     }
 }
 
-/// How TLS is spoken with a collector at https://: one of the system's authorities, or of this file, has signed its
-/// certificate.
+/// TLS settings for a collector at https://, which trust the authorities in the file, or the system's without
+/// a file.
 fn tls(certificate: Option<String>) -> Result<ClientTlsConfig> {
     let Some(file) = certificate else { return Ok(ClientTlsConfig::new().with_enabled_roots()) };
     let pem = std::fs::read(&file)
@@ -78,7 +78,7 @@ fn tls(certificate: Option<String>) -> Result<ClientTlsConfig> {
     Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
 }
 
-/// Whether the variables ask for an export.
+/// Reports whether the variables ask for an export; fails if they ask for an unsupported one.
 fn wanted(variable: impl Fn(&str) -> Option<String>) -> Result<bool> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     if set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
@@ -102,8 +102,8 @@ fn wanted(variable: impl Fn(&str) -> Option<String>) -> Result<bool> {
     }
 }
 
-/// Who sends the spans: what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say, and our name and version where
-/// they say nothing.
+/// The sender of the spans: the service's name and version from OTEL_SERVICE_NAME and
+/// OTEL_RESOURCE_ATTRIBUTES, or else ours.
 fn resource() -> Resource {
     let said = Resource::builder().build();
     let mut builder = Resource::builder();

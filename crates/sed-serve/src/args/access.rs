@@ -1,4 +1,4 @@
-//! What a server asks of its clients: the flags, and what they hold.
+//! Flags for a client's credentials: trusted authorities, a client certificate, a token.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::client::{Access, Credentials};
 
-/// The flags of commands that can ask a server with TLS or tokens.
+/// The flags of commands that can call a server with TLS or tokens.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct AccessArgs {

@@ -1,11 +1,11 @@
-//! What the model runs on: the CPU, or GPUs.
+//! The devices that the model runs on: the CPU, or GPUs.
 
 use std::fmt;
 
 use candle_core::Device;
 use sed_model::device::{F32Products, NoGpu, count_gpus, open_gpu};
 
-/// Devices by their names.
+/// A choice of devices by their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DeviceChoice {
     /// The first GPU, or the CPU where there is none.
@@ -20,7 +20,7 @@ pub(crate) enum DeviceChoice {
 pub(crate) struct Devices {
     pub(crate) first: Device,
     pub(crate) others: Vec<Device>,
-    /// Why it is the CPU although the program could use a GPU and nobody asked for the CPU.
+    /// The reason why `auto` fell back to the CPU, in a build that can use GPUs.
     pub(crate) instead_of_gpu: Option<NoGpu>,
 }
 
@@ -67,7 +67,7 @@ impl DeviceChoice {
     /// Opens the devices.
     ///
     /// # Errors
-    /// When a GPU that was asked for by name cannot be used.
+    /// A GPU that was asked for by name cannot be used.
     pub(super) fn open(&self, products: F32Products) -> Result<Devices, NoGpu> {
         match self {
             Self::Cpu => Ok(Device::Cpu.into()),
@@ -79,7 +79,7 @@ impl DeviceChoice {
             Self::Gpus(numbers) => {
                 let gpus = numbers.iter().map(|&number| open_gpu(number, products));
                 let mut gpus = gpus.collect::<Result<Vec<_>, _>>()?.into_iter();
-                // The parser gives at least one.
+                // The parser returns at least one number.
                 let first = gpus.next().unwrap_or(Device::Cpu);
                 Ok(Devices { first, others: gpus.collect(), instead_of_gpu: None })
             }

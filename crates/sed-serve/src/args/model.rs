@@ -1,4 +1,4 @@
-//! Which model, and what it runs on.
+//! Flags that choose the model, its devices and its number format.
 
 use std::path::{Path, PathBuf};
 
@@ -29,12 +29,13 @@ pub(crate) struct ModelArgs {
     #[arg(long, env = "SED_MODEL_CONFIG", value_name = "FILE", requires = "model", hide_short_help = true)]
     pub(crate) model_config: Option<PathBuf>,
 
-    /// What the model runs on: cpu, cuda:0, several GPUs as cuda:0,cuda:1, or auto, the first GPU if there is one.
+    /// Devices that the model runs on: cpu, cuda:0, several GPUs as cuda:0,cuda:1, or auto, the first GPU if
+    /// there is one, else the CPU.
     #[arg(long, env = "SED_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = device_choice)]
     pub(crate) device: DeviceChoice,
 
-    /// Number format of weights, image features and text embeddings, and on a GPU of all that is between; bf16 and
-    /// f16 take half the memory. f16 is for GPUs only.
+    /// Number format of weights, image features and text embeddings, and on a GPU of all values between them;
+    /// bf16 and f16 take half the memory. f16 is for GPUs only.
     #[arg(long, env = "SED_DTYPE", value_name = "FORMAT", default_value = "f32")]
     pub(crate) dtype: NumberFormat,
 
@@ -94,15 +95,15 @@ impl ModelArgs {
         Ok(OpenedModel { checkpoint, config })
     }
 
-    /// The devices, open. Opened a second time, a GPU is another device with tensors of its own.
+    /// Opens the devices. A GPU that is opened twice becomes two devices, each with its own tensors.
     ///
     /// # Errors
-    /// When a GPU that was asked for by name cannot be used.
+    /// A GPU that was asked for by name cannot be used.
     pub(crate) fn devices(&self) -> Result<Devices, NoGpu> {
         self.device.open(if self.tf32 { F32Products::Tf32 } else { F32Products::Exact })
     }
 
-    /// The first of the devices, for commands that use one; says where it is not a GPU for want of one.
+    /// Opens the devices and returns the first, for commands that use one. Logs a fallback to the CPU.
     ///
     /// # Errors
     /// As [`ModelArgs::devices`].

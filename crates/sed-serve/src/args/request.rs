@@ -1,9 +1,9 @@
-//! How pictures are segmented.
+//! Flags for the options of a segmentation request.
 
 use clap::{Args, ValueEnum};
 use sed_proto::v1;
 
-/// What a request says beside its picture and its words.
+/// Options of a request, besides its picture and words.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "How to segment")]
 pub(crate) struct RequestArgs {
@@ -12,7 +12,7 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "N")]
     top_k: Option<u32>,
 
-    /// How the picture is brought to the model's size: in one step, or as the official evaluation does.
+    /// Resizing of the picture to the model's input: in one step, or in two as the official evaluation does.
     #[arg(long, value_name = "HOW", default_value = "direct")]
     resize: Resize,
 
@@ -20,7 +20,7 @@ pub(crate) struct RequestArgs {
     #[arg(long, value_name = "SCORE")]
     threshold: Option<f32>,
 
-    /// Regions of fewer pixels are taken out.
+    /// Regions of fewer pixels are removed.
     #[arg(long, value_name = "PIXELS", default_value_t = 0, hide_default_value = true)]
     min_area: u32,
 }

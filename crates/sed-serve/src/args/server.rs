@@ -16,11 +16,11 @@ const LIMITS: &str = "Limits (the same three ways)";
 const ACCESS: &str = "Security (the same three ways)";
 const TRANSPORT: &str = "Connections and shutdown (the same three ways)";
 
-/// One list gives the flags and what they become.
+/// Generates the flags and their conversion to [`RawConfig`] from one list.
 macro_rules! server_args {
     ($($heading:ident { $($(#[doc = $doc:literal])* $key:ident: $kind:ty = $unit:literal,)* })*) => {
-        /// The server's flags. Where a flag is absent, the environment is asked, then the file, then there is
-        /// a default.
+        /// The server's flags. The value of an absent flag comes from the environment, then from the file,
+        /// then from the default.
         #[derive(Clone, Debug, Default, Args)]
         pub(crate) struct ServerArgs {
             /// A TOML file of settings; their names are those of the flags, with `_` for `-`.
@@ -42,7 +42,7 @@ macro_rules! server_args {
         }
 
         impl ServerArgs {
-            /// Every key is named here: one that is missing does not compile.
+            /// Converts the flags. A key that is missing in the list does not compile here.
             fn to_raw(&self) -> RawConfig {
                 RawConfig { $($($key: self.$key.clone(),)*)* }
             }
@@ -50,12 +50,12 @@ macro_rules! server_args {
     };
 }
 
-/// A switch may stand without its value.
+/// Number of values of a flag; a switch may have none.
 fn values(unit: &str) -> ValueRange {
     if unit == SWITCH { (0..=1).into() } else { 1.into() }
 }
 
-/// What `-h` shows; `--help` shows all. Sorted.
+/// Settings that `-h` shows, sorted; `--help` shows all.
 const SHORT: [&str; 4] = ["default_top_k", "listen", "max_timeout_seconds", "ops_listen"];
 
 server_args! {
@@ -70,7 +70,7 @@ server_args! {
         default_top_k: u32 = "N",
         /// Images of one batch of the encoder; 0 is as many as memory and device make useful [default: 0]
         batch_images: usize = "N",
-        /// (Image, category) pairs of one batch of any other stage; 0 as above [default: 0]
+        /// (Image, category) pairs of one batch of any other stage; 0 as for --batch-images [default: 0]
         batch_pairs: usize = "N",
         /// While other work is ripe, a batch that is not full waits this long for more [default: 0]
         batch_delay_ms: f64 = "MILLISECONDS",
@@ -78,7 +78,7 @@ server_args! {
         text_cache_bytes: usize = "BYTES",
         /// A folder that keeps text embeddings, to share them with other processes [default: none]
         text_cache_dir: String = "FOLDER",
-        /// Size of that folder [default: 4 GiB]
+        /// Size of the folder of --text-cache-dir [default: 4 GiB]
         text_cache_dir_bytes: u64 = "BYTES",
         /// Memory for whole vocabularies on the device; 0 turns the cache off [default: 512 MiB]
         vocabulary_cache_bytes: usize = "BYTES",
@@ -86,7 +86,7 @@ server_args! {
         image_cache_bytes: usize = "BYTES",
         /// A built-in vocabulary whose words are embedded before the server is ready; may be given several times
         preload_vocabulary: Vec<String> = "NAME",
-        /// How often a lost device is tried again [default: 5]
+        /// Time between two tries of a lost device [default: 5]
         device_probe_seconds: f64 = "SECONDS",
         /// A lost GPU is given up after so many failed tries in a row, and the server ends with exit code 75 when no
         /// device is left; 0 is never [default: 3]
@@ -147,11 +147,11 @@ server_args! {
         tls_key: String = "FILE",
         /// Authorities in PEM; clients then need a certificate of one of them (mutual TLS) [default: none]
         tls_client_ca: String = "FILE",
-        /// These files and that of the tokens are looked at this often; SIGHUP does it at once [default: 10]
+        /// Time between two checks of these files and the tokens; SIGHUP checks at once [default: 10]
         tls_reload_seconds: f64 = "SECONDS",
         /// Bearer tokens, lines of `name = "secret"`; every call then needs one of them [default: none]
         tokens: String = "FILE",
-        /// Whether calls of grpc.health.v1 need a token, too [default: false]
+        /// Require a token for calls of grpc.health.v1, too [default: false]
         health_needs_token: bool = "true|false",
     }
     TRANSPORT {
@@ -159,15 +159,15 @@ server_args! {
         max_connections: usize = "N",
         /// After this time, give or take a tenth, a connection takes no more calls; 0 is never [default: 1800]
         max_connection_age_seconds: f64 = "SECONDS",
-        /// The calls that such a connection still carries may take this long [default: 60]
+        /// The calls that a connection beyond its age still carries may take this long [default: 60]
         max_connection_age_grace_seconds: f64 = "SECONDS",
-        /// What requests may be compressed with, and answers for clients that ask: gzip, zstd, or off; may be given
-        /// several times [default: gzip, zstd]
+        /// Compression of requests, and of answers to clients that accept it: gzip, zstd, or off; may be
+        /// given several times [default: gzip, zstd]
         compression: Vec<String> = "NAME",
         /// Answer gRPC-Web, which browsers speak, and HTTP/1.1 for it [default: false]
         grpc_web: bool = "true|false",
-        /// An origin whose pages may use it, such as https://example.org, or *; may be given several times
-        /// [default: none]
+        /// An origin whose pages may use gRPC-Web, such as https://example.org, or *; may be given several
+        /// times [default: none]
         grpc_web_origins: Vec<String> = "ORIGIN",
         /// HTTP/2 flow control window of a stream [default: 4 MiB]
         http2_stream_window_bytes: u32 = "BYTES",
@@ -183,13 +183,13 @@ server_args! {
         keepalive_timeout_seconds: f64 = "SECONDS",
         /// On shutdown, go on serving for this long after readiness is off [default: 0]
         shutdown_delay_seconds: f64 = "SECONDS",
-        /// After that, wait this long for running requests [default: 30]
+        /// After --shutdown-delay-seconds, wait this long for running requests [default: 30]
         shutdown_grace_seconds: f64 = "SECONDS",
     }
 }
 
 impl ServerArgs {
-    /// The checked configuration of flags, environment and file.
+    /// Loads and checks the configuration from flags, environment and file.
     pub(crate) fn load(&self) -> Result<ServerConfig> {
         // Variables that are not text cannot be ours.
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
@@ -219,7 +219,7 @@ fn settings(config: &ServerConfig) -> Vec<(&'static str, Value)> {
     let (limits, engine) = (&config.limits, &config.engine);
     let (transport, shutdown) = (&config.transport, &config.shutdown);
     let (access, tls) = (&config.access, config.access.tls.as_ref());
-    // What is not set is written as an empty text.
+    // A path that is not set is written as an empty text.
     let file = |path: Option<&PathBuf>| json!(path.map_or(Path::new(""), PathBuf::as_path));
     let compression = match transport.compression.as_slice() {
         [] => vec!["off"],

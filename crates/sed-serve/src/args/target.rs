@@ -1,4 +1,4 @@
-//! Which server is asked: one that runs, or a private one for the time of the command.
+//! The server that a command calls: a running one, or a private one for the duration of the command.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::{
     running::{RunningServer, private_config, runtime},
 };
 
-/// The flags of commands that ask a server.
+/// The flags of commands that call a server.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
-    /// Ask this server, http://host:port or https://host:port, instead of loading a model; what is said of a model then counts for
-    /// nothing.
+    /// Ask this server, http://host:port or https://host:port, instead of loading a model; the flags of the
+    /// model are then ignored.
     #[arg(long, value_name = "URL", help_heading = "Server")]
     server: Option<String>,
 
@@ -31,7 +31,7 @@ pub(crate) struct TargetArgs {
     model: ModelArgs,
 }
 
-/// A time above 0, as flags have it.
+/// Parses a flag's time in seconds, above 0.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let wrong = || "expected seconds, above 0".to_owned();
     let seconds: f64 = text.parse().map_err(|_| wrong())?;
@@ -39,8 +39,8 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl TargetArgs {
-    /// Does `work` with a client of the server; where none is named, loads the model and asks a server of its
-    /// own, which ends with the work.
+    /// Runs `work` with a client of the server. Without `--server`, loads the model and starts a private
+    /// server, which ends with the work.
     pub(crate) fn with_client<T>(&self, work: impl AsyncFnOnce(Client) -> Result<T>) -> Result<T> {
         if let Some(url) = &self.server {
             let access = self.access.read()?;

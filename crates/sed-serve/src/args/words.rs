@@ -9,7 +9,7 @@ use sed_proto::v1;
 
 use super::words_file::{self, Synonyms};
 
-/// What parts the phrases of one category.
+/// The separator of the phrases of one category.
 const SYNONYM: char = '|';
 
 /// The words' flags; exactly one source is given.
@@ -32,8 +32,8 @@ struct WordsSource {
     #[arg(long, value_name = "WORDS", value_parser = parse_words)]
     words: Option<Words>,
 
-    /// A file with one category a line, its synonyms separated by `|`; empty lines are skipped. Or JSON: an array of such
-    /// lines, or of objects with `name` and `synonyms`.
+    /// A file with one category a line, its synonyms separated by `|`; empty lines are skipped. Or JSON: an
+    /// array of such lines, or of objects with `name` and `synonyms`.
     #[arg(long, value_name = "FILE")]
     words_file: Option<PathBuf>,
 
@@ -42,12 +42,12 @@ struct WordsSource {
     vocabulary: Option<String>,
 }
 
-/// Categories that were written by hand.
+/// Categories of `--words`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Words(pub(crate) Vec<Category>);
 
 impl WordsArgs {
-    /// The words as a request has them.
+    /// Returns the vocabulary for a request.
     pub(crate) fn vocabulary(&self) -> Result<v1::Vocabulary> {
         match (&self.source.words, &self.source.words_file, &self.source.vocabulary) {
             (Some(Words(categories)), ..) => Ok(to_proto(categories)),
@@ -64,7 +64,7 @@ impl WordsArgs {
     }
 }
 
-/// Categories as a request has them.
+/// Converts categories into the vocabulary of a request.
 pub(crate) fn to_proto(categories: &[Category]) -> v1::Vocabulary {
     let category = |category: &Category| v1::Category {
         name: category.name.clone(),
@@ -79,14 +79,14 @@ pub(crate) fn to_line(category: &Category) -> String {
     category.phrases().collect::<Vec<_>>().join("|")
 }
 
-/// Reads words as `--words` has them.
+/// Parses the value of `--words`.
 pub(crate) fn parse_words(text: &str) -> Result<Words, String> {
     text.split(',').map(parse_category).collect::<Option<_>>().map(Words).ok_or_else(|| {
         "a word is empty; put one word or phrase between two commas, and beside every `|`".to_owned()
     })
 }
 
-/// A category of which no phrase is empty.
+/// Parses a category; `None` if one of its phrases is empty.
 pub(super) fn parse_category(text: &str) -> Option<Category> {
     let mut phrases = text.split(SYNONYM).map(str::trim).map(str::to_owned);
     let category = Category { name: phrases.next()?, synonyms: phrases.collect() };

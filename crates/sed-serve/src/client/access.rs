@@ -1,4 +1,4 @@
-//! What a server asks of its clients: trust in its certificate, a certificate of theirs, a token.
+//! Credentials of a client: trusted authorities, a client certificate, a token.
 
 use std::{fmt, path::Path};
 
@@ -14,7 +14,7 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Identity},
 };
 
-/// Where it stands.
+/// The sources of a client's credentials.
 pub(crate) struct Credentials<'a> {
     /// Authorities instead of the system's.
     pub(crate) ca_certificate: Option<&'a Path>,
@@ -26,7 +26,7 @@ pub(crate) struct Credentials<'a> {
     pub(crate) token: Option<String>,
 }
 
-/// What was read. The default is nothing: no token, no certificate, the system's authorities.
+/// Credentials of a client. The default has no token and no certificate; it trusts the system's authorities.
 #[derive(Clone, Default)]
 pub(crate) struct Access {
     tls: Option<ClientTlsConfig>,
@@ -61,13 +61,13 @@ impl Access {
         Ok(Self { tls: Some(tls), token })
     }
 
-    /// How TLS is spoken with the server.
+    /// The TLS settings for connections to the server.
     pub(super) fn tls(&self) -> ClientTlsConfig {
         self.tls.clone().unwrap_or_else(|| ClientTlsConfig::new().with_enabled_roots())
     }
 }
 
-/// Refuses a private key of a kind with which TLS cannot be spoken here.
+/// Rejects a file without a private key, or with a key of a kind that TLS does not support here.
 fn check_key(file: &Path, pem: &[u8]) -> Result<()> {
     let file = file.display();
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
@@ -82,14 +82,14 @@ fn check_key(file: &Path, pem: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The metadata that carries a token; blanks around it do not count.
+/// The metadata that carries a token, without the blanks around it.
 fn bearer(token: &[u8]) -> Result<MetadataValue<Ascii>> {
     let token = token.trim_ascii();
     if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
         bail!("a token is one word of ASCII letters, digits and signs");
     }
     let mut value = MetadataValue::try_from([b"Bearer ", token].concat())?;
-    value.set_sensitive(true); // it is not shown where headers are
+    value.set_sensitive(true); // not shown in debug output of headers
     Ok(value)
 }
 

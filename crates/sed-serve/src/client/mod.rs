@@ -21,9 +21,9 @@ pub(crate) use access::{Access, Credentials};
 
 /// The largest answer that a server can be configured to give.
 const MOST_ANSWER_BYTES: usize = 1 << 30;
-/// Connections that may come to their end one after the other before a request is on its way.
+/// Retries of a request whose connection ended before it was sent.
 const RETRIES: usize = 3;
-/// How long a connection may take.
+/// Timeout for connecting to a server.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A connection to a server.
@@ -47,7 +47,7 @@ impl Client {
         self.call(request).await.map_err(|status| explain(&status))
     }
 
-    /// Segments one picture; where that fails, gives what the server answered instead.
+    /// Segments one picture; on failure, returns the status of the call unchanged.
     pub(crate) async fn call(&mut self, message: SegmentRequest) -> Result<SegmentResponse, Status> {
         let mut left = RETRIES;
         loop {
@@ -62,7 +62,7 @@ impl Client {
         }
     }
 
-    /// Asks what the server is and accepts.
+    /// Requests the server's model, limits, defaults and vocabularies.
     pub(crate) async fn server_info(&mut self) -> Result<GetServerInfoResponse> {
         let info = self.service.get_server_info(GetServerInfoRequest {}).await;
         Ok(info.map_err(|status| explain(&status))?.into_inner())
@@ -113,8 +113,8 @@ pub(crate) fn reason(status: &Status) -> Option<String> {
     status.get_error_details().error_info().map(|info| info.reason.clone())
 }
 
-/// Whether the connection came to its end, as old ones do, before the request was on it. (tonic's channel leaves it to
-/// its users to send such a request again.)
+/// Reports whether the connection ended, for example at its maximum age, before the request was sent on it.
+/// tonic's channel does not send such a request again by itself.
 fn was_never_sent(status: &Status) -> bool {
     let goes_away = |error: &h2::Error| {
         error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
@@ -130,7 +130,7 @@ fn was_never_sent(status: &Status) -> bool {
     false
 }
 
-/// What a server answered instead of a result.
+/// Converts the status of a failed call into an error with advice.
 pub(crate) fn explain(status: &Status) -> Error {
     match (status.code(), reason(status)) {
         (_, Some(reason)) => anyhow!("{} ({reason})", status.message()),
@@ -139,14 +139,14 @@ pub(crate) fn explain(status: &Status) -> Error {
         // The deadline is watched on this side, too.
         (Code::Cancelled | Code::DeadlineExceeded, None) => anyhow!("the time given by --timeout is over"),
         (code, None) => match std::error::Error::source(status).map(root_cause) {
-            // The connection itself has failed: behind "transport error" stands why.
+            // The connection itself has failed: the root of "transport error" is the reason.
             Some(cause) => anyhow!("{} ({cause}); {TLS_HINT}", status.message()),
             None => anyhow!("{} ({code:?})", status.message()),
         },
     }
 }
 
-/// What is often behind a connection that breaks at once.
+/// Advice for a connection that breaks at once.
 const TLS_HINT: &str =
     "a server with TLS is at https://, one without at http://, and some ask for --client-certificate";
 

@@ -1,4 +1,4 @@
-//! Errors of connections that do not come about, with advice.
+//! Errors of connections that cannot be opened, with advice.
 
 use std::{error::Error as _, io};
 

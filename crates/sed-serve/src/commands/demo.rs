@@ -1,4 +1,4 @@
-//! `demo`: the embedded model behind real gRPC, asked about the pictures that come with it.
+//! `demo`: serves the embedded model over real gRPC, and segments the pictures that come with it.
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -140,7 +140,7 @@ async fn segment(
     Ok(reports)
 }
 
-/// The first picture in full, a line for each of the others.
+/// Prints the report on the first picture, and a line for each of the others.
 fn show(reports: &[Report]) -> Result<()> {
     let out = &mut print::stdout();
     let Some((first, others)) = reports.split_first() else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! `health`: whether a server is ready for requests, for whatever has no HTTP client and no shell, such as the health
-//! check of a container.
+//! `health`: asks a server whether it is ready for requests, for callers without an HTTP client and a shell,
+//! such as the health check of a container.
 
 use std::{io::Write, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -35,7 +35,7 @@ pub(crate) struct HealthArgs {
     #[arg(long, value_name = "ADDRESS", env = "SED_LISTEN", default_value = "127.0.0.1:50051")]
     listen: SocketAddr,
 
-    /// The name asked for; the empty one, "", asks only whether the server lives.
+    /// The name of the service; the empty one, "", asks only whether the server lives.
     #[arg(long, value_name = "NAME", default_value = SERVICE_NAME)]
     service: String,
 
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &HealthArgs, as_json: bool) -> Result<ExitCode> {
     let server = args.server.clone().unwrap_or_else(|| local_url(args.listen));
     let access = args.access.read()?;
     let checked = runtime()?.block_on(async {
-        // It is the server's answer that may be late, or the connection itself.
+        // The timeout covers the connection and the answer.
         let answer = tokio::time::timeout(args.timeout, check(&server, &access, &args.service)).await;
         answer.with_context(|| format!("{server} has not answered within {:?}", args.timeout))?
     })?;
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &HealthArgs, as_json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks by `grpc.health.v1`.
+/// Calls `Check` of `grpc.health.v1`.
 async fn check(server: &str, access: &Access, service: &str) -> Result<ServingStatus> {
     let mut health = HealthClient::with_interceptor(channel(server, access).await?, access.clone());
     let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await;

@@ -1,4 +1,4 @@
-//! `segment`: pictures against a server, or against a private one for the time of the command.
+//! `segment`: segments pictures by a server, or by a private one for the duration of the command.
 
 use std::{
     path::{Path, PathBuf},
@@ -50,7 +50,7 @@ pub(crate) struct SegmentArgs {
     target: TargetArgs,
 }
 
-/// Where results go.
+/// Flags for the files of the results.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 struct OutputArgs {
@@ -73,19 +73,19 @@ pub(crate) fn run(args: &SegmentArgs, as_json: bool) -> Result<ExitCode> {
     })
 }
 
-/// What is the same for all pictures.
+/// The state that all pictures share.
 struct Work<'a> {
     client: Client,
     vocabulary: v1::Vocabulary,
     folder: Option<OutputFolder>,
     request: &'a RequestArgs,
     as_json: bool,
-    /// The warnings of the server were printed: they are of the words, the same for all pictures.
+    /// True once the server's warnings were printed: they concern the words, which all pictures share.
     warned: bool,
 }
 
 impl Work<'_> {
-    /// Segments all pictures. One that fails is reported and does not keep the others from their turn.
+    /// Segments all pictures. A failure is printed, and the next picture follows.
     async fn all(&mut self, pictures: &[PathBuf]) -> Result<ExitCode> {
         let bar = progress::count(pictures.len() as u64);
         let mut failed = 0;

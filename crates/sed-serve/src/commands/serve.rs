@@ -25,7 +25,7 @@ One line is printed when the model is warm. On SIGHUP certificates and tokens ar
 second signal ends the server at once, with the exit code of that signal (143 for SIGTERM). A server whose GPU is \
 lost for this process ends with exit code 75: start it again.";
 
-/// The exit code after the device was lost for this process: EX_TEMPFAIL of sysexits.h, which no other end has.
+/// The exit code for a lost device (EX_TEMPFAIL of sysexits.h), which nothing else uses.
 const DEVICE_LOST: u8 = 75;
 
 #[derive(Debug, Args)]
@@ -37,14 +37,14 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// Show the settings that all of this amounts to, in the form of --config, and end.
+    /// Print the effective settings of flags, environment and file, in the form of --config, and end.
     #[arg(long, help_heading = None)]
     print_config: bool,
 }
 
 pub(crate) fn run(args: &ServeArgs, as_json: bool) -> Result<ExitCode> {
     let mut config = args.server.load()?;
-    // Better to know before the first request than after it.
+    // Trouble with the largest batches must show before the first request, not during one.
     config.engine.warm_up_largest_batches = true;
     if args.print_config {
         print_config(&config, as_json, &mut print::stdout())?;
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &ServeArgs, as_json: bool) -> Result<ExitCode> {
     let runtime = runtime()?;
     // Before the model is loaded, which takes a while: from now on SIGHUP no longer ends the program.
     let hangups = Hangups::of(&runtime, &config.access)?;
-    // Without the operations port there is nothing that shows metrics.
+    // Without the operations port, metrics cannot be read.
     let metrics = config.ops_listen.map(|_| install_metrics()).transpose()?;
     let begun = Instant::now();
     let stages = args.model.load()?;
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &ServeArgs, as_json: bool) -> Result<ExitCode> {
     })
 }
 
-/// Ends a server that was never ready, with an exit code of its own if its device is lost.
+/// Handles a failed start: returns the exit code for a lost device, or else the error.
 fn not_ready(error: anyhow::Error) -> Result<ExitCode> {
     if !matches!(error.downcast_ref::<EngineError>(), Some(EngineError::DeviceLost(_))) {
         return Err(error);
@@ -117,7 +117,7 @@ fn announce(server: &RunningServer, as_json: bool) -> Result<()> {
     Ok(writeln!(out, "ready: {} on {} at {}", model.name, model.device, address)?)
 }
 
-/// Stops as the settings say, or at once on a second signal.
+/// Stops the server as the settings say, or at once on a second signal.
 pub(crate) async fn stop(server: RunningServer, mut signals: Signals, signal: Signal) -> Result<ExitCode> {
     tracing::info!(signal = signal.name, "asked to stop");
     tokio::select! {

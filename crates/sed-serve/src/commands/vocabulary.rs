@@ -1,4 +1,4 @@
-//! `vocabulary`: the lists of categories that the server knows by name.
+//! `vocabulary`: lists and shows the built-in vocabularies.
 
 use std::{io::Write, process::ExitCode};
 
@@ -28,9 +28,10 @@ pub(crate) struct VocabularyArgs {
 enum Action {
     /// List the built-in vocabularies.
     List,
-    /// Show the categories of one, a line each, synonyms separated by `|`; --words-file reads that, and what --json shows.
+    /// Show the categories of one, a line each, synonyms separated by `|`; --words-file reads this output,
+    /// and that of --json.
     Show {
-        /// Its name.
+        /// The name of the vocabulary.
         name: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What a person reads.
+//! Output on the terminal: tables, styles, errors and JSON lines.
 
 mod report;
 mod table;
@@ -12,34 +12,34 @@ use serde::Serialize;
 pub(crate) use report::{report, summary};
 pub(crate) use table::{Cell, Table};
 
-/// Less important.
+/// Style of less important text.
 pub(crate) const FAINT: Style = Style::new().effects(Effects::DIMMED);
-/// A heading.
+/// Style of headings.
 pub(crate) const BOLD: Style = Style::new().effects(Effects::BOLD);
-/// All is well.
+/// Style of good news.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// Worth a look.
+/// Style of warnings.
 pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default();
-/// Wrong.
+/// Style of errors.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().effects(Effects::BOLD);
 
-/// Standard output; colours only where they are shown and wanted.
+/// Standard output, with colours where the terminal supports them and the environment allows them.
 pub(crate) fn stdout() -> impl Write {
     anstream::stdout().lock()
 }
 
-/// One JSON value on one line.
+/// Prints a JSON value on one line.
 pub(crate) fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(writeln!(stdout(), "{}", serde_json::to_string(value)?)?)
 }
 
-/// An error with its causes, on standard error.
+/// Prints an error with its causes to standard error.
 pub(crate) fn error(error: &anyhow::Error) {
-    // When even this cannot be written, the exit code still tells.
+    // If even this cannot be written, the exit code still reports the failure.
     let _ = writeln!(anstream::stderr().lock(), "{BAD}error:{BAD:#} {}", causes(error));
 }
 
-/// An error and its causes on one line. Many errors repeat their cause in their own text; each is there once.
+/// An error and its causes on one line, without the causes that an error's own text already contains.
 pub(crate) fn causes(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -50,15 +50,15 @@ pub(crate) fn causes(error: &anyhow::Error) -> String {
     line
 }
 
-/// The server's warnings about a request that it has accepted, on standard error.
+/// Prints the server's warnings about an accepted request to standard error.
 pub(crate) fn warnings(warnings: &[v1::Warning]) {
     for warning in warnings {
-        // Nothing depends on it.
+        // A warning that cannot be written is no failure.
         let _ = writeln!(anstream::stderr().lock(), "{WARNING}warning:{WARNING:#} {}", warning.message);
     }
 }
 
-/// A category's colour, the same as in overlays and masks, as near as the terminal has it.
+/// A category's colour in overlays and masks, or the nearest one that the terminal supports.
 pub(crate) fn category_colour(index: u32) -> Style {
     let [r, g, b] = sed_image::mask::palette::colour(index as u16);
     let colour = RgbColor(r, g, b);
@@ -66,7 +66,7 @@ pub(crate) fn category_colour(index: u32) -> Style {
     Style::new().fg_color(Some(shown))
 }
 
-/// Whether the terminal says that it shows all colours.
+/// Reports whether the terminal announces 24-bit colours.
 fn true_colour() -> bool {
     std::env::var("COLORTERM").is_ok_and(|terminal| terminal == "truecolor" || terminal == "24bit")
 }
@@ -76,7 +76,7 @@ pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> impl std::fm
     format!("{style}{text}{style:#}")
 }
 
-/// An empty line.
+/// Writes an empty line.
 pub(crate) fn gap(out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }

@@ -1,4 +1,4 @@
-//! The report on one picture, and one line for it among others.
+//! The report on one picture, and its row in a table of several.
 
 use std::io::{self, Write};
 
@@ -11,10 +11,10 @@ const BAR: usize = 20;
 const ROWS: usize = 25;
 /// Columns for a list of names.
 const NAMES: usize = 64;
-/// Before every line but the heading.
+/// Indentation of every line but the heading.
 const INDENT: &str = "  ";
 
-/// Everything, in sections.
+/// Prints the whole report, in sections.
 pub(crate) fn report(report: &Report, out: &mut impl Write) -> io::Result<()> {
     heading(report, out)?;
     categories(report, out)?;
@@ -118,7 +118,7 @@ fn times(report: &Report, out: &mut impl Write) -> io::Result<()> {
             Cell::whole(note).styled(FAINT),
         ]);
     }
-    // Waits are only worth a line when somebody did wait.
+    // Waits below a millisecond are not worth a line.
     if waited >= 1.0 {
         let bar = Cell::left(bar(waited / latency.total_ms, BAR));
         table.row([Cell::left("waiting"), Cell::right(time(waited)), bar]);
@@ -152,7 +152,7 @@ fn files(report: &Report, out: &mut impl Write) -> io::Result<()> {
     table.write(INDENT, out)
 }
 
-/// One row for one picture: its name, the time, how many categories went on, the largest ones, and the file.
+/// A table row for one picture: name, time, numbers of categories by level, the largest ones, overlay file.
 pub(crate) fn summary(report: &Report) -> Vec<Cell> {
     let survivors = report.rejection.levels.iter().map(|level: &Level| level.survivors.len());
     let counts = std::iter::once(report.categories.len()).chain(survivors);

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr;
 
-/// Columns that a long text is cut to.
+/// Width in columns that longer texts are cut to.
 const WIDEST: usize = 40;
 
 /// One cell.
@@ -17,12 +17,12 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// A cell whose text stands at the left.
+    /// A left-aligned cell.
     pub(crate) fn left(text: impl Into<String>) -> Self {
         Self { text: fitted(text.into()), ..Self::default() }
     }
 
-    /// A cell whose text stands at the right.
+    /// A right-aligned cell.
     pub(crate) fn right(text: impl Into<String>) -> Self {
         Self { right: true, ..Self::left(text) }
     }
@@ -32,7 +32,7 @@ impl Cell {
         Self { text: printable(&text.into()), ..Self::default() }
     }
 
-    /// The same in a style.
+    /// The same cell in a style.
     pub(crate) fn styled(self, style: Style) -> Self {
         Self { style, ..self }
     }
@@ -79,12 +79,12 @@ impl Table {
     }
 }
 
-/// Columns that a text takes on a terminal.
+/// Width of a text on a terminal, in columns.
 pub(super) fn width(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
-/// A text without anything that could command the terminal.
+/// Replaces control characters, which could command the terminal.
 fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{run, text};
 
-/// Runs a benchmark and gives its one JSON object.
+/// Runs a benchmark and returns its one JSON object.
 #[track_caller]
 fn measured(arguments: &[&str]) -> Value {
     let mut objects = run(&[&["bench"][..], arguments, &["--json"]].concat()).good().json();
@@ -16,7 +16,7 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 
-/// Checks what holds for every load in which all went well.
+/// Checks the figures that hold for every load without failures.
 #[track_caller]
 fn assert_sound(result: &Value, attempted: u64) {
     let counts = &result["counts"];

@@ -1,4 +1,4 @@
-//! `doctor` on what is well and what is not.
+//! `doctor` on sound and on faulty set-ups.
 
 use std::net::TcpListener;
 

@@ -17,7 +17,7 @@ fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/sed-tiny/examples").join(name)
 }
 
-/// What `segment` answers: width, height and the word of every pixel.
+/// The answer of `segment`: width, height and the word of every pixel.
 fn answer(picture: &Path, words: &[&str], more: &[&str]) -> (u32, u32, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let words = words.join(",");

@@ -114,7 +114,7 @@ fn the_command_speaks_tls_shows_its_certificate_and_sends_its_token() {
     assert!(!outcome.stderr.contains(SECRET) && !outcome.stdout.contains(SECRET));
 }
 
-/// Starts a server with a certificate of `params`, and gives what `health` with trust in it says of `host`.
+/// Starts a server with a certificate of `params`, and returns the outcome of `health` for `host`.
 fn health_of(host: &str, params: CertificateParams, trusted: bool) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let key = KeyPair::generate().unwrap();

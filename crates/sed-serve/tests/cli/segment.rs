@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{assert_same_map, five_categories, index_map, nano, official_words, run, text};
 
-/// Segments the picture of the five-category case with a checkpoint; gives the report.
+/// Segments the picture of the five-category case with a checkpoint and returns the report.
 fn segment(checkpoint: &str, top_k: &str, output: &std::path::Path) -> Value {
     let words = official_words(output);
     let outcome = run(&[

@@ -27,7 +27,7 @@ fn a_client_gets_the_reference_map_and_sigterm_ends_the_server() {
     let mask = folder.path().join("img_b.mask.png");
     assert_same_map(&mask, &nano("sed_nano.c5.fast2.argmax.png"), near_ties.unwrap());
 
-    // What the server refuses is told with its reason.
+    // A refusal is printed with its reason.
     let outcome =
         run(&["segment", text(&picture), "--vocabulary", "no-such", "--no-output", "--server", &url]);
     assert_eq!(outcome.code, 1);

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::support::{nano, sed_serve, text};
 
-/// It does not outlive the test.
+/// The process of a server, killed when the value is dropped.
 pub(crate) struct Server {
     process: Child,
-    /// What it said when it was ready.
+    /// The JSON line that the server printed when it was ready.
     pub(crate) ready: Value,
 }
 
@@ -22,7 +22,7 @@ impl Server {
         Self::start_with(|command| command.stderr(Stdio::null()))
     }
 
-    /// The same, with more in its environment or its output elsewhere.
+    /// As [`Server::start`], with changes by `prepare` to environment or output.
     pub(crate) fn start_with(prepare: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let model = nano("sed_nano.pth");
         let ports = ["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
@@ -33,7 +33,7 @@ impl Server {
         Self::of(command)
     }
 
-    /// One that says on standard output, which is piped, when it is ready.
+    /// Starts a command that prints a JSON line on its piped standard output when it is ready.
     pub(crate) fn of(mut command: Command) -> Self {
         let mut process = command.spawn().unwrap();
         let mut line = String::new();

@@ -7,7 +7,8 @@ use std::{
 
 use serde_json::Value;
 
-/// The command, in an environment that sets nothing but the GPU under test, if there is one: `SED_TEST_DEVICE=cuda:0`.
+/// The command, in an environment that sets nothing but the GPU under test, if there is one:
+/// `SED_TEST_DEVICE=cuda:0`.
 pub(crate) fn sed_serve(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sed-serve"));
     command.env_clear().args(arguments);
@@ -18,7 +19,7 @@ pub(crate) fn sed_serve(arguments: &[&str]) -> Command {
     command
 }
 
-/// What a run of the command left.
+/// Exit code and output of a run of the command.
 pub(crate) struct Outcome {
     pub(crate) code: i32,
     pub(crate) stdout: String,
@@ -64,7 +65,7 @@ pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// What is known about the five-category case of the reference outputs.
+/// The metadata of the five-category case of the reference outputs.
 pub(crate) fn five_categories() -> Value {
     let meta: Value = serde_json::from_slice(&std::fs::read(nano("meta.json")).unwrap()).unwrap();
     meta["cases"]["sed_nano.c5"].clone()

@@ -30,7 +30,7 @@ use crate::{
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 
-/// A collector that keeps what it gets.
+/// A collector that stores the spans that it receives.
 #[derive(Clone, Default)]
 struct Collector {
     got: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
@@ -215,11 +215,12 @@ async fn without_an_endpoint_the_log_still_names_the_callers_trace() {
     assert!(line.contains(TRACE) && line.contains("request_id=\"alone\""), "{line}");
 }
 
-/// A collector that is not there or never answers, or a wish that cannot be met, keeps nobody from being served.
+/// Requests are served although the collector is missing or silent, or a variable asks for something
+/// unsupported.
 #[cfg(unix)]
 #[test]
 fn trouble_with_traces_is_logged_and_the_server_serves() {
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // the system accepts, and nobody reads
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // accepts connections and never answers
     let silent = &format!("http://{}", silent.local_addr().unwrap());
     for (variable, value, complaint) in [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "by grpc only"),

@@ -1,4 +1,4 @@
-//! The service against the model alone: the same requests through both, by turns.
+//! The service against the model alone: the same requests through both, in turns.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::args::ModelArgs;
 
-/// A model of its own beside the server's, and everything embedded that the mix asks for.
+/// A second copy of the server's model, and the text embeddings of all vocabularies of the mix.
 #[derive(Clone, Debug)]
 pub(crate) struct Against {
     bare: Arc<BareModel>,
@@ -28,23 +28,23 @@ pub(crate) struct Against {
     batch: u64,
 }
 
-/// One turn of both.
+/// The throughput of one turn of both.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Round {
     pub(crate) model_images_per_second: f64,
     pub(crate) service_images_per_second: f64,
 }
 
-/// All turns.
+/// The throughput of all turns.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Comparison {
-    /// Images that the model alone took together.
+    /// Images in a batch of the model alone.
     pub(crate) model_batch: u32,
     pub(crate) rounds: Vec<Round>,
     /// Means over the rounds.
     pub(crate) model_images_per_second: f64,
     pub(crate) service_images_per_second: f64,
-    /// Throughput of the service by that of the model alone.
+    /// Throughput of the service divided by that of the model alone.
     pub(crate) ratio: f64,
 }
 
@@ -67,8 +67,8 @@ impl Against {
         Ok(Self { bare: Arc::new(bare), texts, mix, default_top_k, batch: batch.into() })
     }
 
-    /// Takes requests from number `first` on through the model alone; gives images a second. One batch before
-    /// does not count.
+    /// Runs requests from number `first` on through the model alone, after one batch that does not count, and
+    /// returns images per second.
     pub(crate) async fn model_alone(&self, first: u64, end: End, stop: &Stop) -> Result<f64> {
         let (own, stop) = (self.clone(), stop.clone());
         let run = tokio::task::spawn_blocking(move || own.run(first, end, &stop));
@@ -105,7 +105,7 @@ impl Against {
 }
 
 impl Comparison {
-    /// Sums up some rounds.
+    /// Computes the means over the rounds.
     pub(crate) fn of(model_batch: u32, rounds: Vec<Round>) -> Self {
         let count = rounds.len().max(1) as f64;
         let mean = |of: fn(&Round) -> f64| rounds.iter().map(of).sum::<f64>() / count;

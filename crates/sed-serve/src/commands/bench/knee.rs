@@ -1,13 +1,13 @@
-//! Where more load stops to pay.
+//! The knee of a sweep: the load above which throughput hardly grows.
 
 use serde::Serialize;
 
-/// A step's throughput is worth it if it exceeds the best before by this part.
+/// The share by which a step's throughput must exceed the best one before it to move the knee.
 pub(crate) const WORTH: f64 = 0.05;
 /// Once throughput no longer grows, a sweep ends when the median latency is this many times that of the knee.
 pub(crate) const WORSE: f64 = 2.0;
 
-/// What a step of a sweep came to.
+/// Throughput and latency of one step of a sweep.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Step {
     /// Answers a second.
@@ -16,13 +16,14 @@ pub(crate) struct Step {
     pub(crate) latency: f64,
 }
 
-/// Where a sweep stands.
+/// The state of a sweep after some of its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    /// The last step whose throughput was worth it: at least [`WORTH`] more than every step before it. None
+    /// Index of the last step whose throughput exceeds that of every step before it by [`WORTH`]. `None`
     /// while nothing was answered.
     pub(crate) knee: Option<usize>,
-    /// Whether a further step could not change that: behind the knee, and latency [`WORSE`] times as long.
+    /// True when the sweep can end: the last step is past the knee and has [`WORSE`] times its latency, or
+    /// nothing was answered.
     pub(crate) over: bool,
 }
 
@@ -51,7 +52,7 @@ pub(crate) fn judge(steps: &[Step]) -> Verdict {
 mod tests {
     use super::*;
 
-    /// A closed loop against a server with so many slots, each of which takes 100 ms.
+    /// A closed loop against a server with `slots` slots, which needs 100 ms for a request.
     fn closed(clients: &[f64], slots: f64) -> Vec<Step> {
         let step = |&clients: &f64| {
             let throughput = clients.min(slots) * 10.0;

@@ -59,16 +59,16 @@ pub(crate) struct LoadArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Comparison")]
 struct AgainstArgs {
-    /// Compare with the model alone: it gets the same requests, by turns with the private server, and is
+    /// Compare with the model alone: it gets the same requests, in turns with the private server, and is
     /// loaded a second time for that. Give enough clients to saturate the server.
     #[arg(long, conflicts_with_all = ["server", "rate"])]
     against_model: bool,
 
-    /// Images that the model alone takes together.
+    /// Images in a batch of the model alone.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024), requires = "against_model")]
     model_batch: u32,
 
-    /// How often both take their turn.
+    /// Turns of each, the model and the server.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000), requires = "against_model")]
     turns: u32,
 }
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &LoadArgs, as_json: bool) -> Result<ExitCode> {
     })
 }
 
-/// Has the vocabularies embedded, unless a cold start is wanted.
+/// Lets the server embed the vocabularies, unless a cold start is wanted.
 pub(crate) async fn prepare(caller: &Caller, cold: bool, stop: &Stop) -> Result<()> {
     if cold {
         return Ok(());
@@ -141,7 +141,7 @@ pub(crate) async fn measure(caller: &Caller, plan: &Plan, stop: &Stop, tally: &m
     line.finish_and_clear();
 }
 
-/// Model and service by turns.
+/// Measures the model alone and the service in turns.
 async fn compare(
     args: &LoadArgs,
     target: &Target,
@@ -170,7 +170,7 @@ async fn compare(
     Ok(Comparison::of(model_batch, rounds))
 }
 
-/// The server, for the record.
+/// The server's description in the JSON results.
 pub(crate) fn describe(target: &Target) -> Value {
     let v1::GetServerInfoResponse { server_version, model, defaults, .. } = &target.info;
     let model = model.clone().unwrap_or_default();

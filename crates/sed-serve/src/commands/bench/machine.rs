@@ -3,14 +3,14 @@
 use serde::Serialize;
 use sysinfo::{CpuRefreshKind, System};
 
-/// What a measurement was made on.
+/// The machine of a measurement.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
-    /// The processor's name, where the system tells it.
+    /// The processor's name, where the system reports it.
     pub(crate) cpu: Option<String>,
     /// Cores that this program may use.
     pub(crate) cores: usize,
-    /// Memory in bytes, where the system tells it.
+    /// Memory in bytes, where the system reports it.
     pub(crate) memory_bytes: Option<u64>,
 }
 

@@ -35,9 +35,9 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Put a server under load and tell throughput, latency and where the time went.
+    /// Put a server under load and report throughput, latency and the time of each stage.
     Load(Box<load::LoadArgs>),
-    /// Raise the load step by step until the server has no more to give, and find the knee.
+    /// Raise the load step by step until the server is saturated, and find the knee.
     Sweep(Box<sweep::SweepArgs>),
     /// Run the model by itself, stage by stage, without any server.
     Model(Box<model::ModelBenchArgs>),

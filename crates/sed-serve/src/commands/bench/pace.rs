@@ -1,4 +1,4 @@
-//! How fast requests are sent, and for how long, as flags.
+//! Flags for the pace and the length of a load.
 
 use std::time::Duration;
 
@@ -8,33 +8,33 @@ use serde_json::{Value, json};
 use super::run::{Bounds, End, Pace};
 use crate::args::seconds;
 
-/// How long a run is without `--duration` and `--requests`.
+/// Duration of a run without `--duration` and `--requests`.
 const USUAL: Duration = Duration::from_secs(10);
-/// Requests that may be outstanding in an open loop.
+/// Upper bound of `--max-outstanding`.
 const MOST_OUTSTANDING: u32 = 65_536;
 
-/// How long a run, or a step of a sweep, is.
+/// Length of a run, or of a step of a sweep.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct BoundsArgs {
-    /// Measure for so long. [default: 10]
+    /// Duration of the measurement. [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "requests")]
     duration: Option<Duration>,
 
-    /// Measure so many requests.
+    /// Number of requests to measure, instead of a duration.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     requests: Option<u64>,
 
-    /// Send requests for so long before anything counts.
+    /// Time to send requests before any of them counts.
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds_or_none)]
     warm_up: Duration,
 
-    /// Do not have the vocabularies embedded before the run: the first requests pay for it.
+    /// Do not embed the vocabularies before the run: the first requests include that work.
     #[arg(long)]
     pub(crate) cold: bool,
 }
 
-/// What makes requests due.
+/// Flags for the pace of requests.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct PaceArgs {
@@ -61,7 +61,7 @@ pub(crate) struct OutstandingArgs {
     max_outstanding: u32,
 }
 
-/// Requests a second, as flags have them.
+/// Parses a rate in requests per second.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (0.001..=1e6).contains(rate));
     rate.ok_or_else(|| "expected requests a second, 0.001 to 1000000".to_owned())
@@ -84,7 +84,7 @@ impl BoundsArgs {
         Bounds { warm_up: self.warm_up, end }
     }
 
-    /// The parameters, for the record.
+    /// The parameters in the JSON results.
     pub(crate) fn describe(&self) -> Value {
         let Bounds { warm_up, end } = self.bounds();
         let (duration, requests) = match end {
@@ -122,7 +122,7 @@ pub(crate) fn closed(clients: u32) -> Pace {
 }
 
 impl Pace {
-    /// The parameters, for the record.
+    /// The parameters in the JSON results.
     pub(crate) fn describe(&self) -> Value {
         match self {
             Self::Closed { clients } => json!({ "loop": "closed", "clients": clients }),

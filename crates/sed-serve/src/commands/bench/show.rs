@@ -1,4 +1,4 @@
-//! What a person reads of `bench load` and `bench sweep`.
+//! The results of `bench load` and `bench sweep` as tables.
 
 use std::io::Write;
 
@@ -16,16 +16,16 @@ use super::{
 };
 use crate::print::{self, BAD, BOLD, Cell, FAINT, GOOD, Table, WARNING, gap, styled, time};
 
-/// Before every line of a table.
+/// Indentation of every line of a table.
 const INDENT: &str = "  ";
 
-/// The server in a few words.
+/// The model, number format and device of the server.
 pub(crate) fn subject(target: &Target) -> String {
     let model = target.info.model.clone().unwrap_or_default();
     format!("{} ({}) on {}", model.name, model.dtype, model.device)
 }
 
-/// What is measured, and on what.
+/// Prints the measured server and the machine.
 pub(crate) fn heading(target: &Target, machine: &Machine) -> Result<()> {
     let out = &mut print::stdout();
     let whose = if target.is_private() { "a private server" } else { "a server" };
@@ -36,7 +36,7 @@ pub(crate) fn heading(target: &Target, machine: &Machine) -> Result<()> {
     Ok(gap(out)?)
 }
 
-/// One load.
+/// Prints the result of one load.
 pub(crate) fn load(plan: &Plan, result: &LoadResult) -> Result<()> {
     let out = &mut print::stdout();
     let measured = match plan.bounds.end {
@@ -127,7 +127,7 @@ fn stages(result: &LoadResult) -> Table {
     table
 }
 
-/// Model and service.
+/// Prints the comparison of model and service.
 pub(crate) fn comparison(comparison: &Comparison) -> Result<()> {
     let out = &mut print::stdout();
     if comparison.rounds.is_empty() {
@@ -157,7 +157,7 @@ pub(crate) fn comparison(comparison: &Comparison) -> Result<()> {
     Ok(gap(out)?)
 }
 
-/// All steps of a sweep, and its knee.
+/// Prints all steps of a sweep, and its knee.
 pub(crate) fn sweep(steps: &[StepResult], verdict: Verdict) -> Result<()> {
     let out = &mut print::stdout();
     let closed = matches!(steps.first().map(|step| step.pace), Some(Pace::Closed { .. }));

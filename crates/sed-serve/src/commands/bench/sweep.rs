@@ -1,4 +1,4 @@
-//! `bench sweep`: rising load, until the server has no more to give.
+//! `bench sweep`: rising load, until the server is saturated.
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -58,11 +58,11 @@ struct StepsArgs {
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2,4,8,16,32,64", value_parser = clap::value_parser!(u32).range(1..=4096))]
     steps: Vec<u32>,
 
-    /// Open loop instead: begin with so many requests a second.
+    /// Open loop instead: requests a second of the first step.
     #[arg(long, value_name = "PER_SECOND", value_parser = rate, conflicts_with = "steps")]
     from_rate: Option<f64>,
 
-    /// In an open loop, every step's rate is that of the one before times this.
+    /// In an open loop, the factor from the rate of one step to that of the next.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.5, value_parser = growth, requires = "from_rate")]
     growth: f64,
 

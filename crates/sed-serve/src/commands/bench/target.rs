@@ -1,4 +1,4 @@
-//! The server under load: one that runs already, or a private one for the time of the command.
+//! The server under load: a running one, or a private one for the duration of the command.
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -18,15 +18,15 @@ use crate::{
     running::RunningServer,
 };
 
-/// How long after its deadline a request is given up on this side, whatever the connection says.
+/// Time after its deadline at which a request is given up on this side, whatever the state of its connection.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The flags that say what is measured.
+/// Flags of the server under load.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Server")]
 pub(crate) struct TargetArgs {
-    /// Measure this server, http://host:port or https://host:port, instead of a private one; what is said of model and settings
-    /// then counts for nothing.
+    /// Measure this server, http://host:port or https://host:port, instead of a private one; the flags of
+    /// model and settings are then ignored.
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
 
@@ -59,7 +59,7 @@ pub(crate) struct Target {
     private: Option<RunningServer>,
     clients: Arc<Vec<Client>>,
     timeout: Duration,
-    /// What the server says of itself.
+    /// The server's model, limits, defaults and vocabularies.
     pub(crate) info: v1::GetServerInfoResponse,
 }
 
@@ -86,12 +86,12 @@ impl TargetArgs {
         Ok(Target { private, clients: Arc::new(clients), timeout: self.timeout, info })
     }
 
-    /// A server with the settings of `serve`, on a free port of loopback.
+    /// Starts a server with the settings of `serve`, on a free port of loopback.
     async fn start(&self) -> Result<RunningServer> {
         let mut config = self.settings.load()?;
         config.listen = (Ipv4Addr::LOCALHOST, 0).into();
         config.ops_listen = None;
-        config.access = sed_server::config::Access::default(); // nobody else can reach it
+        config.access = sed_server::config::Access::default(); // for this program alone
         config.engine.warm_up_largest_batches = true;
         if !self.keep_images {
             config.engine.image_cache_bytes = 0;
@@ -106,12 +106,12 @@ impl TargetArgs {
 }
 
 impl Target {
-    /// Whether the server runs in this program.
+    /// Reports whether the server runs in this program.
     pub(crate) fn is_private(&self) -> bool {
         self.private.is_some()
     }
 
-    /// The requests of a mix, to this server.
+    /// Returns a sender of a mix's requests to this server.
     pub(crate) fn caller(&self, mix: &Arc<Mix>) -> Caller {
         Caller { clients: Arc::clone(&self.clients), mix: Arc::clone(mix), timeout: self.timeout }
     }
@@ -135,8 +135,8 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Has every vocabulary of the mix embedded, so that the text tower is not part of what is measured. A
-    /// request that is refused will be refused, and counted, in the run as well.
+    /// Sends every vocabulary of the mix once, so that the measurement does not include its embedding. A
+    /// refused vocabulary is logged only: the run counts its requests as failed.
     pub(crate) async fn prime(&self) {
         for request in self.mix.one_of_each_vocabulary() {
             if let Err(failure) = self.send(request, 0).await {

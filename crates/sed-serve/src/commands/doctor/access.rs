@@ -1,4 +1,4 @@
-//! Who may open a connection, and who may call: certificates and tokens.
+//! The checks of certificates and tokens.
 
 use sed_server::{
     CertificateFacts, ServerConfig,
@@ -9,7 +9,7 @@ use sed_server::{
 use super::check::Check;
 
 const DAY: i64 = 86_400;
-/// Whoever renews certificates by hand needs that much.
+/// Remaining seconds below which a certificate gets a warning: enough to renew it by hand.
 const SOON: i64 = 14 * DAY;
 
 pub(super) fn checks(config: &ServerConfig) -> Vec<Check> {

@@ -1,23 +1,23 @@
-//! One thing that was looked at.
+//! One check and its verdict.
 
 use serde::Serialize;
 
 use crate::print;
 
-/// What was looked at, and what was found.
+/// A check: its subject, the verdict, and the finding.
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
     pub(super) name: &'static str,
     pub(super) verdict: Verdict,
     pub(super) found: String,
-    /// What to do about it.
+    /// Advice on how to mend it.
     pub(super) advice: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Verdict {
-    /// As it should be.
+    /// Nothing to mend.
     Good,
     /// It works, but not as well as it could.
     Warning,
@@ -38,7 +38,7 @@ impl Check {
         Self { verdict: Verdict::Wrong, ..Self::warning(name, found, advice) }
     }
 
-    /// Something that failed with an error that says itself what to do.
+    /// A check that failed with an error, whose text contains the advice.
     pub(super) fn failed(name: &'static str, error: impl Into<anyhow::Error>) -> Self {
         let found = print::causes(&error.into());
         Self { verdict: Verdict::Wrong, ..Self::good(name, found) }

@@ -6,7 +6,7 @@ use crate::{
     descriptors::{ADVICE, Limits, needed},
 };
 
-/// Returns none where the settings cannot be read, which another check reports, and where the system has no such limit.
+/// Returns `None` if the settings cannot be read, which another check reports, or the system has no limit.
 pub(super) fn check(args: &ServerArgs) -> Option<Check> {
     let connections = args.load().ok()?.transport.max_connections;
     Limits::now().map(|limits| judge(limits, connections))

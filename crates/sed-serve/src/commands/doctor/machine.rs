@@ -9,8 +9,7 @@ use sed_model::device::{GpuMemory, NoGpu, cuda_libraries, gpu_memory};
 use super::check::{Check, size};
 use crate::args::ModelArgs;
 
-/// Returns the memory that there is now, and the report on it. Where the system does not report its memory,
-/// nothing is too large for it.
+/// Returns the available memory and its check. Memory that the system does not report counts as unlimited.
 pub(super) fn memory() -> (Memory, Check) {
     const NAME: &str = "memory";
     let Some(memory) = Memory::now() else {
@@ -57,7 +56,7 @@ fn name_and_memory(device: &Device) -> String {
     }
 }
 
-/// The libraries that a GPU needs; `None` for a build that computes on the CPU alone.
+/// Checks the libraries that a GPU needs; `None` for a build that computes on the CPU alone.
 fn libraries() -> Option<Check> {
     const NAME: &str = "cuda libraries";
     let (mut found, mut missing) = (Vec::new(), Vec::new());
@@ -78,7 +77,7 @@ fn libraries() -> Option<Check> {
     }
 }
 
-/// The instructions that the kernels have paths for.
+/// Checks the instructions that the kernels have paths for.
 fn instructions() -> Check {
     const NAME: &str = "instructions";
     #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-//! `doctor`: what would keep the server from working, and how to mend it.
+//! `doctor`: checks for faults that would keep the server from working, with advice.
 
 mod access;
 mod check;
@@ -37,7 +37,7 @@ pub(crate) struct DoctorArgs {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// Do not load the model, nor read all of its file.
+    /// Neither load the model nor read all of its file.
     #[arg(long, help_heading = None)]
     quick: bool,
 }

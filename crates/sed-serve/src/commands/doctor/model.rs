@@ -1,4 +1,4 @@
-//! The model: its file, whether it fits, whether it runs.
+//! The checks of the model: its file, its memory, a test run.
 
 use std::{
     fs::File,
@@ -26,7 +26,7 @@ use crate::{
 /// Categories of the request that the estimate of memory is for.
 const CATEGORIES: u64 = 150;
 
-/// The checks, and the memory of a model that can be opened.
+/// Returns the checks, and the memory of a model that can be opened.
 pub(super) fn checks(args: &ModelArgs, memory: &Memory, quick: bool) -> (Vec<Check>, Option<ModelMemory>) {
     match args.open() {
         Ok(opened) => {
@@ -57,7 +57,7 @@ fn of_model(args: &ModelArgs, opened: OpenedModel, memory: &Memory, quick: bool)
     if quick {
         return checks;
     }
-    // Before a picture is tried: what cannot be read or computed with has its own sentence.
+    // Before the test run: unreadable weights and weights that are not finite have their own errors.
     let found = checkpoint.digest(config).and_then(|digest| checkpoint.check_finite().map(|()| digest));
     match found {
         Ok(found) => checks.push(digest(args.model.as_deref(), &found)),
@@ -74,7 +74,7 @@ fn of_model(args: &ModelArgs, opened: OpenedModel, memory: &Memory, quick: bool)
     checks
 }
 
-/// A warning where matrix products of the run above depend on the number of their rows.
+/// Warns if matrix products of the test run depend on the number of their rows.
 fn products(off_plan: &[String]) -> Option<Check> {
     let first = off_plan.first()?;
     let found = format!(
@@ -86,7 +86,7 @@ fn products(off_plan: &[String]) -> Option<Check> {
     Some(Check::warning("products", found, advice))
 }
 
-/// Whether weights and working memory fit into what is available.
+/// Checks whether weights and working memory fit into the available memory.
 fn memory_for(opened: &OpenedModel, memory: &Memory) -> Check {
     let shapes = opened.checkpoint.names_and_shapes();
     let numbers: usize = shapes.values().map(|shape| shape.iter().product::<usize>()).sum();
@@ -105,14 +105,15 @@ fn memory_for(opened: &OpenedModel, memory: &Memory) -> Check {
     Check::good("model memory", found)
 }
 
-/// An estimate: the last decoder level is the widest point, and holds about three maps of each pair at once.
+/// Estimates the working memory in bytes: the last decoder level is the widest point, and holds about three
+/// maps of each pair at once.
 fn working_memory(config: &SedConfig) -> u64 {
     let side = config.image_size as u64 / 4;
     let [.., channels] = config.decoder.dims;
     CATEGORIES * 3 * side * side * channels as u64 * 4
 }
 
-/// The digest of the weights, and whether the file is the one that its `.sha256` is about.
+/// Reports the digest of the weights, and checks the file against its `.sha256`.
 fn digest(path: Option<&Path>, digest: &str) -> Check {
     const NAME: &str = "digest";
     match path.map(compare_with_sidecar) {
@@ -128,7 +129,7 @@ fn digest(path: Option<&Path>, digest: &str) -> Check {
     }
 }
 
-/// The `.sha256` beside the file, if there is one; an error if it is about another content.
+/// Returns the `.sha256` beside the file, if there is one; fails if the file has another digest.
 fn compare_with_sidecar(path: &Path) -> Result<Option<PathBuf>> {
     let mut longer = path.as_os_str().to_owned();
     longer.push(".sha256");
@@ -162,7 +163,7 @@ impl io::Write for HashWriter<'_> {
     }
 }
 
-/// Loads the model and takes a grey picture through it.
+/// Loads the model and runs its warm-up with a grey picture.
 fn run(args: &ModelArgs, opened: OpenedModel) -> Result<String> {
     let device = args.one_device()?;
     args.start_threads()?;

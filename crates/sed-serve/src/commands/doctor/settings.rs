@@ -1,4 +1,4 @@
-//! The server's settings: whether they can be read, whether they fit the machine, whether the port is free.
+//! The checks of the server's settings: valid, within the machine's memory, with free ports.
 
 use std::{
     io::ErrorKind,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::args::ServerArgs;
 
-/// Variables that are read, but are no settings of the server.
+/// Variables that the program reads beside the settings of the server.
 const OTHER_VARIABLES: [&str; 12] = [
     "SED_CONFIG",
     "SED_CUDA_LIBRARIES",
@@ -83,13 +83,13 @@ fn port(name: &'static str, address: SocketAddr, flag: &str) -> Check {
     }
 }
 
-/// Variables that look like ours but set nothing: slips of the pen.
+/// Warns of variables that begin with `SED_` but set nothing: they may be misspelt.
 fn unknown_variables(names: impl Iterator<Item = String>) -> Option<Check> {
     let known = |name: &str| {
         let key = name.trim_start_matches("SED_").to_lowercase();
         RawConfig::KEYS.contains(&key.as_str()) || OTHER_VARIABLES.contains(&name)
     };
-    // Kubernetes describes a service called `sed` by such variables.
+    // Kubernetes sets such variables for a service called `sed`.
     let of_kubernetes = |name: &str| name.contains("_SERVICE_") || name.contains("_PORT");
     let mut unknown: Vec<String> =
         names.filter(|name| name.starts_with("SED_") && !known(name) && !of_kubernetes(name)).collect();

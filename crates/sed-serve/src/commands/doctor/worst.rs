@@ -1,4 +1,4 @@
-//! The memory that the process takes at worst: everything that settings and model allow at the same time.
+//! The memory of the process at worst: everything that settings and model allow at the same time.
 
 use sed_engine::{USEFUL_IMAGES_CPU, USEFUL_PAIRS_CPU};
 use sed_model::Footprint;
@@ -10,9 +10,9 @@ use super::{
 };
 use crate::args::OpenedModel;
 
-/// The program, its threads, and what the runtime and the metrics keep, in bytes.
+/// Memory of the program, its threads, the runtime and the metrics, in bytes.
 const PROGRAM: u64 = 96 << 20;
-/// The part of the memory in use that the allocator keeps beside it: an eighth.
+/// The allocator keeps freed memory of up to an eighth of the memory in use.
 const KEPT_PART: u64 = 8;
 
 /// Memory that a model takes, in bytes.
@@ -23,7 +23,7 @@ pub(super) struct ModelMemory {
 }
 
 impl ModelMemory {
-    /// Of a model in f32 on the CPU.
+    /// Returns the memory of a model in f32 on the CPU.
     pub(super) fn of(opened: &OpenedModel) -> Self {
         let shapes = opened.checkpoint.names_and_shapes();
         let numbers: usize = shapes.values().map(|shape| shape.iter().product::<usize>()).sum();
@@ -31,7 +31,7 @@ impl ModelMemory {
     }
 }
 
-/// The sum of all bounds.
+/// Checks the sum of all bounds against the machine's memory.
 pub(super) fn check(config: &ServerConfig, model: Option<ModelMemory>, memory: &Memory) -> Check {
     const NAME: &str = "limits";
     let Some(model) = model else {
@@ -48,7 +48,7 @@ pub(super) fn check(config: &ServerConfig, model: Option<ModelMemory>, memory: &
     Check::good(NAME, found)
 }
 
-/// The parts, in bytes.
+/// The parts of the sum, in bytes.
 #[derive(Clone, Copy, Debug)]
 struct Worst {
     model: u64,

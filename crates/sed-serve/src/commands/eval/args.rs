@@ -72,7 +72,7 @@ pub(super) struct LabelArgs {
     pub(super) first_label: u16,
 }
 
-/// What is measured.
+/// Flags that choose the measurement.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What to measure")]
 pub(super) struct WhatArgs {
@@ -90,7 +90,7 @@ pub(super) struct WhatArgs {
     )]
     pub(super) rejection: Option<Vec<u32>>,
 
-    /// Also print the IoU of each category; with --json they are always there.
+    /// Also print the IoU of each category; --json always contains them.
     #[arg(long)]
     pub(super) per_category: bool,
 
@@ -104,7 +104,7 @@ pub(super) struct WhatArgs {
 }
 
 impl WhatArgs {
-    /// How many pictures, or scenes of each condition.
+    /// Number of pictures, or of scenes of each condition; `None` is all.
     pub(super) fn limit(&self) -> Option<usize> {
         self.limit.map(|limit| limit as usize)
     }

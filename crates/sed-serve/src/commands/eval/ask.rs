@@ -1,4 +1,4 @@
-//! Pictures to the server, a bounded number at a time.
+//! Sending pictures to the server, a bounded number at a time.
 
 use std::{
     future::Future,
@@ -24,7 +24,7 @@ use crate::{
     report::{Files, Model, Rejection, Report},
 };
 
-/// No server sends a larger map.
+/// Largest index map; no server sends a larger one.
 const MOST_PIXELS: u64 = 1 << 30;
 
 /// Sends pictures to the server.
@@ -33,16 +33,16 @@ pub(super) struct Asker {
     client: Client,
     request: RequestArgs,
     pub(super) exif: Exif,
-    /// The warnings of the server were printed once.
+    /// True once the server's warnings were printed.
     warned: Arc<AtomicBool>,
 }
 
 /// The failure of a case.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// One that concerns this picture or its label alone.
+    /// A failure that concerns this picture or its label alone.
     OfCase(Error),
-    /// One that every picture would have.
+    /// A failure that every picture would have.
     OfAll(Error),
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Failed {
     pub(super) error: String,
 }
 
-/// An answer: the word of every pixel, and what was reported.
+/// An answer: the word of every pixel, and the report.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) map: IndexMap,
@@ -65,7 +65,7 @@ impl Asker {
         Self { client, request, exif, warned: Arc::default() }
     }
 
-    /// Asks about a picture; with `top_k` instead of that of the request if it is given.
+    /// Segments a picture, with `top_k` instead of that of the request if it is given.
     pub(super) async fn ask(
         &mut self,
         picture: Vec<u8>,
@@ -85,22 +85,22 @@ impl Asker {
         }
         let map = index_png(&answer).and_then(|png| Ok(sed_image::mask::png::decode(png, MOST_PIXELS)?));
         let map = map.map_err(Failure::OfAll)?;
-        // The picture is named where an error is told.
+        // The picture is named where errors are printed.
         Ok(Answer { map, report: Report::new(String::new(), answer, Files::default()) })
     }
 }
 
-/// All cases, done.
+/// The end of the work on all cases.
 #[derive(Debug)]
 pub(super) struct Done {
     /// From the first request to the last answer.
     pub(super) seconds: f64,
-    /// Those without a result, in the order of their names.
+    /// Cases without a result, in the order of their names.
     pub(super) failed: Vec<Failed>,
 }
 
-/// Does `work` for every case, at most `jobs` at a time, and hands its results to `take` as they come. Cases that fail
-/// are printed and collected.
+/// Runs `work` for every case, at most `jobs` at a time, and hands its results to `take` as they come. Cases
+/// that fail are printed and collected.
 ///
 /// # Errors
 /// The first failure that every case would have, or that no case has a result.
@@ -149,7 +149,7 @@ where
     Ok(Done { seconds: started.elapsed().as_secs_f64(), failed })
 }
 
-/// How many categories went into each decoder level, added up over pictures.
+/// Numbers of categories that went into each decoder level, summed over pictures.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Survivors {
     pictures: u64,
@@ -166,7 +166,7 @@ impl Survivors {
         }
     }
 
-    /// Adds other pictures.
+    /// Adds the pictures of another sum.
     pub(super) fn merge(&mut self, other: &Self) {
         self.pictures += other.pictures;
         self.levels.resize(self.levels.len().max(other.levels.len()), 0);
@@ -179,7 +179,7 @@ impl Survivors {
     }
 }
 
-/// What answering took.
+/// Times and survivors of the answers, summed over pictures.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     pub(super) model: Option<Model>,
@@ -209,7 +209,7 @@ impl Pace {
     }
 }
 
-/// What answering took, in the mean.
+/// Means of times and survivors over the pictures.
 #[derive(Debug, Serialize)]
 pub(super) struct PaceMeans {
     /// Categories that went into each decoder level.

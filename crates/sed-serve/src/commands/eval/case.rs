@@ -1,4 +1,4 @@
-//! One picture with its label, and what the numbers in its label and in its answer mean.
+//! One picture with its label, and the meaning of the numbers in its label and its answer.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::pictures;
 
-/// A picture to ask about.
+/// A picture to segment, and its label.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
     pub(super) picture: PathBuf,
@@ -25,18 +25,18 @@ pub(super) struct Case {
 #[derive(Debug)]
 pub(super) struct Picture {
     pub(super) bytes: Vec<u8>,
-    /// True where it is turned upright while its label is not.
+    /// True if the server turns the picture upright while its label is not turned.
     pub(super) turned: bool,
 }
 
-/// How numbers become categories.
+/// The meaning of the numbers in a label and an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
-    /// Label and answer count the words of the scene; word i belongs to category `categories[i]`. A label that
-    /// counts further is wrong.
+    /// Label and answer hold indices of the scene's words; word i belongs to category `categories[i]`. A
+    /// label with a larger index is wrong.
     Words { categories: Vec<u16> },
-    /// The answer counts the vocabulary from 0, the label from `first_label`. What the label counts beside the
-    /// vocabulary is ignored.
+    /// The answer counts the categories of the vocabulary from 0, the label from `first_label`. Other values
+    /// of the label are ignored pixels.
     Vocabulary { first_label: u16 },
 }
 
@@ -63,7 +63,7 @@ impl Case {
         let (file, size) = (self.label.display(), (answer.width(), answer.height()));
         if (width, height) != size {
             let (w, h) = size;
-            // As a picture and its label are where only the picture is turned by a quarter.
+            // The sizes are swapped if only the picture is turned by a quarter.
             let advice = if (height, width) == size {
                 "; if the picture has an EXIF orientation, --exif ignore takes it as stored"
             } else {

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::pictures;
 
-/// The first `limit` pictures of a folder, each with its label in `labels`; those count `vocabulary` from
-/// `first_label`.
+/// Finds the first `limit` pictures of a folder, each with its label in `labels`, in which `first_label` is
+/// the first category of `vocabulary`.
 pub(super) fn find(
     folder: &Path,
     labels: &Path,

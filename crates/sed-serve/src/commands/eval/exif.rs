@@ -20,10 +20,10 @@ pub(super) fn is_turned(picture: &[u8]) -> bool {
     turn(picture).is_some()
 }
 
-/// Takes the orientation out of a picture. The pixels stay as they are, bit for bit.
+/// Removes the orientation from a picture. The pixels stay the same, bit for bit.
 ///
 /// # Errors
-/// When the orientation cannot be taken out.
+/// The orientation cannot be removed.
 pub(super) fn as_stored(mut picture: Vec<u8>) -> Result<Vec<u8>> {
     let Some(Turn { format, chunk }) = turn(&picture) else { return Ok(picture) };
     if format == ImageFormat::Tiff {
@@ -46,13 +46,13 @@ pub(super) fn as_stored(mut picture: Vec<u8>) -> Result<Vec<u8>> {
     Ok(picture)
 }
 
-/// The place of an orientation in a picture.
+/// The format of a picture with an orientation, and its EXIF chunk.
 struct Turn {
     format: ImageFormat,
     chunk: Option<Vec<u8>>,
 }
 
-/// Reads the header; `None` where the picture is upright.
+/// Reads the header; `None` if the picture is upright or cannot be read.
 fn turn(picture: &[u8]) -> Option<Turn> {
     let reader = ImageReader::new(Cursor::new(picture)).with_guessed_format().ok()?;
     let format = reader.format()?;

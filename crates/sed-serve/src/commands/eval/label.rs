@@ -39,7 +39,7 @@ fn read_png(path: &Path) -> Result<Label> {
     Ok(Label { width: info.width, height: info.height, values })
 }
 
-/// The numbers in a row, and what the last byte has beyond them.
+/// The numbers in a row, followed by those in the unused bits of its last byte.
 fn unpacked(row: &[u8], depth: png::BitDepth) -> Box<dyn Iterator<Item = u16> + '_> {
     let bits = depth as usize;
     if bits == 16 {

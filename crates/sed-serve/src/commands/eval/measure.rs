@@ -1,4 +1,4 @@
-//! A plan carried out: every picture asked about, its answer put beside its label.
+//! Carrying out a plan: every picture is segmented, and its answer compared to its label.
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -11,23 +11,23 @@ use super::{
 };
 use crate::report::{Model, Report};
 
-/// What was found out about a plan.
+/// The scores and times of a plan.
 #[derive(Debug, Serialize)]
 pub(super) struct Measured {
-    /// What the scenes have in common; none for other pictures.
+    /// The name of the scenes' condition; `None` for other pictures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) condition: Option<String>,
-    /// How many categories were asked about.
+    /// Number of categories in a request.
     pub(super) words: usize,
-    /// Those that the figures are about.
+    /// Number of pictures in the figures.
     pub(super) pictures: u64,
-    /// Those that could not be scored.
+    /// Pictures that could not be scored.
     pub(super) failed: Vec<Failed>,
-    /// Those that were turned upright by their EXIF orientation while their labels were not.
+    /// Pictures that were turned upright by their EXIF orientation while their labels were not.
     pub(super) turned: Vec<String>,
     #[serde(flatten)]
     pub(super) figures: Figures,
-    /// Only for scenes, which know what is stuff.
+    /// Only for scenes, whose words are marked as objects or stuff.
     #[serde(flatten)]
     pub(super) parts: Option<Parts>,
     /// Pixels whose label is no category.
@@ -69,7 +69,7 @@ struct One {
     report: Report,
 }
 
-/// Asks about all pictures of a plan, and scores the answers.
+/// Segments all pictures of a plan, and scores the answers.
 pub(super) async fn measure(asker: &Asker, plan: Plan, jobs: usize) -> Result<(Model, Measured)> {
     let Plan { condition, words, cases, names } = plan;
     let (mut score, mut pace) = (Score::default(), Pace::default());
@@ -90,7 +90,7 @@ pub(super) async fn measure(asker: &Asker, plan: Plan, jobs: usize) -> Result<(M
         bail!("no pixel of any label is in the vocabulary; is it counted from --first-label?");
     }
     let names = names.unwrap_or_else(|| Names::of(answered.iter().map(|category| category.name.clone())));
-    // Categories that no pixel has are told, too.
+    // Categories without pixels are listed, too.
     score.merge(&Score::new(names.len()));
     let is_scene = condition.is_some();
     let percent = |share: f64| 100.0 * share;

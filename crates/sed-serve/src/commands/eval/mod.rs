@@ -27,7 +27,7 @@ use self::{
 };
 use crate::client::Client;
 
-/// What there is to do; found out before a model is loaded.
+/// The work of the command, determined before a model is loaded.
 enum Work {
     Scenes(Vec<Plan>),
     Dataset(Plan),
@@ -118,7 +118,7 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
     left_out.check()
 }
 
-/// Pictures that no figure is about.
+/// Counts of the pictures that are left out of the figures.
 #[derive(Debug, Default)]
 struct LeftOut {
     failed: usize,
@@ -126,7 +126,7 @@ struct LeftOut {
 }
 
 impl LeftOut {
-    /// Fails where there are any, behind the figures of the others.
+    /// Fails if pictures were left out; called after the figures of the others are printed.
     fn check(&self) -> Result<()> {
         if self.failed > 0 {
             bail!("{} of {} pictures failed and are left out of the figures", self.failed, self.of);
@@ -135,7 +135,7 @@ impl LeftOut {
     }
 }
 
-/// Warns of pictures that lie otherwise than their labels, unless that was asked for.
+/// Warns of pictures that were turned upright while their labels were not, unless `--exif` was given.
 fn warn_of_turned(asked: Option<Exif>, turned: &[String]) {
     if asked.is_none()
         && let Some(first) = turned.first()

@@ -1,4 +1,4 @@
-//! What is to be scored together.
+//! Pictures that are scored together, and their categories.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,19 @@ use sed_image::UNLABELLED;
 
 use super::case::Case;
 
-/// Pictures whose pixels are added up.
+/// Pictures whose pixels are counted together.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// What the scenes have in common; none for other pictures.
+    /// The name of the scenes' condition; `None` for other pictures.
     pub(super) condition: Option<String>,
-    /// How many words are asked; none where only the server knows the vocabulary.
+    /// Number of words of a request; `None` where only the server knows the vocabulary.
     pub(super) words: Option<usize>,
     pub(super) cases: Vec<Case>,
-    /// The categories; none where only the server knows the vocabulary.
+    /// The categories; `None` where only the server knows the vocabulary.
     pub(super) names: Option<Names>,
 }
 
-/// Categories by name; a category's index is the order in which it came up.
+/// Categories by name; their indices are in the order of their first use.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     ids: HashMap<String, u16>,
@@ -28,7 +28,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The categories of a vocabulary in their order. None is stuff as far as is known.
+    /// The categories of a vocabulary in their order. All count as objects: a vocabulary does not mark stuff.
     pub(super) fn of(names: impl Iterator<Item = String>) -> Self {
         let names: Vec<String> = names.collect();
         Self { ids: HashMap::new(), stuff: vec![false; names.len()], names }
@@ -50,7 +50,7 @@ impl Names {
         Ok(id)
     }
 
-    /// How many there are.
+    /// Number of categories.
     pub(super) fn len(&self) -> usize {
         self.names.len()
     }
@@ -60,7 +60,7 @@ impl Names {
         self.names.get(index).map_or("", String::as_str)
     }
 
-    /// Whether it is stuff (sky, grass, ...) and no object.
+    /// Reports whether a category is stuff (sky, grass, ...) and no object.
     pub(super) fn is_stuff(&self, index: usize) -> bool {
         self.stuff.get(index).is_some_and(|stuff| *stuff)
     }

@@ -13,7 +13,7 @@ use crate::{
     report::Model,
 };
 
-/// What is printed: one JSON object, or tables.
+/// Scores to print as one JSON object, or as tables.
 #[derive(Debug, Serialize)]
 pub(super) struct Scores<'a> {
     pub(super) model: &'a Model,
@@ -31,7 +31,7 @@ pub(super) enum Results<'a> {
 }
 
 impl Scores<'_> {
-    /// Prints everything; of scores also a table of the categories if it is wanted.
+    /// Prints the results, with a table of the categories for `per_category`.
     pub(super) fn print(&self, as_json: bool, per_category: bool) -> anyhow::Result<()> {
         if as_json {
             return print::json_line(self);
@@ -57,7 +57,7 @@ impl Scores<'_> {
     }
 }
 
-/// The first column stands at the left, the numbers at the right.
+/// The heads of a table: the first column is left-aligned, the others are numbers.
 fn heads(heads: &[&str]) -> Vec<Cell> {
     let cell = |(column, head): (usize, &&str)| match column {
         0 => Cell::left(*head).styled(FAINT),

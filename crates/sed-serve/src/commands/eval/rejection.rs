@@ -1,4 +1,4 @@
-//! Rejection against the full path: what it keeps, what it changes, what it saves.
+//! Rejection compared with the full path: survivors, changed pixels, and saved time.
 
 use anyhow::{Context, Result, bail};
 use sed_image::IndexMap;
@@ -26,13 +26,13 @@ pub(super) struct Row {
     pub(super) agreement: Option<f64>,
     /// Pixels with the word of the label, in percent.
     pub(super) pixel_accuracy: Option<f64>,
-    /// Words of the label that did not come into the last level; mean over the pictures.
+    /// Words of the label that did not reach the last level; mean over the pictures.
     pub(super) lost_words: f64,
     /// Mean time from cost map to index map.
     pub(super) decoder_ms: f64,
     /// Mean time of everything but text embeddings, which are known after the first request.
     pub(super) whole_ms: f64,
-    /// How many times faster than the full path.
+    /// Time of the full path divided by that of this one; 2 is twice as fast.
     pub(super) decoder_speedup: f64,
     pub(super) speedup: f64,
 }
@@ -45,7 +45,7 @@ pub(super) struct Measured {
     pub(super) failed: Vec<Failed>,
 }
 
-/// What is added up for a `top_k`.
+/// Sums over pictures for one `top_k`.
 #[derive(Clone, Debug, Default)]
 struct Sums {
     survivors: Survivors,
@@ -65,7 +65,7 @@ struct One {
     answers: Vec<Sums>,
 }
 
-/// Asks about every scene with rejection off and with each `top_k`.
+/// Segments every scene with rejection off and with each `top_k`.
 pub(super) async fn measure(
     asker: &Asker,
     (condition, cases): (String, Vec<Case>),
@@ -109,7 +109,7 @@ fn compare(case: &Case, answers: Vec<Answer>) -> Result<One> {
     Ok(One { answers: sums.collect::<Result<_>>()?, model: full.model })
 }
 
-/// What the answers are compared to.
+/// The answer of the full path, to which the others are compared.
 struct Full {
     map: IndexMap,
     /// Time before the cost map and after the index map. It is the same for every `top_k`; a server that
@@ -173,7 +173,7 @@ fn equal(left: &[u16], right: &[u16]) -> u64 {
     left.iter().zip(right).filter(|(left, right)| left == right).count() as u64
 }
 
-/// How many words of a label did not come into the last level.
+/// Number of words of a label that did not reach the last level.
 fn lost(label: &[u16], report: &Report) -> usize {
     let Some(last) = report.rejection.levels.last() else { return 0 };
     let mut present: Vec<u16> = label.to_vec();

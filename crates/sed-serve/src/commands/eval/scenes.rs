@@ -17,17 +17,17 @@ use super::{
 };
 use crate::{args::to_proto, pictures::is_hidden};
 
-/// The words that are asked when rejection is measured: up to 300.
+/// The list of words that measures rejection; it holds up to this many.
 pub(super) const MANY: usize = 300;
 
-/// The file beside a scene.
+/// The JSON file beside a scene's picture.
 #[derive(Debug, Deserialize)]
 struct Words {
-    /// So many words, from the first, are objects in the picture.
+    /// Number of words, from the first, that are objects in the picture.
     objects: usize,
-    /// So many words, from the first, are in the picture; behind the objects they are stuff.
+    /// Number of words, from the first, that are in the picture; those after the objects are stuff.
     present: usize,
-    /// The categories behind the words of every list. Words of other scenes may mean the same.
+    /// The categories of the words of every list. Words of other scenes may have the same category.
     categories: Vec<String>,
     /// The lists of words, by their count.
     #[serde(flatten)]
@@ -75,8 +75,8 @@ pub(super) struct Condition {
     scenes: Vec<Scene>,
 }
 
-/// The conditions in a folder: its sub-folders that hold scenes, or the folder itself; of each the first `limit`
-/// scenes. None if it holds no scenes.
+/// Finds the conditions in a folder, with the first `limit` scenes of each: the folder itself and its
+/// sub-folders, as far as they hold scenes.
 pub(super) fn find(folder: &Path, limit: Option<usize>) -> Result<Vec<Condition>> {
     let mut folders = entries(folder)?;
     folders.retain(|path| path.is_dir());
@@ -104,7 +104,7 @@ fn condition(folder: &Path, limit: Option<usize>) -> Result<Condition> {
     Ok(Condition { name, scenes })
 }
 
-/// Whether a file holds the words of a picture.
+/// Reports whether a file holds the words of a picture.
 fn is_scene(path: &Path) -> bool {
     let is_json = path.extension().is_some_and(|extension| extension == "json");
     is_json
@@ -127,7 +127,7 @@ fn scene(file: PathBuf) -> Result<Scene> {
 }
 
 impl Condition {
-    /// What is to be scored: the scenes with each count of words that there is, or with `count`.
+    /// Returns a plan for each count of words that the scenes have, or for `count` alone.
     pub(super) fn plans(&self, count: Option<usize>) -> Result<Vec<Plan>> {
         // Only words with a category can be added up over scenes.
         let mut there = BTreeSet::new();
@@ -163,14 +163,14 @@ impl Condition {
         Ok(Plan { condition, words: Some(count), cases, names: Some(names) })
     }
 
-    /// The scenes with many words, which are their own categories; none if no scene has such a list.
+    /// The scenes with [`MANY`] words, which are their own categories; `None` if no scene has such a list.
     pub(super) fn rejection_cases(&self) -> Result<Option<(String, Vec<Case>)>> {
         if self.scenes.iter().all(|scene| !scene.words.lists.contains_key(&MANY.to_string())) {
             return Ok(None);
         }
         let cases = self.scenes.iter().map(|scene| {
             let list = self.list(scene, MANY)?;
-            // A server takes fewer words than u16 counts.
+            // A server accepts fewer words than u16 counts.
             Ok(scene.case(&list, (0..list.len() as u16).collect()))
         });
         Ok(Some((self.name.clone(), cases.collect::<Result<_>>()?)))

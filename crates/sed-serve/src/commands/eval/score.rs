@@ -1,4 +1,4 @@
-//! Pixels of answers against pixels of labels, added up over pictures, and the figures of it.
+//! Pixels of answers against pixels of labels, counted over pictures, and the resulting figures.
 
 use sed_image::UNLABELLED;
 use serde::Serialize;
@@ -6,22 +6,22 @@ use serde::Serialize;
 /// Pixels of one category.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    /// Those that the labels give it.
+    /// Pixels that have the category in the label.
     pub(super) labelled: u64,
-    /// Those that the answers give it, in every picture, whether its label has the category or not.
+    /// Pixels that have the category in the answer, also in pictures whose label lacks it.
     pub(super) predicted: u64,
-    /// Those that both give it.
+    /// Pixels that have the category in both.
     pub(super) right: u64,
 }
 
 impl Counts {
-    /// Intersection over union, 0 to 1; none where no label has the category.
+    /// Intersection over union, 0 to 1; `None` if no label has the category.
     pub(super) fn iou(self) -> Option<f64> {
         let union = self.labelled + self.predicted - self.right;
         (self.labelled > 0).then(|| self.right as f64 / union as f64)
     }
 
-    /// The share of its labelled pixels that are right, 0 to 1; none where no label has the category.
+    /// The share of its labelled pixels that are right, 0 to 1; `None` if no label has the category.
     pub(super) fn accuracy(self) -> Option<f64> {
         (self.labelled > 0).then(|| self.right as f64 / self.labelled as f64)
     }
@@ -35,23 +35,23 @@ impl Counts {
     }
 }
 
-/// What was counted.
+/// The pixel counts of all categories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Score {
     categories: Vec<Counts>,
-    /// Pixels whose label is no category; what is answered there does not count.
+    /// Pixels whose label is no category; their answers do not count.
     pub(super) ignored: u64,
 }
 
 impl Score {
-    /// Nothing counted yet, for categories 0 to `categories` - 1.
+    /// A score without pixels, for categories 0 to `categories` - 1.
     pub(super) fn new(categories: usize) -> Self {
         Self { categories: vec![Counts::default(); categories], ignored: 0 }
     }
 
     /// Adds a picture: the category of every pixel in the answer and in the label, or [`UNLABELLED`]. A pixel
     /// without a category in the answer is wrong; one without in the label is ignored. Categories beyond the
-    /// known ones are taken in.
+    /// known ones are added.
     pub(super) fn add(&mut self, answer: &[u16], label: &[u16]) {
         for (&predicted, &labelled) in answer.iter().zip(label) {
             if labelled == UNLABELLED {
@@ -68,7 +68,7 @@ impl Score {
         }
     }
 
-    /// Adds what was counted elsewhere.
+    /// Adds the counts of another score.
     pub(super) fn merge(&mut self, other: &Self) {
         let most = self.categories.len().max(other.categories.len());
         self.categories.resize(most, Counts::default());
@@ -118,7 +118,7 @@ impl Score {
     }
 }
 
-/// Figures in percent; none where no pixel has a label.
+/// Figures in percent; `None` if no pixel has a label.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Figures {
     /// Mean IoU over the categories that some label has.
@@ -131,7 +131,7 @@ pub(super) struct Figures {
     pub(super) pixel_accuracy: Option<f64>,
 }
 
-/// `part` of `whole` in percent; none of nothing.
+/// `part` of `whole` in percent; `None` if `whole` is 0.
 pub(super) fn percent(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| 100.0 * part as f64 / whole as f64)
 }

@@ -16,7 +16,7 @@ use words::WeightedWords;
 pub(crate) use pictures::{Picture, Size, load as load_pictures};
 pub(crate) use words::WordSource;
 
-/// The flags that make up a mix. What is given more than once is drawn from evenly.
+/// Flags of a mix. Requests draw evenly from several values of a flag.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Requests")]
 pub(crate) struct MixArgs {
@@ -80,7 +80,7 @@ impl From<Encoding> for v1::MaskEncoding {
     }
 }
 
-/// What requests draw from.
+/// The pictures, vocabularies and options that requests draw from.
 #[derive(Debug)]
 pub(crate) struct Mix {
     pictures: Vec<Picture>,
@@ -90,14 +90,14 @@ pub(crate) struct Mix {
     seed: u64,
 }
 
-/// What one request has drawn.
+/// The draw of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Drawn {
     /// Index of the picture.
     pub(crate) picture: usize,
     /// Index of the vocabulary.
     pub(crate) vocabulary: usize,
-    /// None is the server's default.
+    /// `None` is the server's default.
     pub(crate) top_k: Option<u32>,
     encoding: v1::MaskEncoding,
 }
@@ -127,7 +127,7 @@ impl MixArgs {
 }
 
 impl Mix {
-    /// What request number `number` draws; the same whenever and by whomever it is sent.
+    /// Returns the draw of request `number`, which depends on the number and the seed alone.
     pub(crate) fn draw(&self, number: u64) -> Drawn {
         // Neighbouring seeds would begin alike; an odd multiplier spreads them.
         let mut rng = fastrand::Rng::with_seed(self.seed ^ (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -146,7 +146,7 @@ impl Mix {
         }
     }
 
-    /// Request number `number`.
+    /// Builds request `number`.
     pub(crate) fn request(&self, number: u64) -> v1::SegmentRequest {
         self.build(self.draw(number), format!("bench-{number}"))
     }
@@ -180,7 +180,7 @@ impl Mix {
         self.vocabularies.iter().map(|weighted| &weighted.words)
     }
 
-    /// The parameters, for the record.
+    /// The parameters in the JSON results.
     pub(crate) fn describe(&self) -> Value {
         let bytes: usize = self.pictures.iter().map(|picture| picture.content.len()).sum();
         let names: Vec<&str> = self.pictures.iter().map(|picture| picture.name.as_str()).collect();

@@ -10,13 +10,13 @@ use sed_image::{DecodeLimits, resize_antialiased};
 
 use crate::{embedded, pictures};
 
-/// All pictures of a mix together; they are held in memory.
+/// Largest size of all pictures of a mix together, in bytes; they are held in memory.
 const MOST_BYTES: usize = 1 << 30;
-/// Pictures of a mix, at all sizes.
+/// Largest number of pictures of a mix, at all sizes together.
 const MOST_PICTURES: usize = 4096;
-/// Quality of pictures that are encoded again, as cameras and web sites choose it.
+/// JPEG quality of scaled pictures, as usual for cameras and web sites.
 const QUALITY: u8 = 90;
-/// Longest side of a picture that is encoded again; JPEG has no room for more.
+/// Longest side of a scaled picture, in pixels.
 const MOST_SIDE: u32 = 16_384;
 
 /// A picture as it is sent.
@@ -28,7 +28,7 @@ pub(crate) struct Picture {
     pub(crate) content: Bytes,
 }
 
-/// Width and height, as `--sizes` has them.
+/// Width and height of `--sizes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
     pub(crate) width: u32,
@@ -47,7 +47,7 @@ impl FromStr for Size {
     }
 }
 
-/// The pictures in `paths`, or those of the demo, each at every size; at its own where there is none.
+/// Loads the pictures in `paths`, or those of the demo, each at every size; without sizes, at its own.
 pub(crate) fn load(paths: &[PathBuf], sizes: &[Size]) -> Result<Vec<Picture>> {
     let originals = if paths.is_empty() { of_the_demo()? } else { from_files(paths)? };
     if sizes.is_empty() {

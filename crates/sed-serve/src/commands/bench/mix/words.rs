@@ -8,24 +8,24 @@ use sed_proto::v1;
 
 use crate::{args::to_proto, embedded};
 
-/// A vocabulary as it is sent, and how often it is drawn beside the others.
+/// A vocabulary, and its weight when requests draw one.
 #[derive(Clone, Debug)]
 pub(crate) struct WeightedWords {
     pub(crate) words: WordSource,
     pub(crate) weight: u32,
 }
 
-/// Where a request's categories come from.
+/// The source of a request's categories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WordSource {
-    /// The server knows them by this name.
+    /// A vocabulary that the server knows by this name.
     Named(String),
-    /// They are written out.
+    /// Categories that are written out in the request.
     Inline(Vec<Category>),
 }
 
 impl WordSource {
-    /// The vocabulary as a request has it.
+    /// Returns the vocabulary for a request.
     pub(crate) fn to_proto(&self) -> v1::Vocabulary {
         match self {
             Self::Named(name) => v1::Vocabulary { source: Some(v1::vocabulary::Source::Name(name.clone())) },
@@ -33,7 +33,7 @@ impl WordSource {
         }
     }
 
-    /// The categories; a name is looked up among the vocabularies that come with the program.
+    /// Returns the categories; a name is looked up among the built-in vocabularies.
     pub(crate) fn categories(&self) -> Result<Vec<Category>> {
         match self {
             Self::Inline(categories) => Ok(categories.clone()),
@@ -44,7 +44,7 @@ impl WordSource {
         }
     }
 
-    /// One that counts as often as the others.
+    /// Wraps the source with weight 1: it is drawn as often as the others.
     pub(crate) fn once(self) -> WeightedWords {
         WeightedWords { words: self, weight: 1 }
     }
@@ -102,7 +102,7 @@ fn word_list() -> Vec<String> {
     });
     let mut seen = HashSet::new();
     let new = |phrase: &String| {
-        // What the server takes for the same phrase is the same here.
+        // Phrases that are the same to the server are the same here.
         let folded = phrase.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
         !folded.is_empty() && seen.insert(folded)
     };

@@ -16,15 +16,15 @@ use crate::{
     },
 };
 
-/// What `--full` measures where a flag does not say otherwise.
+/// Values that `--full` measures for flags that are not given.
 const ALL_CATEGORIES: [usize; 6] = [1, 20, 59, 150, 459, 847];
 const ALL_TOP_K: [usize; 5] = [0, 1, 2, 4, 8];
 const ALL_BATCHES: [usize; 6] = [1, 2, 4, 8, 16, 32];
 const ALL_FORMATS: [NumberFormat; 2] = [NumberFormat::F32, NumberFormat::Bf16];
-/// What is measured else: minutes, not hours.
+/// Values that are measured without `--full`: minutes, not hours.
 const FEW_CATEGORIES: [usize; 3] = [1, 20, 150];
 const FEW_TOP_K: [usize; 2] = [0, 8];
-/// The seed of random weights, so that everybody measures the same survivors.
+/// The seed of random weights, so that every run measures the same survivors.
 const SEED: u64 = 1;
 /// Vocabularies that the words come from: the first that is large enough.
 const VOCABULARIES: [&str; 2] = ["ade20k-150", "ade20k-847"];
@@ -64,8 +64,8 @@ pub(crate) struct ModelBenchArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rounds: u32,
 
-    /// Also write the figures as JSON to this file, again after every combination, so that a run that is cut short
-    /// leaves those until then; `-` is standard output, as is --json.
+    /// Also write the figures as JSON to this file, again after every combination, so that a run that ends
+    /// early leaves the figures until then; `-` is standard output, as is --json.
     #[arg(long, value_name = "FILE|-")]
     pub(super) json_file: Option<PathBuf>,
 
@@ -87,11 +87,11 @@ struct GridArgs {
     #[arg(long)]
     full: bool,
 
-    /// How many categories are looked for. [default: 1,20,150]
+    /// Numbers of categories to look for. [default: 1,20,150]
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = positive)]
     categories: Vec<usize>,
 
-    /// Rejection; `off` or 0 is none. [default: off,8]
+    /// Values of top_k; `off` or 0 turns rejection off. [default: off,8]
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = top_k)]
     top_k: Vec<usize>,
 
@@ -103,7 +103,7 @@ struct GridArgs {
     #[arg(long, env = "SED_DTYPE", value_name = "FORMAT,...", value_delimiter = ',')]
     dtype: Vec<NumberFormat>,
 
-    /// What the model runs on.
+    /// Devices that the model runs on, one after the other.
     #[arg(
         long,
         env = "SED_DEVICE",
@@ -140,7 +140,7 @@ struct WeightsArgs {
     random: Option<RandomModel>,
 }
 
-/// A model whose weights can be made.
+/// A model whose weights can be generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum RandomModel {
     /// ConvNeXt-B, 181 million parameters.
@@ -158,7 +158,7 @@ fn top_k(text: &str) -> Result<usize, String> {
     number.filter(|number| *number <= 65_536).ok_or("expected `off` or 0 to 65536".into())
 }
 
-/// The values of a flag: those that were given, else all or a few.
+/// The values of a flag: those that were given, or else `all` with `--full` and `few` without it.
 fn values<T: Copy>(given: &[T], full: bool, all: &[T], few: &[T]) -> Vec<T> {
     match (given, full) {
         ([], true) => all.to_vec(),
@@ -167,17 +167,17 @@ fn values<T: Copy>(given: &[T], full: bool, all: &[T], few: &[T]) -> Vec<T> {
     }
 }
 
-/// What is combined on one model.
+/// The axes of the grid on one model, each ascending: the survivors of a small batch predict the memory of a
+/// large one.
 #[derive(Clone, Debug)]
 pub(super) struct Axes {
-    /// Rising, so that what a small batch shows tells what a large one needs.
     pub(super) categories: Vec<usize>,
     pub(super) top_k: Vec<usize>,
     pub(super) batches: Vec<usize>,
 }
 
 impl ModelBenchArgs {
-    /// What is combined on every model.
+    /// Returns the axes of the grid on every model.
     pub(super) fn axes(&self) -> Axes {
         let grid = &self.grid;
         let sorted = |mut values: Vec<usize>| {
@@ -192,7 +192,7 @@ impl ModelBenchArgs {
         }
     }
 
-    /// The models that are loaded, one after the other.
+    /// Returns the models to load, one after the other.
     pub(super) fn models(&self) -> Vec<ModelArgs> {
         let formats = values(&self.grid.dtype, self.grid.full, &ALL_FORMATS, &[NumberFormat::F32]);
         let model = |device: &DeviceChoice, dtype| ModelArgs {
@@ -207,7 +207,7 @@ impl ModelBenchArgs {
         devices.flat_map(|device| formats.iter().map(move |&dtype| model(device, dtype))).collect()
     }
 
-    /// Opens the weights of one of [`ModelBenchArgs::models`], or makes them.
+    /// Opens the weights of one of [`ModelBenchArgs::models`], or generates them.
     pub(super) fn open(&self, model: &ModelArgs) -> Result<OpenedModel> {
         let config = match self.weights.random {
             None => return model.open(),
@@ -221,7 +221,7 @@ impl ModelBenchArgs {
         })
     }
 
-    /// Whether the weights are made and not read.
+    /// Reports whether the weights are generated and not read from a file.
     pub(super) fn random(&self) -> bool {
         self.weights.random.is_some()
     }

@@ -35,21 +35,21 @@ struct Ready {
 /// One image of a batch, and what to look for in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Work<'a> {
-    /// Index of the picture; those beyond the last begin again.
+    /// Index of the picture; after the last, the first follows again.
     pub(crate) picture: usize,
     pub(crate) text: &'a [TextEmbedding],
-    /// None is rejection off.
+    /// `None` is rejection off.
     pub(crate) top_k: Option<usize>,
 }
 
-/// What one batch took.
+/// Times and work of one batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
     /// The time of each of [`STAGES`] as the host sees it.
     pub(crate) stages: [Duration; STAGES.len()],
-    /// The same on a GPU's own clock ([`EventTimer`]); none on the CPU.
+    /// The same on a GPU's own clock ([`EventTimer`]); `None` on the CPU.
     pub(crate) on_device: Option<[Duration; STAGES.len()]>,
-    /// What went through the stages, of all images.
+    /// The work of all images, by which operations are counted.
     pub(crate) work: BatchWork,
 }
 
@@ -69,7 +69,7 @@ impl BareModel {
         bare
     }
 
-    /// As [`BareModel::load`], of weights that were opened already.
+    /// As [`BareModel::load`], with weights that are already open.
     pub(crate) fn load_opened(opened: OpenedModel, args: &ModelArgs, pictures: &[Picture]) -> Result<Self> {
         let device = args.one_device()?;
         let OpenedModel { checkpoint, config } = opened;
@@ -104,7 +104,7 @@ impl BareModel {
         Ok(embeddings)
     }
 
-    /// Takes one batch through all stages.
+    /// Runs one batch through all stages.
     pub(crate) fn run(&self, batch: &[Work<'_>]) -> Result<Taken> {
         let picture = |work: &Work<'_>| &self.pictures[work.picture % self.pictures.len()];
         let mut clock = Clock::start(self.model.device())?;
@@ -122,7 +122,7 @@ impl BareModel {
         drop(features); // the pairs hold what they need
         let candidates = batch.iter().map(|work| work.text.len() as u64).sum();
         let (mut survivors, mut rejects) = ([0; 3], [false; 3]);
-        // As the model decides it: where every image has at most `top_k` categories left, nothing is.
+        // As in the model: nothing is rejected where every image has at most `top_k` categories left.
         let can_reject = |left: &dyn Fn(usize) -> usize| {
             batch.iter().enumerate().any(|(image, work)| work.top_k.is_some_and(|k| k < left(image)))
         };

@@ -1,4 +1,4 @@
-//! What a category costs: straight lines through the times, beside what the arithmetic alone would take.
+//! The cost of a category: lines through the measured times, beside the time of the arithmetic alone.
 
 use sed_model::{config::SedConfig, operations::Operations};
 use serde::Serialize;
@@ -16,7 +16,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// The line through points; none where they do not differ in x.
+    /// The line through points; `None` if they do not differ in x.
     pub(super) fn through(points: &[(f64, f64)]) -> Option<Self> {
         let count = points.len() as f64;
         let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
@@ -25,7 +25,7 @@ impl Line {
             points.iter().map(|(x, y)| of(x - x_mean, y - y_mean)).sum()
         };
         let (xx, xy, yy) = (sum(&|x, _| x * x), sum(&|x, y| x * y), sum(&|_, y| y * y));
-        // Also so for no points at all.
+        // Also true without any points.
         if xx <= 0.0 {
             return None;
         }
@@ -36,13 +36,13 @@ impl Line {
         Some(Self { slope, intercept, r_squared, points: points.len() })
     }
 
-    /// The height at a place.
+    /// The value of the line at `x`.
     pub(crate) fn at(&self, x: f64) -> f64 {
         self.intercept + self.slope * x
     }
 }
 
-/// What one more of something costs.
+/// The cost of one more category or survivor.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cost {
     pub(crate) device: String,
@@ -51,22 +51,22 @@ pub(crate) struct Cost {
     pub(crate) over: Over,
     /// In milliseconds for each image.
     pub(crate) line: Line,
-    /// Milliseconds that the arithmetic of one more takes at the machine's peak, where that was measured.
+    /// Milliseconds for the arithmetic of one more at the machine's peak, where that was measured.
     pub(crate) floor_ms: Option<f64>,
 }
 
-/// What times are held against.
+/// The quantity on the x axis of a fit, and the times on its y axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Over {
-    /// Everything behind the encoder over the categories, rejection off.
+    /// The time of all stages after the encoder over the categories, rejection off.
     Categories,
-    /// The decoder's levels over the survivors (the mean of the three levels), whatever the rejection.
+    /// The time of the decoder's levels over the survivors (the mean of the three levels), at any rejection.
     Survivors,
 }
 
 impl Over {
-    /// One of them.
+    /// The name of one unit.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Categories => "category",
@@ -74,7 +74,7 @@ impl Over {
         }
     }
 
-    /// Place and height of a combination; none where it does not count.
+    /// The point of a combination: x, and milliseconds per image. `None` for a combination outside the fit.
     fn point(self, result: &CellResult) -> Option<(f64, f64)> {
         let images = result.cell.batch as f64;
         let ms = |stages: &[usize]| stages.iter().map(|&stage| result.stages[stage].median_ms).sum::<f64>();
@@ -88,7 +88,7 @@ impl Over {
         }
     }
 
-    /// Multiply-accumulates of one more.
+    /// Multiply-accumulates of one more unit.
     fn macs(self, operations: &Operations) -> u64 {
         match self {
             Self::Categories => operations.pair(),

@@ -15,23 +15,24 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Rejection as the model takes it.
+    /// The `top_k` for the model; `None` is rejection off.
     pub(super) fn rejection(&self) -> Option<usize> {
         (self.top_k > 0).then_some(self.top_k)
     }
 
-    /// What the progress bar says.
+    /// The combination in one line, for the progress bar and messages.
     pub(super) fn line(&self) -> String {
         let top_k = if self.top_k == 0 { "off".to_owned() } else { self.top_k.to_string() };
         format!("{} categories, top_k {top_k}, batch {}", self.categories, self.batch)
     }
 
-    /// An upper bound of the memory that a batch takes beside the weights, in bytes. `most_survivors` is what an
-    /// image had left in a smaller batch; where that is not known, or without rejection, all categories are.
+    /// An upper bound of the memory that a batch takes beside the weights, in bytes. `most_survivors` is the
+    /// number of categories that an image kept in a smaller batch; without it or rejection, all categories
+    /// count.
     pub(super) fn bytes(&self, footprint: &Footprint, most_survivors: Option<f64>) -> u64 {
         let all = (self.categories * self.batch) as f64;
         let known = most_survivors.filter(|_| self.top_k > 0);
-        // Pictures differ; twice what was seen is room enough.
+        // Pictures differ; twice the measured survivors is room enough.
         let left = known.map_or(all, |survivors| (2.0 * survivors * self.batch as f64).min(all));
         let decoder = left * footprint.pair_bytes as f64;
         let cost_map = all * footprint.candidate_bytes as f64 + decoder;

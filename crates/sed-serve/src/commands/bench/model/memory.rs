@@ -1,9 +1,9 @@
-//! The most memory that this program has held.
+//! The peak of this program's memory.
 
 use sed_model::allocator::give_back_freed_memory;
 use serde::Serialize;
 
-/// What a peak of memory is.
+/// The scope of a memory peak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum PeakOf {
@@ -13,7 +13,7 @@ pub(crate) enum PeakOf {
     Program,
 }
 
-/// Forgets what was held so far, where the system can; what is held now counts on.
+/// Resets the peak to the memory held now, where the system allows it, and returns the scope of the new peak.
 pub(crate) fn reset_peak() -> PeakOf {
     give_back_freed_memory();
     match std::fs::write("/proc/self/clear_refs", "5") {
@@ -22,7 +22,7 @@ pub(crate) fn reset_peak() -> PeakOf {
     }
 }
 
-/// The largest resident set since the last reset, in bytes; none where the system does not tell.
+/// The largest resident set since the last reset, in bytes; `None` where the system does not report it.
 pub(crate) fn peak_bytes() -> Option<u64> {
     peak_of(&std::fs::read_to_string("/proc/self/status").ok()?)
 }

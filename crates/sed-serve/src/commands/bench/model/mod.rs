@@ -49,7 +49,7 @@ struct ModelRun {
     skipped: Vec<Skipped>,
 }
 
-/// How long the words took, none of which were known.
+/// Time and arithmetic of embedding the words, none of them cached.
 #[derive(Clone, Debug, Serialize)]
 struct TextResult {
     device: String,
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &ModelBenchArgs, as_json: bool) -> Result<ExitCode> {
     let most = axes.categories.iter().copied().max().unwrap_or(1);
     let (vocabulary, words) = args.words(most)?;
     let Some(first) = models.first() else { bail!("there is no model to measure") };
-    // What this build cannot do should not turn up after hours.
+    // A device that this build cannot use must not fail after hours.
     for model in &models {
         model.devices()?;
     }
@@ -134,12 +134,12 @@ pub(crate) fn run(args: &ModelBenchArgs, as_json: bool) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The number format as everywhere: `f32`, `bf16`.
+/// The name of the number format: `f32`, `bf16`.
 fn format_name(model: &ModelArgs) -> String {
     candle_core::DType::from(model.dtype).as_str().to_owned()
 }
 
-/// Embeds the words, and says how long that took.
+/// Embeds the words and measures the time.
 fn embed(
     bare: &BareModel,
     model: &ModelArgs,
@@ -161,7 +161,7 @@ fn embed(
     Ok((text, result))
 }
 
-/// Measures one combination, or says in `run` why not; what goes wrong in it ends only this combination.
+/// Measures one combination, or records in `run` why it was skipped. A failure ends only this combination.
 fn measure(
     bare: &BareModel,
     text: &[TextEmbedding],
@@ -217,7 +217,7 @@ fn measure(
     Ok(())
 }
 
-/// Why there is no memory for a combination, if there is none. Only the machine's own memory is looked at.
+/// Returns the reason if a combination does not fit into the machine's memory. A GPU's memory is not checked.
 fn too_large(bare: &BareModel, cell: Cell, run: &ModelRun) -> Option<String> {
     if !bare.model().device().is_cpu() {
         return None;
@@ -233,7 +233,7 @@ fn too_large(bare: &BareModel, cell: Cell, run: &ModelRun) -> Option<String> {
     })
 }
 
-/// Why nothing was measured.
+/// Returns the reason why nothing was measured.
 fn nothing(runs: &[ModelRun]) -> String {
     match runs.iter().flat_map(|run| &run.skipped).next() {
         Some(skipped) => format!("nothing was measured; {}: {}", skipped.cell.line(), skipped.reason),

@@ -1,4 +1,4 @@
-//! What the processor could do at best, measured in registers.
+//! The processor's peak rate of arithmetic, measured in registers.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use serde::Serialize;
 
 use crate::progress;
 
-/// Time for each figure.
+/// Duration of each measurement.
 const TIME: Duration = Duration::from_millis(200);
 
-/// Giga floating-point operations per second.
+/// Peak rates, in 10⁹ floating-point operations per second.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Peaks {
-    /// Threads of the figures that do not say otherwise.
+    /// Number of threads of the rates without `one_thread`.
     pub(crate) threads: usize,
     pub(crate) f32_gflops: f64,
     pub(crate) f32_gflops_one_thread: f64,
-    /// Of dot products of bf16 numbers; none where the processor has no instruction for them.
+    /// Rate of dot products of bf16 numbers; `None` where the processor has no instruction for them.
     pub(crate) bf16_gflops: Option<f64>,
     pub(crate) bf16_gflops_one_thread: Option<f64>,
 }
@@ -39,8 +39,8 @@ impl Peaks {
         peaks
     }
 
-    /// The peak for weights of a number format on a device; none where it was not measured. A processor without
-    /// bf16 products multiplies in f32.
+    /// The peak for weights of a number format on a device; `None` where it was not measured. A processor
+    /// without bf16 products multiplies in f32.
     pub(super) fn gflops(&self, device: &str, dtype: &str) -> Option<f64> {
         match (device, dtype) {
             ("cpu", "f32") => Some(self.f32_gflops),

@@ -1,4 +1,4 @@
-//! What `bench model` hands out: a table, one JSON object.
+//! The results of `bench model` as a table or one JSON object.
 
 use std::path::Path;
 
@@ -20,14 +20,14 @@ pub(super) struct Surroundings {
     pub(super) peaks: Peaks,
 }
 
-/// Everything that was measured, and on what.
+/// All measurements, with model and machine.
 #[derive(Debug)]
 pub(super) struct Report<'a> {
     pub(super) args: &'a ModelBenchArgs,
     pub(super) vocabulary: &'a str,
     pub(super) machine: &'a Machine,
     pub(super) peaks: &'a Peaks,
-    /// At least one when it is shown; in the last of them not everything may have been measured yet.
+    /// At least one when the report is shown; the last one may be incomplete.
     pub(super) runs: &'a [ModelRun],
     pub(super) costs: Vec<Cost>,
     pub(super) interrupted: bool,
@@ -45,7 +45,7 @@ impl<'a> Report<'a> {
         Self { args, vocabulary, machine, peaks, runs, costs, interrupted }
     }
 
-    /// Prints a table or JSON, and writes JSON to the file that was asked for.
+    /// Prints a table or JSON, and writes JSON to the file of `--json-file`.
     pub(super) fn write(&self, as_json: bool) -> Result<()> {
         let file = self.args.json_file.as_deref();
         let to_stdout = as_json || file == Some(Path::new("-"));
@@ -57,7 +57,7 @@ impl<'a> Report<'a> {
         self.save()
     }
 
-    /// Writes JSON to the file that was asked for, if one was. The file is whole at all times.
+    /// Writes JSON to the file of `--json-file`, if there is one. The file is complete at all times.
     pub(super) fn save(&self) -> Result<()> {
         let Some(file) = self.args.json_file.as_deref().filter(|file| *file != Path::new("-")) else {
             return Ok(());
@@ -120,7 +120,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Giga multiply-accumulates by unit of work, as they are computed and in the official order.
+/// Multiply-accumulates in 10⁹ by unit of work, in this implementation and in the official order.
 fn gmac(config: &SedConfig) -> Value {
     let giga = |macs: u64| macs as f64 / 1e9;
     let counts = |operations: Operations| {

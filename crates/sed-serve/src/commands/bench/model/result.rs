@@ -20,7 +20,7 @@ pub(crate) struct CellResult {
     pub(crate) cell: Cell,
     pub(crate) rounds: usize,
     pub(crate) batch_ms: f64,
-    /// All stages on a GPU's own clock; none on the CPU.
+    /// All stages on a GPU's own clock; `None` on the CPU.
     pub(crate) device_ms: Option<f64>,
     pub(crate) images_per_second: f64,
     /// Pairs that went into each decoder level, a mean over images.
@@ -37,27 +37,27 @@ pub(crate) struct CellResult {
 pub(crate) struct StageResult {
     pub(crate) stage: &'static str,
     pub(crate) median_ms: f64,
-    /// On a GPU's own clock; none on the CPU.
+    /// On a GPU's own clock; `None` on the CPU.
     pub(crate) device_ms: Option<f64>,
-    /// None for the last stage, which resamples and compares.
+    /// `None` for the last stage, which resamples and compares.
     pub(crate) work: Option<Work>,
 }
 
 /// Arithmetic of a whole batch, and how fast it was done.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Work {
-    /// What this implementation computes, a mean over the rounds.
+    /// GFLOP of this implementation, a mean over the rounds.
     pub(crate) gflop: f64,
-    /// What the official order of the same work computes.
+    /// GFLOP of the same work in the official order.
     pub(crate) reference_gflop: f64,
-    /// `gflop` by the time.
+    /// `gflop` per second.
     pub(crate) gflops: f64,
-    /// `gflops` by the machine's peak in the number format of the weights; none where that was not measured.
+    /// Share of the machine's peak in the number format of the weights; `None` where that was not measured.
     pub(crate) share_of_peak: Option<f64>,
 }
 
 impl Work {
-    /// Multiply-accumulates, those of the official order, and the time that they took.
+    /// Work of `macs` multiply-accumulates (`reference` in the official order) in `ms`, at a peak in GFLOP/s.
     pub(super) fn new(macs: f64, reference: f64, ms: f64, peak: Option<f64>) -> Self {
         let gflop = 2.0 * macs / 1e9;
         let gflops = gflop / (ms / 1e3).max(1e-12);
@@ -66,7 +66,7 @@ impl Work {
     }
 }
 
-/// What a model's results have in common.
+/// The facts that all results of a model share.
 #[derive(Clone, Debug)]
 pub(super) struct Subject<'a> {
     pub(super) device: &'a str,
@@ -77,7 +77,7 @@ pub(super) struct Subject<'a> {
 }
 
 impl CellResult {
-    /// Sums up the rounds of a combination; none where no round was measured.
+    /// Sums up the rounds of a combination; `None` if no round was measured.
     pub(super) fn of(
         subject: &Subject<'_>,
         cell: Cell,
@@ -123,13 +123,13 @@ impl CellResult {
         })
     }
 
-    /// The largest number of pairs that an image had at a level, on the mean.
+    /// The largest mean number of pairs of an image at any level.
     pub(super) fn most_survivors(&self) -> f64 {
         self.survivors.iter().copied().fold(0.0, f64::max)
     }
 }
 
-/// The median in milliseconds; none of no times.
+/// The median in milliseconds; `None` without times.
 pub(super) fn median_ms(times: impl Iterator<Item = Duration>) -> Option<f64> {
     let mut times: Vec<f64> = times.map(|time| time.as_secs_f64() * 1e3).collect();
     times.sort_by(f64::total_cmp);

@@ -10,10 +10,10 @@ use crate::{
     print::{self, BOLD, Cell, FAINT, Table, WARNING, gap, styled, time},
 };
 
-/// What the stages are called at the head of a narrow column.
+/// Names of the stages at the heads of narrow columns.
 const SHORT: [&str; STAGES.len()] = ["encode", "cost map", "level 1", "level 2", "level 3", "finish"];
 
-/// Prints times, arithmetic, and what a category costs.
+/// Prints times, arithmetic, and the cost of a category.
 pub(super) fn show(report: &Report<'_>) -> Result<()> {
     let out = &mut print::stdout();
     head(report, out)?;
@@ -57,7 +57,7 @@ fn section(title: &str, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}", styled(BOLD, title))
 }
 
-/// What names a combination.
+/// The cells that identify a combination.
 fn names(result: &CellResult) -> Vec<Cell> {
     let cell = &result.cell;
     let top_k = if cell.top_k == 0 { "off".to_owned() } else { cell.top_k.to_string() };

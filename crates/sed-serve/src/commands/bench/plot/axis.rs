@@ -1,11 +1,11 @@
-//! Axes: where a value stands, and what is written beside it.
+//! Axes: the places of values, and their labels.
 
 /// An axis from `low` to `high`, in its own units.
 #[derive(Clone, Debug)]
 pub(super) struct Axis {
     pub(super) low: f64,
     pub(super) high: f64,
-    /// Places that have a grid line, and what is written there.
+    /// Places that have a grid line, and their labels.
     pub(super) ticks: Vec<(f64, String)>,
     scale: Scale,
 }
@@ -18,9 +18,9 @@ enum Scale {
 
 /// Above this ratio of the largest to the smallest value an axis is logarithmic.
 const WIDE: f64 = 30.0;
-/// Above this many decades only they have grid lines.
+/// Above this many decades, only the decades have grid lines.
 const MANY_DECADES: f64 = 5.0;
-/// Shares that have a place on an axis of nines.
+/// Shares that have a grid line on an axis of nines.
 const SHARES: [(f64, &str); 9] = [
     (0.0, "0 %"),
     (0.5, "50 %"),
@@ -70,14 +70,14 @@ impl Axis {
         Self { low, high, ticks, scale: Scale::Log }
     }
 
-    /// An axis of shares of `count` things, on which every further nine takes as much room as the one before.
+    /// An axis for shares of `count` things: every further nine takes as much room as the one before.
     pub(super) fn nines(count: u64) -> Self {
         let high = nines(1.0, count).max(1.0) * 1.04;
         let places = SHARES.iter().map(|(share, name)| (-(1.0 - share).log10(), (*name).to_owned()));
         Self { low: 0.0, high, ticks: places.filter(|(at, _)| *at <= high).collect(), scale: Scale::Linear }
     }
 
-    /// Where a value stands, in the axis's units.
+    /// The place of a value, in the axis's units.
     pub(super) fn place(&self, value: f64) -> f64 {
         match self.scale {
             Scale::Linear => value,
@@ -86,7 +86,7 @@ impl Axis {
     }
 }
 
-/// The place of a share of `count` things on an axis of nines; all of them stand where all but one do.
+/// The place of a share of `count` things on an axis of nines; a share of 1 has the place of all but one.
 pub(super) fn nines(share: f64, count: u64) -> f64 {
     let left = (1.0 - share).max(1.0 / count.max(1) as f64);
     -left.log10()

@@ -17,13 +17,13 @@ use super::{
 };
 use crate::commands::bench::model::{CellResult, Cost, Over};
 
-/// Colours of the lines through what was measured; more lines than these cannot be told apart.
+/// Colours of the lines through what was measured; more lines than these could not be distinguished.
 const COLOURS: [RGBColor; 6] = [BLUE, ORANGE, RED, GREEN, VIOLET, INK];
-/// Places that a curve is drawn through.
+/// Number of places that a curve is drawn through.
 const PLACES: usize = 60;
 
-/// Draws the time behind the encoder for one image of the smallest batch, one line for each `top_k` and number
-/// format; of the first device alone.
+/// Draws the time after the encoder for one image of the smallest batch on the first device, one line for
+/// each `top_k` and number format.
 pub(crate) fn categories(file: &Path, subject: &str, results: &[&CellResult], costs: &[Cost]) -> Result<()> {
     write(file, &Categories::new(subject, results, costs))
 }
@@ -124,7 +124,7 @@ impl Drawing for Categories<'_> {
     }
 }
 
-/// For what was not measured but counted.
+/// Colour of the floor, which is computed and not measured.
 const PALE: RGBColor = RGBColor(156, 163, 175);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What all charts share: title, grid, lines, marks and legend.
+//! The parts that all charts share: title, grid, lines, marks and legend.
 
 use anyhow::{Result, anyhow};
 use plotters::{
@@ -28,7 +28,7 @@ const PAPER: RGBColor = RGBColor(255, 255, 255);
 
 type Coordinates = Cartesian2d<RangedCoordf64, RangedCoordf64>;
 
-/// What stands around a chart.
+/// Titles and axes of a chart.
 #[derive(Debug)]
 pub(super) struct Frame<'a> {
     pub(super) title: &'a str,
@@ -72,7 +72,7 @@ where
         Ok(chart)
     }
 
-    /// Grid lines, what is written at them, and what the x axis shows.
+    /// Draws grid lines, their labels, and the name of the x axis.
     fn grid(&mut self) -> Result<()> {
         let Frame { x, y, .. } = *self.frame;
         let line = ShapeStyle::from(&GRID).stroke_width(self.px(1.0) as u32);
@@ -92,20 +92,20 @@ where
         self.label(self.frame.x_name, (right, bottom + self.px(34.0)), (HPos::Right, VPos::Top))
     }
 
-    /// Words beside the chart, at pixels.
+    /// Draws words beside the chart, at a place in pixels.
     fn label(&self, words: &str, at: (i32, i32), (side, height): (HPos, VPos)) -> Result<()> {
         let style = text(13.0 * self.scale, FAINT, FontStyle::Normal).pos(Pos::new(side, height));
         self.area.draw(&Text::new(words.to_owned(), at, style)).map_err(failed)
     }
 
-    /// A line through places.
+    /// Draws a line through places.
     pub(super) fn line(&mut self, places: &[(f64, f64)], colour: RGBColor) -> Result<()> {
         let style = ShapeStyle::from(&colour).stroke_width(self.px(2.0) as u32);
         self.context.draw_series(LineSeries::new(places.iter().copied(), style)).map_err(failed)?;
         Ok(())
     }
 
-    /// A dot.
+    /// Draws a dot.
     pub(super) fn dot(&mut self, place: (f64, f64), colour: RGBColor, radius: f64) -> Result<()> {
         let halo = Circle::new(place, self.px(radius + 1.5), ShapeStyle::from(&PAPER).filled());
         let dot = Circle::new(place, self.px(radius), ShapeStyle::from(&colour).filled());
@@ -113,7 +113,7 @@ where
         Ok(())
     }
 
-    /// An upright line through the whole chart.
+    /// Draws a vertical line through the whole chart.
     pub(super) fn upright(&mut self, at: f64, colour: RGBColor) -> Result<()> {
         let style = ShapeStyle::from(&colour.mix(0.5)).stroke_width(self.px(1.5) as u32);
         let line = PathElement::new([(at, self.frame.y.low), (at, self.frame.y.high)], style);
@@ -121,7 +121,7 @@ where
         Ok(())
     }
 
-    /// Words that end (`HPos::Right`), begin or have their middle above a place.
+    /// Draws words that end (`HPos::Right`), begin (`Left`) or are centred (`Center`) above a place.
     pub(super) fn words(
         &mut self,
         place: (f64, f64),
@@ -140,7 +140,7 @@ where
         self.area.draw(&Text::new(words.to_owned(), at, style)).map_err(failed)
     }
 
-    /// Names of the lines in their colours, at the upper left.
+    /// Draws the names of the lines in their colours, at the upper left.
     pub(super) fn legend(&mut self, entries: &[(&str, RGBColor)]) -> Result<()> {
         let area = self.context.plotting_area().strip_coord_spec();
         for (index, (name, colour)) in entries.iter().enumerate() {

@@ -23,10 +23,10 @@ pub(crate) use sweep::sweep;
 /// Size of a picture in units; a PNG has two pixels for each.
 const SIZE: (u32, u32) = (960, 600);
 const PIXELS_PER_UNIT: u32 = 2;
-/// The family by which text is set, here and in whatever shows the SVG.
+/// The font family of all text, in PNG files and for the viewer of an SVG file.
 const FONT: &str = "sans-serif";
 
-/// A file to draw to, as flags have it.
+/// Parses the file of `--plot`.
 pub(crate) fn file(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     match format(&path) {

@@ -1,4 +1,4 @@
-//! Latency by percentile, with a place for every nine.
+//! Latency by percentile, on an axis of nines.
 
 use std::path::Path;
 
@@ -76,7 +76,7 @@ impl Drawing for Percentiles<'_> {
     }
 }
 
-/// A spread as a line: level at each time for the share of requests that took it.
+/// A spread as stairs: a level line at each time, as wide as the share of requests that took it.
 fn stairs(spread: &Spread, y: &Axis) -> Vec<(f64, f64)> {
     let mut from = 0.0;
     let mut places = Vec::new();

@@ -1,12 +1,12 @@
-//! When the requests of an open loop are due.
+//! Due times of the requests of an open loop.
 
 use std::time::Duration;
 
-/// The rate below which a gap could be longer than anybody waits.
+/// Lower bound of the rate, in requests per second: the mean gap is at most 1000 s.
 const LEAST_RATE: f64 = 1e-3;
 
 /// Poisson arrivals: the gaps between them are independent and exponentially distributed, as with many
-/// callers who know nothing of each other.
+/// independent callers.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrivals {
     rng: fastrand::Rng,

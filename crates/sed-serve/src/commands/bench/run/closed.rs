@@ -6,8 +6,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use super::{Call, Outcome, Sample, Stop, tickets::Tickets};
 
-/// A client whose request failed waits this long, so that a server that refuses everything at once is not
-/// stormed.
+/// Pause of a client after a failed request, so that a server that refuses everything at once is not flooded.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
 
 /// Runs `clients` clients until the tickets are used up.

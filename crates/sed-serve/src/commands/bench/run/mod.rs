@@ -1,4 +1,4 @@
-//! Sends requests as a plan says, and counts what becomes of them.
+//! Sends requests as a plan says, and counts their outcomes.
 
 mod arrivals;
 mod closed;
@@ -25,24 +25,24 @@ pub(crate) use sample::{Answer, Call, Failure, Outcome, Sample};
 pub(crate) use stop::Stop;
 pub(crate) use tickets::{Bounds, End};
 
-/// Samples on their way to be counted.
+/// Capacity of the channel of samples to the tally.
 const SAMPLES: usize = 1024;
-/// How often the line on the terminal changes.
+/// Time between updates of the line on the terminal.
 const REFRESH: Duration = Duration::from_millis(250);
 
-/// What makes the next request due.
+/// The event that makes the next request due.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
-    /// The answer to the last one, for each of some clients.
+    /// The answer to the previous request of the same client.
     Closed {
         /// Clients, each with one request at a time.
         clients: usize,
     },
-    /// The clock.
+    /// The clock, at random times.
     Open {
         /// Requests a second in the mean.
         rate: f64,
-        /// Requests that may be outstanding; what exceeds them is dropped.
+        /// Requests that may be outstanding; one that is due beyond them is dropped.
         most: usize,
     },
 }
@@ -52,12 +52,12 @@ pub(crate) enum Pace {
 pub(crate) struct Plan {
     pub(crate) pace: Pace,
     pub(crate) bounds: Bounds,
-    /// For the arrivals of an open loop.
+    /// Seed of the arrivals of an open loop.
     pub(crate) seed: u64,
 }
 
-/// Carries out a plan and adds what happens to `tally`. Ends early when `stop` is set; what is outstanding
-/// then is abandoned.
+/// Carries out a plan and adds the outcomes to `tally`. When `stop` is set, it ends early and abandons the
+/// outstanding requests.
 pub(crate) async fn drive<C: Call>(
     call: &C,
     plan: &Plan,

@@ -1,4 +1,4 @@
-//! The open loop: requests are sent when they are due, whatever became of those before.
+//! The open loop: requests are sent when they are due, whether or not earlier ones are answered.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ pub(super) async fn run<C: Call>(
                 () = stop.wait() => Outcome::Abandoned,
             };
             let sample = Sample { counts: ticket.counts, due, sent, done: Instant::now(), outcome };
-            // Whoever counts is there until all have ended.
+            // The receiver lives until all requests have ended.
             let _ = samples.send(sample).await;
         });
     }

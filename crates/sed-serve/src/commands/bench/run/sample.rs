@@ -1,4 +1,4 @@
-//! What became of one request.
+//! The outcome of one request.
 
 use std::{future::Future, time::Duration};
 
@@ -8,19 +8,18 @@ use tokio::time::Instant;
 /// One request, from when it was due to when it was answered.
 #[derive(Debug)]
 pub(crate) struct Sample {
-    /// Whether it belongs to what is measured; the warm-up does not.
+    /// True for a measured request, false in the warm-up.
     pub(crate) counts: bool,
-    /// When it should have been sent.
+    /// Time at which it should have been sent.
     pub(crate) due: Instant,
-    /// When it was sent.
+    /// Time at which it was sent.
     pub(crate) sent: Instant,
-    /// When it was over.
+    /// Time at which it ended.
     pub(crate) done: Instant,
-    /// How it ended.
     pub(crate) outcome: Outcome,
 }
 
-/// How a request ended.
+/// The end of a request.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// With a result.
@@ -33,16 +32,16 @@ pub(crate) enum Outcome {
     Abandoned,
 }
 
-/// What a result says about how it came about.
+/// The times in a result's report, and the hits of its words in the text cache.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answer {
     /// From the arrival of the request to the finished answer, by the server's clock.
     pub(crate) server: Duration,
-    /// The stages that it went through.
+    /// The stages that the request went through.
     pub(crate) stages: Vec<StageTime>,
-    /// Phrases whose embeddings the server had.
+    /// Phrases whose embeddings the server had cached.
     pub(crate) text_hits: u64,
-    /// Phrases that it had to embed.
+    /// Phrases that the server had to embed.
     pub(crate) text_misses: u64,
 }
 
@@ -56,12 +55,12 @@ pub(crate) struct StageTime {
     pub(crate) batches: Vec<(u32, u32)>,
 }
 
-/// Why there was no result.
+/// The reason of a failed request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Failure {
     /// The gRPC code, such as `ResourceExhausted`.
     pub(crate) code: String,
-    /// The server's reason, such as `QUEUE_FULL`; empty where it gave none.
+    /// The server's reason, such as `QUEUE_FULL`; empty where it sent none.
     pub(crate) reason: String,
 }
 
@@ -91,6 +90,6 @@ impl Answer {
 }
 
 fn span(duration: Option<prost_types::Duration>) -> Duration {
-    // A negative time would be nonsense; it counts as none.
+    // A negative time is invalid; it counts as 0.
     duration.and_then(|duration| duration.try_into().ok()).unwrap_or_default()
 }

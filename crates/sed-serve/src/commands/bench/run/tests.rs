@@ -1,4 +1,4 @@
-//! Runs against a server that is made up, on a clock that is.
+//! Runs against a simulated server, on a simulated clock.
 
 use std::{
     sync::{
@@ -16,14 +16,14 @@ use crate::commands::bench::tally::LoadResult;
 const SERVICE: Duration = Duration::from_millis(1);
 const STALL: Duration = Duration::from_secs(1);
 
-/// Answers one request after the other, and once does nothing for a second.
+/// A server that answers one request after the other, and stalls once for a second.
 #[derive(Clone)]
 struct OneAfterTheOther {
     begin: Instant,
     stalled: Arc<Mutex<bool>>,
     waiting: Arc<AtomicUsize>,
     most_waiting: Arc<AtomicUsize>,
-    /// Every so many-th request fails.
+    /// The last of every `fails_every` requests fails.
     fails_every: u64,
 }
 

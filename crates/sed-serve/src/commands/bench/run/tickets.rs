@@ -1,4 +1,4 @@
-//! Which requests are sent, and which of them count.
+//! Tickets for requests: they bound a run, and decide which requests count.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -7,25 +7,24 @@ use std::{
 
 use tokio::time::Instant;
 
-/// How long a run is.
+/// Length of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// Requests that are due in this time from the beginning do not count.
     pub(crate) warm_up: Duration,
-    /// When the run ends.
     pub(crate) end: End,
 }
 
-/// When a run ends.
+/// The end of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
-    /// So long after the warm-up.
+    /// After this time, counted from the end of the warm-up.
     After(Duration),
-    /// After so many requests that count.
+    /// After this number of requests that count.
     Requests(u64),
 }
 
-/// Gives every request its number until the run is over.
+/// Issues a numbered ticket for every request until the run is over.
 #[derive(Debug)]
 pub(crate) struct Tickets {
     begin: Instant,
@@ -39,7 +38,7 @@ pub(crate) struct Tickets {
 pub(crate) struct Ticket {
     /// Its number in the run, from 0.
     pub(crate) number: u64,
-    /// Whether it belongs to what is measured.
+    /// True for a measured request, false in the warm-up.
     pub(crate) counts: bool,
 }
 
@@ -48,12 +47,12 @@ impl Tickets {
         Self { begin, bounds, given: AtomicU64::new(0), counted: AtomicU64::new(0) }
     }
 
-    /// When the measuring begins.
+    /// Time at which the measurement begins.
     pub(crate) fn window_begin(&self) -> Instant {
         self.begin + self.bounds.warm_up
     }
 
-    /// When the measuring ends, if that is known.
+    /// Time at which the measurement ends; `None` where a number of requests ends it.
     pub(crate) fn window_end(&self) -> Option<Instant> {
         match self.bounds.end {
             End::After(time) => Some(self.window_begin() + time),
@@ -61,12 +60,12 @@ impl Tickets {
         }
     }
 
-    /// How many were given.
+    /// Number of tickets issued.
     pub(crate) fn given(&self) -> u64 {
         self.given.load(Ordering::Relaxed)
     }
 
-    /// A ticket for a request that is due at `due`; none when the run is over.
+    /// Issues a ticket for a request that is due at `due`; `None` when the run is over.
     pub(crate) fn take(&self, due: Instant) -> Option<Ticket> {
         let counts = due >= self.window_begin();
         if counts {

@@ -1,4 +1,4 @@
-//! How large the server's launches were, by what the answers tell of them.
+//! Sizes of the server's launches, as the answers report them.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ pub(crate) struct Batches {
     most_pairs: u32,
 }
 
-/// The same in figures.
+/// Mean and largest size of the launches of one stage.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct BatchSizes {
     pub(crate) mean_images: f64,
@@ -25,8 +25,8 @@ pub(crate) struct BatchSizes {
 impl Batches {
     /// Adds the launch of `images` images and `pairs` pairs that one request was part of.
     ///
-    /// A launch of eight images stands in eight answers. Each is an eighth of it, so that large launches are
-    /// not counted more often than small ones.
+    /// A launch of eight images is reported in eight answers. Each counts as an eighth of it, so that large
+    /// launches do not count more often than small ones.
     pub(crate) fn add(&mut self, images: u32, pairs: u32) {
         let share = 1.0 / f64::from(images.max(1));
         self.launches += share;
@@ -36,7 +36,7 @@ impl Batches {
         self.most_pairs = self.most_pairs.max(pairs);
     }
 
-    /// Means over launches; none where there was no launch.
+    /// Means over launches; `None` without launches.
     pub(crate) fn sizes(&self) -> Option<BatchSizes> {
         (self.launches > 0.0).then(|| BatchSizes {
             mean_images: self.images / self.launches,

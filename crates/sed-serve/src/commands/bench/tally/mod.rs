@@ -1,4 +1,4 @@
-//! Counts what became of requests.
+//! The tally of a load: counts and times of its requests.
 
 mod batches;
 mod result;
@@ -16,15 +16,15 @@ use batches::Batches;
 pub(crate) use result::LoadResult;
 pub(crate) use spread::{MeanAndP95, Percentiles, Spread};
 
-/// What became of the requests of one or more runs.
+/// Counts and times of the requests of one or more runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     window: Option<Window>,
-    /// Length of all windows that are closed.
+    /// Length of all closed windows together.
     measured: Duration,
     /// Answers that came while a window was open, also to requests of the warm-up.
     completed: u64,
-    /// Samples of any kind.
+    /// Samples of the current run, of any kind.
     seen: u64,
     counts: Counts,
     latency: Spread,
@@ -37,16 +37,16 @@ pub(crate) struct Tally {
     text_misses: u64,
 }
 
-/// The span in which things count.
+/// The time span in which requests and answers count.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     begin: Instant,
     end: Option<Instant>,
-    /// When the last request that counts was over.
+    /// Time at which the last request that counts ended.
     last: Option<Instant>,
 }
 
-/// How many requests ended in which way; `attempted` is the sum of the others.
+/// Numbers of requests by outcome; `attempted` is the sum of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Counts {
     pub(crate) attempted: u64,
@@ -65,7 +65,7 @@ struct StageTally {
 
 impl Tally {
     /// Begins a run whose requests count from `begin`, and whose answers count as throughput until `end`, or
-    /// until the last one if that is not known.
+    /// until the end of the last request if that is `None`.
     pub(crate) fn open(&mut self, begin: Instant, end: Option<Instant>) {
         self.window = Some(Window { begin, end, last: None });
         self.seen = 0;
@@ -127,17 +127,17 @@ impl Tally {
         }
     }
 
-    /// How often what was done.
+    /// Numbers of requests by outcome.
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// The times from due to answered.
+    /// The times from due to answered, of answered requests.
     pub(crate) fn latency(&self) -> &Spread {
         &self.latency
     }
 
-    /// The times that the server tells.
+    /// The times that the server reports, from a request's arrival to its finished answer.
     pub(crate) fn server(&self) -> &Spread {
         &self.server
     }
@@ -147,18 +147,18 @@ impl Tally {
         self.throughput_since((Duration::ZERO, 0))
     }
 
-    /// What was measured until now, to be given to [`Tally::throughput_since`].
+    /// Measured time and number of answers until now, for [`Tally::throughput_since`].
     pub(crate) fn measured(&self) -> (Duration, u64) {
         (self.measured, self.completed)
     }
 
-    /// Answers a second since [`Tally::measured`] was asked.
+    /// Answers a second since the call of [`Tally::measured`].
     pub(crate) fn throughput_since(&self, (measured, completed): (Duration, u64)) -> f64 {
         let time = self.measured.saturating_sub(measured).as_secs_f64();
         if time > 0.0 { (self.completed - completed) as f64 / time } else { 0.0 }
     }
 
-    /// A line on the state of things, when `given` requests were begun in this run.
+    /// A line on the progress of this run, in which `given` requests have begun.
     pub(crate) fn so_far(&self, now: Instant, given: u64) -> String {
         let Some(window) = &self.window else { return String::new() };
         let in_flight = given.saturating_sub(self.seen);

@@ -4,30 +4,30 @@ use serde::Serialize;
 
 use super::{Counts, MeanAndP95, Percentiles, Tally, batches::BatchSizes};
 
-/// What was measured; times in milliseconds.
+/// The figures of a load; times in milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct LoadResult {
-    /// Length of what was measured, without warm-up.
+    /// Length of the measurement, without warm-up.
     pub(crate) seconds: f64,
-    /// Whether it was ended early.
+    /// True if the measurement was ended early.
     pub(crate) interrupted: bool,
     pub(crate) counts: Counts,
-    /// Answers a second: those that came within the measured time, by its length.
+    /// Answers a second: the answers within the measured time divided by its length.
     pub(crate) throughput: f64,
-    /// From when a request was due to its answer.
+    /// Time from a request's due time to its answer.
     pub(crate) latency_ms: Percentiles,
-    /// From when it was due to when it was sent.
+    /// Time from a request's due time to its sending.
     pub(crate) send_delay_ms: Percentiles,
-    /// From the arrival of the request at the server to the finished answer, by the server's clock.
+    /// Time from a request's arrival at the server to the finished answer, by the server's clock.
     pub(crate) server_ms: Percentiles,
-    /// From when it was sent to its answer, less the server's time: network, and both sides' gRPC.
+    /// Time from a request's sending to its answer, less the server's time: network, and both sides' gRPC.
     pub(crate) client_overhead_ms: Percentiles,
     pub(crate) errors: Vec<ErrorCount>,
     pub(crate) stages: Vec<StageResult>,
     pub(crate) text_cache: TextCache,
 }
 
-/// How often something went wrong.
+/// Number of failures with one code and reason.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ErrorCount {
     pub(crate) code: String,
@@ -35,18 +35,18 @@ pub(crate) struct ErrorCount {
     pub(crate) count: u64,
 }
 
-/// One stage, as the answers tell of it.
+/// One stage, as the answers report it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct StageResult {
-    /// As in the interface, in small letters: `decode_level_1`.
+    /// The name of the interface in lower case: `decode_level_1`.
     pub(crate) stage: String,
     pub(crate) wait_ms: MeanAndP95,
     pub(crate) duration_ms: MeanAndP95,
-    /// The launches on the device; none for a stage that has none.
+    /// Sizes of the launches on the device; `None` for a stage without launches.
     pub(crate) batches: Option<BatchSizes>,
 }
 
-/// How often the server had what it needed of a phrase.
+/// Numbers of phrases whose embeddings the server had cached, and had to compute.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct TextCache {
     pub(crate) hits: u64,

@@ -1,11 +1,11 @@
-//! How times are spread.
+//! Histograms of times.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// The longest time that is told apart, in microseconds: a day.
+/// The longest time that is recorded, in microseconds: a day. Longer times count as this.
 const LONGEST: u64 = 86_400_000_000;
 /// Significant digits: a time is recorded to a thousandth of itself.
 const DIGITS: u8 = 3;
@@ -28,7 +28,7 @@ pub(crate) struct Percentiles {
     pub(crate) max: f64,
 }
 
-/// The two figures that do for a stage; times in milliseconds.
+/// The figures of a stage's times, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct MeanAndP95 {
     pub(crate) mean: f64,
@@ -53,12 +53,12 @@ impl Spread {
         milliseconds(self.0.value_at_quantile(share))
     }
 
-    /// How many times there are.
+    /// Number of recorded times.
     pub(crate) fn count(&self) -> u64 {
         self.0.len()
     }
 
-    /// The usual figures; all are 0 where there is no time.
+    /// The usual figures; all are 0 without recorded times.
     pub(crate) fn percentiles(&self) -> Percentiles {
         if self.0.is_empty() {
             return Percentiles::default();
