@@ -24,7 +24,7 @@ import { categoryList, type Options, type Picture, segmentRequest, type Words } 
 import { type InputWarning, type Segmentation, segmentation, warningsOf } from "./result";
 import { type StreamItem, StreamRequests, streamItems } from "./stream";
 
-/** What a call may have besides the options of the request. */
+/** Options of a call, besides those of its request. */
 export interface Call {
   /** Milliseconds for the call with all its retries. */
   timeoutMs?: number;
@@ -41,8 +41,8 @@ type Method<Request, Answer> = (
 
 /**
  * A connection to a sed-serve server, or to several behind one name. The target is HOST:PORT, a URL (https:// means TLS,
- * http:// none), or any target of gRPC. Calls fail with a SedError. A call that finds no server is tried again, and so is
- * one that a full server puts off.
+ * http:// none), or any target of gRPC. Calls fail with a SedError. A call is tried again if no server answers, or if
+ * the server is full and sends a retry delay.
  */
 export class Client {
   readonly timeoutMs: number;
@@ -98,7 +98,7 @@ export class Client {
     return { ...named(vocabulary), warnings: warningsOf(warnings) };
   }
 
-  /** Tells the categories of a vocabulary. */
+  /** Returns a vocabulary with its categories. */
   async getVocabulary(name: string, options: Call = {}): Promise<NamedVocabulary> {
     return named((await this.#call(this.#stub.getVocabulary, { name }, options)).vocabulary);
   }
@@ -113,17 +113,17 @@ export class Client {
     } while (pageToken !== "");
   }
 
-  /** Forgets a registered vocabulary. */
+  /** Deletes a registered vocabulary. */
   async deleteVocabulary(name: string, options: Call = {}): Promise<void> {
     await this.#call(this.#stub.deleteVocabulary, { name }, options);
   }
 
-  /** Tells the server's model, limits, defaults and vocabularies. */
+  /** Returns the server's model, limits, defaults and vocabularies. */
   async serverInfo(options: Call = {}): Promise<GetServerInfoResponse> {
     return this.#call(this.#stub.getServerInfo, GetServerInfoRequest.fromPartial({}), options);
   }
 
-  /** Ends the connection, when the calls that still run are done. */
+  /** Closes the connection once the running calls are done. */
   close(): void {
     this.#stub.close();
   }

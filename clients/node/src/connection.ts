@@ -1,17 +1,17 @@
-// How to reach a server: address, credentials, limits and retries.
+// Connections to a server: address, credentials, limits and retries.
 
 import { readFileSync } from "node:fs";
 import { type ChannelCredentials, type ClientOptions, credentials, Metadata, status } from "@grpc/grpc-js";
 import type { SedError } from "./errors";
 
-/** A PEM file, or what is in one. */
+/** The path of a PEM file, or its content. */
 export type Pem = string | Uint8Array;
 
-/** How to reach a server. */
+/** Credentials and timeout of a connection. */
 export interface ConnectionOptions {
-  /** The bearer token. Without TLS everybody on the way can read it. */
+  /** The bearer token. Without TLS it can be read on the network. */
   token?: string;
-  /** The certificates that the server's may come from; without it, public ones. */
+  /** The certificates of authorities to trust; without it, public ones. */
   ca?: Pem;
   /** Our own certificate, where the server asks for one. */
   certificate?: Pem;
@@ -51,7 +51,7 @@ export const CHANNEL_OPTIONS: ClientOptions = {
   "grpc.per_rpc_retry_buffer_size": MAX_REQUEST_BYTES + (1 << 20),
   // All requests that wait for their answer, together.
   "grpc.retry_buffer_size": 8 * MAX_REQUEST_BYTES,
-  // Notices a server that is gone without a word while a call waits for it.
+  // Detects a server that vanished without closing the connection while a call waits for it.
   "grpc.keepalive_time_ms": 30_000,
   "grpc.keepalive_timeout_ms": 10_000,
   "grpc.primary_user_agent": "sed-serve-client-node",
@@ -76,7 +76,7 @@ export function channelCredentials(target: string, { ca, certificate, key }: Con
   return credentials.createSsl(pem(ca), pem(key), pem(certificate));
 }
 
-/** What every call carries. */
+/** The metadata of every call: the bearer token, if there is one. */
 export function callMetadata(token: string | undefined): Metadata {
   const metadata = new Metadata();
   if (token !== undefined) metadata.set("authorization", `Bearer ${token}`);
@@ -88,7 +88,7 @@ function pem(source: Pem | undefined): Buffer | null {
   return typeof source === "string" ? readFileSync(source) : Buffer.from(source);
 }
 
-/** The time and the tries of one call. A server that is full says when to come back; while time is left, we do. */
+/** The time and the attempts of one call. A full server sends a retry delay; the call waits for it if time allows. */
 export class Attempts {
   readonly deadline: number;
   protected made = 1;
@@ -98,7 +98,7 @@ export class Attempts {
     this.deadline = Date.now() + timeoutMs;
   }
 
-  /** Milliseconds to wait before the next try; undefined when there is none. */
+  /** Milliseconds to wait before the next attempt; undefined when there is none. */
   pause(error: SedError): number | undefined {
     let delay = this.delay(error);
     if (error.reason === "UPLOAD_TOO_SLOW") {
@@ -107,7 +107,7 @@ export class Attempts {
       this.#wasSlow = true;
     }
     if (delay === undefined || this.made >= ATTEMPTS) return undefined;
-    // Those who were refused together do not come back together.
+    // Clients that were refused together must not return together.
     delay *= 1 + Math.random() / 4;
     if (delay >= this.left()) return undefined;
     this.made += 1;
@@ -126,14 +126,14 @@ export class Attempts {
     return error.retryAfterMs;
   }
 
-  /** Begins to count again. */
+  /** Resets the count of attempts. */
   protected begin(): void {
     this.made = 1;
     this.#wasSlow = false;
   }
 }
 
-/** The tries of a stream, which begin again with every answer; each of its requests has its own time. */
+/** The attempts of a stream, counted from its last answer; each of its requests has its own time. */
 export class StreamAttempts extends Attempts {
   readonly #timeoutMs: number;
 
@@ -142,7 +142,7 @@ export class StreamAttempts extends Attempts {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Begins to count again: the stream gets on. */
+  /** Resets the count of attempts: the stream makes progress. */
   answered(): void {
     this.begin();
   }

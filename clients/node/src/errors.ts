@@ -1,4 +1,4 @@
-// What can go wrong in a call, from its gRPC status and the google.rpc details that the server sends with it.
+// Errors of calls, read from the gRPC status and the google.rpc details that the server sends with it.
 
 import { type ServiceError, status } from "@grpc/grpc-js";
 import type { Any } from "./generated/google/protobuf/any";
@@ -6,7 +6,7 @@ import { BadRequest, ErrorInfo, RetryInfo } from "./generated/google/rpc/error_d
 import { Status } from "./generated/google/rpc/status";
 import type { StreamError } from "./generated/sed/v1/segmentation_service";
 
-/** A call that failed. What each `reason` means stands in proto/sed/v1/error_reason.proto. */
+/** A failed call. proto/sed/v1/error_reason.proto explains each `reason`. */
 export class SedError extends Error {
   /** The gRPC status code. */
   readonly code: status;
@@ -19,7 +19,7 @@ export class SedError extends Error {
    * undefined where waiting does not help.
    */
   readonly retryAfterMs: number | undefined;
-  /** What the reason comes with, for example the limit that was passed. */
+  /** Details of the reason, for example the limit that was exceeded. */
   readonly metadata: Readonly<Record<string, string>> = {};
 
   constructor(code: status, message: string, details: readonly Any[]) {
@@ -85,13 +85,13 @@ function ofStatus(code: status, message: string, details: readonly Any[]): SedEr
   return new Kind(code, message, details);
 }
 
-/** Tells why a call failed. */
+/** Returns the error of a failed call. */
 export function ofCall(error: ServiceError): SedError {
   const raw = error.metadata.get("grpc-status-details-bin")[0];
   return ofStatus(error.code, error.details, raw instanceof Buffer ? Status.decode(raw).details : []);
 }
 
-/** Tells why one request on a stream failed. */
+/** Returns the error of a failed request on a stream. */
 export function ofStreamItem(error: StreamError): SedError {
   return ofStatus(error.code, error.message, error.details);
 }

@@ -1,4 +1,4 @@
-// Requests, from pictures and words as programs have them.
+// Requests, made from pictures and words.
 
 import { readFile } from "node:fs/promises";
 import { types } from "node:util";
@@ -14,7 +14,7 @@ import {
 import { SegmentRequest } from "./generated/sed/v1/segmentation_service";
 import { CategoryList, type Vocabulary } from "./generated/sed/v1/vocabulary";
 
-/** Bytes, however a program holds them. */
+/** Bytes in any of JavaScript's types for them. */
 export type Bytes = ArrayBufferLike | ArrayBufferView;
 
 /**
@@ -26,7 +26,7 @@ export type Picture = string | Bytes | Blob | { pixels: Bytes; width: number; he
 /** Categories, for each its name or a list of its name and synonyms; or the name of a vocabulary of the server. */
 export type Words = readonly (string | readonly string[])[] | { vocabulary: string };
 
-/** How to segment, and what to answer with; proto/sed/v1/options.proto says what each means. */
+/** Options of the segmentation and of its answer; proto/sed/v1/options.proto explains each. */
 export interface Options {
   topK?: number;
   scoreThreshold?: number;
@@ -58,7 +58,7 @@ export async function segmentRequest(
   });
 }
 
-/** Brings categories into a message. */
+/** Converts categories into a message. */
 export function categoryList(categories: readonly (string | readonly string[])[]): CategoryList {
   if (!Array.isArray(categories)) throw new TypeError(`categories are an array of names, not ${described(categories)}`);
   const made = categories.map((category, number) => {

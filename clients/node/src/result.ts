@@ -1,4 +1,4 @@
-// Answers, as programs want them.
+// Answers, converted into plain objects and typed arrays.
 
 import { endianness } from "node:os";
 import type { Duration } from "./generated/google/protobuf/duration";
@@ -13,7 +13,7 @@ export interface StageTime {
   durationMs: number;
 }
 
-/** Where the server's time went, and what its caches held. */
+/** Times of the server's stages, and its cache hits. */
 export interface Timings {
   totalMs: number;
   stages: StageTime[];
@@ -23,17 +23,17 @@ export interface Timings {
   imageCacheHit: boolean;
 }
 
-/** Something in a request that was accepted and that its caller should know. */
+/** A warning about an accepted request. */
 export interface InputWarning {
-  /** Stable, for example `PHRASE_CUT`; proto/sed/v1/warning.proto says what each means. */
+  /** Stable, for example `PHRASE_CUT`; proto/sed/v1/warning.proto explains each. */
   reason: string;
   /** Path in the request. */
   field: string;
-  /** What was found, and what it means for the result. */
+  /** The finding, and its effect on the result. */
   message: string;
 }
 
-/** What was found in one picture. */
+/** The result for one picture. */
 export interface Segmentation {
   /** The index of a category for every pixel, row by row. */
   mask: Uint16Array;
@@ -46,12 +46,12 @@ export interface Segmentation {
   unlabelledPixels: number;
   /** One for each category of the vocabulary, in its order, present or not. */
   categories: CategoryResult[];
-  /** What category early rejection did. */
+  /** The report of category early rejection. */
   rejection: RejectionReport;
   timings: Timings;
   /** Size of the picture, after its EXIF orientation. */
   imageSize: { width: number; height: number };
-  /** Stands for the picture in later requests; empty when the server keeps no images. */
+  /** An id that replaces the picture in later requests; empty when the server stores no images. */
   imageId: string;
   requestId: string;
   modelName: string;

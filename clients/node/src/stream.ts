@@ -1,4 +1,4 @@
-// A stream of many requests, opened again where its server ends it too early.
+// A stream of many requests, opened again if the server ends it before the last answer.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
@@ -16,7 +16,7 @@ type Call = ClientDuplexStream<SegmentStreamRequest, SegmentStreamResponse>;
 /** Requests that are held until their answer. Of large ones the server reads fewer. */
 const MOST_UNANSWERED = 128;
 
-/** Yields the answers of one stream after the other; each begins with what the one before left unanswered. */
+/** Yields the answers of one stream after the other; each first sends what the one before left unanswered. */
 export async function* streamItems(
   open: () => Call,
   requests: StreamRequests,
@@ -72,7 +72,7 @@ async function* oneStream(
  * when its stream ends before. A picture that comes after the end of a stream is held for the next one.
  */
 export class StreamRequests {
-  /** What the caller's pictures failed with. */
+  /** The error of the caller's iterator of pictures, if it failed. */
   failure: { error: unknown } | undefined;
   readonly #pictures: Iterator<Picture> | AsyncIterator<Picture>;
   readonly #make: (picture: Picture, number: number) => Promise<SegmentStreamRequest>;
@@ -81,7 +81,7 @@ export class StreamRequests {
   #haveEnded = false;
   #taking: Promise<void> | undefined;
   #wake = () => {};
-  /** The server of this stream goes away, and what it has not answered comes too late for it. */
+  /** True once the server of this stream shuts down: it answers no further requests. */
   #isLate = false;
 
   constructor(
@@ -99,12 +99,12 @@ export class StreamRequests {
     return next !== undefined;
   }
 
-  /** All pictures are answered. */
+  /** True once all pictures are answered. */
   get isDone(): boolean {
     return this.#haveEnded && this.#unanswered.size === 0;
   }
 
-  /** Sends all that is unanswered and all that follows, until the stream is over. */
+  /** Sends the unanswered requests and all that follow, until the stream is over. */
   async send(call: Call, over: AbortSignal): Promise<void> {
     this.#isLate = false;
     let next = await this.#next(-1, over);
@@ -127,13 +127,13 @@ export class StreamRequests {
     return this.#isLate ? undefined : item;
   }
 
-  /** Takes no more pictures. */
+  /** Stops reading pictures. */
   close(): void {
     // Not waited for: a generator of the caller's ends only with the picture that it is about to give.
     if (!this.#haveEnded) Promise.resolve(this.#pictures.return?.()).catch(() => {});
   }
 
-  /** Waits until a request behind `sent` is held, taking a picture if need be; nothing at the end of all. */
+  /** Waits for a held request after `sent`, and reads a picture if there is none; undefined after the last picture. */
   async #next(sent: number, over: AbortSignal): Promise<[number, SegmentStreamRequest] | undefined> {
     while (!over.aborted) {
       for (const held of this.#unanswered) if (held[0] > sent) return held;

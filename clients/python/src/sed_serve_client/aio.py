@@ -1,4 +1,4 @@
-"""The client for programs with asyncio: the same calls as `Client`, which says what they mean."""
+"""The client for programs with asyncio: the same calls as those of `Client`, where they are described."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _Answer = TypeVar("_Answer")
 
 
 class AsyncClient:
-    """As Client, for one event loop. Files are read in it; give bytes where that takes too long."""
+    """As Client, for one event loop. Picture files are read in the loop; pass bytes if that blocks it too long."""
 
     def __init__(  # noqa: PLR0913
         self,
@@ -88,7 +88,7 @@ class AsyncClient:
         return vocabulary(made.vocabulary, made.warnings)
 
     async def get_vocabulary(self, name: str, *, timeout: float | None = None) -> Vocabulary:
-        """Tells the categories of a vocabulary."""
+        """Returns a vocabulary with its categories."""
         message = vocabulary_pb2.GetVocabularyRequest(name=name)
         return vocabulary((await self._call(self._stub.GetVocabulary, message, timeout)).vocabulary)
 
@@ -104,15 +104,15 @@ class AsyncClient:
             message.page_token = page.next_page_token
 
     async def delete_vocabulary(self, name: str, *, timeout: float | None = None) -> None:
-        """Forgets a registered vocabulary."""
+        """Deletes a registered vocabulary."""
         await self._call(self._stub.DeleteVocabulary, vocabulary_pb2.DeleteVocabularyRequest(name=name), timeout)
 
     async def server_info(self, *, timeout: float | None = None) -> pb.GetServerInfoResponse:
-        """Tells the server's model, limits, defaults and vocabularies, as proto/sed/v1/server_info.proto has them."""
+        """Returns the server's model, limits, defaults and vocabularies; see proto/sed/v1/server_info.proto."""
         return await self._call(self._stub.GetServerInfo, pb.GetServerInfoRequest(), timeout)
 
     async def close(self) -> None:
-        """Ends the connection and what still runs on it."""
+        """Closes the connection and ends its running calls."""
         await self._channel.close()
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""A stream of the client for programs with asyncio, opened again where it ends too early."""
+"""A stream of the asyncio client, opened again if the server ends it before the last answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def items(
     pictures: Iterable[Picture] | AsyncIterable[Picture],
     attempts: connection.StreamAttempts,
 ) -> AsyncIterator[StreamItem]:
-    """Yields the answers of one stream after the other; each begins with what the one before left unanswered."""
+    """Yields the answers of one stream after the other; each first sends what the one before left unanswered."""
     sender = _Sender(requests, pictures)
     try:
         while await sender.has_next():
@@ -61,10 +61,10 @@ async def items(
 
 
 class _End:
-    """How its server ended a call.
+    """The status with which the server ended a call.
 
-    Where a write fails at the same time, grpc.aio puts an error of its own in the place of the server's status
-    (https://github.com/grpc/grpc/issues/36066), so it is read as soon as it is there.
+    If a write fails at the same time, grpc.aio replaces the server's status by an error of its own
+    (https://github.com/grpc/grpc/issues/36066), so the status is read as soon as it arrives.
     """
 
     def __init__(self, call: _Call) -> None:
@@ -88,9 +88,9 @@ def _at_once(ready: Coroutine[None, None, _Value]) -> _Value:
 
 
 class _Sender:
-    """Sends the requests on one stream after the other, each time from the first that is unanswered.
+    """Sends the requests on one stream after the other, each time from the first unanswered one.
 
-    The task that waits for the caller's next picture outlives a stream: what comes then is held for the next one.
+    The task that waits for the caller's next picture outlives a stream: that picture is held for the next stream.
     """
 
     def __init__(self, requests: StreamRequests, pictures: Iterable[Picture] | AsyncIterable[Picture]) -> None:
@@ -109,7 +109,7 @@ class _Sender:
 
     @property
     def is_done(self) -> bool:
-        """All pictures are answered."""
+        """True once all pictures are answered."""
         return self._have_ended and self._requests.after(-1) is None
 
     def begin(self, call: _Call) -> None:
@@ -123,7 +123,7 @@ class _Sender:
             self._sending.cancel()
 
     def close(self) -> None:
-        """Takes no more pictures."""
+        """Stops reading pictures."""
         if self._taking is not None:
             self._taking.cancel()
 
@@ -147,7 +147,7 @@ class _Sender:
             call.cancel()  # the pictures have failed
 
     async def _next(self, sent: int) -> tuple[int, pb.SegmentStreamRequest] | None:
-        """Waits until a request behind `sent` is held, taking a picture if need be; None where there are no more."""
+        """Waits for a held request after `sent`, and reads a picture if there is none; None after the last picture."""
         while True:
             found = self._requests.after(sent)
             if found is not None or self._have_ended:

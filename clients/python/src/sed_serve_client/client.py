@@ -31,11 +31,11 @@ class Client:
     """A connection to a sed-serve server, or to several behind one name. May be used by several threads at once.
 
     target: HOST:PORT, a URL (https:// means TLS, http:// none), or any target of gRPC.
-    token: the bearer token. Without TLS everybody on the way can read it.
-    ca: the certificates that the server's may come from; certificate, key: our own, where the server asks for one.
+    token: the bearer token. Without TLS it can be read on the network.
+    ca: the certificates of authorities to trust; certificate, key: those of this client, if the server asks for one.
     timeout: seconds for a call with all its retries, unless the call has a timeout of its own.
 
-    Calls raise SedError. A call that finds no server is tried again, and so is one that a full server puts off.
+    Calls raise SedError. A call is tried again if no server answers, or if the server is full and sends a retry delay.
     """
 
     def __init__(  # noqa: PLR0913
@@ -97,7 +97,7 @@ class Client:
         return vocabulary(made.vocabulary, made.warnings)
 
     def get_vocabulary(self, name: str, *, timeout: float | None = None) -> Vocabulary:
-        """Tells the categories of a vocabulary."""
+        """Returns a vocabulary with its categories."""
         message = vocabulary_pb2.GetVocabularyRequest(name=name)
         return vocabulary(self._call(self._stub.GetVocabulary, message, timeout).vocabulary)
 
@@ -112,15 +112,15 @@ class Client:
             message.page_token = page.next_page_token
 
     def delete_vocabulary(self, name: str, *, timeout: float | None = None) -> None:
-        """Forgets a registered vocabulary."""
+        """Deletes a registered vocabulary."""
         self._call(self._stub.DeleteVocabulary, vocabulary_pb2.DeleteVocabularyRequest(name=name), timeout)
 
     def server_info(self, *, timeout: float | None = None) -> pb.GetServerInfoResponse:
-        """Tells the server's model, limits, defaults and vocabularies, as proto/sed/v1/server_info.proto has them."""
+        """Returns the server's model, limits, defaults and vocabularies; see proto/sed/v1/server_info.proto."""
         return self._call(self._stub.GetServerInfo, pb.GetServerInfoRequest(), timeout)
 
     def close(self) -> None:
-        """Ends the connection and what still runs on it."""
+        """Closes the connection and ends its running calls."""
         self._channel.close()
 
     def __enter__(self) -> Self:

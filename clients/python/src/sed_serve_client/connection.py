@@ -1,4 +1,4 @@
-"""How to reach a server: address, credentials, limits and retries; the same for both kinds of client."""
+"""Connections to a server: address, credentials, limits and retries; the same for both kinds of client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .errors import SedError
 
 Pem: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview
-"""A PEM file, or what is in one."""
+"""The path of a PEM file, or its content."""
 
 CallMetadata: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -47,7 +47,7 @@ CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
     # A request that is larger than this buffer, 256 KiB by default, is never sent again.
     ("grpc.per_rpc_retry_buffer_size", MAX_REQUEST_BYTES + (1 << 20)),
-    # Notices a server that is gone without a word while a call waits for it.
+    # Detects a server that vanished without closing the connection while a call waits for it.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.primary_user_agent", "sed-serve-client-python"),
@@ -74,7 +74,7 @@ def credentials(
 
 
 def call_metadata(token: str | None) -> CallMetadata:
-    """What every call carries."""
+    """The metadata of every call: the bearer token, if there is one."""
     return () if token is None else (("authorization", f"Bearer {token}"),)
 
 
@@ -85,7 +85,7 @@ def _pem(source: Pem | None) -> bytes | None:
 
 
 class Attempts:
-    """The time and the tries of one call. A server that is full says when to come back; while time is left, we do."""
+    """The time and the attempts of one call. A full server sends a retry delay; calls wait for it if time allows."""
 
     def __init__(self, timeout: float) -> None:
         self._end = time.monotonic() + timeout
@@ -97,7 +97,7 @@ class Attempts:
         return max(self._end - time.monotonic(), 0.0)
 
     def pause(self, error: SedError) -> float | None:
-        """Seconds to wait before the next try; None when there is none."""
+        """Seconds to wait before the next attempt; None when there is none."""
         if error.reason == "UPLOAD_TOO_SLOW":
             # A line that was held up may flow again; one that is slow is slow again.
             delay = None if self._was_slow else 0.0
@@ -106,7 +106,7 @@ class Attempts:
             delay = self._delay(error)
         if delay is None or self._made >= ATTEMPTS:
             return None
-        # Those who were refused together do not come back together.
+        # Clients that were refused together must not return together.
         delay *= random.uniform(1.0, 1.25)
         if delay >= self.left():
             return None
@@ -121,14 +121,14 @@ class Attempts:
 
 
 class StreamAttempts(Attempts):
-    """The tries of a stream, which begin again with every answer; each of its requests has its own time."""
+    """The attempts of a stream, counted from its last answer; each of its requests has its own time."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         super().__init__(timeout)
 
     def answered(self) -> None:
-        """Begins to count again: the stream gets on."""
+        """Resets the count of attempts: the stream makes progress."""
         super().__init__(self._timeout)
 
     def left(self) -> float:

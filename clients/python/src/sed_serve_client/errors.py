@@ -1,4 +1,4 @@
-"""What can go wrong in a call, from its gRPC status and the google.rpc details that the server sends with it."""
+"""Errors of calls, read from the gRPC status and the google.rpc details that the server sends with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STATUS_DETAILS = "grpc-status-details-bin"
 
 
 class SedError(Exception):
-    """A call that failed. What each `reason` means stands in proto/sed/v1/error_reason.proto.
+    """A failed call. proto/sed/v1/error_reason.proto explains each `reason`.
 
     code: the gRPC status code.
     message: what is wrong, and what to do.
@@ -26,7 +26,7 @@ class SedError(Exception):
     field: path of the offending field in the request, for example `image.encoded`; empty where there is none.
     retry_after: seconds after which the call may succeed; with the reason DEADLINE_UNREACHABLE only under a later
         deadline. None where waiting does not help.
-    metadata: what the reason comes with, for example the limit that was passed.
+    metadata: details of the reason, for example the limit that was exceeded.
     """
 
     codes: ClassVar[frozenset[grpc.StatusCode]] = frozenset()
@@ -104,7 +104,7 @@ def _of_status(code: grpc.StatusCode, message: str, details: Iterable[any_pb2.An
 
 
 def of_call(error: grpc.RpcError) -> SedError:
-    """Tells why a call failed, of either kind of client."""
+    """Returns the error of a failed call of either kind of client."""
     if not isinstance(error, (grpc.Call, grpc.aio.AioRpcError)):  # what gRPC raises of its own is always one of them
         return SedError(grpc.StatusCode.UNKNOWN, str(error))
     trailers: Sequence[tuple[str, str | bytes]] = tuple(error.trailing_metadata() or ())
@@ -114,6 +114,6 @@ def of_call(error: grpc.RpcError) -> SedError:
 
 
 def of_stream_item(error: pb.StreamError) -> SedError:
-    """Tells why one request on a stream failed."""
+    """Returns the error of a failed request on a stream."""
     code = next((code for code in grpc.StatusCode if code.value[0] == error.code), grpc.StatusCode.UNKNOWN)
     return _of_status(code, error.message, error.details)

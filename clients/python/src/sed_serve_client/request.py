@@ -1,4 +1,4 @@
-"""Requests, from pictures and words as programs have them."""
+"""Requests, made from pictures and words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Value = TypeVar("_Value")
 
 @dataclasses.dataclass(frozen=True)
 class ImageId:
-    """Stands for a picture whose features the server still holds: `Segmentation.image_id` of an earlier answer."""
+    """The id of a picture whose features the server still holds: `Segmentation.image_id` of an earlier answer."""
 
     value: str
 
@@ -39,7 +39,7 @@ Words: TypeAlias = Sequence[str | Sequence[str]]
 
 
 class Options(TypedDict, total=False):
-    """How to segment, and what to answer with; proto/sed/v1/options.proto says what each means.
+    """Options of the segmentation and of its answer; proto/sed/v1/options.proto explains each.
 
     size: of the mask: `model`, or (width, height); without it that of the picture.
     encoding: how the mask travels: `png` (small; the default) or `raw` (no work for either side, 2 bytes a pixel).
@@ -82,7 +82,7 @@ def segment(
 
 
 def category_list(categories: Words) -> vocabulary_pb2.CategoryList:
-    """Brings categories into a message."""
+    """Converts categories into a message."""
     if isinstance(categories, str):
         raise TypeError("categories is a list of words, not one word")
     made = []
@@ -98,7 +98,7 @@ def category_list(categories: Words) -> vocabulary_pb2.CategoryList:
 
 
 def image(picture: Picture) -> image_pb2.Image:
-    """Brings a picture into a message; a Pillow image after its EXIF orientation, as the server does with files."""
+    """Converts a picture into a message; a Pillow image is turned by its EXIF orientation, as the server does."""
     if isinstance(picture, ImageId):
         return image_pb2.Image(id=picture.value)
     if isinstance(picture, (str, os.PathLike)):
@@ -130,7 +130,7 @@ def _content(file: BinaryIO) -> bytes:
 
 
 def segment_options(**options: Unpack[Options]) -> options_pb2.SegmentOptions:
-    """Brings options into a message."""
+    """Converts options into a message."""
     unknown = options.keys() - Options.__annotations__.keys()
     if unknown:
         raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")

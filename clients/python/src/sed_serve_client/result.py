@@ -1,4 +1,4 @@
-"""Answers, as programs want them."""
+"""Answers, converted into dataclasses and arrays."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Category:
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """What happened before one decoder level, by indices of categories; `rejected` only if it was asked for."""
+    """Rejection before one decoder level, as indices of categories; `rejected` is empty unless it was asked for."""
 
     level: int
     candidates: int
@@ -62,7 +62,7 @@ class Level:
 
 @dataclasses.dataclass(frozen=True)
 class Rejection:
-    """What category early rejection did; top_k is 0 when it was off."""
+    """The report of category early rejection; top_k is 0 when it was off."""
 
     top_k: int
     levels: tuple[Level, ...]
@@ -79,7 +79,7 @@ class StageTime:
 
 @dataclasses.dataclass(frozen=True)
 class Timings:
-    """Where the server's time went, in seconds, and what its caches held."""
+    """Times of the server's stages, in seconds, and its cache hits."""
 
     total: float
     stages: tuple[StageTime, ...]
@@ -91,10 +91,10 @@ class Timings:
 
 @dataclasses.dataclass(frozen=True)
 class InputWarning:
-    """Something in a request that was accepted and that its caller should know.
+    """A warning about an accepted request.
 
-    reason: stable, for example `PHRASE_CUT`; proto/sed/v1/warning.proto says what each means.
-    field: path in the request. message: what was found, and what it means for the result.
+    reason: stable, for example `PHRASE_CUT`; proto/sed/v1/warning.proto explains each.
+    field: path in the request. message: the finding, and its effect on the result.
     """
 
     reason: str
@@ -104,13 +104,13 @@ class InputWarning:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What was found in one picture.
+    """The result for one picture.
 
     mask: the index of a category for every pixel, uint8 or uint16 [height, width], read-only.
     unlabelled_index: the value of pixels that belong to no category.
     categories: one for each of the vocabulary, in its order.
     image_size: (width, height) of the picture, after its EXIF orientation.
-    image_id: stands for the picture in later requests; None when the server keeps no images.
+    image_id: replaces the picture in later requests; None when the server stores no images.
     warnings: about the words that the request has written out.
     overlay_png: the picture with the categories painted over it; empty unless it was asked for.
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .request import Options, Picture, Words
 
 StreamItem: TypeAlias = tuple[int, "result.Segmentation | errors.SedError"]
-"""Which picture of the stream, from 0, and its result or the error that concerns it alone."""
+"""The number of a picture in the stream, from 0, and its result or the error that concerns it alone."""
 
 MOST_UNANSWERED = 128
 """Requests that are held until their answer. Of large ones the server reads fewer."""
@@ -60,7 +60,7 @@ class StreamRequests:
 
     @property
     def is_full(self) -> bool:
-        """No more may be held."""
+        """True if no more requests may be held."""
         return len(self._unanswered) >= MOST_UNANSWERED
 
     def answered(self, answer: pb.SegmentStreamResponse) -> StreamItem | None:

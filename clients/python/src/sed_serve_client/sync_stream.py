@@ -1,4 +1,4 @@
-"""A stream of the client for programs with threads, opened again where it ends too early."""
+"""A stream of the client for threads, opened again if the server ends it before the last answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def items(
     pictures: Iterable[Picture],
     attempts: connection.StreamAttempts,
 ) -> Iterator[StreamItem]:
-    """Yields the answers of one stream after the other; each begins with what the one before left unanswered."""
+    """Yields the answers of one stream after the other; each first sends what the one before left unanswered."""
     sender = _Sender(requests, pictures)
     while sender.has_next():
         call = method(sender.begin(), metadata=metadata)
@@ -53,10 +53,10 @@ def items(
 
 
 class _Sender:
-    """Gives gRPC the requests of one stream after the other, each time from the first that is unanswered.
+    """Feeds gRPC the requests of one stream after the other, each time from the first unanswered one.
 
-    gRPC takes them in a thread of each stream. That of a stream which has ended may still wait for the caller's next
-    picture; what comes then is held for the next stream.
+    gRPC reads them in one thread for each stream. The thread of an ended stream may still wait for the caller's next
+    picture, which is then held for the next stream.
     """
 
     def __init__(self, requests: StreamRequests, pictures: Iterable[Picture]) -> None:
@@ -74,7 +74,7 @@ class _Sender:
 
     @property
     def is_done(self) -> bool:
-        """All pictures are answered."""
+        """True once all pictures are answered."""
         with self._changed:
             return self._have_ended and self._requests.after(-1) is None
 
@@ -113,11 +113,11 @@ class _Sender:
                 return
 
     def _has_room(self, sent: int) -> bool:
-        """Another request may be sent: one that is held, or a new one."""
+        """True if another request may be sent: one that is held, or a new one."""
         return not self._requests.is_full or self._requests.after(sent) is not None
 
     def _take(self, sent: int) -> bool:
-        """Waits until a request behind `sent` is held, taking a picture if need be; False where there are no more."""
+        """Waits for a held request after `sent`, and reads a picture if there is none; False after the last picture."""
         with self._taking:
             if self.failure is not None:
                 raise self.failure

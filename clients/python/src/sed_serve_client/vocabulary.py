@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Vocabulary:
     """A vocabulary that the server knows by name.
 
-    name: what to give as `vocabulary` of a request. size: how many categories it has. built_in: it came with the
-    server. categories: for each its name and synonyms; empty unless it was got by name. warnings: what its words make
-    one expect; empty unless it was just created.
+    name: the `vocabulary` of a request. size: number of its categories. built_in: True if it comes with the server.
+    categories: for each its name and synonyms; empty unless it was requested by name. warnings: those about its words;
+    empty unless it was just created.
     """
 
     name: str
