@@ -4,7 +4,7 @@
 python3 generate.py            writes it
 python3 generate.py --check    only says whether what is written is what this program writes
 
-What the panels show stands in service.py and engine.py, how panels look in panels.py.
+service.py and engine.py define the panels, panels.py their look.
 """
 
 import json
@@ -79,7 +79,7 @@ def annotation(name: str, colour: str, expr: str, text: str) -> Json:
 
 
 def annotations() -> list[Json]:
-    """What was deployed, and when nothing answered."""
+    """Marks for new versions, new models, and times without a ready model."""
 
     def appears(info: str, label: str) -> str:
         return f"group by ({label}) ({info}{{{CHOSEN}}}) unless group by ({label}) ({info}{{{CHOSEN}}} offset 5m)"

@@ -41,7 +41,7 @@ def override(matcher: Json, properties: Json) -> Json:
 
 
 def panel(kind: str, title: str, description: str, queries: list[Json], width: int, height: int) -> Json:
-    """What all panels have. Without its own time series a panel is of no use, so each has at least one query."""
+    """The parts that all panels share. A panel without a query shows nothing, so each has at least one."""
     targets = [
         {"refId": chr(ord("A") + number), "datasource": DATASOURCE, **each} for number, each in enumerate(queries)
     ]
@@ -112,7 +112,7 @@ def number(
 
 
 def heat(title: str, unit: str, description: str, expr: str, width: int = 8) -> Json:
-    """How values spread over a histogram's buckets, as time goes by; the expression is increases by `le`."""
+    """A heat map of a histogram's buckets over time; the expression is the increase of each, by `le`."""
     made = panel("heatmap", title, description, [query(expr, "{{le}}", format="heatmap")], width, 8)
     made["fieldConfig"]["defaults"] = {"custom": {"scaleDistribution": {"type": "linear"}}}
     made["options"] = {

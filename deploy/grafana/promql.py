@@ -15,7 +15,7 @@ def of_jobs(recorded: str, *matchers: str) -> str:
 
 
 def rate(metric: str, *matchers: str) -> str:
-    """How fast a counter grows, a second."""
+    """The growth of a counter per second."""
     return f"rate({of(metric, *matchers)}[$__rate_interval])"
 
 
@@ -30,7 +30,7 @@ def ratio(part: str, whole: str) -> str:
 
 
 def mean(histogram: str, by: str = "", *matchers: str) -> str:
-    """The mean of what a histogram was given."""
+    """The mean of the values in a histogram."""
     sums, counts = rate(f"{histogram}_sum", *matchers), rate(f"{histogram}_count", *matchers)
     return ratio(total(sums, by), total(counts, by))
 
@@ -42,7 +42,7 @@ def quantile(share: float, histogram: str, by: str = "", *matchers: str) -> str:
 
 
 def spread(histogram: str, *matchers: str) -> str:
-    """What came into each bucket, for a heat map."""
+    """The increase of each bucket, for a heat map."""
     return f"sum by (le) (increase({of(f'{histogram}_bucket', *matchers)}[$__rate_interval]))"
 
 

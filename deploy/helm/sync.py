@@ -85,7 +85,7 @@ def comment(key: yaml.ScalarNode, lines: list[str]) -> str:
 
 
 def has_comments(node: yaml.Node, lines: list[str]) -> bool:
-    """Whether anything within a map has a comment of its own."""
+    """Reports whether any key within a map has a comment of its own."""
     return isinstance(node, yaml.MappingNode) and any(
         comment(key, lines) or has_comments(value, lines) for key, value in node.value
     )
