@@ -127,8 +127,8 @@ def traffic() -> list[Json]:
         lines(
             "Given up",
             "reqps",
-            "Requests dropped before a stage because nobody waited for them any more: work saved. Bad: "
-            "many with cause deadline; the server let in what it could not finish.",
+            "Requests dropped before a stage because their caller had gone or their deadline had passed: work saved. "
+            "Bad: many with cause deadline; the server let in what it could not finish.",
             query(total(rate("sed_requests_abandoned_total"), "cause"), "{{cause}}"),
         ),
         lines(
