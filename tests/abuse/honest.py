@@ -128,10 +128,10 @@ class Clients:
             async for answer in stub.SegmentStream(self._requests(numbers), timeout=PATIENCE):
                 outcomes[answer.request_id] = answer
                 if answer.HasField("response"):
-                    self._emit("stream", int(answer.request_id), answer.response, begun, 0)
+                    self._emit("stream", int(answer.request_id), answer.response, begun, [])
         except grpc.aio.AioRpcError as error:
             if Refused.by(error).delay is None:
-                return self._emit_failure("stream", begun, 0, str(Refused.by(error)))
+                return self._emit_failure("stream", begun, [], str(Refused.by(error)))
         for other in numbers:
             answer = outcomes.get(str(other), pb.SegmentStreamResponse())
             if not answer.HasField("response"):
@@ -158,7 +158,7 @@ class Clients:
         begun: float | None = None,
     ) -> None:
         """Asks until there is an answer, a final error, or no time left."""
-        begun, refusals = begun or time.monotonic(), 0
+        begun, refusals = begun or time.monotonic(), list[str]()
         while True:
             left = begun + PATIENCE - time.monotonic()
             try:
@@ -171,15 +171,15 @@ class Clients:
                 return self._emit(kind, number, answer, begun, refusals)
             if refused.delay is None or refused.delay >= left:
                 return self._emit_failure(kind, begun, refusals, str(refused))
-            refusals += 1
+            refusals.append(refused.reason)
             await asyncio.sleep(refused.delay)
 
-    def _emit(self, kind: str, number: int, answer: pb.SegmentResponse, begun: float, refusals: int) -> None:
+    def _emit(self, kind: str, number: int, answer: pb.SegmentResponse, begun: float, refusals: list[str]) -> None:
         outcome = "ok" if essence(answer) == self.answers[number] else "wrong"
         seconds = time.monotonic() - begun
         emit(kind=kind, at=begun, seconds=seconds, outcome=outcome, refusals=refusals, why=f"example {number}")
 
-    def _emit_failure(self, kind: str, begun: float, refusals: int, why: str) -> None:
+    def _emit_failure(self, kind: str, begun: float, refusals: list[str], why: str) -> None:
         seconds = time.monotonic() - begun
         emit(kind=kind, at=begun, seconds=seconds, outcome="failed", refusals=refusals, why=why)
 

@@ -28,7 +28,8 @@ class Row:
     complaints: list[str]
     outcomes: dict[str, int] = field(default_factory=dict)
     answered_within: int = 0
-    refusals: int = 0
+    # Refusals before the answer or the failure, by reason.
+    refusals: dict[str, int] = field(default_factory=dict)
     p95: float = 0.0
     probe: float = 0.0
     probes_failed: int = 0
@@ -43,7 +44,7 @@ class Row:
         good = [event for event in honest if event["outcome"] == "ok"]
         self.outcomes = dict(Counter(event["outcome"] for event in honest))
         self.answered_within = sum(event["at"] + event["seconds"] <= end for event in good)
-        self.refusals = sum(event["refusals"] for event in honest)
+        self.refusals = dict(Counter(reason for event in honest for reason in event["refusals"]))
         self.p95 = percentile([event["seconds"] for event in good], 0.95)
         self.probe = max((event["seconds"] for event in probes), default=0.0)
         self.probes_failed = sum(not event["good"] for event in probes)
@@ -90,7 +91,7 @@ HEAD = ["", "peak MiB", "server", "honest ok", "refused", "wrong", "failed", "p9
 
 def cells(row: Row) -> list[str]:
     """A line of the table."""
-    counts = [row.outcomes.get("ok", 0), row.refusals, row.outcomes.get("wrong", 0), row.outcomes.get("failed", 0)]
+    counts = [row.outcomes.get("ok", 0), sum(row.refusals.values()), row.outcomes.get("wrong", 0), row.outcomes.get("failed", 0)]
     figures = [f"{row.p95 * 1e3:.0f}", f"{row.probe * 1e3:.0f}", f"{row.seconds:.1f}"]
     did = ", ".join(
         f"{number / 2**20:.1f} MiB" if name == "bytes" else f"{number} {name}" for name, number in row.did.items()

@@ -30,6 +30,18 @@ impl Deadline {
     }
 }
 
+/// When the whole message of a call was there; its wait for a place counts from then. Travels in the request's
+/// extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Received(pub(crate) std::time::Instant);
+
+impl Received {
+    /// Returns the time that the intake set for a call; without one, now.
+    pub(crate) fn of<T>(request: &tonic::Request<T>) -> std::time::Instant {
+        request.extensions().get::<Self>().map_or_else(std::time::Instant::now, |received| received.0)
+    }
+}
+
 /// The time by which a stream must end, if its client sets one: a stream may last longer than any of its
 /// requests. Travels in the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,8 +32,8 @@ inventory! {
         "sed_request_duration_seconds", Seconds, buckets::REQUEST_SECONDS;
     /// Calls that have begun and not ended.
     REQUESTS_IN_FLIGHT: Gauge = "sed_requests_in_flight", Count;
-    /// Calls of Segment and ModelInfer and requests on streams that are worked on; more than the capacity are
-    /// refused.
+    /// Calls of Segment and ModelInfer and requests on streams that are worked on; those beyond the capacity
+    /// wait, and are refused after half a second unless they are on a stream.
     CONCURRENT_REQUESTS: Gauge = "sed_concurrent_requests", Count;
     /// Requests for masks that may be worked on at the same time.
     CONCURRENT_REQUESTS_CAPACITY: Gauge = "sed_concurrent_requests_capacity", Count;

@@ -22,7 +22,7 @@ pub use self::{
     request::{ValidatedInfer, validate_infer},
 };
 use crate::{
-    deadline::Deadline,
+    deadline::{Deadline, Received},
     intake::{CallMemory, charged},
     memory::Charge,
     service::{
@@ -101,7 +101,7 @@ impl GrpcInferenceService for InferenceService {
         request: Request<proto::ModelInferRequest>,
     ) -> Result<Response<proto::ModelInferResponse>, Status> {
         let deadline = Deadline::of_call(&request, self.context.limits.timeout);
-        let received = Instant::now(); // the headers came earlier, but only now is the whole message here
+        let received = Received::of(&request);
         let memory = CallMemory::of(&request, &self.context.account);
         let outcome = self.infer(request.into_inner(), memory, received, deadline).await;
         let (answer, charge) = conclude(outcome, received)?;

@@ -14,6 +14,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use http::{Request, Response, request::Parts};
@@ -36,7 +37,7 @@ use crate::{
     access::CallerName,
     connections::{Exchange, Peer},
     cpu_pool::CpuPool,
-    deadline::{Deadline, StreamDeadline},
+    deadline::{Deadline, Received, StreamDeadline},
     memory::{Account, ConnectionId, Payer},
     places::Places,
     status,
@@ -140,8 +141,9 @@ impl Shared {
             call(service, Request::from_parts(parts, body)).await
         } else {
             let deadline = Deadline::of(&parts.headers, method.longest);
+            let connection = payer.owner().connection;
             parts.extensions.insert(deadline);
-            let work = self.answer_one(method, parts, reader, charges, service, &mut held);
+            let work = self.answer_one(method, parts, (reader, charges), connection, service, &mut held);
             timeout_at(deadline.0, work).await.unwrap_or_else(|_| Err(status::deadline_exceeded()))?
         };
         Ok(self.send(method, response, payer, held))
@@ -151,9 +153,9 @@ impl Shared {
     async fn answer_one<S>(
         &self,
         method: Method,
-        parts: Parts,
-        mut reader: Reader,
-        charges: MessageCharges,
+        mut parts: Parts,
+        (mut reader, charges): (Reader, MessageCharges),
+        connection: ConnectionId,
         service: S,
         held: &mut Held,
     ) -> Result<Response<Body>, Status>
@@ -170,8 +172,9 @@ impl Shared {
             }
         };
         drop(reader); // a client that sends more has its answer all the same
+        parts.extensions.insert(Received(Instant::now()));
         if method.works {
-            held.place = Some(self.places.take(self.account.transfers()).await?);
+            held.place = Some(self.places.take(connection, self.account.transfers()).await?);
         }
         Ok(call(service, Request::from_parts(parts, body)).await)
     }

@@ -26,7 +26,7 @@ use crate::{
     calls::log_refusal,
     convert,
     cpu_pool::{Done, Errand, Panicked},
-    deadline::Deadline,
+    deadline::{Deadline, Received},
     image_id,
     intake::{CallMemory, charged},
     limits::Limits,
@@ -45,7 +45,7 @@ pub(crate) async fn answer(
     request: Request<v1::SegmentRequest>,
 ) -> Result<Response<v1::SegmentResponse>, Status> {
     let deadline = Deadline::of_call(&request, context.limits.timeout);
-    let received = Instant::now(); // the headers came earlier, but only now is the whole message here
+    let received = Received::of(&request);
     let memory = CallMemory::of(&request, &context.account);
     let (answer, charge) = answer_message(context, request.into_inner(), memory, received, deadline).await?;
     let compress = is_worth_compressing(&answer);

@@ -243,7 +243,8 @@ async fn work_on(
     received: Instant,
     deadline: tokio::time::Instant,
 ) -> Worked {
-    let _place = context.places.wait(deadline, context.account.transfers()).await?;
+    let connection = memory.payer.owner().connection;
+    let _place = context.places.wait(deadline, connection, context.account.transfers()).await?;
     segment::answer_in_time(context, request, memory, received, deadline).await
 }
 

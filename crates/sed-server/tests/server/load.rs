@@ -10,7 +10,7 @@ use tonic::Code;
 use crate::harness::{Running, facts, metadata, quota, request, retry_delay, until, with_options};
 
 #[tokio::test]
-async fn a_request_beyond_the_limit_is_refused_at_once_with_a_delay() {
+async fn a_request_beyond_the_limit_is_refused_soon_with_a_delay() {
     let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
     let running = server.occupy().await;
     let refused = server.segment(request(2)).await.unwrap_err();
