@@ -27,7 +27,8 @@ pub enum EngineError {
     },
     /// The deadline leaves less time than the request takes on an idle server.
     #[error(
-        "the request takes some {} ms, its deadline leaves {} ms; give it more time, or ask for fewer categories",
+        "the request takes some {} ms, its deadline, or the longest time of a request, leaves {} ms; give \
+         it more time, or ask for fewer categories",
         needed.as_millis(), left.as_millis()
     )]
     DeadlineTooShort {
@@ -38,7 +39,8 @@ pub enum EngineError {
     },
     /// Behind the work that waits already, the request would be finished too late.
     #[error(
-        "behind the waiting requests this one would take {} ms, its deadline leaves {} ms; retry in {} ms",
+        "behind the waiting requests this one would take {} ms, its deadline leaves {} ms; retry in {} ms \
+         with a new deadline",
         predicted.as_millis(), left.as_millis(), retry_after.as_millis()
     )]
     DeadlineUnreachable {

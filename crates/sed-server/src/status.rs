@@ -185,13 +185,16 @@ pub(crate) fn too_many_uploads() -> Status {
 
 /// A message is larger than the limit.
 pub(crate) fn message_too_large(limit: usize) -> Status {
-    let message = format!("the request message has more than {limit} bytes; send a smaller image");
-    Failure::new(ErrorReason::MessageTooLarge, message).with("limit", limit).into_status()
+    let message = format!("the request message has more than {limit} bytes; send less");
+    Failure::new(ErrorReason::MessageTooLarge, message)
+        .with("unit", "bytes")
+        .with("limit", limit)
+        .into_status()
 }
 
 /// A message cannot be read.
 pub(crate) fn malformed() -> Status {
-    let message = "the message is not what the method takes; check the generated code's version";
+    let message = "the message cannot be read as a request of the method; check the generated code's version";
     Failure::new(ErrorReason::RequestMalformed, message).into_status()
 }
 

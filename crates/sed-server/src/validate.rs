@@ -233,8 +233,8 @@ fn vocabulary_source(
 }
 
 fn options(options: &v1::SegmentOptions, limits: &Limits) -> Result<ValidatedOptions, RequestError> {
-    if options.top_k.is_some_and(|top_k| top_k > limits.top_k) {
-        let message = format!("must be at most {}", limits.top_k);
+    if let Some(top_k) = options.top_k.filter(|top_k| *top_k > limits.top_k) {
+        let message = format!("is {top_k}, but must be at most {}", limits.top_k);
         return Err(RequestError::option("options.top_k", message).with_limit(u64::from(limits.top_k)));
     }
     let score_threshold = options.score_threshold.unwrap_or(0.0);
@@ -257,7 +257,7 @@ fn share(field: &str, value: f32) -> Result<f32, RequestError> {
     if (0.0..=1.0).contains(&value) {
         return Ok(value);
     }
-    Err(RequestError::option(field, "must be between 0 and 1"))
+    Err(RequestError::option(field, format!("is {value}, but must be between 0 and 1")))
 }
 
 fn output_size(size: Option<&v1::OutputSize>, limits: &Limits) -> Result<OutputSize, RequestError> {

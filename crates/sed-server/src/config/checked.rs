@@ -10,7 +10,7 @@ use super::{
     ranges::{cache, seconds, within},
     transport::{self, Access, Transport},
 };
-use crate::limits::Limits;
+use crate::{limits::Limits, memory::Split};
 
 /// Default of `listen`.
 const LISTEN: &str = "127.0.0.1:50051";
@@ -56,6 +56,12 @@ pub struct Shutdown {
 }
 
 impl ServerConfig {
+    /// Memory that the requests of one connection may hold at the same time, in bytes.
+    pub fn connection_memory_bytes(&self) -> u64 {
+        let split = Split::of(self.limits.request_memory_bytes, self.transport.max_connections);
+        Split::connection_share(split.calls)
+    }
+
     /// Fills in defaults for absent settings, and checks all values.
     ///
     /// # Errors

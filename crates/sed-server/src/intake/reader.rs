@@ -18,7 +18,7 @@ use super::{chunks::Chunks, methods::Method, stream_body::MessageBody, unpack::u
 use crate::{
     config::Compression,
     cpu_pool::{CpuPool, Panicked},
-    memory::{Account, Charge, ConnectionId, Ended, Payer, Shortage, Transfer},
+    memory::{Account, Charge, ConnectionId, Ended, LEAST_RATE, Payer, Transfer},
     status::{self, Failure},
     wire::{Malformed, Schema},
 };
@@ -258,16 +258,24 @@ impl Reader {
 fn ended_upload(why: Ended) -> Status {
     match why {
         Ended::Stalled => {
-            let message = "the upload made too little progress; send the whole request, over a faster line";
+            let message =
+                format!("the upload moved fewer than {LEAST_RATE} bytes/s; send it over a faster line");
             Failure::new(ErrorReason::UploadTooSlow, message).into_status()
         }
-        Ended::Crowded => Shortage::Budget.into_status(0),
+        Ended::Crowded => {
+            let message = "other requests needed the memory or the place of this upload, and it was the slowest; \
+                           send it again";
+            Failure::new(ErrorReason::UploadTooSlow, message).into_status()
+        }
     }
 }
 
 fn too_many_entries(limit: u64) -> Status {
     let message = format!("the message has more than {limit} entries in its lists; send fewer words");
-    Failure::new(ErrorReason::MessageTooLarge, message).with("limit", limit).into_status()
+    Failure::new(ErrorReason::MessageTooLarge, message)
+        .with("unit", "entries")
+        .with("limit", limit)
+        .into_status()
 }
 
 /// The client has gone, so this answer is for the account of calls only.

@@ -11,7 +11,7 @@ use std::{
 use sed_engine::metrics::{REQUEST_MEMORY, REQUEST_MEMORY_CAPACITY};
 use tokio::sync::Notify;
 
-use super::{charge::Shortage, transfer::Transfers};
+use super::{charge::Shortage, split::Split, transfer::Transfers};
 use crate::access::Caller;
 
 /// The part of the budget that large charges leave for small ones: a sixteenth, so that probes and questions
@@ -107,9 +107,9 @@ impl Account {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The most that one connection may hold: half of the budget, so that a second one always gets something.
+    /// The most that one connection may hold, in bytes.
     pub(crate) fn connection_share(&self) -> u64 {
-        self.shared.total / 2
+        Split::connection_share(self.shared.total)
     }
 
     /// The uploads and answers on their way.
@@ -130,10 +130,12 @@ impl Account {
             return Err(Shortage::Budget);
         }
         if of_connection + bytes > self.connection_share() {
-            return Err(Shortage::Share(Whose::Connection(owner.connection)));
+            let whose = Whose::Connection(owner.connection);
+            return Err(Shortage::Share { whose, limit: self.connection_share() });
         }
         if of_caller + bytes > self.shared.caller_share {
-            return Err(Shortage::Share(Whose::Caller(owner.caller.clone())));
+            let whose = Whose::Caller(owner.caller.clone());
+            return Err(Shortage::Share { whose, limit: self.shared.caller_share });
         }
         state.used += bytes;
         state.connections.insert(owner.connection, of_connection + bytes);

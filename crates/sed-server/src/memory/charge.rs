@@ -27,7 +27,12 @@ pub(crate) enum Shortage {
     /// The budget is used up.
     Budget,
     /// The share of the connection or of the caller is used up.
-    Share(Whose),
+    Share {
+        /// Its owners.
+        whose: Whose,
+        /// Its size in bytes.
+        limit: u64,
+    },
 }
 
 impl Shortage {
@@ -37,8 +42,8 @@ impl Shortage {
         match self {
             Self::Never { limit } => {
                 let message = format!(
-                    "the request needs {bytes} bytes of memory, the limit is {limit}; send a smaller picture or \
-                     ask for smaller masks"
+                    "the request needs at least {bytes} bytes of memory, a connection may hold {limit}; send a \
+                     smaller picture, or ask for smaller masks or no overlay"
                 );
                 Failure::new(reason, message).with("limit", limit).into_status()
             }
@@ -46,10 +51,17 @@ impl Shortage {
                 let message = "all memory for requests is in use; retry after the delay";
                 Failure::new(reason, message).retry_after(RETRY).into_status()
             }
-            Self::Share(_) => {
-                let message = "this connection or caller holds its share of the memory for requests; retry after \
-                               the delay, with fewer requests at once";
-                Failure::new(reason, message).retry_after(RETRY).into_status()
+            Self::Share { whose, limit } => {
+                let holder = match whose {
+                    Whose::Connection(_) => "this connection holds its",
+                    Whose::Caller(Some(_)) => "this caller holds its",
+                    Whose::Caller(None) | Whose::All => "callers without a name hold their",
+                };
+                let message = format!(
+                    "{holder} share of the memory for requests, {limit} bytes; retry after the delay, with fewer \
+                     requests at once"
+                );
+                Failure::new(reason, message).with("limit", limit).retry_after(RETRY).into_status()
             }
         }
     }
@@ -136,7 +148,7 @@ impl Charge {
             let bound = match &shortage {
                 Shortage::Never { .. } => return Err(shortage.into_status(self.bytes + bytes)),
                 Shortage::Budget => Whose::All,
-                Shortage::Share(whose) => whose.clone(),
+                Shortage::Share { whose, .. } => whose.clone(),
             };
             account.transfers().end_slowest(&bound);
             let oldest = match &waiting {
@@ -184,7 +196,8 @@ mod tests {
     }
 
     fn share_of(payer: &Payer) -> Shortage {
-        Shortage::Share(Whose::Connection(payer.owner.connection))
+        let whose = Whose::Connection(payer.owner.connection);
+        Shortage::Share { whose, limit: payer.account.connection_share() }
     }
 
     #[test]
@@ -197,7 +210,7 @@ mod tests {
         assert_eq!(first.empty().try_grow(3 << 20), Err(share_of(&first))); // more than half together
         let mut b = second.empty();
         b.try_grow(6 << 20).unwrap();
-        let nameless = Shortage::Share(Whose::Caller(None));
+        let nameless = Shortage::Share { whose: Whose::Caller(None), limit: 12 << 20 };
         assert_eq!(third.empty().try_grow(1 << 20), Err(nameless));
         let named = payer(&account, Some("lab"));
         let mut c = named.empty();

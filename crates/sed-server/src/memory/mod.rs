@@ -15,8 +15,8 @@ mod windows;
 
 pub(crate) use self::{
     account::{Account, ConnectionId},
-    charge::{Charge, Payer, Shortage},
+    charge::{Charge, Payer},
     split::Split,
-    transfer::{Ended, Transfer, Transfers},
+    transfer::{Ended, LEAST_RATE, Transfer, Transfers},
     windows::{Window, Windows},
 };

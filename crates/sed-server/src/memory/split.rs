@@ -23,6 +23,12 @@ impl Split {
         Self { floors, windows, calls: total - floors - windows }
     }
 
+    /// The most that one connection may hold of the part for calls: half, so that a second one always gets
+    /// something.
+    pub(crate) fn connection_share(calls: u64) -> u64 {
+        calls / 2
+    }
+
     /// The most connections whose floors an eighth of the budget holds.
     pub(crate) fn most_connections(total: u64) -> usize {
         usize::try_from(total / 8 / CONNECTION_FLOOR).unwrap_or(usize::MAX)

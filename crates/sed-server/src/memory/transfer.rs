@@ -20,7 +20,7 @@ use crate::connections::Exchange;
 
 /// Once its client was waited for during the stall time, a transfer must have moved so many bytes for each
 /// second of that.
-const LEAST_RATE: f64 = 1024.0;
+pub(crate) const LEAST_RATE: f64 = 1024.0;
 /// When memory or places run out, any transfer slower than this is ended first, in bytes a second.
 const SLOW: f64 = 65_536.0;
 /// A transfer is not ended for others before its client was waited for so long: a fair one gets going in

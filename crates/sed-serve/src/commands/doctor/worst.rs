@@ -40,6 +40,17 @@ pub(super) fn check(config: &ServerConfig, model: Option<ModelMemory>, memory: &
     };
     let worst = Worst::of(config, model);
     let found = worst.to_string();
+    let (share, message) = (config.connection_memory_bytes(), config.limits.message_bytes as u64);
+    if share < message {
+        let found = format!(
+            "{found}; a connection may hold {} of it, a message may have {}",
+            size(share),
+            size(message)
+        );
+        let advice =
+            "raise --max-request-memory-bytes, or lower --max-message-bytes: large requests are refused";
+        return Check::warning(NAME, found, advice);
+    }
     if worst.total() > memory.total {
         let advice = "lower --max-request-memory-bytes, --max-categories or the caches, or use a smaller model: a flood \
                       of large requests can end the server";
