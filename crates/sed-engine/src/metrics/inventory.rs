@@ -61,7 +61,8 @@ inventory! {
 
     /// Memory of requests and answers: messages, pictures, masks, whatever a client can cause.
     REQUEST_MEMORY: Gauge = "sed_request_memory_bytes", Bytes;
-    /// Memory that requests and answers may take; more is refused.
+    /// Memory that requests and answers may take: the part of `max_request_memory_bytes` that is for calls,
+    /// three quarters of it or more. More is refused.
     REQUEST_MEMORY_CAPACITY: Gauge = "sed_request_memory_capacity_bytes", Bytes;
     /// Uploads and answers that the server ended, because they made too little progress or were the slowest
     /// when memory or places ran out.

@@ -97,7 +97,7 @@ server_args! {
     LIMITS {
         /// The longest that a request may take [default: 60]
         max_timeout_seconds: f64 = "SECONDS",
-        /// Requests that are worked on at the same time [default: 64]
+        /// Requests that are worked on at the same time; a call beyond waits half a second for a place [default: 64]
         max_concurrent_requests: usize = "N",
         /// Requests that may wait for the device [default: as many as are worked on]
         queue_capacity: usize = "N",
@@ -107,7 +107,8 @@ server_args! {
         max_stream_requests: usize = "N",
         /// Vocabularies that may be registered at the same time [default: 1000]
         max_registered_vocabularies: usize = "N",
-        /// Memory of all that connections and requests cause; 0 is a third of the machine's or container's [default: 0]
+        /// Memory of all that connections and requests cause, a number of bytes of at least 67108864 (64 MiB); 0 is a third
+        /// of the machine's or container's [default: 0]
         max_request_memory_bytes: u64 = "BYTES",
         /// Size of one request message [default: 32 MiB]
         max_message_bytes: usize = "BYTES",
@@ -155,7 +156,8 @@ server_args! {
         health_needs_token: bool = "true|false",
     }
     TRANSPORT {
-        /// Connections at the same time; more wait until one ends [default: 4096]
+        /// Connections at the same time; more wait until one ends; no more than an eighth of --max-request-memory-bytes
+        /// holds at 128 KiB each [default: 4096, or as many as fit]
         max_connections: usize = "N",
         /// After this time, give or take a tenth, a connection takes no more calls; 0 is never [default: 1800]
         max_connection_age_seconds: f64 = "SECONDS",

@@ -42,7 +42,8 @@ raw_config! {
     /// The `top_k` of requests that have none; 0 turns rejection off. Default 8.
     default_top_k: u32,
 
-    /// Requests that are worked on at the same time. Default 64.
+    /// Requests that are worked on at the same time; a call beyond waits half a second for a place. Default
+    /// 64.
     max_concurrent_requests: usize,
     /// Requests that may wait for the device. Default: as many as are worked on.
     queue_capacity: usize,
@@ -84,8 +85,8 @@ raw_config! {
     device_lost_probes: u32,
 
     /// Memory for everything that connections and requests cause: messages, pictures, masks, answers,
-    /// windows, in bytes; 0 is a third of the machine's or container's memory, at least 128 MiB and at most
-    /// 16 GiB. Default 0.
+    /// windows. A number of bytes, at least 64 MiB (67108864); 0 is a third of the machine's or container's
+    /// memory, at least 128 MiB and at most 16 GiB. Default 0.
     max_request_memory_bytes: u64,
     /// Bytes of one request message. Default 32 MiB.
     max_message_bytes: usize,
@@ -131,8 +132,8 @@ raw_config! {
     /// True if `grpc.health.v1` needs a token, too. Default false.
     health_needs_token: bool,
 
-    /// Connections at the same time; more wait. Default 4096, or as many as an eighth of
-    /// `max_request_memory_bytes` holds at 128 KiB each.
+    /// Connections at the same time; more wait. No more than an eighth of `max_request_memory_bytes` holds at
+    /// 128 KiB each. Default 4096, or as many as fit.
     max_connections: usize,
     /// Age, give or take a tenth, at which a connection accepts no more calls, in seconds; 0 is never.
     /// Default 1800.
