@@ -117,7 +117,7 @@ def traffic() -> list[Json]:
             "In flight",
             "none",
             "Calls that run now, requests on streams that are not answered yet, and what of both is worked on. "
-            "Bad: worked on near the capacity; more is refused.",
+            "Bad: worked on near the capacity; more waits half a second, then is refused.",
             query(total(of("sed_requests_in_flight")), "calls"),
             query(total(of("sed_stream_requests_in_flight")), "requests on streams"),
             query(total(of("sed_concurrent_requests")), "worked on"),
@@ -157,7 +157,7 @@ def traffic() -> list[Json]:
             "Memory of requests",
             "bytes",
             "What requests and answers hold, and what they may. Bad: near the capacity for minutes, or near three "
-            "quarters of it where callers have no names; more is refused.",
+            "quarters of it where callers have names and one has it all; more is refused.",
             query(of("sed_request_memory_bytes"), "{{pod}} {{instance}}"),
             query(f"max({of('sed_request_memory_capacity_bytes')})", "capacity"),
             width=12,

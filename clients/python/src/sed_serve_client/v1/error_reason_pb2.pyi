@@ -39,13 +39,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_VOCABULARY_TOO_LARGE: _ErrorReason.ValueType  # 6
     """INVALID_ARGUMENT, with BadRequest: more categories, synonyms or phrases than the limit in the metadata."""
     ERROR_REASON_CATEGORY_NAME_INVALID: _ErrorReason.ValueType  # 7
-    """INVALID_ARGUMENT, with BadRequest: a name or synonym is empty, too long or holds control characters. It is empty when
-    cleaning leaves nothing of it for the model to read.
+    """INVALID_ARGUMENT, with BadRequest: a name or synonym is empty, too long or holds control characters. It is empty
+    when cleaning leaves nothing of it for the model to read.
     """
     ERROR_REASON_CATEGORY_DUPLICATE: _ErrorReason.ValueType  # 8
-    """INVALID_ARGUMENT, with BadRequest: two categories have the same phrases, or a category has a phrase twice. Phrases are
-    the same when the model's tokenizer makes the same of them: letter case, repeated spaces, forms of accents and of
-    quotation marks make no difference.
+    """INVALID_ARGUMENT, with BadRequest: two categories have the same phrases, or a category has a phrase twice.
+    Phrases are the same when the model's tokenizer yields the same tokens for them: letter case, repeated spaces,
+    forms of accents and of quotation marks make no difference.
     """
     ERROR_REASON_VOCABULARY_NOT_FOUND: _ErrorReason.ValueType  # 9
     """NOT_FOUND, with ResourceInfo: the server knows no vocabulary of this name."""
@@ -56,10 +56,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     the metadata.
     """
     ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 12
-    """OUT_OF_RANGE: the request message has more bytes than the limit in the metadata."""
+    """OUT_OF_RANGE: the request message has more bytes, or more entries in its lists, than the limit in the metadata,
+    whose unit is `bytes` or `entries`. Entries may be 4 * (max_categories + max_phrases) + 256: with too many bytes
+    send a smaller picture, with too many entries fewer words.
+    """
     ERROR_REASON_QUEUE_FULL: _ErrorReason.ValueType  # 13
-    """RESOURCE_EXHAUSTED, with RetryInfo and QuotaFailure: the server has all the work that it can hold. Retry
-    after the delay.
+    """RESOURCE_EXHAUSTED, with RetryInfo and QuotaFailure: the server has all the work that it can hold. A call waits half
+    a second for a place before that. Retry after the delay.
     """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 14
     """DEADLINE_EXCEEDED: the request's deadline, or the server's longest time, passed. What was not yet
@@ -80,7 +83,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     that it is started again.
     """
     ERROR_REASON_REQUEST_MALFORMED: _ErrorReason.ValueType  # 19
-    """INVALID_ARGUMENT: the message is not what the method takes."""
+    """INVALID_ARGUMENT: the message cannot be read as a request of the method."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 20
     """INTERNAL: a fault of the server. The metadata says in which stage. Other requests are not affected."""
     ERROR_REASON_IMAGE_NOT_FOUND: _ErrorReason.ValueType  # 21
@@ -103,7 +106,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     the server registers none; the limit is in the metadata. Send the words themselves.
     """
     ERROR_REASON_STREAM_ID_INVALID: _ErrorReason.ValueType  # 26
-    """INVALID_ARGUMENT, with BadRequest: a request on a stream has no id, or that of one that is not answered
+    """INVALID_ARGUMENT, with BadRequest: a request on a stream has no id, or the id of another one that is not answered
     yet.
     """
     ERROR_REASON_TOKEN_MISSING: _ErrorReason.ValueType  # 27
@@ -113,8 +116,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 28
     """UNAUTHENTICATED: the server does not know the token of the call, or not any more."""
     ERROR_REASON_TENSOR_INVALID: _ErrorReason.ValueType  # 29
-    """INVALID_ARGUMENT, with BadRequest: a tensor of a request of the Open Inference Protocol has a name, a datatype,
-    a shape or contents that the model does not take, or is there twice.
+    """INVALID_ARGUMENT, with BadRequest: a tensor of a request of the Open Inference Protocol has a name, a datatype, a
+    shape or contents that the model does not accept, or occurs twice.
     """
     ERROR_REASON_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 30
     """NOT_FOUND, with ResourceInfo: a request of the Open Inference Protocol names a model, or a version of it, that
@@ -127,23 +130,26 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_MEMORY_EXHAUSTED: _ErrorReason.ValueType  # 32
     """RESOURCE_EXHAUSTED, with RetryInfo: the memory for requests is in use, as a whole or this connection's or caller's
-    share of it. Retry after the delay. Without RetryInfo the request needs more than the limit in the metadata, and
-    fails again.
+    share of it. Retry after the delay. Without RetryInfo the request needs more than the limit in the metadata, which
+    is all that one connection may hold, and fails again: send a smaller picture, or ask for no overlay or smaller masks.
     """
     ERROR_REASON_UPLOAD_TOO_SLOW: _ErrorReason.ValueType  # 33
-    """ABORTED: the request's messages came too slowly. Send it again, over a faster line."""
+    """ABORTED: the request's messages came too slowly: nothing for 10 s, or less than 1 KiB/s; or other requests needed its
+    memory or its place, and it was the slowest. Send it again, over a faster line.
+    """
     ERROR_REASON_RECONNECT: _ErrorReason.ValueType  # 34
-    """UNAVAILABLE, with RetryInfo, at the end of a stream: its connection is old, or the stream was idle. What was not
-    answered was not begun: open the stream again and send it there.
+    """UNAVAILABLE, with RetryInfo, at the end of a stream: its connection is old, or no message came on it for 10
+    minutes. What was not answered was not begun: open the stream again and send it there.
     """
     ERROR_REASON_VOCABULARY_NOT_OWNED: _ErrorReason.ValueType  # 35
-    """PERMISSION_DENIED, with ResourceInfo: another caller has registered the vocabulary, and only that one can delete it."""
+    """PERMISSION_DENIED, with ResourceInfo: another caller has registered the vocabulary, and only that one can delete
+    it.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why a request failed. Every error of sed.v1.SegmentationService and inference.GRPCInferenceService carries a
+    """Reasons of failed requests. Every error of sed.v1.SegmentationService and inference.GRPCInferenceService carries a
     google.rpc.ErrorInfo with domain `sed-serve` and one of these as `reason`, without the prefix `ERROR_REASON_` (for
-    example `QUEUE_FULL`).
-    Reasons are never renamed; new ones may be added.
+    example `QUEUE_FULL`). Reasons are never renamed; new ones may be added.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -163,13 +169,13 @@ ERROR_REASON_VOCABULARY_EMPTY: ErrorReason.ValueType  # 5
 ERROR_REASON_VOCABULARY_TOO_LARGE: ErrorReason.ValueType  # 6
 """INVALID_ARGUMENT, with BadRequest: more categories, synonyms or phrases than the limit in the metadata."""
 ERROR_REASON_CATEGORY_NAME_INVALID: ErrorReason.ValueType  # 7
-"""INVALID_ARGUMENT, with BadRequest: a name or synonym is empty, too long or holds control characters. It is empty when
-cleaning leaves nothing of it for the model to read.
+"""INVALID_ARGUMENT, with BadRequest: a name or synonym is empty, too long or holds control characters. It is empty
+when cleaning leaves nothing of it for the model to read.
 """
 ERROR_REASON_CATEGORY_DUPLICATE: ErrorReason.ValueType  # 8
-"""INVALID_ARGUMENT, with BadRequest: two categories have the same phrases, or a category has a phrase twice. Phrases are
-the same when the model's tokenizer makes the same of them: letter case, repeated spaces, forms of accents and of
-quotation marks make no difference.
+"""INVALID_ARGUMENT, with BadRequest: two categories have the same phrases, or a category has a phrase twice.
+Phrases are the same when the model's tokenizer yields the same tokens for them: letter case, repeated spaces,
+forms of accents and of quotation marks make no difference.
 """
 ERROR_REASON_VOCABULARY_NOT_FOUND: ErrorReason.ValueType  # 9
 """NOT_FOUND, with ResourceInfo: the server knows no vocabulary of this name."""
@@ -180,10 +186,13 @@ ERROR_REASON_OUTPUT_TOO_LARGE: ErrorReason.ValueType  # 11
 the metadata.
 """
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 12
-"""OUT_OF_RANGE: the request message has more bytes than the limit in the metadata."""
+"""OUT_OF_RANGE: the request message has more bytes, or more entries in its lists, than the limit in the metadata,
+whose unit is `bytes` or `entries`. Entries may be 4 * (max_categories + max_phrases) + 256: with too many bytes
+send a smaller picture, with too many entries fewer words.
+"""
 ERROR_REASON_QUEUE_FULL: ErrorReason.ValueType  # 13
-"""RESOURCE_EXHAUSTED, with RetryInfo and QuotaFailure: the server has all the work that it can hold. Retry
-after the delay.
+"""RESOURCE_EXHAUSTED, with RetryInfo and QuotaFailure: the server has all the work that it can hold. A call waits half
+a second for a place before that. Retry after the delay.
 """
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 14
 """DEADLINE_EXCEEDED: the request's deadline, or the server's longest time, passed. What was not yet
@@ -204,7 +213,7 @@ ERROR_REASON_DEVICE_LOST: ErrorReason.ValueType  # 18
 that it is started again.
 """
 ERROR_REASON_REQUEST_MALFORMED: ErrorReason.ValueType  # 19
-"""INVALID_ARGUMENT: the message is not what the method takes."""
+"""INVALID_ARGUMENT: the message cannot be read as a request of the method."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 20
 """INTERNAL: a fault of the server. The metadata says in which stage. Other requests are not affected."""
 ERROR_REASON_IMAGE_NOT_FOUND: ErrorReason.ValueType  # 21
@@ -227,7 +236,7 @@ ERROR_REASON_TOO_MANY_VOCABULARIES: ErrorReason.ValueType  # 25
 the server registers none; the limit is in the metadata. Send the words themselves.
 """
 ERROR_REASON_STREAM_ID_INVALID: ErrorReason.ValueType  # 26
-"""INVALID_ARGUMENT, with BadRequest: a request on a stream has no id, or that of one that is not answered
+"""INVALID_ARGUMENT, with BadRequest: a request on a stream has no id, or the id of another one that is not answered
 yet.
 """
 ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 27
@@ -237,8 +246,8 @@ brings none.
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 28
 """UNAUTHENTICATED: the server does not know the token of the call, or not any more."""
 ERROR_REASON_TENSOR_INVALID: ErrorReason.ValueType  # 29
-"""INVALID_ARGUMENT, with BadRequest: a tensor of a request of the Open Inference Protocol has a name, a datatype,
-a shape or contents that the model does not take, or is there twice.
+"""INVALID_ARGUMENT, with BadRequest: a tensor of a request of the Open Inference Protocol has a name, a datatype, a
+shape or contents that the model does not accept, or occurs twice.
 """
 ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 30
 """NOT_FOUND, with ResourceInfo: a request of the Open Inference Protocol names a model, or a version of it, that
@@ -251,15 +260,19 @@ Other requests are not affected.
 """
 ERROR_REASON_MEMORY_EXHAUSTED: ErrorReason.ValueType  # 32
 """RESOURCE_EXHAUSTED, with RetryInfo: the memory for requests is in use, as a whole or this connection's or caller's
-share of it. Retry after the delay. Without RetryInfo the request needs more than the limit in the metadata, and
-fails again.
+share of it. Retry after the delay. Without RetryInfo the request needs more than the limit in the metadata, which
+is all that one connection may hold, and fails again: send a smaller picture, or ask for no overlay or smaller masks.
 """
 ERROR_REASON_UPLOAD_TOO_SLOW: ErrorReason.ValueType  # 33
-"""ABORTED: the request's messages came too slowly. Send it again, over a faster line."""
+"""ABORTED: the request's messages came too slowly: nothing for 10 s, or less than 1 KiB/s; or other requests needed its
+memory or its place, and it was the slowest. Send it again, over a faster line.
+"""
 ERROR_REASON_RECONNECT: ErrorReason.ValueType  # 34
-"""UNAVAILABLE, with RetryInfo, at the end of a stream: its connection is old, or the stream was idle. What was not
-answered was not begun: open the stream again and send it there.
+"""UNAVAILABLE, with RetryInfo, at the end of a stream: its connection is old, or no message came on it for 10
+minutes. What was not answered was not begun: open the stream again and send it there.
 """
 ERROR_REASON_VOCABULARY_NOT_OWNED: ErrorReason.ValueType  # 35
-"""PERMISSION_DENIED, with ResourceInfo: another caller has registered the vocabulary, and only that one can delete it."""
+"""PERMISSION_DENIED, with ResourceInfo: another caller has registered the vocabulary, and only that one can delete
+it.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

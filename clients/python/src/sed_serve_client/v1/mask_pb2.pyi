@@ -33,7 +33,7 @@ class Mask(_message.Message):
     RAW_INDICES_FIELD_NUMBER: _builtins.int
     SCORE_MAPS_FIELD_NUMBER: _builtins.int
     encoding: _options_pb2.MaskEncoding.ValueType
-    """The encoding used. Where INDEX_PNG was asked for, the depth that was chosen stands here."""
+    """The encoding used. INDEX_PNG_8 or INDEX_PNG_16, by the chosen depth, where INDEX_PNG was requested."""
     unlabelled_index: _builtins.int
     """The value of pixels that belong to no category, in encodings that hold an index for every pixel: 255
     with 8 bits, 65535 with 16. Such pixels are missing from the other encodings.
@@ -101,8 +101,8 @@ Global___RleMasks: _TypeAlias = RleMasks  # noqa: Y015
 
 @_typing.final
 class RleMask(_message.Message):
-    """One category's binary mask as pycocotools writes it: runs down the columns, compressed to text. With
-    `size` = [height, width] of the mask, `counts` is what `pycocotools.mask.decode` takes.
+    """One category's binary mask as pycocotools writes it: runs down the columns, compressed to text. `counts`, with the
+    mask's [height, width] as `size`, is what `pycocotools.mask.decode` accepts.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -36,7 +36,7 @@ class _OutputSizePresetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outp
     """
 
 class OutputSizePreset(_OutputSizePreset, metaclass=_OutputSizePresetEnumTypeWrapper):
-    """Mask sizes that need no numbers."""
+    """Mask sizes by name."""
 
 OUTPUT_SIZE_PRESET_UNSPECIFIED: OutputSizePreset.ValueType  # 0
 """The same as ORIGINAL."""
@@ -64,7 +64,7 @@ class _ResizeModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResizeMode
     """
 
 class ResizeMode(_ResizeMode, metaclass=_ResizeModeEnumTypeWrapper):
-    """How the picture is brought to the network's input size. Both ignore its aspect ratio in the end."""
+    """Methods of resizing the picture to the network's square input. None keeps the picture's aspect ratio."""
 
 RESIZE_MODE_UNSPECIFIED: ResizeMode.ValueType  # 0
 """The same as DIRECT."""
@@ -100,7 +100,7 @@ class _MaskEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MaskEnco
     """The score of every category that was not rejected, at every position of the network's own map."""
 
 class MaskEncoding(_MaskEncoding, metaclass=_MaskEncodingEnumTypeWrapper):
-    """How a result is written down."""
+    """Encodings of a result."""
 
 MASK_ENCODING_UNSPECIFIED: MaskEncoding.ValueType  # 0
 """Not allowed in a request."""
@@ -131,26 +131,26 @@ class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.Val
     PRIORITY_LOW: _Priority.ValueType  # 1
     """Background work: goes after all other requests."""
     PRIORITY_NORMAL: _Priority.ValueType  # 2
-    """The usual."""
+    """The default."""
     PRIORITY_HIGH: _Priority.ValueType  # 3
     """A person is waiting: goes before all other requests."""
 
 class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
-    """Which requests go first while the server is busy. A request that has waited long rises."""
+    """Priorities of requests while the server is busy. Waiting raises a request's priority."""
 
 PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
 """The same as NORMAL."""
 PRIORITY_LOW: Priority.ValueType  # 1
 """Background work: goes after all other requests."""
 PRIORITY_NORMAL: Priority.ValueType  # 2
-"""The usual."""
+"""The default."""
 PRIORITY_HIGH: Priority.ValueType  # 3
 """A person is waiting: goes before all other requests."""
 Global___Priority: _TypeAlias = Priority  # noqa: Y015
 
 @_typing.final
 class SegmentOptions(_message.Message):
-    """How to segment, and what to answer with. Every field may be left out."""
+    """Options of the segmentation and of its answer. Every field may be left out."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -165,28 +165,28 @@ class SegmentOptions(_message.Message):
     POLYGON_TOLERANCE_FIELD_NUMBER: _builtins.int
     LIST_REJECTED_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
-    """Category early rejection: before each decoder level only those categories stay that are among the
-    top_k best at some position of the picture. Smaller is faster; 0 turns rejection off. Absent: the
-    server's default, which GetServerInfo tells.
+    """Category early rejection: before each decoder level only those categories stay that are among the top_k best at
+    some position of the picture. Smaller is faster; 0 turns rejection off. Absent: the server's default, which
+    GetServerInfo returns.
     """
     score_threshold: _builtins.float
     """A pixel whose best score is below this, 0 to 1, is unlabelled. Absent: every pixel gets a category."""
     resize_mode: Global___ResizeMode.ValueType
-    """How the picture is brought to the network's input size. Does not count for an `Image.id`: that picture was
-    brought to it before.
+    """Method of resizing the picture to the network's input size. Ignored for `Image.id`: that picture is already
+    resized.
     """
     min_area: _builtins.int
-    """A connected region of one category with fewer pixels than this is taken out: its pixels become
-    unlabelled. 0 and 1 keep all regions.
+    """A connected region of one category with fewer pixels than this is removed: its pixels become unlabelled. 0 and 1
+    keep all regions.
     """
     priority: Global___Priority.ValueType
-    """Which requests go first while the server is busy."""
+    """The priority of the request while the server is busy."""
     polygon_tolerance: _builtins.float
-    """How far, in pixels, the outlines of POLYGONS may leave the true border to need fewer points; at most 100.
-    0 keeps every corner. Absent: 1.
+    """Distance in pixels, at most 100, by which the outlines of POLYGONS may deviate from the true border to need fewer
+    points. 0 keeps every corner. Absent: 1.
     """
     list_rejected: _builtins.bool
-    """Tell in the rejection report which categories each level rejected, not only how many."""
+    """List the rejected categories of each level in the rejection report (LevelReport.rejected)."""
     @_builtins.property
     def output_size(self) -> Global___OutputSize:
         """The size of the masks. Absent: the size of the picture, after its EXIF orientation."""
@@ -241,7 +241,7 @@ class OutputSize(_message.Message):
     PRESET_FIELD_NUMBER: _builtins.int
     EXACT_FIELD_NUMBER: _builtins.int
     preset: Global___OutputSizePreset.ValueType
-    """One of the sizes that need no numbers."""
+    """A size by name."""
     @_builtins.property
     def exact(self) -> _image_pb2.Size:
         """This width and height; the picture is stretched to it."""
@@ -264,7 +264,7 @@ Global___OutputSize: _TypeAlias = OutputSize  # noqa: Y015
 
 @_typing.final
 class Overlay(_message.Message):
-    """How the overlay picture looks. Its longer side has at most 2048 pixels, without the legend."""
+    """Look of the overlay picture. Without the legend, its longer side has at most 2048 pixels."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -272,7 +272,7 @@ class Overlay(_message.Message):
     WITHOUT_LEGEND_FIELD_NUMBER: _builtins.int
     WITHOUT_LABELS_FIELD_NUMBER: _builtins.int
     opacity: _builtins.float
-    """How strongly the regions are coloured, 0 (not) to 1 (only the colour is left). Absent: 0.5."""
+    """Opacity of the regions' colours, 0 (invisible) to 1 (they hide the picture). Absent: 0.5."""
     without_legend: _builtins.bool
     """Leave out the legend beside the picture."""
     without_labels: _builtins.bool

@@ -74,7 +74,7 @@ Global___Stage: _TypeAlias = Stage  # noqa: Y015
 
 @_typing.final
 class RejectionReport(_message.Message):
-    """What category early rejection did."""
+    """The effect of category early rejection."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -102,7 +102,7 @@ Global___RejectionReport: _TypeAlias = RejectionReport  # noqa: Y015
 
 @_typing.final
 class LevelReport(_message.Message):
-    """What happened before one decoder level."""
+    """The rejection before one decoder level."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -113,7 +113,7 @@ class LevelReport(_message.Message):
     level: _builtins.int
     """The decoder level, 1 to 3."""
     candidates: _builtins.int
-    """How many categories came up for it."""
+    """Number of categories that were left before this rejection."""
     @_builtins.property
     def survivors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Indices of the categories that went on into the level, rising."""
@@ -140,8 +140,8 @@ Global___LevelReport: _TypeAlias = LevelReport  # noqa: Y015
 
 @_typing.final
 class LatencyReport(_message.Message):
-    """Where the time went. The waits and durations of the stages add up to the total, but for a little time
-    between them.
+    """Times of a request. The waits and durations of its stages add up to the total, except for short gaps between
+    stages.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -159,12 +159,12 @@ class LatencyReport(_message.Message):
     for the same ones at the same time.
     """
     vocabulary_cache_hit: _builtins.bool
-    """The whole vocabulary was at hand on the device."""
+    """True if the whole vocabulary was cached on the device."""
     image_cache_hit: _builtins.bool
-    """The features of the image were at hand: it was not encoded for this request."""
+    """True if the features of the image were cached: it was not encoded for this request."""
     @_builtins.property
     def total(self) -> _duration_pb2.Duration:
-        """From the arrival of the whole request to the finished answer."""
+        """Time from the arrival of the whole request to the finished answer."""
 
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageLatency]:
@@ -199,14 +199,14 @@ class StageLatency(_message.Message):
     DURATION_FIELD_NUMBER: _builtins.int
     BATCHES_FIELD_NUMBER: _builtins.int
     stage: Global___Stage.ValueType
-    """Which stage."""
+    """The stage."""
     @_builtins.property
     def queue_wait(self) -> _duration_pb2.Duration:
-        """Waiting for the stage to begin."""
+        """Time spent waiting for the stage to begin."""
 
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """From its beginning to its end."""
+        """Time from its beginning to its end."""
 
     @_builtins.property
     def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Batch]:
@@ -243,7 +243,7 @@ class Batch(_message.Message):
     """(Image, category) pairs in it, of all requests; for TEXT_EMBEDDING the phrases."""
     @_builtins.property
     def device_time(self) -> _duration_pb2.Duration:
-        """How long the device worked on it."""
+        """Time that the device worked on it."""
 
     def __init__(
         self,

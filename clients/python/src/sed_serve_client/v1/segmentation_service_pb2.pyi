@@ -38,8 +38,8 @@ class SegmentRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Any text by which the caller knows this request, printable ASCII. It comes back in the answer and stands
-    in the server's log. Empty: the server makes one up.
+    """The caller's id for this request: any printable ASCII. The answer and the server's log repeat it. Empty: the
+    server generates one.
     """
     @_builtins.property
     def image(self) -> _image_pb2.Image:
@@ -51,7 +51,7 @@ class SegmentRequest(_message.Message):
 
     @_builtins.property
     def options(self) -> _options_pb2.SegmentOptions:
-        """How to segment, and what to answer with."""
+        """Options of the segmentation and of its answer."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ Global___SegmentRequest: _TypeAlias = SegmentRequest  # noqa: Y015
 
 @_typing.final
 class SegmentResponse(_message.Message):
-    """What was found, and how."""
+    """The result of a request, with reports of how it came about."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -89,7 +89,7 @@ class SegmentResponse(_message.Message):
     IMAGE_ID_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """The request's id, or the one that the server made up."""
+    """The request's id, or the one that the server generated."""
     unlabelled_pixels: _builtins.int
     """Pixels of the mask that belong to no category."""
     overlay_png: _builtins.bytes
@@ -99,7 +99,7 @@ class SegmentResponse(_message.Message):
     model_digest: _builtins.str
     """Digest of the model, as in ModelInfo."""
     image_id: _builtins.str
-    """The picture's id, for `Image.id` of later requests; empty when the server keeps no images."""
+    """The picture's id, for `Image.id` of later requests; empty when the server caches no images."""
     @_builtins.property
     def image_size(self) -> _image_pb2.Size:
         """Size of the picture, after its EXIF orientation."""
@@ -118,11 +118,11 @@ class SegmentResponse(_message.Message):
 
     @_builtins.property
     def rejection(self) -> _report_pb2.RejectionReport:
-        """What category early rejection did."""
+        """The effect of category early rejection."""
 
     @_builtins.property
     def latency(self) -> _report_pb2.LatencyReport:
-        """Where the time went."""
+        """Times of the request and its stages."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:
@@ -163,18 +163,16 @@ class SegmentStreamRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     ANY_ORDER_FIELD_NUMBER: _builtins.int
     any_order: _builtins.bool
-    """Give every answer as soon as it is there, instead of in the order of the requests. Only that of the
-    stream's first message counts.
+    """Send every answer as soon as it is ready, instead of in the order of the requests. Only the value in the stream's
+    first message counts.
     """
     @_builtins.property
     def request(self) -> Global___SegmentRequest:
-        """What to segment. Its `request_id` is required, and unlike those of the requests that are not answered yet."""
+        """The request. Its `request_id` is required, and must differ from those of the stream's unanswered requests."""
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """How long this request may take from its arrival, within the stream's deadline. Absent: the server's
-        longest time.
-        """
+        """Time limit of this request from its arrival, within the stream's deadline. Absent or longer: Limits.max_timeout."""
 
     def __init__(
         self,
@@ -208,7 +206,7 @@ class SegmentStreamResponse(_message.Message):
 
     @_builtins.property
     def error(self) -> Global___StreamError:
-        """Why there is none."""
+        """The error, if there is no result."""
 
     def __init__(
         self,
@@ -239,7 +237,7 @@ class StreamError(_message.Message):
     code: _builtins.int
     """The gRPC status code."""
     message: _builtins.str
-    """What is wrong, and what to do."""
+    """A description of the error, with advice."""
     @_builtins.property
     def details(self) -> _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]:
         """The same details that the error of a Segment call carries: google.rpc.ErrorInfo and others."""
@@ -280,9 +278,7 @@ class CategoryResult(_message.Message):
     area_share: _builtins.float
     """`pixels` as a share of the whole mask, 0 to 1."""
     mean_score: _builtins.float
-    """Mean of its score over its pixels, 0 to 1; 0 where it has none. Pixels that `min_area` took out count
-    here.
-    """
+    """Mean of its score over its pixels, 0 to 1; 0 where it has none. Pixels that `min_area` removed count here."""
     @_builtins.property
     def bounding_box(self) -> Global___BoundingBox:
         """The smallest rectangle around its pixels; absent where it has none."""
@@ -358,7 +354,7 @@ Global___GetServerInfoRequest: _TypeAlias = GetServerInfoRequest  # noqa: Y015
 
 @_typing.final
 class GetServerInfoResponse(_message.Message):
-    """What the server is and accepts."""
+    """The server's model, limits, defaults, formats and vocabularies."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -379,11 +375,11 @@ class GetServerInfoResponse(_message.Message):
 
     @_builtins.property
     def limits(self) -> _server_info_pb2.Limits:
-        """What it accepts."""
+        """Its limits."""
 
     @_builtins.property
     def defaults(self) -> _server_info_pb2.Defaults:
-        """What an absent option means."""
+        """Its values for absent options."""
 
     @_builtins.property
     def vocabularies(self) -> _containers.RepeatedCompositeFieldContainer[_vocabulary_pb2.NamedVocabulary]:
@@ -399,12 +395,12 @@ class GetServerInfoResponse(_message.Message):
 
     @_builtins.property
     def uptime(self) -> _duration_pb2.Duration:
-        """How long the server has been running."""
+        """Time since the server started."""
 
     @_builtins.property
     def compressions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What messages may be compressed with, for example `gzip`; empty: with nothing. What comes out of a compressed
-        request counts for `max_message_bytes`.
+        """Compressions of messages that it supports, for example `gzip`; empty: none. `max_message_bytes` bounds a request
+        after decompression.
         """
 
     def __init__(

@@ -91,24 +91,25 @@ class SegmentationServiceServicer(object):
     def SegmentStream(self, request_iterator, context):
         """Segments many pictures over one stream. Each request is answered by one message that carries its id: a
         result, or an error that concerns this request alone. The server reads only as many requests ahead as it
-        works on (Limits.max_stream_requests); the stream's own deadline holds for all of them.
+        works on (Limits.max_stream_requests); the stream's own deadline holds for all of them. A stream on which no
+        message comes for 10 minutes ends with RECONNECT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateVocabulary(self, request, context):
-        """Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
-        creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-        its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
-        caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
+        """Registers a vocabulary on this server, so that requests need only its name. The name is derived from the words:
+        creating the same vocabulary twice is no error, and it has the same name on every replica. A server forgets its
+        registered vocabularies when it ends. When it holds as many as it may, it forgets the least recently used one of
+        the caller that has the most. On VOCABULARY_NOT_FOUND, create the vocabulary again or send the words.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetVocabulary(self, request, context):
-        """Tells the categories of a vocabulary.
+        """Returns a vocabulary with its categories.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,7 +131,7 @@ class SegmentationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetServerInfo(self, request, context):
-        """Tells which model the server holds, its limits, its defaults and the vocabularies that it knows.
+        """Returns the server's model, limits, defaults, formats and vocabularies.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

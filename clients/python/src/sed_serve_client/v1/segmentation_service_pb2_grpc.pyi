@@ -42,16 +42,17 @@ class SegmentationServiceStub:
     SegmentStream: _grpc.StreamStreamMultiCallable[_segmentation_service_pb2.SegmentStreamRequest, _segmentation_service_pb2.SegmentStreamResponse]
     """Segments many pictures over one stream. Each request is answered by one message that carries its id: a
     result, or an error that concerns this request alone. The server reads only as many requests ahead as it
-    works on (Limits.max_stream_requests); the stream's own deadline holds for all of them.
+    works on (Limits.max_stream_requests); the stream's own deadline holds for all of them. A stream on which no
+    message comes for 10 minutes ends with RECONNECT.
     """
     CreateVocabulary: _grpc.UnaryUnaryMultiCallable[_vocabulary_pb2.CreateVocabularyRequest, _vocabulary_pb2.CreateVocabularyResponse]
-    """Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
-    creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-    its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
-    caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
+    """Registers a vocabulary on this server, so that requests need only its name. The name is derived from the words:
+    creating the same vocabulary twice is no error, and it has the same name on every replica. A server forgets its
+    registered vocabularies when it ends. When it holds as many as it may, it forgets the least recently used one of
+    the caller that has the most. On VOCABULARY_NOT_FOUND, create the vocabulary again or send the words.
     """
     GetVocabulary: _grpc.UnaryUnaryMultiCallable[_vocabulary_pb2.GetVocabularyRequest, _vocabulary_pb2.GetVocabularyResponse]
-    """Tells the categories of a vocabulary."""
+    """Returns a vocabulary with its categories."""
     ListVocabularies: _grpc.UnaryUnaryMultiCallable[_vocabulary_pb2.ListVocabulariesRequest, _vocabulary_pb2.ListVocabulariesResponse]
     """Lists the vocabularies that the server knows by name."""
     DeleteVocabulary: _grpc.UnaryUnaryMultiCallable[_vocabulary_pb2.DeleteVocabularyRequest, _vocabulary_pb2.DeleteVocabularyResponse]
@@ -59,7 +60,7 @@ class SegmentationServiceStub:
     is VOCABULARY_NOT_OWNED.
     """
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetServerInfoRequest, _segmentation_service_pb2.GetServerInfoResponse]
-    """Tells which model the server holds, its limits, its defaults and the vocabularies that it knows."""
+    """Returns the server's model, limits, defaults, formats and vocabularies."""
 
 @_typing.type_check_only
 class SegmentationServiceAsyncStub(SegmentationServiceStub):
@@ -74,16 +75,17 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     SegmentStream: _aio.StreamStreamMultiCallable[_segmentation_service_pb2.SegmentStreamRequest, _segmentation_service_pb2.SegmentStreamResponse]  # type: ignore[assignment]
     """Segments many pictures over one stream. Each request is answered by one message that carries its id: a
     result, or an error that concerns this request alone. The server reads only as many requests ahead as it
-    works on (Limits.max_stream_requests); the stream's own deadline holds for all of them.
+    works on (Limits.max_stream_requests); the stream's own deadline holds for all of them. A stream on which no
+    message comes for 10 minutes ends with RECONNECT.
     """
     CreateVocabulary: _aio.UnaryUnaryMultiCallable[_vocabulary_pb2.CreateVocabularyRequest, _vocabulary_pb2.CreateVocabularyResponse]  # type: ignore[assignment]
-    """Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
-    creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-    its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
-    caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
+    """Registers a vocabulary on this server, so that requests need only its name. The name is derived from the words:
+    creating the same vocabulary twice is no error, and it has the same name on every replica. A server forgets its
+    registered vocabularies when it ends. When it holds as many as it may, it forgets the least recently used one of
+    the caller that has the most. On VOCABULARY_NOT_FOUND, create the vocabulary again or send the words.
     """
     GetVocabulary: _aio.UnaryUnaryMultiCallable[_vocabulary_pb2.GetVocabularyRequest, _vocabulary_pb2.GetVocabularyResponse]  # type: ignore[assignment]
-    """Tells the categories of a vocabulary."""
+    """Returns a vocabulary with its categories."""
     ListVocabularies: _aio.UnaryUnaryMultiCallable[_vocabulary_pb2.ListVocabulariesRequest, _vocabulary_pb2.ListVocabulariesResponse]  # type: ignore[assignment]
     """Lists the vocabularies that the server knows by name."""
     DeleteVocabulary: _aio.UnaryUnaryMultiCallable[_vocabulary_pb2.DeleteVocabularyRequest, _vocabulary_pb2.DeleteVocabularyResponse]  # type: ignore[assignment]
@@ -91,7 +93,7 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     is VOCABULARY_NOT_OWNED.
     """
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_segmentation_service_pb2.GetServerInfoRequest, _segmentation_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
-    """Tells which model the server holds, its limits, its defaults and the vocabularies that it knows."""
+    """Returns the server's model, limits, defaults, formats and vocabularies."""
 
 class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Open-vocabulary semantic segmentation: a picture and a list of words in, a category for every pixel out.
@@ -115,7 +117,8 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_segmentation_service_pb2.SegmentStreamResponse], _abc.AsyncIterator[_segmentation_service_pb2.SegmentStreamResponse]]:
         """Segments many pictures over one stream. Each request is answered by one message that carries its id: a
         result, or an error that concerns this request alone. The server reads only as many requests ahead as it
-        works on (Limits.max_stream_requests); the stream's own deadline holds for all of them.
+        works on (Limits.max_stream_requests); the stream's own deadline holds for all of them. A stream on which no
+        message comes for 10 minutes ends with RECONNECT.
         """
 
     @_abc_1.abstractmethod
@@ -124,10 +127,10 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _vocabulary_pb2.CreateVocabularyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_vocabulary_pb2.CreateVocabularyResponse, _abc.Awaitable[_vocabulary_pb2.CreateVocabularyResponse]]:
-        """Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
-        creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-        its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
-        caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
+        """Registers a vocabulary on this server, so that requests need only its name. The name is derived from the words:
+        creating the same vocabulary twice is no error, and it has the same name on every replica. A server forgets its
+        registered vocabularies when it ends. When it holds as many as it may, it forgets the least recently used one of
+        the caller that has the most. On VOCABULARY_NOT_FOUND, create the vocabulary again or send the words.
         """
 
     @_abc_1.abstractmethod
@@ -136,7 +139,7 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _vocabulary_pb2.GetVocabularyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_vocabulary_pb2.GetVocabularyResponse, _abc.Awaitable[_vocabulary_pb2.GetVocabularyResponse]]:
-        """Tells the categories of a vocabulary."""
+        """Returns a vocabulary with its categories."""
 
     @_abc_1.abstractmethod
     def ListVocabularies(
@@ -162,6 +165,6 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _segmentation_service_pb2.GetServerInfoRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_segmentation_service_pb2.GetServerInfoResponse, _abc.Awaitable[_segmentation_service_pb2.GetServerInfoResponse]]:
-        """Tells which model the server holds, its limits, its defaults and the vocabularies that it knows."""
+        """Returns the server's model, limits, defaults, formats and vocabularies."""
 
 def add_SegmentationServiceServicer_to_server(servicer: SegmentationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -35,9 +35,9 @@ class ModelInfo(_message.Message):
     digest: _builtins.str
     """SHA-256 of its weights and configuration, as `sha256:` and 64 hexadecimal digits."""
     dtype: _builtins.str
-    """The number format of weights and activations: `f32` or `bf16`."""
+    """The number format of weights and activations: `f32`, `bf16` or `f16`."""
     device: _builtins.str
-    """What it runs on, for example `cpu` or `cuda:0`."""
+    """The device that it runs on, for example `cpu` or `cuda:0`."""
     input_side: _builtins.int
     """Side of the network's square input, in pixels."""
     map_side: _builtins.int
@@ -62,7 +62,9 @@ Global___ModelInfo: _TypeAlias = ModelInfo  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
-    """What the server accepts. A request beyond a limit is refused with a reason and the field's path."""
+    """The server's limits. A request beyond one is refused with a reason and the field's path, unless the limit says
+    otherwise.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -127,27 +129,32 @@ class Limits(_message.Message):
     max_request_id_bytes: _builtins.int
     """Bytes of a request id."""
     max_concurrent_requests: _builtins.int
-    """Requests that the server works on at the same time. Those beyond are refused with QUEUE_FULL."""
+    """Requests that the server works on at the same time. Those beyond wait half a second and are then refused with
+    QUEUE_FULL; on a stream they wait until their deadline. A quarter of the places, at most four, is kept for
+    connections that hold none.
+    """
     max_polygon_points: _builtins.int
     """Points of all polygons of a mask together, before `polygon_tolerance` takes some out."""
     max_queued_requests: _builtins.int
-    """Requests that may wait for the device at the same time. Those beyond are refused with QUEUE_FULL."""
+    """Requests that may wait for the device at the same time. Those beyond are refused with QUEUE_FULL; on a stream
+    they wait for room.
+    """
     max_queued_pairs: _builtins.int
-    """(Image, category) pairs of all requests that may wait for the device at the same time. A request whose
-    vocabulary does not fit any more is refused with QUEUE_FULL.
+    """(Image, category) pairs of all requests that may wait for the device at the same time. A request whose vocabulary
+    does not fit any more is refused with QUEUE_FULL; on a stream it waits for room.
     """
     max_batch_images: _builtins.int
-    """Images that the encoder takes in one batch. Falls when the device runs out of memory."""
+    """Images in one batch of the encoder. Falls when the device runs out of memory."""
     max_batch_pairs: _builtins.int
-    """(Image, category) pairs that the other stages take in one batch; larger requests are cut into parts.
-    Falls when the device runs out of memory.
+    """(Image, category) pairs in one batch of the other stages; larger requests are cut into parts. Falls when the
+    device runs out of memory.
     """
     text_cache_bytes: _builtins.int
-    """Bytes of text embeddings that the server keeps."""
+    """Bytes of text embeddings that the server caches."""
     vocabulary_cache_bytes: _builtins.int
-    """Bytes of whole vocabularies that the server keeps on the device."""
+    """Bytes of whole vocabularies that the server caches on the device."""
     image_cache_bytes: _builtins.int
-    """Bytes of image features that the server keeps; 0: `Image.id` is of no use here."""
+    """Bytes of image features that the server caches; 0: none are cached, and `Image.id` cannot be used."""
     max_registered_vocabularies: _builtins.int
     """Vocabularies that may be registered at the same time."""
     max_stream_requests: _builtins.int
@@ -163,8 +170,8 @@ class Limits(_message.Message):
     max_header_bytes: _builtins.int
     """Bytes of the headers of a call, its metadata included."""
     max_request_memory_bytes: _builtins.int
-    """Bytes of memory for everything that connections and requests cause together: messages, pictures, masks, answers on
-    their way. A connection may hold about three eighths of it.
+    """Bytes of memory for everything that connections and requests cause together: messages, pictures, masks, answers
+    that are being sent. A connection may hold about three eighths of it.
     """
     @_builtins.property
     def max_timeout(self) -> _duration_pb2.Duration:
@@ -172,7 +179,9 @@ class Limits(_message.Message):
 
     @_builtins.property
     def max_connection_age(self) -> _duration_pb2.Duration:
-        """About how long a connection takes new calls; the client then opens another. Absent: for ever."""
+        """Time for which a connection accepts new calls, give or take a tenth; the client then opens another. Absent:
+        unlimited.
+        """
 
     def __init__(
         self,
@@ -220,14 +229,14 @@ Global___Limits: _TypeAlias = Limits  # noqa: Y015
 
 @_typing.final
 class Defaults(_message.Message):
-    """What an absent option means on this server."""
+    """This server's values for absent options."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TOP_K_FIELD_NUMBER: _builtins.int
     MASK_ENCODING_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
-    """The top_k that is used when a request has none; 0 is rejection off."""
+    """The top_k that is used when a request has none; 0 turns rejection off."""
     mask_encoding: _options_pb2.MaskEncoding.ValueType
     """The encoding that is used when a request has none."""
     def __init__(

@@ -28,8 +28,8 @@ class Vocabulary(_message.Message):
     CATEGORIES_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name of a vocabulary that the server knows: a built-in one, for example `ade20k-150`, or the name
-    that CreateVocabulary gave. ListVocabularies lists them.
+    """The name of a vocabulary that the server knows: a built-in one, for example `ade20k-150`, or the name that
+    CreateVocabulary returned. ListVocabularies lists them.
     """
     @_builtins.property
     def categories(self) -> Global___CategoryList:
@@ -84,8 +84,8 @@ class Category(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SYNONYMS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """What it is called: any phrase, for example `dog` or `a person riding a bicycle`. Not empty, no
-    control characters. A comma is part of the phrase and separates nothing.
+    """Its name: any phrase, for example `dog` or `a person riding a bicycle`. Not empty, no control characters. A comma
+    is part of the phrase and separates nothing.
     """
     @_builtins.property
     def synonyms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -116,13 +116,14 @@ class NamedVocabulary(_message.Message):
     BUILT_IN_FIELD_NUMBER: _builtins.int
     CATEGORIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The name to put into `Vocabulary.name`. That of a registered vocabulary is made of its content: `voc-` and
-    32 hexadecimal digits, the same on every server, so any replica that was told the same words knows it.
+    """The name to put into `Vocabulary.name`. The name of a registered vocabulary is derived from its content: `voc-`
+    and 32 hexadecimal digits, the same on every server. A replica knows it once the same words were registered
+    there.
     """
     size: _builtins.int
-    """How many categories it has."""
+    """Number of its categories."""
     built_in: _builtins.bool
-    """It came with the server and cannot be deleted."""
+    """True if it came with the server and cannot be deleted."""
     @_builtins.property
     def categories(self) -> _containers.RepeatedCompositeFieldContainer[Global___Category]:
         """Its categories, in order. Empty in lists."""
@@ -181,10 +182,10 @@ class CreateVocabularyResponse(_message.Message):
     EXISTED_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     existed: _builtins.bool
-    """It was known already: the same words give the same name."""
+    """True if it was registered already: the same words have the same name."""
     @_builtins.property
     def vocabulary(self) -> Global___NamedVocabulary:
-        """What was registered, without its categories."""
+        """The registered vocabulary, without its categories."""
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:
@@ -260,9 +261,9 @@ class ListVocabulariesRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """The most entries of the answer; 0 and more than 1000 give at most 1000."""
+    """The most entries in the answer; 0 and values above 1000 mean 1000."""
     page_token: _builtins.str
-    """`next_page_token` of the answer before, to go on behind it. Empty: from the start."""
+    """`next_page_token` of the previous answer, to continue after it. Empty: from the start."""
     def __init__(
         self,
         *,
@@ -329,7 +330,7 @@ Global___DeleteVocabularyRequest: _TypeAlias = DeleteVocabularyRequest  # noqa: 
 
 @_typing.final
 class DeleteVocabularyResponse(_message.Message):
-    """The vocabulary is forgotten; requests that use it already are finished. It has no fields."""
+    """The vocabulary is forgotten. Requests that use it already are still answered. It has no fields."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -47,7 +47,7 @@ Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 
 @_typing.final
 class Warning(_message.Message):
-    """Something in a request that was accepted and that its caller should know."""
+    """A remark for the caller about a request that was accepted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

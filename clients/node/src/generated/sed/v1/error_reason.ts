@@ -11,10 +11,9 @@ export const protobufPackage = "sed.v1";
 export const protobufFileName = "sed/v1/error_reason.proto";
 
 /**
- * Why a request failed. Every error of sed.v1.SegmentationService and inference.GRPCInferenceService carries a
+ * Reasons of failed requests. Every error of sed.v1.SegmentationService and inference.GRPCInferenceService carries a
  * google.rpc.ErrorInfo with domain `sed-serve` and one of these as `reason`, without the prefix `ERROR_REASON_` (for
- * example `QUEUE_FULL`).
- * Reasons are never renamed; new ones may be added.
+ * example `QUEUE_FULL`). Reasons are never renamed; new ones may be added.
  */
 export enum ErrorReason {
   /** ERROR_REASON_UNSPECIFIED - Not used. */
@@ -35,14 +34,14 @@ export enum ErrorReason {
   /** ERROR_REASON_VOCABULARY_TOO_LARGE - INVALID_ARGUMENT, with BadRequest: more categories, synonyms or phrases than the limit in the metadata. */
   ERROR_REASON_VOCABULARY_TOO_LARGE = 6,
   /**
-   * ERROR_REASON_CATEGORY_NAME_INVALID - INVALID_ARGUMENT, with BadRequest: a name or synonym is empty, too long or holds control characters. It is empty when
-   * cleaning leaves nothing of it for the model to read.
+   * ERROR_REASON_CATEGORY_NAME_INVALID - INVALID_ARGUMENT, with BadRequest: a name or synonym is empty, too long or holds control characters. It is empty
+   * when cleaning leaves nothing of it for the model to read.
    */
   ERROR_REASON_CATEGORY_NAME_INVALID = 7,
   /**
-   * ERROR_REASON_CATEGORY_DUPLICATE - INVALID_ARGUMENT, with BadRequest: two categories have the same phrases, or a category has a phrase twice. Phrases are
-   * the same when the model's tokenizer makes the same of them: letter case, repeated spaces, forms of accents and of
-   * quotation marks make no difference.
+   * ERROR_REASON_CATEGORY_DUPLICATE - INVALID_ARGUMENT, with BadRequest: two categories have the same phrases, or a category has a phrase twice.
+   * Phrases are the same when the model's tokenizer yields the same tokens for them: letter case, repeated spaces,
+   * forms of accents and of quotation marks make no difference.
    */
   ERROR_REASON_CATEGORY_DUPLICATE = 8,
   /** ERROR_REASON_VOCABULARY_NOT_FOUND - NOT_FOUND, with ResourceInfo: the server knows no vocabulary of this name. */
@@ -54,11 +53,15 @@ export enum ErrorReason {
    * the metadata.
    */
   ERROR_REASON_OUTPUT_TOO_LARGE = 11,
-  /** ERROR_REASON_MESSAGE_TOO_LARGE - OUT_OF_RANGE: the request message has more bytes than the limit in the metadata. */
+  /**
+   * ERROR_REASON_MESSAGE_TOO_LARGE - OUT_OF_RANGE: the request message has more bytes, or more entries in its lists, than the limit in the metadata,
+   * whose unit is `bytes` or `entries`. Entries may be 4 * (max_categories + max_phrases) + 256: with too many bytes
+   * send a smaller picture, with too many entries fewer words.
+   */
   ERROR_REASON_MESSAGE_TOO_LARGE = 12,
   /**
-   * ERROR_REASON_QUEUE_FULL - RESOURCE_EXHAUSTED, with RetryInfo and QuotaFailure: the server has all the work that it can hold. Retry
-   * after the delay.
+   * ERROR_REASON_QUEUE_FULL - RESOURCE_EXHAUSTED, with RetryInfo and QuotaFailure: the server has all the work that it can hold. A call waits half
+   * a second for a place before that. Retry after the delay.
    */
   ERROR_REASON_QUEUE_FULL = 13,
   /**
@@ -83,7 +86,7 @@ export enum ErrorReason {
    * that it is started again.
    */
   ERROR_REASON_DEVICE_LOST = 18,
-  /** ERROR_REASON_REQUEST_MALFORMED - INVALID_ARGUMENT: the message is not what the method takes. */
+  /** ERROR_REASON_REQUEST_MALFORMED - INVALID_ARGUMENT: the message cannot be read as a request of the method. */
   ERROR_REASON_REQUEST_MALFORMED = 19,
   /** ERROR_REASON_INTERNAL - INTERNAL: a fault of the server. The metadata says in which stage. Other requests are not affected. */
   ERROR_REASON_INTERNAL = 20,
@@ -111,7 +114,7 @@ export enum ErrorReason {
    */
   ERROR_REASON_TOO_MANY_VOCABULARIES = 25,
   /**
-   * ERROR_REASON_STREAM_ID_INVALID - INVALID_ARGUMENT, with BadRequest: a request on a stream has no id, or that of one that is not answered
+   * ERROR_REASON_STREAM_ID_INVALID - INVALID_ARGUMENT, with BadRequest: a request on a stream has no id, or the id of another one that is not answered
    * yet.
    */
   ERROR_REASON_STREAM_ID_INVALID = 26,
@@ -123,8 +126,8 @@ export enum ErrorReason {
   /** ERROR_REASON_TOKEN_INVALID - UNAUTHENTICATED: the server does not know the token of the call, or not any more. */
   ERROR_REASON_TOKEN_INVALID = 28,
   /**
-   * ERROR_REASON_TENSOR_INVALID - INVALID_ARGUMENT, with BadRequest: a tensor of a request of the Open Inference Protocol has a name, a datatype,
-   * a shape or contents that the model does not take, or is there twice.
+   * ERROR_REASON_TENSOR_INVALID - INVALID_ARGUMENT, with BadRequest: a tensor of a request of the Open Inference Protocol has a name, a datatype, a
+   * shape or contents that the model does not accept, or occurs twice.
    */
   ERROR_REASON_TENSOR_INVALID = 29,
   /**
@@ -140,17 +143,23 @@ export enum ErrorReason {
   ERROR_REASON_RESULT_NOT_FINITE = 31,
   /**
    * ERROR_REASON_MEMORY_EXHAUSTED - RESOURCE_EXHAUSTED, with RetryInfo: the memory for requests is in use, as a whole or this connection's or caller's
-   * share of it. Retry after the delay. Without RetryInfo the request needs more than the limit in the metadata, and
-   * fails again.
+   * share of it. Retry after the delay. Without RetryInfo the request needs more than the limit in the metadata, which
+   * is all that one connection may hold, and fails again: send a smaller picture, or ask for no overlay or smaller masks.
    */
   ERROR_REASON_MEMORY_EXHAUSTED = 32,
-  /** ERROR_REASON_UPLOAD_TOO_SLOW - ABORTED: the request's messages came too slowly. Send it again, over a faster line. */
+  /**
+   * ERROR_REASON_UPLOAD_TOO_SLOW - ABORTED: the request's messages came too slowly: nothing for 10 s, or less than 1 KiB/s; or other requests needed its
+   * memory or its place, and it was the slowest. Send it again, over a faster line.
+   */
   ERROR_REASON_UPLOAD_TOO_SLOW = 33,
   /**
-   * ERROR_REASON_RECONNECT - UNAVAILABLE, with RetryInfo, at the end of a stream: its connection is old, or the stream was idle. What was not
-   * answered was not begun: open the stream again and send it there.
+   * ERROR_REASON_RECONNECT - UNAVAILABLE, with RetryInfo, at the end of a stream: its connection is old, or no message came on it for 10
+   * minutes. What was not answered was not begun: open the stream again and send it there.
    */
   ERROR_REASON_RECONNECT = 34,
-  /** ERROR_REASON_VOCABULARY_NOT_OWNED - PERMISSION_DENIED, with ResourceInfo: another caller has registered the vocabulary, and only that one can delete it. */
+  /**
+   * ERROR_REASON_VOCABULARY_NOT_OWNED - PERMISSION_DENIED, with ResourceInfo: another caller has registered the vocabulary, and only that one can delete
+   * it.
+   */
   ERROR_REASON_VOCABULARY_NOT_OWNED = 35,
 }

@@ -13,7 +13,7 @@ export const protobufFileName = "sed/v1/image.proto";
 
 /** The picture to segment. Exactly one source must be set. */
 export interface Image {
-  /** Where the pixels come from. */
+  /** The source of the pixels. */
   source:
     | //
     /**
@@ -29,10 +29,10 @@ export interface Image {
     { $case: "raw"; value: RawImage }
     | //
     /**
-     * The `image_id` of an earlier answer: the same picture again, without its bytes. The server keeps what it
-     * computed of a picture for as long as its cache has room, and answers NOT_FOUND with the reason
-     * IMAGE_NOT_FOUND once it is gone; send the bytes then. An overlay needs the bytes, too. The id also stands
-     * for the `resize_mode` of the request that it comes from; that of a request with an id does not count.
+     * The `image_id` of an earlier answer: the same picture again, without its bytes. The server caches the features
+     * of a picture for as long as there is room, and answers NOT_FOUND with the reason IMAGE_NOT_FOUND once they are
+     * gone; send the bytes then. An overlay needs the bytes, too. The id also stands for the `resize_mode` of the
+     * request that it comes from; the `resize_mode` of a request with an id is ignored.
      */
     { $case: "id"; value: string }
     | undefined;

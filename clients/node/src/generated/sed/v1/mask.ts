@@ -14,7 +14,7 @@ export const protobufFileName = "sed/v1/mask.proto";
 
 /** The result in one encoding. */
 export interface Mask {
-  /** The encoding used. Where INDEX_PNG was asked for, the depth that was chosen stands here. */
+  /** The encoding used. INDEX_PNG_8 or INDEX_PNG_16, by the chosen depth, where INDEX_PNG was requested. */
   encoding: MaskEncoding;
   /**
    * The value of pixels that belong to no category, in encodings that hold an index for every pixel: 255
@@ -48,8 +48,8 @@ export interface RleMasks {
 }
 
 /**
- * One category's binary mask as pycocotools writes it: runs down the columns, compressed to text. With
- * `size` = [height, width] of the mask, `counts` is what `pycocotools.mask.decode` takes.
+ * One category's binary mask as pycocotools writes it: runs down the columns, compressed to text. `counts`, with the
+ * mask's [height, width] as `size`, is what `pycocotools.mask.decode` accepts.
  */
 export interface RleMask {
   /** Index of the category. */

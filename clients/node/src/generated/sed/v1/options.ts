@@ -12,7 +12,7 @@ export const protobufPackage = "sed.v1";
 
 export const protobufFileName = "sed/v1/options.proto";
 
-/** Mask sizes that need no numbers. */
+/** Mask sizes by name. */
 export enum OutputSizePreset {
   /** OUTPUT_SIZE_PRESET_UNSPECIFIED - The same as ORIGINAL. */
   OUTPUT_SIZE_PRESET_UNSPECIFIED = 0,
@@ -25,7 +25,7 @@ export enum OutputSizePreset {
   OUTPUT_SIZE_PRESET_MODEL = 2,
 }
 
-/** How the picture is brought to the network's input size. Both ignore its aspect ratio in the end. */
+/** Methods of resizing the picture to the network's square input. None keeps the picture's aspect ratio. */
 export enum ResizeMode {
   /** RESIZE_MODE_UNSPECIFIED - The same as DIRECT. */
   RESIZE_MODE_UNSPECIFIED = 0,
@@ -38,7 +38,7 @@ export enum ResizeMode {
   RESIZE_MODE_TWO_STEP = 2,
 }
 
-/** How a result is written down. */
+/** Encodings of a result. */
 export enum MaskEncoding {
   /** MASK_ENCODING_UNSPECIFIED - Not allowed in a request. */
   MASK_ENCODING_UNSPECIFIED = 0,
@@ -58,24 +58,24 @@ export enum MaskEncoding {
   MASK_ENCODING_SCORE_MAPS = 7,
 }
 
-/** Which requests go first while the server is busy. A request that has waited long rises. */
+/** Priorities of requests while the server is busy. Waiting raises a request's priority. */
 export enum Priority {
   /** PRIORITY_UNSPECIFIED - The same as NORMAL. */
   PRIORITY_UNSPECIFIED = 0,
   /** PRIORITY_LOW - Background work: goes after all other requests. */
   PRIORITY_LOW = 1,
-  /** PRIORITY_NORMAL - The usual. */
+  /** PRIORITY_NORMAL - The default. */
   PRIORITY_NORMAL = 2,
   /** PRIORITY_HIGH - A person is waiting: goes before all other requests. */
   PRIORITY_HIGH = 3,
 }
 
-/** How to segment, and what to answer with. Every field may be left out. */
+/** Options of the segmentation and of its answer. Every field may be left out. */
 export interface SegmentOptions {
   /**
-   * Category early rejection: before each decoder level only those categories stay that are among the
-   * top_k best at some position of the picture. Smaller is faster; 0 turns rejection off. Absent: the
-   * server's default, which GetServerInfo tells.
+   * Category early rejection: before each decoder level only those categories stay that are among the top_k best at
+   * some position of the picture. Smaller is faster; 0 turns rejection off. Absent: the server's default, which
+   * GetServerInfo returns.
    */
   topK?:
     | number
@@ -89,40 +89,40 @@ export interface SegmentOptions {
     | OutputSize
     | undefined;
   /**
-   * How the picture is brought to the network's input size. Does not count for an `Image.id`: that picture was
-   * brought to it before.
+   * Method of resizing the picture to the network's input size. Ignored for `Image.id`: that picture is already
+   * resized.
    */
   resizeMode: ResizeMode;
   /** The encodings in which the result is wanted, each at most once. Empty: one index PNG. */
   maskEncodings: MaskEncoding[];
   /**
-   * A connected region of one category with fewer pixels than this is taken out: its pixels become
-   * unlabelled. 0 and 1 keep all regions.
+   * A connected region of one category with fewer pixels than this is removed: its pixels become unlabelled. 0 and 1
+   * keep all regions.
    */
   minArea: number;
   /** Set to get the picture with the categories painted over it. */
   overlay:
     | Overlay
     | undefined;
-  /** Which requests go first while the server is busy. */
+  /** The priority of the request while the server is busy. */
   priority: Priority;
   /**
-   * How far, in pixels, the outlines of POLYGONS may leave the true border to need fewer points; at most 100.
-   * 0 keeps every corner. Absent: 1.
+   * Distance in pixels, at most 100, by which the outlines of POLYGONS may deviate from the true border to need fewer
+   * points. 0 keeps every corner. Absent: 1.
    */
   polygonTolerance?:
     | number
     | undefined;
-  /** Tell in the rejection report which categories each level rejected, not only how many. */
+  /** List the rejected categories of each level in the rejection report (LevelReport.rejected). */
   listRejected: boolean;
 }
 
 /** The size of the masks in the answer. */
 export interface OutputSize {
-  /** Which size. */
+  /** The size. */
   kind:
     | //
-    /** One of the sizes that need no numbers. */
+    /** A size by name. */
     { $case: "preset"; value: OutputSizePreset }
     | //
     /** This width and height; the picture is stretched to it. */
@@ -130,9 +130,9 @@ export interface OutputSize {
     | undefined;
 }
 
-/** How the overlay picture looks. Its longer side has at most 2048 pixels, without the legend. */
+/** Look of the overlay picture. Without the legend, its longer side has at most 2048 pixels. */
 export interface Overlay {
-  /** How strongly the regions are coloured, 0 (not) to 1 (only the colour is left). Absent: 0.5. */
+  /** Opacity of the regions' colours, 0 (invisible) to 1 (they hide the picture). Absent: 0.5. */
   opacity?:
     | number
     | undefined;

@@ -36,7 +36,7 @@ export enum Stage {
   STAGE_MASK_ENCODING = 9,
 }
 
-/** What category early rejection did. */
+/** The effect of category early rejection. */
 export interface RejectionReport {
   /** The top_k that was used; 0 when rejection was off. */
   topK: number;
@@ -44,11 +44,11 @@ export interface RejectionReport {
   levels: LevelReport[];
 }
 
-/** What happened before one decoder level. */
+/** The rejection before one decoder level. */
 export interface LevelReport {
   /** The decoder level, 1 to 3. */
   level: number;
-  /** How many categories came up for it. */
+  /** Number of categories that were left before this rejection. */
   candidates: number;
   /** Indices of the categories that went on into the level, rising. */
   survivors: number[];
@@ -57,11 +57,11 @@ export interface LevelReport {
 }
 
 /**
- * Where the time went. The waits and durations of the stages add up to the total, but for a little time
- * between them.
+ * Times of a request. The waits and durations of its stages add up to the total, except for short gaps between
+ * stages.
  */
 export interface LatencyReport {
-  /** From the arrival of the whole request to the finished answer. */
+  /** Time from the arrival of the whole request to the finished answer. */
   total:
     | Duration
     | undefined;
@@ -74,21 +74,21 @@ export interface LatencyReport {
    * for the same ones at the same time.
    */
   textCacheMisses: number;
-  /** The whole vocabulary was at hand on the device. */
+  /** True if the whole vocabulary was cached on the device. */
   vocabularyCacheHit: boolean;
-  /** The features of the image were at hand: it was not encoded for this request. */
+  /** True if the features of the image were cached: it was not encoded for this request. */
   imageCacheHit: boolean;
 }
 
 /** The time that one stage took. */
 export interface StageLatency {
-  /** Which stage. */
+  /** The stage. */
   stage: Stage;
-  /** Waiting for the stage to begin. */
+  /** Time spent waiting for the stage to begin. */
   queueWait:
     | Duration
     | undefined;
-  /** From its beginning to its end. */
+  /** Time from its beginning to its end. */
   duration:
     | Duration
     | undefined;
@@ -102,7 +102,7 @@ export interface Batch {
   images: number;
   /** (Image, category) pairs in it, of all requests; for TEXT_EMBEDDING the phrases. */
   pairs: number;
-  /** How long the device worked on it. */
+  /** Time that the device worked on it. */
   deviceTime: Duration | undefined;
 }
 

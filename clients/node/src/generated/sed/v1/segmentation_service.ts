@@ -55,20 +55,20 @@ export interface SegmentRequest {
   vocabulary:
     | Vocabulary
     | undefined;
-  /** How to segment, and what to answer with. */
+  /** Options of the segmentation and of its answer. */
   options:
     | SegmentOptions
     | undefined;
   /**
-   * Any text by which the caller knows this request, printable ASCII. It comes back in the answer and stands
-   * in the server's log. Empty: the server makes one up.
+   * The caller's id for this request: any printable ASCII. The answer and the server's log repeat it. Empty: the
+   * server generates one.
    */
   requestId: string;
 }
 
-/** What was found, and how. */
+/** The result of a request, with reports of how it came about. */
 export interface SegmentResponse {
-  /** The request's id, or the one that the server made up. */
+  /** The request's id, or the one that the server generated. */
   requestId: string;
   /** Size of the picture, after its EXIF orientation. */
   imageSize:
@@ -86,11 +86,11 @@ export interface SegmentResponse {
   unlabelledPixels: number;
   /** The picture with the categories painted over it, a PNG file, if it was asked for. */
   overlayPng: Buffer;
-  /** What category early rejection did. */
+  /** The effect of category early rejection. */
   rejection:
     | RejectionReport
     | undefined;
-  /** Where the time went. */
+  /** Times of the request and its stages. */
   latency:
     | LatencyReport
     | undefined;
@@ -98,7 +98,7 @@ export interface SegmentResponse {
   modelName: string;
   /** Digest of the model, as in ModelInfo. */
   modelDigest: string;
-  /** The picture's id, for `Image.id` of later requests; empty when the server keeps no images. */
+  /** The picture's id, for `Image.id` of later requests; empty when the server caches no images. */
   imageId: string;
   /** Warnings about the words that the request has written out. */
   warnings: Warning[];
@@ -106,20 +106,17 @@ export interface SegmentResponse {
 
 /** One request on a stream. */
 export interface SegmentStreamRequest {
-  /** What to segment. Its `request_id` is required, and unlike those of the requests that are not answered yet. */
+  /** The request. Its `request_id` is required, and must differ from those of the stream's unanswered requests. */
   request:
     | SegmentRequest
     | undefined;
-  /**
-   * How long this request may take from its arrival, within the stream's deadline. Absent: the server's
-   * longest time.
-   */
+  /** Time limit of this request from its arrival, within the stream's deadline. Absent or longer: Limits.max_timeout. */
   timeout:
     | Duration
     | undefined;
   /**
-   * Give every answer as soon as it is there, instead of in the order of the requests. Only that of the
-   * stream's first message counts.
+   * Send every answer as soon as it is ready, instead of in the order of the requests. Only the value in the stream's
+   * first message counts.
    */
   anyOrder: boolean;
 }
@@ -128,13 +125,13 @@ export interface SegmentStreamRequest {
 export interface SegmentStreamResponse {
   /** The id of the request that it answers. */
   requestId: string;
-  /** How it ended. */
+  /** The outcome of the request. */
   outcome:
     | //
     /** The result. */
     { $case: "response"; value: SegmentResponse }
     | //
-    /** Why there is none. */
+    /** The error, if there is no result. */
     { $case: "error"; value: StreamError }
     | undefined;
 }
@@ -143,7 +140,7 @@ export interface SegmentStreamResponse {
 export interface StreamError {
   /** The gRPC status code. */
   code: number;
-  /** What is wrong, and what to do. */
+  /** A description of the error, with advice. */
   message: string;
   /** The same details that the error of a Segment call carries: google.rpc.ErrorInfo and others. */
   details: Any[];
@@ -159,10 +156,7 @@ export interface CategoryResult {
   pixels: number;
   /** `pixels` as a share of the whole mask, 0 to 1. */
   areaShare: number;
-  /**
-   * Mean of its score over its pixels, 0 to 1; 0 where it has none. Pixels that `min_area` took out count
-   * here.
-   */
+  /** Mean of its score over its pixels, 0 to 1; 0 where it has none. Pixels that `min_area` removed count here. */
   meanScore: number;
   /** The smallest rectangle around its pixels; absent where it has none. */
   boundingBox: BoundingBox | undefined;
@@ -184,7 +178,7 @@ export interface BoundingBox {
 export interface GetServerInfoRequest {
 }
 
-/** What the server is and accepts. */
+/** The server's model, limits, defaults, formats and vocabularies. */
 export interface GetServerInfoResponse {
   /** Version of the server, for example `0.1.0`. */
   serverVersion: string;
@@ -192,11 +186,11 @@ export interface GetServerInfoResponse {
   model:
     | ModelInfo
     | undefined;
-  /** What it accepts. */
+  /** Its limits. */
   limits:
     | Limits
     | undefined;
-  /** What an absent option means. */
+  /** Its values for absent options. */
   defaults:
     | Defaults
     | undefined;
@@ -206,13 +200,13 @@ export interface GetServerInfoResponse {
   maskEncodings: MaskEncoding[];
   /** The image formats that it reads, for example `jpeg`. */
   imageFormats: string[];
-  /** How long the server has been running. */
+  /** Time since the server started. */
   uptime:
     | Duration
     | undefined;
   /**
-   * What messages may be compressed with, for example `gzip`; empty: with nothing. What comes out of a compressed
-   * request counts for `max_message_bytes`.
+   * Compressions of messages that it supports, for example `gzip`; empty: none. `max_message_bytes` bounds a request
+   * after decompression.
    */
   compressions: string[];
 }
@@ -1242,7 +1236,8 @@ export const SegmentationServiceService = {
   /**
    * Segments many pictures over one stream. Each request is answered by one message that carries its id: a
    * result, or an error that concerns this request alone. The server reads only as many requests ahead as it
-   * works on (Limits.max_stream_requests); the stream's own deadline holds for all of them.
+   * works on (Limits.max_stream_requests); the stream's own deadline holds for all of them. A stream on which no
+   * message comes for 10 minutes ends with RECONNECT.
    */
   segmentStream: {
     path: "/sed.v1.SegmentationService/SegmentStream" as const,
@@ -1255,10 +1250,10 @@ export const SegmentationServiceService = {
     responseDeserialize: (value: Buffer): SegmentStreamResponse => SegmentStreamResponse.decode(value),
   },
   /**
-   * Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
-   * creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-   * its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
-   * caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
+   * Registers a vocabulary on this server, so that requests need only its name. The name is derived from the words:
+   * creating the same vocabulary twice is no error, and it has the same name on every replica. A server forgets its
+   * registered vocabularies when it ends. When it holds as many as it may, it forgets the least recently used one of
+   * the caller that has the most. On VOCABULARY_NOT_FOUND, create the vocabulary again or send the words.
    */
   createVocabulary: {
     path: "/sed.v1.SegmentationService/CreateVocabulary" as const,
@@ -1271,7 +1266,7 @@ export const SegmentationServiceService = {
       Buffer.from(CreateVocabularyResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CreateVocabularyResponse => CreateVocabularyResponse.decode(value),
   },
-  /** Tells the categories of a vocabulary. */
+  /** Returns a vocabulary with its categories. */
   getVocabulary: {
     path: "/sed.v1.SegmentationService/GetVocabulary" as const,
     requestStream: false as const,
@@ -1309,7 +1304,7 @@ export const SegmentationServiceService = {
       Buffer.from(DeleteVocabularyResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): DeleteVocabularyResponse => DeleteVocabularyResponse.decode(value),
   },
-  /** Tells which model the server holds, its limits, its defaults and the vocabularies that it knows. */
+  /** Returns the server's model, limits, defaults, formats and vocabularies. */
   getServerInfo: {
     path: "/sed.v1.SegmentationService/GetServerInfo" as const,
     requestStream: false as const,
@@ -1328,17 +1323,18 @@ export interface SegmentationServiceServer extends UntypedServiceImplementation 
   /**
    * Segments many pictures over one stream. Each request is answered by one message that carries its id: a
    * result, or an error that concerns this request alone. The server reads only as many requests ahead as it
-   * works on (Limits.max_stream_requests); the stream's own deadline holds for all of them.
+   * works on (Limits.max_stream_requests); the stream's own deadline holds for all of them. A stream on which no
+   * message comes for 10 minutes ends with RECONNECT.
    */
   segmentStream: handleBidiStreamingCall<SegmentStreamRequest, SegmentStreamResponse>;
   /**
-   * Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
-   * creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-   * its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
-   * caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
+   * Registers a vocabulary on this server, so that requests need only its name. The name is derived from the words:
+   * creating the same vocabulary twice is no error, and it has the same name on every replica. A server forgets its
+   * registered vocabularies when it ends. When it holds as many as it may, it forgets the least recently used one of
+   * the caller that has the most. On VOCABULARY_NOT_FOUND, create the vocabulary again or send the words.
    */
   createVocabulary: handleUnaryCall<CreateVocabularyRequest, CreateVocabularyResponse>;
-  /** Tells the categories of a vocabulary. */
+  /** Returns a vocabulary with its categories. */
   getVocabulary: handleUnaryCall<GetVocabularyRequest, GetVocabularyResponse>;
   /** Lists the vocabularies that the server knows by name. */
   listVocabularies: handleUnaryCall<ListVocabulariesRequest, ListVocabulariesResponse>;
@@ -1347,7 +1343,7 @@ export interface SegmentationServiceServer extends UntypedServiceImplementation 
    * is VOCABULARY_NOT_OWNED.
    */
   deleteVocabulary: handleUnaryCall<DeleteVocabularyRequest, DeleteVocabularyResponse>;
-  /** Tells which model the server holds, its limits, its defaults and the vocabularies that it knows. */
+  /** Returns the server's model, limits, defaults, formats and vocabularies. */
   getServerInfo: handleUnaryCall<GetServerInfoRequest, GetServerInfoResponse>;
 }
 
@@ -1371,7 +1367,8 @@ export interface SegmentationServiceClient extends Client {
   /**
    * Segments many pictures over one stream. Each request is answered by one message that carries its id: a
    * result, or an error that concerns this request alone. The server reads only as many requests ahead as it
-   * works on (Limits.max_stream_requests); the stream's own deadline holds for all of them.
+   * works on (Limits.max_stream_requests); the stream's own deadline holds for all of them. A stream on which no
+   * message comes for 10 minutes ends with RECONNECT.
    */
   segmentStream(): ClientDuplexStream<SegmentStreamRequest, SegmentStreamResponse>;
   segmentStream(options: Partial<CallOptions>): ClientDuplexStream<SegmentStreamRequest, SegmentStreamResponse>;
@@ -1380,10 +1377,10 @@ export interface SegmentationServiceClient extends Client {
     options?: Partial<CallOptions>,
   ): ClientDuplexStream<SegmentStreamRequest, SegmentStreamResponse>;
   /**
-   * Registers a vocabulary on this server, so that requests need only its name. The name is made of the words:
-   * creating the same vocabulary twice is no error, and any replica gives it the same name. A server forgets
-   * its registered vocabularies when it ends, and when it has as many as it may hold, the least recently used of the
-   * caller that has most; on VOCABULARY_NOT_FOUND, create it again or send the words.
+   * Registers a vocabulary on this server, so that requests need only its name. The name is derived from the words:
+   * creating the same vocabulary twice is no error, and it has the same name on every replica. A server forgets its
+   * registered vocabularies when it ends. When it holds as many as it may, it forgets the least recently used one of
+   * the caller that has the most. On VOCABULARY_NOT_FOUND, create the vocabulary again or send the words.
    */
   createVocabulary(
     request: CreateVocabularyRequest,
@@ -1400,7 +1397,7 @@ export interface SegmentationServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CreateVocabularyResponse) => void,
   ): ClientUnaryCall;
-  /** Tells the categories of a vocabulary. */
+  /** Returns a vocabulary with its categories. */
   getVocabulary(
     request: GetVocabularyRequest,
     callback: (error: ServiceError | null, response: GetVocabularyResponse) => void,
@@ -1451,7 +1448,7 @@ export interface SegmentationServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DeleteVocabularyResponse) => void,
   ): ClientUnaryCall;
-  /** Tells which model the server holds, its limits, its defaults and the vocabularies that it knows. */
+  /** Returns the server's model, limits, defaults, formats and vocabularies. */
   getServerInfo(
     request: GetServerInfoRequest,
     callback: (error: ServiceError | null, response: GetServerInfoResponse) => void,

@@ -19,9 +19,9 @@ export interface ModelInfo {
   name: string;
   /** SHA-256 of its weights and configuration, as `sha256:` and 64 hexadecimal digits. */
   digest: string;
-  /** The number format of weights and activations: `f32` or `bf16`. */
+  /** The number format of weights and activations: `f32`, `bf16` or `f16`. */
   dtype: string;
-  /** What it runs on, for example `cpu` or `cuda:0`. */
+  /** The device that it runs on, for example `cpu` or `cuda:0`. */
   device: string;
   /** Side of the network's square input, in pixels. */
   inputSide: number;
@@ -29,7 +29,10 @@ export interface ModelInfo {
   mapSide: number;
 }
 
-/** What the server accepts. A request beyond a limit is refused with a reason and the field's path. */
+/**
+ * The server's limits. A request beyond one is refused with a reason and the field's path, unless the limit says
+ * otherwise.
+ */
 export interface Limits {
   /** Bytes of one request message. */
   maxMessageBytes: number;
@@ -59,7 +62,11 @@ export interface Limits {
   maxTopK: number;
   /** Bytes of a request id. */
   maxRequestIdBytes: number;
-  /** Requests that the server works on at the same time. Those beyond are refused with QUEUE_FULL. */
+  /**
+   * Requests that the server works on at the same time. Those beyond wait half a second and are then refused with
+   * QUEUE_FULL; on a stream they wait until their deadline. A quarter of the places, at most four, is kept for
+   * connections that hold none.
+   */
   maxConcurrentRequests: number;
   /** The longest that a request may take. A longer or absent deadline is shortened to it. */
   maxTimeout:
@@ -67,25 +74,28 @@ export interface Limits {
     | undefined;
   /** Points of all polygons of a mask together, before `polygon_tolerance` takes some out. */
   maxPolygonPoints: number;
-  /** Requests that may wait for the device at the same time. Those beyond are refused with QUEUE_FULL. */
+  /**
+   * Requests that may wait for the device at the same time. Those beyond are refused with QUEUE_FULL; on a stream
+   * they wait for room.
+   */
   maxQueuedRequests: number;
   /**
-   * (Image, category) pairs of all requests that may wait for the device at the same time. A request whose
-   * vocabulary does not fit any more is refused with QUEUE_FULL.
+   * (Image, category) pairs of all requests that may wait for the device at the same time. A request whose vocabulary
+   * does not fit any more is refused with QUEUE_FULL; on a stream it waits for room.
    */
   maxQueuedPairs: number;
-  /** Images that the encoder takes in one batch. Falls when the device runs out of memory. */
+  /** Images in one batch of the encoder. Falls when the device runs out of memory. */
   maxBatchImages: number;
   /**
-   * (Image, category) pairs that the other stages take in one batch; larger requests are cut into parts.
-   * Falls when the device runs out of memory.
+   * (Image, category) pairs in one batch of the other stages; larger requests are cut into parts. Falls when the
+   * device runs out of memory.
    */
   maxBatchPairs: number;
-  /** Bytes of text embeddings that the server keeps. */
+  /** Bytes of text embeddings that the server caches. */
   textCacheBytes: number;
-  /** Bytes of whole vocabularies that the server keeps on the device. */
+  /** Bytes of whole vocabularies that the server caches on the device. */
   vocabularyCacheBytes: number;
-  /** Bytes of image features that the server keeps; 0: `Image.id` is of no use here. */
+  /** Bytes of image features that the server caches; 0: none are cached, and `Image.id` cannot be used. */
   imageCacheBytes: number;
   /** Vocabularies that may be registered at the same time. */
   maxRegisteredVocabularies: number;
@@ -100,22 +110,25 @@ export interface Limits {
   maxConnections: number;
   /** Calls of one connection at the same time. */
   maxConnectionStreams: number;
-  /** About how long a connection takes new calls; the client then opens another. Absent: for ever. */
+  /**
+   * Time for which a connection accepts new calls, give or take a tenth; the client then opens another. Absent:
+   * unlimited.
+   */
   maxConnectionAge:
     | Duration
     | undefined;
   /** Bytes of the headers of a call, its metadata included. */
   maxHeaderBytes: number;
   /**
-   * Bytes of memory for everything that connections and requests cause together: messages, pictures, masks, answers on
-   * their way. A connection may hold about three eighths of it.
+   * Bytes of memory for everything that connections and requests cause together: messages, pictures, masks, answers
+   * that are being sent. A connection may hold about three eighths of it.
    */
   maxRequestMemoryBytes: number;
 }
 
-/** What an absent option means on this server. */
+/** This server's values for absent options. */
 export interface Defaults {
-  /** The top_k that is used when a request has none; 0 is rejection off. */
+  /** The top_k that is used when a request has none; 0 turns rejection off. */
   topK: number;
   /** The encoding that is used when a request has none. */
   maskEncoding: MaskEncoding;

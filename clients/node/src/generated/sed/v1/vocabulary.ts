@@ -14,15 +14,15 @@ export const protobufFileName = "sed/v1/vocabulary.proto";
 
 /** The words to look for. Exactly one source must be set. */
 export interface Vocabulary {
-  /** Where the categories come from. */
+  /** The source of the categories. */
   source:
     | //
     /** The categories, written out. Their order is the order of the answer and of the mask's indices. */
     { $case: "categories"; value: CategoryList }
     | //
     /**
-     * The name of a vocabulary that the server knows: a built-in one, for example `ade20k-150`, or the name
-     * that CreateVocabulary gave. ListVocabularies lists them.
+     * The name of a vocabulary that the server knows: a built-in one, for example `ade20k-150`, or the name that
+     * CreateVocabulary returned. ListVocabularies lists them.
      */
     { $case: "name"; value: string }
     | undefined;
@@ -37,8 +37,8 @@ export interface CategoryList {
 /** One thing to look for, in words. */
 export interface Category {
   /**
-   * What it is called: any phrase, for example `dog` or `a person riding a bicycle`. Not empty, no
-   * control characters. A comma is part of the phrase and separates nothing.
+   * Its name: any phrase, for example `dog` or `a person riding a bicycle`. Not empty, no control characters. A comma
+   * is part of the phrase and separates nothing.
    */
   name: string;
   /** Other phrases for the same thing. The category matches the mean of all its phrases. */
@@ -48,13 +48,14 @@ export interface Category {
 /** A vocabulary that the server knows by name. */
 export interface NamedVocabulary {
   /**
-   * The name to put into `Vocabulary.name`. That of a registered vocabulary is made of its content: `voc-` and
-   * 32 hexadecimal digits, the same on every server, so any replica that was told the same words knows it.
+   * The name to put into `Vocabulary.name`. The name of a registered vocabulary is derived from its content: `voc-`
+   * and 32 hexadecimal digits, the same on every server. A replica knows it once the same words were registered
+   * there.
    */
   name: string;
-  /** How many categories it has. */
+  /** Number of its categories. */
   size: number;
-  /** It came with the server and cannot be deleted. */
+  /** True if it came with the server and cannot be deleted. */
   builtIn: boolean;
   /** Its categories, in order. Empty in lists. */
   categories: Category[];
@@ -72,11 +73,11 @@ export interface CreateVocabularyRequest {
 
 /** The registered vocabulary. */
 export interface CreateVocabularyResponse {
-  /** What was registered, without its categories. */
+  /** The registered vocabulary, without its categories. */
   vocabulary:
     | NamedVocabulary
     | undefined;
-  /** It was known already: the same words give the same name. */
+  /** True if it was registered already: the same words have the same name. */
   existed: boolean;
   /** Warnings about the words. */
   warnings: Warning[];
@@ -96,9 +97,9 @@ export interface GetVocabularyResponse {
 
 /** Asks for the vocabularies that the server knows. */
 export interface ListVocabulariesRequest {
-  /** The most entries of the answer; 0 and more than 1000 give at most 1000. */
+  /** The most entries in the answer; 0 and values above 1000 mean 1000. */
   pageSize: number;
-  /** `next_page_token` of the answer before, to go on behind it. Empty: from the start. */
+  /** `next_page_token` of the previous answer, to continue after it. Empty: from the start. */
   pageToken: string;
 }
 
@@ -116,7 +117,7 @@ export interface DeleteVocabularyRequest {
   name: string;
 }
 
-/** The vocabulary is forgotten; requests that use it already are finished. It has no fields. */
+/** The vocabulary is forgotten. Requests that use it already are still answered. It has no fields. */
 export interface DeleteVocabularyResponse {
 }
 

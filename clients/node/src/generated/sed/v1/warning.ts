@@ -24,7 +24,7 @@ export enum WarningReason {
   WARNING_REASON_PHRASE_CUT = 2,
 }
 
-/** Something in a request that was accepted and that its caller should know. */
+/** A remark for the caller about a request that was accepted. */
 export interface Warning {
   /** The subject of the warning. */
   reason: WarningReason;
