@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Categories that an 8-bit index PNG holds beside its unlabelled index.
-const MOST_IN_8_BITS: usize = 255;
+pub(crate) const MOST_IN_8_BITS: usize = 255;
 const UNLABELLED_8: u32 = 255;
 const UNLABELLED_16: u32 = 65_535;
 
@@ -64,7 +64,7 @@ pub(crate) fn encode(job: MaskJob) -> Result<EncodedMasks, Refusal> {
     let MaskJob { map, vocabulary, options, picture, limits, mut charge } = job;
     let FinishedMap { width, height, indices, mean_scores, score_maps, .. } = map;
     let mut index_map = IndexMap::new(width, height, indices).map_err(|error| own_fault(&error))?;
-    let cost = costs::of_masks(&index_map, &options, &limits);
+    let cost = costs::of_runs(&index_map, &options, &limits);
     charge.try_grow(cost).map_err(|shortage| shortage.into_status(cost))?;
     if options.min_area > 1 {
         mask::remove_small_regions(&mut index_map, u64::from(options.min_area));

@@ -25,6 +25,10 @@ pub(super) enum Bytes {
 impl Bytes {
     /// Opens a file; its length is that of this moment.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
+        // The other end of a pipe might never come, and a device never end.
+        if !path.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "is no regular file"));
+        }
         let file = File::open(path)?;
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         Ok(Self::File { file: Mutex::new(file), length })

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
 use sed_engine::SedStages;
 use sed_model::{
     SedModel,
@@ -44,7 +44,7 @@ pub(crate) struct ModelArgs {
     pub(crate) tf32: bool,
 
     /// Threads that compute; 0 is one for each core.
-    #[arg(long, env = "SED_THREADS", value_name = "N", default_value_t = 0)]
+    #[arg(long, env = "SED_THREADS", value_name = "N", default_value_t = 0, value_parser = RangedU64ValueParser::<usize>::new().range(..=1024))]
     pub(crate) threads: usize,
 }
 

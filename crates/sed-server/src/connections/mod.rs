@@ -101,16 +101,19 @@ impl Connections {
     {
         let _counted = Counted::begin();
         let (age, aged) = watch::channel(false);
+        let activity = self.crowd.enter();
         let opened = self.open(connection, aged);
         let (peer, stream) = tokio::select! {
             opened = opened => match opened {
                 Some(opened) => opened,
                 None => return,
             },
-            _ = closing.wait_for(|closing| *closing) => return, // no call has begun
+            // No call has begun.
+            () = activity.retired() => return,
+            _ = closing.wait_for(|closing| *closing) => return,
         };
         let heard = stream.heard();
-        let (window, activity) = (self.windows.open(), self.crowd.enter());
+        let window = self.windows.open();
         let service = service.map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
             request.map(Body::new)

@@ -165,7 +165,7 @@ impl Reader {
         let (bytes, mut charge) = if is_packed { self.unpack(bytes, charge).await? } else { (bytes, charge) };
         let weight = self.schema.weigh(self.method.input, &bytes, self.method.entries);
         let weight = weight.map_err(|Malformed| status::malformed())?;
-        if weight.entries > self.method.entries {
+        if weight.counted() > self.method.entries {
             return Err(too_many_entries(self.method.entries));
         }
         charge.grow(weight.bytes).await?;

@@ -99,6 +99,12 @@ impl Payer {
         Ok(charge)
     }
 
+    /// Refuses a request that needs more than one connection may ever hold, before any work on it.
+    pub(crate) fn check_share(&self, bytes: u64) -> Result<(), Status> {
+        let limit = self.account.connection_share();
+        if bytes <= limit { Ok(()) } else { Err(Shortage::Never { limit }.into_status(bytes)) }
+    }
+
     /// Time that its charges wait for memory.
     pub(crate) fn patience(&self) -> Duration {
         self.patience

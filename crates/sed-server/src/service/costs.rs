@@ -6,9 +6,9 @@ use sed_proto::v1::MaskEncoding;
 
 use crate::{
     limits::Limits,
-    mask_encoding::OVERLAY_SIDE,
+    mask_encoding::{MOST_IN_8_BITS, OVERLAY_SIDE},
     request_error::RequestError,
-    validate::{ImageSource, ValidatedOptions},
+    validate::{ImageSource, OutputSize, ValidatedOptions},
 };
 
 /// Bytes of one value of the network's input, times its channels.
@@ -29,13 +29,16 @@ const OVERLAY_PIXEL: u64 = 24;
 pub(super) struct PictureCost {
     pub(super) decoding: u64,
     pub(super) decoded: u64,
+    /// Width and height of its masks. An EXIF orientation may swap them.
+    pub(super) mask_size: (u32, u32),
 }
 
-/// The cost of an image for a network with inputs of `side` pixels. Only its header is read.
+/// The cost of an image for a network with inputs of `side` pixels and maps of `map_side`. Only its header is
+/// read.
 pub(super) fn of_picture(
     image: &ImageSource,
     options: &ValidatedOptions,
-    side: usize,
+    (side, map_side): (usize, usize),
     limits: &Limits,
 ) -> Result<PictureCost, RequestError> {
     let (width, height, decoding) = match image {
@@ -65,7 +68,13 @@ pub(super) fn of_picture(
                 + 3 * u64::from(OVERLAY_SIDE.min(width)) * u64::from(height)
         }
     };
-    Ok(PictureCost { decoding: decoding + input + resizing + for_overlay, decoded: input + for_overlay })
+    let mask_size = match options.output_size {
+        OutputSize::Original => (width, height),
+        OutputSize::Model => (map_side as u32, map_side as u32),
+        OutputSize::Exact { width, height } => (width, height),
+    };
+    let decoding = decoding + input + resizing + for_overlay;
+    Ok(PictureCost { decoding, decoded: input + for_overlay, mask_size })
 }
 
 /// The result of a request as the engine returns it: the index map, and the scores if they are asked for.
@@ -82,30 +91,44 @@ pub(super) fn of_result(
     map + if scores { vocabulary.size() as u64 * each } else { 0 }
 }
 
-/// Returns the bytes that making the masks of `map` takes beside the map.
-pub(crate) fn of_masks(map: &IndexMap, options: &ValidatedOptions, limits: &Limits) -> u64 {
-    let pixels = u64::from(map.width()) * u64::from(map.height());
-    let runs = Runs::of(map, options);
-    let regions = if options.min_area > 1 { runs.along_rows * REGION_RUN } else { 0 };
+/// Returns the bytes that the masks of a size take whatever they show, and the overlay.
+pub(crate) fn of_forms(
+    (width, height): (u32, u32),
+    options: &ValidatedOptions,
+    vocabulary: &Vocabulary,
+) -> u64 {
+    let pixels = u64::from(width) * u64::from(height);
     let of_encoding = |encoding: &MaskEncoding| match encoding {
         // Rows with their filters, and a file that does not shrink, which grows by doubling.
         MaskEncoding::IndexPng8 => 4 * pixels,
+        MaskEncoding::IndexPng if vocabulary.size() <= MOST_IN_8_BITS => 4 * pixels,
         MaskEncoding::IndexPng | MaskEncoding::IndexPng16 => 4 * INDEX * pixels,
         MaskEncoding::Raw => INDEX * pixels,
-        MaskEncoding::CocoRle => runs.along_columns * RLE_RUN,
-        MaskEncoding::Polygons => {
-            let corners = 2 * (runs.along_rows + runs.along_columns);
-            corners.min(limits.polygon_points as u64) * CORNER + pixels / 8
-        }
-        // Paid for with the result.
-        MaskEncoding::ScoreMaps | MaskEncoding::Unspecified => 0,
+        MaskEncoding::Polygons => pixels / 8,
+        // Made of runs, or paid for with the result.
+        MaskEncoding::CocoRle | MaskEncoding::ScoreMaps | MaskEncoding::Unspecified => 0,
     };
     let overlay = match options.overlay {
         None => 0,
         // The legend beside the picture is no larger than the picture.
         Some(_) => 2 * OVERLAY_PIXEL * pixels.min(u64::from(OVERLAY_SIDE).pow(2)),
     };
-    regions + options.mask_encodings.iter().map(of_encoding).sum::<u64>() + overlay
+    options.mask_encodings.iter().map(of_encoding).sum::<u64>() + overlay
+}
+
+/// Returns the bytes that the masks of `map` take for its runs.
+pub(crate) fn of_runs(map: &IndexMap, options: &ValidatedOptions, limits: &Limits) -> u64 {
+    let runs = Runs::of(map, options);
+    let regions = if options.min_area > 1 { runs.along_rows * REGION_RUN } else { 0 };
+    let of_encoding = |encoding: &MaskEncoding| match encoding {
+        MaskEncoding::CocoRle => runs.along_columns * RLE_RUN,
+        MaskEncoding::Polygons => {
+            let corners = 2 * (runs.along_rows + runs.along_columns);
+            corners.min(limits.polygon_points as u64) * CORNER
+        }
+        _ => 0,
+    };
+    regions + options.mask_encodings.iter().map(of_encoding).sum::<u64>()
 }
 
 /// Runs of equal indices in a map.
@@ -160,6 +183,7 @@ mod tests {
         let options = ValidatedOptions { min_area: 5, ..usual() };
         assert_eq!(Runs::of(&map, &options), Runs { along_rows: 5, along_columns: 4 });
         assert_eq!(Runs::of(&map, &usual()), Runs::default());
-        assert_eq!(of_masks(&map, &usual(), &Limits::default()), 4 * INDEX * 6);
+        assert_eq!(of_runs(&map, &usual(), &Limits::default()), 0);
+        assert_eq!(of_runs(&map, &options, &Limits::default()), 5 * REGION_RUN);
     }
 }

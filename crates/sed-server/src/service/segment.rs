@@ -40,6 +40,9 @@ use crate::{
     },
 };
 
+/// Image files up to this size are read for their header at once.
+const READ_HERE: usize = 256 << 10;
+
 pub(crate) async fn answer(
     context: &Context,
     request: Request<v1::SegmentRequest>,
@@ -148,6 +151,22 @@ async fn validated(context: &Context, message: v1::SegmentRequest) -> Result<Val
     Ok(context.pool.run_unseen(move || validate_segment(&message, &limits, &*reader)).await??)
 }
 
+/// The cost of a picture. A long file is read on the pool's threads.
+async fn picture_cost(
+    context: &Context,
+    image: &ImageSource,
+    options: &ValidatedOptions,
+) -> Result<costs::PictureCost, Refusal> {
+    let (side, map_side) = (context.engine.model().input_side, context.engine.model().map_side);
+    let is_long = matches!(image, ImageSource::Encoded(bytes) if bytes.len() > READ_HERE);
+    if !is_long {
+        return Ok(costs::of_picture(image, options, (side, map_side), &context.limits)?);
+    }
+    let (image, options, limits) = (image.clone(), options.clone(), context.limits.clone());
+    let read = move || costs::of_picture(&image, &options, (side, map_side), &limits);
+    Ok(context.pool.run_unseen(read).await??)
+}
+
 /// Answers a valid request. The caller checks the size of the answer.
 pub(crate) async fn segment(
     context: &Context,
@@ -175,7 +194,10 @@ pub(crate) async fn segment(
     let (prepared, decode_times) = match image {
         ImageSource::Id(key) => (recall(context, key, &options)?, None),
         image => {
-            let cost = costs::of_picture(&image, &options, model.input_side, &context.limits)?;
+            let cost = picture_cost(context, &image, &options).await?;
+            let known = costs::of_result(cost.mask_size, &options, &vocabulary, model.map_side)
+                + costs::of_forms(cost.mask_size, &options, &vocabulary);
+            memory.payer.check_share(cost.decoding.max(cost.decoded + known))?;
             charge.grow(cost.decoding).await?;
             let errand = Errand { stage: Stage::ImageDecode, since: received, deadline };
             let decoded = decode(context, image, &options, charge, errand).await?;
@@ -189,8 +211,10 @@ pub(crate) async fn segment(
     drop(message);
     let Prepared { image, image_id, picture, image_size, output } = prepared;
 
-    let result = costs::of_result((output.width, output.height), &options, &vocabulary, model.map_side);
-    charge.grow(result).await?;
+    // Masks are paid for before the work on them, so that none is done in vain.
+    let size = (output.width, output.height);
+    let result = costs::of_result(size, &options, &vocabulary, model.map_side);
+    charge.grow(result + costs::of_forms(size, &options, &vocabulary)).await?;
     let top_k = options.top_k.unwrap_or(context.default_top_k);
     let job = SegmentJob {
         image,

@@ -7,14 +7,18 @@ use super::schema::{Kind, MessageIndex, Schema};
 const ENTRY: u64 = 1024;
 /// The most memory that one number takes: 8 bytes, and as much again for growth.
 const NUMBER: u64 = 16;
+/// Single numbers that count as one entry. Lists of numbers come packed, in one field.
+const NUMBERS_OF_ENTRY: u64 = 16;
 /// The depth at which protobuf itself gives up.
 const DEEPEST: u32 = 100;
 
 /// Entries and memory that a message will take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
-    /// Messages, texts and byte strings in it, at any depth.
+    /// Messages, texts, byte strings and unknown fields in it, at any depth.
     pub(crate) entries: u64,
+    /// Single numbers in it.
+    numbers: u64,
     /// Memory of all that is built beside the message's own bytes, in bytes.
     pub(crate) bytes: u64,
 }
@@ -22,6 +26,13 @@ pub(crate) struct Weight {
 /// The bytes are not a protobuf message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
+
+impl Weight {
+    /// Entries as a limit counts them: the time to read a message grows with its fields, those of no use included.
+    pub(crate) fn counted(&self) -> u64 {
+        self.entries + self.numbers / NUMBERS_OF_ENTRY
+    }
+}
 
 impl Schema {
     /// The weight of `bytes` as a message of this type. Ends early once there are more than `most_entries`.
@@ -50,7 +61,7 @@ impl Schema {
         if depth > DEEPEST {
             return Err(Malformed);
         }
-        while !bytes.is_empty() && weight.entries <= most_entries {
+        while !bytes.is_empty() && weight.counted() <= most_entries {
             let tag = varint(&mut bytes)?;
             let field = u32::try_from(tag >> 3).map_err(|_| Malformed)?;
             let kind = self.kind(message, field);
@@ -73,14 +84,17 @@ impl Schema {
                         }
                         // Several numbers in one field, each of at least one byte.
                         Some(Kind::Number) => weight.bytes += NUMBER * length,
-                        None => {}
+                        None => weight.entries += 1,
                     }
                     continue;
                 }
                 _ => return Err(Malformed), // groups are of protobuf's first days
             }
             if kind.is_some() {
+                weight.numbers += 1;
                 weight.bytes += NUMBER;
+            } else {
+                weight.entries += 1;
             }
         }
         Ok(())
@@ -171,6 +185,29 @@ mod tests {
         let schema = schema();
         let stopped = schema.weigh(input(&schema, INFER), &bomb, 10).unwrap();
         assert_eq!(stopped.entries, 11);
+    }
+
+    #[test]
+    fn fields_of_no_use_count() {
+        let schema = schema();
+        let weigh = |field: &[u8]| {
+            schema.weigh(input(&schema, SEGMENT), &field.repeat(100_000), 100).unwrap().counted()
+        };
+        assert_eq!(weigh(&[0x78, 0]), 101); // an unknown number
+        assert_eq!(weigh(&[0x7a, 0]), 101); // an unknown text
+        let known = weigh_inside(&schema);
+        assert_eq!(known, 101);
+    }
+
+    /// The count of a message whose options give `top_k` again and again.
+    fn weigh_inside(schema: &Schema) -> u64 {
+        let once = v1::SegmentOptions { top_k: Some(3), ..Default::default() }.encode_to_vec();
+        let mut bytes = vec![0x1a];
+        prost::encoding::encode_varint(100_000 * once.len() as u64, &mut bytes);
+        bytes.extend(once.repeat(100_000));
+        let options = v1::SegmentRequest::decode(bytes.as_slice()).unwrap().options.unwrap();
+        assert_eq!(options.top_k, Some(3));
+        schema.weigh(input(schema, SEGMENT), &bytes, 100).unwrap().counted()
     }
 
     #[test]

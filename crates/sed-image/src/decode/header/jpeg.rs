@@ -41,6 +41,8 @@ struct Frame {
 pub(in crate::decode) struct Walk<'a> {
     frame: Frame,
     scans: usize,
+    /// Components of the first scan.
+    in_first_scan: u64,
     /// EXIF data of the last such segment.
     pub(in crate::decode) exif: Option<&'a [u8]>,
     bytes: &'a [u8],
@@ -56,7 +58,8 @@ pub(super) fn facts(bytes: &[u8], check_size: impl Fn(u32, u32) -> Result<()>) -
     let across = u64::from(width).div_ceil(8 * most.0);
     let down = u64::from(height).div_ceil(8 * most.1);
     // Coefficients of the whole picture, where it does not come in one pass.
-    let coefficients = if progressive || walk.scans > 1 { across * down * blocks * 64 * 2 } else { 0 };
+    let in_one_pass = !progressive && walk.scans == 1 && walk.in_first_scan >= components;
+    let coefficients = if in_one_pass { 0 } else { across * down * blocks * 64 * 2 };
     // Rows of blocks, and their upsampled copies.
     let rows = components * across * 8 * most.0 * 8 * 2 * (most.1 + 2 * most.1 + 4);
     let work_bytes = coefficients + rows + walk.kept_bytes();
@@ -73,6 +76,7 @@ impl<'a> Walk<'a> {
     /// Huffman coding of 8 bits.
     pub(in crate::decode) fn new(bytes: &'a [u8]) -> Result<Self> {
         let (mut frame, mut exif, mut scans, mut table_bytes) = (None, None, 0, 0);
+        let mut in_first_scan = 0;
         let mut kept = Vec::new();
         keep(&mut kept, 0..START_BYTES);
         let mut at = START_BYTES;
@@ -102,6 +106,9 @@ impl<'a> Walk<'a> {
                 }
                 0xda => {
                     scans += 1;
+                    if scans == 1 {
+                        in_first_scan = content.first().copied().map_or(0, u64::from);
+                    }
                     end = end_of_scan(bytes, end)?;
                 }
                 0xe1 if content.starts_with(EXIF) => exif = content.get(EXIF.len()..),
@@ -120,7 +127,7 @@ impl<'a> Walk<'a> {
             at = end;
         }
         match frame {
-            Some(frame) if scans > 0 => Ok(Self { frame, scans, exif, bytes, kept }),
+            Some(frame) if scans > 0 => Ok(Self { frame, scans, in_first_scan, exif, bytes, kept }),
             _ => Err(malformed(Jpeg, "it holds no picture")),
         }
     }
@@ -226,10 +233,4 @@ fn read_frame(marker: u8, content: &[u8]) -> Result<Frame> {
         most,
         blocks,
     })
-}
-
-/// Reads the size of a JPEG stream inside another format, whose code tables may lie elsewhere.
-pub(super) fn stream_size(bytes: &[u8]) -> Result<(u32, u32)> {
-    let walk = Walk::new(bytes)?;
-    Ok((walk.frame.width, walk.frame.height))
 }

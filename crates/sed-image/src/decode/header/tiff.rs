@@ -4,7 +4,7 @@
 //! its own limits can be set. Here a claim that the file cannot hold is refused, and so are more values
 //! than any picture within the limits needs.
 
-use super::{Facts, bytes::Numbers, cut, jpeg, malformed};
+use super::{Facts, bytes::Numbers, cut, malformed};
 use crate::decode::ImageFormat::Tiff;
 use crate::error::{ImageError, Result};
 
@@ -18,7 +18,13 @@ const MOST_ENTRIES: u64 = 4096;
 const VALUE_BYTES: u64 = 96;
 
 const COMPRESSION_NONE: u64 = 1;
-const COMPRESSION_JPEG: u64 = 7;
+/// The old way and the new.
+const COMPRESSIONS_JPEG: [u64; 2] = [6, 7];
+/// Sides of tiles are multiples of this, and may be so long whatever the picture's size.
+const TILE_STEP: u64 = 16;
+const USUAL_TILE: u64 = 1024;
+/// Most samples of a pixel: four colours and an opacity.
+const MOST_SAMPLES: u64 = 5;
 
 /// A directory entry: where its values are.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +60,11 @@ pub(super) fn facts(bytes: &[u8], check_size: impl Fn(u32, u32) -> Result<()>) -
     let photometric = directory.number(262).unwrap_or(1);
     let bits = directory.number(258).unwrap_or(1);
     check_colours(&directory, photometric, bits)?;
-    let samples = directory.number(277).unwrap_or(1).clamp(1, 64);
+    let samples = directory.number(277).unwrap_or(1).max(1);
+    if samples > MOST_SAMPLES {
+        let what = format!("{samples} samples a pixel");
+        return Err(ImageError::UnsupportedVariant { format: Tiff, what });
+    }
     let sample_bytes = bits.div_ceil(8).clamp(1, 8);
     let pixels = u64::from(width) * u64::from(height);
     let chunk_bytes = directory.check_chunks(width, height, samples * sample_bytes)?;
@@ -144,61 +154,51 @@ impl<'a> Directory<'a> {
         (index < entry.count).then(|| self.numbers.at(entry.at.checked_add(offset)?, entry.value_bytes))?
     }
 
-    /// Checks that strips or tiles lie within the file, and what is inside them. Returns the memory that
-    /// decoding one of them takes.
+    /// Checks that compressed strips or tiles lie within the file, one behind the other: where they share bytes,
+    /// a small file costs the decoder any amount of time. Returns the memory that decoding one of them takes.
     fn check_chunks(&self, width: u32, height: u32, pixel_bytes: u64) -> Result<u64> {
         let compression = self.number(259).unwrap_or(COMPRESSION_NONE);
+        if COMPRESSIONS_JPEG.contains(&compression) {
+            // The frame headers inside would need the checks of a JPEG file, for each strip and their tables.
+            return Err(ImageError::UnsupportedVariant { format: Tiff, what: "jpeg data".to_owned() });
+        }
         let tiled = self.find(322).is_some();
         let (offsets, lengths) = if tiled { (324, 325) } else { (273, 279) };
+        let tile = if tiled { self.tile_bytes(width, height, pixel_bytes)? } else { 0 };
         let (Some(offsets), Some(lengths)) = (self.find(offsets), self.find(lengths)) else {
-            return Ok(0); // the decoder names what is missing
+            return Ok(tile); // the decoder names what is missing
         };
-        let most = |tag, most| self.number(tag).map_or(most, |side| side.min(u64::from(u32::MAX)));
-        let chunk = if tiled {
-            (most(322, 0), most(323, 0))
-        } else {
-            (u64::from(width), most(278, u64::from(height)).min(u64::from(height)))
-        };
-        let mut longest = 0;
+        // Lengths of unpacked strips are not used by any reader, and wrong in some files.
+        if compression == COMPRESSION_NONE {
+            return Ok(tile);
+        }
+        let (mut longest, mut together) = (0, 0_u64);
         for index in 0..offsets.count {
             let (Some(offset), Some(length)) = (self.value(offsets, index), self.value(lengths, index))
             else {
                 break;
             };
-            // Lengths of unpacked strips are not used by any reader, and wrong in some files.
-            if compression == COMPRESSION_NONE {
-                continue;
-            }
             longest = longest.max(length);
-            let end = offset.saturating_add(length);
-            let Some(content) = self.bytes.get(offset as usize..end.min(usize::MAX as u64) as usize) else {
+            together = together.saturating_add(length);
+            if offset.saturating_add(length) > self.bytes.len() as u64 {
                 return Err(cut(Tiff));
-            };
-            if compression == COMPRESSION_JPEG {
-                let size = jpeg::stream_size(content).map_err(of_tiff)?;
-                if u64::from(size.0) > chunk.0 || u64::from(size.1) > chunk.1 {
-                    let reason = format!("a strip or tile of {}x{} pixels", chunk.0, chunk.1);
-                    return Err(malformed(Tiff, format!("{reason} holds {}x{}", size.0, size.1)));
-                }
+            }
+            if together > self.bytes.len() as u64 {
+                return Err(malformed(Tiff, "its strips or tiles share bytes"));
             }
         }
-        if compression != COMPRESSION_JPEG {
-            return Ok(2 * longest.min(1 << 16) + (64 << 10));
-        }
-        // The stream, its pixels, and coefficients of whole blocks.
-        let pixels = (chunk.0 + 32).saturating_mul(chunk.1 + 32);
-        Ok((2 * longest).saturating_add(pixels.saturating_mul(6 * pixel_bytes)))
+        Ok(tile + 2 * longest.min(1 << 16) + (64 << 10))
     }
-}
 
-/// An error of a JPEG stream inside, as one of the TIFF.
-fn of_tiff(error: ImageError) -> ImageError {
-    match error {
-        ImageError::Malformed { reason, .. } => malformed(Tiff, format!("in its jpeg data, {reason}")),
-        ImageError::UnsupportedVariant { what, .. } => {
-            ImageError::UnsupportedVariant { format: Tiff, what: format!("jpeg data with {what}") }
-        }
-        other => other,
+    /// Checks the size of a tile, and returns the bytes of its pixels.
+    fn tile_bytes(&self, width: u32, height: u32, pixel_bytes: u64) -> Result<u64> {
+        let side = |tag, picture: u32| {
+            let most = u64::from(picture).next_multiple_of(TILE_STEP).max(USUAL_TILE);
+            let side = self.number(tag).unwrap_or(0);
+            let reason = || format!("its tiles have a side of {side} pixels, the picture {width}x{height}");
+            if side <= most { Ok(side) } else { Err(malformed(Tiff, reason())) }
+        };
+        Ok(side(322, width)? * side(323, height)? * pixel_bytes)
     }
 }
 
@@ -236,5 +236,58 @@ mod tests {
         assert!(Directory::open(b"II*\0\xff\xff\xff\xff").is_err());
         assert!(Directory::open(b"II*\0\x08\0\0\0\xff\xff").is_err());
         assert!(Directory::open(b"MM\0\x2b\0\x08\0\0\xff\xff\xff\xff\xff\xff\xff\xff").is_err());
+    }
+
+    /// A compressed picture of 64x64 pixels with these further numbers, checked.
+    fn facts(more: &[(u16, u32)]) -> crate::error::Result<super::Facts> {
+        let usual = [(256, 64), (257, 64), (258, 8), (259, 5), (262, 1), (273, 4000), (277, 1), (279, 90)];
+        let changed = |&(tag, value): &(u16, u32)| {
+            let more = more.iter().find(|(other, _)| *other == tag);
+            (tag, more.map_or(value, |(_, value)| *value))
+        };
+        let mut entries: Vec<_> = usual.iter().map(changed).collect();
+        entries.extend(more.iter().filter(|(tag, _)| usual.iter().all(|(known, _)| known != tag)));
+        let mut bytes = b"II*\0\x08\0\0\0".to_vec();
+        bytes.extend((entries.len() as u16).to_le_bytes());
+        for (tag, value) in entries {
+            bytes.extend([tag.to_le_bytes(), 4_u16.to_le_bytes()].concat());
+            bytes.extend([1_u32.to_le_bytes(), value.to_le_bytes()].concat());
+        }
+        bytes.resize(5000, 0);
+        super::facts(&bytes, |_, _| Ok(()))
+    }
+
+    #[test]
+    fn what_would_cost_more_than_the_picture_is_refused() {
+        facts(&[]).unwrap();
+        let tiled = |width, height| facts(&[(322, width), (323, height), (324, 4000), (325, 90)]);
+        assert!(tiled(256, 256).unwrap().work_bytes > facts(&[]).unwrap().work_bytes + 256 * 256);
+        tiled(1 << 20, 16).unwrap_err();
+        tiled(16, 1040).unwrap_err();
+        facts(&[(277, 60_000)]).unwrap_err();
+        facts(&[(259, 7)]).unwrap_err();
+        facts(&[(273, 4990)]).unwrap_err(); // beyond the end
+    }
+
+    #[test]
+    fn strips_that_share_bytes_are_refused() {
+        let strips = |length: u32| {
+            let mut bytes = b"II*\0\x08\0\0\0\x08\0".to_vec();
+            let single = [(256, 64), (257, 64), (258, 8), (259, 5), (262, 1), (278, 1)];
+            let listed = [(273_u16, 64, 1000_u32), (279, 64, 2000)];
+            let entries = single.into_iter().map(|(tag, value)| (tag, 1, value)).chain(listed);
+            for (tag, count, value) in entries {
+                bytes.extend([tag.to_le_bytes(), 4_u16.to_le_bytes()].concat());
+                bytes.extend([u32::to_le_bytes(count), value.to_le_bytes()].concat());
+            }
+            bytes.resize(5000, 0);
+            for index in 0..64 {
+                bytes[1000 + 4 * index..][..4].copy_from_slice(&4000_u32.to_le_bytes());
+                bytes[2000 + 4 * index..][..4].copy_from_slice(&length.to_le_bytes());
+            }
+            super::facts(&bytes, |_, _| Ok(())).is_ok()
+        };
+        assert!(strips(70));
+        assert!(!strips(900));
     }
 }

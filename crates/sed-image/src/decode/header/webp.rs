@@ -7,10 +7,13 @@ use super::{Facts, bytes::Numbers, cut, malformed};
 use crate::decode::ImageFormat::WebP;
 use crate::error::Result;
 
-/// The most that the code tables of a lossless stream take, as encoders write it: they divide a picture into
-/// at most 2600 groups of five tables. A stream that is made to do harm may name 65536 groups, of which each
-/// takes some hundred bytes of the file; [`MOST_LOSSLESS_BYTES`] bounds those.
-const CODE_TABLE_BYTES: u64 = 64 << 20;
+/// The most that code tables take for a byte of a lossless stream: a code of eleven bytes may have a table of
+/// 4 KiB. Encoders write far smaller ones, but nothing in the header tells.
+const TABLES_FOR_BYTE: u64 = 400;
+/// The most that the tables of a group take: five of 4 KiB, and what holds them.
+const GROUP_BYTES: u64 = 24 << 10;
+/// The most groups of a picture.
+const MOST_GROUPS: u64 = 1 << 16;
 /// The most bytes of a lossless stream for a pixel, and for any picture: noise takes four for a pixel.
 const MOST_LOSSLESS_BYTES: (u64, u64) = (5, 64 << 10);
 
@@ -178,9 +181,10 @@ fn stream_bytes(chunk: Chunk<'_>, width: u32, height: u32) -> u64 {
 /// Working memory of decoding a lossless stream: RGBA pixels, sub-images of at most a sixteenth of the
 /// pixels, code tables.
 fn lossless_bytes(length: usize, width: u32, height: u32) -> u64 {
-    let sub_images = u64::from(width.div_ceil(4)) * u64::from(height.div_ceil(4)) * 20;
-    let tables = (32 * length as u64 + (256 << 10)).min(CODE_TABLE_BYTES);
-    4 * pixels(width, height) + sub_images + tables
+    let blocks = u64::from(width.div_ceil(4)) * u64::from(height.div_ceil(4));
+    let most_tables = (blocks.min(MOST_GROUPS) + 4) * GROUP_BYTES;
+    let tables = (TABLES_FOR_BYTE * length as u64 + (256 << 10)).min(most_tables);
+    4 * pixels(width, height) + 20 * blocks + tables
 }
 
 fn pixels(width: u32, height: u32) -> u64 {
