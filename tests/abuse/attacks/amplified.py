@@ -43,6 +43,7 @@ MESSAGES = {
     "empty categories": (SEGMENT, lambda: _segment(empty(1, SIZE))),
     "empty categories, registered": (CREATE, lambda: _create(empty(1, SIZE))),
     "empty synonyms, registered": (CREATE, lambda: _create(field(1, empty(2, SIZE)))),
+    "unknown fields": (SEGMENT, lambda: b"\x78\0" * (SIZE // 2)),
     "zeros": (SEGMENT, lambda: field(1, field(1, bytes(SIZE)))),  # image.encoded
 }
 

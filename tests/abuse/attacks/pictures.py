@@ -6,6 +6,7 @@ from functools import cache
 
 import bombs
 from attacks.base import SEGMENT, Attack, Target, together
+from crafted import CRAFTED
 from limits import MIB
 from questions import known_words, segment
 from wire import Closed, prefixed
@@ -18,6 +19,7 @@ def requests(kind: str) -> list[bytes]:
         "profile": [lambda: bombs.profile(1024 * MIB)],
         "scans": [bombs.many_scans],
         "plain": list(bombs.BOMBS.values()),
+        "crafted": list(CRAFTED.values()),
         "large": [lambda: bombs.by_pillow("bmp")],
     }[kind]
     return [segment(maker(), known_words(), top_k=1).SerializeToString() for maker in makers]
@@ -83,5 +85,6 @@ ATTACKS: list[Attack] = [
     Bombs("bomb: colour profile", "profile", 1.5),
     Bombs("bombs of all formats", "plain", 2.5),
     Bombs("bomb: scans", "scans", 2.0),
+    Bombs("bombs: crafted headers", "crafted", 2.5),
     CancelledUploads(),
 ]
