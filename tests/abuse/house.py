@@ -11,7 +11,7 @@ from lines import Child
 from row import Row
 from server import Server
 
-LEAST_PRIORITY = 10  # of less, an attack that stops the server might not let it go on in time
+LEAST_PRIORITY = 10
 
 
 @contextlib.contextmanager

@@ -87,6 +87,7 @@ fn what_has_no_faithful_8_bit_form_is_refused_in_one_sentence() {
         ("float.tif", "signed or floating-point samples"),
         ("int32.tif", "signed or floating-point samples"),
         ("palette.tif", "palette colours"),
+        ("jpeg.tif", "jpeg data"),
     ] {
         let error = read(name).unwrap_err();
         assert_eq!(error.reason(), "IMAGE_VARIANT_UNSUPPORTED", "{name}: {error}");

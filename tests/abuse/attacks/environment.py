@@ -1,6 +1,7 @@
 """Events from the server's surroundings: a stop of the process, a signal to reload."""
 
 import asyncio
+import os
 import signal
 
 from attacks.base import Attack, Target
@@ -33,14 +34,20 @@ class Freeze(Attack):
         asking = [asyncio.create_task(ask()) for _ in range(self.clients)]
         try:
             await asyncio.sleep(self.before)
-            target.server.send(signal.SIGSTOP)
-            await asyncio.sleep(self.stopped)
+            await self._freeze(target.server.pid)
             target.did["freezes"] += 1
         finally:
             target.server.send(signal.SIGCONT)
             for task in asking:
                 task.cancel()
             await asyncio.gather(*asking, return_exceptions=True)
+
+    async def _freeze(self, pid: int) -> None:
+        """By another process, of usual priority: this one is busy with its bytes, and must not end the freeze late."""
+        script = f"kill -STOP {pid}; sleep {self.stopped}; kill -CONT {pid}"
+        usual = (lambda: os.setpriority(os.PRIO_PROCESS, 0, 0)) if os.geteuid() == 0 else None
+        process = await asyncio.create_subprocess_exec("sh", "-c", script, preexec_fn=usual)
+        await process.wait()
 
     async def verify(self, target: Target) -> list[str]:
         await asyncio.sleep(1.0)  # the work of before is done

@@ -61,7 +61,8 @@ pub(super) async fn registered(shared: &Shared, line: &Line, random: &mut fastra
     if let Some(outcome) = segment(shared, line, &request, None, Patience::Ample).await {
         judge(shared, "a request by a registered name", case, "", &outcome, &[&TROUBLE, &GONE]);
     }
-    delete(shared, line, &name, &[&GONE]).await;
+    // The same words have the same name, and another caller may have registered them in the meantime.
+    delete(shared, line, &name, &[&GONE, &[ErrorReason::VocabularyNotOwned]]).await;
 }
 
 /// Registers more new vocabularies than the server keeps, looks at how many it does, and deletes them.

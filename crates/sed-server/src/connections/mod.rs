@@ -44,7 +44,7 @@ use crate::{
     memory::{Window, Windows},
 };
 
-/// Time that a connection that makes room for another may take: it carries no call.
+/// Time that a connection that makes room for another may take: it carries no call, and may be shaking hands.
 const RETIRED_GRACE: Duration = Duration::from_millis(500);
 
 /// The server of connections: their settings, TLS, receive windows and the list of open ones.
@@ -109,7 +109,10 @@ impl Connections {
                 None => return,
             },
             // No call has begun.
-            () = activity.retired() => return,
+            () = async {
+                activity.retired().await;
+                sleep(RETIRED_GRACE).await;
+            } => return,
             _ = closing.wait_for(|closing| *closing) => return,
         };
         let heard = stream.heard();

@@ -33,7 +33,7 @@ async fn a_client_that_says_no_more_gets_all_its_answers() {
 
 #[tokio::test]
 async fn a_client_that_goes_takes_all_its_work_with_it() {
-    let server = Running::start(RawConfig { max_concurrent_requests: Some(4), ..RawConfig::default() }).await;
+    let server = Running::start(RawConfig { max_concurrent_requests: Some(8), ..RawConfig::default() }).await;
     let finished = server.control.calls(Stage::Finish);
     let talk = Talk::open(&server).await;
     hold(&server);
