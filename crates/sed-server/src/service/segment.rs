@@ -211,7 +211,7 @@ pub(crate) async fn segment(
     drop(message);
     let Prepared { image, image_id, picture, image_size, output } = prepared;
 
-    // Masks are paid for before the work on them, so that none is done in vain.
+    // Masks are paid for before the model works, so that it does not work in vain.
     let size = (output.width, output.height);
     let result = costs::of_result(size, &options, &vocabulary, model.map_side);
     charge.grow(result + costs::of_forms(size, &options, &vocabulary)).await?;

@@ -45,7 +45,7 @@ struct Facts {
 }
 
 /// Reads the header of `bytes` and checks it against `limits`, in a time that grows at most with the number
-/// of bytes and without allocating.
+/// of bytes. It allocates no more than a list of a JPEG's segments.
 ///
 /// # Errors
 /// [`ImageError::Empty`], [`ImageError::TooManyBytes`], [`ImageError::UnknownFormat`],
