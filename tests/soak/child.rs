@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::serve::{Ended, FAULTS_OFF, FAULTS_ON, Started};
+use crate::serve::{Allocated, Ended, FAULTS_OFF, FAULTS_ON, Started, TELL_ALLOCATED};
 
 /// The longest that the server may take to end once nothing is asked of it.
 const LONGEST_END: Duration = Duration::from_secs(60);
@@ -47,6 +47,12 @@ impl Server {
         let order = if on { FAULTS_ON } else { FAULTS_OFF };
         // A server that has ended is found by `has_ended`.
         let _ = self.orders.as_mut().map(|orders| writeln!(orders, "{order}"));
+    }
+
+    /// The bytes that the server has allocated now; `None` once it has ended.
+    pub(crate) fn allocated(&mut self) -> Option<u64> {
+        writeln!(self.orders.as_mut()?, "{TELL_ALLOCATED}").ok()?;
+        read_line(&mut self.lines).map(|Allocated { bytes }| bytes)
     }
 
     /// The exit status of a server that has ended by itself.

@@ -41,7 +41,7 @@ pub(crate) async fn run(args: &LoadArgs) -> Report {
     set_references(&shared, &Line::new(address, 0)).await;
     quiet(&shared, ops).await;
     let begun = Instant::now();
-    let idle_before = Sample::take(server.pid(), begun, shared.tally().requests());
+    let idle_before = Sample::take(&mut server, begun, shared.tally().requests());
 
     println!("{} clients for {} minutes", args.clients, args.minutes);
     server.set_faults(true);
@@ -58,7 +58,7 @@ pub(crate) async fn run(args: &LoadArgs) -> Report {
     server.set_faults(false);
     ask_again(&shared, &Line::new(address, 0), colds).await;
     quiet(&shared, ops).await;
-    let idle_after = Sample::take(server.pid(), begun, shared.tally().requests());
+    let idle_after = Sample::take(&mut server, begun, shared.tally().requests());
     audit::idle(&shared, idle_before, idle_after);
     let trend = Trend::of(&samples);
     let counters = Counters::scrape(ops).await;
@@ -105,7 +105,7 @@ async fn watch(shared: &Shared, server: &mut Server, ops: SocketAddr, time: Dura
             break;
         }
         let requests = shared.tally().requests();
-        let Some(sample) = Sample::take(server.pid(), begun, requests) else { continue };
+        let Some(sample) = Sample::take(server, begun, requests) else { continue };
         samples.push(sample);
         if begun.elapsed() < next_progress {
             continue;
@@ -122,9 +122,10 @@ async fn watch(shared: &Shared, server: &mut Server, ops: SocketAddr, time: Dura
         };
         let Sample { seconds, descriptors, threads, .. } = sample;
         println!(
-            "{seconds:6.0} s {requests:8} requests {rate:6.1}/s {in_flight:3} in flight {:7.1} MiB \
-             {descriptors:4} descriptors {threads:3} threads {:3} violations",
-            sample.mebibytes(),
+            "{seconds:6.0} s {requests:8} requests {rate:6.1}/s {in_flight:3} in flight {:7.1} MiB resident \
+             {:6.1} allocated {descriptors:4} descriptors {threads:3} threads {:3} violations",
+            sample.resident_mib(),
+            sample.allocated_mib(),
             shared.tally().violated
         );
     }

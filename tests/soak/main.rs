@@ -28,8 +28,9 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 use sed_model::allocator::{MiMalloc, keep_freed_memory};
 
+/// The allocator of `sed-serve`, which also counts the bytes that are allocated now.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: cap::Cap<MiMalloc> = cap::Cap::new(MiMalloc, usize::MAX);
 
 /// Puts a server under a long mixed load, and compares its accounts with those of its clients.
 #[derive(Debug, Parser)]

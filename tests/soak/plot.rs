@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::{report::Report, watch::Sample};
+use crate::{
+    report::Report,
+    watch::{Growth, Sample, Trend},
+};
 
 const WIDTH: f64 = 900.0;
 const PANEL: f64 = 150.0;
@@ -23,10 +26,11 @@ struct Panel {
 /// Draws a run.
 pub(crate) fn svg(report: &Report) -> String {
     let samples = &report.samples;
-    let line = report.trend.as_ref().and_then(|trend| {
-        let last = samples.last()?.seconds;
-        Some([(last - trend.seconds, trend.ends.0), (last, trend.ends.1)])
-    });
+    let line = |pick: fn(&Trend) -> &Growth| {
+        let trend = report.trend.as_ref()?;
+        let (last, ends) = (samples.last()?.seconds, pick(trend).ends);
+        Some([(last - trend.seconds, ends.0), (last, ends.1)])
+    };
     let curve = |pick: fn(&Sample) -> f64| samples.iter().map(|one| (one.seconds, pick(one))).collect();
     let rates = samples.windows(RATE_WINDOW).filter_map(|window| {
         let (first, last) = (window.first()?, window.last()?);
@@ -34,7 +38,16 @@ pub(crate) fn svg(report: &Report) -> String {
         Some((last.seconds, rate))
     });
     let panels = [
-        Panel { title: "resident memory, MiB", points: curve(Sample::mebibytes), line },
+        Panel {
+            title: "allocated memory, MiB",
+            points: curve(Sample::allocated_mib),
+            line: line(|trend| &trend.allocated),
+        },
+        Panel {
+            title: "resident memory, MiB",
+            points: curve(Sample::resident_mib),
+            line: line(|trend| &trend.resident),
+        },
         Panel { title: "requests per second", points: rates.collect(), line: None },
         Panel { title: "descriptors", points: curve(|one| one.descriptors as f64), line: None },
         Panel { title: "threads", points: curve(|one| one.threads as f64), line: None },

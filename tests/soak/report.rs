@@ -103,10 +103,10 @@ impl Report {
             row(&format!("act: {act}"), count.to_string());
         }
         if let Some(trend) = &self.trend {
-            let Trend { seconds, growth_per_hour, error_per_hour, ends, descriptors, threads, .. } = trend;
+            let Trend { seconds, allocated, resident, descriptors, threads, .. } = trend;
             row("second half", format!("{seconds:.0} s"));
-            row("  memory", format!("{:.1} to {:.1} MiB by the fitted line", ends.0, ends.1));
-            row("  its growth", format!("{growth_per_hour:.1} ± {error_per_hour:.1} MiB an hour"));
+            row("  allocated", allocated.to_string());
+            row("  resident", resident.to_string());
             row("  descriptors", format!("{} to {}", descriptors.0, descriptors.1));
             row("  threads", format!("{} to {}", threads.0, threads.1));
         }

@@ -27,9 +27,10 @@ pub(crate) const MAX_CATEGORIES: usize = 160;
 pub(crate) const MAX_TOP_K: u32 = 100;
 pub(crate) const MAX_VOCABULARIES: usize = 24;
 
-/// Lines on standard input that switch the faults.
+/// Lines on standard input: they switch the faults, or ask for [`Allocated`].
 pub(crate) const FAULTS_ON: &str = "faults on";
 pub(crate) const FAULTS_OFF: &str = "faults off";
+pub(crate) const TELL_ALLOCATED: &str = "tell allocated";
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -46,6 +47,13 @@ pub(crate) struct ServeArgs {
 pub(crate) struct Started {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) ops: std::net::SocketAddr,
+}
+
+/// The answer to [`TELL_ALLOCATED`] on standard output.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Allocated {
+    /// Bytes that the program has allocated and not freed.
+    pub(crate) bytes: u64,
 }
 
 /// The line on standard output when the server has ended.
@@ -119,13 +127,14 @@ pub(crate) async fn run(args: ServeArgs) {
     say(&Ended { complete: drain == Drain::Complete, faults: faults.drawn() });
 }
 
-/// Switches faults as standard input says; dropping `stop` at its end stops the server.
+/// Does what standard input says; dropping `stop` at its end stops the server.
 fn obey(faults: &FaultSwitch, stop: oneshot::Sender<()>) {
     for line in std::io::stdin().lock().lines() {
         match line.as_deref() {
             Ok(FAULTS_ON) => faults.set(true),
             Ok(FAULTS_OFF) => faults.set(false),
-            other => panic!("unknown line {other:?}; expected `{FAULTS_ON}` or `{FAULTS_OFF}`"),
+            Ok(TELL_ALLOCATED) => say(&Allocated { bytes: crate::ALLOCATOR.allocated() as u64 }),
+            other => panic!("unknown line {other:?}"),
         }
     }
     drop(stop);
