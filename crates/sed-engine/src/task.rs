@@ -105,6 +105,14 @@ impl<S: Stages> Task<S> {
         }
     }
 
+    /// Maps that it enlarges in a stage, each counted as often as its output is larger than the map.
+    pub(crate) fn enlarged(&self, stage: Stage) -> f64 {
+        match stage {
+            Stage::Finish => self.units(stage) as f64 * self.ticket.demand.enlargement,
+            _ => 0.0,
+        }
+    }
+
     /// Phrases that are not there yet.
     pub(crate) fn missing(&self) -> Option<&HashSet<TokenPhrase>> {
         match &self.words {

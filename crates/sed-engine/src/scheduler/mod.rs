@@ -36,7 +36,13 @@ use crate::{
     text_store::TextStoreThread,
     ticket::Ticket,
 };
+
 pub(crate) use aftermath::{Aftermath, Ran};
+
+/// The most maps, each counted as often as its output is larger than it, of one launch of the last stage with
+/// several requests: with outputs of 640 x 480 pixels some hundreds, but one of 60 megapixels is alone, so
+/// that small ones do not wait for large ones.
+const MOST_ENLARGED: f64 = 8192.0;
 
 /// A clock: the system's, or a test's.
 pub(crate) type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
@@ -262,16 +268,18 @@ impl<S: Stages> Scheduler<S> {
             return Some(Work::Part(Box::new(first), budget));
         }
         let mut units = first.units(stage);
+        let mut enlarged = first.enlarged(stage);
         let mut batch = vec![first];
         while let Some(head) = station.head(now) {
             let same_image = unit == Unit::Images
                 && image_key(head).is_some_and(|key| batch.iter().any(|task| image_key(task) == Some(key)));
             // A request without survivors counts as a pair, so that a batch can always be made smaller.
             let more = if same_image { 0 } else { head.units(stage).max(1) };
-            if units + more > budget || matches!(head.pairs, Pairs::Parts(_)) {
+            let larger = enlarged + head.enlarged(stage);
+            if units + more > budget || larger > MOST_ENLARGED || matches!(head.pairs, Pairs::Parts(_)) {
                 break;
             }
-            units += more;
+            (units, enlarged) = (units + more, larger);
             batch.extend(station.pop(now));
         }
         Some(Work::Tasks(batch))

@@ -27,6 +27,22 @@ fn requests_with_different_words_share_every_launch() {
 }
 
 #[test]
+fn a_large_output_is_enlarged_by_itself() {
+    let mut simulation = Simulation::new(USUAL);
+    warm(&mut simulation, 10);
+    let heights = [3, 3, 3_000_000, 3];
+    let asked = |(picture, height)| Asked { height, ..Asked::words(5, picture) };
+    let numbers = [0, 1, 2, 3].map(|index| simulation.ask(&asked((index as u8, heights[index]))));
+    simulation.run();
+    let last = simulation.launches.iter().filter(|launch| launch.stage == Stage::Finish);
+    let [a, b, large, d] = numbers;
+    assert_eq!(
+        last.map(|launch| launch.requests.clone()).collect::<Vec<_>>(),
+        [vec![a, b], vec![large], vec![d]]
+    );
+}
+
+#[test]
 fn what_has_begun_goes_first_and_so_stays_small() {
     let mut simulation = Simulation::new(USUAL);
     warm(&mut simulation, 10);

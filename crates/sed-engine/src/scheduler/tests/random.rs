@@ -38,7 +38,8 @@ fn asked() -> impl Strategy<Value = Asked> {
                 words[0] = format!("{POISON} {first}");
             }
             let timeout = timeout.map(Duration::from_millis);
-            Asked { words, top_k, priority, picture, timeout, poisoned: poison == 2 }
+            let height = if picture == 0 { 40_000 } else { 3 };
+            Asked { words, top_k, priority, picture, height, timeout, poisoned: poison == 2 }
         })
 }
 

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use super::super::{Aftermath, Clock, Policy, Ran, Scheduler, SchedulerParts};
+use super::super::{Aftermath, Clock, MOST_ENLARGED, Policy, Ran, Scheduler, SchedulerParts};
 use crate::{
     admission::{Admission, QueueLimits},
     budget::Budget,
@@ -41,6 +41,8 @@ pub(super) struct Asked {
     pub(super) priority: Priority,
     /// Which picture; two requests with the same one share its features.
     pub(super) picture: u8,
+    /// Of the output.
+    pub(super) height: u32,
     pub(super) timeout: Option<Duration>,
     pub(super) poisoned: bool,
 }
@@ -49,7 +51,8 @@ impl Asked {
     /// So many words that other requests share, about a picture.
     pub(super) fn words(count: usize, picture: u8) -> Self {
         let words = (0..count).map(|word| format!("word {word}")).collect();
-        Self { words, top_k: Some(2), priority: Priority::Normal, picture, timeout: None, poisoned: false }
+        let (top_k, priority) = (Some(2), Priority::Normal);
+        Self { words, top_k, priority, picture, height: 3, timeout: None, poisoned: false }
     }
 
     fn job(&self, number: usize, now: Instant) -> SegmentJob {
@@ -68,7 +71,7 @@ impl Asked {
             // The width tells requests apart in the launches.
             output: OutputSpec {
                 width: number as u32 + 1,
-                height: 3,
+                height: self.height,
                 crop: None,
                 score_threshold: 0.1,
                 score_maps: false,
@@ -298,7 +301,11 @@ impl Simulation {
         match launch.stage {
             Stage::TextEmbedding => assert!(found_pairs <= 8),
             Stage::Encode => assert!(found_images <= images, "{found_images} images"),
-            Stage::Finish => assert!(found_pairs <= pairs || found_images == 1, "{found_pairs} pairs"),
+            Stage::Finish => {
+                let enlarged: f64 = launch.tasks().iter().map(|task| task.enlarged(Stage::Finish)).sum();
+                let is_bounded = found_pairs <= pairs && enlarged <= MOST_ENLARGED;
+                assert!(is_bounded || found_images == 1, "{found_pairs} pairs, enlarged to {enlarged}");
+            }
             _ => assert!(found_pairs <= pairs, "{found_pairs} pairs"),
         }
         if launch.reason.is_none() {
