@@ -8,6 +8,7 @@
 
 mod access;
 mod calls;
+mod clocks;
 pub mod config;
 mod connections;
 mod convert;

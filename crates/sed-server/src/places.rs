@@ -2,9 +2,9 @@
 //! one when it is complete, and releases it when its answer is sent.
 //!
 //! Requests that wait for a place get it by turns of their connections: a free place goes to the connection
-//! that holds the fewest, and among those to the request that came first. The last few are kept for
-//! connections that hold none. So a connection that sends many requests at once, or does not read its
-//! answers, delays its own, not those of others.
+//! that held places for the shortest time (see [`Clocks`]), and among its requests to the one that came
+//! first. The last few are kept for connections that hold none. So a connection that sends many requests at
+//! once, or does not read its answers, delays its own, not those of others.
 
 use std::{
     collections::HashMap,
@@ -16,17 +16,23 @@ use sed_engine::metrics::{CONCURRENT_REQUESTS, CONCURRENT_REQUESTS_CAPACITY};
 use sed_proto::v1::ErrorReason;
 use tokio::{
     sync::oneshot,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tonic::Status;
 
 use crate::{
+    clocks::Clocks,
     memory::{ConnectionId, Transfers},
     status::{self, Failure},
 };
 
 /// Time that a call waits for a place: as long as it would be told to wait for its next try.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// Interval at which a call that waits looks for an answer that its client does not read.
+const AGAIN: Duration = Duration::from_millis(50);
+/// The time for which a connection counts as having held a place before its first answer: a client that opens
+/// a connection for each request is not ahead of those that do not.
+const NEWCOMER: Duration = Duration::from_millis(250);
 /// The part of the places that is kept for connections without one: a quarter, but no more than four.
 const KEPT_PART: usize = 4;
 const MOST_KEPT: usize = 4;
@@ -40,14 +46,16 @@ pub(crate) struct Places {
 #[derive(Debug)]
 struct Shared {
     most: usize,
+    transfers: Transfers,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     taken: usize,
-    /// Places that each connection holds; none of those that hold no place.
-    held: HashMap<ConnectionId, usize>,
+    /// When each place was taken that a connection holds; none of those that hold no place.
+    held: HashMap<ConnectionId, Vec<Instant>>,
+    clocks: Clocks,
     /// Requests that wait, in the order in which they came.
     waiting: Vec<Waiter>,
     /// Number of the next request that waits.
@@ -66,21 +74,21 @@ struct Waiter {
 pub(crate) struct Place {
     shared: Arc<Shared>,
     connection: ConnectionId,
+    since: Instant,
+    /// The connection's clock when the place was taken.
+    begin: Duration,
 }
 
 impl Places {
-    pub(crate) fn new(most: usize) -> Self {
+    /// So many places. Answers among `transfers` hold them.
+    pub(crate) fn new(most: usize, transfers: Transfers) -> Self {
         CONCURRENT_REQUESTS_CAPACITY.set(most as f64);
-        Self { shared: Arc::new(Shared { most, state: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { most, transfers, state: Mutex::default() }) }
     }
 
     /// Acquires a place for a call, or returns a refusal if none becomes free soon.
-    pub(crate) async fn take(
-        &self,
-        connection: ConnectionId,
-        transfers: &Transfers,
-    ) -> Result<Place, Status> {
-        let place = self.wait_until(Instant::now() + PATIENCE, connection, transfers).await;
+    pub(crate) async fn take(&self, connection: ConnectionId) -> Result<Place, Status> {
+        let place = self.wait_until(Instant::now() + PATIENCE, connection).await;
         place.ok_or_else(|| {
             let most = self.shared.most;
             let message = format!("the server works on {most} requests already; retry in a moment");
@@ -90,25 +98,15 @@ impl Places {
     }
 
     /// Waits for a place until the deadline of a request.
-    pub(crate) async fn wait(
-        &self,
-        deadline: Instant,
-        connection: ConnectionId,
-        transfers: &Transfers,
-    ) -> Result<Place, Status> {
-        let place = self.wait_until(deadline, connection, transfers).await;
+    pub(crate) async fn wait(&self, deadline: Instant, connection: ConnectionId) -> Result<Place, Status> {
+        let place = self.wait_until(deadline, connection).await;
         place.ok_or_else(status::deadline_exceeded)
     }
 
-    async fn wait_until(
-        &self,
-        end: Instant,
-        connection: ConnectionId,
-        transfers: &Transfers,
-    ) -> Option<Place> {
+    async fn wait_until(&self, end: Instant, connection: ConnectionId) -> Option<Place> {
         let (place, waiting) = {
             let mut state = self.shared.lock();
-            if state.taken < self.shared.most_for(&state, connection) {
+            if self.shared.may_take(&state, connection) {
                 return Some(Place::new(&self.shared, &mut state, connection));
             }
             let (sender, place) = oneshot::channel();
@@ -117,8 +115,17 @@ impl Places {
             state.waiting.push(Waiter { number, connection, place: sender });
             (place, Waiting { shared: &self.shared, number })
         };
-        transfers.end_slowest_answer(); // it holds a place
-        let place = timeout_at(end, place).await;
+        let make_room = async {
+            loop {
+                self.shared.transfers.end_slowest_answer(); // it holds a place
+                sleep(AGAIN).await;
+            }
+        };
+        let place = tokio::select! {
+            biased;
+            place = timeout_at(end, place) => place,
+            () = make_room => return None, // never
+        };
         drop(waiting);
         place.ok()?.ok()
     }
@@ -138,17 +145,18 @@ impl Drop for Waiting<'_> {
 
 impl Place {
     fn new(shared: &Arc<Shared>, state: &mut State, connection: ConnectionId) -> Self {
+        let since = Instant::now();
         state.taken += 1;
-        *state.held.entry(connection).or_default() += 1;
+        state.held.entry(connection).or_default().push(since);
         CONCURRENT_REQUESTS.set(state.taken as f64);
-        Self { shared: Arc::clone(shared), connection }
+        Self { shared: Arc::clone(shared), connection, since, begin: state.clocks.begin(connection) }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        state.release(self.connection);
+        state.release(self);
         let Some(next) = state.next_waiter(&self.shared) else { return };
         let place = Self::new(&self.shared, &mut state, next.connection);
         drop(state);
@@ -158,33 +166,48 @@ impl Drop for Place {
 }
 
 impl State {
-    fn release(&mut self, connection: ConnectionId) {
+    fn release(&mut self, place: &Place) {
         self.taken -= 1;
-        if let Some(held) = self.held.get_mut(&connection) {
-            *held -= 1;
-            if *held == 0 {
-                self.held.remove(&connection);
+        if let Some(held) = self.held.get_mut(&place.connection) {
+            if let Some(index) = held.iter().position(|since| *since == place.since) {
+                held.swap_remove(index);
+            }
+            if held.is_empty() {
+                self.held.remove(&place.connection);
             }
         }
+        self.clocks.end(place.connection, place.begin, place.since.elapsed());
         CONCURRENT_REQUESTS.set(self.taken as f64);
     }
 
     fn held_by(&self, connection: ConnectionId) -> usize {
-        self.held.get(&connection).copied().unwrap_or(0)
+        self.held.get(&connection).map_or(0, Vec::len)
+    }
+
+    /// The connection's clock, and the time for which it has held its places until now.
+    fn used(&self, connection: ConnectionId) -> Duration {
+        let held = self.held.get(&connection).into_iter().flatten();
+        self.clocks.of(connection) + held.map(Instant::elapsed).sum::<Duration>()
     }
 
     fn next_waiter(&mut self, shared: &Shared) -> Option<Waiter> {
-        let waiters = self.waiting.iter().enumerate();
-        let (index, next) = waiters.min_by_key(|(_, waiter)| self.held_by(waiter.connection))?;
-        (self.taken < shared.most_for(self, next.connection)).then(|| self.waiting.remove(index))
+        let fits = |waiter: &Waiter| shared.may_take(self, waiter.connection);
+        let waiters = self.waiting.iter().enumerate().filter(|(_, waiter)| fits(waiter));
+        let used = |connection| {
+            let is_known = shared.transfers.is_known(connection);
+            self.used(connection) + if is_known { Duration::ZERO } else { NEWCOMER }
+        };
+        let (index, _) = waiters.min_by_key(|(_, waiter)| used(waiter.connection))?;
+        Some(self.waiting.remove(index))
     }
 }
 
 impl Shared {
-    /// The places of which a connection may take one.
-    fn most_for(&self, state: &State, connection: ConnectionId) -> usize {
-        let kept = if state.held_by(connection) > 0 { (self.most / KEPT_PART).min(MOST_KEPT) } else { 0 };
-        self.most - kept
+    /// Reports whether a place is free that a connection may take.
+    fn may_take(&self, state: &State, connection: ConnectionId) -> bool {
+        let held = state.held_by(connection);
+        let kept = if held > 0 { (self.most / KEPT_PART).min(MOST_KEPT) } else { 0 };
+        state.taken < self.most - kept && held < self.transfers.most_of(connection)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -196,73 +219,90 @@ impl Shared {
 mod tests {
     use super::*;
 
-    fn transfers() -> Transfers {
-        Transfers::new(4, Duration::from_secs(10))
-    }
-
-    async fn take(places: &Places, connection: ConnectionId) -> Result<Place, Status> {
-        places.take(connection, &transfers()).await
+    fn places(most: usize) -> Places {
+        Places::new(most, Transfers::new(4, Duration::from_secs(10)))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_waits_for_a_place_for_a_moment() {
-        let places = Places::new(1);
+        let places = places(1);
         let connection = ConnectionId::next();
-        let first = take(&places, connection).await.unwrap();
+        let first = places.take(connection).await.unwrap();
         let begun = Instant::now();
-        take(&places, connection).await.unwrap_err();
+        places.take(connection).await.unwrap_err();
         assert_eq!(begun.elapsed(), PATIENCE);
-        let (waited, ()) = tokio::join!(take(&places, connection), async {
+        let (waited, ()) = tokio::join!(places.take(connection), async {
             tokio::time::sleep(PATIENCE / 2).await;
             drop(first);
         });
         drop(waited.unwrap());
-        take(&places, connection).await.unwrap();
+        places.take(connection).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn connections_take_turns() {
-        let places = Places::new(2);
+        let places = places(2);
         let (busy, quiet) = (ConnectionId::next(), ConnectionId::next());
-        let first = take(&places, busy).await.unwrap();
-        let second = take(&places, busy).await.unwrap();
+        let first = places.take(busy).await.unwrap();
+        let second = places.take(busy).await.unwrap();
         let order = Mutex::new(Vec::new());
         let one = async |connection, name| {
-            let place = take(&places, connection).await.unwrap();
+            let place = places.take(connection).await.unwrap();
             order.lock().unwrap().push(name);
             tokio::time::sleep(PATIENCE / 10).await;
             drop(place);
         };
-        tokio::join!(one(busy, "busy"), one(busy, "busy too"), one(quiet, "quiet"), async { drop(first) });
+        let release = async |place| {
+            tokio::time::sleep(PATIENCE / 10).await;
+            drop(place);
+        };
+        tokio::join!(one(busy, "busy"), one(busy, "busy too"), one(quiet, "quiet"), release(first));
         assert_eq!(*order.lock().unwrap(), ["quiet", "busy", "busy too"]);
         drop(second);
         assert!(places.shared.lock().held.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_connection_that_held_a_place_for_long_is_behind_others() {
+        let places = places(1);
+        let (slow, quick) = (ConnectionId::next(), ConnectionId::next());
+        let held = places.take(slow).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let order = Mutex::new(Vec::new());
+        let one = async |connection, name| {
+            let place = places.take(connection).await.unwrap();
+            order.lock().unwrap().push(name);
+            tokio::time::sleep(PATIENCE / 10).await;
+            drop(place);
+        };
+        tokio::join!(one(slow, "slow"), one(quick, "quick"), one(quick, "quick again"), async { drop(held) });
+        assert_eq!(*order.lock().unwrap(), ["quick", "quick again", "slow"]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_last_place_is_for_a_connection_without_one() {
-        let places = Places::new(4);
+        let places = places(4);
         let (busy, quiet) = (ConnectionId::next(), ConnectionId::next());
         let mut held = Vec::new();
         for _ in 0..3 {
-            held.push(take(&places, busy).await.unwrap());
+            held.push(places.take(busy).await.unwrap());
         }
-        take(&places, busy).await.unwrap_err();
+        places.take(busy).await.unwrap_err();
         let begun = Instant::now();
-        let last = take(&places, quiet).await.unwrap();
+        let last = places.take(quiet).await.unwrap();
         assert_eq!(begun.elapsed(), Duration::ZERO);
         drop(held.pop()); // now the last one that is free
-        take(&places, busy).await.unwrap_err();
+        places.take(busy).await.unwrap_err();
         drop(last);
-        take(&places, busy).await.unwrap();
+        places.take(busy).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_place_passes_requests_that_have_gone() {
-        let places = Places::new(1);
+        let places = places(1);
         let connection = ConnectionId::next();
-        let first = take(&places, connection).await.unwrap();
-        let [mut gone, mut stays] = [(); 2].map(|()| Box::pin(take(&places, connection)));
+        let first = places.take(connection).await.unwrap();
+        let [mut gone, mut stays] = [(); 2].map(|()| Box::pin(places.take(connection)));
         for waiting in [&mut gone, &mut stays] {
             timeout_at(Instant::now(), waiting.as_mut()).await.unwrap_err();
         }

@@ -174,6 +174,8 @@ impl Server {
         let (close, closing) = watch::channel(false);
         let client_names = config.access.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let split = Split::of(config.limits.request_memory_bytes, config.transport.max_connections);
+        let transfers =
+            Transfers::new(UPLOADS_EACH * config.limits.concurrent_requests, config.transport.stall_timeout);
         let context = Context {
             engine: engine.clone(),
             vocabularies: VocabularyRegistry::new(&vocabularies, &config.limits, &*engine.phrase_reader())?,
@@ -181,20 +183,16 @@ impl Server {
             transport: config.transport.clone(),
             default_top_k: config.default_top_k,
             pool,
-            places: Places::new(config.limits.concurrent_requests),
+            places: Places::new(config.limits.concurrent_requests, transfers.clone()),
             account: Account::new(
                 split.calls,
                 config.access.tokens.is_some() || client_names,
-                Transfers::new(
-                    UPLOADS_EACH * config.limits.concurrent_requests,
-                    config.transport.stall_timeout,
-                ),
+                transfers.clone(),
             ),
             stopping: stop_seen,
             closing,
             started: Instant::now(),
         };
-        let transfers = context.account.transfers().clone();
         let intake = Intake::new(
             context.account.clone(),
             context.places.clone(),

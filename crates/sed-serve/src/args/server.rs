@@ -64,7 +64,7 @@ server_args! {
         listen: String = "ADDRESS",
         /// Address and port of /livez, /readyz and /metrics, or the word off [default: 127.0.0.1:9464]
         ops_listen: String = "ADDRESS",
-        /// Threads for decoding images and encoding masks; 0 is one for each core [default: 0]
+        /// Threads for decoding images and encoding masks, and a quarter more for small ones; 0 is one for each core [default: 0]
         cpu_threads: usize = "N",
         /// The top_k of requests that have none; 0 turns rejection off [default: 8]
         default_top_k: u32 = "N",

@@ -22,6 +22,7 @@ pub use self::{
     request::{ValidatedInfer, validate_infer},
 };
 use crate::{
+    cpu_pool::Load,
     deadline::{Deadline, Received},
     intake::{CallMemory, charged},
     memory::Charge,
@@ -121,9 +122,10 @@ impl InferenceService {
         name_request(&message.id, limits);
         self.check_model(&message.model_name, &message.model_version)?;
         let (checked_by, reader) = (limits.clone(), self.context.engine.phrase_reader());
+        let load = Load::of_words(memory.connection(), message.encoded_len());
         let check = move || validate_infer(&message, &checked_by, &*reader);
         let ValidatedInfer { request, outputs, typed, timeout, paths } =
-            self.context.pool.run_unseen(check).await??;
+            self.context.pool.run_unseen(load, check).await??;
         let id = request.request_id.clone();
         let deadline = match timeout {
             Some(timeout) => deadline.min((received + timeout.min(limits.timeout)).into()),

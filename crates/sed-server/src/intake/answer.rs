@@ -196,7 +196,10 @@ impl http_body::Body for AnswerBody {
                             return Poll::Ready(Some(self.end(&status)));
                         }
                     }
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                    Err(trailers) => {
+                        self.transfer.complete();
+                        return Poll::Ready(Some(Ok(trailers)));
+                    }
                 },
                 other => return Poll::Ready(other),
             }

@@ -174,7 +174,7 @@ impl Shared {
         drop(reader); // a client that sends more has its answer all the same
         parts.extensions.insert(Received(Instant::now()));
         if method.works {
-            held.place = Some(self.places.take(connection, self.account.transfers()).await?);
+            held.place = Some(self.places.take(connection).await?);
         }
         Ok(call(service, Request::from_parts(parts, body)).await)
     }

@@ -17,8 +17,8 @@ use tonic::{Status, body::Body};
 use super::{chunks::Chunks, methods::Method, stream_body::MessageBody, unpack::unpack};
 use crate::{
     config::Compression,
-    cpu_pool::{CpuPool, Panicked},
-    memory::{Account, Charge, ConnectionId, Ended, LEAST_RATE, Payer, Transfer},
+    cpu_pool::{CpuPool, Load, Panicked},
+    memory::{Account, Charge, ConnectionId, Ended, LEAST_RATE, Payer, Promise, Transfer},
     status::{self, Failure},
     wire::{Malformed, Schema},
 };
@@ -29,9 +29,13 @@ const HEADER: usize = 5;
 const STREAM_IDLE: Duration = Duration::from_secs(600);
 /// Interval at which an upload that waits for others to end is tried again.
 const AGAIN: Duration = Duration::from_millis(50);
+/// A message that needs more than this waits for room before it is read, in bytes.
+const LARGE: u64 = 512 << 10;
 /// Messages that cannot become larger are unpacked at once, others on the threads for work on pixels: a small
 /// one may become a large one.
 const UNPACKED_HERE: usize = 64 << 10;
+/// The most bytes that gzip makes of one.
+const MOST_PACKED: usize = 1032;
 
 /// A call's access to the account. Travels in a request's extensions.
 #[derive(Clone, Debug)]
@@ -49,6 +53,11 @@ impl CallMemory {
             payer: Payer::new(account.clone(), ConnectionId::next(), None),
             messages: MessageCharges::default(),
         })
+    }
+
+    /// The connection that pays.
+    pub(crate) fn connection(&self) -> ConnectionId {
+        self.payer.owner().connection
     }
 
     /// The access of one message of a stream, which `charge` pays for.
@@ -74,12 +83,22 @@ impl MessageCharges {
     }
 }
 
+/// A whole message as it came.
+struct OnWire {
+    is_packed: bool,
+    bytes: Bytes,
+    charge: Charge,
+    promise: Option<Promise>,
+}
+
 /// A whole message, unpacked and weighed, with the charge that holds it and what will be built of it.
 #[derive(Debug)]
 pub(super) struct Message {
     bytes: Bytes,
     payer: Payer,
     charge: Charge,
+    /// Of room for the transport's copy.
+    _promise: Option<Promise>,
 }
 
 impl Message {
@@ -160,8 +179,11 @@ impl Reader {
             read = self.read(&upload) => read?,
             why = ended => return Err(ended_upload(why)),
         };
+        if read.is_some() {
+            upload.complete();
+        }
         drop(upload); // what follows is the server's work
-        let Some((is_packed, bytes, charge)) = read else { return Ok(None) };
+        let Some(OnWire { is_packed, bytes, charge, promise }) = read else { return Ok(None) };
         let (bytes, mut charge) = if is_packed { self.unpack(bytes, charge).await? } else { (bytes, charge) };
         let weight = self.schema.weigh(self.method.input, &bytes, self.method.entries);
         let weight = weight.map_err(|Malformed| status::malformed())?;
@@ -169,11 +191,11 @@ impl Reader {
             return Err(too_many_entries(self.method.entries));
         }
         charge.grow(weight.bytes).await?;
-        Ok(Some(Message { bytes, payer: self.payer.clone(), charge }))
+        Ok(Some(Message { bytes, payer: self.payer.clone(), charge, _promise: promise }))
     }
 
     /// One message as it is on the wire.
-    async fn read(&mut self, upload: &Transfer) -> Result<Option<(bool, Bytes, Charge)>, Status> {
+    async fn read(&mut self, upload: &Transfer) -> Result<Option<OnWire>, Status> {
         while self.rest.len() < HEADER {
             let Some(frame) = self.progress(upload).await? else {
                 return if self.rest.is_empty() { Ok(None) } else { Err(self.cut_short()) };
@@ -189,6 +211,9 @@ impl Reader {
         if length > self.method.message_bytes {
             return Err(status::message_too_large(self.method.message_bytes));
         }
+        // Its pieces, and then the whole beside them.
+        let needed = 2 * length as u64;
+        let mut promise = if needed > LARGE { Some(self.payer.promise(needed).await?) } else { None };
         let mut chunks = Chunks::new(self.payer.empty());
         let mut frame = std::mem::take(&mut self.rest).freeze();
         loop {
@@ -196,6 +221,9 @@ impl Reader {
             let cost = chunks.cost(here.len(), length);
             chunks.charge().grow(cost).await?;
             chunks.append(&here, length);
+            if let Some(promise) = &mut promise {
+                promise.lower_to(needed.saturating_sub(chunks.charge().bytes()));
+            }
             if chunks.len() == length {
                 break;
             }
@@ -205,13 +233,15 @@ impl Reader {
         let join = chunks.cost_to_join();
         chunks.charge().grow(join).await?;
         let (bytes, charge) = chunks.join();
-        Ok(Some((is_packed, bytes, charge)))
+        Ok(Some(OnWire { is_packed, bytes, charge, promise }))
     }
 
     async fn unpack(&mut self, packed: Bytes, charge: Charge) -> Result<(Bytes, Charge), Status> {
         let Some(packing) = self.packing else { return Err(status::malformed()) };
         let (limit, account) = (self.method.message_bytes, self.payer.empty());
         let is_small = limit <= UNPACKED_HERE;
+        let bytes = limit.min(packed.len().saturating_mul(MOST_PACKED)) as u64;
+        let load = Load { connection: self.payer.owner().connection, bytes };
         let work = move || {
             let unpacked = unpack(packing, &packed, limit, account);
             drop((packed, charge));
@@ -220,7 +250,7 @@ impl Reader {
         if is_small {
             work()
         } else {
-            self.pool.run_unseen(work).await.map_err(|Panicked| status::panicked())?
+            self.pool.run_unseen(load, work).await.map_err(|Panicked| status::panicked())?
         }
     }
 

@@ -18,7 +18,7 @@ use crate::access::Caller;
 /// are answered while pictures fill the rest.
 const RESERVE_PART: u64 = 16;
 /// The largest charge that may use the reserve, in bytes.
-const SMALL: u64 = 256 << 10;
+pub(super) const SMALL: u64 = 256 << 10;
 
 /// One connection among all of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +91,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     used: u64,
+    /// Bytes that uploads which have begun will need beyond those they use.
+    promised: u64,
     /// Calls that wait for memory, by the bound that keeps them from it, the oldest first, with the number of
     /// charges that wait: the requests of a stream are one call.
     waiting: HashMap<Whose, BTreeMap<CallNumber, usize>>,
@@ -123,25 +125,56 @@ impl Account {
             return Err(Shortage::Never { limit: self.connection_share() });
         }
         let mut state = self.lock();
-        let of_connection = state.connections.get(&owner.connection).copied().unwrap_or(0);
-        let of_caller = state.callers.get(&owner.caller).copied().unwrap_or(0);
-        let reserve = if bytes <= SMALL { 0 } else { self.shared.total / RESERVE_PART };
-        if state.used + bytes + reserve > self.shared.total {
+        self.check(&state, owner, bytes)?;
+        state.used += bytes;
+        *state.connections.entry(owner.connection).or_default() += bytes;
+        *state.callers.entry(owner.caller.clone()).or_default() += bytes;
+        REQUEST_MEMORY.set(state.used as f64);
+        Ok(())
+    }
+
+    /// Checks that an upload which will need `bytes` has room beside all that others have been promised.
+    /// `believed` of them are promised to it.
+    pub(super) fn promise(&self, owner: &Owner, bytes: u64, believed: u64) -> Result<Promise, Shortage> {
+        if bytes > self.connection_share() {
+            return Err(Shortage::Never { limit: self.connection_share() });
+        }
+        let mut state = self.lock();
+        self.check(&state, owner, bytes)?;
+        if state.used + state.promised + bytes > self.shared.total - self.reserve(bytes) {
             return Err(Shortage::Budget);
         }
+        let bytes = bytes.min(believed);
+        state.promised += bytes;
+        Ok(Promise { account: self.clone(), bytes })
+    }
+
+    /// Checks that `bytes` more may be charged.
+    fn check(&self, state: &State, owner: &Owner, bytes: u64) -> Result<(), Shortage> {
+        if state.used + bytes + self.reserve(bytes) > self.shared.total {
+            return Err(Shortage::Budget);
+        }
+        let of_connection = state.connections.get(&owner.connection).copied().unwrap_or(0);
         if of_connection + bytes > self.connection_share() {
             let whose = Whose::Connection(owner.connection);
             return Err(Shortage::Share { whose, limit: self.connection_share() });
         }
+        let of_caller = state.callers.get(&owner.caller).copied().unwrap_or(0);
         if of_caller + bytes > self.shared.caller_share {
             let whose = Whose::Caller(owner.caller.clone());
             return Err(Shortage::Share { whose, limit: self.shared.caller_share });
         }
-        state.used += bytes;
-        state.connections.insert(owner.connection, of_connection + bytes);
-        state.callers.insert(owner.caller.clone(), of_caller + bytes);
-        REQUEST_MEMORY.set(state.used as f64);
         Ok(())
+    }
+
+    /// Reports whether `bytes` are so few that a call may wait for them while it holds a place.
+    pub(super) fn is_modest(&self, bytes: u64) -> bool {
+        bytes <= self.shared.total / RESERVE_PART
+    }
+
+    /// The part of the budget that a charge of `bytes` leaves free.
+    fn reserve(&self, bytes: u64) -> u64 {
+        if bytes <= SMALL { 0 } else { self.shared.total / RESERVE_PART }
     }
 
     /// Releases `bytes`, and wakes the charges that wait.
@@ -186,6 +219,31 @@ impl Account {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Memory that an upload will need beyond what it uses, until it is dropped. It is charged as the bytes come;
+/// uploads that begin meanwhile see that it is spoken for.
+#[derive(Debug)]
+pub(crate) struct Promise {
+    account: Account,
+    bytes: u64,
+}
+
+impl Promise {
+    /// Lowers it to what is needed beyond what is used now, in bytes.
+    pub(crate) fn lower_to(&mut self, bytes: u64) {
+        if let Some(less) = self.bytes.checked_sub(bytes) {
+            self.account.lock().promised -= less;
+            self.bytes = bytes;
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.lower_to(0);
+        self.account.shared.freed.notify_waiters();
     }
 }
 

@@ -1,12 +1,18 @@
 //! The part of the account that one buffer holds.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use sed_proto::v1::ErrorReason;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
-use super::account::{Account, CallNumber, ConnectionId, Owner, Waiting, Whose};
+use super::account::{Account, CallNumber, ConnectionId, Owner, Promise, SMALL, Waiting, Whose};
 use crate::{access::Caller, status::Failure};
 
 /// Time that a charge waits for memory before it is refused: the time that an ended transfer needs to go.
@@ -74,12 +80,15 @@ pub(crate) struct Payer {
     owner: Owner,
     call: CallNumber,
     patience: Duration,
+    /// Bytes that the call holds.
+    held: Arc<AtomicU64>,
 }
 
 impl Payer {
     /// A payer for calls of `caller` on `connection`.
     pub(crate) fn new(account: Account, connection: ConnectionId, caller: Option<Caller>) -> Self {
-        Self { account, owner: Owner { connection, caller }, call: CallNumber::next(), patience: PATIENCE }
+        let owner = Owner { connection, caller };
+        Self { account, owner, call: CallNumber::next(), patience: PATIENCE, held: Arc::default() }
     }
 
     /// The same for a stream.
@@ -99,15 +108,35 @@ impl Payer {
         Ok(charge)
     }
 
-    /// Refuses a request that needs more than one connection may ever hold, before any work on it.
-    pub(crate) fn check_share(&self, bytes: u64) -> Result<(), Status> {
-        let limit = self.account.connection_share();
-        if bytes <= limit { Ok(()) } else { Err(Shortage::Never { limit }.into_status(bytes)) }
+    /// Waits a moment until there is room for an upload that will need `bytes`, so that it does not begin in
+    /// vain. Where a connection has completed such uploads, the room is its own.
+    pub(crate) async fn promise(&self, bytes: u64) -> Result<Promise, Status> {
+        let believed = 2 * self.account.transfers().believed(self.owner.connection);
+        let mut waits = Waits::new(self, self.holds_little());
+        loop {
+            let freed = self.account.freed();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            match self.account.promise(&self.owner, bytes, believed) {
+                Ok(promise) => return Ok(promise),
+                Err(shortage) => waits.wait(shortage, bytes, freed).await?,
+            }
+        }
     }
 
     /// Time that its charges wait for memory.
     pub(crate) fn patience(&self) -> Duration {
         self.patience
+    }
+
+    /// Reports whether the call holds next to nothing: others do not wait for that.
+    fn holds_little(&self) -> bool {
+        self.held.load(Ordering::Relaxed) <= SMALL
+    }
+
+    fn give(&self, bytes: u64) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        self.account.give(&self.owner, bytes);
     }
 
     /// The account.
@@ -132,40 +161,24 @@ impl Charge {
     /// Charges `bytes` more, if they are free now.
     pub(crate) fn try_grow(&mut self, bytes: u64) -> Result<(), Shortage> {
         self.payer.account.take(&self.payer.owner, bytes, self.bytes)?;
+        self.payer.held.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         Ok(())
     }
 
-    /// Charges `bytes` more. Where they are not free, the slowest transfer is ended, and the oldest of the
-    /// calls that need memory waits a moment for it.
+    /// Charges `bytes` more. Where they are not free, the slowest transfer is ended, and two kinds of calls
+    /// wait a moment for them: those that hold next to nothing and need little, and the oldest of all others.
     pub(crate) async fn grow(&mut self, bytes: u64) -> Result<(), Status> {
-        let give_up = Instant::now() + self.payer.patience;
-        let mut waiting: Option<Waiting> = None;
+        let payer = self.payer.clone();
+        let mut waits = Waits::new(&payer, payer.holds_little() && payer.account.is_modest(bytes));
         loop {
-            let account = self.payer.account.clone();
             // Made before the attempt, so that nothing given back in between is missed.
-            let freed = account.freed();
+            let freed = payer.account.freed();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            let shortage = match self.try_grow(bytes) {
+            match self.try_grow(bytes) {
                 Ok(()) => return Ok(()),
-                Err(shortage) => shortage,
-            };
-            let bound = match &shortage {
-                Shortage::Never { .. } => return Err(shortage.into_status(self.bytes + bytes)),
-                Shortage::Budget => Whose::All,
-                Shortage::Share { whose, .. } => whose.clone(),
-            };
-            account.transfers().end_slowest(&bound);
-            let oldest = match &waiting {
-                Some(waiting) => waiting.is_oldest(),
-                None => {
-                    waiting = account.wait(bound, self.payer.call);
-                    waiting.is_some()
-                }
-            };
-            if !oldest || timeout_at(give_up, freed).await.is_err() {
-                return Err(shortage.into_status(bytes));
+                Err(shortage) => waits.wait(shortage, bytes, freed).await?,
             }
         }
     }
@@ -173,7 +186,7 @@ impl Charge {
     /// Releases all above `bytes`.
     pub(crate) fn shrink_to(&mut self, bytes: u64) {
         if let Some(more) = self.bytes.checked_sub(bytes) {
-            self.payer.account.give(&self.payer.owner, more);
+            self.payer.give(more);
             self.bytes = bytes;
         }
     }
@@ -186,7 +199,52 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.payer.account.give(&self.payer.owner, self.bytes);
+        self.payer.give(self.bytes);
+    }
+}
+
+/// The waits of a call for memory.
+struct Waits<'a> {
+    payer: &'a Payer,
+    give_up: Instant,
+    /// True if it waits for the budget beside others.
+    is_patient: bool,
+    waiting: Option<Waiting>,
+}
+
+impl<'a> Waits<'a> {
+    fn new(payer: &'a Payer, is_patient: bool) -> Self {
+        Self { payer, give_up: Instant::now() + payer.patience, is_patient, waiting: None }
+    }
+
+    /// Ends the slowest transfer, and waits until something is `freed`; or refuses, where the call may not
+    /// wait: of those that hold much, each holds what the others wait for, so only the oldest waits.
+    async fn wait(
+        &mut self,
+        shortage: Shortage,
+        bytes: u64,
+        freed: impl Future<Output = ()>,
+    ) -> Result<(), Status> {
+        let account = &self.payer.account;
+        let bound = match &shortage {
+            Shortage::Never { .. } => return Err(shortage.into_status(bytes)),
+            Shortage::Budget => Whose::All,
+            Shortage::Share { whose, .. } => whose.clone(),
+        };
+        account.transfers().end_slowest(&bound);
+        // What a connection or a caller holds itself, it need not wait for.
+        let may_wait = (bound == Whose::All && self.is_patient)
+            || match &self.waiting {
+                Some(waiting) => waiting.is_oldest(),
+                None => {
+                    self.waiting = account.wait(bound, self.payer.call);
+                    self.waiting.is_some()
+                }
+            };
+        if !may_wait || timeout_at(self.give_up, freed).await.is_err() {
+            return Err(shortage.into_status(bytes));
+        }
+        Ok(())
     }
 }
 
@@ -280,6 +338,41 @@ mod tests {
         for charged in waiting {
             charged.await.unwrap().unwrap();
         }
+        assert_eq!(account.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_holds_nothing_waits_beside_an_older_one() {
+        let account = Account::new(16 << 20, true, Transfers::new(10, Duration::from_secs(10)));
+        let [first, second, third, fourth] = ["a", "b", "c", "d"].map(|name| payer(&account, Some(name)));
+        let held = [first.charge(7 << 20).await.unwrap(), second.charge(7 << 20).await.unwrap()];
+        let [older, modest] = [(third, 4 << 20), (fourth.clone(), 1 << 20)]
+            .map(|(payer, bytes)| tokio::spawn(async move { payer.charge(bytes).await.map(drop) }));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        fourth.charge(2 << 20).await.unwrap_err(); // too much to wait for with a place in hand
+        drop(held);
+        assert!(older.await.unwrap().is_ok() && modest.await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_waits_for_the_room_that_others_were_promised() {
+        let transfers = Transfers::new(10, Duration::from_secs(10));
+        let account = Account::new(16 << 20, true, transfers.clone());
+        let [known, unknown, third] = ["a", "b", "c"].map(|name| payer(&account, Some(name)));
+        assert!(unknown.promise(9 << 20).await.is_err(), "more than a connection may ever hold");
+        // The size that a connection announces counts only once it has sent as much.
+        let claims = [unknown.promise(8 << 20).await.unwrap(), unknown.promise(8 << 20).await.unwrap()];
+        let upload = transfers.begin_upload(known.owner()).unwrap();
+        upload.moved(4 << 20);
+        upload.complete();
+        drop(upload);
+        let mut promise = known.promise(8 << 20).await.unwrap();
+        third.promise(8 << 20).await.unwrap_err();
+        let waiting = tokio::spawn(async move { third.promise(8 << 20).await.map(drop) });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        promise.lower_to(1 << 20);
+        drop((promise, claims));
+        waiting.await.unwrap().unwrap();
         assert_eq!(account.used(), 0);
     }
 

@@ -5,16 +5,17 @@
 //! is one call's access to it, a [`Charge`] the part of it that one buffer holds. Receive windows of HTTP/2
 //! are promised when a connection is accepted and cannot be charged afterwards, so they have a part of their
 //! own ([`Windows`]). Uploads and answers on their way ([`Transfers`]) have a least rate of progress; the
-//! slowest is ended when memory or places run out.
+//! slowest is ended when memory or places run out, and its connection has fewer at once from then on.
 
 mod account;
 mod charge;
 mod split;
+mod standing;
 mod transfer;
 mod windows;
 
 pub(crate) use self::{
-    account::{Account, ConnectionId},
+    account::{Account, ConnectionId, Promise},
     charge::{Charge, Payer},
     split::Split,
     transfer::{Ended, LEAST_RATE, Transfer, Transfers},

@@ -15,7 +15,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::account::{Owner, Whose};
+use super::{
+    account::{ConnectionId, Owner, Whose},
+    standing::Standings,
+};
 use crate::connections::Exchange;
 
 /// Once its client was waited for during the stall time, a transfer must have moved so many bytes for each
@@ -55,6 +58,7 @@ pub(crate) enum Ended {
 #[derive(Clone, Debug)]
 pub(crate) struct Transfers {
     running: Arc<Mutex<HashMap<u64, Arc<State>>>>,
+    standings: Standings,
     most_uploads: usize,
     stall: Duration,
 }
@@ -89,13 +93,17 @@ impl Transfers {
     /// None yet. No more than `most_uploads` uploads run at the same time; a transfer that moves nothing for
     /// `stall` is ended.
     pub(crate) fn new(most_uploads: usize, stall: Duration) -> Self {
-        Self { running: Arc::default(), most_uploads, stall }
+        Self { running: Arc::default(), standings: Standings::default(), most_uploads, stall }
     }
 
     /// Begins an upload, which waits for the client. Where there are too many, the slowest is ended for it;
-    /// `None` where none is slow.
+    /// `None` where none is slow, or where its connection has as many as it may have.
     pub(crate) fn begin_upload(&self, owner: &Owner) -> Option<Transfer> {
         let is_upload = |state: &State| state.direction == Direction::Upload;
+        let most = self.most_of(owner.connection);
+        if most < usize::MAX && self.running_of(owner.connection, Direction::Upload) >= most {
+            return None;
+        }
         let running = self.lock().values().filter(|state| is_upload(state)).count();
         let has_room = running < self.most_uploads || self.end_slowest_that(is_upload);
         has_room.then(|| self.begin(Direction::Upload, owner.clone(), None))
@@ -131,6 +139,29 @@ impl Transfers {
         Transfer { all: self.clone(), number, state }
     }
 
+    /// Uploads, or answers and requests that are worked on, that a connection may have at once: fewer since
+    /// one of its transfers had to be ended for others.
+    pub(crate) fn most_of(&self, connection: ConnectionId) -> usize {
+        self.standings.most(connection)
+    }
+
+    /// Reports whether a connection has completed a transfer in the last minute.
+    pub(crate) fn is_known(&self, connection: ConnectionId) -> bool {
+        self.standings.has_completed(connection)
+    }
+
+    /// The size in bytes up to which an upload is believed before it is there: that of the largest which its
+    /// connection has completed.
+    pub(crate) fn believed(&self, connection: ConnectionId) -> u64 {
+        self.standings.largest(connection)
+    }
+
+    fn running_of(&self, connection: ConnectionId, direction: Direction) -> usize {
+        let is_one =
+            |state: &&Arc<State>| state.direction == direction && state.owner.connection == connection;
+        self.lock().values().filter(is_one).count()
+    }
+
     /// Ends the slowest transfer of these. Returns false if there is none that is old enough.
     pub(crate) fn end_slowest(&self, whose: &Whose) -> bool {
         self.end_slowest_that(|state| whose.covers(&state.owner))
@@ -146,6 +177,10 @@ impl Transfers {
         let candidates = running.values().filter(|state| state.may_be_ended() && fits(state));
         let slowest = candidates.min_by(|one, other| one.present_rate().total_cmp(&other.present_rate()));
         if let Some(state) = slowest {
+            let (connection, direction) = (state.owner.connection, state.direction);
+            let is_one =
+                |other: &&Arc<State>| other.direction == direction && other.owner.connection == connection;
+            self.standings.ended(connection, running.values().filter(is_one).count());
             state.end(Ended::Crowded);
         }
         slowest.is_some()
@@ -264,6 +299,15 @@ impl Transfer {
         self.state.stop_waiting();
     }
 
+    /// Notes that everything has moved.
+    pub(crate) fn complete(&self) {
+        let bytes = match self.state.direction {
+            Direction::Upload => self.state.moved.load(Ordering::Relaxed),
+            Direction::SmallUpload | Direction::Answer => 0,
+        };
+        self.all.standings.completed(self.state.owner.connection, bytes);
+    }
+
     /// A future that resolves with the reason when the transfer is to end; it does not borrow the transfer.
     pub(crate) fn ended(&self) -> impl Future<Output = Ended> + Send + use<> {
         let state = Arc::clone(&self.state);
@@ -304,9 +348,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_slowest_goes_first_and_none_in_its_first_moment() {
         let transfers = Transfers::new(2, STALL);
-        let connection = owner();
-        let [slow, fast] = [(); 2].map(|()| transfers.begin_upload(&connection).unwrap());
-        assert!(transfers.begin_upload(&connection).is_none());
+        let [slow, fast] = [(); 2].map(|()| transfers.begin_upload(&owner()).unwrap());
+        assert!(transfers.begin_upload(&owner()).is_none());
         assert!(!transfers.end_slowest(&Whose::All));
         advance(GRACE).await;
         slow.moved(10);
@@ -317,14 +360,32 @@ mod tests {
         assert_eq!((is_ended(&slow).await, is_ended(&fast).await), (Some(Ended::Crowded), None));
         assert!(!transfers.end_slowest(&Whose::All)); // the other is not slow, and young
         drop(slow);
-        let third = transfers.begin_upload(&connection).unwrap();
+        let third = transfers.begin_upload(&owner()).unwrap();
         advance(GRACE).await;
         fast.moved(10 << 20);
         // A third one has room because the second, silent one is ended for it.
-        let fourth = transfers.begin_upload(&connection).unwrap();
+        let fourth = transfers.begin_upload(&owner()).unwrap();
         assert_eq!(is_ended(&third).await, Some(Ended::Crowded));
         drop((fast, third, fourth));
         assert!(transfers.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_upload_was_ended_has_fewer_at_once() {
+        let transfers = Transfers::new(10, STALL);
+        let connection = owner();
+        let mut uploads = [(); 4].map(|()| transfers.begin_upload(&connection).unwrap()).into_iter();
+        advance(GRACE).await;
+        assert!(transfers.end_slowest(&Whose::All));
+        assert!(transfers.begin_upload(&connection).is_none(), "two at once, and four are running");
+        assert!(transfers.begin_upload(&owner()).is_some(), "others are not concerned");
+        uploads.next().unwrap().complete();
+        let kept = uploads.next_back();
+        drop(uploads);
+        let second = transfers.begin_upload(&connection).unwrap();
+        let third = transfers.begin_upload(&connection).unwrap();
+        assert!(transfers.begin_upload(&connection).is_none(), "one that ended well allows one more");
+        drop((kept, second, third));
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,13 +25,13 @@ use super::{
 use crate::{
     calls::log_refusal,
     convert,
-    cpu_pool::{Done, Errand, Panicked},
+    cpu_pool::{Done, Errand, Load, Panicked},
     deadline::{Deadline, Received},
     image_id,
     intake::{CallMemory, charged},
     limits::Limits,
     mask_encoding::{self, EncodedMasks, MaskJob, picture_for_overlay},
-    memory::Charge,
+    memory::{Charge, ConnectionId},
     request_error::RequestError,
     status,
     validate::{
@@ -123,7 +123,7 @@ async fn attempt(
     deadline: tokio::time::Instant,
 ) -> Result<(v1::SegmentResponse, Charge), Refusal> {
     name_request(&message.request_id, &context.limits);
-    let request = validated(context, message).await?;
+    let request = validated(context, message, memory.connection()).await?;
     bounded(context, segment(context, request, memory, received, deadline.into_std()).await?).await
 }
 
@@ -141,14 +141,19 @@ async fn bounded(
 }
 
 /// Checks a request. Words that are written out are read on the pool's threads.
-async fn validated(context: &Context, message: v1::SegmentRequest) -> Result<ValidatedRequest, Refusal> {
+async fn validated(
+    context: &Context,
+    message: v1::SegmentRequest,
+    connection: ConnectionId,
+) -> Result<ValidatedRequest, Refusal> {
     let reader = context.engine.phrase_reader();
     let words = message.vocabulary.as_ref().and_then(|vocabulary| vocabulary.source.as_ref());
-    if !matches!(words, Some(v1::vocabulary::Source::Categories(_))) {
+    let Some(v1::vocabulary::Source::Categories(words)) = words else {
         return Ok(validate_segment(&message, &context.limits, &*reader)?);
-    }
+    };
+    let load = Load::of_words(connection, words.encoded_len());
     let limits = context.limits.clone();
-    Ok(context.pool.run_unseen(move || validate_segment(&message, &limits, &*reader)).await??)
+    Ok(context.pool.run_unseen(load, move || validate_segment(&message, &limits, &*reader)).await??)
 }
 
 /// The cost of a picture. A long file is read on the pool's threads.
@@ -156,15 +161,16 @@ async fn picture_cost(
     context: &Context,
     image: &ImageSource,
     options: &ValidatedOptions,
+    connection: ConnectionId,
 ) -> Result<costs::PictureCost, Refusal> {
     let (side, map_side) = (context.engine.model().input_side, context.engine.model().map_side);
-    let is_long = matches!(image, ImageSource::Encoded(bytes) if bytes.len() > READ_HERE);
-    if !is_long {
-        return Ok(costs::of_picture(image, options, (side, map_side), &context.limits)?);
-    }
+    let bytes = match image {
+        ImageSource::Encoded(bytes) if bytes.len() > READ_HERE => bytes.len() as u64,
+        _ => return Ok(costs::of_picture(image, options, (side, map_side), &context.limits)?),
+    };
     let (image, options, limits) = (image.clone(), options.clone(), context.limits.clone());
     let read = move || costs::of_picture(&image, &options, (side, map_side), &limits);
-    Ok(context.pool.run_unseen(read).await??)
+    Ok(context.pool.run_unseen(Load { connection, bytes }, read).await??)
 }
 
 /// Answers a valid request. The caller checks the size of the answer.
@@ -189,32 +195,35 @@ pub(crate) async fn segment(
     context.engine.check_ready()?;
     let model = context.engine.model();
 
+    let connection = memory.connection();
     let message = memory.messages.next(); // pays for the words, and for the image until it is decoded
     let mut charge = memory.payer.empty();
     let (prepared, decode_times) = match image {
         ImageSource::Id(key) => (recall(context, key, &options)?, None),
         image => {
-            let cost = picture_cost(context, &image, &options).await?;
+            let cost = picture_cost(context, &image, &options, connection).await?;
             let known = costs::of_result(cost.mask_size, &options, &vocabulary, model.map_side)
                 + costs::of_forms(cost.mask_size, &options, &vocabulary);
-            memory.payer.check_share(cost.decoding.max(cost.decoded + known))?;
-            charge.grow(cost.decoding).await?;
-            let errand = Errand { stage: Stage::ImageDecode, since: received, deadline };
+            // Masks are paid for before the picture is decoded, so that nothing is done in vain.
+            charge.grow(cost.decoding.max(cost.decoded + known)).await?;
+            let load = Load { connection, bytes: charge.bytes() };
+            let errand = Errand { stage: Stage::ImageDecode, load, since: received, deadline };
             let decoded = decode(context, image, &options, charge, errand).await?;
             let times = decoded.times();
             let (prepared, paid) = decoded.result;
             charge = paid;
-            charge.shrink_to(cost.decoded);
+            charge.shrink_to(cost.decoded + known);
             (prepared?, Some(times))
         }
     };
     drop(message);
     let Prepared { image, image_id, picture, image_size, output } = prepared;
 
-    // Masks are paid for before the model works, so that it does not work in vain.
-    let size = (output.width, output.height);
-    let result = costs::of_result(size, &options, &vocabulary, model.map_side);
-    charge.grow(result + costs::of_forms(size, &options, &vocabulary)).await?;
+    if decode_times.is_none() {
+        let size = (output.width, output.height);
+        let result = costs::of_result(size, &options, &vocabulary, model.map_side);
+        charge.grow(result + costs::of_forms(size, &options, &vocabulary)).await?;
+    }
     let top_k = options.top_k.unwrap_or(context.default_top_k);
     let job = SegmentJob {
         image,
@@ -230,7 +239,8 @@ pub(crate) async fn segment(
     let list_rejected = options.list_rejected;
     let mask_size = v1::Size { width: map.width, height: map.height };
     let job = MaskJob { map, vocabulary, options, picture, limits: context.limits.clone(), charge };
-    let errand = Errand { stage: Stage::MaskEncoding, since: finished, deadline };
+    let load = Load { connection, bytes: job.charge.bytes() };
+    let errand = Errand { stage: Stage::MaskEncoding, load, since: finished, deadline };
     let encoded = context.pool.run(errand, move || mask_encoding::encode(job)).await?;
     let encode_times = encoded.times();
     let EncodedMasks { charge, masks, categories, unlabelled_pixels, overlay_png } = encoded.result?;

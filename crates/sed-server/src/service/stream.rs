@@ -244,7 +244,7 @@ async fn work_on(
     deadline: tokio::time::Instant,
 ) -> Worked {
     let connection = memory.payer.owner().connection;
-    let _place = context.places.wait(deadline, connection, context.account.transfers()).await?;
+    let _place = context.places.wait(deadline, connection).await?;
     segment::answer_in_time(context, request, memory, received, deadline).await
 }
 

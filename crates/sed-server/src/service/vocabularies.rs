@@ -1,5 +1,6 @@
 //! `CreateVocabulary`, `GetVocabulary`, `ListVocabularies`, `DeleteVocabulary`.
 
+use prost::Message;
 use sed_engine::Vocabulary;
 use sed_proto::v1::{self, ErrorReason};
 use tonic::{Request, Status};
@@ -9,11 +10,12 @@ use super::{
     refusal::{Refusal, unknown_vocabulary},
 };
 use crate::{
-    access::Caller,
-    access::CallerName,
+    access::{Caller, CallerName},
     convert,
+    cpu_pool::Load,
     deadline::Deadline,
     hex,
+    intake::CallMemory,
     request_error::RequestError,
     status::{self, Failure},
     validate::{REGISTERED_CATEGORIES, validate_create_vocabulary, vocabulary_name},
@@ -29,12 +31,17 @@ pub(crate) async fn create(
 ) -> Result<v1::CreateVocabularyResponse, Status> {
     let Deadline(deadline) = Deadline::of_call(&request, context.limits.timeout);
     let caller = caller(&request);
+    let connection = CallMemory::of(&request, &context.account).connection();
     let request = request.into_inner();
     let embed = request.embed;
     let (limits, reader) = (context.limits.clone(), context.engine.phrase_reader());
+    let load = Load::of_words(connection, request.encoded_len());
     let check = move || validate_create_vocabulary(&request, &limits, &*reader);
-    let checked =
-        context.pool.run_unseen(check).await.map_err(|panicked| Refusal::from(panicked).into_status())?;
+    let checked = context
+        .pool
+        .run_unseen(load, check)
+        .await
+        .map_err(|panicked| Refusal::from(panicked).into_status())?;
     let vocabulary = checked.map_err(refused)?;
     if embed {
         // Words that cannot be registered are not embedded, and words are registered only once they are

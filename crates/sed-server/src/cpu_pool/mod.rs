@@ -1,9 +1,14 @@
 //! The threads that decode images and encode masks, apart from the device's and from those of the sockets.
 
+mod turns;
+
 use std::{
     any::Any,
+    cell::Cell,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::available_parallelism,
     time::{Duration, Instant},
 };
 
@@ -11,16 +16,36 @@ use sed_engine::metrics::{self, AbandonCause, Stage};
 use tokio::sync::oneshot;
 use tracing::Span;
 
+pub(crate) use self::turns::Load;
+use self::turns::Turns;
+
+/// Threads for each one of `cpu_threads` that run small work only: a quarter.
+const SPARE_PART: usize = 4;
+
+/// Their nice value: a tenth of the processor's time beside a thread that has the usual one, 0.
+#[cfg(target_os = "linux")]
+const PRIORITY: i32 = 10;
+
 /// A pool of threads for work on pixels. Its queue is bounded by the requests in flight. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct CpuPool {
     threads: Arc<rayon::ThreadPool>,
+    queue: Arc<Queue>,
 }
 
-/// A CPU task: its stage and its request's timing.
+/// Work that waits for a thread.
+struct Queue(Mutex<Turns<Box<dyn FnOnce() + Send>>>);
+
+thread_local! {
+    /// True while the thread works: it may be asked for more while it waits for other threads to do parts.
+    static WORKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A CPU task: its stage, its load and its request's timing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Errand {
     pub(crate) stage: Stage,
+    pub(crate) load: Load,
     /// The time at which it began to wait.
     pub(crate) since: Instant,
     /// The time after which its result is not needed.
@@ -52,11 +77,15 @@ impl<T> Done<T> {
 pub(crate) struct Panicked;
 
 impl CpuPool {
-    /// A pool of `threads` threads; 0 is one for each core.
+    /// A pool of `threads` threads (0 is one for each core), and some more for small work.
     pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
-        let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        let threads = builder.thread_name(|index| format!("pixels-{index}")).build()?;
-        Ok(Self { threads: Arc::new(threads) })
+        let usual = if threads > 0 { threads } else { available_parallelism().map_or(1, usize::from) };
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(usual + usual.div_ceil(SPARE_PART));
+        let threads = builder
+            .thread_name(|index| format!("pixels-{index}"))
+            .start_handler(|_| yield_to_others())
+            .build()?;
+        Ok(Self { threads: Arc::new(threads), queue: Arc::new(Queue(Mutex::new(Turns::new(usual)))) })
     }
 
     /// Runs work on the pool. If the future is dropped before the work begins, the work and all that it holds
@@ -67,7 +96,7 @@ impl CpuPool {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Done<T>, Panicked> {
         let request = Span::current();
-        self.enter(Some(errand), move |begun| {
+        self.enter(errand.load, Some(errand), move |begun| {
             let _in_span = errand.span(&request).entered();
             let result = work();
             let ended = Instant::now();
@@ -83,31 +112,75 @@ impl CpuPool {
     /// The same for work that is no stage of a request, such as unpacking a message.
     pub(crate) async fn run_unseen<T: Send + 'static>(
         &self,
+        load: Load,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Panicked> {
-        self.enter(None, |_| work()).await
+        self.enter(load, None, |_| work()).await
     }
 
     async fn enter<T: Send + 'static>(
         &self,
+        load: Load,
         errand: Option<Errand>,
         work: impl FnOnce(Instant) -> T + Send + 'static,
     ) -> Result<T, Panicked> {
         let (reply, answer) = oneshot::channel();
         let waiting = Waiting { work: Arc::new(Mutex::new(Some(work))), errand };
         let queued = Arc::clone(&waiting.work);
-        self.threads.spawn_fifo(move || {
+        let run = move || {
             let Some(work) = queued.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
             // All that the work held is dropped with it, so nothing half done can be seen.
             let outcome = catch_unwind(AssertUnwindSafe(|| work(Instant::now())));
             // A caller that does not wait any more has no use for the result: it is dropped here.
             let _ = reply.send(outcome.map_err(|payload| log_panic(&*payload)));
-        });
+        };
+        self.queue.lock().push(load, Box::new(run));
+        let queue = Arc::clone(&self.queue);
+        self.threads.spawn_fifo(move || queue.work());
         let outcome = answer.await.unwrap_or(Err(Panicked));
         drop(waiting);
         outcome
     }
 }
+
+impl Queue {
+    /// Works until nothing is left that may begin. What may not is begun by the thread whose work kept it
+    /// from that.
+    fn work(&self) {
+        let is_within = WORKING.replace(true);
+        loop {
+            // Work that waits for its parts is not held up by other large work.
+            let Some(turn) = self.lock().next(!is_within) else { break };
+            let (work, account) = turn.split();
+            let begun = Instant::now();
+            work();
+            self.lock().end(account, begun.elapsed());
+        }
+        WORKING.set(is_within);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Turns<Box<dyn FnOnce() + Send>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
+
+/// Lowers the priority of the current thread: what computes for a request that has begun, and what reads and
+/// writes, goes before the pictures of the next ones.
+#[cfg(target_os = "linux")] // elsewhere a priority is the whole process's
+fn yield_to_others() {
+    if let Err(error) = rustix::process::setpriority_process(None, PRIORITY) {
+        tracing::debug!(%error, "threads for work on pixels have the priority of all others");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn yield_to_others() {}
 
 /// Work that waits for a thread. Dropping this drops the work at once, unless it has begun.
 struct Waiting<W> {
@@ -155,10 +228,12 @@ mod tests {
     };
 
     use super::*;
+    use crate::memory::ConnectionId;
 
     fn errand() -> Errand {
         let since = Instant::now();
-        Errand { stage: Stage::ImageDecode, since, deadline: since + Duration::from_secs(60) }
+        let load = Load { connection: ConnectionId::next(), bytes: 1 };
+        Errand { stage: Stage::ImageDecode, load, since, deadline: since + Duration::from_secs(60) }
     }
 
     #[test]
