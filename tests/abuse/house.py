@@ -11,7 +11,7 @@ from lines import Child
 from row import Row
 from server import Server
 
-LEAST_PRIORITY = 10
+LEAST_PRIORITY = 19
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ class Run:
     async def all(self) -> None:
         """Everything that was asked for."""
         end = time.monotonic() + 60 * self.options.minutes
-        quiet = await self.house.quiet(QUIET)
+        quiet = await self.house.quiet(TOGETHER if self.options.together else QUIET)
         self.usual = quiet.p95
         self._keep(quiet)
         if self.options.together:

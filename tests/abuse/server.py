@@ -15,9 +15,9 @@ from pathlib import Path
 from limits import MIB, Limit, Memory
 
 PATIENCE = 120.0  # seconds for what does not depend on the machine's speed
-# "At worst" some hundred MiB: four requests at once, small caches, little memory for decoding.
+# "At worst" some hundred MiB: twelve requests at once, small caches, little memory for decoding.
 SMALL = {
-    "--max-concurrent-requests": 4,
+    "--max-concurrent-requests": 12,
     "--text-cache-bytes": 16 * MIB,
     "--vocabulary-cache-bytes": 16 * MIB,
     "--image-cache-bytes": 16 * MIB,
