@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -12,12 +13,16 @@ use crate::serve::{Allocated, Ended, FAULTS_OFF, FAULTS_ON, Started, TELL_ALLOCA
 /// The longest that the server may take to end once nothing is asked of it.
 const LONGEST_END: Duration = Duration::from_secs(60);
 
+/// The longest that it may take to start, and to answer an order.
+const LONGEST_START: Duration = Duration::from_secs(120);
+const LONGEST_ANSWER: Duration = Duration::from_secs(10);
+
 /// A running server. It ends with its standard input, so also with this process.
 #[derive(Debug)]
 pub(crate) struct Server {
     process: Child,
     orders: Option<ChildStdin>,
-    lines: BufReader<ChildStdout>,
+    lines: mpsc::Receiver<String>,
     pub(crate) started: Started,
 }
 
@@ -34,8 +39,8 @@ impl Server {
             .spawn()
             .unwrap();
         let orders = process.stdin.take();
-        let mut lines = BufReader::new(process.stdout.take().unwrap());
-        let started = read_line(&mut lines).expect("the server ended before it was ready");
+        let lines = lines_of(process.stdout.take().unwrap());
+        let started = read_line(&lines, LONGEST_START).expect("the server ended before it was ready");
         Self { process, orders, lines, started }
     }
 
@@ -49,10 +54,10 @@ impl Server {
         let _ = self.orders.as_mut().map(|orders| writeln!(orders, "{order}"));
     }
 
-    /// The bytes that the server has allocated now; `None` once it has ended.
+    /// The bytes that the server has allocated now; `None` if it does not say.
     pub(crate) fn allocated(&mut self) -> Option<u64> {
         writeln!(self.orders.as_mut()?, "{TELL_ALLOCATED}").ok()?;
-        read_line(&mut self.lines).map(|Allocated { bytes }| bytes)
+        read_line(&self.lines, LONGEST_ANSWER).map(|Allocated { bytes }| bytes)
     }
 
     /// The exit status of a server that has ended by itself.
@@ -81,12 +86,20 @@ impl Server {
         if !status.success() {
             return Err(format!("the server ended with {status}"));
         }
-        read_line(&mut self.lines).ok_or_else(|| "the server ended without its last line".to_owned())
+        read_line(&self.lines, LONGEST_ANSWER)
+            .ok_or_else(|| "the server ended without its last line".to_owned())
     }
 }
 
-fn read_line<T: serde::de::DeserializeOwned>(lines: &mut impl BufRead) -> Option<T> {
-    let mut line = String::new();
-    lines.read_line(&mut line).ok()?;
-    serde_json::from_str(&line).ok()
+/// The lines of a pipe, as they come.
+fn lines_of(pipe: ChildStdout) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    lines
+}
+
+fn read_line<T: serde::de::DeserializeOwned>(lines: &mpsc::Receiver<String>, longest: Duration) -> Option<T> {
+    serde_json::from_str(&lines.recv_timeout(longest).ok()?).ok()
 }

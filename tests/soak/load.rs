@@ -105,7 +105,10 @@ async fn watch(shared: &Shared, server: &mut Server, ops: SocketAddr, time: Dura
             break;
         }
         let requests = shared.tally().requests();
-        let Some(sample) = Sample::take(server, begun, requests) else { continue };
+        let Some(sample) = Sample::take(server, begun, requests) else {
+            shared.tally().violation("the server does not say what it has allocated".to_owned());
+            continue;
+        };
         samples.push(sample);
         if begun.elapsed() < next_progress {
             continue;

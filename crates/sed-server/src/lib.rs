@@ -8,7 +8,7 @@
 
 mod access;
 mod calls;
-mod clocks;
+
 pub mod config;
 mod connections;
 mod convert;
@@ -29,6 +29,7 @@ mod request_error;
 mod server;
 mod service;
 mod status;
+mod usage;
 mod validate;
 mod vocabulary_registry;
 mod web;

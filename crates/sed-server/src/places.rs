@@ -1,10 +1,10 @@
 //! Places for the requests that are worked on at the same time, those of streams included. A request takes
 //! one when it is complete, and releases it when its answer is sent.
 //!
-//! Requests that wait for a place get it by turns of their connections: a free place goes to the connection
-//! that held places for the shortest time (see [`Clocks`]), and among its requests to the one that came
-//! first. The last few are kept for connections that hold none. So a connection that sends many requests at
-//! once, or does not read its answers, delays its own, not those of others.
+//! Requests that wait for a place get it in the order in which they came, but those of a connection that held
+//! places for longer lately are put back a little (see [`Usage`]). The last few are kept for connections that
+//! hold none, and one whose transfers had to be ended for others may hold fewer. So a connection that sends
+//! many requests at once, or does not read its answers, delays its own rather than those of others.
 
 use std::{
     collections::HashMap,
@@ -21,18 +21,15 @@ use tokio::{
 use tonic::Status;
 
 use crate::{
-    clocks::Clocks,
     memory::{ConnectionId, Transfers},
     status::{self, Failure},
+    usage::Usage,
 };
 
 /// Time that a call waits for a place: as long as it would be told to wait for its next try.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Interval at which a call that waits looks for an answer that its client does not read.
 const AGAIN: Duration = Duration::from_millis(50);
-/// The time for which a connection counts as having held a place before its first answer: a client that opens
-/// a connection for each request is not ahead of those that do not.
-const NEWCOMER: Duration = Duration::from_millis(250);
 /// The part of the places that is kept for connections without one: a quarter, but no more than four.
 const KEPT_PART: usize = 4;
 const MOST_KEPT: usize = 4;
@@ -55,7 +52,7 @@ struct State {
     taken: usize,
     /// When each place was taken that a connection holds; none of those that hold no place.
     held: HashMap<ConnectionId, Vec<Instant>>,
-    clocks: Clocks,
+    usage: Usage,
     /// Requests that wait, in the order in which they came.
     waiting: Vec<Waiter>,
     /// Number of the next request that waits.
@@ -66,6 +63,7 @@ struct State {
 struct Waiter {
     number: u64,
     connection: ConnectionId,
+    arrived: Instant,
     place: oneshot::Sender<Place>,
 }
 
@@ -75,8 +73,6 @@ pub(crate) struct Place {
     shared: Arc<Shared>,
     connection: ConnectionId,
     since: Instant,
-    /// The connection's clock when the place was taken.
-    begin: Duration,
 }
 
 impl Places {
@@ -90,8 +86,16 @@ impl Places {
     pub(crate) async fn take(&self, connection: ConnectionId) -> Result<Place, Status> {
         let place = self.wait_until(Instant::now() + PATIENCE, connection).await;
         place.ok_or_else(|| {
-            let most = self.shared.most;
-            let message = format!("the server works on {most} requests already; retry in a moment");
+            let own = self.shared.transfers.most_of(connection);
+            let most = self.shared.most.min(own);
+            let message = if own < self.shared.most {
+                format!(
+                    "this connection may have {own} requests at once, since one that it did not send or read fast \
+                     enough held up others; retry in a moment"
+                )
+            } else {
+                format!("the server works on {most} requests already; retry in a moment")
+            };
             let failure = Failure::new(ErrorReason::QueueFull, message).quota("concurrent requests", most);
             failure.retry_after(PATIENCE).into_status()
         })
@@ -112,13 +116,14 @@ impl Places {
             let (sender, place) = oneshot::channel();
             let number = state.next;
             state.next += 1;
-            state.waiting.push(Waiter { number, connection, place: sender });
+            state.waiting.push(Waiter { number, connection, arrived: Instant::now(), place: sender });
             (place, Waiting { shared: &self.shared, number })
         };
         let make_room = async {
             loop {
                 self.shared.transfers.end_slowest_answer(); // it holds a place
                 sleep(AGAIN).await;
+                self.shared.serve(); // its connection may be allowed more by now
             }
         };
         let place = tokio::select! {
@@ -149,19 +154,14 @@ impl Place {
         state.taken += 1;
         state.held.entry(connection).or_default().push(since);
         CONCURRENT_REQUESTS.set(state.taken as f64);
-        Self { shared: Arc::clone(shared), connection, since, begin: state.clocks.begin(connection) }
+        Self { shared: Arc::clone(shared), connection, since }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.release(self);
-        let Some(next) = state.next_waiter(&self.shared) else { return };
-        let place = Self::new(&self.shared, &mut state, next.connection);
-        drop(state);
-        // One whose request has just gone passes on to the next.
-        drop(next.place.send(place));
+        self.shared.lock().release(self);
+        self.shared.serve();
     }
 }
 
@@ -176,7 +176,7 @@ impl State {
                 self.held.remove(&place.connection);
             }
         }
-        self.clocks.end(place.connection, place.begin, place.since.elapsed());
+        self.usage.add(place.connection, place.since.elapsed(), Instant::now().into_std());
         CONCURRENT_REQUESTS.set(self.taken as f64);
     }
 
@@ -184,25 +184,33 @@ impl State {
         self.held.get(&connection).map_or(0, Vec::len)
     }
 
-    /// The connection's clock, and the time for which it has held its places until now.
-    fn used(&self, connection: ConnectionId) -> Duration {
-        let held = self.held.get(&connection).into_iter().flatten();
-        self.clocks.of(connection) + held.map(Instant::elapsed).sum::<Duration>()
-    }
-
     fn next_waiter(&mut self, shared: &Shared) -> Option<Waiter> {
-        let fits = |waiter: &Waiter| shared.may_take(self, waiter.connection);
-        let waiters = self.waiting.iter().enumerate().filter(|(_, waiter)| fits(waiter));
-        let used = |connection| {
-            let is_known = shared.transfers.is_known(connection);
-            self.used(connection) + if is_known { Duration::ZERO } else { NEWCOMER }
+        let now = Instant::now();
+        let turn = |waiter: &Waiter| {
+            let held = self.held.get(&waiter.connection).into_iter().flatten();
+            let running = held.map(|since| now - *since).sum();
+            self.usage.turn(waiter.connection, running, waiter.arrived.into_std(), now.into_std())
         };
-        let (index, _) = waiters.min_by_key(|(_, waiter)| used(waiter.connection))?;
+        let waiters = self.waiting.iter().enumerate();
+        let fitting = waiters.filter(|(_, waiter)| shared.may_take(self, waiter.connection));
+        let (index, _) = fitting.min_by_key(|(_, waiter)| turn(waiter))?;
         Some(self.waiting.remove(index))
     }
 }
 
 impl Shared {
+    /// Hands free places to those that wait for one.
+    fn serve(self: &Arc<Self>) {
+        loop {
+            let mut state = self.lock();
+            let Some(next) = state.next_waiter(self) else { return };
+            let place = Place::new(self, &mut state, next.connection);
+            drop(state);
+            // That of a request which has just gone is dropped here, and passed on to the next.
+            drop(next.place.send(place));
+        }
+    }
+
     /// Reports whether a place is free that a connection may take.
     fn may_take(&self, state: &State, connection: ConnectionId) -> bool {
         let held = state.held_by(connection);
@@ -277,6 +285,27 @@ mod tests {
         };
         tokio::join!(one(slow, "slow"), one(quick, "quick"), one(quick, "quick again"), async { drop(held) });
         assert_eq!(*order.lock().unwrap(), ["quick", "quick again", "slow"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_connections_do_not_starve_one_that_stays() {
+        let places = places(1);
+        for _ in 0..12 {
+            let places = places.clone();
+            tokio::spawn(async move {
+                loop {
+                    let place = places.take(ConnectionId::next()).await;
+                    tokio::time::sleep(Duration::from_millis(15)).await;
+                    drop(place);
+                }
+            });
+        }
+        let steady = ConnectionId::next();
+        for _ in 0..20 {
+            let place = places.take(steady).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(15)).await;
+            drop(place);
+        }
     }
 
     #[tokio::test(start_paused = true)]

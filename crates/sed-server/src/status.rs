@@ -179,7 +179,8 @@ pub(crate) fn reconnect(why: &str) -> Status {
 
 /// There are as many uploads as may be, and all of them make progress.
 pub(crate) fn too_many_uploads() -> Status {
-    let message = "too many requests are being sent at the same time; retry after the delay";
+    let message = "too many requests are being sent at the same time, to the server or on this connection; retry after \
+                   the delay";
     Failure::new(ErrorReason::QueueFull, message).retry_after(USUAL_RETRY).into_status()
 }
 

@@ -4,7 +4,6 @@ mod turns;
 
 use std::{
     any::Any,
-    cell::Cell,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,7 +18,7 @@ use tracing::Span;
 pub(crate) use self::turns::Load;
 use self::turns::Turns;
 
-/// Threads for each one of `cpu_threads` that run small work only: a quarter.
+/// Threads beyond `cpu_threads`, for small work while large work is on all others: a quarter.
 const SPARE_PART: usize = 4;
 
 /// Their nice value: a tenth of the processor's time beside a thread that has the usual one, 0.
@@ -35,11 +34,6 @@ pub(crate) struct CpuPool {
 
 /// Work that waits for a thread.
 struct Queue(Mutex<Turns<Box<dyn FnOnce() + Send>>>);
-
-thread_local! {
-    /// True while the thread works: it may be asked for more while it waits for other threads to do parts.
-    static WORKING: Cell<bool> = const { Cell::new(false) };
-}
 
 /// A CPU task: its stage, its load and its request's timing.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +128,7 @@ impl CpuPool {
             // A caller that does not wait any more has no use for the result: it is dropped here.
             let _ = reply.send(outcome.map_err(|payload| log_panic(&*payload)));
         };
-        self.queue.lock().push(load, Box::new(run));
+        self.queue.lock().push(load, Box::new(run), Instant::now());
         let queue = Arc::clone(&self.queue);
         self.threads.spawn_fifo(move || queue.work());
         let outcome = answer.await.unwrap_or(Err(Panicked));
@@ -144,19 +138,18 @@ impl CpuPool {
 }
 
 impl Queue {
-    /// Works until nothing is left that may begin. What may not is begun by the thread whose work kept it
-    /// from that.
-    fn work(&self) {
-        let is_within = WORKING.replace(true);
-        loop {
-            // Work that waits for its parts is not held up by other large work.
-            let Some(turn) = self.lock().next(!is_within) else { break };
-            let (work, account) = turn.split();
-            let begun = Instant::now();
-            work();
-            self.lock().end(account, begun.elapsed());
+    /// Does the next work, if any may begin. It is called once for each work that comes, and again behind
+    /// each one, since that may have kept others from beginning.
+    fn work(self: &Arc<Self>) {
+        let Some((load, work)) = self.lock().next(Instant::now()) else { return };
+        let begun = Instant::now();
+        work();
+        let mut turns = self.lock();
+        turns.end(load, begun.elapsed(), Instant::now());
+        if !turns.is_empty() {
+            let queue = Arc::clone(self);
+            rayon::spawn_fifo(move || queue.work());
         }
-        WORKING.set(is_within);
     }
 
     fn lock(&self) -> MutexGuard<'_, Turns<Box<dyn FnOnce() + Send>>> {
@@ -174,7 +167,9 @@ impl fmt::Debug for Queue {
 /// writes, goes before the pictures of the next ones.
 #[cfg(target_os = "linux")] // elsewhere a priority is the whole process's
 fn yield_to_others() {
-    if let Err(error) = rustix::process::setpriority_process(None, PRIORITY) {
+    let lowered = rustix::process::getpriority_process(None)
+        .and_then(|now| rustix::process::setpriority_process(None, now.max(PRIORITY)));
+    if let Err(error) = lowered {
         tracing::debug!(%error, "threads for work on pixels have the priority of all others");
     }
 }
@@ -230,9 +225,10 @@ mod tests {
     use super::*;
     use crate::memory::ConnectionId;
 
+    /// Large, of which a pool of one thread runs one at a time.
     fn errand() -> Errand {
         let since = Instant::now();
-        let load = Load { connection: ConnectionId::next(), bytes: 1 };
+        let load = Load { connection: ConnectionId::next(), bytes: u64::MAX };
         Errand { stage: Stage::ImageDecode, load, since, deadline: since + Duration::from_secs(60) }
     }
 

@@ -1,38 +1,32 @@
-//! The order of work on pixels: by the time that threads spent for each connection, and large work never on
-//! all threads.
+//! The order of work on pixels: by turns of the connections, and large work never on all threads.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::{clocks::Clocks, memory::ConnectionId};
+use crate::{memory::ConnectionId, usage::Usage};
 
-/// Work that goes through more bytes than this is large: a picture of 1920 x 1080 is not, decoded some 10
-/// ms.
-const LARGE: u64 = 16 << 20;
+/// Work that goes through more bytes than this is large. A JPEG file of 1920 x 1080 pixels for a network of
+/// 768 x 768 is not; one of 12 megapixels is.
+const LARGE: u64 = 32 << 20;
 
-/// The connection that some work is for, and the bytes that it goes through.
+/// The connection that some work is for, and the bytes that it goes through: an estimate, of pixels and their
+/// copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Load {
     pub(crate) connection: ConnectionId,
-    /// An estimate, of pixels and their copies. Words count for more: see [`Load::of_words`].
     pub(crate) bytes: u64,
 }
 
 impl Load {
-    /// The load of words of so many bytes: a tokenizer needs some sixteen times as long for each.
-    pub(crate) fn of_words(connection: ConnectionId, bytes: usize) -> Self {
-        Self { connection, bytes: 16 * bytes as u64 }
-    }
-
     fn is_large(self) -> bool {
         self.bytes > LARGE
     }
 }
 
-/// Work that waits, in the order in which it is to begin.
+/// Work that waits, in the order in which it came.
 #[derive(Debug)]
 pub(super) struct Turns<W> {
     waiting: Vec<Waiting<W>>,
-    clocks: Clocks,
+    usage: Usage,
     large_running: usize,
     most_large: usize,
 }
@@ -40,56 +34,44 @@ pub(super) struct Turns<W> {
 #[derive(Debug)]
 struct Waiting<W> {
     load: Load,
+    arrived: Instant,
     work: W,
-}
-
-/// Work whose turn has come.
-#[derive(Debug)]
-pub(super) struct Turn<W> {
-    pub(super) work: W,
-    load: Load,
-    begin: Duration,
-}
-
-/// The account of work that was taken, for [`Turns::end`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Account {
-    load: Load,
-    begin: Duration,
-}
-
-impl<W> Turn<W> {
-    pub(super) fn split(self) -> (W, Account) {
-        (self.work, Account { load: self.load, begin: self.begin })
-    }
 }
 
 impl<W> Turns<W> {
     /// No work yet; of large work at most so much runs at the same time.
     pub(super) fn new(most_large: usize) -> Self {
-        Self { waiting: Vec::new(), clocks: Clocks::default(), large_running: 0, most_large }
+        Self { waiting: Vec::new(), usage: Usage::default(), large_running: 0, most_large }
     }
 
-    pub(super) fn push(&mut self, load: Load, work: W) {
-        self.waiting.push(Waiting { load, work });
+    pub(super) fn push(&mut self, load: Load, work: W, now: Instant) {
+        self.waiting.push(Waiting { load, arrived: now, work });
+    }
+
+    /// Reports whether any work waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Removes the next work; the caller says when it has ended. `None` where none waits, or only
     /// large work that may not begin.
-    pub(super) fn next(&mut self, may_be_large: bool) -> Option<Turn<W>> {
-        let takes_large = may_be_large && self.large_running < self.most_large;
+    pub(super) fn next(&mut self, now: Instant) -> Option<(Load, W)> {
+        let takes_large = self.large_running < self.most_large;
         let fits = |waiting: &Waiting<W>| takes_large || !waiting.load.is_large();
+        let turn = |waiting: &Waiting<W>| {
+            self.usage.turn(waiting.load.connection, Duration::ZERO, waiting.arrived, now)
+        };
         let waiting = self.waiting.iter().enumerate().filter(|(_, waiting)| fits(waiting));
-        let (index, _) = waiting.min_by_key(|(_, waiting)| self.clocks.of(waiting.load.connection))?;
-        let Waiting { load, work } = self.waiting.remove(index); // the others stay in the order in which they came
+        let (index, _) = waiting.min_by_key(|(_, waiting)| turn(waiting))?;
+        let Waiting { load, work, .. } = self.waiting.remove(index);
         self.large_running += usize::from(load.is_large());
-        Some(Turn { work, load, begin: self.clocks.begin(load.connection) })
+        Some((load, work))
     }
 
     /// Accounts for work that took so long.
-    pub(super) fn end(&mut self, Account { load, begin }: Account, took: Duration) {
+    pub(super) fn end(&mut self, load: Load, took: Duration, now: Instant) {
         self.large_running -= usize::from(load.is_large());
-        self.clocks.end(load.connection, begin, took);
+        self.usage.add(load.connection, took, now);
     }
 }
 
@@ -99,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
+    const MS: Duration = Duration::from_millis(1);
 
     fn small(connection: ConnectionId) -> Load {
         Load { connection, bytes: 1 }
@@ -113,36 +95,36 @@ mod tests {
     fn a_connection_that_took_long_is_behind_one_that_did_not() {
         let [slow, quick] = [(); 2].map(|()| ConnectionId::next());
         let mut turns = Turns::new(1);
+        let now = Instant::now();
         for name in ["first", "second", "third"] {
-            turns.push(small(slow), name);
+            turns.push(small(slow), name, now);
         }
-        let (work, account) = turns.next(true).unwrap().split();
+        let (load, work) = turns.next(now).unwrap();
         assert_eq!(work, "first");
-        turns.push(small(quick), "quick");
-        turns.push(small(quick), "quick again");
-        turns.end(account, SECOND);
+        turns.push(small(quick), "quick", now + 10 * MS);
+        turns.end(load, 100 * MS, now + 100 * MS);
         let mut order = Vec::new();
-        while let Some(turn) = turns.next(true) {
-            let (work, account) = turn.split();
+        while let Some((load, work)) = turns.next(now + 100 * MS) {
             order.push(work);
-            turns.end(account, SECOND / 10);
+            turns.end(load, MS, now + 100 * MS);
         }
-        assert_eq!(order, ["quick", "quick again", "second", "third"]);
+        assert_eq!(order, ["quick", "second", "third"]);
     }
 
     #[test]
     fn large_work_leaves_threads_to_small_work() {
         let [one, other] = [(); 2].map(|()| ConnectionId::next());
         let mut turns = Turns::new(1);
-        turns.push(large(one), "large");
-        turns.push(large(one), "large too");
-        let (_, first) = turns.next(true).unwrap().split();
-        assert!(turns.next(true).is_none());
-        turns.push(small(other), "small");
-        assert_eq!(turns.next(true).unwrap().work, "small");
-        turns.end(first, SECOND);
-        assert!(turns.next(false).is_none());
-        assert_eq!(turns.next(true).unwrap().work, "large too");
+        let now = Instant::now();
+        turns.push(large(one), "large", now);
+        turns.push(large(one), "large too", now);
+        let (first, _) = turns.next(now).unwrap();
+        assert!(turns.next(now).is_none() && !turns.is_empty());
+        turns.push(small(other), "small", now);
+        assert_eq!(turns.next(now).unwrap().1, "small");
+        turns.end(first, MS, now);
+        assert_eq!(turns.next(now).unwrap().1, "large too");
+        assert!(turns.is_empty());
     }
 
     proptest! {
@@ -151,29 +133,29 @@ mod tests {
         fn nothing_is_lost(steps in prop::collection::vec((0_usize..4, any::<bool>(), 0_u32..2000), 0..100)) {
             let connections = [(); 4].map(|()| ConnectionId::next());
             let mut turns = Turns::new(2);
-            let (mut pushed, mut running, mut ended) = (0, Vec::new(), 0);
+            let (mut now, mut pushed, mut ended) = (Instant::now(), 0, 0);
+            let mut running = Vec::new();
             for (index, is_large, millis) in steps {
+                now += millis * MS;
                 let connection = connections[index];
-                turns.push(if is_large { large(connection) } else { small(connection) }, ());
+                turns.push(if is_large { large(connection) } else { small(connection) }, (), now);
                 pushed += 1;
-                if let Some(turn) = turns.next(millis % 2 == 0) {
-                    running.push(turn.split().1);
-                }
+                running.extend(turns.next(now).map(|(load, ())| load));
                 prop_assert!(turns.large_running <= 2);
-                if millis > 1000 && let Some(account) = running.pop() {
-                    turns.end(account, Duration::from_millis(u64::from(millis)));
+                if millis > 1000 && let Some(load) = running.pop() {
+                    turns.end(load, millis * MS, now);
                     ended += 1;
                 }
             }
             loop {
-                while let Some(turn) = turns.next(true) {
-                    running.push(turn.split().1);
+                while let Some((load, ())) = turns.next(now) {
+                    running.push(load);
                 }
-                let Some(account) = running.pop() else { break };
-                turns.end(account, SECOND);
+                let Some(load) = running.pop() else { break };
+                turns.end(load, MS, now);
                 ended += 1;
             }
-            prop_assert_eq!((ended, turns.large_running, turns.waiting.len()), (pushed, 0, 0));
+            prop_assert_eq!((ended, turns.large_running, turns.is_empty()), (pushed, 0, true));
         }
     }
 }

@@ -122,7 +122,7 @@ impl InferenceService {
         name_request(&message.id, limits);
         self.check_model(&message.model_name, &message.model_version)?;
         let (checked_by, reader) = (limits.clone(), self.context.engine.phrase_reader());
-        let load = Load::of_words(memory.connection(), message.encoded_len());
+        let load = Load { connection: memory.connection(), bytes: message.encoded_len() as u64 };
         let check = move || validate_infer(&message, &checked_by, &*reader);
         let ValidatedInfer { request, outputs, typed, timeout, paths } =
             self.context.pool.run_unseen(load, check).await??;

@@ -13,7 +13,7 @@ use prost::Message;
 use tonic::{Response, Status, body::Body};
 
 use crate::{
-    memory::{Charge, Payer, Transfer},
+    memory::{Charge, Payer, Present, Transfer},
     places::Place,
 };
 
@@ -73,12 +73,14 @@ impl AnswerCharges {
 #[derive(Debug)]
 pub(super) struct Held {
     _base: Charge,
+    /// `None` for a call that carries neither picture nor words.
+    _present: Option<Present>,
     pub(super) place: Option<Place>,
 }
 
 impl Held {
-    pub(super) fn new(base: Charge) -> Self {
-        Self { _base: base, place: None }
+    pub(super) fn new(base: Charge, present: Option<Present>) -> Self {
+        Self { _base: base, _present: present, place: None }
     }
 }
 

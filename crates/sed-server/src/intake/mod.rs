@@ -121,7 +121,9 @@ impl Shared {
         let is_stream = method.shape == Shape::Stream;
         let payer = if is_stream { self.payer(&parts).of_stream() } else { self.payer(&parts) };
         let base = payer.charge(CALL_BYTES + 2 * header_bytes(&parts)).await?;
-        let mut held = Held::new(base);
+        let connection = payer.owner().connection;
+        let present = (!method.is_small()).then(|| self.account.transfers().enter(connection));
+        let mut held = Held::new(base, present);
         let encoding = match self.methods.encoding(method, &parts.headers) {
             Ok(encoding) => encoding,
             // The transport says which ways it knows, without looking at the body.
@@ -141,7 +143,6 @@ impl Shared {
             call(service, Request::from_parts(parts, body)).await
         } else {
             let deadline = Deadline::of(&parts.headers, method.longest);
-            let connection = payer.owner().connection;
             parts.extensions.insert(deadline);
             let work = self.answer_one(method, parts, (reader, charges), connection, service, &mut held);
             timeout_at(deadline.0, work).await.unwrap_or_else(|_| Err(status::deadline_exceeded()))?
@@ -185,7 +186,12 @@ impl Shared {
         if response.headers().contains_key("grpc-status") {
             return response; // a refusal without a body
         }
-        let transfer = self.account.transfers().begin_answer(payer.owner(), Exchange::current());
+        let (transfers, exchange) = (self.account.transfers(), Exchange::current());
+        let transfer = if method.is_small() {
+            transfers.begin_small_answer(payer.owner(), exchange)
+        } else {
+            transfers.begin_answer(payer.owner(), exchange)
+        };
         let (mut parts, body) = response.into_parts();
         let charged = parts.extensions.remove::<AnswerCharge>();
         let streamed = parts.extensions.remove::<AnswerCharges>();

@@ -179,10 +179,7 @@ impl Reader {
             read = self.read(&upload) => read?,
             why = ended => return Err(ended_upload(why)),
         };
-        if read.is_some() {
-            upload.complete();
-        }
-        drop(upload); // what follows is the server's work
+        upload.rest(); // what follows is the server's work
         let Some(OnWire { is_packed, bytes, charge, promise }) = read else { return Ok(None) };
         let (bytes, mut charge) = if is_packed { self.unpack(bytes, charge).await? } else { (bytes, charge) };
         let weight = self.schema.weigh(self.method.input, &bytes, self.method.entries);
@@ -191,11 +188,14 @@ impl Reader {
             return Err(too_many_entries(self.method.entries));
         }
         charge.grow(weight.bytes).await?;
+        upload.complete();
         Ok(Some(Message { bytes, payer: self.payer.clone(), charge, _promise: promise }))
     }
 
     /// One message as it is on the wire.
     async fn read(&mut self, upload: &Transfer) -> Result<Option<OnWire>, Status> {
+        upload.moved(self.rest.len() as u64);
+        upload.rest();
         while self.rest.len() < HEADER {
             let Some(frame) = self.progress(upload).await? else {
                 return if self.rest.is_empty() { Ok(None) } else { Err(self.cut_short()) };
@@ -213,6 +213,7 @@ impl Reader {
         }
         // Its pieces, and then the whole beside them.
         let needed = 2 * length as u64;
+        let begun = Instant::now();
         let mut promise = if needed > LARGE { Some(self.payer.promise(needed).await?) } else { None };
         let mut chunks = Chunks::new(self.payer.empty());
         let mut frame = std::mem::take(&mut self.rest).freeze();
@@ -222,7 +223,7 @@ impl Reader {
             chunks.charge().grow(cost).await?;
             chunks.append(&here, length);
             if let Some(promise) = &mut promise {
-                promise.lower_to(needed.saturating_sub(chunks.charge().bytes()));
+                promise.lower_to(needed.saturating_sub(chunks.charge().bytes()), begun.elapsed());
             }
             if chunks.len() == length {
                 break;
@@ -240,7 +241,11 @@ impl Reader {
         let Some(packing) = self.packing else { return Err(status::malformed()) };
         let (limit, account) = (self.method.message_bytes, self.payer.empty());
         let is_small = limit <= UNPACKED_HERE;
-        let bytes = limit.min(packed.len().saturating_mul(MOST_PACKED)) as u64;
+        let most = match packing {
+            Compression::Gzip => packed.len().saturating_mul(MOST_PACKED),
+            Compression::Zstd => limit,
+        };
+        let bytes = limit.min(most) as u64;
         let load = Load { connection: self.payer.owner().connection, bytes };
         let work = move || {
             let unpacked = unpack(packing, &packed, limit, account);

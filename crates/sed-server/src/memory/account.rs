@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use sed_engine::metrics::{REQUEST_MEMORY, REQUEST_MEMORY_CAPACITY};
@@ -19,6 +20,11 @@ use crate::access::Caller;
 const RESERVE_PART: u64 = 16;
 /// The largest charge that may use the reserve, in bytes.
 pub(super) const SMALL: u64 = 256 << 10;
+
+/// The longest that room is kept for an upload that has begun: a fair one is over by then.
+const KEPT: Duration = Duration::from_secs(2);
+/// Uploads of one connection that wait for room: the rest of its receive window is for its other calls.
+const MOST_UNREAD: usize = 2;
 
 /// One connection among all of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,8 +97,12 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     used: u64,
-    /// Bytes that uploads which have begun will need beyond those they use.
+    /// Bytes that uploads which have begun will need beyond those they use: all, and those of each owner.
     promised: u64,
+    promised_to_connections: HashMap<ConnectionId, u64>,
+    promised_to_callers: HashMap<Option<Caller>, u64>,
+    /// Uploads that wait for room, unread; none of connections without any.
+    unread: HashMap<ConnectionId, usize>,
     /// Calls that wait for memory, by the bound that keeps them from it, the oldest first, with the number of
     /// charges that wait: the requests of a stream are one call.
     waiting: HashMap<Whose, BTreeMap<CallNumber, usize>>,
@@ -125,7 +135,7 @@ impl Account {
             return Err(Shortage::Never { limit: self.connection_share() });
         }
         let mut state = self.lock();
-        self.check(&state, owner, bytes)?;
+        self.check(&state, owner, bytes, Promised::default())?;
         state.used += bytes;
         *state.connections.entry(owner.connection).or_default() += bytes;
         *state.callers.entry(owner.caller.clone()).or_default() += bytes;
@@ -140,27 +150,43 @@ impl Account {
             return Err(Shortage::Never { limit: self.connection_share() });
         }
         let mut state = self.lock();
-        self.check(&state, owner, bytes)?;
-        if state.used + state.promised + bytes > self.shared.total - self.reserve(bytes) {
-            return Err(Shortage::Budget);
-        }
+        let promised = Promised {
+            all: state.promised,
+            connection: state.promised_to_connections.get(&owner.connection).copied().unwrap_or(0),
+            caller: state.promised_to_callers.get(&owner.caller).copied().unwrap_or(0),
+        };
+        self.check(&state, owner, bytes, promised)?;
         let bytes = bytes.min(believed);
         state.promised += bytes;
-        Ok(Promise { account: self.clone(), bytes })
+        *state.promised_to_connections.entry(owner.connection).or_default() += bytes;
+        *state.promised_to_callers.entry(owner.caller.clone()).or_default() += bytes;
+        Ok(Promise { account: self.clone(), owner: owner.clone(), bytes })
     }
 
-    /// Checks that `bytes` more may be charged.
-    fn check(&self, state: &State, owner: &Owner, bytes: u64) -> Result<(), Shortage> {
-        if state.used + bytes + self.reserve(bytes) > self.shared.total {
+    /// Registers an upload that waits for room, unread: what its client sends stays in the receive window of
+    /// the connection, which other calls on it need, too. `None` where as many wait there as may.
+    pub(super) fn leave_unread(&self, connection: ConnectionId) -> Option<Unread> {
+        let mut state = self.lock();
+        let waiting = state.unread.entry(connection).or_default();
+        if *waiting >= MOST_UNREAD {
+            return None;
+        }
+        *waiting += 1;
+        Some(Unread { account: self.clone(), connection })
+    }
+
+    /// Checks that `bytes` more may be charged beside what was promised.
+    fn check(&self, state: &State, owner: &Owner, bytes: u64, promised: Promised) -> Result<(), Shortage> {
+        if state.used + promised.all + bytes + self.reserve(bytes) > self.shared.total {
             return Err(Shortage::Budget);
         }
         let of_connection = state.connections.get(&owner.connection).copied().unwrap_or(0);
-        if of_connection + bytes > self.connection_share() {
+        if of_connection + promised.connection + bytes > self.connection_share() {
             let whose = Whose::Connection(owner.connection);
             return Err(Shortage::Share { whose, limit: self.connection_share() });
         }
         let of_caller = state.callers.get(&owner.caller).copied().unwrap_or(0);
-        if of_caller + bytes > self.shared.caller_share {
+        if of_caller + promised.caller + bytes > self.shared.caller_share {
             let whose = Whose::Caller(owner.caller.clone());
             return Err(Shortage::Share { whose, limit: self.shared.caller_share });
         }
@@ -227,24 +253,59 @@ impl Account {
 #[derive(Debug)]
 pub(crate) struct Promise {
     account: Account,
+    owner: Owner,
     bytes: u64,
 }
 
 impl Promise {
-    /// Lowers it to what is needed beyond what is used now, in bytes.
-    pub(crate) fn lower_to(&mut self, bytes: u64) {
-        if let Some(less) = self.bytes.checked_sub(bytes) {
-            self.account.lock().promised -= less;
-            self.bytes = bytes;
-        }
+    /// Lowers it to what is needed beyond what is used now, in bytes; to nothing, once the upload has taken
+    /// so long that others need not wait for it.
+    pub(crate) fn lower_to(&mut self, bytes: u64, age: Duration) {
+        self.set(if age < KEPT { bytes } else { 0 });
+    }
+
+    fn set(&mut self, bytes: u64) {
+        let Some(less) = self.bytes.checked_sub(bytes) else { return };
+        let mut state = self.account.lock();
+        state.promised -= less;
+        lower(&mut state.promised_to_connections, &self.owner.connection, less);
+        lower(&mut state.promised_to_callers, &self.owner.caller, less);
+        self.bytes = bytes;
     }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        self.lower_to(0);
+        self.set(0);
         self.account.shared.freed.notify_waiters();
     }
+}
+
+/// An upload that waits for room, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Unread {
+    account: Account,
+    connection: ConnectionId,
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let mut state = self.account.lock();
+        if let Some(waiting) = state.unread.get_mut(&self.connection) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                state.unread.remove(&self.connection);
+            }
+        }
+    }
+}
+
+/// Bytes that were promised to all, and to one owner.
+#[derive(Clone, Copy, Debug, Default)]
+struct Promised {
+    all: u64,
+    connection: u64,
+    caller: u64,
 }
 
 /// A call that waits for memory, until it is dropped.

@@ -19,6 +19,8 @@ use crate::{access::Caller, status::Failure};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The same on a stream, whose client sends no faster than it is answered and would lose the whole stream.
 const STREAM_PATIENCE: Duration = Duration::from_secs(10);
+/// Interval at which a call that waits ends the slowest transfer.
+const END_AGAIN: Duration = Duration::from_millis(100);
 /// Time after which memory will probably be free.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -112,15 +114,22 @@ impl Payer {
     /// vain. Where a connection has completed such uploads, the room is its own.
     pub(crate) async fn promise(&self, bytes: u64) -> Result<Promise, Status> {
         let believed = 2 * self.account.transfers().believed(self.owner.connection);
-        let mut waits = Waits::new(self, self.holds_little());
+        let mut unread = None;
+        // What the call holds itself, as a stream does, becomes free without this upload.
+        let mut waits = Waits::new(self, true);
         loop {
             let freed = self.account.freed();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            match self.account.promise(&self.owner, bytes, believed) {
+            let shortage = match self.account.promise(&self.owner, bytes, believed) {
                 Ok(promise) => return Ok(promise),
-                Err(shortage) => waits.wait(shortage, bytes, freed).await?,
+                Err(shortage) => shortage,
+            };
+            unread = unread.or_else(|| self.account.leave_unread(self.owner.connection));
+            if unread.is_none() {
+                return Err(shortage.into_status(bytes));
             }
+            waits.wait(shortage, bytes, freed).await?;
         }
     }
 
@@ -170,7 +179,9 @@ impl Charge {
     /// wait a moment for them: those that hold next to nothing and need little, and the oldest of all others.
     pub(crate) async fn grow(&mut self, bytes: u64) -> Result<(), Status> {
         let payer = self.payer.clone();
-        let mut waits = Waits::new(&payer, payer.holds_little() && payer.account.is_modest(bytes));
+        // A stream would hold its places for as long as it may wait.
+        let is_patient = payer.patience <= PATIENCE && payer.holds_little() && payer.account.is_modest(bytes);
+        let mut waits = Waits::new(&payer, is_patient);
         loop {
             // Made before the attempt, so that nothing given back in between is missed.
             let freed = payer.account.freed();
@@ -210,11 +221,14 @@ struct Waits<'a> {
     /// True if it waits for the budget beside others.
     is_patient: bool,
     waiting: Option<Waiting>,
+    /// The earliest time at which it may end another transfer.
+    may_end: Instant,
 }
 
 impl<'a> Waits<'a> {
     fn new(payer: &'a Payer, is_patient: bool) -> Self {
-        Self { payer, give_up: Instant::now() + payer.patience, is_patient, waiting: None }
+        let now = Instant::now();
+        Self { payer, give_up: now + payer.patience, is_patient, waiting: None, may_end: now }
     }
 
     /// Ends the slowest transfer, and waits until something is `freed`; or refuses, where the call may not
@@ -231,7 +245,10 @@ impl<'a> Waits<'a> {
             Shortage::Budget => Whose::All,
             Shortage::Share { whose, .. } => whose.clone(),
         };
-        account.transfers().end_slowest(&bound);
+        if Instant::now() >= self.may_end {
+            account.transfers().end_slowest(&bound);
+            self.may_end = Instant::now() + END_AGAIN;
+        }
         // What a connection or a caller holds itself, it need not wait for.
         let may_wait = (bound == Whose::All && self.is_patient)
             || match &self.waiting {
@@ -362,15 +379,24 @@ mod tests {
         assert!(unknown.promise(9 << 20).await.is_err(), "more than a connection may ever hold");
         // The size that a connection announces counts only once it has sent as much.
         let claims = [unknown.promise(8 << 20).await.unwrap(), unknown.promise(8 << 20).await.unwrap()];
+        assert!(third.promise(8 << 20).await.is_ok());
         let upload = transfers.begin_upload(known.owner()).unwrap();
         upload.moved(4 << 20);
         upload.complete();
         drop(upload);
         let mut promise = known.promise(8 << 20).await.unwrap();
-        third.promise(8 << 20).await.unwrap_err();
+        let share = known.promise(1 << 20).await.unwrap_err();
+        assert!(share.message().starts_with("this connection holds its share"), "{share}");
+        let begun = Instant::now();
+        let refused_after = async || {
+            third.promise(8 << 20).await.unwrap_err();
+            begun.elapsed()
+        };
+        let refused = tokio::join!(refused_after(), refused_after(), refused_after());
+        assert_eq!(refused, (PATIENCE, PATIENCE, Duration::ZERO), "two of a connection wait");
         let waiting = tokio::spawn(async move { third.promise(8 << 20).await.map(drop) });
         tokio::time::sleep(Duration::from_millis(10)).await;
-        promise.lower_to(1 << 20);
+        promise.lower_to(1 << 20, Duration::ZERO);
         drop((promise, claims));
         waiting.await.unwrap().unwrap();
         assert_eq!(account.used(), 0);

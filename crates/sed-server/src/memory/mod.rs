@@ -9,6 +9,7 @@
 
 mod account;
 mod charge;
+mod present;
 mod split;
 mod standing;
 mod transfer;
@@ -17,6 +18,7 @@ mod windows;
 pub(crate) use self::{
     account::{Account, ConnectionId, Promise},
     charge::{Charge, Payer},
+    present::Present,
     split::Split,
     transfer::{Ended, LEAST_RATE, Transfer, Transfers},
     windows::{Window, Windows},

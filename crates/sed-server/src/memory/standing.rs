@@ -1,7 +1,7 @@
 //! Trust in connections, by the way their uploads and answers ended.
 //!
 //! Like a sender's window in TCP (RFC 5681): when an upload or an answer has to be ended because others need
-//! what it holds, its connection may have half as many at once; each that ends well allows one more. And an
+//! what it holds, its connection may have half as many at once; each that ends well allows one more. An
 //! upload's announced size is believed up to the largest that its connection has completed since.
 
 use std::{
@@ -16,6 +16,8 @@ use super::account::ConnectionId;
 
 /// A connection without transfers for so long is as good as new.
 const FORGOTTEN: Duration = Duration::from_secs(60);
+/// Transfers of a connection that are ended within such a time count once.
+const MOMENT: Duration = Duration::from_millis(500);
 /// A connection that may have so many transfers at once is not held back.
 const ENOUGH: usize = 64;
 
@@ -34,8 +36,8 @@ struct All {
 struct Standing {
     /// Transfers that it may have at once; `None`: any number.
     most: Option<usize>,
-    /// True once a transfer has ended well.
-    has_completed: bool,
+    /// The last time that it was halved.
+    halved: Option<Instant>,
     /// Bytes of the largest upload that was completed since one was ended.
     largest: u64,
     seen: Instant,
@@ -46,17 +48,21 @@ impl Standings {
     pub(super) fn completed(&self, connection: ConnectionId, bytes: u64) {
         self.change(connection, |standing| {
             standing.most = standing.most.map(|most| most + 1).filter(|most| *most < ENOUGH);
-            standing.has_completed = true;
             standing.largest = standing.largest.max(bytes);
         });
     }
 
-    /// Notes a transfer that had to be ended while the connection had so many, itself included.
+    /// Notes a transfer that had to be ended while the connection had so many, itself included. Several in a
+    /// moment are one event.
     pub(super) fn ended(&self, connection: ConnectionId, running: usize) {
         self.change(connection, |standing| {
+            standing.largest = 0;
+            if standing.halved.is_some_and(|halved| halved.elapsed() < MOMENT) {
+                return;
+            }
             let most = standing.most.unwrap_or(running).min(running);
             standing.most = Some((most / 2).max(1));
-            standing.largest = 0;
+            standing.halved = Some(Instant::now());
         });
     }
 
@@ -70,18 +76,13 @@ impl Standings {
         self.of(connection).map_or(0, |standing| standing.largest)
     }
 
-    /// Reports whether a transfer of a connection has ended well.
-    pub(super) fn has_completed(&self, connection: ConnectionId) -> bool {
-        self.of(connection).is_some_and(|standing| standing.has_completed)
-    }
-
     fn of(&self, connection: ConnectionId) -> Option<Standing> {
         let standing = self.lock().known.get(&connection).copied();
         standing.filter(|standing| standing.seen.elapsed() < FORGOTTEN)
     }
 
     fn change(&self, connection: ConnectionId, change: impl FnOnce(&mut Standing)) {
-        let new = Standing { most: None, has_completed: false, largest: 0, seen: Instant::now() };
+        let new = Standing { most: None, halved: None, largest: 0, seen: Instant::now() };
         let mut all = self.lock();
         let standing = all.known.entry(connection).or_insert(new);
         if standing.seen.elapsed() >= FORGOTTEN {
@@ -114,9 +115,12 @@ mod tests {
         standings.completed(bad, 700);
         standings.completed(bad, 300);
         assert_eq!((standings.most(bad), standings.largest(bad)), (usize::MAX, 700));
-        standings.ended(bad, 24);
+        for _ in 0..5 {
+            standings.ended(bad, 24);
+        }
         assert_eq!((standings.most(bad), standings.largest(bad)), (12, 0));
         for _ in 0..9 {
+            advance(MOMENT).await;
             standings.ended(bad, 24);
         }
         assert_eq!((standings.most(bad), standings.most(good)), (1, usize::MAX));

@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     account::{ConnectionId, Owner, Whose},
+    present::{Presence, Present},
     standing::Standings,
 };
 use crate::connections::Exchange;
@@ -43,6 +44,8 @@ enum Direction {
     SmallUpload,
     /// To the client: an answer.
     Answer,
+    /// The same for a call that carried neither picture nor words.
+    SmallAnswer,
 }
 
 /// The reason for ending a transfer.
@@ -59,6 +62,7 @@ pub(crate) enum Ended {
 pub(crate) struct Transfers {
     running: Arc<Mutex<HashMap<u64, Arc<State>>>>,
     standings: Standings,
+    present: Presence,
     most_uploads: usize,
     stall: Duration,
 }
@@ -93,19 +97,26 @@ impl Transfers {
     /// None yet. No more than `most_uploads` uploads run at the same time; a transfer that moves nothing for
     /// `stall` is ended.
     pub(crate) fn new(most_uploads: usize, stall: Duration) -> Self {
-        Self { running: Arc::default(), standings: Standings::default(), most_uploads, stall }
+        Self {
+            running: Arc::default(),
+            standings: Standings::default(),
+            present: Presence::default(),
+            most_uploads,
+            stall,
+        }
     }
 
-    /// Begins an upload, which waits for the client. Where there are too many, the slowest is ended for it;
-    /// `None` where none is slow, or where its connection has as many as it may have.
+    /// Begins an upload, which waits for the client. Where there are too many, of all or of its connection,
+    /// the slowest of them is ended for it; `None` where none is slow.
     pub(crate) fn begin_upload(&self, owner: &Owner) -> Option<Transfer> {
         let is_upload = |state: &State| state.direction == Direction::Upload;
         let most = self.most_of(owner.connection);
-        if most < usize::MAX && self.running_of(owner.connection, Direction::Upload) >= most {
-            return None;
+        if most < usize::MAX && self.uploads_of(owner.connection) >= most {
+            let is_its_own = |state: &State| is_upload(state) && state.owner.connection == owner.connection;
+            self.end_slowest_that(is_its_own, false).then_some(())?;
         }
         let running = self.lock().values().filter(|state| is_upload(state)).count();
-        let has_room = running < self.most_uploads || self.end_slowest_that(is_upload);
+        let has_room = running < self.most_uploads || self.end_slowest_that(is_upload, true);
         has_room.then(|| self.begin(Direction::Upload, owner.clone(), None))
     }
 
@@ -118,6 +129,11 @@ impl Transfers {
     /// more cannot end itself.
     pub(crate) fn begin_answer(&self, owner: &Owner, exchange: Option<Exchange>) -> Transfer {
         self.begin(Direction::Answer, owner.clone(), exchange)
+    }
+
+    /// The same for a call that carried neither picture nor words.
+    pub(crate) fn begin_small_answer(&self, owner: &Owner, exchange: Option<Exchange>) -> Transfer {
+        self.begin(Direction::SmallAnswer, owner.clone(), exchange)
     }
 
     fn begin(&self, direction: Direction, owner: Owner, exchange: Option<Exchange>) -> Transfer {
@@ -145,42 +161,45 @@ impl Transfers {
         self.standings.most(connection)
     }
 
-    /// Reports whether a connection has completed a transfer in the last minute.
-    pub(crate) fn is_known(&self, connection: ConnectionId) -> bool {
-        self.standings.has_completed(connection)
-    }
-
     /// The size in bytes up to which an upload is believed before it is there: that of the largest which its
     /// connection has completed.
     pub(crate) fn believed(&self, connection: ConnectionId) -> u64 {
         self.standings.largest(connection)
     }
 
-    fn running_of(&self, connection: ConnectionId, direction: Direction) -> usize {
-        let is_one =
-            |state: &&Arc<State>| state.direction == direction && state.owner.connection == connection;
+    fn uploads_of(&self, connection: ConnectionId) -> usize {
+        let is_one = |state: &&Arc<State>| {
+            state.direction == Direction::Upload && state.owner.connection == connection
+        };
         self.lock().values().filter(is_one).count()
+    }
+
+    /// Counts a call that carries pictures or words among those of its connection, until it is dropped.
+    pub(crate) fn enter(&self, connection: ConnectionId) -> Present {
+        self.present.enter(connection)
     }
 
     /// Ends the slowest transfer of these. Returns false if there is none that is old enough.
     pub(crate) fn end_slowest(&self, whose: &Whose) -> bool {
-        self.end_slowest_that(|state| whose.covers(&state.owner))
+        self.end_slowest_that(|state| whose.covers(&state.owner), true)
     }
 
     /// Ends the slowest answer: it holds a place that a complete request waits for.
     pub(crate) fn end_slowest_answer(&self) -> bool {
-        self.end_slowest_that(|state| state.direction == Direction::Answer && state.present_rate() < SLOW)
+        let is_slow = |state: &State| state.direction == Direction::Answer && state.present_rate() < SLOW;
+        self.end_slowest_that(is_slow, true)
     }
 
-    fn end_slowest_that(&self, fits: impl Fn(&State) -> bool) -> bool {
+    /// Ends the slowest of these. If it is `for_others`, its connection may have fewer from then on.
+    fn end_slowest_that(&self, fits: impl Fn(&State) -> bool, for_others: bool) -> bool {
         let running = self.lock();
         let candidates = running.values().filter(|state| state.may_be_ended() && fits(state));
         let slowest = candidates.min_by(|one, other| one.present_rate().total_cmp(&other.present_rate()));
         if let Some(state) = slowest {
-            let (connection, direction) = (state.owner.connection, state.direction);
-            let is_one =
-                |other: &&Arc<State>| other.direction == direction && other.owner.connection == connection;
-            self.standings.ended(connection, running.values().filter(is_one).count());
+            if for_others {
+                let connection = state.owner.connection;
+                self.standings.ended(connection, self.present.of(connection));
+            }
             state.end(Ended::Crowded);
         }
         slowest.is_some()
@@ -259,7 +278,7 @@ impl State {
         flag.store(true, Ordering::Relaxed);
         let direction = match self.direction {
             Direction::Upload | Direction::SmallUpload => TransferDirection::Upload,
-            Direction::Answer => TransferDirection::Answer,
+            Direction::Answer | Direction::SmallAnswer => TransferDirection::Answer,
         };
         let cause = match why {
             Ended::Stalled => TransferEnd::Stalled,
@@ -299,11 +318,12 @@ impl Transfer {
         self.state.stop_waiting();
     }
 
-    /// Notes that everything has moved.
+    /// Notes that everything has moved. Small ones say nothing about a connection.
     pub(crate) fn complete(&self) {
         let bytes = match self.state.direction {
             Direction::Upload => self.state.moved.load(Ordering::Relaxed),
-            Direction::SmallUpload | Direction::Answer => 0,
+            Direction::Answer => 0,
+            Direction::SmallUpload | Direction::SmallAnswer => return,
         };
         self.all.standings.completed(self.state.owner.connection, bytes);
     }
@@ -374,18 +394,22 @@ mod tests {
     async fn a_connection_whose_upload_was_ended_has_fewer_at_once() {
         let transfers = Transfers::new(10, STALL);
         let connection = owner();
-        let mut uploads = [(); 4].map(|()| transfers.begin_upload(&connection).unwrap()).into_iter();
+        let _calls = [(); 4].map(|()| transfers.enter(connection.connection));
+        let mut uploads = Vec::from([(); 4].map(|()| transfers.begin_upload(&connection).unwrap()));
         advance(GRACE).await;
         assert!(transfers.end_slowest(&Whose::All));
+        uploads.iter().for_each(|upload| upload.moved(10 << 20));
         assert!(transfers.begin_upload(&connection).is_none(), "two at once, and four are running");
         assert!(transfers.begin_upload(&owner()).is_some(), "others are not concerned");
-        uploads.next().unwrap().complete();
-        let kept = uploads.next_back();
-        drop(uploads);
+        uploads[0].complete();
+        uploads.truncate(1);
         let second = transfers.begin_upload(&connection).unwrap();
         let third = transfers.begin_upload(&connection).unwrap();
         assert!(transfers.begin_upload(&connection).is_none(), "one that ended well allows one more");
-        drop((kept, second, third));
+        // Those on the connection that stand still make room for others on it.
+        advance(GRACE).await;
+        let fourth = transfers.begin_upload(&connection).unwrap();
+        drop((second, third, fourth));
     }
 
     #[tokio::test(start_paused = true)]

@@ -151,7 +151,7 @@ async fn validated(
     let Some(v1::vocabulary::Source::Categories(words)) = words else {
         return Ok(validate_segment(&message, &context.limits, &*reader)?);
     };
-    let load = Load::of_words(connection, words.encoded_len());
+    let load = Load { connection, bytes: words.encoded_len() as u64 };
     let limits = context.limits.clone();
     Ok(context.pool.run_unseen(load, move || validate_segment(&message, &limits, &*reader)).await??)
 }

@@ -35,7 +35,7 @@ pub(crate) async fn create(
     let request = request.into_inner();
     let embed = request.embed;
     let (limits, reader) = (context.limits.clone(), context.engine.phrase_reader());
-    let load = Load::of_words(connection, request.encoded_len());
+    let load = Load { connection, bytes: request.encoded_len() as u64 };
     let check = move || validate_create_vocabulary(&request, &limits, &*reader);
     let checked = context
         .pool
