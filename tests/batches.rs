@@ -9,7 +9,9 @@ use proptest::prelude::*;
 use sed_model::checkpoint::Checkpoint;
 use sed_model::prompts::Category;
 use sed_model::text_tower::TextEmbedding;
-use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, PairBatch, Parts, SedModel, SegmentationMap};
+use sed_model::{
+    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, Parts, SedModel, SegmentationMap,
+};
 use sed_tests::stages::decode_all;
 use sed_tests::{device, golden, synthetic};
 
@@ -39,7 +41,7 @@ fn fixture() -> &'static Fixture {
         for (pixels, features) in pixels.iter().zip(&batch) {
             let alone = model.encode(pixels).unwrap().remove(0);
             assert_eq!(values(alone.dense()), values(features.dense()), "encoder: batch and single differ");
-            for level in 0..3 {
+            for level in Level::ALL {
                 assert_eq!(values(alone.guide(level)), values(features.guide(level)), "guide {level}");
             }
         }
@@ -126,7 +128,7 @@ proptest! {
         };
         let mut pairs = finish(model.cost_map_parts(&request));
         prop_assert_eq!(pairs.survivors(0), &kept[0]);
-        for (level, kept) in kept.iter().enumerate().skip(1) {
+        for (level, kept) in Level::ALL.into_iter().zip(&kept[1..]) {
             pairs = finish(model.level_parts(level, pairs).unwrap());
             prop_assert_eq!(pairs.survivors(0), kept);
         }
@@ -151,7 +153,7 @@ proptest! {
         let output = OutputSpec { height: 20, width: 30, crop: None, score_threshold: 0.0, score_maps: true };
         let outputs = vec![output; requests.len()];
         let mut singles = model.cost_map(&requests).unwrap().split().unwrap();
-        for level in 1..=3 {
+        for level in Level::ALL {
             let joined = PairBatch::join(singles).unwrap();
             singles = model.decode_level(level, joined).unwrap().split().unwrap();
         }

@@ -5,7 +5,7 @@
 use candle_core::{DType, Tensor};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::{SedConfig, VisualHead};
-use sed_model::{DecodeRequest, OutputSpec, SedModel};
+use sed_model::{DecodeRequest, Level, OutputSpec, SedModel};
 use sed_tests::compare::{assert_near, assert_same_map, channels_first};
 use sed_tests::device::{Bounds, host};
 use sed_tests::stages::decode_all;
@@ -142,9 +142,9 @@ fn every_intermediate_tensor() {
     let mut cost = similarities;
     let (offsets, images) = ([0, text.len()], vec![0; text.len()]);
     let root = "sem_seg_head.predictor.transformer";
-    for index in 0..3 {
-        let level = model.decoder().level(index);
-        let name = |part: &str| format!("decoder{}{part}", index + 1);
+    for which in Level::ALL {
+        let (level, index) = (model.decoder().level(which), which.index());
+        let name = |part: &str| format!("decoder{which}{part}");
         let of_class0 = if index == 2 { ".class0" } else { "" };
         x = level.aggregate_positions(&x).unwrap();
         near_maps(&x, &name(&format!(".cnext{of_class0}")));
@@ -168,7 +168,7 @@ fn every_intermediate_tensor() {
             near(&up.narrow(0, 0, 1).unwrap(), &name(".up.class0"));
         }
         let outputs = sed_model::decoder::FusionOutputs { features: true, logits: true };
-        let fused = level.fuse(&x, &cost, &[features.guide(index)], &images, outputs).unwrap();
+        let fused = level.fuse(&x, &cost, &[features.guide(which)], &images, outputs).unwrap();
         let logits = fused.logits.unwrap();
         near(&logits, ["head1", "head2", "head_out"][index]);
         cost = fused.cost_guidance.unwrap();

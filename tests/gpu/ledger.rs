@@ -10,7 +10,7 @@
 use std::ffi::{CString, c_char, c_void};
 
 use candle_core::DType;
-use sed_engine::{DecoderLevel, NetworkInput, OutputSpec, PairRequest, SedStages, Stages};
+use sed_engine::{Level, NetworkInput, OutputSpec, PairRequest, SedStages, Stages};
 use sed_model::SedModel;
 use sed_model::allocator::{MiMalloc, keep_freed_memory};
 use sed_model::checkpoint::Checkpoint;
@@ -94,8 +94,8 @@ impl Subject {
             .map(|features| PairRequest { features, text: &self.text, top_k: Some(TOP_K) })
             .collect();
         let mut pairs = self.stages.cost_map(&requests).unwrap();
-        for level in DecoderLevel::ALL {
-            mark(&format!("decode_level_{}", level.number()));
+        for level in Level::ALL {
+            mark(&format!("decode_level_{level}"));
             pairs = self.stages.decode(level, pairs).unwrap();
         }
         mark("finish");

@@ -10,8 +10,8 @@ use std::{
 };
 
 use sed_engine::{
-    Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
-    ReadPhrases, StageError, Stages,
+    Advanced, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest, ReadPhrases,
+    StageError, Stages,
     metrics::{DeviceErrorKind, Label},
 };
 
@@ -149,7 +149,7 @@ impl<S: Stages> Stages for Faulty<S> {
         self.inner.cost_map(&requests)
     }
 
-    fn decode(&self, level: DecoderLevel, batch: Vec<S::Pairs>) -> Result<Vec<S::Pairs>, StageError> {
+    fn decode(&self, level: Level, batch: Vec<S::Pairs>) -> Result<Vec<S::Pairs>, StageError> {
         self.stumble(batch.iter().map(|pairs| self.inner.survivors(pairs).len()).sum())?;
         self.inner.decode(level, batch)
     }
@@ -158,7 +158,7 @@ impl<S: Stages> Stages for Faulty<S> {
         self.inner.cost_map_parts(&inner_request(request))
     }
 
-    fn decode_parts(&self, level: DecoderLevel, pairs: S::Pairs) -> Result<S::Parts, StageError> {
+    fn decode_parts(&self, level: Level, pairs: S::Pairs) -> Result<S::Parts, StageError> {
         self.inner.decode_parts(level, pairs)
     }
 

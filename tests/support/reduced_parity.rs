@@ -3,7 +3,9 @@
 use candle_core::{DType, Device, Tensor};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::text_tower::TextEmbedding;
-use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, PairBatch, Parts, SedModel, SegmentationMap};
+use sed_model::{
+    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, Parts, SedModel, SegmentationMap,
+};
 
 use crate::device::{Bounds, host};
 use crate::findings::Findings;
@@ -155,7 +157,7 @@ pub fn company(device: &Device) -> Findings {
         beside(what, pairs, alone);
     }
     let mut pairs = in_parts(&loaded.model, loaded.model.cost_map_parts(&all));
-    for level in 1..=3 {
+    for level in Level::ALL {
         pairs = in_parts(&loaded.model, loaded.model.level_parts(level, pairs).unwrap());
     }
     beside("all in parts", &pairs, &alone[1]);

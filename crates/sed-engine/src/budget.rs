@@ -9,10 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    metrics::{self, BudgetUnit},
-    stages::MemoryNeeds,
-};
+use crate::{metrics, stages::MemoryNeeds};
 
 /// Share of the free memory that batches may take; the rest is for caches that grow and for others.
 const SHARE: f64 = 0.5;
@@ -36,7 +33,8 @@ impl SharedBudget {
 
 /// The unit in which a batch is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub enum Unit {
+    /// Images, of an encoder batch.
     Images,
     Pairs,
 }
@@ -122,8 +120,8 @@ impl Budget {
     fn publish(&self) {
         self.shared.images.store(self.images.now, Ordering::Relaxed);
         self.shared.pairs.store(self.pairs.now, Ordering::Relaxed);
-        metrics::BATCH_BUDGET.set(BudgetUnit::Images, self.images.now as f64);
-        metrics::BATCH_BUDGET.set(BudgetUnit::Pairs, self.pairs.now as f64);
+        metrics::BATCH_BUDGET.set(Unit::Images, self.images.now as f64);
+        metrics::BATCH_BUDGET.set(Unit::Pairs, self.pairs.now as f64);
     }
 }
 

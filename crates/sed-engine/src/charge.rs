@@ -38,7 +38,7 @@ impl Charge {
 
     /// One stage.
     pub(crate) fn of(&self, stage: Stage) -> Duration {
-        self.0[stage as usize]
+        self.0[stage.index()]
     }
 
     /// All stages but the words.
@@ -48,7 +48,7 @@ impl Charge {
 
     /// Subtracts at most `time` from a stage. Returns the time subtracted.
     pub(crate) fn take(&mut self, stage: Stage, time: Duration) -> Duration {
-        let left = &mut self.0[stage as usize];
+        let left = &mut self.0[stage.index()];
         let taken = time.min(*left);
         *left -= taken;
         taken

@@ -5,10 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{fit::Fit, job::SegmentJob, phrases::TokenPhrase, report::Stage};
+use crate::{fit::Fit, job::SegmentJob, phrases::TokenPhrase, report::Stage, stages::Level};
 
-/// Number of stages.
-const STAGES: usize = Stage::ALL.len();
 /// Weight of the survivor average so far, when the next survivor count is added to it.
 const SURVIVOR_MEMORY: f64 = 0.95;
 /// Tokens of a prompt that come after its phrase; those before it are computed when the model is loaded.
@@ -19,11 +17,11 @@ const MOST_TOKENS: usize = 77;
 /// The times of all stages.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CostModel {
-    stages: [Fit; STAGES],
+    stages: [Fit; Stage::COUNT],
     /// The same stages in parts: all parts of a request together.
-    parts: [Parts; STAGES],
+    parts: [Parts; Stage::COUNT],
     /// For each level: categories that survived, for each one that `top_k` asked for.
-    survivors: [Option<f64>; 3],
+    survivors: [Option<f64>; Level::COUNT],
 }
 
 /// The times of a stage in parts.
@@ -83,7 +81,7 @@ impl CostModel {
         time: Duration,
         ended: Instant,
     ) {
-        self.stages[stage as usize].add(units, requests, time, ended);
+        self.stages[stage.index()].add(units, requests, time, ended);
     }
 
     /// Learns from a request of `pairs` that went through a stage in parts of at most `most`.
@@ -94,25 +92,25 @@ impl CostModel {
         time: Duration,
         ended: Instant,
     ) {
-        let parts = &mut self.parts[stage as usize];
+        let parts = &mut self.parts[stage.index()];
         parts.fit.add(pairs as f64, 1, time, ended);
         parts.most = Some(most);
     }
 
-    /// Learns how many of `categories` survived to a level (1, 2, 3) with a `top_k`. Where all survived, more
+    /// Learns how many of `categories` survived to a level with a `top_k`. Where all survived, more
     /// of a larger vocabulary would have, so that says nothing.
     pub(crate) fn observe_survivors(
         &mut self,
-        level: u32,
+        level: Level,
         top_k: usize,
         categories: usize,
         survivors: usize,
     ) {
-        let Some(known) = self.survivors.get_mut((level as usize).wrapping_sub(1)) else { return };
         if survivors >= categories {
             return;
         }
         let now = survivors as f64 / top_k.max(1) as f64;
+        let known = &mut self.survivors[level.index()];
         *known = Some(known.map_or(now, |old| SURVIVOR_MEMORY * old + (1.0 - SURVIVOR_MEMORY) * now));
     }
 
@@ -122,11 +120,11 @@ impl CostModel {
         if units == 0.0 {
             return 0.0;
         }
-        let parts = &self.parts[stage as usize];
+        let parts = &self.parts[stage.index()];
         if parts.most.is_some_and(|most| units > most as f64) {
             return parts.fit.line().fixed + parts.fit.line().each * units;
         }
-        let fit = &self.stages[stage as usize];
+        let fit = &self.stages[stage.index()];
         // Only words are never launched all at once.
         let launches = match (stage, fit.largest()) {
             (Stage::TextEmbedding, Some(largest)) => (units / largest).ceil().max(1.0),
@@ -142,7 +140,7 @@ impl CostModel {
 
     /// Units of a launch of the text tower that takes this long; infinite while nothing is known.
     pub(crate) fn text_units_within(&self, time: Duration) -> f64 {
-        let line = self.stages[Stage::TextEmbedding as usize].line();
+        let line = self.stages[Stage::TextEmbedding.index()].line();
         if line.each > 0.0 { (time.as_secs_f64() - line.fixed).max(0.0) / line.each } else { f64::INFINITY }
     }
 
@@ -153,18 +151,16 @@ impl CostModel {
             Stage::TextEmbedding => demand.text,
             Stage::Encode => f64::from(u8::from(demand.encode && demand.categories > 0)),
             Stage::CostMap => pairs,
-            Stage::DecodeLevel1 => self.survivors(1, demand),
-            Stage::DecodeLevel2 => self.survivors(2, demand),
-            Stage::DecodeLevel3 => self.survivors(3, demand),
-            Stage::Finish => self.survivors(3, demand) * demand.enlargement.max(1.0),
+            Stage::Decode(level) => self.survivors(level, demand),
+            Stage::Finish => self.survivors(Level::Three, demand) * demand.enlargement.max(1.0),
         }
     }
 
     /// Categories that probably survive to a level: no more than to the levels before it.
-    fn survivors(&self, level: usize, demand: &Demand) -> f64 {
+    fn survivors(&self, level: Level, demand: &Demand) -> f64 {
         let all = demand.categories as f64;
         let Some(top_k) = demand.top_k else { return all };
-        self.survivors[..level].iter().flatten().map(|each| each * top_k as f64).fold(all, f64::min)
+        self.survivors[..=level.index()].iter().flatten().map(|each| each * top_k as f64).fold(all, f64::min)
     }
 }
 
@@ -195,8 +191,8 @@ mod tests {
         for stage in Stage::ALL {
             observe(&mut model, stage, 100.0, 1, 1.0);
         }
-        (1..=3).for_each(|level| model.observe_survivors(level, 8, 200, 40));
-        let level = |top_k| model.stage_seconds(Stage::DecodeLevel2, &demand(200, top_k));
+        Level::ALL.into_iter().for_each(|level| model.observe_survivors(level, 8, 200, 40));
+        let level = |top_k| model.stage_seconds(Stage::Decode(Level::Two), &demand(200, top_k));
         assert!((level(None) - 2.0).abs() < 1e-9);
         assert!((level(Some(8)) - 0.4).abs() < 1e-9);
         assert!((level(Some(80)) - 2.0).abs() < 1e-9); // never more than there are
@@ -205,14 +201,15 @@ mod tests {
     #[test]
     fn survivors_of_a_vocabulary_that_lost_none_say_nothing() {
         let mut model = CostModel::default();
-        observe(&mut model, Stage::DecodeLevel3, 100.0, 1, 1.0);
-        let level_3 = |model: &CostModel| model.stage_seconds(Stage::DecodeLevel3, &demand(800, Some(8)));
-        (1..=3).for_each(|level| model.observe_survivors(level, 8, 21, 21));
+        observe(&mut model, Stage::Decode(Level::Three), 100.0, 1, 1.0);
+        let level_3 =
+            |model: &CostModel| model.stage_seconds(Stage::Decode(Level::Three), &demand(800, Some(8)));
+        Level::ALL.into_iter().for_each(|level| model.observe_survivors(level, 8, 21, 21));
         assert!((level_3(&model) - 8.0).abs() < 1e-9);
         // Categories that were rejected before level 1 do not come back.
-        model.observe_survivors(1, 8, 847, 400);
+        model.observe_survivors(Level::One, 8, 847, 400);
         assert!((level_3(&model) - 4.0).abs() < 1e-9);
-        model.observe_survivors(3, 8, 847, 80);
+        model.observe_survivors(Level::Three, 8, 847, 80);
         assert!((level_3(&model) - 0.8).abs() < 1e-9);
     }
 

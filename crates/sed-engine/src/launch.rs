@@ -12,7 +12,7 @@ use crate::{
     metrics::FlushReason,
     phrases::TokenPhrase,
     report::Stage,
-    stages::{Advanced, DecoderLevel, FinishedMap, OutputSpec, PairRequest, StageError, Stages},
+    stages::{Advanced, FinishedMap, Level, OutputSpec, PairRequest, StageError, Stages},
     task::{Pairs, Task, Words},
 };
 
@@ -135,9 +135,7 @@ impl<S: Stages> Launch<S> {
                 }
                 Stage::Encode => encode(stages, tasks).map(Output::Features),
                 Stage::CostMap => cost_map(stages, tasks).map(Output::Pairs),
-                Stage::DecodeLevel1 => decode(stages, DecoderLevel::One, tasks).map(Output::Pairs),
-                Stage::DecodeLevel2 => decode(stages, DecoderLevel::Two, tasks).map(Output::Pairs),
-                Stage::DecodeLevel3 => decode(stages, DecoderLevel::Three, tasks).map(Output::Pairs),
+                Stage::Decode(level) => decode(stages, level, tasks).map(Output::Pairs),
                 Stage::Finish => finish(stages, tasks).map(Output::Maps),
             },
             Work::Part(task, most) => advance(stages, stage, task, *most).map(Output::Part),
@@ -207,11 +205,7 @@ fn pair_request<S: Stages>(task: &Task<S>) -> Result<PairRequest<'_, S>, StageEr
     }
 }
 
-fn decode<S: Stages>(
-    stages: &S,
-    level: DecoderLevel,
-    tasks: &[Task<S>],
-) -> Result<Vec<S::Pairs>, StageError> {
+fn decode<S: Stages>(stages: &S, level: Level, tasks: &[Task<S>]) -> Result<Vec<S::Pairs>, StageError> {
     let batch = tasks.iter().map(whole).collect::<Result<_, _>>()?;
     counted(stages.decode(level, batch)?, tasks.len())
 }
@@ -253,16 +247,10 @@ fn advance<S: Stages>(
     task: &mut Task<S>,
     most: usize,
 ) -> Result<Advanced<S::Pairs>, StageError> {
-    let level = match stage {
-        Stage::DecodeLevel1 => Some(DecoderLevel::One),
-        Stage::DecodeLevel2 => Some(DecoderLevel::Two),
-        Stage::DecodeLevel3 => Some(DecoderLevel::Three),
-        _ => None,
-    };
     if !matches!(task.pairs, Pairs::Parts(_)) {
-        let parts = match level {
-            None => stages.cost_map_parts(&pair_request(task)?)?,
-            Some(level) => stages.decode_parts(level, whole(task)?)?,
+        let parts = match stage {
+            Stage::Decode(level) => stages.decode_parts(level, whole(task)?)?,
+            _ => stages.cost_map_parts(&pair_request(task)?)?,
         };
         task.pairs = Pairs::Parts(parts);
     }

@@ -75,7 +75,7 @@ impl Place {
 
     /// Pays the rest of a stage that is over, and of those before it.
     pub(crate) fn pay_up_to(&self, stage: Stage) {
-        for paid in Stage::ALL.into_iter().take_while(|before| *before as usize <= stage as usize) {
+        for paid in Stage::ALL.into_iter().take_while(|before| before.index() <= stage.index()) {
             self.pay_time(paid, Duration::MAX);
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::stages::Level;
+
 /// The outcome of category early rejection for one image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RejectionReport {
@@ -14,8 +16,8 @@ pub struct RejectionReport {
 /// The outcome of the rejection before one decoder level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LevelReport {
-    /// The decoder level, 1 to 3.
-    pub level: u32,
+    /// The decoder level.
+    pub level: Level,
     /// Number of categories before the rejection.
     pub candidates: u32,
     /// Indices of the categories that went on, rising.
@@ -26,7 +28,7 @@ pub struct LevelReport {
 
 impl LevelReport {
     /// Compares the categories before and after a rejection; both rising, `survivors` a part of `candidates`.
-    pub(crate) fn new(level: u32, candidates: &[u32], survivors: &[u32]) -> Self {
+    pub(crate) fn new(level: Level, candidates: &[u32], survivors: &[u32]) -> Self {
         let rejected =
             candidates.iter().copied().filter(|index| survivors.binary_search(index).is_err()).collect();
         Self { level, candidates: candidates.len() as u32, survivors: survivors.to_vec(), rejected }
@@ -42,27 +44,41 @@ pub enum Stage {
     Encode,
     /// Features and text embeddings to pairs, and rejection before level 1.
     CostMap,
-    /// Decoder level 1, and rejection before level 2.
-    DecodeLevel1,
-    /// Decoder level 2, and rejection before level 3.
-    DecodeLevel2,
-    /// Decoder level 3.
-    DecodeLevel3,
+    /// A decoder level; behind all but the last the rejection before the next.
+    Decode(Level),
     /// Scores to the index map.
     Finish,
 }
 
 impl Stage {
+    /// Their number.
+    pub const COUNT: usize = 4 + Level::COUNT;
     /// All stages, in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; Self::COUNT] = [
         Self::TextEmbedding,
         Self::Encode,
         Self::CostMap,
-        Self::DecodeLevel1,
-        Self::DecodeLevel2,
-        Self::DecodeLevel3,
+        Self::Decode(Level::One),
+        Self::Decode(Level::Two),
+        Self::Decode(Level::Three),
         Self::Finish,
     ];
+
+    /// Its place in lists of all stages.
+    pub fn index(self) -> usize {
+        match self {
+            Self::TextEmbedding => 0,
+            Self::Encode => 1,
+            Self::CostMap => 2,
+            Self::Decode(level) => 3 + level.index(),
+            Self::Finish => 3 + Level::COUNT,
+        }
+    }
+
+    /// Returns the stage that follows; `None` behind the last.
+    pub(crate) fn next(self) -> Option<Self> {
+        Self::ALL.get(self.index() + 1).copied()
+    }
 
     /// A stable name in snake case, for logs and error metadata.
     pub fn name(self) -> &'static str {
@@ -70,9 +86,9 @@ impl Stage {
             Self::TextEmbedding => "text_embedding",
             Self::Encode => "encode",
             Self::CostMap => "cost_map",
-            Self::DecodeLevel1 => "decode_level_1",
-            Self::DecodeLevel2 => "decode_level_2",
-            Self::DecodeLevel3 => "decode_level_3",
+            Self::Decode(Level::One) => "decode_level_1",
+            Self::Decode(Level::Two) => "decode_level_2",
+            Self::Decode(Level::Three) => "decode_level_3",
             Self::Finish => "finish",
         }
     }
@@ -120,8 +136,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn stages_know_their_places() {
+        assert_eq!(
+            Stage::ALL.map(Stage::index),
+            std::array::from_fn::<_, { Stage::COUNT }, _>(|index| index)
+        );
+        let from_first = std::iter::successors(Some(Stage::ALL[0]), |stage| stage.next());
+        assert_eq!(from_first.collect::<Vec<_>>(), Stage::ALL);
+    }
+
+    #[test]
     fn level_report_separates_survivors_from_rejected() {
-        let report = LevelReport::new(2, &[0, 3, 4, 9], &[3, 9]);
+        let report = LevelReport::new(Level::Two, &[0, 3, 4, 9], &[3, 9]);
         assert_eq!(report.candidates, 4);
         assert_eq!(report.survivors, [3, 9]);
         assert_eq!(report.rejected, [0, 4]);

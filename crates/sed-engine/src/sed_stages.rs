@@ -15,7 +15,7 @@ use crate::{
     machine::Memory,
     phrases::{PhraseTokens, ReadPhrases},
     stages::{
-        Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
+        Advanced, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
         ScoreMaps, StageError, Stages,
     },
     vocabulary::Category,
@@ -193,9 +193,9 @@ impl Stages for SedStages {
         self.model.cost_map(&requests).and_then(PairBatch::split).map_err(|error| self.failed(error))
     }
 
-    fn decode(&self, level: DecoderLevel, batch: Vec<PairBatch>) -> Result<Vec<PairBatch>, StageError> {
+    fn decode(&self, level: Level, batch: Vec<PairBatch>) -> Result<Vec<PairBatch>, StageError> {
         let joined = PairBatch::join(batch).map_err(|error| self.failed(error))?;
-        let decoded = self.model.decode_level(level.number() as usize, joined);
+        let decoded = self.model.decode_level(level, joined);
         decoded.and_then(PairBatch::split).map_err(|error| self.failed(error))
     }
 
@@ -203,8 +203,8 @@ impl Stages for SedStages {
         Ok(self.model.cost_map_parts(&decode_request(request)))
     }
 
-    fn decode_parts(&self, level: DecoderLevel, pairs: PairBatch) -> Result<Parts, StageError> {
-        self.model.level_parts(level.number() as usize, pairs).map_err(|error| self.failed(error))
+    fn decode_parts(&self, level: Level, pairs: PairBatch) -> Result<Parts, StageError> {
+        self.model.level_parts(level, pairs).map_err(|error| self.failed(error))
     }
 
     fn advance(&self, parts: &mut Parts, most: usize) -> Result<Advanced<PairBatch>, StageError> {

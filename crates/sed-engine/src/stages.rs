@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+pub use sed_model::Level;
+
 use crate::phrases::ReadPhrases;
 
 /// The index of a pixel that belongs to no category.
@@ -67,13 +69,13 @@ pub trait Stages: Send + 'static {
     fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Vec<Self::Pairs>, StageError>;
 
     /// Runs one decoder level. Levels 1 and 2 end with the rejection before the next level.
-    fn decode(&self, level: DecoderLevel, batch: Vec<Self::Pairs>) -> Result<Vec<Self::Pairs>, StageError>;
+    fn decode(&self, level: Level, batch: Vec<Self::Pairs>) -> Result<Vec<Self::Pairs>, StageError>;
 
     /// Begins [`Stages::cost_map`] for one image in parts.
     fn cost_map_parts(&self, request: &PairRequest<'_, Self>) -> Result<Self::Parts, StageError>;
 
     /// Begins [`Stages::decode`] for one image in parts.
-    fn decode_parts(&self, level: DecoderLevel, pairs: Self::Pairs) -> Result<Self::Parts, StageError>;
+    fn decode_parts(&self, level: Level, pairs: Self::Pairs) -> Result<Self::Parts, StageError>;
 
     /// Works on the next part, of at most `most` pairs. All parts together give the result of the whole
     /// stage. After an error or a panic nothing has changed: the part can be tried again, or a smaller one.
@@ -159,31 +161,6 @@ pub struct PairRequest<'a, S: Stages + ?Sized> {
     pub text: &'a [S::TextEmbedding],
     /// Rejection keeps the union of the `top_k` best of every position; `None` keeps all.
     pub top_k: Option<usize>,
-}
-
-/// A level of the decoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DecoderLevel {
-    /// From the encoder's coarsest map to twice its side.
-    One,
-    /// To four times its side.
-    Two,
-    /// To eight times its side.
-    Three,
-}
-
-impl DecoderLevel {
-    /// All levels, in the order in which they run.
-    pub const ALL: [Self; 3] = [Self::One, Self::Two, Self::Three];
-
-    /// 1, 2 or 3.
-    pub fn number(self) -> u32 {
-        match self {
-            Self::One => 1,
-            Self::Two => 2,
-            Self::Three => 3,
-        }
-    }
 }
 
 /// The specification of an image's result.

@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use sed_engine::{
-    Category, Engine, EngineConfig, EngineError, EngineState, JobImage, NetworkInput, OutputSpec, Priority,
-    SegmentJob, Stage, StageError, UNLABELLED, Vocabulary, VocabularyLimits,
+    Category, Engine, EngineConfig, EngineError, EngineState, JobImage, Level, NetworkInput, OutputSpec,
+    Priority, SegmentJob, Stage, StageError, UNLABELLED, Vocabulary, VocabularyLimits,
     fake::{FakeControl, FakeReader, FakeStages, Fault},
 };
 
@@ -14,9 +14,9 @@ const STAGES: [Stage; 7] = [
     Stage::TextEmbedding,
     Stage::Encode,
     Stage::CostMap,
-    Stage::DecodeLevel1,
-    Stage::DecodeLevel2,
-    Stage::DecodeLevel3,
+    Stage::Decode(Level::One),
+    Stage::Decode(Level::Two),
+    Stage::Decode(Level::Three),
     Stage::Finish,
 ];
 
@@ -83,7 +83,7 @@ async fn a_job_gets_a_map_and_true_reports() {
     }
 
     let levels = &outcome.rejection.levels;
-    assert_eq!(levels.iter().map(|level| level.level).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(levels.iter().map(|level| level.level).collect::<Vec<_>>(), Level::ALL);
     assert_eq!(levels[0].candidates, 30);
     for (before, after) in levels.iter().zip(&levels[1..]) {
         assert_eq!(before.survivors.len(), after.candidates as usize);
@@ -106,7 +106,7 @@ async fn without_rejection_every_category_goes_through() {
     let outcome = engine.segment(SegmentJob { top_k: None, ..job(30) }).await.unwrap();
     assert!(outcome.rejection.levels.iter().all(|level| level.rejected.is_empty()));
     assert_eq!(outcome.rejection.levels[2].survivors.len(), 30);
-    assert_eq!(control.calls(Stage::DecodeLevel3), 2); // the warm-up and this one
+    assert_eq!(control.calls(Stage::Decode(Level::Three)), 2); // the warm-up and this one
 }
 
 #[tokio::test]

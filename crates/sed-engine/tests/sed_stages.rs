@@ -7,7 +7,7 @@ use sed_engine::{
     Category, Engine, EngineConfig, JobImage, NetworkInput, OutputSpec, Priority, SedStages, SegmentJob,
     SegmentOutcome, Vocabulary, VocabularyLimits, builtin_vocabularies,
 };
-use sed_model::{DecodeRequest, SedModel, SegmentationMap, checkpoint::Checkpoint, prompts};
+use sed_model::{DecodeRequest, Level, SedModel, SegmentationMap, checkpoint::Checkpoint, prompts};
 
 fn nano() -> SedModel {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/nano/sed_nano.safetensors");
@@ -47,7 +47,7 @@ fn by_hand(
     let features = model.encode(&input).unwrap().remove(0);
     let mut pairs = model.cost_map(&[DecodeRequest { features: &features, text: &text, top_k }]).unwrap();
     let mut survivors = Vec::new();
-    for level in 1..=3 {
+    for level in Level::ALL {
         survivors.push(pairs.survivors(0).to_vec());
         pairs = model.decode_level(level, pairs).unwrap();
     }

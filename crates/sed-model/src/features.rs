@@ -8,6 +8,7 @@ use crate::config::SedConfig;
 use crate::decoder::Decoder;
 use crate::encoder::EncodedImages;
 use crate::error::Result;
+use crate::level::Level;
 
 /// The features of one image: cheap to clone, independent of any vocabulary.
 #[derive(Debug, Clone)]
@@ -34,9 +35,9 @@ impl ImageFeatures {
         &self.dense
     }
 
-    /// The image's part of the first convolution of decoder level 0, 1 or 2.
-    pub fn guide(&self, level: usize) -> &Tensor {
-        &self.guides[level]
+    /// The image's part of the first convolution of a decoder level.
+    pub fn guide(&self, level: Level) -> &Tensor {
+        &self.guides[level.index()]
     }
 
     /// Memory that the features hold, in bytes.

@@ -1,7 +1,7 @@
 //! Memory that batches need, counted from the shapes of the tensors that the stages hold at the same time.
 
 use crate::config::{PROMPTS, SedConfig};
-use crate::decoder::LEVELS;
+use crate::level::Level;
 
 /// Memory use of a device's kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,17 +58,18 @@ impl Footprint {
 
         let decoder = &config.decoder;
         let inputs = decoder.level_inputs();
-        let level = |index: usize| {
+        let of_level = |level: Level| {
+            let index = level.index();
             let pixels = (side >> (5 - index)).pow(2);
             let below = if index == 0 { PROMPTS } else { decoder.corr_guidance_dims[index - 1] };
-            let last = index + 1 == LEVELS;
-            let results = if last { 1 } else { decoder.dims[index] + decoder.corr_guidance_dims[index] + 1 };
+            let results =
+                if level.is_last() { 1 } else { decoder.dims[index] + decoder.corr_guidance_dims[index] + 1 };
             let guidance = if kernels.output_maps > 0 { decoder.corr_guidance_dims[index] } else { 0 };
             let maps = results + kernels.output_maps * decoder.dims[index] + guidance;
             pixels * (kernels.level_maps * inputs[index] + below) + 4 * pixels * maps
         };
         let cost_map = (side >> 5).pow(2) * (PROMPTS + decoder.hidden_dim + 1);
-        let pair = (0..LEVELS).map(level).fold(cost_map, usize::max);
+        let pair = Level::ALL.into_iter().map(of_level).fold(cost_map, usize::max);
         let candidate = (side >> 5).pow(2) * (PROMPTS + 1);
         Self {
             image_bytes: (kernels.value * image) as u64,

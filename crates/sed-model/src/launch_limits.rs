@@ -1,7 +1,7 @@
 //! Limits of (image, category) pairs in one launch on a GPU.
 
 use crate::config::{PROMPTS, SedConfig};
-use crate::decoder::LEVELS;
+use crate::level::Level;
 
 /// The most elements of a tensor of a launch: cuBLAS and copies of candle count them in 32 bits.
 const MOST_ELEMENTS: usize = i32::MAX as usize;
@@ -13,7 +13,7 @@ pub(crate) struct LaunchLimits {
     /// Most pairs of the cost map stage.
     pub(crate) cost_map: usize,
     /// Most pairs of each decoder level.
-    pub(crate) levels: [usize; LEVELS],
+    pub(crate) levels: [usize; Level::COUNT],
 }
 
 impl LaunchLimits {
@@ -21,8 +21,8 @@ impl LaunchLimits {
     pub(crate) fn of(config: &SedConfig) -> Self {
         let side = config.image_size;
         let cost_map = (side >> 5).pow(2) * config.decoder.hidden_dim.max(PROMPTS);
-        let level = |index| MOST_ELEMENTS / largest_map(config, index);
-        Self { cost_map: MOST_ELEMENTS / cost_map, levels: std::array::from_fn(level) }
+        let level = |level| MOST_ELEMENTS / largest_map(config, level);
+        Self { cost_map: MOST_ELEMENTS / cost_map, levels: Level::ALL.map(level) }
     }
 
     /// Returns the limit that holds for every stage.
@@ -31,9 +31,9 @@ impl LaunchLimits {
     }
 }
 
-/// Counts the elements for each pair of the largest tensor that decoder level `index` (0, 1, 2) makes.
-fn largest_map(config: &SedConfig, index: usize) -> usize {
-    let decoder = &config.decoder;
+/// Counts the elements for each pair of the largest tensor that a decoder level makes.
+fn largest_map(config: &SedConfig, level: Level) -> usize {
+    let (decoder, index) = (&config.decoder, level.index());
     let pixels = (config.image_size >> (5 - index)).pow(2);
     let channels = decoder.level_inputs()[index];
     // Both aggregations widen to four times their channels; the fusion works on four times the pixels.

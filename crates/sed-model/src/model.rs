@@ -11,6 +11,7 @@ use crate::encoder::Encoder;
 use crate::error::{ModelError, Result};
 use crate::features::{GuidanceProjection, ImageFeatures};
 use crate::launch_limits::LaunchLimits;
+use crate::level::Level;
 use crate::pairs::PairBatch;
 use crate::parts::{Advanced, Parts};
 use crate::prompts::Category;
@@ -182,14 +183,14 @@ impl SedModel {
         self.whole(self.cost_map.forward(requests))
     }
 
-    /// Stage: decoder level 1, 2 or 3, and behind the first two the rejection before the next.
+    /// Stage: a decoder level, and behind the first two the rejection before the next.
     ///
     /// # Errors
     /// When the levels are not run in order, there are more pairs than one launch may have, or a tensor operation
     /// fails.
-    pub fn decode_level(&self, level: usize, pairs: PairBatch) -> Result<PairBatch> {
+    pub fn decode_level(&self, level: Level, pairs: PairBatch) -> Result<PairBatch> {
         pairs.check_level(level)?;
-        check_pairs(pairs.pairs(), self.limits.map(|limits| limits.levels[level - 1]))?;
+        check_pairs(pairs.pairs(), self.limits.map(|limits| limits.levels[level.index()]))?;
         self.whole(self.decoder.forward(level, pairs))
     }
 
@@ -198,11 +199,11 @@ impl SedModel {
         Parts::cost_map(request)
     }
 
-    /// Decoder level 1, 2 or 3 of a batch of one image in parts, for [`SedModel::advance`].
+    /// A decoder level of a batch of one image in parts, for [`SedModel::advance`].
     ///
     /// # Errors
     /// When there are several images, or the levels are not run in order.
-    pub fn level_parts(&self, level: usize, pairs: PairBatch) -> Result<Parts> {
+    pub fn level_parts(&self, level: Level, pairs: PairBatch) -> Result<Parts> {
         Parts::level(&self.decoder, level, pairs)
     }
 

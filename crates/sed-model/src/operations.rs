@@ -10,7 +10,7 @@
 mod text;
 
 use crate::config::{PROMPTS, SedConfig, VisualHead};
-use crate::decoder::LEVELS;
+use crate::level::Level;
 pub use text::{text_per_prompt, text_rearranged};
 
 /// Side of the depthwise kernels of the image encoder.
@@ -27,11 +27,11 @@ pub struct Operations {
     pub candidate: u64,
     /// The logits that the rejections before levels 1, 2 and 3 use: for a candidate, for a pair of level 1,
     /// for one of level 2.
-    pub rejection: [u64; LEVELS],
+    pub rejection: [u64; Level::COUNT],
     /// The cost map stage, for a category that the first rejection leaves.
     pub survivor: u64,
     /// The decoder levels, for a pair that enters them.
-    pub levels: [u64; LEVELS],
+    pub levels: [u64; Level::COUNT],
     /// Heads are computed even where nothing is rejected.
     heads_always: bool,
 }
@@ -44,16 +44,16 @@ pub struct BatchWork {
     /// (Image, category) pairs before the first rejection.
     pub candidates: u64,
     /// Pairs that enter levels 1, 2 and 3.
-    pub survivors: [u64; LEVELS],
+    pub survivors: [u64; Level::COUNT],
     /// For levels 1, 2 and 3: true if pairs can be rejected before the level.
-    pub rejects: [bool; LEVELS],
+    pub rejects: [bool; Level::COUNT],
 }
 
 impl Operations {
     /// The network as the official code orders it.
     pub fn reference(config: &SedConfig) -> Self {
         let level = |level| aggregation(config, level) + fusion_in_order(config, level);
-        let guidance = (0..LEVELS).map(|level| cost_guidance(config, level)).sum::<usize>();
+        let guidance = (0..Level::COUNT).map(|level| cost_guidance(config, level)).sum::<usize>();
         Self {
             image: (encoder(config) + guidance_projections(config)) as u64,
             candidate: (similarities(config) + embedding(config) + guidance) as u64,
@@ -73,7 +73,7 @@ impl Operations {
     pub fn rearranged(config: &SedConfig) -> Self {
         let level =
             |level| aggregation(config, level) + cost_guidance(config, level) + fusion_folded(config, level);
-        let guides = (0..LEVELS).map(|level| guide(config, level)).sum::<usize>();
+        let guides = (0..Level::COUNT).map(|level| guide(config, level)).sum::<usize>();
         let both_kernels = EMBEDDING_KERNEL + 3 - 1; // a convolution and the 3×3 behind it as one
         Self {
             image: (encoder(config) + guidance_projections(config) + guides) as u64,
@@ -87,7 +87,7 @@ impl Operations {
     }
 
     /// Multiply-accumulates of encode, cost map and the three levels for a batch.
-    pub fn stages(&self, work: &BatchWork) -> [u64; 2 + LEVELS] {
+    pub fn stages(&self, work: &BatchWork) -> [u64; 2 + Level::COUNT] {
         let rejection = |before: usize, pairs: u64| {
             if self.heads_always || work.rejects[before] { self.rejection[before] * pairs } else { 0 }
         };
@@ -103,7 +103,12 @@ impl Operations {
 
     /// Multiply-accumulates of everything behind the encoder for one pair where rejection is off.
     pub fn pair(&self) -> u64 {
-        let work = BatchWork { images: 0, candidates: 1, survivors: [1; LEVELS], rejects: [false; LEVELS] };
+        let work = BatchWork {
+            images: 0,
+            candidates: 1,
+            survivors: [1; Level::COUNT],
+            rejects: [false; Level::COUNT],
+        };
         self.stages(&work).iter().sum()
     }
 }
@@ -132,7 +137,7 @@ fn guidance_projections(config: &SedConfig) -> usize {
         let (inputs, outputs) = (config.vision.dims[2 - level], config.decoder.guidance_dims[level]);
         after(config, level) * 3 * 3 * inputs * outputs
     };
-    (0..LEVELS).map(level).sum()
+    (0..Level::COUNT).map(level).sum()
 }
 
 /// Cosine similarities of a category's prompts with every position.

@@ -4,9 +4,9 @@ use candle_core::{DType, Tensor};
 use sed_kernels::gather_rows;
 
 use crate::cost_map::DecodeRequest;
-use crate::decoder::LEVELS;
 use crate::error::{ModelError, Result};
 use crate::features::ImageFeatures;
+use crate::level::Level;
 
 /// Pairs between two stages. Images in a batch may have different vocabularies, a different `top_k` and
 /// different survivors; no operation mixes them.
@@ -21,8 +21,8 @@ pub struct PairBatch {
     pub(crate) cost_guidance: Option<Tensor>,
     /// The last level's logits `[pairs, S/4, S/4]`.
     pub(crate) logits: Option<Tensor>,
-    /// Decoder levels that have run.
-    pub(crate) levels_done: usize,
+    /// The decoder level that it stands before; `None` behind the last.
+    pub(crate) before: Option<Level>,
 }
 
 /// One image's part of a batch.
@@ -44,7 +44,7 @@ impl PairBatch {
             survivors: (0..request.text.len() as u32).collect(),
         };
         let images = requests.iter().map(image).collect();
-        Self { images, features: None, cost_guidance: None, logits: None, levels_done: 0 }
+        Self { images, features: None, cost_guidance: None, logits: None, before: Some(Level::One) }
     }
 
     /// One batch of several that stand before the same level.
@@ -52,10 +52,10 @@ impl PairBatch {
     /// # Errors
     /// When there is no batch, they stand before different levels, or a tensor operation fails.
     pub fn join(mut batches: Vec<Self>) -> Result<Self> {
-        let Some(levels_done) = batches.first().map(|batch| batch.levels_done) else {
+        let Some(before) = batches.first().map(|batch| batch.before) else {
             return Err(ModelError::input("there is no batch to join"));
         };
-        if batches.iter().any(|batch| batch.levels_done != levels_done) {
+        if batches.iter().any(|batch| batch.before != before) {
             return Err(ModelError::input("batches before different decoder levels cannot be joined"));
         }
         if batches.len() == 1 {
@@ -65,7 +65,7 @@ impl PairBatch {
         let cost_guidance = join_tensors(batches.iter().map(|batch| &batch.cost_guidance))?;
         let logits = join_tensors(batches.iter().map(|batch| &batch.logits))?;
         let images = batches.into_iter().flat_map(|batch| batch.images).collect();
-        Ok(Self { images, features, cost_guidance, logits, levels_done })
+        Ok(Self { images, features, cost_guidance, logits, before })
     }
 
     /// A batch for each image; they share the tensors' memory.
@@ -77,7 +77,7 @@ impl PairBatch {
             return Ok(vec![self]);
         }
         let offsets = self.offsets();
-        let Self { images, features, cost_guidance, logits, levels_done } = self;
+        let Self { images, features, cost_guidance, logits, before } = self;
         let of_image = |(index, image): (usize, Image)| {
             let pairs = (offsets[index], image.survivors.len());
             Ok(Self {
@@ -85,7 +85,7 @@ impl PairBatch {
                 cost_guidance: rows(cost_guidance.as_ref(), pairs)?,
                 logits: rows(logits.as_ref(), pairs)?,
                 images: vec![image],
-                levels_done,
+                before,
             })
         };
         images.into_iter().enumerate().map(of_image).collect()
@@ -138,8 +138,8 @@ impl PairBatch {
         self.images.iter().enumerate().flat_map(pairs).collect()
     }
 
-    /// Every image's guide for decoder level `level` (0, 1, 2), in the format of the pairs' features.
-    pub(crate) fn guides(&self, level: usize, dtype: DType) -> Result<Vec<Tensor>> {
+    /// Every image's guide for a decoder level, in the format of the pairs' features.
+    pub(crate) fn guides(&self, level: Level, dtype: DType) -> Result<Vec<Tensor>> {
         let guide = |image: &Image| Ok(image.features.guide(level).to_dtype(dtype)?);
         self.images.iter().map(guide).collect()
     }
@@ -149,24 +149,24 @@ impl PairBatch {
         self.images.iter().any(|image| image.top_k.is_some_and(|k| k < image.survivors.len()))
     }
 
-    /// Checks that the batch stands before decoder level `level` (1, 2 or 3).
+    /// Checks that the batch stands before a decoder level.
     ///
     /// # Errors
     /// When it stands before another one.
-    pub(crate) fn check_level(&self, level: usize) -> Result<()> {
-        if level == 0 || level > LEVELS || self.levels_done != level - 1 {
-            return Err(ModelError::input(format!(
-                "decoder level {level} cannot follow level {}; run 1, 2, 3 in order",
-                self.levels_done
-            )));
+    pub(crate) fn check_level(&self, level: Level) -> Result<()> {
+        if self.before == Some(level) {
+            return Ok(());
         }
-        Ok(())
+        let before = self.before.map_or_else(|| "no level".to_owned(), |level| format!("level {level}"));
+        Err(ModelError::input(format!(
+            "the batch stands before {before}, not level {level}; run 1, 2, 3 in order"
+        )))
     }
 
-    /// Ends level `level`: the last one leaves its logits, the others reject by them.
-    pub(crate) fn end_level(&mut self, level: usize, logits: Option<Tensor>) -> Result<()> {
-        self.levels_done = level;
-        if level == LEVELS {
+    /// Ends a level: the last one leaves its logits, the others reject by them.
+    pub(crate) fn end_level(&mut self, level: Level, logits: Option<Tensor>) -> Result<()> {
+        self.before = level.next();
+        if level.is_last() {
             self.logits = logits;
         } else if let Some(logits) = logits
             && let Some(kept) = self.reject(&logits)?

@@ -9,9 +9,10 @@ use candle_core::Tensor;
 use sed_kernels::{AttentionSums, FusionOutputs, gather_rows};
 
 use crate::cost_map::{CostMap, DecodeRequest};
-use crate::decoder::{Decoder, LEVELS};
+use crate::decoder::Decoder;
 use crate::error::{ModelError, Result};
 use crate::features::ImageFeatures;
+use crate::level::Level;
 use crate::pairs::PairBatch;
 use crate::text_tower::TextEmbedding;
 
@@ -47,8 +48,8 @@ impl Parts {
         }))
     }
 
-    /// Decoder level `level` (1, 2, 3) of a batch of one image.
-    pub(crate) fn level(decoder: &Decoder, level: usize, batch: PairBatch) -> Result<Self> {
+    /// A decoder level of a batch of one image.
+    pub(crate) fn level(decoder: &Decoder, level: Level, batch: PairBatch) -> Result<Self> {
         if batch.images() != 1 {
             return Err(ModelError::input(format!("{} images in parts; give one", batch.images())));
         }
@@ -57,10 +58,9 @@ impl Parts {
         };
         batch.check_level(level)?;
         let (_, height, width, _) = features.dims4()?;
-        let sums = decoder.level(level - 1).attention().no_sums(height * width);
-        let guide = batch.guides(level - 1, features.dtype())?.remove(0);
+        let sums = decoder.level(level).attention().no_sums(height * width);
+        let guide = batch.guides(level, features.dtype())?.remove(0);
         let batch = batch.without_tensors();
-        let level = level - 1;
         let input = Some(features);
         let (spatial, fused) = (VecDeque::new(), Vec::new());
         Ok(Self(Stage::Level(LevelParts { level, batch, input, cost, guide, sums, spatial, fused })))
@@ -148,8 +148,7 @@ impl CostMapParts {
 /// First the aggregation over positions and the attention sums of all pairs, then attention and fusion.
 #[derive(Debug)]
 struct LevelParts {
-    /// 0, 1 or 2.
-    level: usize,
+    level: Level,
     /// The image without its tensors.
     batch: PairBatch,
     /// Input of the first half; `None` once that is over.
@@ -192,7 +191,7 @@ impl LevelParts {
 
     fn fuse(&mut self, decoder: &Decoder, most: usize) -> Result<Advanced> {
         let level = decoder.level(self.level);
-        let last = self.level + 1 == LEVELS;
+        let last = self.level.is_last();
         let outputs = FusionOutputs { features: !last, logits: last || self.batch.rejects() };
         let done: usize = self.fused.iter().map(|part| part.pairs).sum();
         let Some(front) = self.spatial.front() else { return Err(over()) };
@@ -222,7 +221,7 @@ impl LevelParts {
         batch.features = join(parts().filter_map(|part| part.features.as_ref()).collect())?;
         batch.cost_guidance = join(parts().filter_map(|part| part.cost_guidance.as_ref()).collect())?;
         let logits = join(parts().filter_map(|part| part.logits.as_ref()).collect())?;
-        batch.end_level(self.level + 1, logits)?;
+        batch.end_level(self.level, logits)?;
         Ok(Advanced { pairs, finished: Some(batch) })
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sed_engine::{
-    CacheReport, ModelInfo, Phrase, RejectionReport, Stage, StageTiming, Vocabulary, VocabularyWarning,
+    CacheReport, Level, ModelInfo, Phrase, RejectionReport, Stage, StageTiming, Vocabulary, VocabularyWarning,
 };
 use sed_proto::v1;
 
@@ -43,7 +43,7 @@ pub(crate) fn warnings(list: &str, vocabulary: &Vocabulary) -> Vec<v1::Warning> 
 /// Converts the rejection report; the rejected categories are included only with `list_rejected`.
 pub(crate) fn rejection_report(report: RejectionReport, list_rejected: bool) -> v1::RejectionReport {
     let level = |level: sed_engine::LevelReport| v1::LevelReport {
-        level: level.level,
+        level: level.level.number(),
         candidates: level.candidates,
         survivors: level.survivors,
         rejected: if list_rejected { level.rejected } else { Vec::new() },
@@ -90,9 +90,9 @@ fn device_stage(timing: StageTiming) -> v1::StageLatency {
         Stage::TextEmbedding => v1::Stage::TextEmbedding,
         Stage::Encode => v1::Stage::Encode,
         Stage::CostMap => v1::Stage::CostMap,
-        Stage::DecodeLevel1 => v1::Stage::DecodeLevel1,
-        Stage::DecodeLevel2 => v1::Stage::DecodeLevel2,
-        Stage::DecodeLevel3 => v1::Stage::DecodeLevel3,
+        Stage::Decode(Level::One) => v1::Stage::DecodeLevel1,
+        Stage::Decode(Level::Two) => v1::Stage::DecodeLevel2,
+        Stage::Decode(Level::Three) => v1::Stage::DecodeLevel3,
         Stage::Finish => v1::Stage::Finish,
     };
     let batch = |batch: sed_engine::BatchTiming| v1::Batch {

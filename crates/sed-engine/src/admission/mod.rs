@@ -63,7 +63,7 @@ impl Published {
     fn set_depth(&mut self, depth: [f64; 3]) {
         for priority in [Priority::Low, Priority::Normal, Priority::High] {
             let more = depth[priority as usize] - self.depth[priority as usize];
-            metrics::QUEUE_DEPTH.add(priority.into(), more);
+            metrics::QUEUE_DEPTH.add(priority, more);
         }
         self.depth = depth;
     }

@@ -15,7 +15,7 @@ use crate::{
     phrases::ReadPhrases,
     report::Stage,
     stages::{
-        Advanced, DecoderLevel, FinishedMap, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
+        Advanced, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
         ScoreMaps, StageError, Stages, UNLABELLED,
     },
 };
@@ -91,7 +91,7 @@ impl FakeControl {
 
     /// Number of calls of a stage, the warm-up's included.
     pub fn calls(&self, stage: Stage) -> usize {
-        self.inner.calls[stage as usize].load(Ordering::SeqCst)
+        self.inner.calls[stage.index()].load(Ordering::SeqCst)
     }
 
     /// Number of phrases that were embedded.
@@ -115,7 +115,7 @@ impl FakeControl {
 
     #[allow(clippy::panic)] // a panic on request is what this test double is for
     fn enter(&self, stage: Stage, pairs: usize) -> Result<(), StageError> {
-        self.inner.calls[stage as usize].fetch_add(1, Ordering::SeqCst);
+        self.inner.calls[stage.index()].fetch_add(1, Ordering::SeqCst);
         let memory = self.inner.memory.load(Ordering::SeqCst);
         if memory > 0 && pairs > memory {
             return Err(StageError::OutOfMemory(format!("{pairs} pairs do not fit into {memory}")));
@@ -280,8 +280,8 @@ impl Stages for FakeStages {
         Ok(requests.iter().map(FakePairs::of).collect())
     }
 
-    fn decode(&self, level: DecoderLevel, batch: Vec<FakePairs>) -> Result<Vec<FakePairs>, StageError> {
-        self.control.enter(stage_of(level), batch.iter().map(|image| image.survivors.len()).sum())?;
+    fn decode(&self, level: Level, batch: Vec<FakePairs>) -> Result<Vec<FakePairs>, StageError> {
+        self.control.enter(Stage::Decode(level), batch.iter().map(|image| image.survivors.len()).sum())?;
         Ok(batch.into_iter().map(|image| image.decoded(level)).collect())
     }
 
@@ -291,9 +291,9 @@ impl Stages for FakeStages {
         Ok(FakeParts { stage: Stage::CostMap, result, halves, done: 0 })
     }
 
-    fn decode_parts(&self, level: DecoderLevel, pairs: FakePairs) -> Result<FakeParts, StageError> {
+    fn decode_parts(&self, level: Level, pairs: FakePairs) -> Result<FakeParts, StageError> {
         let halves = [pairs.survivors.len(); 2];
-        Ok(FakeParts { stage: stage_of(level), result: pairs.decoded(level), halves, done: 0 })
+        Ok(FakeParts { stage: Stage::Decode(level), result: pairs.decoded(level), halves, done: 0 })
     }
 
     fn advance(&self, parts: &mut FakeParts, most: usize) -> Result<Advanced<FakePairs>, StageError> {
@@ -316,14 +316,6 @@ impl Stages for FakeStages {
     }
 }
 
-fn stage_of(level: DecoderLevel) -> Stage {
-    match level {
-        DecoderLevel::One => Stage::DecodeLevel1,
-        DecoderLevel::Two => Stage::DecodeLevel2,
-        DecoderLevel::Three => Stage::DecodeLevel3,
-    }
-}
-
 impl FakePairs {
     fn of(request: &PairRequest<'_, FakeStages>) -> Self {
         let words = request.text.to_vec();
@@ -334,8 +326,8 @@ impl FakePairs {
         image
     }
 
-    fn decoded(mut self, level: DecoderLevel) -> Self {
-        if level != DecoderLevel::Three {
+    fn decoded(mut self, level: Level) -> Self {
+        if !level.is_last() {
             self.reject(level.number());
         }
         self

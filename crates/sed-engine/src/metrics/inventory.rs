@@ -8,11 +8,11 @@ use super::{
     definition::Metric,
     handles::{Counter, Gauge, Histogram, Info, SecondsTotal},
     labels::{
-        AbandonCause, BudgetUnit, CallOutcome, Code, DeviceErrorKind, DeviceStage, FlushReason,
-        HandshakeFailure, Level, Method, Outcome, Priority, RejectReason, ReloadOutcome, RetryCause, Stage,
-        TransferDirection, TransferEnd,
+        AbandonCause, CallOutcome, Code, DeviceErrorKind, FlushReason, HandshakeFailure, Method, Outcome,
+        RejectReason, ReloadOutcome, RequestStage, RetryCause, TransferDirection, TransferEnd,
     },
 };
+use crate::{Priority, Stage, budget::Unit as BatchUnit, stages::Level};
 
 /// One list gives the handles, their help and the list of all, so that none can be left out of it.
 macro_rules! inventory {
@@ -45,7 +45,7 @@ inventory! {
     REQUESTS_BY_CALLER: CounterByName<Code> = "sed_requests_by_caller_total", Count, "caller";
     /// Requests dropped before this stage because their caller had gone or their deadline had passed: work
     /// saved.
-    REQUESTS_ABANDONED: Counter<(Stage, AbandonCause)> = "sed_requests_abandoned_total", Count;
+    REQUESTS_ABANDONED: Counter<(RequestStage, AbandonCause)> = "sed_requests_abandoned_total", Count;
     /// Requests on streams that have ended, by gRPC status code; those whose stream went before their answer
     /// are CANCELLED.
     STREAM_REQUESTS: Counter<Code> = "sed_stream_requests_total", Count;
@@ -62,7 +62,7 @@ inventory! {
     /// Memory of requests and answers: messages, pictures, masks, whatever a client can cause.
     REQUEST_MEMORY: Gauge = "sed_request_memory_bytes", Bytes;
     /// Memory that requests and answers may take: the part of `max_request_memory_bytes` that is for calls,
-    /// three quarters of it or more. More is refused.
+    /// three quarters of it or more. What does not fit waits a moment, then it is refused.
     REQUEST_MEMORY_CAPACITY: Gauge = "sed_request_memory_capacity_bytes", Bytes;
     /// Uploads and answers that the server ended, because they made too little progress or were the slowest
     /// when memory or places ran out.
@@ -96,21 +96,21 @@ inventory! {
     QUEUE_WAIT: Histogram<Priority> = "sed_queue_wait_seconds", Seconds, buckets::REQUEST_SECONDS;
 
     /// Time that a request waited for this stage after the one before it.
-    STAGE_WAIT: Histogram<Stage> = "sed_stage_wait_seconds", Seconds, buckets::STAGE_SECONDS;
+    STAGE_WAIT: Histogram<RequestStage> = "sed_stage_wait_seconds", Seconds, buckets::STAGE_SECONDS;
     /// Time that a stage took: for image_decode and mask_encoding of one request, for all others of one batch
     /// on the device, whatever requests share it.
-    STAGE_DURATION: Histogram<Stage> = "sed_stage_duration_seconds", Seconds, buckets::STAGE_SECONDS;
+    STAGE_DURATION: Histogram<RequestStage> = "sed_stage_duration_seconds", Seconds, buckets::STAGE_SECONDS;
     /// Images of one batch.
-    BATCH_IMAGES: Histogram<DeviceStage> = "sed_batch_images", Count, buckets::IMAGES;
+    BATCH_IMAGES: Histogram<Stage> = "sed_batch_images", Count, buckets::IMAGES;
     /// (Image, category) pairs of one batch; for text_embedding its phrases.
-    BATCH_PAIRS: Histogram<DeviceStage> = "sed_batch_pairs", Count, buckets::PAIRS;
+    BATCH_PAIRS: Histogram<Stage> = "sed_batch_pairs", Count, buckets::PAIRS;
     /// Batches by why they were launched when they were: the budget was full, the longest delay had passed,
     /// or the device had nothing else to do.
-    BATCH_FLUSHES: Counter<(DeviceStage, FlushReason)> = "sed_batch_flush_total", Count;
+    BATCH_FLUSHES: Counter<(Stage, FlushReason)> = "sed_batch_flush_total", Count;
     /// Batches that were run again in parts: because memory ran out, or to find the request that fails.
-    BATCH_RETRIES: Counter<(DeviceStage, RetryCause)> = "sed_batch_retries_total", Count;
+    BATCH_RETRIES: Counter<(Stage, RetryCause)> = "sed_batch_retries_total", Count;
     /// The most that one batch may hold now.
-    BATCH_BUDGET: Gauge<BudgetUnit> = "sed_batch_budget", Count;
+    BATCH_BUDGET: Gauge<BatchUnit> = "sed_batch_budget", Count;
 
     /// Categories that a request asked for.
     CATEGORIES_REQUESTED: Histogram = "sed_categories_requested", Count, buckets::CATEGORIES;

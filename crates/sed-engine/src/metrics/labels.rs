@@ -1,6 +1,6 @@
 //! The labels of the metrics, each with all values that it can have.
 
-use crate::{Priority as JobPriority, Stage as EngineStage};
+use crate::{Priority, Stage, budget::Unit, stages::Level};
 
 /// One label: a key and its values.
 pub trait Label: Copy + 'static {
@@ -202,43 +202,6 @@ label! {
 }
 
 label! {
-    /// The stages of a request, those on the CPU included.
-    Stage: "stage" {
-        ImageDecode = "image_decode",
-        TextEmbedding = "text_embedding",
-        Encode = "encode",
-        CostMap = "cost_map",
-        DecodeLevel1 = "decode_level_1",
-        DecodeLevel2 = "decode_level_2",
-        DecodeLevel3 = "decode_level_3",
-        Finish = "finish",
-        MaskEncoding = "mask_encoding",
-    }
-}
-
-label! {
-    /// The stages on the device.
-    DeviceStage: "stage" {
-        TextEmbedding = "text_embedding",
-        Encode = "encode",
-        CostMap = "cost_map",
-        DecodeLevel1 = "decode_level_1",
-        DecodeLevel2 = "decode_level_2",
-        DecodeLevel3 = "decode_level_3",
-        Finish = "finish",
-    }
-}
-
-label! {
-    /// The priority of a request.
-    Priority: "priority" {
-        High = "high",
-        Normal = "normal",
-        Low = "low",
-    }
-}
-
-label! {
     /// The reason why a request was dropped before its result.
     AbandonCause: "cause" {
         Cancelled = "cancelled",
@@ -260,23 +223,6 @@ label! {
     RetryCause: "cause" {
         OutOfMemory = "out_of_memory",
         Bisect = "bisect",
-    }
-}
-
-label! {
-    /// The unit in which a batch is measured.
-    BudgetUnit: "unit" {
-        Images = "images",
-        Pairs = "pairs",
-    }
-}
-
-label! {
-    /// The decoder's levels.
-    Level: "level" {
-        One = "1",
-        Two = "2",
-        Three = "3",
     }
 }
 
@@ -306,46 +252,88 @@ impl Code {
     }
 }
 
-impl From<DeviceStage> for Stage {
-    fn from(stage: DeviceStage) -> Self {
-        match stage {
-            DeviceStage::TextEmbedding => Self::TextEmbedding,
-            DeviceStage::Encode => Self::Encode,
-            DeviceStage::CostMap => Self::CostMap,
-            DeviceStage::DecodeLevel1 => Self::DecodeLevel1,
-            DeviceStage::DecodeLevel2 => Self::DecodeLevel2,
-            DeviceStage::DecodeLevel3 => Self::DecodeLevel3,
-            DeviceStage::Finish => Self::Finish,
+/// The stages of a request, those on the CPU included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RequestStage {
+    /// `image_decode`
+    ImageDecode,
+    /// One of the stages on the device.
+    Device(Stage),
+    /// `mask_encoding`
+    MaskEncoding,
+}
+
+impl Label for RequestStage {
+    const KEY: &'static str = "stage";
+    const ALL: &'static [Self] = &{
+        let mut all = [Self::ImageDecode; Stage::COUNT + 2];
+        let mut index = 0;
+        while index < Stage::COUNT {
+            all[index + 1] = Self::Device(Stage::ALL[index]);
+            index += 1;
+        }
+        all[Stage::COUNT + 1] = Self::MaskEncoding;
+        all
+    };
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::ImageDecode => "image_decode",
+            Self::Device(stage) => stage.name(),
+            Self::MaskEncoding => "mask_encoding",
         }
     }
 }
 
-impl From<EngineStage> for DeviceStage {
-    fn from(stage: EngineStage) -> Self {
-        match stage {
-            EngineStage::TextEmbedding => Self::TextEmbedding,
-            EngineStage::Encode => Self::Encode,
-            EngineStage::CostMap => Self::CostMap,
-            EngineStage::DecodeLevel1 => Self::DecodeLevel1,
-            EngineStage::DecodeLevel2 => Self::DecodeLevel2,
-            EngineStage::DecodeLevel3 => Self::DecodeLevel3,
-            EngineStage::Finish => Self::Finish,
+impl From<Stage> for RequestStage {
+    fn from(stage: Stage) -> Self {
+        Self::Device(stage)
+    }
+}
+
+impl Label for Stage {
+    const KEY: &'static str = "stage";
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn as_str(self) -> &'static str {
+        self.name()
+    }
+}
+
+impl Label for Level {
+    const KEY: &'static str = "level";
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::One => "1",
+            Self::Two => "2",
+            Self::Three => "3",
         }
     }
 }
 
-impl From<EngineStage> for Stage {
-    fn from(stage: EngineStage) -> Self {
-        DeviceStage::from(stage).into()
+impl Label for Priority {
+    const KEY: &'static str = "priority";
+    const ALL: &'static [Self] = &[Self::High, Self::Normal, Self::Low];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
     }
 }
 
-impl From<JobPriority> for Priority {
-    fn from(priority: JobPriority) -> Self {
-        match priority {
-            JobPriority::High => Self::High,
-            JobPriority::Normal => Self::Normal,
-            JobPriority::Low => Self::Low,
+impl Label for Unit {
+    const KEY: &'static str = "unit";
+    const ALL: &'static [Self] = &[Self::Images, Self::Pairs];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Images => "images",
+            Self::Pairs => "pairs",
         }
     }
 }

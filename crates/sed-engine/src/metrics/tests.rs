@@ -6,6 +6,7 @@ use metrics::Unit;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 
 use super::*;
+use crate::Stage;
 
 fn recorder() -> PrometheusRecorder {
     let mut builder = PrometheusBuilder::new();
@@ -123,8 +124,8 @@ fn what_is_recorded_is_rendered() {
         REQUESTS.add(Method::Segment, Code::Cancelled, 2);
         REQUESTS_IN_FLIGHT.add(3.0);
         REQUESTS_IN_FLIGHT.add(-1.0);
-        BATCH_IMAGES.record(DeviceStage::Encode, 3.0);
-        STAGE_DURATION.record(Stage::MaskEncoding, std::time::Duration::from_millis(20));
+        BATCH_IMAGES.record(Stage::Encode, 3.0);
+        STAGE_DURATION.record(RequestStage::MaskEncoding, std::time::Duration::from_millis(20));
         DEVICE_BUSY.add(std::time::Duration::from_millis(250));
         DEVICE_BUSY.add(std::time::Duration::from_millis(500));
         MODEL_INFO.set(["sed-b", "sha256:0", "f32", "cpu"]);

@@ -8,9 +8,9 @@ use crate::{
     cost_model::text_units,
     job::{JobImage, SegmentOutcome},
     launch::{Launch, LaunchError, Output, Work, first_of_its_image},
-    metrics::{self, Level, Outcome as CategoryOutcome},
+    metrics::{self, Outcome as CategoryOutcome},
     report::{BatchTiming, LevelReport, RejectionReport, Stage},
-    stages::{Advanced, DecoderLevel, FinishedMap, Stages},
+    stages::{Advanced, FinishedMap, Stages},
     task::{Pairs, Task},
     ticket::Outcome,
 };
@@ -133,8 +133,8 @@ impl<S: Stages> Scheduler<S> {
             }
             if self.recording {
                 metrics::STAGE_DURATION.record(stage.into(), device_time.as_secs_f64());
-                metrics::BATCH_IMAGES.record(stage.into(), images as f64);
-                metrics::BATCH_PAIRS.record(stage.into(), pairs as f64);
+                metrics::BATCH_IMAGES.record(stage, images as f64);
+                metrics::BATCH_PAIRS.record(stage, pairs as f64);
             }
         }
         batch
@@ -180,23 +180,18 @@ impl<S: Stages> Scheduler<S> {
     /// The cost map or a decoder level has ended; all but the last of them with a rejection.
     fn has_pairs(&mut self, stages: &S, stage: Stage, mut task: Task<S>, pairs: S::Pairs) {
         let survivors = stages.survivors(&pairs);
-        let (next, level) = match stage {
-            Stage::CostMap => (Stage::DecodeLevel1, Some((DecoderLevel::One, Level::One))),
-            Stage::DecodeLevel1 => (Stage::DecodeLevel2, Some((DecoderLevel::Two, Level::Two))),
-            Stage::DecodeLevel2 => (Stage::DecodeLevel3, Some((DecoderLevel::Three, Level::Three))),
-            _ => (Stage::Finish, None),
-        };
-        if let Some((level, label)) = level {
-            let report = LevelReport::new(level.number(), &task.survivors, &survivors);
+        let next = stage.next().unwrap_or(Stage::Finish);
+        if let Stage::Decode(level) = next {
+            let report = LevelReport::new(level, &task.survivors, &survivors);
             let top_k = task.job().and_then(|job| job.top_k);
             if let Some(top_k) = top_k {
-                let (level, all, left) = (report.level, task.ticket.vocabulary().size(), survivors.len());
+                let (all, left) = (task.ticket.vocabulary().size(), survivors.len());
                 self.admission.learn(|model| model.observe_survivors(level, top_k, all, left));
             }
             if self.recording {
-                metrics::CATEGORIES_SURVIVED.record(label, survivors.len() as f64);
-                metrics::CATEGORY_LEVELS.add(label, CategoryOutcome::Survived, survivors.len() as u64);
-                metrics::CATEGORY_LEVELS.add(label, CategoryOutcome::Rejected, report.rejected.len() as u64);
+                metrics::CATEGORIES_SURVIVED.record(level, survivors.len() as f64);
+                metrics::CATEGORY_LEVELS.add(level, CategoryOutcome::Survived, survivors.len() as u64);
+                metrics::CATEGORY_LEVELS.add(level, CategoryOutcome::Rejected, report.rejected.len() as u64);
             }
             task.levels.push(report);
         }

@@ -77,7 +77,7 @@ impl<S: Stages> Scheduler<S> {
             let first_try = launch.reason.is_some();
             match self.retry_in_halves(launch, RetryCause::OutOfMemory) {
                 Some(alone) if first_try => {
-                    metrics::BATCH_RETRIES.add(stage.into(), RetryCause::OutOfMemory, 1);
+                    metrics::BATCH_RETRIES.add(stage, RetryCause::OutOfMemory, 1);
                     self.retries.push_front(Launch { reason: None, ..alone });
                 }
                 Some(alone) => self.give_up(alone, &EngineError::DeviceOutOfMemory { stage }),
@@ -90,15 +90,13 @@ impl<S: Stages> Scheduler<S> {
             // However many requests ask about it, one image is one image.
             Stage::Encode => images > 1,
             Stage::TextEmbedding | Stage::Finish => tasks.len() > 1,
-            Stage::CostMap | Stage::DecodeLevel1 | Stage::DecodeLevel2 | Stage::DecodeLevel3 => {
-                tasks.len() > 1 || pairs > 1
-            }
+            Stage::CostMap | Stage::Decode(_) => tasks.len() > 1 || pairs > 1,
         };
         match stage {
             Stage::Encode => self.budget.lower(Unit::Images, images, self.now()),
             _ => self.budget.lower(Unit::Pairs, pairs, self.now()),
         }
-        metrics::BATCH_RETRIES.add(stage.into(), RetryCause::OutOfMemory, 1);
+        metrics::BATCH_RETRIES.add(stage, RetryCause::OutOfMemory, 1);
         if !can_be_smaller {
             tasks.iter_mut().for_each(|task| task.memory_failures += 1);
         }
@@ -126,7 +124,7 @@ impl<S: Stages> Scheduler<S> {
             }
             work => return Some(Launch { stage, work, reason }),
         };
-        metrics::BATCH_RETRIES.add(stage.into(), cause, 1);
+        metrics::BATCH_RETRIES.add(stage, cause, 1);
         for work in halves.into_iter().rev() {
             self.retries.push_front(Launch { stage, work, reason: None });
         }

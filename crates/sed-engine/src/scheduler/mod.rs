@@ -167,7 +167,7 @@ impl<S: Stages> Scheduler<S> {
     pub(crate) fn callers<'a>(&'a self, launch: &'a Launch<S>) -> impl Iterator<Item = &'a Span> {
         // The requests that wait for its phrases are those whose stage is open.
         let words = matches!(launch.work, Work::Phrases(_));
-        let waiting = self.stations[Stage::TextEmbedding as usize].iter();
+        let waiting = self.stations[Stage::TextEmbedding.index()].iter();
         let waiting = waiting.filter(move |task| words && task.stage_span.is_some());
         launch.tasks().iter().chain(waiting).map(|task| &task.ticket.span)
     }
@@ -192,7 +192,7 @@ impl<S: Stages> Scheduler<S> {
     }
 
     fn station(&mut self, stage: Stage) -> &mut Lanes<Task<S>> {
-        &mut self.stations[stage as usize]
+        &mut self.stations[stage.index()]
     }
 
     /// Puts a task where it waits for a stage.
@@ -212,7 +212,7 @@ impl<S: Stages> Scheduler<S> {
 
     /// A station that has work.
     fn candidate(&self, stage: Stage, now: Instant) -> Option<Candidate> {
-        let station = &self.stations[stage as usize];
+        let station = &self.stations[stage.index()];
         let (rank, in_flight) = if stage == Stage::TextEmbedding {
             (self.rank_of_words(now)?, false)
         } else {
@@ -223,7 +223,7 @@ impl<S: Stages> Scheduler<S> {
 
     /// Why a station's batch need not wait for more; `None` if it should.
     fn ripeness(&self, stage: Stage, now: Instant) -> Option<FlushReason> {
-        let station = &self.stations[stage as usize];
+        let station = &self.stations[stage.index()];
         let oldest = station.iter().map(|task| task.entered).min()?;
         let is_full = match stage {
             Stage::TextEmbedding => {
@@ -303,7 +303,7 @@ impl<S: Stages> Scheduler<S> {
         if self.recording
             && let Some(reason) = launch.reason
         {
-            metrics::BATCH_FLUSHES.add(stage.into(), reason, 1);
+            metrics::BATCH_FLUSHES.add(stage, reason, 1);
         }
         Some(launch)
     }
@@ -314,7 +314,7 @@ impl<S: Stages> Scheduler<S> {
         let first = task.ticket.place.begin(stage);
         if first && self.recording {
             let waited = now.saturating_duration_since(task.ticket.since);
-            metrics::QUEUE_WAIT.record(task.ticket.priority.into(), waited.as_secs_f64());
+            metrics::QUEUE_WAIT.record(task.ticket.priority, waited.as_secs_f64());
         }
         self.begin_stage(task, stage, now);
         let span = tracing::info_span!(
@@ -358,7 +358,7 @@ impl<S: Stages> Scheduler<S> {
                 let wanted = |phrase: &TokenPhrase| {
                     let waits =
                         |task: &Task<S>| task.missing().is_some_and(|missing| missing.contains(phrase));
-                    self.stations[Stage::TextEmbedding as usize].iter().any(waits)
+                    self.stations[Stage::TextEmbedding.index()].iter().any(waits)
                 };
                 let phrases: Vec<_> = phrases.into_iter().filter(wanted).collect();
                 if phrases.is_empty() {

@@ -82,7 +82,7 @@ impl<S: Stages> Scheduler<S> {
 
     /// Reports whether a request waits for a phrase already.
     fn is_awaited(&self, phrase: &TokenPhrase) -> bool {
-        self.stations[Stage::TextEmbedding as usize]
+        self.stations[Stage::TextEmbedding.index()]
             .iter()
             .any(|task| task.missing().is_some_and(|missing| missing.contains(phrase)))
     }
@@ -108,7 +108,7 @@ impl<S: Stages> Scheduler<S> {
     /// have no memory of the device between two launches, so that they need not go first once they have
     /// begun; and they have waited only since their turn, whatever they have had before.
     pub(super) fn rank_of_words(&self, now: Instant) -> Option<f64> {
-        let station = &self.stations[Stage::TextEmbedding as usize];
+        let station = &self.stations[Stage::TextEmbedding.index()];
         let can_be_embedded = |task: &&Task<S>| {
             task.missing().is_some_and(|missing| missing.iter().any(|phrase| !self.reading.contains(phrase)))
         };
@@ -138,7 +138,7 @@ impl<S: Stages> Scheduler<S> {
         let mut units_left = self.admission.text_launch_units();
         let mut chosen = Vec::new();
         let mut seen: HashSet<TokenPhrase> = HashSet::new();
-        for task in self.stations[Stage::TextEmbedding as usize].in_order(self.now()) {
+        for task in self.stations[Stage::TextEmbedding.index()].in_order(self.now()) {
             let Some(missing) = task.missing() else { continue };
             // In the vocabulary's order, so that the same requests always give the same batches.
             for phrase in task.ticket.vocabulary().phrases() {

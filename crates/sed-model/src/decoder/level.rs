@@ -9,6 +9,7 @@ use sed_kernels::{
 use crate::checkpoint::Weights;
 use crate::config::{PROMPTS, SedConfig};
 use crate::error::Result;
+use crate::level::Level;
 
 /// Epsilon of the class attention's layer norms.
 const ATTENTION_EPS: f64 = 1e-5;
@@ -17,7 +18,7 @@ const GROUP_EPS: f64 = 1e-5;
 /// Channels of a group of the group norms.
 const GROUP_CHANNELS: usize = 16;
 /// The heads behind the three levels: two that reject, one that gives the result.
-const HEADS: [&str; 3] = ["head1", "head2", "head"];
+const HEADS: [&str; Level::COUNT] = ["head1", "head2", "head"];
 
 /// Feature aggregation (a large-kernel ConvNeXt block over positions, attention over categories) and
 /// skip-layer fusion.
@@ -29,11 +30,11 @@ pub struct DecoderLevel {
 }
 
 impl DecoderLevel {
-    /// Loads level `level` (0, 1, 2).
-    pub(super) fn load(weights: &Weights<'_>, config: &SedConfig, level: usize) -> Result<Self> {
+    /// Loads a level.
+    pub(super) fn load(weights: &Weights<'_>, config: &SedConfig, level: Level) -> Result<Self> {
         let root = weights.at("transformer");
-        let own = root.at(&format!("decoder{}", level + 1));
-        let channels = config.decoder.level_inputs()[level];
+        let own = root.at(&format!("decoder{level}"));
+        let channels = config.decoder.level_inputs()[level.index()];
         Ok(Self {
             spatial: load_spatial(&own.at("cnext"), channels, config.decoder.kernel_size)?,
             categories: load_attention(&own.at("attention"), channels, config.decoder.attention_heads)?,
@@ -147,16 +148,16 @@ fn load_fusion(
     root: &Weights<'_>,
     own: &Weights<'_>,
     config: &SedConfig,
-    level: usize,
+    level: Level,
 ) -> Result<SkipFusion> {
-    let decoder = &config.decoder;
-    let (channels, outputs) = (decoder.level_inputs()[level], decoder.dims[level]);
-    let (guidance, cost) = (decoder.guidance_dims[level], decoder.corr_guidance_dims[level]);
-    let below = if level == 0 { PROMPTS } else { decoder.corr_guidance_dims[level - 1] };
+    let (decoder, index) = (&config.decoder, level.index());
+    let (channels, outputs) = (decoder.level_inputs()[index], decoder.dims[index]);
+    let (guidance, cost) = (decoder.guidance_dims[index], decoder.corr_guidance_dims[index]);
+    let below = if index == 0 { PROMPTS } else { decoder.corr_guidance_dims[index - 1] };
     let up = channels - guidance;
-    let cost_weights = root.at(&format!("decoder_corr_guidance_projection.{level}.0"));
+    let cost_weights = root.at(&format!("decoder_corr_guidance_projection.{index}.0"));
     let conv = own.at("conv.double_conv");
-    let head = root.at(HEADS[level]);
+    let head = root.at(HEADS[index]);
     let tensors = SkipFusionWeights {
         up: (&own.tensor("up.weight", &[channels, up, 2, 2])?, &own.tensor("up.bias", &[up])?),
         cost: (&cost_weights.tensor("weight", &[below, cost, 2, 2])?, &cost_weights.tensor("bias", &[cost])?),

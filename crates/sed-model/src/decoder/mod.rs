@@ -8,12 +8,10 @@ use candle_core::Tensor;
 use crate::checkpoint::Weights;
 use crate::config::SedConfig;
 use crate::error::{ModelError, Result};
+use crate::level::Level;
 use crate::pairs::PairBatch;
 pub use level::DecoderLevel;
 pub use sed_kernels::{Fused, FusionOutputs};
-
-/// Number of decoder levels.
-pub const LEVELS: usize = 3;
 
 /// The three levels with packed weights.
 #[derive(Debug)]
@@ -27,14 +25,13 @@ impl Decoder {
     /// # Errors
     /// When a tensor is missing or mis-shaped.
     pub fn load(weights: &Weights<'_>, config: &SedConfig) -> Result<Self> {
-        let levels =
-            (0..LEVELS).map(|level| DecoderLevel::load(weights, config, level)).collect::<Result<_>>()?;
-        Ok(Self { levels })
+        let load = |level| DecoderLevel::load(weights, config, level);
+        Ok(Self { levels: Level::ALL.into_iter().map(load).collect::<Result<_>>()? })
     }
 
-    /// Level 0, 1 or 2.
-    pub fn level(&self, index: usize) -> &DecoderLevel {
-        &self.levels[index]
+    /// One of its levels.
+    pub fn level(&self, level: Level) -> &DecoderLevel {
+        &self.levels[level.index()]
     }
 
     /// Computes the images' part of each level's first convolution, from their skip guidance.
@@ -42,20 +39,20 @@ impl Decoder {
         self.levels.iter().zip(guidance).map(|(level, x)| Ok(level.fusion().guide(x)?)).collect()
     }
 
-    /// Runs level `level` (1, 2 or 3), and behind levels 1 and 2 the rejection before the next.
+    /// Runs a level, and behind levels 1 and 2 the rejection before the next.
     ///
     /// # Errors
     /// When the batch is not at this level, or a tensor operation fails.
-    pub fn forward(&self, level: usize, mut batch: PairBatch) -> Result<PairBatch> {
+    pub fn forward(&self, level: Level, mut batch: PairBatch) -> Result<PairBatch> {
         let (Some(features), Some(cost)) = (batch.features.take(), batch.cost_guidance.take()) else {
             return Err(ModelError::input("the batch has no features; run the cost map first"));
         };
         batch.check_level(level)?;
-        let last = level == LEVELS;
+        let last = level.is_last();
         let logits = last || batch.rejects();
-        let (guides, image_of_pair) = (batch.guides(level - 1, features.dtype())?, batch.image_of_pair());
+        let (guides, image_of_pair) = (batch.guides(level, features.dtype())?, batch.image_of_pair());
         let guides: Vec<&Tensor> = guides.iter().collect();
-        let fused = self.levels[level - 1].forward(
+        let fused = self.level(level).forward(
             features,
             &cost,
             &guides,

@@ -56,7 +56,7 @@ fn shortcuts_save_what_they_are_known_to_save() {
     let ours = Operations::rearranged(&base);
     // Before the first rejection: 33 MMAC where the official order takes 319 and the guidance 15.
     assert_giga(ours.candidate + ours.rejection[0], 0.0295 + 0.0037, 3);
-    for level in 0..LEVELS {
+    for level in 0..Level::COUNT {
         // The upsampling with its part of the first convolution: 155.7 becomes 75.5.
         let saved = fusion_in_order(&base, level) - guide(&base, level) - fusion_folded(&base, level);
         assert_giga(saved as u64, 0.1557 - 0.0755, 3);

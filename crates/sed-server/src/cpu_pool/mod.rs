@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sed_engine::metrics::{self, AbandonCause, Stage};
+use sed_engine::metrics::{self, AbandonCause, RequestStage};
 use tokio::sync::oneshot;
 use tracing::Span;
 
@@ -38,7 +38,7 @@ struct Queue(Mutex<Turns<Box<dyn FnOnce() + Send>>>);
 /// A CPU task: its stage, its load and its request's timing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Errand {
-    pub(crate) stage: Stage,
+    pub(crate) stage: RequestStage,
     pub(crate) load: Load,
     /// The time at which it began to wait.
     pub(crate) since: Instant,
@@ -200,9 +200,9 @@ impl Errand {
     /// The span of the work, within that of its request.
     fn span(&self, request: &Span) -> Span {
         match self.stage {
-            Stage::ImageDecode => tracing::info_span!(parent: request, "image_decode"),
-            Stage::MaskEncoding => tracing::info_span!(parent: request, "mask_encoding"),
-            _ => Span::none(), // all else has its span in the engine
+            RequestStage::ImageDecode => tracing::info_span!(parent: request, "image_decode"),
+            RequestStage::MaskEncoding => tracing::info_span!(parent: request, "mask_encoding"),
+            RequestStage::Device(_) => Span::none(), // it has its span in the engine
         }
     }
 }
@@ -229,7 +229,7 @@ mod tests {
     fn errand() -> Errand {
         let since = Instant::now();
         let load = Load { connection: ConnectionId::next(), bytes: u64::MAX };
-        Errand { stage: Stage::ImageDecode, load, since, deadline: since + Duration::from_secs(60) }
+        Errand { stage: RequestStage::ImageDecode, load, since, deadline: since + Duration::from_secs(60) }
     }
 
     #[test]

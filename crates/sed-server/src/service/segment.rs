@@ -10,7 +10,7 @@ use prost::Message;
 use sed_engine::{
     EngineError, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, SegmentJob, SegmentOutcome,
     Vocabulary,
-    metrics::{IMAGE_PIXELS, Stage},
+    metrics::{IMAGE_PIXELS, RequestStage},
 };
 use sed_image::{ResizeMode, RgbImage};
 use sed_proto::v1::{self, ErrorReason, MaskEncoding};
@@ -207,7 +207,7 @@ pub(crate) async fn segment(
             // Masks are paid for before the picture is decoded, so that nothing is done in vain.
             charge.grow(cost.decoding.max(cost.decoded + known)).await?;
             let load = Load { connection, bytes: charge.bytes() };
-            let errand = Errand { stage: Stage::ImageDecode, load, since: received, deadline };
+            let errand = Errand { stage: RequestStage::ImageDecode, load, since: received, deadline };
             let decoded = decode(context, image, &options, charge, errand).await?;
             let times = decoded.times();
             let (prepared, paid) = decoded.result;
@@ -240,7 +240,7 @@ pub(crate) async fn segment(
     let mask_size = v1::Size { width: map.width, height: map.height };
     let job = MaskJob { map, vocabulary, options, picture, limits: context.limits.clone(), charge };
     let load = Load { connection, bytes: job.charge.bytes() };
-    let errand = Errand { stage: Stage::MaskEncoding, load, since: finished, deadline };
+    let errand = Errand { stage: RequestStage::MaskEncoding, load, since: finished, deadline };
     let encoded = context.pool.run(errand, move || mask_encoding::encode(job)).await?;
     let encode_times = encoded.times();
     let EncodedMasks { charge, masks, categories, unlabelled_pixels, overlay_png } = encoded.result?;

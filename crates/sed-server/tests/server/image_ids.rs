@@ -1,7 +1,7 @@
 //! The same picture again by its id: without its bytes and without the encoder.
 
 use image::ImageFormat;
-use sed_engine::Stage;
+use sed_engine::{Level, Stage};
 use sed_proto::v1;
 use sed_server::config::RawConfig;
 use tonic::Code;
@@ -53,7 +53,7 @@ async fn the_times_of_a_request_by_id_add_up_too() {
     let server = Running::start(RawConfig::default()).await;
     let id = server.segment(request(4)).await.unwrap().image_id;
     let delay = std::time::Duration::from_millis(300);
-    server.control.inject(Stage::DecodeLevel2, sed_engine::fake::Fault::Delay(delay));
+    server.control.inject(Stage::Decode(Level::Two), sed_engine::fake::Fault::Delay(delay));
     let latency = server.segment(by_id(&id, request(4))).await.unwrap().latency.unwrap();
     let seconds = |time: Option<prost_types::Duration>| std::time::Duration::try_from(time.unwrap()).unwrap();
     let parts: std::time::Duration =

@@ -6,7 +6,13 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use proptest::prelude::*;
 
 use super::simulation::{Asked, Setup, Simulation, USUAL};
-use crate::{charge::Charge, fake::Fault, job::Priority, report::Stage, stages::StageError};
+use crate::{
+    charge::Charge,
+    fake::Fault,
+    job::Priority,
+    report::Stage,
+    stages::{Level, StageError},
+};
 
 /// A simulation that has seen all stages, whole and in parts.
 fn taught() -> Simulation {
@@ -50,14 +56,14 @@ fn every_launch_pays_for_what_it_has_done() {
 fn what_is_nearly_done_refuses_nobody() {
     let mut simulation = taught();
     let large = simulation.ask(&Asked { priority: Priority::High, ..cold(900, None, Priority::Normal) });
-    simulation.run_until_at(large, Stage::DecodeLevel1);
+    simulation.run_until_at(large, Stage::Decode(Level::One));
     simulation.step();
     let asked = Asked { timeout: Some(Duration::from_millis(40)), ..Asked::words(20, 200) };
     let mut admitted = Vec::new();
     while !simulation.results.contains_key(&large) {
         match simulation.try_ask(&asked) {
             Ok(number) => {
-                admitted.push(simulation.waits_at(large, Stage::DecodeLevel3));
+                admitted.push(simulation.waits_at(large, Stage::Decode(Level::Three)));
                 simulation.cancel(number);
             }
             Err(_) => assert!(admitted.is_empty()),

@@ -288,7 +288,7 @@ impl Simulation {
     }
 
     pub(super) fn waits_at(&self, number: usize, stage: Stage) -> bool {
-        self.scheduler.stations[stage as usize].iter().any(|task| number_of(task) == Some(number))
+        self.scheduler.stations[stage.index()].iter().any(|task| number_of(task) == Some(number))
     }
 
     /// Launches that a request was in.
@@ -311,7 +311,7 @@ impl Simulation {
         if launch.reason.is_none() {
             return; // tried again, before everything else
         }
-        for left in self.scheduler.stations[launch.stage as usize].iter() {
+        for left in self.scheduler.stations[launch.stage.index()].iter() {
             for gone in launch.tasks() {
                 let overtaken = left.priority() == gone.priority() && left.since() < gone.since();
                 let mut same_image = false;

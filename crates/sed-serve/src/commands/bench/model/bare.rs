@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use sed_image::{DecodeLimits, ResizeMode};
 use sed_model::{
-    DecodeRequest, ImageFeatures, OutputSpec, PairBatch, SedModel, config::SedConfig, device::EventTimer,
-    operations::BatchWork, prompts::Category, text_tower::TextEmbedding,
+    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, SedModel, config::SedConfig,
+    device::EventTimer, operations::BatchWork, prompts::Category, text_tower::TextEmbedding,
 };
 
 use crate::{args::ModelArgs, args::OpenedModel, commands::bench::mix::Picture, progress};
@@ -127,12 +127,12 @@ impl BareModel {
             batch.iter().enumerate().any(|(image, work)| work.top_k.is_some_and(|k| k < left(image)))
         };
         rejects[0] = can_reject(&|image| batch[image].text.len());
-        for index in 0..3 {
-            survivors[index] = pairs.pairs() as u64;
-            if index < 2 {
-                rejects[index + 1] = can_reject(&|image| pairs.survivors(image).len());
+        for level in Level::ALL {
+            survivors[level.index()] = pairs.pairs() as u64;
+            if let Some(next) = level.next() {
+                rejects[next.index()] = can_reject(&|image| pairs.survivors(image).len());
             }
-            pairs = clock.time(|| Ok(self.model.decode_level(index + 1, pairs)?))?;
+            pairs = clock.time(|| Ok(self.model.decode_level(level, pairs)?))?;
         }
         clock.time(|| {
             let output = |work: &Work<'_>| OutputSpec {
