@@ -14,7 +14,7 @@ use crate::memory::ConnectionId;
 /// Time in which a use fades to a third (1 / e) of its weight.
 const FADES: Duration = Duration::from_secs(1);
 /// The most by which a connection is put back.
-const MOST_DELAY: Duration = Duration::from_millis(250);
+const MOST_DELAY: Duration = Duration::from_secs(1);
 /// A use that has faded to less is forgotten.
 const FORGOTTEN: Duration = Duration::from_millis(1);
 
