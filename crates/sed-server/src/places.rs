@@ -231,6 +231,19 @@ mod tests {
         Places::new(most, Transfers::new(4, Duration::from_secs(10)))
     }
 
+    /// Takes a place, notes its turn, and holds it for a moment.
+    async fn visit(
+        places: &Places,
+        order: &Mutex<Vec<&'static str>>,
+        connection: ConnectionId,
+        name: &'static str,
+    ) {
+        let place = places.take(connection).await.unwrap();
+        order.lock().unwrap().push(name);
+        tokio::time::sleep(PATIENCE / 10).await;
+        drop(place);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_call_waits_for_a_place_for_a_moment() {
         let places = places(1);
@@ -254,12 +267,7 @@ mod tests {
         let first = places.take(busy).await.unwrap();
         let second = places.take(busy).await.unwrap();
         let order = Mutex::new(Vec::new());
-        let one = async |connection, name| {
-            let place = places.take(connection).await.unwrap();
-            order.lock().unwrap().push(name);
-            tokio::time::sleep(PATIENCE / 10).await;
-            drop(place);
-        };
+        let one = |connection, name| visit(&places, &order, connection, name);
         let release = async |place| {
             tokio::time::sleep(PATIENCE / 10).await;
             drop(place);
@@ -277,12 +285,7 @@ mod tests {
         let held = places.take(slow).await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
         let order = Mutex::new(Vec::new());
-        let one = async |connection, name| {
-            let place = places.take(connection).await.unwrap();
-            order.lock().unwrap().push(name);
-            tokio::time::sleep(PATIENCE / 10).await;
-            drop(place);
-        };
+        let one = |connection, name| visit(&places, &order, connection, name);
         tokio::join!(one(slow, "slow"), one(quick, "quick"), one(quick, "quick again"), async { drop(held) });
         assert_eq!(*order.lock().unwrap(), ["quick", "quick again", "slow"]);
     }
