@@ -2,7 +2,7 @@
 //! one when it is complete, and releases it when its answer is sent.
 //!
 //! Requests that wait for a place get it in the order in which they came, but those of a connection that held
-//! places for longer lately are put back a little (see [`Usage`]). The last few are kept for connections that
+//! places for longer lately are put back (see [`Usage`]). The last few are kept for connections that
 //! hold none, and one whose transfers had to be ended for others may hold fewer. So a connection that sends
 //! many requests at once, or does not read its answers, delays its own rather than those of others.
 
@@ -231,7 +231,7 @@ mod tests {
         Places::new(most, Transfers::new(4, Duration::from_secs(10)))
     }
 
-    /// Takes a place, notes its turn, and holds it for a moment.
+    /// Acquires a place, notes its turn, and holds it for a moment.
     async fn visit(
         places: &Places,
         order: &Mutex<Vec<&'static str>>,

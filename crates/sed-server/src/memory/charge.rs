@@ -189,7 +189,7 @@ impl Charge {
             freed.as_mut().enable();
             match self.try_grow(bytes) {
                 Ok(()) => return Ok(()),
-                Err(shortage) => waits.wait(shortage, bytes, freed).await?,
+                Err(shortage) => waits.wait(shortage, self.bytes + bytes, freed).await?,
             }
         }
     }
@@ -356,6 +356,14 @@ mod tests {
             charged.await.unwrap().unwrap();
         }
         assert_eq!(account.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_for_good_names_all_that_is_needed() {
+        let account = Account::new(16 << 20, false, Transfers::new(10, Duration::from_secs(10)));
+        let mut charge = payer(&account, None).charge(6 << 20).await.unwrap();
+        let refused = charge.grow(3 << 20).await.unwrap_err();
+        assert!(refused.message().contains(&(9 << 20).to_string()), "{refused}");
     }
 
     #[tokio::test(start_paused = true)]
