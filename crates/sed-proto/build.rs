@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("descriptor_set.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
         .bytes(".") // an image is not copied between the socket and its decoder
+        .codec_path("crate::codec::SizedCodec")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -17,7 +17,7 @@ use sed_model::config::SedConfig;
 use sed_model::device::{F32Products, open_gpu};
 use sed_model::prompts::{Category, prompts};
 use sed_model::text_tower::TextEmbedding;
-use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, SedModel};
+use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, SedModel, parallel};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -176,8 +176,9 @@ pub fn run(mut arguments: impl Iterator<Item = String>) {
         Some("cuda") => open_gpu(0, F32Products::Exact).unwrap(),
         Some(name) => crate::device::named(name),
     };
+    parallel::start_threads(rayon::current_num_threads()).unwrap(); // as many as its caller said to rayon
     let mut beside = Beside::new(&folder, dtype, &device);
-    println!("{}", json!({ "threads": rayon::current_num_threads() }));
+    println!("{}", json!({ "threads": parallel::threads() }));
     for line in std::io::stdin().lock().lines() {
         let work: Work = serde_json::from_str(&line.unwrap()).unwrap();
         println!("{}", beside.answer(work));

@@ -2,12 +2,12 @@
 //! layer scale and residual, over tiles of pixels that stay in the second-level cache.
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
 use crate::depthwise::{DepthwiseConv, RowSegment, depthwise_row};
 use crate::gemm::pack::{PANEL, PackedMatrix};
 use crate::gemm::{Activation, Epilogue, Product, product};
 use crate::layer_norm::{LayerNorm, layer_norm_rows};
+use crate::parallel;
 use crate::scratch::with_scratch;
 use crate::simd::{Isa, Lanes, kernel};
 use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec, written};
@@ -95,9 +95,9 @@ impl ConvNextBlock {
             return Vec::new();
         }
         let pixels = x.len() / channels;
-        let tasks = pixels.div_ceil(PIXELS).next_multiple_of(rayon::current_num_threads());
+        let tasks = pixels.div_ceil(PIXELS).next_multiple_of(parallel::threads());
         let tile = pixels.div_ceil(tasks).next_multiple_of(8).clamp(8, PIXELS);
-        let fill = |(index, out): (usize, &mut [f32])| {
+        let fill = |index: usize, out: &mut [f32]| {
             let (rows, hidden) = (tile * (channels + PAD), tile * (HIDDEN + PAD));
             with_scratch(rows + hidden, |scratch| {
                 let (rows, hidden) = scratch.split_at_mut(rows);
@@ -107,7 +107,7 @@ impl ConvNextBlock {
             });
         };
         // SAFETY: the first contraction of a tile stores all of its output, later ones add to that.
-        unsafe { written(x.len(), |y| y.par_chunks_mut(tile * channels).enumerate().for_each(fill)) }
+        unsafe { written(x.len(), |y| parallel::chunks(y, tile * channels, fill)) }
     }
 }
 

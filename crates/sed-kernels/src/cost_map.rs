@@ -1,11 +1,11 @@
 //! The cost map: how similar every image position is to every prompt of every category.
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
 use crate::cuda;
 use crate::gemm::pack::PackedMatrix;
 use crate::gemm::{Product, run_product};
+use crate::parallel;
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
 use crate::tensor::{from_values, to_vec};
@@ -29,11 +29,12 @@ pub fn cost_map(images: &[&Tensor], texts: &[&Tensor], image_of_pair: &[usize]) 
     let positions = height * width;
     let mut out = vec![0.0; texts.len() * positions * prompts];
     let isa = Isa::best();
-    out.par_chunks_mut((positions * prompts).max(1)).enumerate().try_for_each(|(pair, out)| {
+    let outcomes = parallel::map_chunks(&mut out, positions * prompts, |pair, out| {
         let text = PackedMatrix::from_out_in(&to_vec(texts[pair])?, prompts, depth, texts[pair].dtype());
         similarities(isa, &images[image_of_pair[pair]], &text, out);
-        Ok::<(), candle_core::Error>(())
-    })?;
+        Ok(())
+    });
+    outcomes.into_iter().collect::<Result<()>>()?;
     from_values(out, (texts.len(), height, width, prompts))
 }
 

@@ -2,8 +2,8 @@
 //! over channels and a row of output columns shares each weight.
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
+use crate::parallel;
 use crate::simd::{Isa, Lanes, kernel};
 use crate::tensor::{cpu_values, from_values, require_cpu, to_vec};
 
@@ -67,7 +67,7 @@ impl DepthwiseConv {
         let values = cpu_values(x)?;
         let mut y = vec![0.0; values.len()];
         let isa = Isa::best();
-        y.par_chunks_mut((width * channels).max(1)).enumerate().for_each(|(index, out)| {
+        parallel::chunks(&mut y, width * channels, |index, out| {
             let image = &values[index / height * height * width * channels..];
             let row = RowSegment { height, width, y: index % height, columns: (0, width) };
             // SAFETY: `image` starts an image of that size, `out` is one of its rows.

@@ -1,10 +1,10 @@
 //! Small operations between the large ones.
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
 use crate::cuda;
 use crate::math;
+use crate::parallel;
 use crate::simd::{Isa, Lanes, kernel};
 use crate::tensor::{cpu_values, from_values};
 
@@ -24,13 +24,13 @@ pub(crate) fn counted_sigmoid(x: &Tensor) -> Result<(Tensor, usize)> {
     let values = cpu_values(x)?;
     let mut y = values.to_vec();
     let isa = Isa::best();
-    let map_block = |block: &mut [f32]| {
+    let map_block = |_: usize, block: &mut [f32]| {
         let mut all_finite = true;
         // SAFETY: each task maps its own values in place.
         unsafe { run_sigmoid(isa, block, &mut all_finite) };
         all_finite
     };
-    let all_finite = y.par_chunks_mut(BLOCK).map(map_block).reduce(|| true, |a, b| a && b);
+    let all_finite = parallel::map_chunks(&mut y, BLOCK, map_block).into_iter().all(|finite| finite);
     let not_finite = if all_finite { 0 } else { values.iter().filter(|value| !value.is_finite()).count() };
     Ok((from_values(y, x.shape())?, not_finite))
 }
@@ -65,7 +65,7 @@ pub fn normalise_rows(x: &Tensor) -> Result<Tensor> {
         return cuda::normalise_rows(x);
     }
     let mut y = cpu_values(x)?.to_vec();
-    y.par_chunks_mut(width.max(1)).for_each(|row| {
+    parallel::chunks(&mut y, width, |_, row| {
         let square: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
         let length = square.sqrt();
         // Not `max`, which makes a number of NaN.
@@ -90,9 +90,7 @@ pub fn gather_rows(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
     let values = cpu_values(x)?;
     let values: &[f32] = &values;
     let mut y = vec![0.0; rows.len() * width];
-    y.par_chunks_mut(width.max(1))
-        .zip(rows)
-        .for_each(|(to, row)| to.copy_from_slice(&values[row * width..][..width]));
+    parallel::chunks(&mut y, width, |index, to| to.copy_from_slice(&values[rows[index] * width..][..width]));
     from_values(y, shape)
 }
 

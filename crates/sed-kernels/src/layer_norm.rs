@@ -1,8 +1,8 @@
 //! Layer norm over the last axis.
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
+use crate::parallel;
 use crate::simd::{Isa, Lanes, kernel};
 use crate::tensor::{cpu_values, from_values, require_cpu, to_vec};
 
@@ -44,7 +44,7 @@ impl LayerNorm {
         }
         let mut y = cpu_values(x)?.to_vec();
         let isa = Isa::best();
-        y.par_chunks_mut(64 * channels).for_each(|rows| {
+        parallel::chunks(&mut y, 64 * channels, |_, rows| {
             let n = rows.len() / channels;
             // SAFETY: `rows` holds `n` rows of `channels` values, one after another.
             unsafe { run_layer_norm_rows(isa, self, rows.as_mut_ptr(), n, channels) };

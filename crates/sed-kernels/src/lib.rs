@@ -2,8 +2,8 @@
 //!
 //! Every function takes and gives candle tensors in channels-last layout and chooses its
 //! implementation by the tensors' device. On the CPU a kernel is written once over SIMD lanes and
-//! compiled for AVX-512 (with bf16 products or without), AVX2 and plain Rust ([`Isa`]); it runs on the current rayon pool. For CUDA there is a
-//! kernel in `cuda/` that is tested against the CPU's, without a GPU too.
+//! compiled for AVX-512 (with bf16 products or without), AVX2 and plain Rust ([`Isa`]); it runs on the threads
+//! of [`parallel`]. For CUDA there is a kernel in `cuda/` that is tested against the CPU's, without a GPU too.
 //!
 //! Large weights are kept in the dtype they are given in, and what they are multiplied with is rounded to it; sums
 //! are f32. On the CPU that is f32 or bf16, and activations between the layers are f32; on CUDA f32, bf16 or f16,
@@ -28,6 +28,7 @@ mod group_norm;
 mod layer_norm;
 mod layers;
 mod math;
+pub mod parallel;
 pub mod peak;
 mod prefix_attention;
 mod scratch;

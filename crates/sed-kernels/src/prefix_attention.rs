@@ -1,9 +1,9 @@
 //! Attention of tokens over their own prefixes, for texts that share prefixes.
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
 use crate::cuda;
+use crate::parallel;
 use crate::scratch::with_scratch;
 use crate::simd::{Isa, Lanes, kernel};
 use crate::tensor::{cpu_values, from_values};
@@ -117,7 +117,7 @@ pub fn prefix_attention(
 fn attend(job: &Job<'_>, isa: Isa) -> Vec<f32> {
     let longest = job.chains.longest();
     let mut out = vec![0.0; job.queries.len()];
-    out.par_chunks_mut(ROW_BLOCK * job.width).enumerate().for_each(|(block, out)| {
+    parallel::chunks(&mut out, ROW_BLOCK * job.width, |block, out| {
         with_scratch(longest, |scores| {
             let first = block * ROW_BLOCK;
             // SAFETY: `out` holds the rows from `first` on, `scores` one value for each key of a row.

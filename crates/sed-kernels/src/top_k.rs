@@ -1,9 +1,9 @@
 //! Category early rejection: which categories are among the `k` best at some pixel.
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
 use crate::cuda;
+use crate::parallel;
 use crate::tensor::cpu_values;
 
 /// Pixels that are looked at together.
@@ -32,29 +32,26 @@ pub fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[Option<usize>]) 
     }
     let values = cpu_values(logits)?;
     let values: &[f32] = &values;
-    Ok(offsets
-        .par_windows(2)
-        .zip(top_k)
-        .map(|(range, &top_k)| {
-            let (first, end) = (range[0], range[1]);
-            match top_k {
-                Some(k) if k < end - first => {
-                    let kept = union_of_image(&values[first * pixels..end * pixels], end - first, k);
-                    (first..end).filter(|pair| kept[pair - first]).collect()
-                }
-                _ => (first..end).collect(),
+    let kept = |(range, &top_k): (&[usize], &Option<usize>)| {
+        let (first, end) = (range[0], range[1]);
+        match top_k {
+            Some(k) if k < end - first => {
+                let kept = union_of_image(&values[first * pixels..end * pixels], end - first, k);
+                (first..end).filter(|pair| kept[pair - first]).collect()
             }
-        })
-        .collect())
+            _ => (first..end).collect(),
+        }
+    };
+    Ok(offsets.windows(2).zip(top_k).map(kept).collect())
 }
 
 /// A flag for each of the maps `[pairs, pixels]`: true if it is among the `k` largest at some pixel.
 fn union_of_image(maps: &[f32], pairs: usize, k: usize) -> Vec<bool> {
     let pixels = maps.len() / pairs;
-    let blocks = (0..pixels.div_ceil(PIXELS)).into_par_iter();
-    let none = || vec![false; pairs];
-    blocks
-        .fold(none, |mut kept, block| {
+    let (blocks, tasks) = (pixels.div_ceil(PIXELS), parallel::threads());
+    let task = |task: usize| {
+        let mut kept = vec![false; pairs];
+        for block in (task..blocks).step_by(tasks) {
             let first = block * PIXELS;
             let count = PIXELS.min(pixels - first);
             let row = |pair: usize| &maps[pair * pixels + first..][..count];
@@ -63,12 +60,14 @@ fn union_of_image(maps: &[f32], pairs: usize, k: usize) -> Vec<bool> {
                 let stays = |(value, kth): (&f32, &f32)| value >= kth || value.is_nan();
                 *kept = *kept || row(pair).iter().zip(&kth).any(stays);
             }
-            kept
-        })
-        .reduce(none, |mut a, b| {
-            a.iter_mut().zip(b).for_each(|(a, b)| *a |= b);
-            a
-        })
+        }
+        kept
+    };
+    let mut kept = vec![false; pairs];
+    for part in parallel::map(tasks, task) {
+        kept.iter_mut().zip(part).for_each(|(kept, part)| *kept |= part);
+    }
+    kept
 }
 
 /// The `k`-th largest number of every column (a NaN is none), by keeping each column's `k` best in order.

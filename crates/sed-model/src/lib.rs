@@ -34,5 +34,5 @@ pub use level::Level;
 pub use model::SedModel;
 pub use pairs::PairBatch;
 pub use parts::{Advanced, Parts};
-pub use sed_kernels::{UNLABELLED, allocator, device, peak};
+pub use sed_kernels::{UNLABELLED, allocator, device, parallel, peak};
 pub use segmentation::{OutputSpec, SegmentationMap};

@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod codec;
+
 /// The `sed.v1` package.
 pub mod v1 {
     // The generator's style is not ours to change: it derives what it derives, and names of `oneof`s and

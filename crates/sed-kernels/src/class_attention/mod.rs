@@ -15,10 +15,10 @@ mod tests;
 mod tile;
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
 use crate::gemm::pack::PackedMatrix;
 use crate::layer_norm::LayerNorm;
+use crate::parallel;
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
 use crate::tensor::{SharedMut, Values, cpu_values, from_values, require_cpu, to_vec, written};
@@ -101,22 +101,22 @@ impl ClassAttention {
     }
 
     fn forward_values(&self, x: &Values<'_>, pixels: usize, offsets: &[usize], isa: Isa) -> Vec<f32> {
-        let fill = |segment: &[usize], out: SharedMut| {
-            let (first, end) = (segment[0], segment[1]);
-            (0..Tile::count(pixels)).into_par_iter().for_each(|tile| {
-                let work = Work::new(self, end - first);
-                with_scratch(work.len(), |scratch| {
-                    let tile = Tile::new(x, pixels, (first, end), tile);
-                    // SAFETY: tiles write disjoint pixels of disjoint pairs; the scratch has `work.len()`.
-                    unsafe { run_attention_tile(isa, self, tile, out, work, scratch) };
-                });
+        let tiles = Tile::count(pixels);
+        let fill = |index: usize, out: SharedMut| {
+            let (image, tile) = (index / tiles, index % tiles);
+            let (first, end) = (offsets[image], offsets[image + 1]);
+            let work = Work::new(self, end - first);
+            with_scratch(work.len(), |scratch| {
+                let tile = Tile::new(x, pixels, (first, end), tile);
+                // SAFETY: tiles write disjoint pixels of disjoint pairs; the scratch has `work.len()`.
+                unsafe { run_attention_tile(isa, self, tile, out, work, scratch) };
             });
         };
         // SAFETY: the segments cover all pairs, their tiles store every pixel.
         unsafe {
             written(x.len(), |y| {
                 let out = SharedMut::new(y);
-                offsets.par_windows(2).for_each(|segment| fill(segment, out));
+                parallel::each(tiles * (offsets.len() - 1), |index| fill(index, out));
             })
         }
     }

@@ -1,10 +1,10 @@
 //! Class attention for an image whose categories come in parts.
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
 use super::ClassAttention;
 use super::tile::{Tile, Work, run_part_tile, run_sums_tile};
+use crate::parallel;
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
 use crate::tensor::{SharedMut, cpu_values, from_values, require_cpu, written};
@@ -39,7 +39,7 @@ impl ClassAttention {
         let out = SharedMut::new(&mut next.values);
         let work = Work::for_part(self);
         let x: &[f32] = &x;
-        (0..Tile::count(sums.pixels)).into_par_iter().for_each(|tile| {
+        parallel::each(Tile::count(sums.pixels), |tile| {
             with_scratch(work.len(), |scratch| {
                 let tile = Tile::new(x, sums.pixels, (0, pairs), tile);
                 // SAFETY: tiles write the sums of disjoint pixels; the scratch has `work.len()`.
@@ -71,7 +71,7 @@ impl ClassAttention {
         let y = unsafe {
             written(values.len(), |y| {
                 let out = SharedMut::new(y);
-                (0..Tile::count(sums.pixels)).into_par_iter().for_each(|tile| fill(tile, out));
+                parallel::each(Tile::count(sums.pixels), |tile| fill(tile, out));
             })
         };
         from_values(y, x.shape())

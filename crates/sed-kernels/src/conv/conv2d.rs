@@ -2,13 +2,13 @@
 
 use candle_core::{Result, Tensor, bail};
 use half::bf16;
-use rayon::prelude::*;
 
 use super::border::{clear, pad_rows};
 use super::taps::{OutputRow, Taps, convolve_row, pack_taps};
 use crate::gemm::element::Element;
 use crate::gemm::pack::PackedMatrix;
 use crate::gemm::{Activation, Epilogue};
+use crate::parallel;
 use crate::scratch::Scratch;
 use crate::simd::{Isa, Lanes, kernel};
 use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec, written};
@@ -70,21 +70,24 @@ impl Conv2d {
         let line = (width + 2 * radius) * self.inputs;
         let rows = (STRIP_VALUES / line).saturating_sub(2 * radius).clamp(1, height);
         // Few images: smaller strips, so that every thread has work.
-        let tasks = rayon::current_num_threads().div_ceil(images.max(1));
+        let tasks = parallel::threads().div_ceil(images.max(1));
         let rows = rows.min(height.div_ceil(tasks));
         let out_line = width * self.weights.n;
-        let fill = |(index, out): (usize, &mut [f32])| {
-            let image = &x[index * image..][..image];
-            out.par_chunks_mut(rows * out_line).enumerate().for_each(|(strip, out)| {
-                let padded = Strip { conv: self, image, height, width, first: strip * rows, activation };
-                // SAFETY: the strip has whole rows of the image's output.
-                unsafe { run_strip(isa, padded, out) };
-            });
+        let strips = height.div_ceil(rows);
+        let fill = |index: usize, out: &mut [f32]| {
+            let (image, first) = (&x[index / strips * image..][..image], index % strips * rows);
+            let padded = Strip { conv: self, image, height, width, first, activation };
+            // SAFETY: the strip has whole rows of the image's output.
+            unsafe { run_strip(isa, padded, out) };
         };
         // SAFETY: every strip stores all of its rows.
         unsafe {
             written(images * height * out_line, |y| {
-                y.par_chunks_mut((height * out_line).max(1)).enumerate().for_each(fill);
+                let images = y.chunks_mut((height * out_line).max(1));
+                let mut strips: Vec<_> = images.flat_map(|image| image.chunks_mut(rows * out_line)).collect();
+                parallel::chunks(&mut strips, 1, |index, strip| {
+                    strip.iter_mut().for_each(|out| fill(index, out))
+                });
             })
         }
     }

@@ -1,11 +1,11 @@
 //! A convolution whose stride is its size: every patch becomes one row of a matrix product.
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
 use crate::gemm::pack::PackedMatrix;
 use crate::gemm::{Epilogue, Product, run_product};
 use crate::layer_norm::{LayerNorm, run_layer_norm_rows};
+use crate::parallel;
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
 use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec, written};
@@ -61,9 +61,9 @@ impl PatchConv {
         let (values, run) = (size * size * inputs, size * inputs);
         let columns = width / size;
         let patches = x.len() / values;
-        let block = patches.div_ceil(rayon::current_num_threads()).clamp(1, PATCHES);
+        let block = patches.div_ceil(parallel::threads()).clamp(1, PATCHES);
         let stride = values + 16;
-        let fill = |(index, out): (usize, &mut [f32])| {
+        let fill = |index: usize, out: &mut [f32]| {
             let count = out.len() / outputs;
             with_scratch(block * stride, |rows| {
                 for (row, patch) in rows.chunks_mut(stride).take(count).zip(index * block..) {
@@ -90,9 +90,7 @@ impl PatchConv {
             });
         };
         // SAFETY: the products store the outputs of every patch.
-        unsafe {
-            written(patches * outputs, |y| y.par_chunks_mut(block * outputs).enumerate().for_each(fill))
-        }
+        unsafe { written(patches * outputs, |y| parallel::chunks(y, block * outputs, fill)) }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Convolutions to one channel: the decoder's heads, and head 0 composed with the convolution before it.
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
 use super::border::run_pad_rows;
 use crate::gemm::element::Element;
+use crate::parallel;
 use crate::scratch::with_scratch;
 use crate::simd::{Isa, Lanes, kernel};
 use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec};
@@ -115,7 +115,8 @@ impl ScalarConv {
         let image = height * width * self.inputs;
         let mut y = vec![0.0; x.len() / self.inputs];
         let padded = self.padded_len(height, width);
-        y.par_chunks_mut((height * width).max(1)).zip(x.par_chunks(image.max(1))).for_each(|(out, image)| {
+        parallel::chunks(&mut y, height * width, |index, out| {
+            let image = &x[index * image..][..image];
             with_scratch(padded, |padded| {
                 // SAFETY: the padded image and the output have the sizes that the calls state.
                 unsafe {

@@ -1,10 +1,10 @@
 //! A fully connected layer.
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
 use super::pack::PackedMatrix;
 use super::{Activation, Epilogue, Product, run_product};
+use crate::parallel;
 use crate::scratch::with_scratch;
 use crate::simd::Isa;
 use crate::tensor::{Values, cpu_values, from_values, require_cpu, to_vec, written};
@@ -60,9 +60,10 @@ impl Linear {
     fn forward_values(&self, x: &Values<'_>, activation: Activation, isa: Isa) -> Vec<f32> {
         let (k, n) = (self.weight.k, self.weight.n);
         let rows = x.len() / k.max(1);
-        let threads = rayon::current_num_threads();
+        let threads = parallel::threads();
         let block = rows.div_ceil(threads).next_multiple_of(8).clamp(8, ROW_BLOCK);
-        let fill = |(y, x): (&mut [f32], &[f32])| {
+        let fill = |index: usize, y: &mut [f32]| {
+            let x = &x[index * block * k..][..y.len() / n * k];
             // A padded row stride keeps the rows of a tile out of each other's cache sets.
             let stride = k + 16;
             with_scratch(block * stride, |a| {
@@ -78,9 +79,7 @@ impl Linear {
             });
         };
         // SAFETY: the products store every row of the output.
-        unsafe {
-            written(rows * n, |y| y.par_chunks_mut(block * n).zip(x.par_chunks(block * k)).for_each(fill))
-        }
+        unsafe { written(rows * n, |y| parallel::chunks(y, block * n, fill)) }
     }
 }
 

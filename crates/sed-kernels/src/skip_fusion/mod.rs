@@ -12,13 +12,13 @@ pub(crate) mod fold;
 mod pair;
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
 use crate::conv::taps::pack_taps;
 use crate::conv::{Conv2d, ScalarConv};
 use crate::gemm::Activation;
 use crate::gemm::pack::PackedMatrix;
 use crate::group_norm::GroupNorm;
+use crate::parallel;
 use crate::simd::Isa;
 use crate::tensor::{cpu_values, from_values, require_cpu, to_vec, written};
 use pair::Pair;
@@ -183,23 +183,26 @@ impl SkipFusion {
         let guides: Vec<&[f32]> = guides.iter().map(|g| &**g).collect();
         let (x, cost): (&[f32], &[f32]) = (&x, &cost);
         let run = |features: &mut [f32], cost_guidance: &mut [f32], logits: &mut [f32]| {
-            let pairs: Vec<Pair<'_>> = split(features, n)
+            let mut pairs: Vec<Option<Pair<'_>>> = split(features, n)
                 .into_iter()
                 .zip(split(cost_guidance, n))
                 .zip(split(logits, n))
                 .enumerate()
-                .map(|(index, ((features, cost_guidance), logits))| Pair {
-                    x: &x[index * height * width * channels..][..height * width * channels],
-                    cost: &cost[index * height * width * self.cost[0].k..][..height * width * self.cost[0].k],
-                    guide: guides[image_of_pair[index]],
-                    height,
-                    width,
-                    features,
-                    cost_guidance,
-                    logits,
+                .map(|(index, ((features, cost_guidance), logits))| {
+                    Some(Pair {
+                        x: &x[index * height * width * channels..][..height * width * channels],
+                        cost: &cost[index * height * width * self.cost[0].k..]
+                            [..height * width * self.cost[0].k],
+                        guide: guides[image_of_pair[index]],
+                        height,
+                        width,
+                        features,
+                        cost_guidance,
+                        logits,
+                    })
                 })
                 .collect();
-            pairs.into_par_iter().for_each(|pair| pair.run(self, isa));
+            parallel::each_nested(&mut pairs, |pair| pair.run(self, isa));
         };
         let (mut cost_guidance, mut logits) = (Vec::new(), Vec::new());
         // SAFETY: every pair stores all of its part of whatever is wanted.

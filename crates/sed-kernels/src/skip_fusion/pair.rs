@@ -1,7 +1,6 @@
 //! One pair through the layer.
 
 use half::bf16;
-use rayon::prelude::*;
 
 use super::SkipFusion;
 use crate::conv::taps::{OutputRow, Taps, convolve_row};
@@ -10,6 +9,7 @@ use crate::gemm::element::Element;
 use crate::gemm::pack::PackedMatrix;
 use crate::gemm::{Activation, Epilogue};
 use crate::group_norm::{ChannelStats, GroupNorm, run_scale_relu};
+use crate::parallel;
 use crate::scratch::{Scratch, with_scratch};
 use crate::simd::{Isa, Lanes, kernel};
 
@@ -79,7 +79,7 @@ impl Pair<'_> {
             }
             if !self.logits.is_empty() {
                 normalise(&layer.norm1, &stats, isa, sums, wide, normed);
-                self.logits.par_chunks_mut(BAND * wide).enumerate().for_each(|(band, out)| {
+                parallel::chunks(self.logits, BAND * wide, |band, out| {
                     // SAFETY: the padded map is the head's input.
                     unsafe { run_scalar_rows::<E>(isa, &layer.head, normed, (high, wide), band * BAND, out) };
                 });
@@ -103,18 +103,14 @@ fn bands(
     isa: Isa,
     convolve: impl Fn(usize, &mut [f32]) + Sync,
 ) -> ChannelStats {
-    let parts: Vec<ChannelStats> = sums
-        .par_chunks_mut(BAND * line)
-        .enumerate()
-        .map(|(band, rows)| {
-            convolve(band * BAND, rows);
-            let mut stats = ChannelStats::new(channels);
-            with_scratch(2 * channels, |work| {
-                rows.chunks_exact(line).for_each(|row| stats.add_row(isa, row, work));
-            });
-            stats
-        })
-        .collect();
+    let parts = parallel::map_chunks(sums, BAND * line, |band, rows| {
+        convolve(band * BAND, rows);
+        let mut stats = ChannelStats::new(channels);
+        with_scratch(2 * channels, |work| {
+            rows.chunks_exact(line).for_each(|row| stats.add_row(isa, row, work));
+        });
+        stats
+    });
     let mut stats = ChannelStats::new(channels);
     parts.iter().for_each(|part| stats.merge(part));
     stats
@@ -133,7 +129,7 @@ fn normalise<E: Element>(
     let channels = scale.len();
     let (line, from_line) = ((width + 2) * channels, width * channels);
     let last = padded.len() / line - 1;
-    padded.par_chunks_mut(line).enumerate().for_each(|(y, row)| {
+    parallel::chunks(padded, line, |y, row| {
         if y == 0 || y == last {
             clear(row);
             return;
@@ -189,7 +185,7 @@ fn upsample_cost<E: Element>(
     let (rows, bottom) = rest.split_at_mut(2 * height * line);
     clear(top);
     clear(bottom);
-    rows.par_chunks_mut(2 * line).enumerate().for_each(|(y, out)| {
+    parallel::chunks(rows, 2 * line, |y, out| {
         for row in out.chunks_exact_mut(line) {
             clear(&mut row[..guidance]);
             clear(&mut row[line - guidance..]);

@@ -5,10 +5,10 @@
 mod block;
 
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
 use crate::cuda;
 use crate::elementwise::counted_sigmoid;
+use crate::parallel;
 use crate::simd::Isa;
 use crate::tensor::cpu_values;
 use block::{Block, RowPairs, Rows, Won, run_best};
@@ -98,24 +98,22 @@ fn best_of(
     let vertical: Vec<Sample> = (0..spec.height).map(|y| Sample::new(y, spec.height, high)).collect();
     let blocks = Block::cut(&horizontal, isa.width());
     let mut indices = vec![UNLABELLED; spec.height * spec.width];
-    let band = |pairs: &mut RowPairs, (out, vertical): (&mut [u16], &[Sample])| {
+    let band = |index: usize, out: &mut [u16]| {
+        let vertical = &vertical[index * ROWS..][..out.len() / spec.width];
+        let mut pairs = RowPairs::new(n, wide);
         let mut won = Won { pixels: vec![0; n], sums: vec![0.0; n] };
         let mut out = out;
         for vertical in vertical.chunk_by(|a, b| a.low == b.low) {
             let (here, below) = out.split_at_mut(vertical.len() * spec.width);
             pairs.load(maps, (rows, columns), vertical[0]);
-            let rows = Rows { pairs, vertical, threshold: spec.threshold };
+            let rows = Rows { pairs: &pairs, vertical, threshold: spec.threshold };
             // SAFETY: the blocks are cut for this instruction set, which is there.
             unsafe { run_best(isa, rows, &blocks, here, &mut won) };
             out = below;
         }
         won
     };
-    let parts: Vec<Won> = indices
-        .par_chunks_mut((ROWS * spec.width).max(1))
-        .zip(vertical.par_chunks(ROWS))
-        .map_init(|| RowPairs::new(n, wide), band)
-        .collect();
+    let parts: Vec<Won> = parallel::map_chunks(&mut indices, ROWS * spec.width, band);
     let mut pixels = vec![0u32; n];
     let mut sums = vec![0f64; n];
     for part in parts {

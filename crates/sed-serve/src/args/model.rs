@@ -115,8 +115,10 @@ impl ModelArgs {
 
     /// Sets the number of threads that compute; to be called once, before anything computes.
     pub(crate) fn start_threads(&self) -> Result<()> {
+        sed_model::parallel::start_threads(self.threads)?;
+        // The few operations that are candle's run on rayon's.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads);
-        let pool = pool.thread_name(|index| format!("compute-{index}"));
+        let pool = pool.thread_name(|index| format!("candle-{index}"));
         pool.build_global().context("cannot start the threads that compute")
     }
 

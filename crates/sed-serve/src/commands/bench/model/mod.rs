@@ -91,7 +91,7 @@ pub(crate) fn run(args: &ModelBenchArgs, as_json: bool) -> Result<ExitCode> {
     let surroundings = Surroundings {
         vocabulary,
         machine: Machine::this(),
-        peaks: Peaks::measure(rayon::current_num_threads()),
+        peaks: Peaks::measure(sed_model::parallel::threads()),
     };
     let cells = grid::cells(&axes);
     let bar = progress::count((models.len() * cells.len()) as u64 * u64::from(args.rounds + 1));
