@@ -122,7 +122,7 @@ async def main(options: argparse.Namespace, folder: Path) -> list[str]:
     try:
         await prepare(server, target, honest)
         await server.start()
-        run = Run(House(server, target, honest, outside), options)
+        run = Run(House(server, target, honest, outside, strict=options.strict), options)
         await run.all()
         run.report()
         return run.faults

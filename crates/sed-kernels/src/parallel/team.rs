@@ -92,7 +92,8 @@ impl Team {
     }
 
     /// Calls `body` with every index below `count`, in no particular order, and returns when all have been. A
-    /// panic of one ends the loop and is passed on.
+    /// panic of one ends the loop and is passed on. A body must not wait for a thread that may call this itself: one
+    /// loop runs at a time.
     pub(super) fn run(&self, count: usize, body: &(dyn Fn(usize) + Sync)) {
         if count <= 1 || self.workers.is_empty() || IN_LOOP.get() {
             return (0..count).for_each(body);
@@ -183,7 +184,13 @@ impl Shared {
         if let Err(panic) = outcome {
             // What has not begun is left out: the loop has failed.
             self.parts.iter().for_each(|part| part.next.store(usize::MAX / 2, Ordering::Relaxed));
-            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+            let mut first = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
+            if first.is_none() {
+                *first = Some(panic);
+            } else {
+                // Not dropped: what it holds may panic in turn, and this thread must leave the loop.
+                std::mem::forget(panic);
+            }
         }
     }
 }
