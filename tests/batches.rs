@@ -10,7 +10,7 @@ use sed_model::checkpoint::Checkpoint;
 use sed_model::prompts::Category;
 use sed_model::text_tower::TextEmbedding;
 use sed_model::{
-    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, Parts, SedModel, SegmentationMap,
+    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, Parts, Rejection, SedModel, SegmentationMap,
 };
 use sed_tests::stages::decode_all;
 use sed_tests::{device, golden, synthetic};
@@ -75,7 +75,7 @@ proptest! {
             (
                 0..IMAGES,
                 prop::collection::btree_set(0..WORDS, 1..30),
-                prop::option::of(1usize..10),
+                (0u32..10).prop_map(Rejection::from_top_k),
                 (1usize..90, 1usize..90),
                 prop::sample::select(vec![0.0f32, 0.5]),
             ),
@@ -88,7 +88,7 @@ proptest! {
         let batch: Vec<DecodeRequest<'_>> = requests
             .iter()
             .zip(&texts)
-            .map(|(r, text)| DecodeRequest { features: &images[r.0], text, top_k: r.2 })
+            .map(|(r, text)| DecodeRequest { features: &images[r.0], text, rejection: r.2 })
             .collect();
         let outputs: Vec<OutputSpec> = requests
             .iter()
@@ -112,12 +112,12 @@ proptest! {
     fn parts_of_any_size_equal_the_whole(
         image in 0..IMAGES,
         chosen in prop::collection::btree_set(0..WORDS, 1..40),
-        top_k in prop::option::of(1usize..10),
+        rejection in (0u32..10).prop_map(Rejection::from_top_k),
         sizes in prop::collection::vec(1usize..24, 1..12),
     ) {
         let Fixture { model, images, words } = fixture();
         let text: Vec<TextEmbedding> = chosen.iter().map(|&w| words[w].clone()).collect();
-        let request = DecodeRequest { features: &images[image], text: &text, top_k };
+        let request = DecodeRequest { features: &images[image], text: &text, rejection };
         let output = OutputSpec { height: 50, width: 60, crop: None, score_threshold: 0.0, score_maps: true };
         let (kept, whole) = run(model, &[request], &[output]).remove(0);
         let mut sizes = sizes.into_iter().cycle();
@@ -140,7 +140,7 @@ proptest! {
     #[test]
     fn batches_can_be_joined_and_split_at_every_level(
         chosen in prop::collection::vec(prop::collection::btree_set(0..WORDS, 1..20), 2..5),
-        top_k in prop::option::of(1usize..6),
+        rejection in (0u32..6).prop_map(Rejection::from_top_k),
     ) {
         let Fixture { model, images, words } = fixture();
         let texts: Vec<Vec<TextEmbedding>> =
@@ -148,7 +148,7 @@ proptest! {
         let requests: Vec<DecodeRequest<'_>> = texts
             .iter()
             .zip(images.iter().cycle())
-            .map(|(text, features)| DecodeRequest { features, text, top_k })
+            .map(|(text, features)| DecodeRequest { features, text, rejection })
             .collect();
         let output = OutputSpec { height: 20, width: 30, crop: None, score_threshold: 0.0, score_maps: true };
         let outputs = vec![output; requests.len()];
@@ -173,7 +173,7 @@ fn the_order_of_categories_only_orders_the_answer() {
     let output = OutputSpec { height: 48, width: 48, crop: None, score_threshold: 0.0, score_maps: false };
     let forward: Vec<TextEmbedding> = words[..20].to_vec();
     let backward: Vec<TextEmbedding> = forward.iter().rev().cloned().collect();
-    let request = |text| DecodeRequest { features: &images[0], text, top_k: Some(3) };
+    let request = |text| DecodeRequest { features: &images[0], text, rejection: Rejection::from_top_k(3) };
     let (kept, map) = run(model, &[request(&forward)], &[output]).remove(0);
     let (kept_back, map_back) = run(model, &[request(&backward)], &[output]).remove(0);
     for (a, b) in kept.iter().zip(&kept_back) {
@@ -188,9 +188,12 @@ fn the_order_of_categories_only_orders_the_answer() {
 fn a_top_k_that_keeps_all_equals_no_rejection() {
     let Fixture { model, images, words } = fixture();
     let output = OutputSpec { height: 40, width: 30, crop: None, score_threshold: 0.0, score_maps: true };
-    let request = |top_k| DecodeRequest { features: &images[1], text: &words[..7], top_k };
-    let (_, off) = run(model, &[request(None)], &[output]).remove(0);
-    let (_, all) = run(model, &[request(Some(7))], &[output]).remove(0);
+    let request = |top_k| {
+        let rejection = Rejection::from_top_k(top_k);
+        DecodeRequest { features: &images[1], text: &words[..7], rejection }
+    };
+    let (_, off) = run(model, &[request(0)], &[output]).remove(0);
+    let (_, all) = run(model, &[request(7)], &[output]).remove(0);
     assert_eq!(values(&off.score_maps.unwrap()), values(&all.score_maps.unwrap()));
     assert_eq!(off.indices, all.indices);
 }

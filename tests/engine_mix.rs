@@ -10,7 +10,7 @@ use std::{
 use proptest::prelude::*;
 use sed_engine::{
     Category, Engine, EngineConfig, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, Priority,
-    SedStages, SegmentJob, SegmentOutcome, Vocabulary,
+    Rejection, SedStages, SegmentJob, SegmentOutcome, Vocabulary,
 };
 use sed_model::{
     SedModel,
@@ -75,7 +75,7 @@ struct Asked {
     picture: u8,
     first: usize,
     count: usize,
-    top_k: Option<usize>,
+    rejection: Rejection,
     size: (u32, u32),
     threshold: f32,
     priority: Priority,
@@ -88,7 +88,7 @@ fn job(asked: &Asked, side: usize) -> SegmentJob {
     SegmentJob {
         image: JobImage::Pixels { input: NetworkInput { side, data }, facts: Some(facts) },
         vocabulary: words(asked.first, asked.count),
-        top_k: asked.top_k,
+        rejection: asked.rejection,
         output: OutputSpec { width, height, crop: None, score_threshold: asked.threshold, score_maps: true },
         waiting_since: Instant::now(),
         deadline: None,
@@ -100,14 +100,14 @@ fn asked() -> impl Strategy<Value = Asked> {
     let count = prop_oneof![6 => 1_usize..40, 2 => 40_usize..200, 1 => 200_usize..=WORDS];
     (
         (0_u8..6, count, 0_usize..WORDS),
-        prop::option::of(1_usize..10),
+        (0_u32..10).prop_map(Rejection::from_top_k),
         (1_u32..80, 1_u32..80),
         prop::sample::select(vec![0.0_f32, 0.4]),
         prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High]),
     )
-        .prop_map(|((picture, count, first), top_k, size, threshold, priority)| {
+        .prop_map(|((picture, count, first), rejection, size, threshold, priority)| {
             let first = first.min(WORDS - count);
-            Asked { picture, first, count, top_k, size, threshold, priority }
+            Asked { picture, first, count, rejection, size, threshold, priority }
         })
 }
 

@@ -5,7 +5,7 @@
 use candle_core::{DType, Tensor};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::{SedConfig, VisualHead};
-use sed_model::{DecodeRequest, Level, OutputSpec, SedModel};
+use sed_model::{DecodeRequest, Level, OutputSpec, Rejection, SedModel};
 use sed_tests::compare::{assert_near, assert_same_map, channels_first};
 use sed_tests::device::{Bounds, host};
 use sed_tests::stages::decode_all;
@@ -58,15 +58,15 @@ fn check_case(model: &SedModel, name: &str) {
     }
     let features = model.encode(&pixels).unwrap().remove(0);
     for (mode, info) in meta["modes"].as_object().unwrap() {
-        let top_k = golden::top_k(mode);
-        let request = DecodeRequest { features: &features, text: &text, top_k };
+        let rejection = golden::rejection(mode);
+        let request = DecodeRequest { features: &features, text: &text, rejection };
         let stage = model.cost_map_stage();
         let head0 = stage.rejection_logits(&stage.similarities(&[request]).unwrap()).unwrap();
         let key = |part: &str| format!("{mode}.{part}");
         assert_near(&head0, &want[&key("head0")], tolerance(info, "head0"), &format!("{name} {mode} head0"));
         let (pairs, kept) = decode_all(model, &[request]);
         let kept: Vec<Vec<u32>> = kept.into_iter().flatten().collect();
-        if top_k.is_some() {
+        if rejection != Rejection::Off {
             let expected: Vec<Vec<u32>> =
                 info["kept_after_level"].as_array().unwrap().iter().map(golden::numbers).collect();
             assert_eq!(kept[..3], expected, "{name} {mode}: survivors");
@@ -74,12 +74,12 @@ fn check_case(model: &SedModel, name: &str) {
         let output = OutputSpec { height, width, crop: Some(crop), score_threshold: 0.0, score_maps: true };
         let map = model.finish(&pairs, &[output]).unwrap().remove(0);
         let scores = map.score_maps.clone().unwrap();
-        match top_k {
-            Some(_) => {
+        match rejection {
+            Rejection::TopK(_) => {
                 let bound = tolerance(info, "head_out");
                 assert_near(&scores, &want[&key("kept_prob")], bound, &format!("{name} {mode} scores"));
             }
-            None => {
+            Rejection::Off => {
                 let logits = sigmoid(&want[&key("head_out")]);
                 assert_near(&scores, &logits, tolerance(info, "head_out"), &format!("{name} {mode} scores"));
             }
@@ -131,7 +131,7 @@ fn every_intermediate_tensor() {
     }
     let features = model.encode(&pixels).unwrap().remove(0);
     let text = model.embed_categories(&golden::categories(&meta["classes"])).unwrap();
-    let request = DecodeRequest { features: &features, text: &text, top_k: None };
+    let request = DecodeRequest { features: &features, text: &text, rejection: Rejection::Off };
     let stage = model.cost_map_stage();
     let similarities = stage.similarities(&[request]).unwrap();
     // [n, h, w, 80] to [1, 80, n, h, w]
@@ -191,7 +191,7 @@ fn bf16_stays_close_to_f32() {
     assert_eq!(text[0].tensor().dtype(), DType::BF16);
     let features = model.encode(&pixels).unwrap().remove(0);
     assert_eq!(features.dense().dtype(), DType::BF16);
-    let request = DecodeRequest { features: &features, text: &text, top_k: None };
+    let request = DecodeRequest { features: &features, text: &text, rejection: Rejection::Off };
     let (pairs, _) = decode_all(&model, &[request]);
     let output = OutputSpec { height, width, crop: Some(crop), score_threshold: 0.0, score_maps: true };
     let map = model.finish(&pairs, &[output]).unwrap().remove(0);

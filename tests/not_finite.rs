@@ -12,7 +12,7 @@ use sed_engine::{
     SegmentJob, Vocabulary, VocabularyLimits,
 };
 use sed_model::checkpoint::Checkpoint;
-use sed_model::{DecodeRequest, ModelError, OutputSpec, SedModel, prompts};
+use sed_model::{DecodeRequest, ModelError, OutputSpec, Rejection, SedModel, prompts};
 use sed_tests::golden;
 use sed_tests::stages::decode_all;
 
@@ -66,21 +66,21 @@ fn pixels(side: usize, seed: usize) -> Vec<f32> {
     (0..side * side * 3).map(|index| ((index * (37 + seed) % 255) as f32 - 127.0) / 60.0).collect()
 }
 
-/// Asks a model about one picture with each `top_k`; returns the categories that are left.
-fn answers(model: &SedModel, words: &[&str], top_k: &[Option<usize>]) -> Vec<Result<usize, ModelError>> {
+/// Asks a model about one picture with each rejection; returns the categories that are left.
+fn answers(model: &SedModel, words: &[&str], rejections: &[Rejection]) -> Vec<Result<usize, ModelError>> {
     let side = model.config().image_size;
     let words: Vec<_> = words.iter().copied().map(prompts::Category::new).collect();
     let text = model.embed_categories(&words).unwrap();
     let input = Tensor::from_vec(pixels(side, 0), (1, side, side, 3), &Device::Cpu).unwrap();
     let features = model.encode(&input).unwrap().remove(0);
     let output = OutputSpec { height: 9, width: 11, crop: None, score_threshold: 0.0, score_maps: false };
-    let answer = |&top_k: &Option<usize>| -> Result<usize, ModelError> {
-        let request = DecodeRequest { features: &features, text: &text, top_k };
+    let answer = |&rejection: &Rejection| -> Result<usize, ModelError> {
+        let request = DecodeRequest { features: &features, text: &text, rejection };
         let (pairs, _) = decode_all(model, &[request]);
         model.finish(&pairs, &[output])?;
         Ok(pairs.pairs())
     };
-    top_k.iter().map(answer).collect()
+    rejections.iter().map(answer).collect()
 }
 
 /// Every weight that inference reads, one after the other; every tenth where a GPU is emulated, which is slow.
@@ -98,7 +98,7 @@ fn a_nan_in_any_weight_is_noticed() {
             let model = weights.with_nan(name, None);
             // These heads only reject: what is no number ranks first, and the scores of what is left are sound.
             let rejects = ["head0", "head1", "head2"].iter().any(|head| name.contains(head));
-            for answer in answers(&model, &WORDS, &[None, Some(1)]) {
+            for answer in answers(&model, &WORDS, &[Rejection::Off, Rejection::from_top_k(1)]) {
                 match answer {
                     Err(ModelError::NotFinite { found, of }) if !rejects => assert!(found > 0 && found <= of),
                     Ok(1..=3) if rejects => {}
@@ -114,7 +114,7 @@ fn job(words: &[&str], data: Vec<f32>, side: usize, reader: &dyn ReadPhrases) ->
     SegmentJob {
         image: JobImage::Pixels { input: NetworkInput { side, data }, facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), reader).unwrap(),
-        top_k: Some(2),
+        rejection: Rejection::from_top_k(2),
         output: sed_engine::OutputSpec {
             width: 20,
             height: 10,

@@ -6,7 +6,7 @@
 use candle_core::{Device, Tensor};
 use sed_tests::device::Bounds;
 use sed_tests::findings::Findings;
-use sed_tests::survivors::{Rejection, compare, margin};
+use sed_tests::survivors::{Candidates, compare, margin};
 
 #[test]
 fn what_is_no_number_is_out_of_bounds() {
@@ -37,7 +37,7 @@ fn logits() -> Tensor {
 
 fn bad(bounds: Bounds, logits: Option<&Tensor>, got: &[u32]) -> usize {
     let candidates = [10, 11, 12, 13];
-    let rejection = Rejection { what: "test", top_k: 1, logits, candidates: &candidates, error: 1e-5 };
+    let rejection = Candidates { what: "test", top_k: 1, logits, categories: &candidates, error: 1e-5 };
     let mut findings = Findings::default();
     let same = compare(&mut findings, bounds, &rejection, got, &[10, 11]);
     assert_eq!(same, got == [10, 11]);

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use candle_core::{Device, Tensor};
 use sed_image::ResizeMode;
 use sed_model::{
-    DecodeRequest, OutputSpec, SedModel, checkpoint::Checkpoint, config::SedConfig, prompts::Category,
+    DecodeRequest, OutputSpec, Rejection, SedModel, checkpoint::Checkpoint, config::SedConfig,
+    prompts::Category,
 };
 use sed_tests::{device, stages::decode_all};
 use serde_json::Value;
@@ -55,8 +56,9 @@ fn ten_scenes_come_out_as_in_pytorch() {
         let input = sed_image::network_input(&picture, side as u32, ResizeMode::Direct).unwrap();
         let input = Tensor::from_vec(input.data, (1, side, side, 3), &Device::Cpu).unwrap();
         let features = model.encode(&input).unwrap().remove(0);
-        for (name, top_k) in [("off", None), ("top8", Some(8))] {
-            let request = DecodeRequest { features: &features, text: &embeddings, top_k };
+        for (name, top_k) in [("off", 0), ("top8", 8)] {
+            let rejection = Rejection::from_top_k(top_k);
+            let request = DecodeRequest { features: &features, text: &embeddings, rejection };
             let (pairs, kept) = decode_all(&model, &[request]);
             let kept: Vec<Vec<u32>> = kept[..3].iter().map(|level| level[0].clone()).collect();
             assert_eq!(kept, survivors(&scene[name]), "scene {i}, {name}: other categories survive");

@@ -10,7 +10,7 @@
 use std::ffi::{CString, c_char, c_void};
 
 use candle_core::DType;
-use sed_engine::{Level, NetworkInput, OutputSpec, PairRequest, SedStages, Stages};
+use sed_engine::{Level, NetworkInput, OutputSpec, PairRequest, Rejection, SedStages, Stages};
 use sed_model::SedModel;
 use sed_model::allocator::{MiMalloc, keep_freed_memory};
 use sed_model::checkpoint::Checkpoint;
@@ -22,7 +22,7 @@ use sed_model::synthetic;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 const CATEGORIES: usize = 150;
-const TOP_K: usize = 8;
+const TOP_K: u32 = 8;
 
 /// Marks a stage in the ledger.
 struct Marker(extern "C" fn(*const c_char));
@@ -91,7 +91,11 @@ impl Subject {
         mark("cost_map");
         let requests: Vec<PairRequest<'_, SedStages>> = features
             .iter()
-            .map(|features| PairRequest { features, text: &self.text, top_k: Some(TOP_K) })
+            .map(|features| PairRequest {
+                features,
+                text: &self.text,
+                rejection: Rejection::from_top_k(TOP_K),
+            })
             .collect();
         let mut pairs = self.stages.cost_map(&requests).unwrap();
         for level in Level::ALL {

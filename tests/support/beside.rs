@@ -17,7 +17,7 @@ use sed_model::config::SedConfig;
 use sed_model::device::{F32Products, open_gpu};
 use sed_model::prompts::{Category, prompts};
 use sed_model::text_tower::TextEmbedding;
-use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, SedModel, parallel};
+use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, Rejection, SedModel, parallel};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -35,7 +35,7 @@ enum Work {
     Encode { write: Option<PathBuf> },
     /// The features of the last encoding and the first so many embeddings to an index map. Answers the survivors of
     /// the three rejections. Writes `logits [kept, S/4, S/4]` and `map [height, width]`.
-    Decode { categories: usize, top_k: Option<usize>, height: usize, width: usize, write: Option<PathBuf> },
+    Decode { categories: usize, top_k: Option<u32>, height: usize, width: usize, write: Option<PathBuf> },
     /// Words (official lines: a comma and a space part synonyms) to embeddings. Writes `text [N, 80, D]`, and for
     /// each category `i` the token ids of its prompts `tokens.i [80 * phrases, context length]`.
     Embed { words: Vec<String>, write: Option<PathBuf> },
@@ -62,9 +62,10 @@ impl Beside {
             Work::Load { file } => self.load(&file),
             Work::Encode { write } => self.encode(write.as_deref()),
             Work::Decode { categories, top_k, height, width, write } => {
+                let rejection = Rejection::from_top_k(top_k.unwrap_or(0));
                 let output =
                     OutputSpec { height, width, crop: None, score_threshold: 0.0, score_maps: false };
-                self.decode(&self.text[..categories], top_k, output, write.as_deref())
+                self.decode(&self.text[..categories], rejection, output, write.as_deref())
             }
             Work::Embed { words, write } => self.embed(&words, write.as_deref()),
         }
@@ -98,12 +99,12 @@ impl Beside {
     fn decode(
         &self,
         text: &[TextEmbedding],
-        top_k: Option<usize>,
+        rejection: Rejection,
         output: OutputSpec,
         write: Option<&Path>,
     ) -> Value {
         let features = self.features.as_ref().expect("encode first");
-        let request = DecodeRequest { features, text, top_k };
+        let request = DecodeRequest { features, text, rejection };
         let start = Instant::now();
         let (pairs, kept) = decode_all(&self.model, &[request]);
         let map = self.model.finish(&pairs, &[output]).unwrap().remove(0);

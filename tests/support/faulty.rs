@@ -178,6 +178,6 @@ impl<S: Stages> Stages for Faulty<S> {
 }
 
 fn inner_request<'a, S: Stages>(request: &PairRequest<'a, Faulty<S>>) -> PairRequest<'a, S> {
-    let &PairRequest { features, text, top_k } = request;
-    PairRequest { features, text, top_k }
+    let &PairRequest { features, text, rejection } = request;
+    PairRequest { features, text, rejection }
 }

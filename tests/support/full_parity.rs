@@ -6,14 +6,14 @@ use sed_model::checkpoint::Checkpoint;
 use sed_model::config::SedConfig;
 use sed_model::prompts::builtin_vocabulary;
 use sed_model::text_tower::TextEmbedding;
-use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, SedModel};
+use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, Rejection, SedModel};
 use serde_json::Value;
 
 use crate::compare::channels_first;
 use crate::device::{Bounds, host};
 use crate::findings::Findings;
 use crate::stages::decode_all;
-use crate::survivors::{Rejection, compare};
+use crate::survivors::{Candidates, compare};
 use crate::{golden, synthetic};
 
 /// The rounding error of the reference's text embeddings (columns dropped behind the end of text).
@@ -148,19 +148,19 @@ impl Check {
         let run = format!("{}.{set}.{mode}", picture.name);
         let info = self.meta["runs"][&run].clone();
         let what = format!("{} {run}", self.variant);
-        let top_k = golden::top_k(mode);
-        let request = DecodeRequest { features: &picture.features, text, top_k };
+        let rejection = golden::rejection(mode);
+        let request = DecodeRequest { features: &picture.features, text, rejection };
         let stage = self.model.cost_map_stage();
         let head0 = stage.rejection_logits(&stage.similarities(&[request]).unwrap()).unwrap();
         self.near(&format!("{what} head0"), &head0, &info["tensors"]["head0"], "head0");
         let (pairs, kept) = decode_all(&self.model, &[request]);
         let stored = golden::tensors(&format!("full/{}.{run}.safetensors", self.variant));
-        if let Some(top_k) = top_k {
+        if let Rejection::TopK(top_k) = rejection {
             let kept: Vec<Vec<u32>> = kept.into_iter().flatten().collect();
             // Of the last rejection no logits are stored: no near tie can be granted there.
             let head1 = stored["head1_f16"].to_dtype(DType::F32).unwrap();
             let logits = [Some(&head0), Some(&head1), None];
-            if !self.survivors(&what, top_k, logits, &kept, &info["kept_after_level"]) {
+            if !self.survivors(&what, top_k.get() as usize, logits, &kept, &info["kept_after_level"]) {
                 let note = format!("{what}: scores and map are not compared, for other survivors are left");
                 self.findings.note(note);
                 return;
@@ -170,9 +170,9 @@ impl Check {
         let output = OutputSpec { height, width, crop: Some(crop), score_threshold: 0.0, score_maps: true };
         let mut map = self.model.finish(&pairs, &[output]).unwrap().remove(0);
         let scores = host(map.score_maps.as_ref().unwrap());
-        let want = match top_k {
-            Some(_) => stored["prob_f16"].to_dtype(DType::F32).unwrap(),
-            None => {
+        let want = match rejection {
+            Rejection::TopK(_) => stored["prob_f16"].to_dtype(DType::F32).unwrap(),
+            Rejection::Off => {
                 let logits = stored["logits_f16"].to_dtype(DType::F32).unwrap();
                 ((logits.neg().unwrap().exp().unwrap() + 1.0).unwrap()).recip().unwrap()
             }
@@ -201,14 +201,14 @@ impl Check {
         let categories = logits[0].map_or(0, |head0| head0.dim(0).unwrap());
         let mut candidates: Vec<u32> = (0..categories as u32).collect();
         for (level, ((kept, expected), logits)) in kept.iter().zip(&expected).zip(logits).enumerate() {
-            let rejection = Rejection {
+            let before = Candidates {
                 what: &format!("{what} level {level}"),
                 top_k,
                 logits,
-                candidates: &candidates,
+                categories: &candidates,
                 error: self.tolerance(&format!("head{level}")),
             };
-            if !compare(&mut self.findings, self.bounds, &rejection, kept, expected) {
+            if !compare(&mut self.findings, self.bounds, &before, kept, expected) {
                 return false;
             }
             candidates.clone_from(expected);

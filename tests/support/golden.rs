@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use sed_image::{DecodeLimits, ResizeMode, decode, network_input};
-use sed_model::prompts::Category;
+use sed_model::{Rejection, prompts::Category};
 use serde_json::Value;
 
 /// A file among the reference outputs. `SED_GOLDEN` says where they are on a machine that did not build the test.
@@ -38,7 +38,7 @@ pub fn index_map(name: &str) -> IndexMap {
 pub fn network_pixels(name: &str, side: usize) -> (Tensor, (usize, usize), (usize, usize)) {
     let bytes = std::fs::read(path(name)).unwrap();
     let picture = decode(&bytes, &DecodeLimits::default()).unwrap().image;
-    let input = network_input(&picture, side as u32, ResizeMode::Official).unwrap();
+    let input = network_input(&picture, side as u32, ResizeMode::TwoStep).unwrap();
     let crop = input.output_crop(side as u32 / 4);
     let pixels = Tensor::from_vec(input.data, (1, side, side, 3), &Device::Cpu).unwrap();
     let size = (picture.width() as usize, picture.height() as usize);
@@ -56,6 +56,6 @@ pub fn numbers(list: &Value) -> Vec<u32> {
 }
 
 /// The rejection setting in a mode's name: `normal`, `fast1`, `fast8`, …
-pub fn top_k(mode: &str) -> Option<usize> {
-    mode.strip_prefix("fast").map(|k| k.parse().unwrap())
+pub fn rejection(mode: &str) -> Rejection {
+    mode.strip_prefix("fast").map_or(Rejection::Off, |top_k| top_k.parse().unwrap())
 }

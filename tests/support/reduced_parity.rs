@@ -4,14 +4,14 @@ use candle_core::{DType, Device, Tensor};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::text_tower::TextEmbedding;
 use sed_model::{
-    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, Parts, SedModel, SegmentationMap,
+    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, Parts, Rejection, SedModel, SegmentationMap,
 };
 
 use crate::device::{Bounds, host};
 use crate::findings::Findings;
 use crate::golden;
 use crate::stages::decode_all;
-use crate::survivors::{Rejection, compare};
+use crate::survivors::{Candidates, compare};
 
 const CASE: &str = "sed_nano.c5";
 
@@ -37,8 +37,8 @@ impl Loaded {
         Self { model, features, text, crop, size }
     }
 
-    fn request(&self, top_k: Option<usize>) -> DecodeRequest<'_> {
-        DecodeRequest { features: &self.features, text: &self.text, top_k }
+    fn request(&self, rejection: Rejection) -> DecodeRequest<'_> {
+        DecodeRequest { features: &self.features, text: &self.text, rejection }
     }
 
     fn finish(&self, pairs: &PairBatch) -> SegmentationMap {
@@ -67,28 +67,28 @@ pub fn f32(device: &Device) -> Findings {
     findings.near("text", &Tensor::stack(&rows, 0).unwrap(), &want["text_features"], bound);
     for (mode, info) in meta["modes"].as_object().unwrap() {
         let tolerance = |name: &str| bounds.slack * info["max_abs_err_f32_vs_f64"][name].as_f64().unwrap();
-        let top_k = golden::top_k(mode);
-        let request = loaded.request(top_k);
+        let rejection = golden::rejection(mode);
+        let request = loaded.request(rejection);
         let stage = loaded.model.cost_map_stage();
         let head0 = stage.rejection_logits(&stage.similarities(&[request]).unwrap()).unwrap();
         let expected = &want[&format!("{mode}.head0")];
         findings.near(format!("{mode} head0"), &host(&head0), expected, tolerance("head0"));
         let (pairs, kept) = decode_all(&loaded.model, &[request]);
-        if let Some(top_k) = top_k {
+        if let Rejection::TopK(top_k) = rejection {
             let kept: Vec<Vec<u32>> = kept.into_iter().flatten().collect();
             let expected: Vec<Vec<u32>> =
                 info["kept_after_level"].as_array().unwrap().iter().map(golden::numbers).collect();
             let mut candidates: Vec<u32> = (0..loaded.text.len() as u32).collect();
             let mut same = true;
             for (level, (kept, expected)) in kept.iter().zip(&expected).enumerate() {
-                let rejection = Rejection {
+                let before = Candidates {
                     what: &format!("{mode} level {level}"),
-                    top_k,
+                    top_k: top_k.get() as usize,
                     logits: Some(&want[&format!("{mode}.head{level}")]),
-                    candidates: &candidates,
+                    categories: &candidates,
                     error: tolerance(&format!("head{level}")),
                 };
-                same = compare(&mut findings, bounds, &rejection, kept, expected);
+                same = compare(&mut findings, bounds, &before, kept, expected);
                 if !same {
                     break;
                 }
@@ -102,9 +102,9 @@ pub fn f32(device: &Device) -> Findings {
         }
         let mut map = loaded.finish(&pairs);
         let scores = host(map.score_maps.as_ref().unwrap());
-        let expected = match top_k {
-            Some(_) => want[&format!("{mode}.kept_prob")].clone(),
-            None => sigmoid(&want[&format!("{mode}.head_out")]),
+        let expected = match rejection {
+            Rejection::TopK(_) => want[&format!("{mode}.kept_prob")].clone(),
+            Rejection::Off => sigmoid(&want[&format!("{mode}.head_out")]),
         };
         findings.near(format!("{mode} scores"), &scores, &expected, tolerance("head_out"));
         map.score_maps = Some(scores);
@@ -122,7 +122,7 @@ pub fn sixteen_bits(device: &Device, dtype: DType) -> Findings {
     let reference = golden::index_map(&format!("nano/{CASE}.normal.argmax.png")).2;
     let loaded = Loaded::new(device, dtype);
     assert_eq!((loaded.text[0].tensor().dtype(), loaded.features.dense().dtype()), (dtype, dtype));
-    let (pairs, _) = decode_all(&loaded.model, &[loaded.request(None)]);
+    let (pairs, _) = decode_all(&loaded.model, &[loaded.request(Rejection::Off)]);
     let map = loaded.finish(&pairs);
     findings.near("scores", &host(map.score_maps.as_ref().unwrap()), &want, bound);
     let other = map.indices.iter().zip(&reference).filter(|(a, b)| **a != u16::from(**b)).count();
@@ -134,8 +134,8 @@ pub fn sixteen_bits(device: &Device, dtype: DType) -> Findings {
 pub fn company(device: &Device) -> Findings {
     let (mut findings, bounds) = (Findings::default(), Bounds::of(device));
     let loaded = Loaded::new(device, DType::F32);
-    let few = DecodeRequest { text: &loaded.text[..3], ..loaded.request(Some(2)) };
-    let all = loaded.request(None);
+    let few = DecodeRequest { text: &loaded.text[..3], ..loaded.request(Rejection::from_top_k(2)) };
+    let all = loaded.request(Rejection::Off);
     let alone = [few, all].map(|request| decode_all(&loaded.model, &[request]).0);
     let mut beside = |what: &str, pairs: &PairBatch, alone: &PairBatch| {
         // The case has no near ties: its margins are above 0.02, its errors below 1e-5.

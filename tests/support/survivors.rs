@@ -5,15 +5,15 @@ use candle_core::Tensor;
 use crate::device::{Bounds, host};
 use crate::findings::Findings;
 
-/// A rejection as the reference saw it.
+/// The categories before a rejection as the reference saw it.
 #[derive(Debug)]
-pub struct Rejection<'a> {
+pub struct Candidates<'a> {
     pub what: &'a str,
     pub top_k: usize,
     /// `[candidates, ..]`, by which categories are rejected, where they are known.
     pub logits: Option<&'a Tensor>,
     /// The categories of the logits' rows.
-    pub candidates: &'a [u32],
+    pub categories: &'a [u32],
     /// The rounding error that is granted to a logit.
     pub error: f64,
 }
@@ -23,30 +23,30 @@ pub struct Rejection<'a> {
 pub fn compare(
     findings: &mut Findings,
     bounds: Bounds,
-    rejection: &Rejection<'_>,
+    candidates: &Candidates<'_>,
     got: &[u32],
     want: &[u32],
 ) -> bool {
-    let differing: Vec<u32> = (rejection.candidates.iter().copied())
+    let differing: Vec<u32> = (candidates.categories.iter().copied())
         .filter(|one| got.contains(one) != want.contains(one))
         .collect();
     let mut unexplained = differing.len();
     for category in &differing {
-        let margin = rejection.logits.map(|logits| {
-            let row = rejection.candidates.iter().position(|candidate| candidate == category).unwrap();
-            margin(logits, row, rejection.top_k)
+        let margin = candidates.logits.map(|logits| {
+            let row = candidates.categories.iter().position(|candidate| candidate == category).unwrap();
+            margin(logits, row, candidates.top_k)
         });
-        let near = bounds.near_ties && margin.is_some_and(|margin| margin.abs() <= 2.0 * rejection.error);
+        let near = bounds.near_ties && margin.is_some_and(|margin| margin.abs() <= 2.0 * candidates.error);
         unexplained -= usize::from(near);
         let kept = if want.contains(category) { "kept" } else { "rejected" };
         let margin = margin.map_or("unknown".to_owned(), |margin| format!("{margin:.1e}"));
         findings.note(format!(
             "{}: category {category} is {kept} by the reference alone; margin {margin}, near tie below {:.1e}",
-            rejection.what,
-            2.0 * rejection.error
+            candidates.what,
+            2.0 * candidates.error
         ));
     }
-    findings.at_most(format!("{}: other survivors", rejection.what), unexplained as f64, 0.0);
+    findings.at_most(format!("{}: other survivors", candidates.what), unexplained as f64, 0.0);
     got == want
 }
 

@@ -12,7 +12,7 @@ const MOST: Duration = Duration::from_secs(24 * 3600);
 
 /// Device time for each stage. Whole nanoseconds, so that what is paid in pieces adds up exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Charge([Duration; Stage::ALL.len()]);
+pub(crate) struct Charge([Duration; Stage::COUNT]);
 
 impl Charge {
     /// The charge that a model of costs predicts.

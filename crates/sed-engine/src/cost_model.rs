@@ -5,7 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{fit::Fit, job::SegmentJob, phrases::TokenPhrase, report::Stage, stages::Level};
+use crate::{
+    fit::Fit,
+    job::SegmentJob,
+    phrases::TokenPhrase,
+    report::Stage,
+    stages::{Level, Rejection},
+};
 
 /// Weight of the survivor average so far, when the next survivor count is added to it.
 const SURVIVOR_MEMORY: f64 = 0.95;
@@ -41,8 +47,8 @@ pub(crate) struct Demand {
     pub(crate) encode: bool,
     /// Categories of its vocabulary; 0 for a request that only wants them embedded.
     pub(crate) categories: usize,
-    /// Its `top_k`.
-    pub(crate) top_k: Option<usize>,
+    /// Its rejection.
+    pub(crate) rejection: Rejection,
     /// Pixels of its output for each pixel of the network's map, at least 1.
     pub(crate) enlargement: f64,
 }
@@ -55,14 +61,14 @@ impl Demand {
             text,
             encode,
             categories: job.vocabulary.size(),
-            top_k: job.top_k,
+            rejection: job.rejection,
             enlargement: (pixels / (map_side * map_side).max(1) as f64).max(1.0),
         }
     }
 
     /// The demand of a request that only embeds phrases of `text` units.
     pub(crate) fn of_words(text: f64) -> Self {
-        Self { text, encode: false, categories: 0, top_k: None, enlargement: 1.0 }
+        Self { text, encode: false, categories: 0, rejection: Rejection::Off, enlargement: 1.0 }
     }
 }
 
@@ -97,19 +103,20 @@ impl CostModel {
         parts.most = Some(most);
     }
 
-    /// Learns how many of `categories` survived to a level with a `top_k`. Where all survived, more
-    /// of a larger vocabulary would have, so that says nothing.
+    /// Learns how many of `categories` survived to a level. Where all survived, more
+    /// of a larger vocabulary would have, so that says nothing; nor does a request without rejection.
     pub(crate) fn observe_survivors(
         &mut self,
         level: Level,
-        top_k: usize,
+        rejection: Rejection,
         categories: usize,
         survivors: usize,
     ) {
+        let Rejection::TopK(top_k) = rejection else { return };
         if survivors >= categories {
             return;
         }
-        let now = survivors as f64 / top_k.max(1) as f64;
+        let now = survivors as f64 / f64::from(top_k.get());
         let known = &mut self.survivors[level.index()];
         *known = Some(known.map_or(now, |old| SURVIVOR_MEMORY * old + (1.0 - SURVIVOR_MEMORY) * now));
     }
@@ -159,8 +166,9 @@ impl CostModel {
     /// Categories that probably survive to a level: no more than to the levels before it.
     fn survivors(&self, level: Level, demand: &Demand) -> f64 {
         let all = demand.categories as f64;
-        let Some(top_k) = demand.top_k else { return all };
-        self.survivors[..=level.index()].iter().flatten().map(|each| each * top_k as f64).fold(all, f64::min)
+        let Rejection::TopK(top_k) = demand.rejection else { return all };
+        let known = self.survivors[..=level.index()].iter().flatten();
+        known.map(|each| each * f64::from(top_k.get())).fold(all, f64::min)
     }
 }
 
@@ -168,8 +176,9 @@ impl CostModel {
 mod tests {
     use super::*;
 
-    fn demand(categories: usize, top_k: Option<usize>) -> Demand {
-        Demand { text: 0.0, encode: true, categories, top_k, enlargement: 1.0 }
+    fn demand(categories: usize, top_k: u32) -> Demand {
+        let rejection = Rejection::from_top_k(top_k);
+        Demand { text: 0.0, encode: true, categories, rejection, enlargement: 1.0 }
     }
 
     fn observe(model: &mut CostModel, stage: Stage, units: f64, requests: usize, seconds: f64) {
@@ -182,7 +191,7 @@ mod tests {
         for size in [4.0, 8.0] {
             observe(&mut model, Stage::Encode, size, 4, 0.4 + 0.1 * size);
         }
-        assert!((model.stage_seconds(Stage::Encode, &demand(1, None)) - 0.2).abs() < 1e-9);
+        assert!((model.stage_seconds(Stage::Encode, &demand(1, 0)) - 0.2).abs() < 1e-9);
     }
 
     #[test]
@@ -191,25 +200,26 @@ mod tests {
         for stage in Stage::ALL {
             observe(&mut model, stage, 100.0, 1, 1.0);
         }
-        Level::ALL.into_iter().for_each(|level| model.observe_survivors(level, 8, 200, 40));
+        let rejection = Rejection::from_top_k(8);
+        Level::ALL.into_iter().for_each(|level| model.observe_survivors(level, rejection, 200, 40));
         let level = |top_k| model.stage_seconds(Stage::Decode(Level::Two), &demand(200, top_k));
-        assert!((level(None) - 2.0).abs() < 1e-9);
-        assert!((level(Some(8)) - 0.4).abs() < 1e-9);
-        assert!((level(Some(80)) - 2.0).abs() < 1e-9); // never more than there are
+        assert!((level(0) - 2.0).abs() < 1e-9);
+        assert!((level(8) - 0.4).abs() < 1e-9);
+        assert!((level(80) - 2.0).abs() < 1e-9); // never more than there are
     }
 
     #[test]
     fn survivors_of_a_vocabulary_that_lost_none_say_nothing() {
         let mut model = CostModel::default();
         observe(&mut model, Stage::Decode(Level::Three), 100.0, 1, 1.0);
-        let level_3 =
-            |model: &CostModel| model.stage_seconds(Stage::Decode(Level::Three), &demand(800, Some(8)));
-        Level::ALL.into_iter().for_each(|level| model.observe_survivors(level, 8, 21, 21));
+        let level_3 = |model: &CostModel| model.stage_seconds(Stage::Decode(Level::Three), &demand(800, 8));
+        let rejection = Rejection::from_top_k(8);
+        Level::ALL.into_iter().for_each(|level| model.observe_survivors(level, rejection, 21, 21));
         assert!((level_3(&model) - 8.0).abs() < 1e-9);
         // Categories that were rejected before level 1 do not come back.
-        model.observe_survivors(Level::One, 8, 847, 400);
+        model.observe_survivors(Level::One, rejection, 847, 400);
         assert!((level_3(&model) - 4.0).abs() < 1e-9);
-        model.observe_survivors(Level::Three, 8, 847, 80);
+        model.observe_survivors(Level::Three, rejection, 847, 80);
         assert!((level_3(&model) - 0.8).abs() < 1e-9);
     }
 
@@ -233,7 +243,7 @@ mod tests {
         let mut model = CostModel::default();
         (1..20).for_each(|size| observe(&mut model, Stage::CostMap, f64::from(size), 1, 0.1));
         model.observe_parts(Stage::CostMap, (300, 50), Duration::from_secs(3), Instant::now());
-        let seconds = |categories| model.stage_seconds(Stage::CostMap, &demand(categories, None));
+        let seconds = |categories| model.stage_seconds(Stage::CostMap, &demand(categories, 0));
         assert!((seconds(50) - 0.1).abs() < 1e-9 && (seconds(600) - 6.0).abs() < 1e-9);
     }
 

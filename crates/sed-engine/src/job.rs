@@ -6,7 +6,7 @@ use crate::{
     error::EngineError,
     feature_cache::{ImageFacts, PinnedImage},
     report::{CacheReport, RejectionReport, StageTiming},
-    stages::{FinishedMap, ModelInfo, NetworkInput, OutputSpec},
+    stages::{FinishedMap, ModelInfo, NetworkInput, OutputSpec, Rejection},
     vocabulary::Vocabulary,
 };
 
@@ -43,8 +43,8 @@ pub struct SegmentJob {
     pub image: JobImage,
     /// The words.
     pub vocabulary: Vocabulary,
-    /// Rejection keeps the union of the `top_k` best of every position; `None` turns it off.
-    pub top_k: Option<usize>,
+    /// The rejection before every decoder level.
+    pub rejection: Rejection,
     /// The specification of the result.
     pub output: OutputSpec,
     /// Start of its wait for the engine, which counts as the wait for its first stage.
@@ -70,9 +70,6 @@ impl SegmentJob {
         }
         if !(0.0..=1.0).contains(&self.output.score_threshold) {
             return invalid("score_threshold", "must be between 0 and 1".into());
-        }
-        if self.top_k == Some(0) {
-            return invalid("top_k", "must be at least 1; leave it out to turn rejection off".into());
         }
         Ok(())
     }

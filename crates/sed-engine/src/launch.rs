@@ -199,7 +199,7 @@ fn cost_map<S: Stages>(stages: &S, tasks: &[Task<S>]) -> Result<Vec<S::Pairs>, S
 fn pair_request<S: Stages>(task: &Task<S>) -> Result<PairRequest<'_, S>, StageError> {
     match (&task.features, &task.words, task.job()) {
         (Some(features), Words::Ready(text), Some(job)) => {
-            Ok(PairRequest { features, text, top_k: job.top_k })
+            Ok(PairRequest { features, text, rejection: job.rejection })
         }
         _ => Err(StageError::Failed("a request has no features or no words yet".into())),
     }

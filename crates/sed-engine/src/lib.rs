@@ -54,8 +54,8 @@ pub use phrases::{PhraseTokens, ReadPhrases, TokenPhrase};
 pub use report::{BatchTiming, CacheReport, LevelReport, RejectionReport, Stage, StageTiming};
 pub use sed_stages::{SedStages, USEFUL_IMAGES_CPU, USEFUL_PAIRS_CPU, builtin_vocabularies, device_name};
 pub use stages::{
-    Advanced, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest, ScoreMaps,
-    StageError, Stages, UNLABELLED,
+    Advanced, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest, Rejection,
+    ScoreMaps, StageError, Stages, UNLABELLED,
 };
 pub use state::EngineState;
 pub use vocabulary::{

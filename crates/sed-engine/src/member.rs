@@ -224,7 +224,7 @@ mod tests {
     use crate::{
         fake::{FakeControl, FakeReader, FakeStages, Fault, model_info},
         inbox::Wait,
-        stages::{NetworkInput, OutputSpec},
+        stages::{NetworkInput, OutputSpec, Rejection},
         state::StateBoard,
         vocabulary::Category,
     };
@@ -247,7 +247,7 @@ mod tests {
                 facts: None,
             },
             vocabulary: Vocabulary::built_in(vec![Category::named("object")], &FakeReader).unwrap(),
-            top_k: None,
+            rejection: Rejection::Off,
             output: OutputSpec { width: 8, height: 8, crop: None, score_threshold: 0.0, score_maps: false },
             waiting_since: Instant::now(),
             deadline: None,

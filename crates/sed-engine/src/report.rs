@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::stages::Level;
+use crate::stages::{Level, Rejection};
 
 /// The outcome of category early rejection for one image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RejectionReport {
-    /// The `top_k` that was used; `None` when rejection was off.
-    pub top_k: Option<usize>,
+    /// The rejection that was used.
+    pub rejection: Rejection,
     /// One entry for each decoder level, in order.
     pub levels: Vec<LevelReport>,
 }

@@ -244,8 +244,8 @@ impl Stages for SedStages {
 }
 
 fn decode_request<'a>(request: &PairRequest<'a, SedStages>) -> DecodeRequest<'a> {
-    let &PairRequest { features, text, top_k } = request;
-    DecodeRequest { features, text, top_k }
+    let &PairRequest { features, text, rejection } = request;
+    DecodeRequest { features, text, rejection }
 }
 
 /// Scores `[survivors, side, side]` off the device.

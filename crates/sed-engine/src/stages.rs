@@ -1,13 +1,13 @@
 //! The interface to the model: the stages that a request goes through, one after the other.
 //!
 //! Stages take many images at a time. Between [`Stages::cost_map`] and [`Stages::finish`] the work is a
-//! ragged batch of (image, category) pairs: images may have different vocabularies, different `top_k` and
+//! ragged batch of (image, category) pairs: images may have different vocabularies, different rejection and
 //! different survivors, and the result of an image never depends on the others in the batch. An image with
 //! more pairs than the memory holds goes through a stage in parts.
 
 use std::sync::Arc;
 
-pub use sed_model::Level;
+pub use sed_model::{Level, Rejection};
 
 use crate::phrases::ReadPhrases;
 
@@ -159,8 +159,8 @@ pub struct PairRequest<'a, S: Stages + ?Sized> {
     pub features: &'a S::ImageFeatures,
     /// One entry for each category of its vocabulary.
     pub text: &'a [S::TextEmbedding],
-    /// Rejection keeps the union of the `top_k` best of every position; `None` keeps all.
-    pub top_k: Option<usize>,
+    /// The rejection before every decoder level.
+    pub rejection: Rejection,
 }
 
 /// The specification of an image's result.

@@ -12,7 +12,7 @@ use crate::{
     job::{JobImage, Priority, SegmentJob},
     phrases::TokenPhrase,
     scheduler::Scheduler,
-    stages::{NetworkInput, OutputSpec, Stages},
+    stages::{NetworkInput, OutputSpec, Rejection, Stages},
     ticket::{Reply, Request, Ticket, Urgency},
     vocabulary::{Category, MOST_CATEGORIES, Vocabulary},
 };
@@ -42,12 +42,12 @@ impl WarmUp {
         stages: &S,
         scheduler: &Scheduler<S>,
     ) -> Result<Vec<Round>, String> {
-        let mut rounds = vec![round(vec![job(stages, 2, Some(1))?])?];
+        let mut rounds = vec![round(vec![job(stages, 2, Rejection::from_top_k(1))?])?];
         if self.largest_batches {
             let (images, pairs) = scheduler.budget();
             // Pairs of one picture, of which a vocabulary has no more than an index map can hold.
             let each = (pairs / images).clamp(1, MOST_CATEGORIES);
-            let batch = (0..images).map(|_| job(stages, each, None));
+            let batch = (0..images).map(|_| job(stages, each, Rejection::Off));
             rounds.push(round(batch.collect::<Result<_, _>>()?)?);
         }
         let reader = stages.phrase_reader();
@@ -61,7 +61,7 @@ impl WarmUp {
 }
 
 /// A grey picture and one word, as often as pairs are wanted.
-fn job<S: Stages>(stages: &S, categories: usize, top_k: Option<usize>) -> Result<Request, String> {
+fn job<S: Stages>(stages: &S, categories: usize, rejection: Rejection) -> Result<Request, String> {
     let model = stages.info();
     let (side, map_side) = (model.input_side, model.map_side as u32);
     let categories = vec![Category::named("object"); categories];
@@ -72,7 +72,7 @@ fn job<S: Stages>(stages: &S, categories: usize, top_k: Option<usize>) -> Result
         },
         vocabulary: Vocabulary::built_in(categories, &*stages.phrase_reader())
             .map_err(|error| error.to_string())?,
-        top_k,
+        rejection,
         output: OutputSpec {
             width: map_side,
             height: map_side,

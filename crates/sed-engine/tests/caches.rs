@@ -10,7 +10,7 @@ use std::{
 
 use sed_engine::{
     Category, Engine, EngineConfig, EngineError, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec,
-    Priority, SegmentJob, SegmentOutcome, Stage, Vocabulary, VocabularyLimits,
+    Priority, Rejection, SegmentJob, SegmentOutcome, Stage, Vocabulary, VocabularyLimits,
     fake::{FakeControl, FakeReader, FakeStages, Fault},
 };
 
@@ -35,7 +35,7 @@ fn job(picture: u8, vocabulary: Vocabulary) -> SegmentJob {
     SegmentJob {
         image: JobImage::Pixels { input: NetworkInput { side: 32, data }, facts: Some(facts(picture)) },
         vocabulary,
-        top_k: Some(2),
+        rejection: Rejection::from_top_k(2),
         output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },
         waiting_since: Instant::now(),
         deadline: None,
@@ -177,7 +177,7 @@ async fn two_servers_share_a_directory_and_a_damaged_file_is_replaced() {
     fs::write(&files[4], "").unwrap();
     let (engine, control) = engine_with(&stored(folder.path())).await;
     let all = words(names.clone());
-    engine.segment(SegmentJob { top_k: None, ..job(1, all) }).await.unwrap();
+    engine.segment(SegmentJob { rejection: Rejection::Off, ..job(1, all) }).await.unwrap();
     let computed = control.embedded() - 1; // and the warm-up's word
     assert!((1..=2).contains(&computed), "{computed} phrases were computed again for 2 damaged files");
     for _ in 0..500 {

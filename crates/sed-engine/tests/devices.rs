@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sed_engine::{
     Category, Engine, EngineConfig, EngineError, EngineState, ImageFacts, ImageKey, JobImage, NetworkInput,
-    OutputSpec, Priority, SegmentJob, Stage, StageError, Vocabulary, VocabularyLimits,
+    OutputSpec, Priority, Rejection, SegmentJob, Stage, StageError, Vocabulary, VocabularyLimits,
     fake::{FakeControl, FakeReader, FakeStages, Fault},
 };
 
@@ -33,7 +33,7 @@ fn job(picture: u8) -> SegmentJob {
     SegmentJob {
         image: JobImage::Pixels { input: NetworkInput { side: 32, data }, facts: Some(facts(picture)) },
         vocabulary: words(&["cat", "dog", "cow"]),
-        top_k: Some(2),
+        rejection: Rejection::from_top_k(2),
         output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },
         waiting_since: Instant::now(),
         deadline: None,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sed_engine::{
     Category, Engine, EngineConfig, EngineError, EngineState, JobImage, Level, NetworkInput, OutputSpec,
-    Priority, SegmentJob, Stage, StageError, UNLABELLED, Vocabulary, VocabularyLimits,
+    Priority, Rejection, SegmentJob, Stage, StageError, UNLABELLED, Vocabulary, VocabularyLimits,
     fake::{FakeControl, FakeReader, FakeStages, Fault},
 };
 
@@ -41,7 +41,7 @@ fn job(categories: usize) -> SegmentJob {
     SegmentJob {
         image: JobImage::Pixels { input: NetworkInput { side: 32, data }, facts: None },
         vocabulary: words(categories),
-        top_k: Some(2),
+        rejection: Rejection::from_top_k(2),
         output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },
         waiting_since: Instant::now(),
         deadline: None,
@@ -103,7 +103,7 @@ async fn a_job_gets_a_map_and_true_reports() {
 #[tokio::test]
 async fn without_rejection_every_category_goes_through() {
     let (engine, control) = engine().await;
-    let outcome = engine.segment(SegmentJob { top_k: None, ..job(30) }).await.unwrap();
+    let outcome = engine.segment(SegmentJob { rejection: Rejection::Off, ..job(30) }).await.unwrap();
     assert!(outcome.rejection.levels.iter().all(|level| level.rejected.is_empty()));
     assert_eq!(outcome.rejection.levels[2].survivors.len(), 30);
     assert_eq!(control.calls(Stage::Decode(Level::Three)), 2); // the warm-up and this one
@@ -144,7 +144,7 @@ async fn phrases_are_shared_between_categories() {
     };
     let ask = |categories| {
         let vocabulary = Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap();
-        engine.segment(SegmentJob { vocabulary, top_k: None, ..job(1) })
+        engine.segment(SegmentJob { vocabulary, rejection: Rejection::Off, ..job(1) })
     };
     let alone = ask(vec![category("dog", &[]), category("cat", &[])]).await.unwrap();
     let more = ask(vec![category("dog", &["hound"]), category("cat", &["tabby", "hound"])]).await.unwrap();
@@ -192,7 +192,7 @@ async fn out_of_memory_is_tried_again_once_and_then_names_the_stage() {
     assert_eq!(failed, Err(EngineError::DeviceOutOfMemory { stage: Stage::Encode }));
     assert!(engine.state().borrow().is_ready());
     control.set_memory(7);
-    engine.segment(SegmentJob { top_k: None, ..job(100) }).await.unwrap();
+    engine.segment(SegmentJob { rejection: Rejection::Off, ..job(100) }).await.unwrap();
     assert!(engine.budget().1 <= 7);
 }
 
@@ -430,7 +430,6 @@ async fn jobs_that_fit_no_model_are_refused() {
         ("output", with(|job| job.output.width = 0)),
         ("score_threshold", with(|job| job.output.score_threshold = f32::NAN)),
         ("score_threshold", with(|job| job.output.score_threshold = 1.5)),
-        ("top_k", with(|job| job.top_k = Some(0))),
     ];
     for (expected, job) in bad {
         let refused = engine.segment(job).await;

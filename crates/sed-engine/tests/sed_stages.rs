@@ -4,8 +4,8 @@
 
 use candle_core::{Device, Tensor};
 use sed_engine::{
-    Category, Engine, EngineConfig, JobImage, NetworkInput, OutputSpec, Priority, SedStages, SegmentJob,
-    SegmentOutcome, Vocabulary, VocabularyLimits, builtin_vocabularies,
+    Category, Engine, EngineConfig, JobImage, NetworkInput, OutputSpec, Priority, Rejection, SedStages,
+    SegmentJob, SegmentOutcome, Vocabulary, VocabularyLimits, builtin_vocabularies,
 };
 use sed_model::{DecodeRequest, Level, SedModel, SegmentationMap, checkpoint::Checkpoint, prompts};
 
@@ -31,7 +31,7 @@ fn words() -> Vec<(&'static str, &'static [&'static str])> {
 
 fn by_hand(
     model: &SedModel,
-    top_k: Option<usize>,
+    rejection: Rejection,
     spec: sed_model::OutputSpec,
 ) -> (Vec<Vec<u32>>, SegmentationMap) {
     let categories: Vec<_> = words()
@@ -45,7 +45,7 @@ fn by_hand(
     let text = model.embed_categories(&categories).unwrap();
     let input = Tensor::from_vec(pixels(side), (1, side, side, 3), &Device::Cpu).unwrap();
     let features = model.encode(&input).unwrap().remove(0);
-    let mut pairs = model.cost_map(&[DecodeRequest { features: &features, text: &text, top_k }]).unwrap();
+    let mut pairs = model.cost_map(&[DecodeRequest { features: &features, text: &text, rejection }]).unwrap();
     let mut survivors = Vec::new();
     for level in Level::ALL {
         survivors.push(pairs.survivors(0).to_vec());
@@ -54,7 +54,7 @@ fn by_hand(
     (survivors, model.finish(&pairs, &[spec]).unwrap().remove(0))
 }
 
-async fn by_engine(engine: &Engine, top_k: Option<usize>, output: OutputSpec) -> SegmentOutcome {
+async fn by_engine(engine: &Engine, rejection: Rejection, output: OutputSpec) -> SegmentOutcome {
     let category = |(name, synonyms): (&str, &[&str])| Category {
         name: name.to_owned(),
         synonyms: synonyms.iter().map(ToString::to_string).collect(),
@@ -65,7 +65,7 @@ async fn by_engine(engine: &Engine, top_k: Option<usize>, output: OutputSpec) ->
         image: JobImage::Pixels { input: NetworkInput { side, data: pixels(side) }, facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), &*engine.phrase_reader())
             .unwrap(),
-        top_k,
+        rejection,
         output,
         waiting_since: std::time::Instant::now(),
         deadline: None,
@@ -84,7 +84,7 @@ async fn the_engine_gives_what_the_model_gives() {
     assert_eq!((engine.model().map_side, engine.model().device.as_str()), (map_side, "cpu"));
 
     let crops = [None, Some((map_side as u32, map_side as u32 / 2))]; // width, height
-    for (top_k, crop) in [None, Some(1), Some(2)].into_iter().zip(crops.into_iter().cycle()) {
+    for (rejection, crop) in [0, 1, 2].map(Rejection::from_top_k).into_iter().zip(crops.into_iter().cycle()) {
         let spec = sed_model::OutputSpec {
             height: 20,
             width: 30,
@@ -93,10 +93,10 @@ async fn the_engine_gives_what_the_model_gives() {
             score_maps: true,
         };
         let output = OutputSpec { width: 30, height: 20, crop, score_threshold: 0.3, score_maps: true };
-        let (survivors, expected) = by_hand(&model, top_k, spec);
+        let (survivors, expected) = by_hand(&model, rejection, spec);
         // The second time the words come from the cache.
         for _ in 0..2 {
-            let outcome = by_engine(&engine, top_k, output.clone()).await;
+            let outcome = by_engine(&engine, rejection, output.clone()).await;
             let reported: Vec<_> = outcome.rejection.levels.iter().map(|level| &level.survivors).collect();
             assert_eq!(reported, survivors.iter().collect::<Vec<_>>());
             assert_eq!(outcome.map.indices, expected.indices);

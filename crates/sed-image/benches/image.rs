@@ -40,7 +40,7 @@ fn resize(criterion: &mut Criterion) {
         bench.iter(|| network_input(black_box(&photo), 768, ResizeMode::Direct));
     });
     group.bench_function("network input, official", |bench| {
-        bench.iter(|| network_input(black_box(&photo), 768, ResizeMode::Official));
+        bench.iter(|| network_input(black_box(&photo), 768, ResizeMode::TwoStep));
     });
     group.finish();
 }

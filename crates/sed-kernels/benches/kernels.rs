@@ -232,7 +232,7 @@ fn decoder(c: &mut Criterion) {
 fn end(c: &mut Criterion) {
     let logits = values(&[150, 24, 24]);
     run(c, "top-8 union of 150 at 24", 150 * 576, || {
-        top_k_union(&logits, &[0, 150], &[Some(8)]).unwrap();
+        top_k_union(&logits, &[0, 150], &[8]).unwrap();
     });
     let maps = values(&[PAIRS, 192, 192]);
     run(c, "sigmoid, 16 maps at 192", PAIRS * 192 * 192, || {

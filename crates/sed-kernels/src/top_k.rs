@@ -12,11 +12,11 @@ const PIXELS: usize = 64;
 /// For every image, the pairs that are among its `top_k` best at one of its pixels, rising.
 ///
 /// `logits [pairs, ..]` holds one map per pair; `offsets` (one more than there are images) says which
-/// pairs belong to which image. `None` keeps every pair, and so does a `top_k` that is not smaller than
-/// the image's number of pairs. Pairs that tie with the k-th best are kept (the reference leaves ties
+/// pairs belong to which image. A `top_k` that is not smaller than the image's number of pairs keeps them all;
+/// it is at least 1 where there are any. Pairs that tie with the k-th best are kept (the reference leaves ties
 /// undefined), so the result does not depend on the order of the categories. A pair with a NaN is always
 /// kept, so that the fault is seen at the end.
-pub fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[Option<usize>]) -> Result<Vec<Vec<usize>>> {
+pub fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[usize]) -> Result<Vec<Vec<usize>>> {
     let pairs = logits.dim(0)?;
     let ordered = offsets.windows(2).all(|w| w[0] <= w[1]);
     if offsets.len() != top_k.len() + 1
@@ -26,21 +26,24 @@ pub fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[Option<usize>]) 
     {
         bail!("top-k union: offsets {offsets:?} do not cut {pairs} pairs into {} images", top_k.len());
     }
+    if let Some(image) =
+        (0..top_k.len()).find(|&image| top_k[image] == 0 && offsets[image] < offsets[image + 1])
+    {
+        bail!("top-k union: image {image} would keep none of its pairs");
+    }
     let pixels = logits.elem_count() / pairs.max(1);
     if cuda::takes(logits) {
         return cuda::top_k_union(logits, offsets, top_k);
     }
     let values = cpu_values(logits)?;
     let values: &[f32] = &values;
-    let kept = |(range, &top_k): (&[usize], &Option<usize>)| {
+    let kept = |(range, &k): (&[usize], &usize)| {
         let (first, end) = (range[0], range[1]);
-        match top_k {
-            Some(k) if k < end - first => {
-                let kept = union_of_image(&values[first * pixels..end * pixels], end - first, k);
-                (first..end).filter(|pair| kept[pair - first]).collect()
-            }
-            _ => (first..end).collect(),
+        if k >= end - first {
+            return (first..end).collect();
         }
+        let kept = union_of_image(&values[first * pixels..end * pixels], end - first, k);
+        (first..end).filter(|pair| kept[pair - first]).collect()
     };
     Ok(offsets.windows(2).zip(top_k).map(kept).collect())
 }
@@ -120,7 +123,7 @@ mod tests {
             }
             let pairs = offsets[offsets.len() - 1];
             let maps = random(pairs * pixels, seed);
-            let top_k: Vec<_> = images.iter().map(|image| image.1).collect();
+            let top_k: Vec<_> = images.iter().map(|(pairs, k)| k.unwrap_or(*pairs)).collect();
             let got = top_k_union(&tensor(&maps, &[pairs, pixels]), &offsets, &top_k).unwrap();
             for (i, (count, k)) in images.into_iter().enumerate() {
                 let maps = &maps[offsets[i] * pixels..offsets[i + 1] * pixels];
@@ -138,7 +141,7 @@ mod tests {
     fn what_is_no_number_is_kept() {
         let nan = f32::NAN;
         for values in [[3.0, 2.0, nan, 1.0], [3.0, 2.0, -nan, 1.0], [nan, 2.0, nan, nan]] {
-            let kept = top_k_union(&tensor(&values, &[4, 1]), &[0, 4], &[Some(1)]).unwrap().remove(0);
+            let kept = top_k_union(&tensor(&values, &[4, 1]), &[0, 4], &[1]).unwrap().remove(0);
             let wanted = |pair: &usize| values[*pair].is_nan();
             assert!((0..4).filter(wanted).all(|pair| kept.contains(&pair)), "{values:?}: {kept:?}");
         }
@@ -153,7 +156,7 @@ mod tests {
             ([nan, 3.0, nan, 2.0], 2, vec![0, 1, 2, 3]),
             ([1.0, nan, 3.0, 2.0], 1, vec![1, 2]),
         ] {
-            let kept = top_k_union(&tensor(&values, &[4, 1]), &[0, 4], &[Some(k)]).unwrap().remove(0);
+            let kept = top_k_union(&tensor(&values, &[4, 1]), &[0, 4], &[k]).unwrap().remove(0);
             assert_eq!(kept, wanted, "{values:?}");
         }
     }
@@ -161,8 +164,9 @@ mod tests {
     #[test]
     fn ties_are_kept_and_bad_offsets_refused() {
         let maps = tensor(&[1.0, 1.0, 0.5], &[3, 1]);
-        assert_eq!(top_k_union(&maps, &[0, 3], &[Some(1)]).unwrap(), [[0, 1]]);
-        assert!(top_k_union(&maps, &[0, 2], &[None]).is_err());
+        assert_eq!(top_k_union(&maps, &[0, 3], &[1]).unwrap(), [[0, 1]]);
+        assert!(top_k_union(&maps, &[0, 2], &[2]).is_err());
+        assert!(top_k_union(&maps, &[0, 3], &[0]).is_err());
         assert!(top_k_union(&maps, &[0, 3], &[]).is_err());
     }
 }

@@ -9,6 +9,7 @@ use crate::config::{PROMPTS, SedConfig};
 use crate::error::{ModelError, Result};
 use crate::features::ImageFeatures;
 use crate::pairs::PairBatch;
+use crate::rejection::Rejection;
 use crate::text_tower::TextEmbedding;
 
 /// One image and the categories that are looked for in it.
@@ -18,9 +19,8 @@ pub struct DecodeRequest<'a> {
     pub features: &'a ImageFeatures,
     /// Its vocabulary.
     pub text: &'a [TextEmbedding],
-    /// Before every decoder level, only categories that are among the `top_k` best at some position
-    /// stay; `None` keeps all.
-    pub top_k: Option<usize>,
+    /// The rejection before every decoder level.
+    pub rejection: Rejection,
 }
 
 /// The first convolution over the cost map, and the head that rejects before decoder level 1.

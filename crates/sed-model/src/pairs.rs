@@ -7,8 +7,9 @@ use crate::cost_map::DecodeRequest;
 use crate::error::{ModelError, Result};
 use crate::features::ImageFeatures;
 use crate::level::Level;
+use crate::rejection::Rejection;
 
-/// Pairs between two stages. Images in a batch may have different vocabularies, a different `top_k` and
+/// Pairs between two stages. Images in a batch may have different vocabularies, a different rejection and
 /// different survivors; no operation mixes them.
 ///
 /// Cheap to clone: the tensors are shared.
@@ -29,9 +30,16 @@ pub struct PairBatch {
 #[derive(Debug, Clone)]
 struct Image {
     features: ImageFeatures,
-    top_k: Option<usize>,
+    rejection: Rejection,
     vocabulary: usize,
     survivors: Vec<u32>,
+}
+
+impl Image {
+    /// The number of its categories that stay at one position.
+    fn top_k(&self) -> usize {
+        self.rejection.kept(self.survivors.len())
+    }
 }
 
 impl PairBatch {
@@ -39,7 +47,7 @@ impl PairBatch {
     pub(crate) fn new(requests: &[DecodeRequest<'_>]) -> Self {
         let image = |request: &DecodeRequest<'_>| Image {
             features: request.features.clone(),
-            top_k: request.top_k,
+            rejection: request.rejection,
             vocabulary: request.text.len(),
             survivors: (0..request.text.len() as u32).collect(),
         };
@@ -146,7 +154,7 @@ impl PairBatch {
 
     /// Reports whether a rejection could drop a pair.
     pub(crate) fn rejects(&self) -> bool {
-        self.images.iter().any(|image| image.top_k.is_some_and(|k| k < image.survivors.len()))
+        self.images.iter().any(|image| image.top_k() < image.survivors.len())
     }
 
     /// Checks that the batch stands before a decoder level.
@@ -182,7 +190,7 @@ impl PairBatch {
     /// `logits [pairs, h, w]` (SED section 3.4). Gives the rows that stay, or `None` if all do.
     pub(crate) fn reject(&mut self, logits: &Tensor) -> Result<Option<Vec<usize>>> {
         let offsets = self.offsets();
-        let top_k: Vec<Option<usize>> = self.images.iter().map(|image| image.top_k).collect();
+        let top_k: Vec<usize> = self.images.iter().map(Image::top_k).collect();
         let kept = sed_kernels::top_k_union(logits, &offsets, &top_k)?;
         let before = self.pairs();
         for ((image, kept), first) in self.images.iter_mut().zip(&kept).zip(&offsets) {

@@ -14,6 +14,7 @@ use crate::error::{ModelError, Result};
 use crate::features::ImageFeatures;
 use crate::level::Level;
 use crate::pairs::PairBatch;
+use crate::rejection::Rejection;
 use crate::text_tower::TextEmbedding;
 
 /// One image on its way through the cost map or a decoder level, part by part.
@@ -103,8 +104,8 @@ impl CostMapParts {
     fn compare(&mut self, stage: &CostMap, most: usize) -> Result<Advanced> {
         let first = count(&self.similarities);
         let end = self.text.len().min(first + most);
-        let (features, top_k) = (&self.features, None);
-        let part = DecodeRequest { features, text: &self.text[first..end], top_k };
+        let (features, rejection) = (&self.features, Rejection::Off);
+        let part = DecodeRequest { features, text: &self.text[first..end], rejection };
         let similarities = stage.similarities(&[part])?;
         let logits = self.batch.rejects().then(|| stage.rejection_logits(&similarities)).transpose()?;
         if end == self.text.len() {

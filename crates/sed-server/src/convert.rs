@@ -49,7 +49,7 @@ pub(crate) fn rejection_report(report: RejectionReport, list_rejected: bool) -> 
         rejected: if list_rejected { level.rejected } else { Vec::new() },
     };
     v1::RejectionReport {
-        top_k: report.top_k.map_or(0, |top_k| top_k as u32),
+        top_k: report.rejection.top_k(),
         levels: report.levels.into_iter().map(level).collect(),
     }
 }

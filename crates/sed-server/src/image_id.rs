@@ -15,7 +15,7 @@ pub(crate) fn key_of(picture: &RgbImage, mode: ResizeMode) -> ImageKey {
     hasher.update(picture.height().to_le_bytes());
     hasher.update([match mode {
         ResizeMode::Direct => 0,
-        ResizeMode::Official => 1,
+        ResizeMode::TwoStep => 1,
     }]);
     hasher.update(picture.pixels());
     ImageKey(hasher.finalize().into())
@@ -59,7 +59,7 @@ mod tests {
         other[17] = 8;
         for different in [
             key_of(&picture(2, 3, [7; 18]), ResizeMode::Direct),
-            key_of(&picture(3, 2, [7; 18]), ResizeMode::Official),
+            key_of(&picture(3, 2, [7; 18]), ResizeMode::TwoStep),
             key_of(&picture(3, 2, other), ResizeMode::Direct),
         ] {
             assert_ne!(first, different);

@@ -181,7 +181,7 @@ impl Server {
             vocabularies: VocabularyRegistry::new(&vocabularies, &config.limits, &*engine.phrase_reader())?,
             limits: config.limits.clone(),
             transport: config.transport.clone(),
-            default_top_k: config.default_top_k,
+            default_rejection: config.default_rejection,
             pool,
             places: Places::new(config.limits.concurrent_requests, transfers.clone()),
             account: Account::new(

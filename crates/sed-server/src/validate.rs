@@ -1,7 +1,7 @@
 //! Validation of requests without decoding their images: pure functions, which a fuzzer can call.
 
 use bytes::Bytes;
-use sed_engine::{Category, ImageKey, Priority, ReadPhrases, Vocabulary};
+use sed_engine::{Category, ImageKey, Priority, ReadPhrases, Rejection, Vocabulary};
 use sed_image::{ImageError, ResizeMode};
 use sed_proto::v1::{self, ErrorReason, MaskEncoding, image, output_size, vocabulary};
 
@@ -60,8 +60,8 @@ pub enum VocabularySource {
 /// The options, with the defaults that are the same on every server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedOptions {
-    /// The request's `top_k`, 0 for no rejection; `None` leaves it to the server.
-    pub top_k: Option<u32>,
+    /// The rejection; `None` leaves it to the server.
+    pub rejection: Option<Rejection>,
     /// 0 to 1.
     pub score_threshold: f32,
     /// The size of the masks.
@@ -240,7 +240,7 @@ fn options(options: &v1::SegmentOptions, limits: &Limits) -> Result<ValidatedOpt
     let score_threshold = options.score_threshold.unwrap_or(0.0);
     share("options.score_threshold", score_threshold)?;
     Ok(ValidatedOptions {
-        top_k: options.top_k,
+        rejection: options.top_k.map(Rejection::from_top_k),
         score_threshold,
         output_size: output_size(options.output_size.as_ref(), limits)?,
         resize_mode: resize_mode(options.resize_mode)?,
@@ -305,7 +305,7 @@ pub(crate) fn check_output_size(
 fn resize_mode(number: i32) -> Result<ResizeMode, RequestError> {
     match v1::ResizeMode::try_from(number) {
         Ok(v1::ResizeMode::Unspecified | v1::ResizeMode::Direct) => Ok(ResizeMode::Direct),
-        Ok(v1::ResizeMode::TwoStep) => Ok(ResizeMode::Official),
+        Ok(v1::ResizeMode::TwoStep) => Ok(ResizeMode::TwoStep),
         Err(_) => Err(unknown_value("options.resize_mode", number)),
     }
 }

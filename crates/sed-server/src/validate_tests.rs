@@ -32,7 +32,7 @@ fn refusal(request: &v1::SegmentRequest) -> (ErrorReason, String) {
 fn a_request_without_options_gets_the_usual_ones() {
     let valid = validate_segment(&good(), &Limits::default(), &FakeReader).unwrap();
     let expected = ValidatedOptions {
-        top_k: None,
+        rejection: None,
         score_threshold: 0.0,
         output_size: OutputSize::Original,
         resize_mode: ResizeMode::Direct,
@@ -55,7 +55,7 @@ fn zero_is_a_value_and_not_an_absence() {
         ..Default::default()
     };
     let valid = validate_segment(&with_options(options), &Limits::default(), &FakeReader).unwrap().options;
-    assert_eq!((valid.top_k, valid.polygon_tolerance), (Some(0), 0.0));
+    assert_eq!((valid.rejection, valid.polygon_tolerance), (Some(Rejection::Off), 0.0));
     assert_eq!(valid.overlay, Some(OverlayOptions { opacity: Some(0.0), legend: true, labels: true }));
 }
 
@@ -222,7 +222,7 @@ proptest! {
                 let options = valid.options;
                 prop_assert!((0.0..=1.0).contains(&options.score_threshold));
                 prop_assert!(options.polygon_tolerance.is_finite());
-                prop_assert!(options.top_k.unwrap_or(0) <= limits.top_k);
+                prop_assert!(options.rejection.unwrap_or_default().top_k() <= limits.top_k);
                 prop_assert!(!options.mask_encodings.is_empty());
                 if let OutputSize::Exact { width, height } = options.output_size {
                     prop_assert!(width >= 1 && height >= 1 && width.max(height) <= limits.output_side);

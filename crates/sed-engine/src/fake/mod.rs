@@ -16,7 +16,7 @@ use crate::{
     report::Stage,
     stages::{
         Advanced, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
-        ScoreMaps, StageError, Stages, UNLABELLED,
+        Rejection, ScoreMaps, StageError, Stages, UNLABELLED,
     },
 };
 
@@ -175,7 +175,7 @@ impl FakeStages {
 pub struct FakePairs {
     cells: Arc<[u8]>,
     words: Vec<u64>,
-    top_k: Option<usize>,
+    rejection: Rejection,
     survivors: Vec<u32>,
 }
 
@@ -321,7 +321,7 @@ impl FakePairs {
         let words = request.text.to_vec();
         let survivors = (0..words.len() as u32).collect();
         let cells = Arc::clone(request.features);
-        let mut image = Self { cells, words, top_k: request.top_k, survivors };
+        let mut image = Self { cells, words, rejection: request.rejection, survivors };
         image.reject(0);
         image
     }
@@ -342,7 +342,10 @@ impl FakePairs {
 
     /// Rejects all categories but the union of the `top_k` best of every cell.
     fn reject(&mut self, level: u32) {
-        let Some(top_k) = self.top_k else { return };
+        let top_k = self.rejection.kept(self.survivors.len());
+        if top_k == self.survivors.len() {
+            return;
+        }
         let mut keep = vec![false; self.words.len()];
         for cell in 0..CELLS {
             let mut ranked = self.survivors.clone();

@@ -183,11 +183,9 @@ impl<S: Stages> Scheduler<S> {
         let next = stage.next().unwrap_or(Stage::Finish);
         if let Stage::Decode(level) = next {
             let report = LevelReport::new(level, &task.survivors, &survivors);
-            let top_k = task.job().and_then(|job| job.top_k);
-            if let Some(top_k) = top_k {
-                let (all, left) = (task.ticket.vocabulary().size(), survivors.len());
-                self.admission.learn(|model| model.observe_survivors(level, top_k, all, left));
-            }
+            let (all, left) = (task.ticket.vocabulary().size(), survivors.len());
+            let rejection = task.ticket.demand.rejection;
+            self.admission.learn(|model| model.observe_survivors(level, rejection, all, left));
             if self.recording {
                 metrics::CATEGORIES_SURVIVED.record(level, survivors.len() as f64);
                 metrics::CATEGORY_LEVELS.add(level, CategoryOutcome::Survived, survivors.len() as u64);
@@ -204,9 +202,8 @@ impl<S: Stages> Scheduler<S> {
     fn finished(&mut self, task: Task<S>, map: FinishedMap) {
         task.ticket.place.pay_up_to(Stage::Finish);
         let Task { ticket, timeline, levels, caches, .. } = task;
-        let top_k = ticket.demand.top_k;
+        let rejection = RejectionReport { rejection: ticket.demand.rejection, levels };
         let (timings, finished) = timeline.into_parts();
-        let rejection = RejectionReport { top_k, levels };
         let outcome = SegmentOutcome { map, rejection, timings, caches, finished };
         ticket.answer(Ok(Outcome::Segmented(Box::new(outcome))));
     }

@@ -75,7 +75,7 @@ pub(crate) struct Scheduler<S: Stages> {
     policy: Policy,
     clock: Clock,
     /// By [`Stage`].
-    stations: [Lanes<Task<S>>; Stage::ALL.len()],
+    stations: [Lanes<Task<S>>; Stage::COUNT],
     /// Launches that failed, in smaller pieces. They go before everything else.
     retries: VecDeque<Launch<S>>,
     /// Phrases that are being looked for in the directory.

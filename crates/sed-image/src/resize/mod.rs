@@ -24,7 +24,7 @@ pub enum ResizeMode {
     Direct,
     /// As the official evaluation: first to a short side of 640 (8-bit, antialiased), then as
     /// [`ResizeMode::Direct`].
-    Official,
+    TwoStep,
 }
 
 /// The network's input for one image.
@@ -34,7 +34,7 @@ pub struct NetworkInput {
     pub size: u32,
     /// Normalised pixels, [S, S, 3] row-major, channels last.
     pub data: Vec<f32>,
-    /// Width and height before the last step: of the short-side resize in [`ResizeMode::Official`], S × S in
+    /// Width and height before the last step: of the short-side resize in [`ResizeMode::TwoStep`], S × S in
     /// [`ResizeMode::Direct`]. See [`NetworkInput::output_crop`].
     pub resized: (u32, u32),
 }
@@ -89,7 +89,7 @@ pub fn fill_network_input(
             bilinear::normalised(image, size, out);
             Ok((size, size))
         }
-        ResizeMode::Official => {
+        ResizeMode::TwoStep => {
             let (width, height) = shortest_edge_size(image.width(), image.height());
             let resized = resize_antialiased(image, width, height)?;
             bilinear::normalised(&resized, size, out);

@@ -10,21 +10,15 @@ const PIXELS: usize = 8;
 
 /// As `crate::top_k_union`, which has checked the arguments. A flag for each pair is copied to the host: what
 /// is launched next depends on how many there are.
-pub(crate) fn top_k_union(
-    logits: &Tensor,
-    offsets: &[usize],
-    top_k: &[Option<usize>],
-) -> Result<Vec<Vec<usize>>> {
+pub(crate) fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[usize]) -> Result<Vec<Vec<usize>>> {
     let pairs = logits.dim(0)?;
     let pixels = logits.elem_count() / pairs.max(1);
     // 0 stands for an image that keeps all of its pairs.
     let rejects: Vec<u32> = offsets
         .windows(2)
         .zip(top_k)
-        .map(|(range, &k)| k.filter(|&k| k < range[1] - range[0]).map_or(0, |k| k as u32))
+        .map(|(range, &k)| if k < range[1] - range[0] { k as u32 } else { 0 })
         .collect();
-    // `Some(0)` keeps none, as on the CPU.
-    let none = |image: usize| top_k[image] == Some(0) && offsets[image + 1] > offsets[image];
     let mut kept = vec![0; pairs];
     if rejects.iter().any(|&k| k > 0) {
         let device = logits.device();
@@ -44,7 +38,7 @@ pub(crate) fn top_k_union(
     Ok((0..top_k.len())
         .map(|image| {
             let range = offsets[image]..offsets[image + 1];
-            range.filter(|&pair| !none(image) && (rejects[image] == 0 || kept[pair] != 0)).collect()
+            range.filter(|&pair| rejects[image] == 0 || kept[pair] != 0).collect()
         })
         .collect())
 }
@@ -61,7 +55,7 @@ mod tests {
         (maps[2 * 33 + 7], maps[39 * 33]) = (f32::NAN, -f32::NAN);
         for dtype in DTYPES {
             let maps = on_device(&tensor(&maps, &[40, 33]), dtype);
-            let kept = top_k_union(&maps.tensor, &[0, 40], &[Some(1)]).unwrap().remove(0);
+            let kept = top_k_union(&maps.tensor, &[0, 40], &[1]).unwrap().remove(0);
             assert!(kept.contains(&2) && kept.contains(&39), "{dtype:?} {kept:?}");
         }
     }
@@ -69,15 +63,15 @@ mod tests {
     #[test]
     fn equals_the_cpu() {
         for (pixels, images) in [
-            (1, vec![(3, Some(1))]),
-            (150, vec![(30, Some(2)), (0, Some(1)), (7, None), (12, Some(11)), (5, Some(9))]),
-            (33, vec![(40, Some(39)), (2, Some(1))]),
-            (5, vec![(300, Some(270)), (257, Some(1)), (32, Some(31))]), // more than lanes hold
+            (1, vec![(3, 1)]),
+            (150, vec![(30, 2), (0, 1), (7, 7), (12, 11), (5, 9)]),
+            (33, vec![(40, 39), (2, 1)]),
+            (5, vec![(300, 270), (257, 1), (32, 31)]), // more than lanes hold
         ] {
             let mut offsets = vec![0];
             images.iter().for_each(|image| offsets.push(offsets[offsets.len() - 1] + image.0));
             let pairs = offsets[offsets.len() - 1];
-            let top_k: Vec<Option<usize>> = images.iter().map(|image| image.1).collect();
+            let top_k: Vec<usize> = images.iter().map(|image| image.1).collect();
             // Few different values, some negative, so that there are ties.
             let maps: Vec<f32> = random(pairs * pixels, 3).iter().map(|v| (v * 6.0).round() / 4.0).collect();
             for maps in [maps, random(pairs * pixels, 4)] {

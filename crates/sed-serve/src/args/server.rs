@@ -232,7 +232,7 @@ fn settings(config: &ServerConfig) -> Vec<(&'static str, Value)> {
         ("listen", json!(config.listen.to_string())),
         ("ops_listen", json!(config.ops_listen.map_or("off".into(), |address| address.to_string()))),
         ("cpu_threads", json!(config.cpu_threads)),
-        ("default_top_k", json!(config.default_top_k)),
+        ("default_top_k", json!(config.default_rejection)),
         ("max_concurrent_requests", json!(limits.concurrent_requests)),
         ("queue_capacity", json!(engine.queue_capacity)),
         ("max_timeout_seconds", json!(limits.timeout.as_secs_f64())),

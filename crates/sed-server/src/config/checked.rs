@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use sed_engine::{Category, EngineConfig, Memory, VocabularyLimits, builtin_vocabularies};
+use sed_engine::{Category, EngineConfig, Memory, Rejection, VocabularyLimits, builtin_vocabularies};
 use sed_image::DecodeLimits;
 
 use super::{
@@ -30,8 +30,8 @@ pub struct ServerConfig {
     pub ops_listen: Option<SocketAddr>,
     /// Threads for work on pixels; 0 is one for each core.
     pub cpu_threads: usize,
-    /// The `top_k` of requests that have none; 0 is no rejection.
-    pub default_top_k: u32,
+    /// The rejection of requests that do not ask for one.
+    pub default_rejection: Rejection,
     /// Limits of requests.
     pub limits: Limits,
     /// For [`sed_engine::Engine::start`].
@@ -83,7 +83,7 @@ impl ServerConfig {
             listen,
             ops_listen,
             cpu_threads: within("cpu_threads", raw.cpu_threads, 0, 0, 1024)?,
-            default_top_k,
+            default_rejection: Rejection::from_top_k(default_top_k),
             engine,
             preload_vocabulary,
             transport: transport::transport(&raw, limits.request_memory_bytes)?,

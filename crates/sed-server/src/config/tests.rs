@@ -195,7 +195,7 @@ fn values_must_fit_each_other() {
     // What is only a default makes room by itself.
     let small = RawConfig { max_message_bytes: Some(2000), max_top_k: Some(4), ..RawConfig::default() };
     let config = ServerConfig::check(small).unwrap();
-    assert_eq!((config.limits.image.max_encoded_bytes, config.default_top_k), (2000, 4));
+    assert_eq!((config.limits.image.max_encoded_bytes, config.default_rejection.top_k()), (2000, 4));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use sed_engine::{Priority, fake::FakeReader};
+use sed_engine::{Priority, Rejection, fake::FakeReader};
 use sed_proto::inference::{
     InferParameter, InferTensorContents,
     infer_parameter::ParameterChoice,
@@ -122,15 +122,15 @@ fn both_forms_mean_the_same() {
 #[test]
 fn parameters_are_the_options() {
     let of = |name: &str, choice| valid(&with(name, choice)).request.options;
-    assert_eq!(of("top_k", ParameterChoice::Int64Param(0)).top_k, Some(0));
-    assert_eq!(of("top_k", ParameterChoice::Uint64Param(9)).top_k, Some(9));
+    assert_eq!(of("top_k", ParameterChoice::Int64Param(0)).rejection, Some(Rejection::Off));
+    assert_eq!(of("top_k", ParameterChoice::Uint64Param(9)).rejection, Some(Rejection::from_top_k(9)));
     assert_eq!(of("score_threshold", ParameterChoice::DoubleParam(0.5)).score_threshold, 0.5);
     assert_eq!(of("score_threshold", ParameterChoice::Int64Param(1)).score_threshold, 1.0);
     assert_eq!(of("min_area", ParameterChoice::Int64Param(7)).min_area, 7);
     assert_eq!(of("output_size", text("model")).output_size, OutputSize::Model);
     let exact = OutputSize::Exact { width: 64, height: 48 };
     assert_eq!(of("output_size", text("64x48")).output_size, exact);
-    assert_eq!(of("resize_mode", text("two_step")).resize_mode, sed_image::ResizeMode::Official);
+    assert_eq!(of("resize_mode", text("two_step")).resize_mode, sed_image::ResizeMode::TwoStep);
     for (choice, priority) in [
         (text("high"), Priority::High),
         (ParameterChoice::Uint64Param(1), Priority::High),

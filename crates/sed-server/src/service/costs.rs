@@ -55,7 +55,7 @@ pub(super) fn of_picture(
     let input = (side * side) as u64 * INPUT_PIXEL;
     let resizing = match options.resize_mode {
         ResizeMode::Direct => 0,
-        ResizeMode::Official => {
+        ResizeMode::TwoStep => {
             let (to_width, to_height) = shortest_edge_size(width.max(1), height.max(1));
             3 * u64::from(to_width) * (u64::from(height) + u64::from(to_height))
         }

@@ -23,7 +23,7 @@ pub(crate) fn answer(context: &Context) -> v1::GetServerInfoResponse {
         model: Some(convert::model_info(context.engine.model())),
         limits: Some(context.limits.to_proto(context.engine.budget(), &context.transport)),
         defaults: Some(v1::Defaults {
-            top_k: context.default_top_k,
+            top_k: context.default_rejection.top_k(),
             mask_encoding: MaskEncoding::IndexPng.into(),
         }),
         vocabularies: vocabularies::summaries(context.vocabularies.page(None, usize::MAX)),

@@ -11,7 +11,7 @@ mod vocabularies;
 
 use std::{sync::Arc, time::Instant};
 
-use sed_engine::Engine;
+use sed_engine::{Engine, Rejection};
 use sed_proto::v1::{self, segmentation_service_server};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
@@ -29,7 +29,7 @@ pub(crate) struct Context {
     pub(crate) vocabularies: VocabularyRegistry,
     pub(crate) limits: Limits,
     pub(crate) transport: Transport,
-    pub(crate) default_top_k: u32,
+    pub(crate) default_rejection: Rejection,
     pub(crate) pool: CpuPool,
     /// Places for requests; a stream takes them one by one.
     pub(crate) places: Places,

@@ -224,11 +224,10 @@ pub(crate) async fn segment(
         let result = costs::of_result(size, &options, &vocabulary, model.map_side);
         charge.grow(result + costs::of_forms(size, &options, &vocabulary)).await?;
     }
-    let top_k = options.top_k.unwrap_or(context.default_top_k);
     let job = SegmentJob {
         image,
         vocabulary: vocabulary.clone(),
-        top_k: (top_k > 0).then_some(top_k as usize),
+        rejection: options.rejection.unwrap_or(context.default_rejection),
         output,
         waiting_since: decode_times.as_ref().map_or(received, |times| times.ended),
         deadline: Some(deadline),
@@ -349,7 +348,7 @@ fn prepare(image: ImageSource, wanted: Wanted) -> Result<Prepared, RequestError>
     let mode = options.resize_mode;
     let input = sed_image::network_input(&picture, input_side, mode).map_err(broken)?;
     // Only the official way ever cuts the map.
-    let cuts = mode == ResizeMode::Official;
+    let cuts = mode == ResizeMode::TwoStep;
     let crop = Some(input.output_crop(map_side)).filter(|crop| cuts && *crop != (map_side, map_side));
     let facts = keep.then(|| ImageFacts {
         key: image_id::key_of(&picture, mode),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sed_engine::{
-    Category, JobImage, NetworkInput, OutputSpec, Priority, SegmentJob, Vocabulary, VocabularyLimits,
+    Category, JobImage, NetworkInput, OutputSpec, Priority, Rejection, SegmentJob, Vocabulary, VocabularyLimits,
     fake::FakeReader,
 };
 use sed_proto::v1;
@@ -29,7 +29,7 @@ async fn the_mask_is_the_engines() {
     let job = SegmentJob {
         image: JobImage::Pixels { input: NetworkInput { side: 32, data: input.data }, facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap(),
-        top_k: Some(8),
+        rejection: Rejection::from_top_k(8),
         output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },
         waiting_since: std::time::Instant::now(),
         deadline: None,

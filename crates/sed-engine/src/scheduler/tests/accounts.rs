@@ -18,14 +18,14 @@ use crate::{
 fn taught() -> Simulation {
     let mut simulation = Simulation::new(Setup { image_cache: 0, ..USUAL });
     for (words, picture) in [(9, 1), (30, 2), (130, 3), (40, 4)] {
-        simulation.ask(&Asked { top_k: None, ..Asked::words(words, picture) });
+        simulation.ask(&Asked { top_k: 0, ..Asked::words(words, picture) });
         simulation.run();
     }
     simulation.launches.clear();
     simulation
 }
 
-fn cold(count: usize, top_k: Option<usize>, priority: Priority) -> Asked {
+fn cold(count: usize, top_k: u32, priority: Priority) -> Asked {
     let words = (0..count).map(|word| format!("cold {word}")).collect();
     Asked { words, top_k, priority, ..Asked::words(1, 9) }
 }
@@ -33,7 +33,7 @@ fn cold(count: usize, top_k: Option<usize>, priority: Priority) -> Asked {
 #[test]
 fn every_launch_pays_for_what_it_has_done() {
     let mut simulation = taught();
-    let number = simulation.ask(&cold(333, None, Priority::Normal));
+    let number = simulation.ask(&cold(333, 0, Priority::Normal));
     let mut left = simulation.admission.load().0;
     let all = left;
     while simulation.step() && !simulation.results.contains_key(&number) {
@@ -55,7 +55,7 @@ fn every_launch_pays_for_what_it_has_done() {
 #[test]
 fn what_is_nearly_done_refuses_nobody() {
     let mut simulation = taught();
-    let large = simulation.ask(&Asked { priority: Priority::High, ..cold(900, None, Priority::Normal) });
+    let large = simulation.ask(&Asked { priority: Priority::High, ..cold(900, 0, Priority::Normal) });
     simulation.run_until_at(large, Stage::Decode(Level::One));
     simulation.step();
     let asked = Asked { timeout: Some(Duration::from_millis(40)), ..Asked::words(20, 200) };
@@ -86,7 +86,7 @@ enum Action {
 
 fn asked() -> impl Strategy<Value = Asked> {
     let priority = prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High]);
-    (1_usize..120, 0_usize..60, prop::option::of(1_usize..10), priority, 0_u8..9).prop_map(
+    (1_usize..120, 0_usize..60, 0_u32..10, priority, 0_u8..9).prop_map(
         |(count, first, top_k, priority, picture)| {
             let words = (first..first + count).map(|word| format!("word {word}")).collect();
             Asked { words, top_k, priority, ..Asked::words(1, picture) }

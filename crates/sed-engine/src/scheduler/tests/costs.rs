@@ -30,7 +30,7 @@ fn answered(simulation: &mut Simulation, asked: &Asked) -> Result<(), EngineErro
 fn in_parts(number: usize) -> Asked {
     let mut words = Asked::words(119, 0).words;
     words.push(format!("new {number}"));
-    Asked { words, top_k: None, ..ordinary(number) }
+    Asked { words, top_k: 0, ..ordinary(number) }
 }
 
 /// Freezes a launch of a stage after some requests. Returns for how long others were refused then, of six
@@ -148,7 +148,7 @@ fn what_is_truly_too_slow_is_tried_once_in_two_seconds() {
 fn a_request_in_parts_is_predicted_as_it_takes() {
     for categories in [37, 200, 333] {
         let mut simulation = Simulation::new(USUAL);
-        let asked = |picture| Asked { top_k: None, ..Asked::words(categories, picture) };
+        let asked = |picture| Asked { top_k: 0, ..Asked::words(categories, picture) };
         for picture in 0..4 {
             simulation.ask(&asked(picture));
             simulation.run();
@@ -172,7 +172,7 @@ fn a_request_in_parts_is_predicted_as_it_takes() {
 #[test]
 fn the_last_part_of_a_stage_counts_its_own_pairs() {
     let mut simulation = Simulation::new(Setup { pairs: 16, ..USUAL });
-    let number = simulation.ask(&Asked { top_k: None, ..Asked::words(37, 1) });
+    let number = simulation.ask(&Asked { top_k: 0, ..Asked::words(37, 1) });
     simulation.run();
     let outcome = simulation.results[&number].as_ref().unwrap();
     for timing in &outcome.timings[2..6] {
@@ -185,12 +185,12 @@ fn the_last_part_of_a_stage_counts_its_own_pairs() {
 #[test]
 fn a_small_vocabulary_does_not_make_a_large_one_seem_cheap() {
     let mut simulation = Simulation::new(USUAL);
-    let small = Asked { top_k: Some(9), ..Asked::words(9, 1) };
+    let small = Asked { top_k: 9, ..Asked::words(9, 1) };
     for _ in 0..20 {
         simulation.ask(&small);
         simulation.run();
     }
-    let large = Asked { top_k: Some(9), priority: Priority::Low, ..Asked::words(400, 1) };
+    let large = Asked { top_k: 9, priority: Priority::Low, ..Asked::words(400, 1) };
     simulation.ask_words(&large);
     simulation.run();
     simulation.launches.clear();

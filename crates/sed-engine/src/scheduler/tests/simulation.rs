@@ -23,7 +23,7 @@ use crate::{
     phrases::TokenPhrase,
     place::Place,
     report::Stage,
-    stages::{NetworkInput, OutputSpec, Stages},
+    stages::{NetworkInput, OutputSpec, Rejection, Stages},
     task::Task,
     text_cache::{KnownText, TextCache},
     text_store::TextStoreThread,
@@ -37,7 +37,8 @@ pub(super) const MS: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) words: Vec<String>,
-    pub(super) top_k: Option<usize>,
+    /// 0 is rejection off.
+    pub(super) top_k: u32,
     pub(super) priority: Priority,
     /// Which picture; two requests with the same one share its features.
     pub(super) picture: u8,
@@ -51,7 +52,7 @@ impl Asked {
     /// So many words that other requests share, about a picture.
     pub(super) fn words(count: usize, picture: u8) -> Self {
         let words = (0..count).map(|word| format!("word {word}")).collect();
-        let (top_k, priority) = (Some(2), Priority::Normal);
+        let (top_k, priority) = (2, Priority::Normal);
         Self { words, top_k, priority, picture, height: 3, timeout: None, poisoned: false }
     }
 
@@ -67,7 +68,7 @@ impl Asked {
         SegmentJob {
             image: JobImage::Pixels { input: NetworkInput { side: 32, data }, facts },
             vocabulary: Vocabulary::built_in(categories, &FakeReader).unwrap(),
-            top_k: self.top_k,
+            rejection: Rejection::from_top_k(self.top_k),
             // The width tells requests apart in the launches.
             output: OutputSpec {
                 width: number as u32 + 1,

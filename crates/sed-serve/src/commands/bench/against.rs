@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use sed_model::{prompts::Category, text_tower::TextEmbedding};
+use sed_model::{Rejection, prompts::Category, text_tower::TextEmbedding};
 use serde::Serialize;
 
 use super::{
@@ -24,7 +24,7 @@ pub(crate) struct Against {
     /// The text embeddings of each vocabulary of the mix.
     texts: Arc<Vec<Vec<TextEmbedding>>>,
     mix: Arc<Mix>,
-    default_top_k: u32,
+    default_rejection: Rejection,
     batch: u64,
 }
 
@@ -50,7 +50,12 @@ pub(crate) struct Comparison {
 
 impl Against {
     /// Loads the model a second time. The threads that compute must be running.
-    pub(crate) fn load(args: &ModelArgs, mix: &Arc<Mix>, default_top_k: u32, batch: u32) -> Result<Self> {
+    pub(crate) fn load(
+        args: &ModelArgs,
+        mix: &Arc<Mix>,
+        default_rejection: Rejection,
+        batch: u32,
+    ) -> Result<Self> {
         let bare = BareModel::load(args, mix.pictures())?;
         let vocabularies: Vec<Vec<Category>> =
             mix.vocabularies().map(WordSource::categories).collect::<Result<_>>()?;
@@ -64,7 +69,7 @@ impl Against {
         };
         let texts = Arc::new(vocabularies.iter().map(text).collect());
         let mix = Arc::clone(mix);
-        Ok(Self { bare: Arc::new(bare), texts, mix, default_top_k, batch: batch.into() })
+        Ok(Self { bare: Arc::new(bare), texts, mix, default_rejection, batch: batch.into() })
     }
 
     /// Runs requests from number `first` on through the model alone, after one batch that does not count, and
@@ -92,11 +97,10 @@ impl Against {
     fn batch(&self, first: u64) -> Result<()> {
         let work = |number: u64| {
             let drawn = self.mix.draw(number);
-            let top_k = drawn.top_k.unwrap_or(self.default_top_k) as usize;
             Work {
                 picture: drawn.picture,
                 text: &self.texts[drawn.vocabulary],
-                top_k: (top_k > 0).then_some(top_k),
+                rejection: drawn.top_k.map_or(self.default_rejection, Rejection::from_top_k),
             }
         };
         self.bare.run(&(first..first + self.batch).map(work).collect::<Vec<_>>())?;

@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use sed_model::Rejection;
 use sed_proto::v1;
 use serde_json::{Value, json};
 
@@ -151,8 +152,9 @@ async fn compare(
     tally: &mut Tally,
 ) -> Result<Comparison> {
     let AgainstArgs { model_batch, turns, .. } = args.against;
-    let top_k = target.info.defaults.as_ref().map_or(0, |defaults| defaults.top_k);
-    let against = Against::load(&args.target.model, mix, top_k, model_batch)?;
+    let rejection = target.info.defaults.as_ref().map_or(0, |defaults| defaults.top_k);
+    let rejection = Rejection::from_top_k(rejection);
+    let against = Against::load(&args.target.model, mix, rejection, model_batch)?;
     let caller = target.caller(mix);
     let mut rounds = Vec::new();
     for turn in 0..turns {

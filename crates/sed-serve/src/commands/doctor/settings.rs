@@ -59,7 +59,7 @@ fn settings(config: &ServerConfig) -> Check {
             limits.vocabulary.categories,
             size(limits.image.max_encoded_bytes),
             limits.timeout.as_secs_f64(),
-            config.default_top_k,
+            config.default_rejection.top_k(),
         ),
     )
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use sed_model::{
-    checkpoint::Checkpoint, config::SedConfig, prompts::Category, prompts::builtin_vocabulary, synthetic,
+    Rejection, checkpoint::Checkpoint, config::SedConfig, prompts::Category, prompts::builtin_vocabulary,
+    synthetic,
 };
 
 use crate::{
@@ -18,12 +19,12 @@ use crate::{
 
 /// Values that `--full` measures for flags that are not given.
 const ALL_CATEGORIES: [usize; 6] = [1, 20, 59, 150, 459, 847];
-const ALL_TOP_K: [usize; 5] = [0, 1, 2, 4, 8];
+const ALL_TOP_K: [u32; 5] = [0, 1, 2, 4, 8];
 const ALL_BATCHES: [usize; 6] = [1, 2, 4, 8, 16, 32];
 const ALL_FORMATS: [NumberFormat; 2] = [NumberFormat::F32, NumberFormat::Bf16];
 /// Values that are measured without `--full`: minutes, not hours.
 const FEW_CATEGORIES: [usize; 3] = [1, 20, 150];
-const FEW_TOP_K: [usize; 2] = [0, 8];
+const FEW_TOP_K: [u32; 2] = [0, 8];
 /// The seed of random weights, so that every run measures the same survivors.
 const SEED: u64 = 1;
 /// Vocabularies that the words come from: the first that is large enough.
@@ -92,8 +93,8 @@ struct GridArgs {
     categories: Vec<usize>,
 
     /// Values of top_k; `off` or 0 turns rejection off. [default: off,8]
-    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = top_k)]
-    top_k: Vec<usize>,
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    top_k: Vec<Rejection>,
 
     /// Images in a batch. [default: 1]
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = positive)]
@@ -153,11 +154,6 @@ fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| (1..=65_536).contains(number)).ok_or("expected 1 to 65536".into())
 }
 
-fn top_k(text: &str) -> Result<usize, String> {
-    let number = if text == "off" { Some(0) } else { text.parse().ok() };
-    number.filter(|number| *number <= 65_536).ok_or("expected `off` or 0 to 65536".into())
-}
-
 /// The values of a flag: those that were given, or else `all` with `--full` and `few` without it.
 fn values<T: Copy>(given: &[T], full: bool, all: &[T], few: &[T]) -> Vec<T> {
     match (given, full) {
@@ -167,12 +163,18 @@ fn values<T: Copy>(given: &[T], full: bool, all: &[T], few: &[T]) -> Vec<T> {
     }
 }
 
+fn sorted<T: Ord>(mut values: Vec<T>) -> Vec<T> {
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
 /// The axes of the grid on one model, each ascending: the survivors of a small batch predict the memory of a
 /// large one.
 #[derive(Clone, Debug)]
 pub(super) struct Axes {
     pub(super) categories: Vec<usize>,
-    pub(super) top_k: Vec<usize>,
+    pub(super) rejections: Vec<Rejection>,
     pub(super) batches: Vec<usize>,
 }
 
@@ -180,14 +182,12 @@ impl ModelBenchArgs {
     /// Returns the axes of the grid on every model.
     pub(super) fn axes(&self) -> Axes {
         let grid = &self.grid;
-        let sorted = |mut values: Vec<usize>| {
-            values.sort_unstable();
-            values.dedup();
-            values
-        };
+        let [all, few] =
+            [&ALL_TOP_K[..], &FEW_TOP_K].map(|list| list.iter().copied().map(Rejection::from_top_k));
+        let (all, few): (Vec<_>, Vec<_>) = (all.collect(), few.collect());
         Axes {
             categories: sorted(values(&grid.categories, grid.full, &ALL_CATEGORIES, &FEW_CATEGORIES)),
-            top_k: sorted(values(&grid.top_k, grid.full, &ALL_TOP_K, &FEW_TOP_K)),
+            rejections: sorted(values(&grid.top_k, grid.full, &all, &few)),
             batches: sorted(values(&grid.batch, grid.full, &ALL_BATCHES, &[1])),
         }
     }
@@ -270,7 +270,7 @@ mod tests {
     fn flags_take_lists_and_may_be_repeated() {
         let args = parsed(&["--top-k", "8,off", "--top-k", "1", "--categories", "20,5,20", "--batch", "2"]);
         let axes = args.axes();
-        assert_eq!(axes.top_k, [0, 1, 8]);
+        assert_eq!(axes.rejections, [0, 1, 8].map(Rejection::from_top_k));
         assert_eq!((axes.categories, axes.batches), (vec![5, 20], vec![2]));
         assert!(Line::try_parse_from(["bench", "--top-k", "some"]).is_err());
         assert!(Line::try_parse_from(["bench", "--random", "sed-b", "--model", "x"]).is_err());
@@ -280,7 +280,7 @@ mod tests {
     fn the_full_grid_fills_what_no_flag_says() {
         let args = parsed(&["--full", "--batch", "1", "--dtype", "bf16"]);
         let axes = args.axes();
-        assert_eq!((axes.categories.len(), axes.top_k.len(), axes.batches.len()), (6, 5, 1));
+        assert_eq!((axes.categories.len(), axes.rejections.len(), axes.batches.len()), (6, 5, 1));
         assert_eq!(args.models().len(), 1);
         assert_eq!(parsed(&["--full"]).models().len(), 2);
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use sed_image::{DecodeLimits, ResizeMode};
 use sed_model::{
-    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, SedModel, config::SedConfig,
+    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, Rejection, SedModel, config::SedConfig,
     device::EventTimer, operations::BatchWork, prompts::Category, text_tower::TextEmbedding,
 };
 
@@ -38,8 +38,7 @@ pub(crate) struct Work<'a> {
     /// Index of the picture; after the last, the first follows again.
     pub(crate) picture: usize,
     pub(crate) text: &'a [TextEmbedding],
-    /// `None` is rejection off.
-    pub(crate) top_k: Option<usize>,
+    pub(crate) rejection: Rejection,
 }
 
 /// Times and work of one batch.
@@ -115,7 +114,7 @@ impl BareModel {
         let mut pairs: PairBatch = clock.time(|| {
             let with = batch.iter().zip(&features);
             let requests: Vec<DecodeRequest<'_>> = with
-                .map(|(&Work { text, top_k, .. }, features)| DecodeRequest { features, text, top_k })
+                .map(|(&Work { text, rejection, .. }, features)| DecodeRequest { features, text, rejection })
                 .collect();
             Ok(self.model.cost_map(&requests)?)
         })?;
@@ -124,7 +123,7 @@ impl BareModel {
         let (mut survivors, mut rejects) = ([0; 3], [false; 3]);
         // As in the model: nothing is rejected where every image has at most `top_k` categories left.
         let can_reject = |left: &dyn Fn(usize) -> usize| {
-            batch.iter().enumerate().any(|(image, work)| work.top_k.is_some_and(|k| k < left(image)))
+            batch.iter().enumerate().any(|(image, work)| work.rejection.kept(left(image)) < left(image))
         };
         rejects[0] = can_reject(&|image| batch[image].text.len());
         for level in Level::ALL {

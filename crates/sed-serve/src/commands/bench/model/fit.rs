@@ -1,6 +1,6 @@
 //! The cost of a category: lines through the measured times, beside the time of the arithmetic alone.
 
-use sed_model::{config::SedConfig, operations::Operations};
+use sed_model::{Rejection, config::SedConfig, operations::Operations};
 use serde::Serialize;
 
 use super::{ModelRun, peaks::Peaks, result::CellResult};
@@ -79,7 +79,7 @@ impl Over {
         let images = result.cell.batch as f64;
         let ms = |stages: &[usize]| stages.iter().map(|&stage| result.stages[stage].median_ms).sum::<f64>();
         match self {
-            Self::Categories if result.cell.top_k > 0 => None,
+            Self::Categories if result.cell.rejection != Rejection::Off => None,
             Self::Categories => Some((result.cell.categories as f64, ms(&[1, 2, 3, 4, 5]) / images)),
             Self::Survivors => {
                 let mean = result.survivors.iter().sum::<f64>() / 3.0;

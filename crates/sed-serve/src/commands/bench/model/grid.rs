@@ -1,6 +1,6 @@
 //! The combinations, and whether there is memory for them.
 
-use sed_model::Footprint;
+use sed_model::{Footprint, Rejection};
 use serde::Serialize;
 
 use super::args::Axes;
@@ -9,21 +9,15 @@ use super::args::Axes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Cell {
     pub(crate) categories: usize,
-    /// 0 is rejection off.
-    pub(crate) top_k: usize,
+    #[serde(rename = "top_k")]
+    pub(crate) rejection: Rejection,
     pub(crate) batch: usize,
 }
 
 impl Cell {
-    /// The `top_k` for the model; `None` is rejection off.
-    pub(super) fn rejection(&self) -> Option<usize> {
-        (self.top_k > 0).then_some(self.top_k)
-    }
-
     /// The combination in one line, for the progress bar and messages.
     pub(super) fn line(&self) -> String {
-        let top_k = if self.top_k == 0 { "off".to_owned() } else { self.top_k.to_string() };
-        format!("{} categories, top_k {top_k}, batch {}", self.categories, self.batch)
+        format!("{} categories, top_k {}, batch {}", self.categories, self.rejection, self.batch)
     }
 
     /// An upper bound of the memory that a batch takes beside the weights, in bytes. `most_survivors` is the
@@ -31,7 +25,7 @@ impl Cell {
     /// count.
     pub(super) fn bytes(&self, footprint: &Footprint, most_survivors: Option<f64>) -> u64 {
         let all = (self.categories * self.batch) as f64;
-        let known = most_survivors.filter(|_| self.top_k > 0);
+        let known = most_survivors.filter(|_| self.rejection != Rejection::Off);
         // Pictures differ; twice the measured survivors is room enough.
         let left = known.map_or(all, |survivors| (2.0 * survivors * self.batch as f64).min(all));
         let decoder = left * footprint.pair_bytes as f64;
@@ -44,8 +38,8 @@ impl Cell {
 pub(super) fn cells(axes: &Axes) -> Vec<Cell> {
     let mut cells = Vec::new();
     for &categories in &axes.categories {
-        for &top_k in &axes.top_k {
-            cells.extend(axes.batches.iter().map(|&batch| Cell { categories, top_k, batch }));
+        for &rejection in &axes.rejections {
+            cells.extend(axes.batches.iter().map(|&batch| Cell { categories, rejection, batch }));
         }
     }
     cells
@@ -59,18 +53,19 @@ mod tests {
 
     #[test]
     fn every_combination_is_there_once() {
-        let axes = Axes { categories: vec![1, 20], top_k: vec![0, 8], batches: vec![1, 2, 4] };
+        let rejections = vec![Rejection::Off, Rejection::from_top_k(8)];
+        let axes = Axes { categories: vec![1, 20], rejections, batches: vec![1, 2, 4] };
         let cells = cells(&axes);
         assert_eq!(cells.len(), 12);
-        assert_eq!(cells[0], Cell { categories: 1, top_k: 0, batch: 1 });
+        assert_eq!(cells[0], Cell { categories: 1, rejection: Rejection::Off, batch: 1 });
         assert_eq!(cells[11].line(), "20 categories, top_k 8, batch 4");
-        assert_eq!((cells[0].rejection(), cells[11].rejection()), (None, Some(8)));
+        assert_eq!(cells[0].line(), "1 categories, top_k off, batch 1");
     }
 
     #[test]
     fn large_batches_without_rejection_need_the_most() {
         let footprint = Footprint::of(&SedConfig::sed_b());
-        let cell = |top_k| Cell { categories: 847, top_k, batch: 16 };
+        let cell = |top_k| Cell { categories: 847, rejection: Rejection::from_top_k(top_k), batch: 16 };
         let (off, on) = (cell(0).bytes(&footprint, Some(50.0)), cell(8).bytes(&footprint, Some(50.0)));
         assert!(off > 50 << 30, "{off}");
         assert!((4 << 30..16 << 30).contains(&on), "{on}");

@@ -194,7 +194,7 @@ fn measure(
         let work = |image| Work {
             picture: round * cell.batch + image,
             text: &text[..cell.categories],
-            top_k: cell.rejection(),
+            rejection: cell.rejection,
         };
         match bare.run(&(0..cell.batch).map(work).collect::<Vec<_>>()) {
             Ok(once) if round > 0 => taken.push(once),
@@ -222,8 +222,8 @@ fn too_large(bare: &BareModel, cell: Cell, run: &ModelRun) -> Option<String> {
     if !bare.model().device().is_cpu() {
         return None;
     }
-    let same =
-        |result: &&CellResult| (result.cell.categories, result.cell.top_k) == (cell.categories, cell.top_k);
+    let of = |cell: &Cell| (cell.categories, cell.rejection);
+    let same = |result: &&CellResult| of(&result.cell) == of(&cell);
     let seen = run.results.iter().rev().find(same).map(CellResult::most_survivors);
     let (needed, free) =
         (cell.bytes(&Footprint::of(bare.config()), seen), sed_engine::Memory::now()?.available);

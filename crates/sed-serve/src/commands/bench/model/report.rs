@@ -98,7 +98,7 @@ impl<'a> Report<'a> {
             "parameters": {
                 "vocabulary": self.vocabulary,
                 "categories": axes.categories,
-                "top_k": axes.top_k,
+                "top_k": axes.rejections,
                 "batch": axes.batches,
                 "rounds": self.args.rounds,
                 "threads": self.peaks.threads,

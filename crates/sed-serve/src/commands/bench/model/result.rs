@@ -141,6 +141,8 @@ pub(super) fn median_ms(times: impl Iterator<Item = Duration>) -> Option<f64> {
 mod tests {
     use sed_model::operations::BatchWork;
 
+    use sed_model::Rejection;
+
     use super::*;
 
     #[test]
@@ -161,7 +163,7 @@ mod tests {
             on_device: None,
             work: BatchWork { images: 1, candidates: 150, survivors: [survivors; 3], rejects: [true; 3] },
         };
-        let cell = Cell { categories: 150, top_k: 8, batch: 1 };
+        let cell = Cell { categories: 150, rejection: Rejection::from_top_k(8), batch: 1 };
         let memory = (Some(1 << 30), PeakOf::Combination);
         let result = CellResult::of(&subject, cell, &[taken(10), taken(20)], memory).unwrap();
         assert_eq!((result.survivors, result.most_survivors()), ([15.0; 3], 15.0));
@@ -188,7 +190,7 @@ mod tests {
             on_device: Some([encode, 1, 1, 1, 1, 1].map(Duration::from_millis)),
             work: BatchWork { images: 1, candidates: 9, survivors: [9; 3], rejects: [false; 3] },
         };
-        let cell = Cell { categories: 9, top_k: 0, batch: 1 };
+        let cell = Cell { categories: 9, rejection: Rejection::Off, batch: 1 };
         let rounds = [taken(30), taken(10), taken(20)];
         let result = CellResult::of(&subject, cell, &rounds, (None, PeakOf::Program)).unwrap();
         assert_eq!((result.batch_ms, result.device_ms), (45.0, Some(25.0)));

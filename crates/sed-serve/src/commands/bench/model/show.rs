@@ -60,12 +60,11 @@ fn section(title: &str, out: &mut impl Write) -> io::Result<()> {
 /// The cells that identify a combination.
 fn names(result: &CellResult) -> Vec<Cell> {
     let cell = &result.cell;
-    let top_k = if cell.top_k == 0 { "off".to_owned() } else { cell.top_k.to_string() };
     vec![
         Cell::left(result.device.as_str()),
         Cell::left(result.dtype.as_str()),
         Cell::right(cell.categories.to_string()),
-        Cell::right(top_k),
+        Cell::right(cell.rejection.to_string()),
         Cell::right(cell.batch.to_string()),
     ]
 }

@@ -9,6 +9,8 @@ use plotters::{
     style::RGBColor,
 };
 
+use sed_model::Rejection;
+
 use super::{
     Drawing,
     axis::{Axis, plain},
@@ -48,11 +50,11 @@ impl<'a> Categories<'a> {
         let mut series: Vec<Series> = Vec::new();
         let shown = |result: &&&CellResult| result.device == device && result.cell.batch == batch;
         for result in results.iter().filter(shown) {
-            let top_k = match result.cell.top_k {
-                0 => "rejection off".to_owned(),
-                top_k => format!("top_k {top_k}"),
+            let rejection = match result.cell.rejection {
+                Rejection::Off => "rejection off".to_owned(),
+                Rejection::TopK(top_k) => format!("top_k {top_k}"),
             };
-            let name = format!("{}, {top_k}", result.dtype);
+            let name = format!("{}, {rejection}", result.dtype);
             let behind: f64 = result.stages.iter().skip(1).map(|stage| stage.median_ms).sum();
             let place = (result.cell.categories as f64, behind / batch as f64);
             match series.iter_mut().find(|series| series.name == name) {
