@@ -10,7 +10,7 @@ use sed_model::checkpoint::Checkpoint;
 use sed_model::prompts::Category;
 use sed_model::text_tower::TextEmbedding;
 use sed_model::{
-    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, Parts, Rejection, SedModel, SegmentationMap,
+    DecodeRequest, FinishedMap, ImageFeatures, Level, OutputSpec, PairBatch, Parts, Rejection, SedModel,
 };
 use sed_tests::stages::decode_all;
 use sed_tests::{device, golden, synthetic};
@@ -60,7 +60,7 @@ fn run(
     model: &SedModel,
     requests: &[DecodeRequest<'_>],
     outputs: &[OutputSpec],
-) -> Vec<(Vec<Vec<u32>>, SegmentationMap)> {
+) -> Vec<(Vec<Vec<u32>>, FinishedMap)> {
     let (pairs, kept) = decode_all(model, requests);
     let maps = model.finish(&pairs, outputs).unwrap();
     let of_image = |i: usize| kept.iter().map(|level| level[i].clone()).collect();
@@ -76,7 +76,7 @@ proptest! {
                 0..IMAGES,
                 prop::collection::btree_set(0..WORDS, 1..30),
                 (0u32..10).prop_map(Rejection::from_top_k),
-                (1usize..90, 1usize..90),
+                (1u32..90, 1u32..90),
                 prop::sample::select(vec![0.0f32, 0.5]),
             ),
             1..5,
@@ -101,7 +101,7 @@ proptest! {
             prop_assert_eq!(map.indices, alone.indices);
             prop_assert_eq!(map.pixels, alone.pixels);
             prop_assert_eq!(map.mean_scores, alone.mean_scores);
-            prop_assert_eq!(values(&map.score_maps.unwrap()), values(&alone.score_maps.unwrap()));
+            prop_assert_eq!(map.score_maps, alone.score_maps);
         }
     }
 }
@@ -134,7 +134,7 @@ proptest! {
         }
         let map = model.finish(&pairs, &[output]).unwrap().remove(0);
         prop_assert_eq!(map.indices, whole.indices);
-        prop_assert_eq!(values(&map.score_maps.unwrap()), values(&whole.score_maps.unwrap()));
+        prop_assert_eq!(map.score_maps, whole.score_maps);
     }
 
     #[test]
@@ -162,7 +162,7 @@ proptest! {
             prop_assert_eq!(single.survivors(0), &kept[3]);
             let map = model.finish(&single, &outputs[i..=i]).unwrap().remove(0);
             prop_assert_eq!(map.indices, alone.indices);
-            prop_assert_eq!(values(&map.score_maps.unwrap()), values(&alone.score_maps.unwrap()));
+            prop_assert_eq!(map.score_maps, alone.score_maps);
         }
     }
 }
@@ -194,6 +194,6 @@ fn a_top_k_that_keeps_all_equals_no_rejection() {
     };
     let (_, off) = run(model, &[request(0)], &[output]).remove(0);
     let (_, all) = run(model, &[request(7)], &[output]).remove(0);
-    assert_eq!(values(&off.score_maps.unwrap()), values(&all.score_maps.unwrap()));
+    assert_eq!(off.score_maps, all.score_maps);
     assert_eq!(off.indices, all.indices);
 }

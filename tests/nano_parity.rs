@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::{SedConfig, VisualHead};
 use sed_model::{DecodeRequest, Level, OutputSpec, Rejection, SedModel};
-use sed_tests::compare::{assert_near, assert_same_map, channels_first};
+use sed_tests::compare::{assert_near, assert_same_map, channels_first, score_maps};
 use sed_tests::device::{Bounds, host};
 use sed_tests::stages::decode_all;
 use sed_tests::{device, golden, synthetic};
@@ -73,7 +73,7 @@ fn check_case(model: &SedModel, name: &str) {
         }
         let output = OutputSpec { height, width, crop: Some(crop), score_threshold: 0.0, score_maps: true };
         let map = model.finish(&pairs, &[output]).unwrap().remove(0);
-        let scores = map.score_maps.clone().unwrap();
+        let scores = score_maps(&map);
         match rejection {
             Rejection::TopK(_) => {
                 let bound = tolerance(info, "head_out");
@@ -196,7 +196,7 @@ fn bf16_stays_close_to_f32() {
     let output = OutputSpec { height, width, crop: Some(crop), score_threshold: 0.0, score_maps: true };
     let map = model.finish(&pairs, &[output]).unwrap().remove(0);
     let want = golden::tensors("nano/sed_nano.a24.safetensors");
-    assert_near(&map.score_maps.unwrap(), &sigmoid(&want["normal.head_out"]), 3e-2, "bf16 scores");
+    assert_near(&score_maps(&map), &sigmoid(&want["normal.head_out"]), 3e-2, "bf16 scores");
     let reference = golden::index_map("nano/sed_nano.a24.normal.argmax.png").2;
     let same = map.indices.iter().zip(&reference).filter(|(a, b)| **a == u16::from(**b)).count();
     let share = same as f64 / reference.len() as f64;

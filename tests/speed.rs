@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use candle_core::{DType, Device};
 use sed_engine::{
-    Category, Engine, EngineConfig, ImageFacts, ImageKey, JobImage, NetworkInput, Priority, Rejection,
-    SedStages, SegmentJob, Vocabulary,
+    Category, Engine, EngineConfig, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, Priority,
+    Rejection, SedStages, SegmentJob, Vocabulary,
 };
 use sed_model::SedModel;
 use sed_model::allocator::{MiMalloc, keep_freed_memory};
@@ -52,7 +52,7 @@ fn again_with_new_words(model: SedModel, data: Vec<f32>, rounds: usize) -> [(Str
             image,
             vocabulary: words(first),
             rejection: Rejection::from_top_k(8),
-            output: sed_engine::OutputSpec {
+            output: OutputSpec {
                 width: 640,
                 height: 480,
                 crop: None,

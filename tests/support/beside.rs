@@ -35,7 +35,7 @@ enum Work {
     Encode { write: Option<PathBuf> },
     /// The features of the last encoding and the first so many embeddings to an index map. Answers the survivors of
     /// the three rejections. Writes `logits [kept, S/4, S/4]` and `map [height, width]`.
-    Decode { categories: usize, top_k: Option<u32>, height: usize, width: usize, write: Option<PathBuf> },
+    Decode { categories: usize, top_k: Option<u32>, height: u32, width: u32, write: Option<PathBuf> },
     /// Words (official lines: a comma and a space part synonyms) to embeddings. Writes `text [N, 80, D]`, and for
     /// each category `i` the token ids of its prompts `tokens.i [80 * phrases, context length]`.
     Embed { words: Vec<String>, write: Option<PathBuf> },
@@ -111,7 +111,9 @@ impl Beside {
         let seconds = start.elapsed().as_secs_f64();
         if let Some(file) = write {
             let indices: Vec<u32> = map.indices.iter().map(|&index| u32::from(index)).collect();
-            let map = Tensor::from_vec(indices, (output.height, output.width), &Device::Cpu).unwrap();
+            let map =
+                Tensor::from_vec(indices, (output.height as usize, output.width as usize), &Device::Cpu)
+                    .unwrap();
             let logits = pairs.logits().unwrap().clone();
             let tensors = [("logits", logits), ("map", map)];
             save(file, tensors.map(|(name, tensor)| (name.to_owned(), tensor)).into());

@@ -1,7 +1,7 @@
 //! Comparisons with the reference outputs.
 
-use candle_core::Tensor;
-use sed_model::SegmentationMap;
+use candle_core::{Device, Tensor};
+use sed_model::FinishedMap;
 
 use crate::device::host;
 use crate::golden::IndexMap;
@@ -40,24 +40,25 @@ pub struct MapDifference {
 
 /// Compares an index map with the reference's. `got` has score maps; `crop` is the part of them that was used.
 pub fn map_difference(
-    got: &SegmentationMap,
+    got: &FinishedMap,
     survivors: &[u32],
-    crop: (usize, usize),
+    crop: (u32, u32),
     want: &IndexMap,
 ) -> MapDifference {
     assert_eq!((got.width, got.height), (want.0, want.1), "size");
-    let scores = got.score_maps.as_ref().expect("the test asks for score maps");
-    let scores = host(scores).to_vec3::<f32>().unwrap();
+    let scores = score_maps(got).to_vec3::<f32>().unwrap();
+    let rows_and_columns = |(width, height): (u32, u32)| (height as usize, width as usize);
+    let (size, crop) = (rows_and_columns((got.width, got.height)), rows_and_columns(crop));
     let mut difference = MapDifference { pixels: 0, widest_gap: 0.0, widest: None };
     for (pixel, (&a, &b)) in got.indices.iter().zip(&want.2).enumerate() {
         if a == u16::from(b) {
             continue;
         }
         difference.pixels += 1;
-        let at = (pixel / got.width, pixel % got.width);
+        let at = (pixel / size.1, pixel % size.1);
         let score = |category: u16| {
             let position = survivors.iter().position(|&s| s == u32::from(category));
-            position.map_or(0.0, |p| interpolate(&scores[p], crop, (got.height, got.width), at))
+            position.map_or(0.0, |p| interpolate(&scores[p], crop, size, at))
         };
         let gap = f64::from((score(a) - score(u16::from(b))).abs());
         if gap.is_nan() || gap >= difference.widest_gap {
@@ -71,9 +72,9 @@ pub fn map_difference(
 /// closer than `tolerance` there. Returns how many pixels differ.
 #[track_caller]
 pub fn assert_same_map(
-    got: &SegmentationMap,
+    got: &FinishedMap,
     survivors: &[u32],
-    crop: (usize, usize),
+    crop: (u32, u32),
     want: &IndexMap,
     tolerance: f32,
     what: &str,
@@ -85,6 +86,13 @@ pub fn assert_same_map(
     );
     println!("{what:45} index map: {pixels} near ties differ of {} pixels", want.2.len());
     pixels
+}
+
+/// The score maps that a test has asked for: `[survivors, height, width]`.
+pub fn score_maps(map: &FinishedMap) -> Tensor {
+    let maps = map.score_maps.as_ref().expect("the test asks for score maps");
+    let shape = (maps.categories.len(), maps.height as usize, maps.width as usize);
+    Tensor::from_slice(&maps.scores, shape, &Device::Cpu).unwrap()
 }
 
 /// One value of a map, cut to `crop` and resized bilinearly to `size`.

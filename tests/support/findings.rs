@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::compare::{MapDifference, largest_difference, map_difference};
 use crate::golden::IndexMap;
-use sed_model::SegmentationMap;
+use sed_model::FinishedMap;
 
 /// One figure.
 #[derive(Clone, Debug, Serialize)]
@@ -43,8 +43,8 @@ impl Findings {
     pub fn same_map(
         &mut self,
         what: &str,
-        (got, survivors): (&SegmentationMap, &[u32]),
-        crop: (usize, usize),
+        (got, survivors): (&FinishedMap, &[u32]),
+        crop: (u32, u32),
         want: &IndexMap,
         bound: f64,
     ) {

@@ -25,24 +25,23 @@ pub fn tensors(name: &str) -> HashMap<String, Tensor> {
 }
 
 /// Width, height and the category of every pixel.
-pub type IndexMap = (usize, usize, Vec<u8>);
+pub type IndexMap = (u32, u32, Vec<u8>);
 
 /// An index map among the reference outputs.
 pub fn index_map(name: &str) -> IndexMap {
     let map = image::open(path(name)).unwrap().into_luma8();
-    (map.width() as usize, map.height() as usize, map.into_raw())
+    (map.width(), map.height(), map.into_raw())
 }
 
 /// A picture brought to the network's input the official way: `[1, side, side, 3]`, and the part of the
-/// decoder's map (rows, columns) that the official evaluation uses, with the picture's width and height.
-pub fn network_pixels(name: &str, side: usize) -> (Tensor, (usize, usize), (usize, usize)) {
+/// decoder's map (width, height) that the official evaluation uses, with the picture's width and height.
+pub fn network_pixels(name: &str, side: usize) -> (Tensor, (u32, u32), (u32, u32)) {
     let bytes = std::fs::read(path(name)).unwrap();
     let picture = decode(&bytes, &DecodeLimits::default()).unwrap().image;
     let input = network_input(&picture, side as u32, ResizeMode::TwoStep).unwrap();
     let crop = input.output_crop(side as u32 / 4);
     let pixels = Tensor::from_vec(input.data, (1, side, side, 3), &Device::Cpu).unwrap();
-    let size = (picture.width() as usize, picture.height() as usize);
-    (pixels, (crop.1 as usize, crop.0 as usize), size)
+    (pixels, crop, (picture.width(), picture.height()))
 }
 
 /// Category lines in the official form (synonyms separated by `, `).

@@ -4,9 +4,10 @@ use candle_core::{DType, Device, Tensor};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::text_tower::TextEmbedding;
 use sed_model::{
-    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, Parts, Rejection, SedModel, SegmentationMap,
+    DecodeRequest, FinishedMap, ImageFeatures, Level, OutputSpec, PairBatch, Parts, Rejection, SedModel,
 };
 
+use crate::compare::score_maps;
 use crate::device::{Bounds, host};
 use crate::findings::Findings;
 use crate::golden;
@@ -20,8 +21,8 @@ struct Loaded {
     model: SedModel,
     features: ImageFeatures,
     text: Vec<TextEmbedding>,
-    crop: (usize, usize),
-    size: (usize, usize),
+    crop: (u32, u32),
+    size: (u32, u32),
 }
 
 impl Loaded {
@@ -41,14 +42,14 @@ impl Loaded {
         DecodeRequest { features: &self.features, text: &self.text, rejection }
     }
 
-    fn finish(&self, pairs: &PairBatch) -> SegmentationMap {
+    fn finish(&self, pairs: &PairBatch) -> FinishedMap {
         let ((width, height), crop) = (self.size, Some(self.crop));
         let output = OutputSpec { height, width, crop, score_threshold: 0.0, score_maps: true };
         self.model.finish(pairs, &[output]).unwrap().remove(0)
     }
 
     fn scores(&self, pairs: &PairBatch) -> Tensor {
-        host(&self.finish(pairs).score_maps.unwrap())
+        score_maps(&self.finish(pairs))
     }
 }
 
@@ -100,14 +101,13 @@ pub fn f32(device: &Device) -> Findings {
                 continue;
             }
         }
-        let mut map = loaded.finish(&pairs);
-        let scores = host(map.score_maps.as_ref().unwrap());
+        let map = loaded.finish(&pairs);
+        let scores = score_maps(&map);
         let expected = match rejection {
             Rejection::TopK(_) => want[&format!("{mode}.kept_prob")].clone(),
             Rejection::Off => sigmoid(&want[&format!("{mode}.head_out")]),
         };
         findings.near(format!("{mode} scores"), &scores, &expected, tolerance("head_out"));
-        map.score_maps = Some(scores);
         let reference = golden::index_map(&format!("nano/{CASE}.{mode}.argmax.png"));
         findings.same_map(mode, (&map, pairs.survivors(0)), loaded.crop, &reference, tolerance("sem_seg"));
     }
@@ -124,7 +124,7 @@ pub fn sixteen_bits(device: &Device, dtype: DType) -> Findings {
     assert_eq!((loaded.text[0].tensor().dtype(), loaded.features.dense().dtype()), (dtype, dtype));
     let (pairs, _) = decode_all(&loaded.model, &[loaded.request(Rejection::Off)]);
     let map = loaded.finish(&pairs);
-    findings.near("scores", &host(map.score_maps.as_ref().unwrap()), &want, bound);
+    findings.near("scores", &score_maps(&map), &want, bound);
     let other = map.indices.iter().zip(&reference).filter(|(a, b)| **a != u16::from(**b)).count();
     findings.at_most("share of pixels that differ", other as f64 / reference.len() as f64, most_pixels);
     findings

@@ -16,7 +16,7 @@ use crate::{
     phrases::{PhraseTokens, ReadPhrases},
     stages::{
         Advanced, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
-        ScoreMaps, StageError, Stages,
+        StageError, Stages,
     },
     vocabulary::Category,
     vocabulary_book::VocabularyBook,
@@ -219,25 +219,8 @@ impl Stages for SedStages {
 
     fn finish(&self, batch: Vec<PairBatch>, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError> {
         let finished = |(pairs, output): (PairBatch, &OutputSpec)| {
-            let spec = sed_model::OutputSpec {
-                height: output.height as usize,
-                width: output.width as usize,
-                crop: output.crop.map(|(width, height)| (height as usize, width as usize)),
-                score_threshold: output.score_threshold,
-                score_maps: output.score_maps,
-            };
-            let mut maps = self.model.finish(&pairs, &[spec]).map_err(|error| self.failed(error))?;
-            let map = maps.pop().ok_or_else(|| StageError::Failed("gave no map".into()))?;
-            let scores = map.score_maps.map(|scores| score_maps(pairs.survivors(0), &scores)).transpose();
-            let scores = scores.map_err(|error| self.failed(error.into()))?;
-            Ok(FinishedMap {
-                width: map.width as u32,
-                height: map.height as u32,
-                indices: map.indices,
-                pixels: map.pixels,
-                mean_scores: map.mean_scores,
-                score_maps: scores,
-            })
+            let mut maps = self.model.finish(&pairs, &[*output]).map_err(|error| self.failed(error))?;
+            maps.pop().ok_or_else(|| StageError::Failed("gave no map".into()))
         };
         batch.into_iter().zip(outputs).map(finished).collect()
     }
@@ -246,13 +229,6 @@ impl Stages for SedStages {
 fn decode_request<'a>(request: &PairRequest<'a, SedStages>) -> DecodeRequest<'a> {
     let &PairRequest { features, text, rejection } = request;
     DecodeRequest { features, text, rejection }
-}
-
-/// Scores `[survivors, side, side]` off the device.
-fn score_maps(survivors: &[u32], scores: &Tensor) -> candle_core::Result<ScoreMaps> {
-    let (_, height, width) = scores.dims3()?;
-    let scores = scores.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-    Ok(ScoreMaps { width: width as u32, height: height as u32, categories: survivors.to_vec(), scores })
 }
 
 /// The name of a device: `cpu`, `cuda:0`, ...

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-pub use sed_model::{Level, Rejection};
+pub use sed_model::{FinishedMap, Level, OutputSpec, Rejection, ScoreMaps};
 
 use crate::phrases::ReadPhrases;
 
@@ -161,51 +161,6 @@ pub struct PairRequest<'a, S: Stages + ?Sized> {
     pub text: &'a [S::TextEmbedding],
     /// The rejection before every decoder level.
     pub rejection: Rejection,
-}
-
-/// The specification of an image's result.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OutputSpec {
-    /// Width in pixels, at least 1.
-    pub width: u32,
-    /// Height in pixels, at least 1.
-    pub height: u32,
-    /// Only this many columns and rows, `(width, height)`, of the decoder's map hold the picture.
-    pub crop: Option<(u32, u32)>,
-    /// Pixels whose best score is below this become [`UNLABELLED`]; 0 to 1.
-    pub score_threshold: f32,
-    /// True to return the survivors' scores, too, at the size of the decoder's map.
-    pub score_maps: bool,
-}
-
-/// The result for one image.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FinishedMap {
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// `[height, width]`: the category of every pixel, or [`UNLABELLED`].
-    pub indices: Vec<u16>,
-    /// Pixels of each category of the vocabulary.
-    pub pixels: Vec<u32>,
-    /// Mean score of each category over its pixels, 0 to 1; 0 where it has none.
-    pub mean_scores: Vec<f32>,
-    /// The scores themselves, if they were asked for.
-    pub score_maps: Option<ScoreMaps>,
-}
-
-/// The scores of the categories that survived all rejections.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ScoreMaps {
-    /// Width of each map in pixels.
-    pub width: u32,
-    /// Height of each map in pixels.
-    pub height: u32,
-    /// The category of each map, rising.
-    pub categories: Vec<u32>,
-    /// `[categories, height, width]`, 0 to 1.
-    pub scores: Vec<f32>,
 }
 
 /// Why a stage failed.

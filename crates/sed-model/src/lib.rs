@@ -37,4 +37,4 @@ pub use pairs::PairBatch;
 pub use parts::{Advanced, Parts};
 pub use rejection::Rejection;
 pub use sed_kernels::{UNLABELLED, allocator, device, parallel, peak};
-pub use segmentation::{OutputSpec, SegmentationMap};
+pub use segmentation::{FinishedMap, OutputSpec, ScoreMaps};

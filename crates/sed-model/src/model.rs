@@ -15,7 +15,7 @@ use crate::level::Level;
 use crate::pairs::PairBatch;
 use crate::parts::{Advanced, Parts};
 use crate::prompts::Category;
-use crate::segmentation::{OutputSpec, SegmentationMap, finish};
+use crate::segmentation::{FinishedMap, OutputSpec, finish};
 use crate::text_tower::{TextEmbedding, TextTower};
 
 /// A SED model with its weights on one device. Every stage is a pure function of its inputs.
@@ -223,7 +223,7 @@ impl SedModel {
     ///
     /// # Errors
     /// When not all levels have run, the outputs do not match the images, a crop is too large, or logits are not finite.
-    pub fn finish(&self, pairs: &PairBatch, outputs: &[OutputSpec]) -> Result<Vec<SegmentationMap>> {
+    pub fn finish(&self, pairs: &PairBatch, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>> {
         finish(pairs, outputs)
     }
 }

@@ -1,46 +1,68 @@
 //! The end of the path: from the last level's logits to a category for every pixel.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use sed_kernels::{ArgmaxSpec, ScoredMap, UNLABELLED, score_and_upsample};
 
 use crate::error::{ModelError, Result};
 use crate::pairs::PairBatch;
 
-/// Size, crop and threshold of an image's result.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// The specification of an image's result.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OutputSpec {
-    /// Rows of the result.
-    pub height: usize,
-    /// Columns of the result.
-    pub width: usize,
-    /// Only the first so many rows and columns of the decoder's map are used (the official evaluation
-    /// cuts the map to the resized picture where that is smaller).
-    pub crop: Option<(usize, usize)>,
-    /// Pixels whose best score is lower become [`UNLABELLED`]; 0 to 1.
+    /// Width in pixels, at least 1.
+    pub width: u32,
+    /// Height in pixels, at least 1.
+    pub height: u32,
+    /// Only this many columns and rows, `(width, height)`, of the decoder's map hold the picture (the official
+    /// evaluation cuts the map to the resized picture where that is smaller).
+    pub crop: Option<(u32, u32)>,
+    /// Pixels whose best score is below this become [`UNLABELLED`]; 0 to 1.
     pub score_threshold: f32,
-    /// Also returns the survivors' scores at the size of the decoder's map.
+    /// True to return the survivors' scores, too, at the size of the decoder's map.
     pub score_maps: bool,
 }
 
 /// The result for one image.
-#[derive(Debug, Clone)]
-pub struct SegmentationMap {
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-    /// `[height, width]`: category of every pixel as index into the vocabulary, or [`UNLABELLED`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct FinishedMap {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// `[height, width]`: the category of every pixel, or [`UNLABELLED`].
     pub indices: Vec<u16>,
     /// Pixels of each category of the vocabulary.
     pub pixels: Vec<u32>,
-    /// Mean score of each category of the vocabulary over its pixels, 0 to 1; 0 where it has none.
+    /// Mean score of each category over its pixels, 0 to 1; 0 where it has none.
     pub mean_scores: Vec<f32>,
-    /// Scores `[survivors, S/4, S/4]`, 0 to 1, if they were asked for.
-    pub score_maps: Option<Tensor>,
+    /// The scores themselves, if they were asked for.
+    pub score_maps: Option<ScoreMaps>,
+}
+
+/// The scores of the categories that survived all rejections.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoreMaps {
+    /// Width of each map in pixels.
+    pub width: u32,
+    /// Height of each map in pixels.
+    pub height: u32,
+    /// The category of each map, rising.
+    pub categories: Vec<u32>,
+    /// `[categories, height, width]`, 0 to 1.
+    pub scores: Vec<f32>,
+}
+
+impl ScoreMaps {
+    /// Scores `[survivors, height, width]` off the device.
+    fn of(survivors: &[u32], scores: &Tensor) -> candle_core::Result<Self> {
+        let (_, height, width) = scores.dims3()?;
+        let scores = scores.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        Ok(Self { width: width as u32, height: height as u32, categories: survivors.to_vec(), scores })
+    }
 }
 
 /// Finds the best category of every pixel of every image of a fully decoded batch.
-pub(crate) fn finish(batch: &PairBatch, outputs: &[OutputSpec]) -> Result<Vec<SegmentationMap>> {
+pub(crate) fn finish(batch: &PairBatch, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>> {
     let Some(logits) = &batch.logits else {
         return Err(ModelError::input("the batch has no logits; run decoder levels 1, 2 and 3 first"));
     };
@@ -52,22 +74,23 @@ pub(crate) fn finish(batch: &PairBatch, outputs: &[OutputSpec]) -> Result<Vec<Se
         let survivors = batch.survivors(image);
         let logits = logits.narrow(0, offsets[image], survivors.len())?;
         let spec = ArgmaxSpec {
-            height: output.height,
-            width: output.width,
-            crop: output.crop,
+            height: output.height as usize,
+            width: output.width as usize,
+            crop: output.crop.map(|(width, height)| (height as usize, width as usize)),
             threshold: output.score_threshold,
         };
         let ScoredMap { scores, map, not_finite } = score_and_upsample(&logits, &spec)?;
         if not_finite > 0 {
             return Err(ModelError::NotFinite { found: not_finite, of: logits.elem_count() });
         }
-        let mut result = SegmentationMap {
-            height: output.height,
+        let scores = output.score_maps.then(|| ScoreMaps::of(survivors, &scores));
+        let mut result = FinishedMap {
             width: output.width,
+            height: output.height,
             indices: map.indices,
             pixels: vec![0; batch.vocabulary(image)],
             mean_scores: vec![0.0; batch.vocabulary(image)],
-            score_maps: output.score_maps.then_some(scores),
+            score_maps: scores.transpose()?,
         };
         for index in result.indices.iter_mut().filter(|index| **index != UNLABELLED) {
             let Some(&category) = survivors.get(usize::from(*index)) else {

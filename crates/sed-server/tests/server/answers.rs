@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sed_engine::{
-    Category, JobImage, NetworkInput, OutputSpec, Priority, Rejection, SegmentJob, Vocabulary, VocabularyLimits,
-    fake::FakeReader,
+    Category, JobImage, NetworkInput, OutputSpec, Priority, Rejection, SegmentJob, Vocabulary,
+    VocabularyLimits, fake::FakeReader,
 };
 use sed_proto::v1;
 use sed_server::{Limits, config::RawConfig};

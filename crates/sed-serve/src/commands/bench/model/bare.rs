@@ -28,8 +28,8 @@ pub(crate) struct BareModel {
 struct Ready {
     /// `[S, S, 3]`, normalised.
     pixels: Vec<f32>,
-    width: usize,
-    height: usize,
+    width: u32,
+    height: u32,
 }
 
 /// One image of a batch, and what to look for in it.
@@ -78,7 +78,7 @@ impl BareModel {
         let ready = |picture: &Picture| -> Result<Ready> {
             let image = sed_image::decode(&picture.content, &DecodeLimits::default())?.image;
             let pixels = sed_image::network_input(&image, side as u32, ResizeMode::Direct)?.data;
-            Ok(Ready { pixels, width: image.width() as usize, height: image.height() as usize })
+            Ok(Ready { pixels, width: image.width(), height: image.height() })
         };
         let ready = |picture: &Picture| ready(picture).with_context(|| picture.name.clone());
         let pictures = pictures.iter().map(ready).collect::<Result<_>>()?;
