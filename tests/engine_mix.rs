@@ -86,7 +86,7 @@ fn job(asked: &Asked, side: usize) -> SegmentJob {
     let (width, height) = asked.size;
     let facts = ImageFacts { key: ImageKey([asked.picture; 32]), width, height, crop: None };
     SegmentJob {
-        image: JobImage::Pixels { input: NetworkInput { side, data }, facts: Some(facts) },
+        image: JobImage::Pixels { input: NetworkInput::new(side as u32, data), facts: Some(facts) },
         vocabulary: words(asked.first, asked.count),
         rejection: asked.rejection,
         output: OutputSpec { width, height, crop: None, score_threshold: asked.threshold, score_maps: true },

@@ -112,7 +112,7 @@ fn a_nan_in_any_weight_is_noticed() {
 fn job(words: &[&str], data: Vec<f32>, side: usize, reader: &dyn ReadPhrases) -> SegmentJob {
     let categories = words.iter().copied().map(Category::named).collect();
     SegmentJob {
-        image: JobImage::Pixels { input: NetworkInput { side, data }, facts: None },
+        image: JobImage::Pixels { input: NetworkInput::new(side as u32, data), facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), reader).unwrap(),
         rejection: Rejection::from_top_k(2),
         output: OutputSpec { width: 20, height: 10, crop: None, score_threshold: 0.0, score_maps: false },

@@ -70,7 +70,7 @@ fn again_with_new_words(model: SedModel, data: Vec<f32>, rounds: usize) -> [(Str
     let first = best(rounds, || {
         let facts = Some(ImageFacts { key: key(round), width: 640, height: 480, crop: None });
         round += 1;
-        let input = NetworkInput { side: 768, data: data.clone() };
+        let input = NetworkInput::new(768, data.clone());
         segment(JobImage::Pixels { input, facts }, 0);
     });
     let again = best(rounds, || segment(JobImage::Cached(engine.image(&key(0)).unwrap()), 20));

@@ -78,7 +78,7 @@ impl Subject {
     fn run(&self, images: usize, mark: impl Fn(&str)) {
         let data = vec![0.5; self.side * self.side * 3];
         let inputs: Vec<NetworkInput> =
-            (0..images).map(|_| NetworkInput { side: self.side, data: data.clone() }).collect();
+            (0..images).map(|_| NetworkInput::new(self.side as u32, data.clone())).collect();
         let output = OutputSpec {
             width: self.side as u32,
             height: self.side as u32,

@@ -61,7 +61,7 @@ impl SegmentJob {
         let invalid = |field, message| Err(EngineError::InvalidJob { field, message });
         let side = model.input_side;
         if let JobImage::Pixels { input, .. } = &self.image
-            && (input.side != side || input.data.len() != side * side * 3)
+            && (input.side as usize != side || input.data.len() != side * side * 3)
         {
             return invalid("input", format!("must be [{side}, {side}, 3], the model's input size"));
         }

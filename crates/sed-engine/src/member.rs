@@ -243,7 +243,7 @@ mod tests {
         let side = 32;
         let job = SegmentJob {
             image: JobImage::Pixels {
-                input: NetworkInput { side, data: vec![0.5; side * side * 3] },
+                input: NetworkInput::new(side as u32, vec![0.5; side * side * 3]),
                 facts: None,
             },
             vocabulary: Vocabulary::built_in(vec![Category::named("object")], &FakeReader).unwrap(),

@@ -16,8 +16,8 @@ impl Pixels {
     pub(crate) fn taken_from(job: &mut SegmentJob) -> Self {
         match &mut job.image {
             JobImage::Pixels { input, .. } => {
-                let data = std::mem::take(&mut input.data);
-                Self(Mutex::new(Some(Arc::new(NetworkInput { side: input.side, data }))))
+                let pixels = NetworkInput { data: std::mem::take(&mut input.data), ..*input };
+                Self(Mutex::new(Some(Arc::new(pixels))))
             }
             JobImage::Cached(_) => Self::default(),
         }

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+pub use sed_image::NetworkInput;
 pub use sed_model::{FinishedMap, Level, OutputSpec, Rejection, ScoreMaps};
 
 use crate::phrases::ReadPhrases;
@@ -135,21 +136,6 @@ pub struct ModelInfo {
     pub input_side: usize,
     /// Side of the square map that the decoder ends with, in pixels.
     pub map_side: usize,
-}
-
-/// A normalised picture at the network's input size.
-#[derive(Clone, PartialEq)]
-pub struct NetworkInput {
-    /// Width and height in pixels.
-    pub side: usize,
-    /// `[side, side, 3]` row by row, red, green, blue.
-    pub data: Vec<f32>,
-}
-
-impl std::fmt::Debug for NetworkInput {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NetworkInput").field("side", &self.side).finish_non_exhaustive()
-    }
 }
 
 /// One image and its categories on their way into a batch.

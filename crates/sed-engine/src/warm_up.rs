@@ -67,7 +67,7 @@ fn job<S: Stages>(stages: &S, categories: usize, rejection: Rejection) -> Result
     let categories = vec![Category::named("object"); categories];
     Ok(Request::Segment(Box::new(SegmentJob {
         image: JobImage::Pixels {
-            input: NetworkInput { side, data: vec![0.0; side * side * 3] },
+            input: NetworkInput::new(side as u32, vec![0.0; side * side * 3]),
             facts: None,
         },
         vocabulary: Vocabulary::built_in(categories, &*stages.phrase_reader())

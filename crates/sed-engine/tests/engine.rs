@@ -39,7 +39,7 @@ fn words(count: usize) -> Vocabulary {
 fn job(categories: usize) -> SegmentJob {
     let data = (0..32 * 32 * 3).map(|index| (index % 97) as f32 / 50.0).collect();
     SegmentJob {
-        image: JobImage::Pixels { input: NetworkInput { side: 32, data }, facts: None },
+        image: JobImage::Pixels { input: NetworkInput::new(32, data), facts: None },
         vocabulary: words(categories),
         rejection: Rejection::from_top_k(2),
         output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },

@@ -58,7 +58,7 @@ async fn by_engine(engine: &Engine, rejection: Rejection, output: OutputSpec) ->
     let categories = words().into_iter().map(category).collect();
     let side = engine.model().input_side;
     let job = SegmentJob {
-        image: JobImage::Pixels { input: NetworkInput { side, data: pixels(side) }, facts: None },
+        image: JobImage::Pixels { input: NetworkInput::new(side as u32, pixels(side)), facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), &*engine.phrase_reader())
             .unwrap(),
         rejection,

@@ -31,7 +31,7 @@ pub enum ResizeMode {
 #[derive(Clone, PartialEq)]
 pub struct NetworkInput {
     /// Side S of the square input, in pixels.
-    pub size: u32,
+    pub side: u32,
     /// Normalised pixels, [S, S, 3] row-major, channels last.
     pub data: Vec<f32>,
     /// Width and height before the last step: of the short-side resize in [`ResizeMode::TwoStep`], S × S in
@@ -40,6 +40,11 @@ pub struct NetworkInput {
 }
 
 impl NetworkInput {
+    /// An input of pixels `[side, side, 3]` that come from no picture.
+    pub fn new(side: u32, data: Vec<f32>) -> Self {
+        Self { side, data, resized: (side, side) }
+    }
+
     /// Width and height of the part of an M × M output map (`map_side` = M) that the official
     /// post-processing stretches over the image: it cuts the map to [`NetworkInput::resized`], which takes
     /// away something only for very long images (a short side below M after the resize).
@@ -50,7 +55,7 @@ impl NetworkInput {
 
 impl std::fmt::Debug for NetworkInput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "NetworkInput({0}x{0}, from {1:?})", self.size, self.resized)
+        write!(f, "NetworkInput({0}x{0}, from {1:?})", self.side, self.resized)
     }
 }
 
@@ -62,7 +67,7 @@ pub fn network_input(image: &RgbImage, size: u32, mode: ResizeMode) -> Result<Ne
     check_size(size)?;
     let mut data = vec![0f32; size as usize * size as usize * 3];
     let resized = fill_network_input(image, size, mode, &mut data)?;
-    Ok(NetworkInput { size, data, resized })
+    Ok(NetworkInput { side: size, data, resized })
 }
 
 /// As [`network_input`], into a caller's buffer of S × S × 3 values (one image of a batch); returns

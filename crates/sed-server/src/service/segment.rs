@@ -8,8 +8,7 @@ use std::{
 
 use prost::Message;
 use sed_engine::{
-    EngineError, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, SegmentJob, SegmentOutcome,
-    Vocabulary,
+    EngineError, ImageFacts, ImageKey, JobImage, OutputSpec, SegmentJob, SegmentOutcome, Vocabulary,
     metrics::{IMAGE_PIXELS, RequestStage},
 };
 use sed_image::{ResizeMode, RgbImage};
@@ -357,7 +356,6 @@ fn prepare(image: ImageSource, wanted: Wanted) -> Result<Prepared, RequestError>
         crop,
     });
     let for_overlay = options.overlay.map(|_| picture_for_overlay(picture));
-    let input = NetworkInput { side: input.size as usize, data: input.data };
     Ok(Prepared {
         image: JobImage::Pixels { input, facts },
         image_id: facts.map(|facts| image_id::text_of(&facts.key)).unwrap_or_default(),

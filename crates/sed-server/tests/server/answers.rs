@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sed_engine::{
-    Category, JobImage, NetworkInput, OutputSpec, Priority, Rejection, SegmentJob, Vocabulary,
-    VocabularyLimits, fake::FakeReader,
+    Category, JobImage, OutputSpec, Priority, Rejection, SegmentJob, Vocabulary, VocabularyLimits,
+    fake::FakeReader,
 };
 use sed_proto::v1;
 use sed_server::{Limits, config::RawConfig};
@@ -27,7 +27,7 @@ async fn the_mask_is_the_engines() {
     let input = sed_image::network_input(&picture, 32, sed_image::ResizeMode::Direct).unwrap();
     let categories = (0..6).map(|index| Category::named(format!("thing {index}"))).collect();
     let job = SegmentJob {
-        image: JobImage::Pixels { input: NetworkInput { side: 32, data: input.data }, facts: None },
+        image: JobImage::Pixels { input, facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap(),
         rejection: Rejection::from_top_k(8),
         output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },

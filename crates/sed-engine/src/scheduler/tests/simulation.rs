@@ -66,7 +66,7 @@ impl Asked {
         let facts = (!self.poisoned).then_some(ImageFacts { key, width: 3, height: 2, crop: None });
         let categories = self.words.iter().map(Category::named).collect();
         SegmentJob {
-            image: JobImage::Pixels { input: NetworkInput { side: 32, data }, facts },
+            image: JobImage::Pixels { input: NetworkInput::new(32, data), facts },
             vocabulary: Vocabulary::built_in(categories, &FakeReader).unwrap(),
             rejection: Rejection::from_top_k(self.top_k),
             // The width tells requests apart in the launches.
