@@ -66,7 +66,7 @@ static READER: LazyLock<PhraseReader> = LazyLock::new(|| {
 });
 
 fn words(first: usize, count: usize) -> Vocabulary {
-    let categories = (first..first + count).map(|word| Category::named(format!("word {word}"))).collect();
+    let categories = (first..first + count).map(|word| Category::new(format!("word {word}"))).collect();
     Vocabulary::built_in(categories, &*READER).unwrap()
 }
 

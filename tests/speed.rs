@@ -40,7 +40,7 @@ fn again_with_new_words(model: SedModel, data: Vec<f32>, rounds: usize) -> [(Str
     runtime.block_on(engine.ready()).unwrap();
     let words = |first: usize| {
         let all = builtin_vocabulary("ade20k-150").unwrap();
-        let named = |category: &sed_model::prompts::Category| Category::named(&category.name);
+        let named = |category: &Category| Category::new(&category.name);
         Vocabulary::built_in(all[first..first + 20].iter().map(named).collect(), &*engine.phrase_reader())
             .unwrap()
     };

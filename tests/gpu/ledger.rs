@@ -10,7 +10,7 @@
 use std::ffi::{CString, c_char, c_void};
 
 use candle_core::DType;
-use sed_engine::{Level, NetworkInput, OutputSpec, PairRequest, Rejection, SedStages, Stages};
+use sed_engine::{DecodeRequest, Level, NetworkInput, OutputSpec, Rejection, SedStages, Stages};
 use sed_model::SedModel;
 use sed_model::allocator::{MiMalloc, keep_freed_memory};
 use sed_model::checkpoint::Checkpoint;
@@ -89,9 +89,9 @@ impl Subject {
         mark("encode");
         let features = self.stages.encode(&inputs.iter().collect::<Vec<_>>()).unwrap();
         mark("cost_map");
-        let requests: Vec<PairRequest<'_, SedStages>> = features
+        let requests: Vec<DecodeRequest<'_>> = features
             .iter()
-            .map(|features| PairRequest {
+            .map(|features| DecodeRequest {
                 features,
                 text: &self.text,
                 rejection: Rejection::from_top_k(TOP_K),

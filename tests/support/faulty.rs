@@ -10,8 +10,8 @@ use std::{
 };
 
 use sed_engine::{
-    Advanced, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest, ReadPhrases,
-    StageError, Stages,
+    Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec,
+    ReadPhrases, StageError, Stages,
     metrics::{DeviceErrorKind, Label},
 };
 
@@ -143,10 +143,12 @@ impl<S: Stages> Stages for Faulty<S> {
         self.inner.encode(inputs)
     }
 
-    fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Vec<S::Pairs>, StageError> {
+    fn cost_map(
+        &self,
+        requests: &[DecodeRequest<'_, S::ImageFeatures, S::TextEmbedding>],
+    ) -> Result<Vec<S::Pairs>, StageError> {
         self.stumble(requests.iter().map(|request| request.text.len()).sum())?;
-        let requests: Vec<_> = requests.iter().map(inner_request).collect();
-        self.inner.cost_map(&requests)
+        self.inner.cost_map(requests)
     }
 
     fn decode(&self, level: Level, batch: Vec<S::Pairs>) -> Result<Vec<S::Pairs>, StageError> {
@@ -154,8 +156,11 @@ impl<S: Stages> Stages for Faulty<S> {
         self.inner.decode(level, batch)
     }
 
-    fn cost_map_parts(&self, request: &PairRequest<'_, Self>) -> Result<S::Parts, StageError> {
-        self.inner.cost_map_parts(&inner_request(request))
+    fn cost_map_parts(
+        &self,
+        request: &DecodeRequest<'_, S::ImageFeatures, S::TextEmbedding>,
+    ) -> Result<S::Parts, StageError> {
+        self.inner.cost_map_parts(request)
     }
 
     fn decode_parts(&self, level: Level, pairs: S::Pairs) -> Result<S::Parts, StageError> {
@@ -175,9 +180,4 @@ impl<S: Stages> Stages for Faulty<S> {
         self.stumble(0)?;
         self.inner.finish(batch, outputs)
     }
-}
-
-fn inner_request<'a, S: Stages>(request: &PairRequest<'a, Faulty<S>>) -> PairRequest<'a, S> {
-    let &PairRequest { features, text, rejection } = request;
-    PairRequest { features, text, rejection }
 }

@@ -12,7 +12,7 @@ use crate::{
     metrics::FlushReason,
     phrases::TokenPhrase,
     report::Stage,
-    stages::{Advanced, FinishedMap, Level, OutputSpec, PairRequest, StageError, Stages},
+    stages::{Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, StageError, Stages},
     task::{Pairs, Task, Words},
 };
 
@@ -196,10 +196,12 @@ fn cost_map<S: Stages>(stages: &S, tasks: &[Task<S>]) -> Result<Vec<S::Pairs>, S
     counted(stages.cost_map(&requests)?, tasks.len())
 }
 
-fn pair_request<S: Stages>(task: &Task<S>) -> Result<PairRequest<'_, S>, StageError> {
+fn pair_request<S: Stages>(
+    task: &Task<S>,
+) -> Result<DecodeRequest<'_, S::ImageFeatures, S::TextEmbedding>, StageError> {
     match (&task.features, &task.words, task.job()) {
         (Some(features), Words::Ready(text), Some(job)) => {
-            Ok(PairRequest { features, text, rejection: job.rejection })
+            Ok(DecodeRequest { features, text, rejection: job.rejection })
         }
         _ => Err(StageError::Failed("a request has no features or no words yet".into())),
     }

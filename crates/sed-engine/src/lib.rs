@@ -54,7 +54,7 @@ pub use phrases::{PhraseTokens, ReadPhrases, TokenPhrase};
 pub use report::{BatchTiming, CacheReport, LevelReport, RejectionReport, Stage, StageTiming};
 pub use sed_stages::{SedStages, USEFUL_IMAGES_CPU, USEFUL_PAIRS_CPU, builtin_vocabularies, device_name};
 pub use stages::{
-    Advanced, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest, Rejection,
+    Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, Rejection,
     ScoreMaps, StageError, Stages, UNLABELLED,
 };
 pub use state::EngineState;

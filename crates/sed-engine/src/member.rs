@@ -246,7 +246,7 @@ mod tests {
                 input: NetworkInput::new(side as u32, vec![0.5; side * side * 3]),
                 facts: None,
             },
-            vocabulary: Vocabulary::built_in(vec![Category::named("object")], &FakeReader).unwrap(),
+            vocabulary: Vocabulary::built_in(vec![Category::new("object")], &FakeReader).unwrap(),
             rejection: Rejection::Off,
             output: OutputSpec { width: 8, height: 8, crop: None, score_threshold: 0.0, score_maps: false },
             waiting_since: Instant::now(),
@@ -301,8 +301,7 @@ mod tests {
     }
 
     fn words(first: usize) -> Vocabulary {
-        let categories =
-            (first..first + 40).map(|number| Category::named(format!("word {number}"))).collect();
+        let categories = (first..first + 40).map(|number| Category::new(format!("word {number}"))).collect();
         Vocabulary::built_in(categories, &FakeReader).unwrap()
     }
 

@@ -6,22 +6,13 @@ use std::{
     sync::Arc,
 };
 
+pub use sed_model::tokenizer::PhraseTokens;
+
 /// The model's reading of phrases, without its weights. Shared by all threads, while one thread owns the
 /// model.
 pub trait ReadPhrases: fmt::Debug + Send + Sync {
     /// Returns the tokens of a phrase. Phrases with the same ids have the same embedding.
     fn read(&self, phrase: &str) -> PhraseTokens;
-}
-
-/// The tokens of one phrase.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PhraseTokens {
-    /// The ids that the model reads; empty when nothing is left of the phrase after cleaning.
-    pub ids: Vec<u32>,
-    /// Tokens of the phrase, those included that are not read.
-    pub whole: usize,
-    /// Tokens of a phrase that every prompt reads whole.
-    pub room: usize,
 }
 
 /// A phrase with its token ids. Two of them are equal when their ids are, whatever the spelling. Cheap to

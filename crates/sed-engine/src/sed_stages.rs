@@ -15,10 +15,8 @@ use crate::{
     machine::Memory,
     phrases::{PhraseTokens, ReadPhrases},
     stages::{
-        Advanced, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
-        StageError, Stages,
+        Advanced, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, StageError, Stages,
     },
-    vocabulary::Category,
     vocabulary_book::VocabularyBook,
 };
 
@@ -52,18 +50,13 @@ impl SedStages {
 
 impl ReadPhrases for tokenizer::PhraseReader {
     fn read(&self, phrase: &str) -> PhraseTokens {
-        let tokenizer::PhraseTokens { ids, whole, room } = self.read(phrase);
-        PhraseTokens { ids, whole, room }
+        self.read(phrase)
     }
 }
 
 /// The vocabularies that come with the model's crate.
 pub fn builtin_vocabularies() -> VocabularyBook {
-    let owned = |category: prompts::Category| Category { name: category.name, synonyms: category.synonyms };
-    let named = |name: &'static str| {
-        let categories: Vec<Category> = prompts::builtin_vocabulary(name)?.into_iter().map(owned).collect();
-        Some((name.to_owned(), categories))
-    };
+    let named = |name: &'static str| Some((name.to_owned(), prompts::builtin_vocabulary(name)?));
     prompts::builtin_vocabularies().filter_map(named).collect()
 }
 
@@ -188,9 +181,8 @@ impl Stages for SedStages {
         self.model.encode_host(&images).map_err(|error| self.failed(error))
     }
 
-    fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Vec<PairBatch>, StageError> {
-        let requests: Vec<_> = requests.iter().map(decode_request).collect();
-        self.model.cost_map(&requests).and_then(PairBatch::split).map_err(|error| self.failed(error))
+    fn cost_map(&self, requests: &[DecodeRequest<'_>]) -> Result<Vec<PairBatch>, StageError> {
+        self.model.cost_map(requests).and_then(PairBatch::split).map_err(|error| self.failed(error))
     }
 
     fn decode(&self, level: Level, batch: Vec<PairBatch>) -> Result<Vec<PairBatch>, StageError> {
@@ -199,8 +191,8 @@ impl Stages for SedStages {
         decoded.and_then(PairBatch::split).map_err(|error| self.failed(error))
     }
 
-    fn cost_map_parts(&self, request: &PairRequest<'_, Self>) -> Result<Parts, StageError> {
-        Ok(self.model.cost_map_parts(&decode_request(request)))
+    fn cost_map_parts(&self, request: &DecodeRequest<'_>) -> Result<Parts, StageError> {
+        Ok(self.model.cost_map_parts(request))
     }
 
     fn decode_parts(&self, level: Level, pairs: PairBatch) -> Result<Parts, StageError> {
@@ -208,9 +200,7 @@ impl Stages for SedStages {
     }
 
     fn advance(&self, parts: &mut Parts, most: usize) -> Result<Advanced<PairBatch>, StageError> {
-        let sed_model::Advanced { pairs, finished } =
-            self.model.advance(parts, most).map_err(|error| self.failed(error))?;
-        Ok(Advanced { pairs, finished })
+        self.model.advance(parts, most).map_err(|error| self.failed(error))
     }
 
     fn survivors(&self, pairs: &PairBatch) -> Vec<u32> {
@@ -224,11 +214,6 @@ impl Stages for SedStages {
         };
         batch.into_iter().zip(outputs).map(finished).collect()
     }
-}
-
-fn decode_request<'a>(request: &PairRequest<'a, SedStages>) -> DecodeRequest<'a> {
-    let &PairRequest { features, text, rejection } = request;
-    DecodeRequest { features, text, rejection }
 }
 
 /// The name of a device: `cpu`, `cuda:0`, ...

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 pub use sed_image::NetworkInput;
-pub use sed_model::{FinishedMap, Level, OutputSpec, Rejection, ScoreMaps};
+pub use sed_model::{Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, Rejection, ScoreMaps};
 
 use crate::phrases::ReadPhrases;
 
@@ -67,13 +67,19 @@ pub trait Stages: Send + 'static {
     fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<Self::ImageFeatures>, StageError>;
 
     /// Pairs each image with its categories, and rejects before decoder level 1.
-    fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Vec<Self::Pairs>, StageError>;
+    fn cost_map(
+        &self,
+        requests: &[DecodeRequest<'_, Self::ImageFeatures, Self::TextEmbedding>],
+    ) -> Result<Vec<Self::Pairs>, StageError>;
 
     /// Runs one decoder level. Levels 1 and 2 end with the rejection before the next level.
     fn decode(&self, level: Level, batch: Vec<Self::Pairs>) -> Result<Vec<Self::Pairs>, StageError>;
 
     /// Begins [`Stages::cost_map`] for one image in parts.
-    fn cost_map_parts(&self, request: &PairRequest<'_, Self>) -> Result<Self::Parts, StageError>;
+    fn cost_map_parts(
+        &self,
+        request: &DecodeRequest<'_, Self::ImageFeatures, Self::TextEmbedding>,
+    ) -> Result<Self::Parts, StageError>;
 
     /// Begins [`Stages::decode`] for one image in parts.
     fn decode_parts(&self, level: Level, pairs: Self::Pairs) -> Result<Self::Parts, StageError>;
@@ -88,15 +94,6 @@ pub trait Stages: Send + 'static {
     /// Brings the scores to each image's output size and takes the best category of every pixel.
     fn finish(&self, batch: Vec<Self::Pairs>, outputs: &[OutputSpec])
     -> Result<Vec<FinishedMap>, StageError>;
-}
-
-/// The progress that one part of a stage made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advanced<P> {
-    /// Pairs of the part.
-    pub pairs: usize,
-    /// The stage's result, once its last part is done.
-    pub finished: Option<P>,
 }
 
 /// The device memory that batches take, estimated in advance, and the sizes beyond which they gain nothing. A
@@ -136,17 +133,6 @@ pub struct ModelInfo {
     pub input_side: usize,
     /// Side of the square map that the decoder ends with, in pixels.
     pub map_side: usize,
-}
-
-/// One image and its categories on their way into a batch.
-#[derive(Debug)]
-pub struct PairRequest<'a, S: Stages + ?Sized> {
-    /// The image.
-    pub features: &'a S::ImageFeatures,
-    /// One entry for each category of its vocabulary.
-    pub text: &'a [S::TextEmbedding],
-    /// The rejection before every decoder level.
-    pub rejection: Rejection,
 }
 
 /// Why a stage failed.

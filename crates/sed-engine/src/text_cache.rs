@@ -118,7 +118,7 @@ mod tests {
     }
 
     fn vocabulary(names: &[&str]) -> Vocabulary {
-        Vocabulary::built_in(names.iter().copied().map(Category::named).collect(), &FakeReader).unwrap()
+        Vocabulary::built_in(names.iter().copied().map(Category::new).collect(), &FakeReader).unwrap()
     }
 
     #[test]

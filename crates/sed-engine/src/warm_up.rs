@@ -64,7 +64,7 @@ impl WarmUp {
 fn job<S: Stages>(stages: &S, categories: usize, rejection: Rejection) -> Result<Request, String> {
     let model = stages.info();
     let (side, map_side) = (model.input_side, model.map_side as u32);
-    let categories = vec![Category::named("object"); categories];
+    let categories = vec![Category::new("object"); categories];
     Ok(Request::Segment(Box::new(SegmentJob {
         image: JobImage::Pixels {
             input: NetworkInput::new(side as u32, vec![0.0; side * side * 3]),

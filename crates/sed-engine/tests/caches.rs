@@ -22,7 +22,7 @@ async fn engine_with(config: &EngineConfig) -> (Engine, FakeControl) {
 }
 
 fn words(names: impl IntoIterator<Item = impl Into<String>>) -> Vocabulary {
-    let categories = names.into_iter().map(Category::named).collect();
+    let categories = names.into_iter().map(Category::new).collect();
     Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap()
 }
 
@@ -106,7 +106,7 @@ async fn a_vocabulary_stays_whole_on_the_device() {
 #[tokio::test]
 async fn words_can_be_embedded_before_the_first_request() {
     let preload = [&["dog", "cat"][..], &["sky"]]
-        .map(|names| names.iter().copied().map(Category::named).collect())
+        .map(|names| names.iter().copied().map(Category::new).collect())
         .to_vec();
     let (engine, control) = engine_with(&EngineConfig { preload, ..EngineConfig::default() }).await;
     let embedded = control.embedded();
@@ -217,7 +217,7 @@ async fn pipes_in_the_directory_delay_no_request_and_are_replaced() {
         fs::remove_file(file).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(file).status().unwrap().success());
     }
-    let preload = vec![vec![Category::named("dog")]];
+    let preload = vec![vec![Category::new("dog")]];
     let (engine, control) = engine_with(&EngineConfig { preload, ..stored(folder.path()) }).await;
     let deadline = Some(Instant::now() + Duration::from_secs(20));
     let again = engine.segment(SegmentJob { deadline, ..job(1, words(names)) }).await.unwrap();

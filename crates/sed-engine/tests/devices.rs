@@ -20,7 +20,7 @@ async fn two(config: EngineConfig) -> (Engine, [FakeControl; 2]) {
 }
 
 fn words(names: &[&str]) -> Vocabulary {
-    let categories = names.iter().copied().map(Category::named).collect();
+    let categories = names.iter().copied().map(Category::new).collect();
     Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap()
 }
 

@@ -32,7 +32,7 @@ async fn engine() -> (Engine, FakeControl) {
 }
 
 fn words(count: usize) -> Vocabulary {
-    let categories = (0..count).map(|index| Category::named(format!("thing {index}"))).collect();
+    let categories = (0..count).map(|index| Category::new(format!("thing {index}"))).collect();
     Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap()
 }
 

@@ -7,7 +7,7 @@ use sed_engine::{
     Category, Engine, EngineConfig, JobImage, NetworkInput, OutputSpec, Priority, Rejection, SedStages,
     SegmentJob, SegmentOutcome, Vocabulary, VocabularyLimits, builtin_vocabularies,
 };
-use sed_model::{DecodeRequest, FinishedMap, Level, SedModel, checkpoint::Checkpoint, prompts};
+use sed_model::{DecodeRequest, FinishedMap, Level, SedModel, checkpoint::Checkpoint};
 
 fn nano() -> SedModel {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/nano/sed_nano.safetensors");
@@ -18,27 +18,14 @@ fn pixels(side: usize) -> Vec<f32> {
     (0..side * side * 3).map(|index| ((index * 37 % 255) as f32 - 127.0) / 60.0).collect()
 }
 
-fn words() -> Vec<(&'static str, &'static [&'static str])> {
-    vec![
-        ("dog", &["puppy", "hound"]),
-        ("grass", &[]),
-        ("sky", &["clouds"]),
-        ("person", &[]),
-        ("traffic light", &[]),
-        ("river", &["water"]),
-    ]
+fn categories() -> Vec<Category> {
+    let lines = ["dog, puppy, hound", "grass", "sky, clouds", "person", "traffic light", "river, water"];
+    lines.map(Category::from_official).to_vec()
 }
 
 fn by_hand(model: &SedModel, rejection: Rejection, output: OutputSpec) -> (Vec<Vec<u32>>, FinishedMap) {
-    let categories: Vec<_> = words()
-        .iter()
-        .map(|(name, synonyms)| prompts::Category {
-            name: (*name).to_owned(),
-            synonyms: synonyms.iter().map(ToString::to_string).collect(),
-        })
-        .collect();
     let side = model.config().image_size;
-    let text = model.embed_categories(&categories).unwrap();
+    let text = model.embed_categories(&categories()).unwrap();
     let input = Tensor::from_vec(pixels(side), (1, side, side, 3), &Device::Cpu).unwrap();
     let features = model.encode(&input).unwrap().remove(0);
     let mut pairs = model.cost_map(&[DecodeRequest { features: &features, text: &text, rejection }]).unwrap();
@@ -51,15 +38,10 @@ fn by_hand(model: &SedModel, rejection: Rejection, output: OutputSpec) -> (Vec<V
 }
 
 async fn by_engine(engine: &Engine, rejection: Rejection, output: OutputSpec) -> SegmentOutcome {
-    let category = |(name, synonyms): (&str, &[&str])| Category {
-        name: name.to_owned(),
-        synonyms: synonyms.iter().map(ToString::to_string).collect(),
-    };
-    let categories = words().into_iter().map(category).collect();
     let side = engine.model().input_side;
     let job = SegmentJob {
         image: JobImage::Pixels { input: NetworkInput::new(side as u32, pixels(side)), facts: None },
-        vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), &*engine.phrase_reader())
+        vocabulary: Vocabulary::new(categories(), &VocabularyLimits::default(), &*engine.phrase_reader())
             .unwrap(),
         rejection,
         output,

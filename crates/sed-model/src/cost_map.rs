@@ -12,16 +12,25 @@ use crate::pairs::PairBatch;
 use crate::rejection::Rejection;
 use crate::text_tower::TextEmbedding;
 
-/// One image and the categories that are looked for in it.
-#[derive(Debug, Clone, Copy)]
-pub struct DecodeRequest<'a> {
+/// One image and the categories that are looked for in it; of this model, or of another that stands in for it.
+#[derive(Debug)]
+pub struct DecodeRequest<'a, Features = ImageFeatures, Text = TextEmbedding> {
     /// The image.
-    pub features: &'a ImageFeatures,
-    /// Its vocabulary.
-    pub text: &'a [TextEmbedding],
+    pub features: &'a Features,
+    /// Its vocabulary: one entry for each category.
+    pub text: &'a [Text],
     /// The rejection before every decoder level.
     pub rejection: Rejection,
 }
+
+// Not derived: the references are copied, whatever they lead to.
+impl<Features, Text> Clone for DecodeRequest<'_, Features, Text> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Features, Text> Copy for DecodeRequest<'_, Features, Text> {}
 
 /// The first convolution over the cost map, and the head that rejects before decoder level 1.
 #[derive(Debug)]

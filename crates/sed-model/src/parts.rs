@@ -27,13 +27,13 @@ enum Stage {
     Level(LevelParts),
 }
 
-/// The result of [`Parts::advance`].
-#[derive(Debug)]
-pub struct Advanced {
+/// The progress that one part of a stage made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advanced<Pairs = PairBatch> {
     /// Pairs of the part.
     pub pairs: usize,
-    /// The stage's result, once the last part is done.
-    pub finished: Option<PairBatch>,
+    /// The stage's result, once its last part is done.
+    pub finished: Option<Pairs>,
 }
 
 impl Parts {

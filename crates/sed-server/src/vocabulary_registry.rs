@@ -259,12 +259,11 @@ mod tests {
     use super::*;
 
     fn vocabulary(name: &str) -> Vocabulary {
-        Vocabulary::built_in(vec![Category::named(name)], &FakeReader).unwrap()
+        Vocabulary::built_in(vec![Category::new(name)], &FakeReader).unwrap()
     }
 
     fn registry(most: usize, most_bytes: usize) -> VocabularyRegistry {
-        let book =
-            ["b", "a"].into_iter().map(|name| (name.to_owned(), vec![Category::named(name)])).collect();
+        let book = ["b", "a"].into_iter().map(|name| (name.to_owned(), vec![Category::new(name)])).collect();
         let limits = Limits {
             registered_vocabularies: most,
             registered_vocabulary_bytes: most_bytes,

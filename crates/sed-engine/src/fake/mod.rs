@@ -15,7 +15,7 @@ use crate::{
     phrases::ReadPhrases,
     report::Stage,
     stages::{
-        Advanced, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, PairRequest,
+        Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec,
         Rejection, ScoreMaps, StageError, Stages, UNLABELLED,
     },
 };
@@ -275,7 +275,7 @@ impl Stages for FakeStages {
         Ok(inputs.iter().map(|input| brightness(input).into()).collect())
     }
 
-    fn cost_map(&self, requests: &[PairRequest<'_, Self>]) -> Result<Vec<FakePairs>, StageError> {
+    fn cost_map(&self, requests: &[DecodeRequest<'_, Arc<[u8]>, u64>]) -> Result<Vec<FakePairs>, StageError> {
         self.control.enter(Stage::CostMap, requests.iter().map(|request| request.text.len()).sum())?;
         Ok(requests.iter().map(FakePairs::of).collect())
     }
@@ -285,7 +285,7 @@ impl Stages for FakeStages {
         Ok(batch.into_iter().map(|image| image.decoded(level)).collect())
     }
 
-    fn cost_map_parts(&self, request: &PairRequest<'_, Self>) -> Result<FakeParts, StageError> {
+    fn cost_map_parts(&self, request: &DecodeRequest<'_, Arc<[u8]>, u64>) -> Result<FakeParts, StageError> {
         let result = FakePairs::of(request);
         let halves = [request.text.len(), result.survivors.len()];
         Ok(FakeParts { stage: Stage::CostMap, result, halves, done: 0 })
@@ -317,7 +317,7 @@ impl Stages for FakeStages {
 }
 
 impl FakePairs {
-    fn of(request: &PairRequest<'_, FakeStages>) -> Self {
+    fn of(request: &DecodeRequest<'_, Arc<[u8]>, u64>) -> Self {
         let words = request.text.to_vec();
         let survivors = (0..words.len() as u32).collect();
         let cells = Arc::clone(request.features);

@@ -15,28 +15,9 @@ use crate::{
     phrases::{PhraseTokens, ReadPhrases, TokenPhrase},
     stages::UNLABELLED,
 };
+pub use sed_model::prompts::Category;
+
 pub use error::{Phrase, VocabularyError, VocabularyWarning};
-
-/// One thing to look for, in words.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Category {
-    /// The name of the thing.
-    pub name: String,
-    /// Other phrases for the same thing, in order.
-    pub synonyms: Vec<String>,
-}
-
-impl Category {
-    /// A category without synonyms.
-    pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), synonyms: Vec::new() }
-    }
-
-    /// The name, then the synonyms.
-    pub fn phrases(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(&self.name).chain(&self.synonyms).map(String::as_str)
-    }
-}
 
 /// Limits on the size of a vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::*;
 use crate::fake::{FakeReader, ROOM};
 
 fn vocabulary(names: &[&str]) -> Result<Vocabulary, VocabularyError> {
-    checked(names.iter().copied().map(Category::named).collect())
+    checked(names.iter().copied().map(Category::new).collect())
 }
 
 fn checked(categories: Vec<Category>) -> Result<Vocabulary, VocabularyError> {
@@ -90,14 +90,14 @@ fn synonyms_are_checked_too() {
         Err(VocabularyError::TooManySynonyms { category: 0, found: 3, limit: 2 })
     );
     assert_eq!(
-        check(vec![category(&["a", "b"]), Category::named("cat"), Category::named("cow")]),
+        check(vec![category(&["a", "b"]), Category::new("cat"), Category::new("cow")]),
         Err(VocabularyError::TooManyPhrases { found: 5, limit: 4 })
     );
 }
 
 #[test]
 fn no_vocabulary_outgrows_the_index_map() {
-    let many: Vec<_> = (0..65_536).map(|index| Category::named(index.to_string())).collect();
+    let many: Vec<_> = (0..65_536).map(|index| Category::new(index.to_string())).collect();
     let limits =
         VocabularyLimits { categories: usize::MAX, phrases: usize::MAX, ..VocabularyLimits::default() };
     let error = VocabularyError::TooManyCategories { found: 65_536, limit: 65_535 };
@@ -157,7 +157,7 @@ fn a_phrase_that_is_cut_is_accepted_with_a_warning() {
 fn what_clips_tokenizer_makes_equal_is_a_duplicate() {
     let clip = clip();
     let check = |names: [&str; 2]| {
-        let categories = names.map(Category::named).to_vec();
+        let categories = names.map(Category::new).to_vec();
         Vocabulary::new(categories, &VocabularyLimits::default(), &clip).map(|_| ())
     };
     for names in [["caf\u{e9}", "cafe\u{301}"], ["it's", "it\u{2019}s"], ["Dog", "dog"], ["a&b", "a&amp;b"]] {
@@ -178,11 +178,7 @@ fn what_clips_tokenizer_makes_equal_is_a_duplicate() {
 fn official_lists_are_accepted_as_anyone_elses() {
     let clip = clip();
     let warnings = |name: &str| {
-        let owned = |category: sed_model::prompts::Category| Category {
-            name: category.name,
-            synonyms: category.synonyms,
-        };
-        let categories = builtin_vocabulary(name).unwrap().into_iter().map(owned).collect();
+        let categories = builtin_vocabulary(name).unwrap();
         Vocabulary::new(categories, &VocabularyLimits::default(), &clip).unwrap().warnings().to_vec()
     };
     assert_eq!(warnings("ade20k-150"), []);

@@ -25,7 +25,7 @@ async fn the_mask_is_the_engines() {
 
     let picture = sed_image::decode(&images::png(40, 24), &Default::default()).unwrap().image;
     let input = sed_image::network_input(&picture, 32, sed_image::ResizeMode::Direct).unwrap();
-    let categories = (0..6).map(|index| Category::named(format!("thing {index}"))).collect();
+    let categories = (0..6).map(|index| Category::new(format!("thing {index}"))).collect();
     let job = SegmentJob {
         image: JobImage::Pixels { input, facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap(),

@@ -49,8 +49,8 @@ impl Running {
         let (stages, control) = FakeStages::new();
         prepare(&control);
         let engine = Engine::start(stages, &config.engine).unwrap();
-        let pets = ["dog", "cat", "bird"].map(Category::named).to_vec();
-        let many = (0..300).map(|index| Category::named(format!("thing {index}"))).collect();
+        let pets = ["dog", "cat", "bird"].map(Category::new).to_vec();
+        let many = (0..300).map(|index| Category::new(format!("thing {index}"))).collect();
         let named = [("pets", pets), ("many", many)].map(|(name, categories)| (name.to_string(), categories));
         let book: VocabularyBook = named.into_iter().collect();
 

@@ -64,7 +64,7 @@ impl Asked {
         }
         let key = ImageKey([self.picture; 32]);
         let facts = (!self.poisoned).then_some(ImageFacts { key, width: 3, height: 2, crop: None });
-        let categories = self.words.iter().map(Category::named).collect();
+        let categories = self.words.iter().map(Category::new).collect();
         SegmentJob {
             image: JobImage::Pixels { input: NetworkInput::new(32, data), facts },
             vocabulary: Vocabulary::built_in(categories, &FakeReader).unwrap(),
