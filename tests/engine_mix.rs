@@ -100,7 +100,7 @@ fn asked() -> impl Strategy<Value = Asked> {
     let count = prop_oneof![6 => 1_usize..40, 2 => 40_usize..200, 1 => 200_usize..=WORDS];
     (
         (0_u8..6, count, 0_usize..WORDS),
-        (0_u32..10).prop_map(Rejection::from_top_k),
+        prop::option::of(1u32..10).prop_map(|top_k| Rejection::from_top_k(top_k.unwrap_or(0))),
         (1_u32..80, 1_u32..80),
         prop::sample::select(vec![0.0_f32, 0.4]),
         prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High]),

@@ -37,9 +37,9 @@ fn logits() -> Tensor {
 
 fn bad(bounds: Bounds, logits: Option<&Tensor>, got: &[u32]) -> usize {
     let candidates = [10, 11, 12, 13];
-    let rejection = Candidates { what: "test", top_k: 1, logits, categories: &candidates, error: 1e-5 };
+    let before = Candidates { what: "test", top_k: 1, logits, categories: &candidates, error: 1e-5 };
     let mut findings = Findings::default();
-    let same = compare(&mut findings, bounds, &rejection, got, &[10, 11]);
+    let same = compare(&mut findings, bounds, &before, got, &[10, 11]);
     assert_eq!(same, got == [10, 11]);
     findings.bad().len()
 }

@@ -103,8 +103,8 @@ impl CostModel {
         parts.most = Some(most);
     }
 
-    /// Learns how many of `categories` survived to a level. Where all survived, more
-    /// of a larger vocabulary would have, so that says nothing; nor does a request without rejection.
+    /// Learns how many of `categories` survived to a level. Where all survived, more of a larger vocabulary
+    /// would have, so that says nothing; nor does a request without rejection.
     pub(crate) fn observe_survivors(
         &mut self,
         level: Level,

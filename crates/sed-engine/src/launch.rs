@@ -221,7 +221,7 @@ fn whole<S: Stages>(task: &Task<S>) -> Result<S::Pairs, StageError> {
 
 fn finish<S: Stages>(stages: &S, tasks: &[Task<S>]) -> Result<Vec<FinishedMap>, StageError> {
     let batch = tasks.iter().map(whole).collect::<Result<_, _>>()?;
-    let outputs: Vec<OutputSpec> = tasks.iter().filter_map(|task| Some(task.job()?.output.clone())).collect();
+    let outputs: Vec<OutputSpec> = tasks.iter().filter_map(|task| Some(task.job()?.output)).collect();
     let maps = counted(stages.finish(batch, &outputs)?, tasks.len())?;
     for ((map, output), task) in maps.iter().zip(&outputs).zip(tasks) {
         check_map(map, output, task.ticket.vocabulary().size())?;

@@ -12,7 +12,8 @@ use crate::pairs::PairBatch;
 use crate::rejection::Rejection;
 use crate::text_tower::TextEmbedding;
 
-/// One image and the categories that are looked for in it; of this model, or of another that stands in for it.
+/// One image and the categories that are looked for in it: as this model holds them, or as another that stands
+/// in for it does.
 #[derive(Debug)]
 pub struct DecodeRequest<'a, Features = ImageFeatures, Text = TextEmbedding> {
     /// The image.
@@ -23,7 +24,7 @@ pub struct DecodeRequest<'a, Features = ImageFeatures, Text = TextEmbedding> {
     pub rejection: Rejection,
 }
 
-// Not derived: the references are copied, whatever they lead to.
+// Not derived: a derive would ask that `Features` and `Text` can be copied.
 impl<Features, Text> Clone for DecodeRequest<'_, Features, Text> {
     fn clone(&self) -> Self {
         *self

@@ -35,6 +35,6 @@ pub use level::Level;
 pub use model::SedModel;
 pub use pairs::PairBatch;
 pub use parts::{Advanced, Parts};
-pub use rejection::Rejection;
+pub use rejection::{ParseRejectionError, Rejection};
 pub use sed_kernels::{UNLABELLED, allocator, device, parallel, peak};
 pub use segmentation::{FinishedMap, OutputSpec, ScoreMaps};

@@ -1,17 +1,17 @@
-//! Which categories go on into a decoder level.
+//! Category early rejection (SED section 3.4).
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use serde::Serialize;
 
-/// Category early rejection (SED section 3.4), before every decoder level.
+/// The rejection before every decoder level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(into = "u32")]
 pub enum Rejection {
     /// All categories go on.
     #[default]
     Off,
-    /// Those go on that are among so many best at some position of the map.
+    /// Only categories among this many best at some position of the map go on.
     TopK(NonZeroU32),
 }
 
@@ -47,15 +47,15 @@ impl From<Rejection> for u32 {
 /// The text is neither `off` nor a number.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("expected `off` or a whole number, 0 for off")]
-pub struct NoRejection;
+pub struct ParseRejectionError;
 
 impl FromStr for Rejection {
-    type Err = NoRejection;
+    type Err = ParseRejectionError;
 
-    fn from_str(text: &str) -> Result<Self, NoRejection> {
+    fn from_str(text: &str) -> Result<Self, ParseRejectionError> {
         match text {
             "off" => Ok(Self::Off),
-            text => text.parse().map(Self::from_top_k).map_err(|_| NoRejection),
+            text => text.parse().map(Self::from_top_k).map_err(|_| ParseRejectionError),
         }
     }
 }
@@ -85,6 +85,6 @@ mod tests {
         assert_eq!([eight.kept(150), eight.kept(8), eight.kept(3)], [8, 8, 3]);
         assert_eq!(format!("{} {eight}", Rejection::Off), "off 8");
         assert_eq!(["off", "0", "8"].map(str::parse), [Ok(Rejection::Off), Ok(Rejection::Off), Ok(eight)]);
-        assert_eq!(["-1", "some", ""].map(str::parse::<Rejection>), [Err(NoRejection); 3]);
+        assert_eq!(["-1", "some", ""].map(str::parse::<Rejection>), [Err(ParseRejectionError); 3]);
     }
 }

@@ -29,7 +29,7 @@ pub struct FinishedMap {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// `[height, width]`: the category of every pixel, or [`UNLABELLED`].
+    /// `[height, width]`: the category of every pixel as index into the vocabulary, or [`UNLABELLED`].
     pub indices: Vec<u16>,
     /// Pixels of each category of the vocabulary.
     pub pixels: Vec<u32>,

@@ -86,12 +86,17 @@ enum Action {
 
 fn asked() -> impl Strategy<Value = Asked> {
     let priority = prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High]);
-    (1_usize..120, 0_usize..60, 0_u32..10, priority, 0_u8..9).prop_map(
-        |(count, first, top_k, priority, picture)| {
+    (
+        1_usize..120,
+        0_usize..60,
+        prop::option::of(1_u32..10).prop_map(|top_k| top_k.unwrap_or(0)),
+        priority,
+        0_u8..9,
+    )
+        .prop_map(|(count, first, top_k, priority, picture)| {
             let words = (first..first + count).map(|word| format!("word {word}")).collect();
             Asked { words, top_k, priority, ..Asked::words(1, picture) }
-        },
-    )
+        })
 }
 
 fn action() -> impl Strategy<Value = Action> {

@@ -26,7 +26,7 @@ enum Action {
 fn asked() -> impl Strategy<Value = Asked> {
     let words = prop_oneof![4 => 1_usize..30, 1 => 30_usize..900];
     (
-        (words, 0_usize..40, 0_u32..10),
+        (words, 0_usize..40, prop::option::of(1_u32..10).prop_map(|top_k| top_k.unwrap_or(0))),
         prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High]),
         0_u8..12,
         prop::option::weighted(0.2, 1_u64..60),

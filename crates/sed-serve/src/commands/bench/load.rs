@@ -152,8 +152,8 @@ async fn compare(
     tally: &mut Tally,
 ) -> Result<Comparison> {
     let AgainstArgs { model_batch, turns, .. } = args.against;
-    let rejection = target.info.defaults.as_ref().map_or(0, |defaults| defaults.top_k);
-    let rejection = Rejection::from_top_k(rejection);
+    let defaults = target.info.defaults.as_ref();
+    let rejection = defaults.map_or(Rejection::Off, |defaults| Rejection::from_top_k(defaults.top_k));
     let against = Against::load(&args.target.model, mix, rejection, model_batch)?;
     let caller = target.caller(mix);
     let mut rounds = Vec::new();

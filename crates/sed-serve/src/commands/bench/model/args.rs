@@ -182,9 +182,7 @@ impl ModelBenchArgs {
     /// Returns the axes of the grid on every model.
     pub(super) fn axes(&self) -> Axes {
         let grid = &self.grid;
-        let [all, few] =
-            [&ALL_TOP_K[..], &FEW_TOP_K].map(|list| list.iter().copied().map(Rejection::from_top_k));
-        let (all, few): (Vec<_>, Vec<_>) = (all.collect(), few.collect());
+        let (all, few) = (ALL_TOP_K.map(Rejection::from_top_k), FEW_TOP_K.map(Rejection::from_top_k));
         Axes {
             categories: sorted(values(&grid.categories, grid.full, &ALL_CATEGORIES, &FEW_CATEGORIES)),
             rejections: sorted(values(&grid.top_k, grid.full, &all, &few)),

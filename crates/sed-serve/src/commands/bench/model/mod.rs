@@ -222,8 +222,9 @@ fn too_large(bare: &BareModel, cell: Cell, run: &ModelRun) -> Option<String> {
     if !bare.model().device().is_cpu() {
         return None;
     }
-    let of = |cell: &Cell| (cell.categories, cell.rejection);
-    let same = |result: &&CellResult| of(&result.cell) == of(&cell);
+    let same = |result: &&CellResult| {
+        (result.cell.categories, result.cell.rejection) == (cell.categories, cell.rejection)
+    };
     let seen = run.results.iter().rev().find(same).map(CellResult::most_survivors);
     let (needed, free) =
         (cell.bytes(&Footprint::of(bare.config()), seen), sed_engine::Memory::now()?.available);

@@ -139,9 +139,7 @@ pub(super) fn median_ms(times: impl Iterator<Item = Duration>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use sed_model::operations::BatchWork;
-
-    use sed_model::Rejection;
+    use sed_model::{Rejection, operations::BatchWork};
 
     use super::*;
 

@@ -8,7 +8,6 @@ use plotters::{
     prelude::{DrawingArea, DrawingBackend},
     style::RGBColor,
 };
-
 use sed_model::Rejection;
 
 use super::{
