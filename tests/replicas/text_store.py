@@ -1,5 +1,7 @@
 """The one thing that replicas share: a folder of text embeddings."""
 
+import hashlib
+import json
 import pathlib
 
 from client import calls_of
@@ -7,7 +9,7 @@ from knowledge import part_of_street
 from processes import Replica, check, until
 from questions import request, words
 
-PHRASES = ["a lantern of paper", "a rope bridge", "wet cobblestones", "a rusty weathercock", "an inkwell"]
+PHRASES = ["a lantern of paper", "a rope bridge", "wet cobblestones", "a rusty weathercock", "an inkwell", "a sundial"]
 READS, WRITES, DAMAGED = (f"sed_text_store_{what}_total" for what in ["reads", "writes", "damaged"])
 COMPUTED = ("sed_stage_duration_seconds_count", '{stage="text_embedding"}')
 
@@ -18,11 +20,21 @@ def embeddings(folder: pathlib.Path) -> set[pathlib.Path]:
 
 
 def damage(files: list[pathlib.Path]) -> None:
-    """Each file in another way, as a full disk, a cut connection or a bad copy leave them."""
+    """Each file in another way, as a full disk, a cut connection, a bad copy or a faulty program leave them."""
     for number, file in enumerate(files):
         whole = file.read_bytes()
         wrong_bit = whole[:-1] + bytes([whole[-1] ^ 1])
-        file.write_bytes([b"", whole[: len(whole) // 2], wrong_bit, b"?" * len(whole), whole + b"?"][number])
+        damages = [b"", whole[: len(whole) // 2], wrong_bit, b"?" * len(whole), whole + b"?", too_short(whole)]
+        file.write_bytes(damages[number])
+
+
+def too_short(whole: bytes) -> bytes:
+    """A file that is sound, of an embedding that is a number shorter than the model's."""
+    magic, length = whole[:8], int.from_bytes(whole[8:12], "little")
+    header, embedding = json.loads(whole[12 : 12 + length]), whole[12 + length : -4]
+    header |= {"bytes": len(embedding), "sha256": hashlib.sha256(embedding).hexdigest()}
+    written = json.dumps(header, separators=(",", ":")).encode()
+    return magic + len(written).to_bytes(4, "little") + written + embedding
 
 
 def shared_embeddings(replicas: list[Replica], late: Replica, folder: pathlib.Path) -> str:

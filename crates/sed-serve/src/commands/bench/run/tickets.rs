@@ -33,10 +33,14 @@ pub(crate) struct Tickets {
     counted: AtomicU64,
 }
 
+/// The number of the first request of the warm-up: those that count are 0, 1, 2, ..., so that they are the same
+/// requests in every run, and those that the model alone gets.
+const WARM_UP: u64 = 1 << 63;
+
 /// The right to send one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    /// Its number in the run, from 0.
+    /// Its number, by which its request is drawn: from 0, or from [`WARM_UP`] in the warm-up.
     pub(crate) number: u64,
     /// True for a measured request, false in the warm-up.
     pub(crate) counts: bool,
@@ -68,16 +72,16 @@ impl Tickets {
     /// Issues a ticket for a request that is due at `due`; `None` when the run is over.
     pub(crate) fn take(&self, due: Instant) -> Option<Ticket> {
         let counts = due >= self.window_begin();
-        if counts {
-            match (self.bounds.end, self.window_end()) {
-                (End::Requests(most), _) if self.counted.fetch_add(1, Ordering::Relaxed) >= most => {
-                    return None;
-                }
-                (End::After(_), Some(end)) if due >= end => return None,
-                _ => {}
-            }
+        if self.window_end().is_some_and(|end| due >= end) {
+            return None;
         }
-        Some(Ticket { number: self.given.fetch_add(1, Ordering::Relaxed), counts })
+        let number =
+            if counts { self.counted.fetch_add(1, Ordering::Relaxed) } else { WARM_UP + self.given() };
+        if counts && matches!(self.bounds.end, End::Requests(most) if number >= most) {
+            return None;
+        }
+        self.given.fetch_add(1, Ordering::Relaxed);
+        Some(Ticket { number, counts })
     }
 }
 
@@ -102,6 +106,6 @@ mod tests {
         assert_eq!(counts(taken(End::After(Duration::from_secs(2)))), [no, no, yes, yes, yes, None, None]);
         assert_eq!(counts(taken(End::Requests(2))), [no, no, yes, yes, None, None, None]);
         let numbers = taken(End::Requests(9)).into_iter().flatten().map(|ticket| ticket.number);
-        assert!(numbers.eq(0..7));
+        assert!(numbers.eq([WARM_UP, WARM_UP + 1].into_iter().chain(0..5)));
     }
 }
