@@ -84,9 +84,9 @@ class Resets(Attack):
 
 
 ATTACKS: list[Attack] = [
-    # More than the server's soft limit of descriptors lets in, fewer than it accepts.
+    # More than a soft limit of 1024 descriptors lets in, as it is where nothing raises it.
     IdleConnections("1100 idle connections", 1100),
-    # More than it accepts.
+    # Many more than the memory of this configuration accepts.
     IdleConnections("every connection taken", 1400),
     Pings(),
     Settings(),
