@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::{memory::ConnectionId, usage::Usage};
 
-/// Work that goes through more bytes than this is large. A JPEG file of 1920 x 1080 pixels for a network of
-/// 768 x 768 is not; one of 12 megapixels is.
-const LARGE: u64 = 8 << 20;
+/// Work that goes through more bytes than this is large. A picture of 1280 x 720 pixels for a network of 768 x
+/// 768 is not; one of 1920 x 1080 is, and a message that may be unpacked to the usual limit.
+const LARGE: u64 = 16 << 20;
 
 /// The connection that some work is for, and the bytes that it goes through: an estimate, of pixels and their
 /// copies.
