@@ -19,7 +19,7 @@ LEAST_PRIORITY = 19
 @contextlib.contextmanager
 def as_from_elsewhere(*, on_leftovers: bool) -> Iterator[None]:
     """Leaves the processors to the server, the honest clients and the probes: the attackers stand for other machines.
-    `on_leftovers`: they get only the time that nobody else wants, which on a busy machine may be none. Nothing on
+    `on_leftovers`: they get only the time that no other process wants, which on a busy machine may be none. Nothing on
     systems other than Linux, and where this process may not raise its priority again."""
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         yield

@@ -27,7 +27,7 @@ thread_local! {
     static IN_LOOP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A fixed number of threads. One of them is whoever calls [`Team::run`]; the others wait for that, and end with the
+/// A fixed number of threads. One of them is the caller of [`Team::run`]; the others wait for that, and end with the
 /// process.
 pub(super) struct Team {
     shared: Arc<Shared>,
@@ -40,7 +40,7 @@ struct Shared {
     /// Rises with every loop.
     number: AtomicUsize,
     gate: AtomicUsize,
-    /// Written while the gate is closed and nobody is inside, read by those who entered.
+    /// Written while the gate is closed and no thread is inside, read by those who entered.
     work: UnsafeCell<Option<Loop>>,
     /// The indices of each thread; any other helps with them when it is done with its own.
     parts: Vec<Part>,
@@ -125,9 +125,9 @@ impl Shared {
         }
     }
 
-    /// Lets threads in. The caller has the turn, and nobody is inside.
+    /// Lets threads in. The caller has the turn, and no thread is inside.
     fn open(&self, work: Loop) {
-        // SAFETY: the gate is closed and nobody is inside, so nobody reads it.
+        // SAFETY: the gate is closed and no thread is inside, so none reads it.
         unsafe { *self.work.get() = Some(work) };
         self.gate.fetch_or(OPEN, Ordering::Release);
         self.number.fetch_add(1, Ordering::Release);
@@ -157,7 +157,7 @@ impl Shared {
                 self.work_on(index, unsafe { &**body });
                 caller
             });
-            // The last one behind a closed gate wakes whoever waits there.
+            // The last one behind a closed gate wakes the caller.
             if self.gate.fetch_sub(ENTERED, Ordering::AcqRel) == ENTERED {
                 caller.iter().for_each(Thread::unpark);
             }
