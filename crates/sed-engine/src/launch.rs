@@ -192,11 +192,11 @@ fn encode<S: Stages>(stages: &S, tasks: &[Task<S>]) -> Result<Vec<S::ImageFeatur
 }
 
 fn cost_map<S: Stages>(stages: &S, tasks: &[Task<S>]) -> Result<Vec<S::Pairs>, StageError> {
-    let requests = tasks.iter().map(pair_request).collect::<Result<Vec<_>, _>>()?;
+    let requests = tasks.iter().map(decode_request).collect::<Result<Vec<_>, _>>()?;
     counted(stages.cost_map(&requests)?, tasks.len())
 }
 
-fn pair_request<S: Stages>(
+fn decode_request<S: Stages>(
     task: &Task<S>,
 ) -> Result<DecodeRequest<'_, S::ImageFeatures, S::TextEmbedding>, StageError> {
     match (&task.features, &task.words, task.job()) {
@@ -252,7 +252,7 @@ fn advance<S: Stages>(
     if !matches!(task.pairs, Pairs::Parts(_)) {
         let parts = match stage {
             Stage::Decode(level) => stages.decode_parts(level, whole(task)?)?,
-            _ => stages.cost_map_parts(&pair_request(task)?)?,
+            _ => stages.cost_map_parts(&decode_request(task)?)?,
         };
         task.pairs = Pairs::Parts(parts);
     }

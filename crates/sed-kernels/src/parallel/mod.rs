@@ -13,16 +13,9 @@ use self::team::Team;
 static TEAM: OnceLock<Team> = OnceLock::new();
 
 /// The threads were started already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the threads that compute were started already")]
 pub struct AlreadyStarted;
-
-impl std::fmt::Display for AlreadyStarted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the threads that compute were started already")
-    }
-}
-
-impl std::error::Error for AlreadyStarted {}
 
 /// Starts the threads of the kernels on the CPU: `threads` with the one that calls a kernel, 0 for one on each core.
 /// Without this the first kernel starts one on each core.
@@ -30,7 +23,12 @@ impl std::error::Error for AlreadyStarted {}
 /// # Errors
 /// They were started already.
 pub fn start_threads(threads: usize) -> Result<(), AlreadyStarted> {
-    TEAM.set(Team::new(threads)).map_err(|_| AlreadyStarted)
+    let mut is_first = false;
+    TEAM.get_or_init(|| {
+        is_first = true;
+        Team::new(threads)
+    });
+    if is_first { Ok(()) } else { Err(AlreadyStarted) }
 }
 
 /// The number of threads that a kernel runs on, its caller's included.

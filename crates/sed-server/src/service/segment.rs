@@ -126,7 +126,8 @@ async fn attempt(
     bounded(context, segment(context, request, memory, received, deadline.into_std()).await?).await
 }
 
-/// Checks the size of an answer, and charges for it, for its encoding, and for as much again where that is packed.
+/// Checks the size of an answer, and charges for it, for its encoding, and for as much again where that is
+/// packed.
 async fn bounded(
     context: &Context,
     (response, mut charge): (v1::SegmentResponse, Charge),
