@@ -1,6 +1,6 @@
 //! Everything that can go wrong between bytes, pixels and masks.
 
-use crate::decode::ImageFormat;
+use crate::format::ImageFormat;
 
 /// Why an image or a mask was refused.
 ///
@@ -220,4 +220,4 @@ impl ImageError {
 }
 
 /// Result with [`ImageError`].
-pub type Result<T> = std::result::Result<T, ImageError>;
+pub type Result<T, E = ImageError> = std::result::Result<T, E>;

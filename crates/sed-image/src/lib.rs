@@ -8,16 +8,18 @@
 
 pub mod decode;
 mod error;
+mod format;
 pub mod mask;
 mod overlay;
 mod png_out;
 pub mod resize;
 mod rgb;
 
-pub use decode::{DecodeLimits, Decoded, ImageFormat, ImageHeader, Orientation, decode, probe};
+pub use decode::{DecodeLimits, Decoded, ImageHeader, Orientation, decode, probe};
 pub use error::{ImageError, Result};
+pub use format::ImageFormat;
 pub use mask::{IndexMap, UNLABELLED};
 pub use overlay::{FONT_REGULAR, FONT_SEMI_BOLD, OverlayOptions, overlay, overlay_png};
 pub use png_out::encode_png;
-pub use resize::{NetworkInput, ResizeMode, fill_network_input, network_input, resize_antialiased};
+pub use resize::{NetworkInput, ResizeMode, network_input, resize_antialiased};
 pub use rgb::RgbImage;

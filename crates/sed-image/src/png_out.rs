@@ -8,16 +8,23 @@ use crate::rgb::RgbImage;
 /// # Errors
 /// [`ImageError::Encode`], which means a defect here: every picture can be encoded.
 pub fn encode_png(image: &RgbImage) -> Result<Vec<u8>> {
-    let failed = |error: png::EncodingError| ImageError::Encode { reason: error.to_string() };
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, image.width(), image.height());
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
+    let mut info = png::Info::with_size(image.width(), image.height());
+    (info.color_type, info.bit_depth) = (png::ColorType::Rgb, png::BitDepth::Eight);
     // One filter that suits pictures; trying all of them a row costs more time than it saves bytes.
-    encoder.set_compression(png::Compression::Fast);
-    encoder.set_filter(png::Filter::Paeth);
-    let mut writer = encoder.write_header().map_err(failed)?;
-    writer.write_image_data(image.pixels()).map_err(failed)?;
-    writer.finish().map_err(failed)?;
+    write_png(info, png::Filter::Paeth, image.pixels())
+}
+
+/// Writes a PNG of one frame with the fast compressor.
+pub(crate) fn write_png(info: png::Info<'_>, filter: png::Filter, pixels: &[u8]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let write = || -> Result<(), png::EncodingError> {
+        let mut encoder = png::Encoder::with_info(&mut bytes, info)?;
+        encoder.set_compression(png::Compression::Fast);
+        encoder.set_filter(filter);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(pixels)?;
+        writer.finish()
+    };
+    write().map_err(|error| ImageError::Encode { reason: error.to_string() })?;
     Ok(bytes)
 }

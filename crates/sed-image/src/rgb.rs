@@ -108,26 +108,28 @@ impl std::fmt::Debug for RgbImage {
 /// # Errors
 /// [`ImageError::ZeroSize`], [`ImageError::SideTooLong`], [`ImageError::TooManyPixels`].
 pub(crate) fn check_size(width: u32, height: u32, max_side: u32, max_pixels: u64) -> Result<()> {
-    if width == 0 || height == 0 {
-        return Err(ImageError::ZeroSize { width, height });
-    }
-    if width > max_side || height > max_side {
+    if width.min(height) > 0 && width.max(height) > max_side {
         return Err(ImageError::SideTooLong { width, height, limit: max_side });
     }
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > max_pixels {
-        return Err(ImageError::TooManyPixels { width, height, pixels, limit: max_pixels });
-    }
-    Ok(())
+    count_pixels(width, height, max_pixels).map(|_| ())
 }
 
-fn packed_length(width: u32, height: u32) -> Result<u64> {
-    if width == 0 || height == 0 {
-        return Err(ImageError::ZeroSize { width, height });
-    }
+/// Counts the pixels of a picture or a map.
+///
+/// # Errors
+/// [`ImageError::ZeroSize`], [`ImageError::TooManyPixels`] for more than `limit`.
+pub(crate) fn count_pixels(width: u32, height: u32, limit: u64) -> Result<u64> {
     let pixels = u64::from(width) * u64::from(height);
-    // Three bytes a pixel must be countable; no real picture comes near.
-    pixels.checked_mul(3).ok_or(ImageError::TooManyPixels { width, height, pixels, limit: u64::MAX / 3 })
+    match pixels {
+        0 => Err(ImageError::ZeroSize { width, height }),
+        _ if pixels > limit => Err(ImageError::TooManyPixels { width, height, pixels, limit }),
+        _ => Ok(pixels),
+    }
+}
+
+/// Bytes of a packed picture. Three for each pixel must be countable; no real picture comes near.
+fn packed_length(width: u32, height: u32) -> Result<u64> {
+    Ok(3 * count_pixels(width, height, u64::MAX / 3)?)
 }
 
 #[cfg(test)]

@@ -57,11 +57,11 @@ fn lossless_layouts_are_equal() {
 fn every_exif_orientation_is_applied() {
     for value in 1..=8u8 {
         let name = format!("exif{value}.png");
-        assert_eq!(read(&name).unwrap().orientation.exif_value(), value);
+        assert_eq!(read(&name).unwrap().orientation.to_exif(), value);
         assert_eq!(difference(&name), (0, 0.0), "{name}");
     }
     assert_eq!(read("exif6.jpg").unwrap().orientation, Orientation::Rotate90);
-    assert_eq!(read("rgb.jpg").unwrap().orientation, Orientation::Upright);
+    assert_eq!(read("rgb.jpg").unwrap().orientation, Orientation::NoTransforms);
 }
 
 #[test]

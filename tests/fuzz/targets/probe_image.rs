@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(header.decode_bytes <= limits.max_alloc_bytes);
             let Ok(decoded) = decode(bytes, &limits) else { return };
             let (width, height) = (decoded.image.width(), decoded.image.height());
-            let swapped = decoded.orientation.swaps_sides();
+            let swapped = decoded.orientation.to_exif() > 4;
             let stored = if swapped { (height, width) } else { (width, height) };
             assert_eq!((header.width, header.height, header.format), (stored.0, stored.1, decoded.format));
         }

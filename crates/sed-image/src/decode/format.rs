@@ -2,41 +2,9 @@
 
 use super::foreign;
 use crate::error::{ImageError, Result};
-
-/// The encodings that are understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ImageFormat {
-    /// JPEG, baseline and progressive.
-    Jpeg,
-    /// PNG; of an animation the default picture.
-    Png,
-    /// WebP, lossy and lossless; of an animation the first frame.
-    WebP,
-    /// GIF; the first frame.
-    Gif,
-    /// Windows bitmap.
-    Bmp,
-    /// TIFF; the first picture.
-    Tiff,
-}
+use crate::format::ImageFormat;
 
 impl ImageFormat {
-    /// Every format, for the server's description of itself.
-    pub const ALL: [Self; 6] = [Self::Jpeg, Self::Png, Self::WebP, Self::Gif, Self::Bmp, Self::Tiff];
-
-    /// The IANA media type.
-    pub fn media_type(self) -> &'static str {
-        match self {
-            Self::Jpeg => "image/jpeg",
-            Self::Png => "image/png",
-            Self::WebP => "image/webp",
-            Self::Gif => "image/gif",
-            Self::Bmp => "image/bmp",
-            Self::Tiff => "image/tiff",
-        }
-    }
-
     /// Detects the format from the first bytes of the content.
     ///
     /// # Errors
@@ -55,11 +23,5 @@ impl ImageFormat {
                 Err(ImageError::UnknownFormat { found, advice })
             }
         }
-    }
-}
-
-impl std::fmt::Display for ImageFormat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.media_type().trim_start_matches("image/"))
     }
 }

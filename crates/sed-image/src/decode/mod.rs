@@ -14,11 +14,11 @@ mod orientation;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use format::ImageFormat;
 pub use header::{ImageHeader, probe};
-pub use orientation::Orientation;
+pub use image::metadata::Orientation;
 
 use crate::error::{ImageError, Result};
+use crate::format::ImageFormat;
 use crate::rgb::{RgbImage, check_size};
 
 /// The reason of [`ImageError::Malformed`] for a broken upload.
@@ -88,5 +88,5 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded> {
     let rgb = stored.layout.into_rgb(stored.buffer);
     let image = RgbImage::new(stored.width, stored.height, rgb)?;
     let orientation = stored.orientation;
-    Ok(Decoded { image: orientation.apply(image), format: header.format, orientation })
+    Ok(Decoded { image: orientation::upright(image, orientation), format: header.format, orientation })
 }

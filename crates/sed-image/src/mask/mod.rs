@@ -1,8 +1,8 @@
 //! Index maps and their encodings.
 //!
 //! An [`IndexMap`] assigns every pixel one category or none. It is encoded as an index PNG ([`png`]), as COCO
-//! run-length encoding ([`rle`]), as polygons ([`polygon`]) or raw ([`raw`]), and every encoding can be read
-//! back.
+//! run-length encoding ([`rle`]), as polygons ([`polygon`]) or raw ([`raw`]). An index PNG can be read back; so can
+//! the others by tests, with the feature `test-util`.
 
 pub mod palette;
 pub mod png;
@@ -16,6 +16,7 @@ pub use regions::remove_small_regions;
 pub use stats::{CategoryStats, PixelBox, category_stats};
 
 use crate::error::{ImageError, Result};
+use crate::rgb::count_pixels;
 
 /// The index of a pixel without a category.
 pub const UNLABELLED: u16 = u16::MAX;
@@ -68,7 +69,7 @@ impl IndexMap {
     }
 
     /// The indices, H × W, row-major, to be changed in place.
-    pub fn indices_mut(&mut self) -> &mut [u16] {
+    pub(crate) fn indices_mut(&mut self) -> &mut [u16] {
         &mut self.indices
     }
 
@@ -78,7 +79,7 @@ impl IndexMap {
     }
 
     /// The largest category index, or `None` when every pixel is unlabelled.
-    pub fn max_category(&self) -> Option<u16> {
+    pub(crate) fn max_category(&self) -> Option<u16> {
         // Wrapping makes UNLABELLED the smallest; a plain maximum over lanes vectorises.
         let largest = self.indices.iter().fold(0u16, |most, index| most.max(index.wrapping_add(1)));
         largest.checked_sub(1)
@@ -100,34 +101,7 @@ impl std::fmt::Debug for IndexMap {
 
 /// Checks a map's size and returns its pixels.
 pub(crate) fn check_map_size(width: u32, height: u32, limit: u64) -> Result<u64> {
-    if width == 0 || height == 0 {
-        return Err(ImageError::ZeroSize { width, height });
-    }
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > limit.min(u64::from(u32::MAX)) {
-        return Err(ImageError::TooManyPixels {
-            width,
-            height,
-            pixels,
-            limit: limit.min(u64::from(u32::MAX)),
-        });
-    }
-    Ok(pixels)
-}
-
-/// Refuses a map with a category above `most`.
-pub(crate) fn check_categories(
-    map: &IndexMap,
-    most: u16,
-    context: &'static str,
-    advice: &'static str,
-) -> Result<()> {
-    match map.max_category() {
-        Some(category) if category > most => {
-            Err(ImageError::CategoryOutOfRange { category, context, most, advice })
-        }
-        _ => Ok(()),
-    }
+    count_pixels(width, height, limit.min(u64::from(u32::MAX)))
 }
 
 #[cfg(test)]

@@ -2,15 +2,13 @@
 
 use std::io::Cursor;
 
-use super::{IndexMap, UNLABELLED, check_categories, check_map_size, palette};
+use super::{IndexMap, UNLABELLED, check_map_size, palette};
 use crate::error::{ImageError, Result};
+use crate::png_out::write_png;
 
 /// The bit depth of the indices in a PNG.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IndexDepth {
-    /// 8 bits when the map's categories fit, else 16.
-    #[default]
-    Auto,
     /// Palette image; categories 0 to 254, unlabelled is 255 (transparent black in the palette).
     Bits8,
     /// 16-bit grey; categories 0 to 65534, unlabelled is 65535.
@@ -18,35 +16,39 @@ pub enum IndexDepth {
 }
 
 /// Index of an unlabelled pixel in an 8-bit PNG.
-pub const UNLABELLED_8: u8 = u8::MAX;
+const UNLABELLED_8: u8 = u8::MAX;
+
+/// Regions are taller than one row, so the difference to the row above is nearly all zeros, of which the fast
+/// compressor makes long runs.
+const FILTER: png::Filter = png::Filter::Up;
 
 /// Encodes `map` as PNG.
 ///
 /// # Errors
 /// [`ImageError::CategoryOutOfRange`] for a category above 254 at [`IndexDepth::Bits8`].
 pub fn encode(map: &IndexMap, depth: IndexDepth) -> Result<Vec<u8>> {
-    let fits = map.max_category().is_none_or(|most| most < u16::from(UNLABELLED_8));
     match depth {
-        IndexDepth::Auto if fits => encode_8(map),
-        IndexDepth::Auto | IndexDepth::Bits16 => encode_16(map),
-        IndexDepth::Bits8 => {
-            check_categories(map, 254, "an 8-bit index png", "ask for the 16-bit one")?;
-            encode_8(map)
-        }
+        IndexDepth::Bits8 => encode_8(map),
+        IndexDepth::Bits16 => encode_16(map),
     }
 }
 
 fn encode_8(map: &IndexMap) -> Result<Vec<u8>> {
+    let most = u16::from(UNLABELLED_8) - 1;
+    if let Some(category) = map.max_category().filter(|&category| category > most) {
+        let (context, advice) = ("an 8-bit index png", "ask for the 16-bit one");
+        return Err(ImageError::CategoryOutOfRange { category, context, most, advice });
+    }
     // UNLABELLED's low byte is UNLABELLED_8.
     let pixels: Vec<u8> = map.indices().iter().map(|&index| index as u8).collect();
     let mut colours: Vec<u8> = (0..255).flat_map(palette::colour).collect();
     colours.extend([0, 0, 0]);
     let mut opacity = [255u8; 256];
     opacity[usize::from(UNLABELLED_8)] = 0;
-    write(map, png::ColorType::Indexed, png::BitDepth::Eight, &pixels, |encoder| {
-        encoder.set_palette(colours);
-        encoder.set_trns(opacity.to_vec());
-    })
+    let mut info = png::Info::with_size(map.width(), map.height());
+    (info.color_type, info.bit_depth) = (png::ColorType::Indexed, png::BitDepth::Eight);
+    (info.palette, info.trns) = (Some(colours.into()), Some(opacity.to_vec().into()));
+    write_png(info, FILTER, &pixels)
 }
 
 fn encode_16(map: &IndexMap) -> Result<Vec<u8>> {
@@ -54,30 +56,9 @@ fn encode_16(map: &IndexMap) -> Result<Vec<u8>> {
     for (to, index) in pixels.chunks_exact_mut(2).zip(map.indices()) {
         to.copy_from_slice(&index.to_be_bytes());
     }
-    write(map, png::ColorType::Grayscale, png::BitDepth::Sixteen, &pixels, |_| {})
-}
-
-fn write(
-    map: &IndexMap,
-    colour: png::ColorType,
-    depth: png::BitDepth,
-    pixels: &[u8],
-    configure: impl FnOnce(&mut png::Encoder<'_, &mut Vec<u8>>),
-) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, map.width(), map.height());
-    encoder.set_color(colour);
-    encoder.set_depth(depth);
-    // Regions are taller than one row, so the difference to the row above is nearly all zeros, of which
-    // the fast compressor makes long runs.
-    encoder.set_compression(png::Compression::Fast);
-    encoder.set_filter(png::Filter::Up);
-    configure(&mut encoder);
-    let failed = |error: png::EncodingError| ImageError::Encode { reason: error.to_string() };
-    let mut writer = encoder.write_header().map_err(failed)?;
-    writer.write_image_data(pixels).map_err(failed)?;
-    writer.finish().map_err(failed)?;
-    Ok(bytes)
+    let mut info = png::Info::with_size(map.width(), map.height());
+    (info.color_type, info.bit_depth) = (png::ColorType::Grayscale, png::BitDepth::Sixteen);
+    write_png(info, FILTER, &pixels)
 }
 
 /// Reads an index PNG: a palette or grey image of 8 bits (255 is unlabelled) or 16-bit grey (65535 is).
@@ -122,15 +103,15 @@ mod tests {
     proptest! {
         #[test]
         fn maps_survive(map in maps(255), wide in maps(65_535)) {
-            for depth in [IndexDepth::Auto, IndexDepth::Bits8, IndexDepth::Bits16] {
+            for depth in [IndexDepth::Bits8, IndexDepth::Bits16] {
                 prop_assert_eq!(&decode(&encode(&map, depth)?, 1000)?, &map);
             }
-            prop_assert_eq!(&decode(&encode(&wide, IndexDepth::Auto)?, 1000)?, &wide);
+            prop_assert_eq!(&decode(&encode(&wide, IndexDepth::Bits16)?, 1000)?, &wide);
         }
 
         #[test]
         fn damage_is_an_error_or_a_map(map in maps(4), at in any::<prop::sample::Index>(), bit in 0u8..8) {
-            let mut bytes = encode(&map, IndexDepth::Auto)?;
+            let mut bytes = encode(&map, IndexDepth::Bits8)?;
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             let _ = decode(&bytes, 1000);
@@ -142,7 +123,7 @@ mod tests {
     fn wrong_pngs_and_sizes_are_refused() {
         let map = IndexMap::new(300, 1, (0..300).collect()).unwrap();
         assert_eq!(encode(&map, IndexDepth::Bits8).unwrap_err().reason(), "MASK_CATEGORY_OUT_OF_RANGE");
-        let bytes = encode(&map, IndexDepth::Auto).unwrap();
+        let bytes = encode(&map, IndexDepth::Bits16).unwrap();
         assert_eq!(decode(&bytes, 299).unwrap_err().reason(), "IMAGE_TOO_MANY_PIXELS");
         assert_eq!(decode(b"not a png", 299).unwrap_err().reason(), "MASK_MALFORMED");
     }
@@ -150,7 +131,7 @@ mod tests {
     #[test]
     fn the_palette_tells_unlabelled_pixels_by_transparency() {
         let map = IndexMap::new(2, 1, vec![1, UNLABELLED]).unwrap();
-        let bytes = encode(&map, IndexDepth::Auto).unwrap();
+        let bytes = encode(&map, IndexDepth::Bits8).unwrap();
         let mut reader = png::Decoder::new(Cursor::new(&bytes)).read_info().unwrap();
         let mut raw = vec![0; 2];
         reader.next_frame(&mut raw).unwrap();

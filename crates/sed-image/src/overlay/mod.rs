@@ -164,5 +164,4 @@ fn stretched(map: &IndexMap, width: u32, height: u32) -> Result<Cow<'_, IndexMap
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

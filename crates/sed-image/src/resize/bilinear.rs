@@ -18,12 +18,13 @@ struct Tap {
     far_weight: f32,
 }
 
-/// Fills `out` ([size, size, 3], channels last) with the normalised, interpolated `image`.
-pub(super) fn normalised(image: &RgbImage, size: u32, out: &mut [f32]) {
+/// The normalised, interpolated `image`, `[size, size, 3]`, channels last.
+pub(super) fn normalised(image: &RgbImage, size: u32) -> Vec<f32> {
     let columns = taps(image.width(), size);
     let rows = taps(image.height(), size);
     let table = normalisation();
     let row_values = size as usize * 3;
+    let mut out = vec![0f32; size as usize * row_values];
     out.par_chunks_mut(row_values * BAND).enumerate().for_each(|(band, lines)| {
         let mut cache = RowCache::new(row_values);
         for (line, to) in lines.chunks_exact_mut(row_values).enumerate() {
@@ -36,6 +37,7 @@ pub(super) fn normalised(image: &RgbImage, size: u32, out: &mut [f32]) {
             }
         }
     });
+    out
 }
 
 fn taps(from: u32, to: u32) -> Vec<Tap> {

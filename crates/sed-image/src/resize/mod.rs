@@ -5,16 +5,16 @@ mod bilinear;
 mod shortest_edge;
 
 pub use antialias::resize_antialiased;
-pub use shortest_edge::{MAX_SIDE, SHORTEST_EDGE, shortest_edge_size};
+pub use shortest_edge::shortest_edge_size;
 
 use crate::error::{ImageError, Result};
 use crate::rgb::RgbImage;
 
 /// Mean of each channel (R, G, B) on the 0..255 scale, subtracted first. From the reference's configuration.
-pub const CLIP_PIXEL_MEAN: [f32; 3] = [122.770_94, 116.746_01, 104.093_735];
+const CLIP_PIXEL_MEAN: [f32; 3] = [122.770_94, 116.746_01, 104.093_735];
 
 /// Standard deviation of each channel (R, G, B) on the 0..255 scale. From the reference's configuration.
-pub const CLIP_PIXEL_STD: [f32; 3] = [68.500_53, 66.632_16, 70.323_166];
+const CLIP_PIXEL_STD: [f32; 3] = [68.500_53, 66.632_16, 70.323_166];
 
 /// The way in which an image is resized to the network's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -64,48 +64,17 @@ impl std::fmt::Debug for NetworkInput {
 /// # Errors
 /// [`ImageError::Option`] when `size` is 0 or above 4096.
 pub fn network_input(image: &RgbImage, size: u32, mode: ResizeMode) -> Result<NetworkInput> {
-    check_size(size)?;
-    let mut data = vec![0f32; size as usize * size as usize * 3];
-    let resized = fill_network_input(image, size, mode, &mut data)?;
-    Ok(NetworkInput { side: size, data, resized })
-}
-
-/// As [`network_input`], into a caller's buffer of S × S × 3 values (one image of a batch); returns
-/// [`NetworkInput::resized`].
-///
-/// # Errors
-/// [`ImageError::Option`] when `size` is 0 or above 4096, or `out` has another length.
-pub fn fill_network_input(
-    image: &RgbImage,
-    size: u32,
-    mode: ResizeMode,
-    out: &mut [f32],
-) -> Result<(u32, u32)> {
-    check_size(size)?;
-    if out.len() != size as usize * size as usize * 3 {
-        return Err(ImageError::Option {
-            name: "out",
-            actual: format!("{} values", out.len()),
-            expected: "it must hold size x size x 3 values",
-        });
+    if !(1..=4096).contains(&size) {
+        let expected = "it must be 1 to 4096";
+        return Err(ImageError::Option { name: "size", actual: size.to_string(), expected });
     }
     match mode {
-        ResizeMode::Direct => {
-            bilinear::normalised(image, size, out);
-            Ok((size, size))
-        }
+        ResizeMode::Direct => Ok(NetworkInput::new(size, bilinear::normalised(image, size))),
         ResizeMode::TwoStep => {
             let (width, height) = shortest_edge_size(image.width(), image.height());
             let resized = resize_antialiased(image, width, height)?;
-            bilinear::normalised(&resized, size, out);
-            Ok((width, height))
+            let data = bilinear::normalised(&resized, size);
+            Ok(NetworkInput { side: size, data, resized: (width, height) })
         }
     }
-}
-
-fn check_size(size: u32) -> Result<()> {
-    if (1..=4096).contains(&size) {
-        return Ok(());
-    }
-    Err(ImageError::Option { name: "size", actual: size.to_string(), expected: "it must be 1 to 4096" })
 }

@@ -1,13 +1,13 @@
 //! The reference's rule for the size of the first resize.
 
 /// Length of the shorter side after the resize, in pixels.
-pub const SHORTEST_EDGE: u32 = 640;
+const SHORTEST_EDGE: u32 = 640;
 
 /// Longest side allowed after the resize, in pixels.
-pub const MAX_SIDE: u32 = 2560;
+const MAX_SIDE: u32 = 2560;
 
 /// Width and height to which the official evaluation resizes an image: the shorter side becomes
-/// [`SHORTEST_EDGE`], unless the longer one would pass [`MAX_SIDE`]; then that one sets the scale.
+/// 640 pixels, unless the longer one would pass 2560; then that one sets the scale.
 /// Neither is ever 0.
 pub fn shortest_edge_size(width: u32, height: u32) -> (u32, u32) {
     let (w, h) = (f64::from(width.max(1)), f64::from(height.max(1)));

@@ -45,8 +45,7 @@ fn check_size(header: &ImageHeader, width: u32, height: u32) -> Result<()> {
 
 /// The orientation of an EXIF block. A damaged block costs the orientation, not the picture.
 fn orientation(exif: Option<&[u8]>) -> Orientation {
-    exif.and_then(image::metadata::Orientation::from_exif_chunk)
-        .map_or(Orientation::Upright, Orientation::from)
+    exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
 }
 
 /// The error of a decoder that could not go on.

@@ -20,7 +20,7 @@ pub(super) fn read(header: &ImageHeader, bytes: &[u8], limits: &DecodeLimits) ->
     let (width, height) = decoder.dimensions();
     check_size(header, width, height)?;
     let layout = Layout::of(format, decoder.color_type(), decoder.original_color_type())?;
-    let orientation = decoder.orientation().map_or(Orientation::Upright, Orientation::from);
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     // In bounds: the header's memory was counted for this size.
     let mut buffer = vec![0u8; decoder.total_bytes() as usize];
     decoder.read_image(&mut buffer).map_err(translate)?;

@@ -1,8 +1,8 @@
 //! BMP: the bitmap header.
 
 use super::{Facts, bytes::Numbers, cut};
-use crate::decode::ImageFormat::Bmp;
 use crate::error::Result;
+use crate::format::ImageFormat::Bmp;
 
 /// Reads the size; all variants decode to three or four channels of 8 bits.
 pub(super) fn facts(bytes: &[u8], check_size: impl Fn(u32, u32) -> Result<()>) -> Result<Facts> {

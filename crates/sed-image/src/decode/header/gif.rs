@@ -1,8 +1,8 @@
 //! GIF: the screen and the blocks before the first frame.
 
 use super::{Facts, bytes::Numbers, cut, malformed};
-use crate::decode::ImageFormat::Gif;
 use crate::error::Result;
+use crate::format::ImageFormat::Gif;
 
 const EXTENSION: u8 = 0x21;
 const FRAME: u8 = 0x2c;

@@ -6,8 +6,8 @@
 use std::ops::Range;
 
 use super::{Facts, cut, malformed};
-use crate::decode::ImageFormat::Jpeg;
 use crate::error::{ImageError, Result};
+use crate::format::ImageFormat::Jpeg;
 
 /// The most passes over the picture. Encoders write 1 to 10, optimizers some 20; each costs the decoder a
 /// walk over all blocks, however few bytes it has.

@@ -1,8 +1,8 @@
 //! PNG: the chunks before the first one of pixels.
 
 use super::{Facts, bytes::Numbers, cut, malformed};
-use crate::decode::ImageFormat::Png;
 use crate::error::Result;
+use crate::format::ImageFormat::Png;
 
 /// Reads size, depth and colour type, whether a transparent colour is declared, and how long EXIF is.
 pub(super) fn facts(bytes: &[u8], check_size: impl Fn(u32, u32) -> Result<()>) -> Result<Facts> {

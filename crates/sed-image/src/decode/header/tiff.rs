@@ -5,8 +5,8 @@
 //! than any picture within the limits needs.
 
 use super::{Facts, bytes::Numbers, cut, malformed};
-use crate::decode::ImageFormat::Tiff;
 use crate::error::{ImageError, Result};
+use crate::format::ImageFormat::Tiff;
 
 /// Tags below this describe the picture and are read by the decoder; above are metadata, which are not.
 const FIRST_METADATA_TAG: u64 = 512;

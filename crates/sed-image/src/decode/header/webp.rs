@@ -4,8 +4,8 @@
 //! whatever size the stream claims, before it compares that with the size of the canvas.
 
 use super::{Facts, bytes::Numbers, cut, malformed};
-use crate::decode::ImageFormat::WebP;
 use crate::error::Result;
+use crate::format::ImageFormat::WebP;
 
 /// The most that code tables take for a byte of a lossless stream: a code of eleven bytes may have a table of
 /// 4 KiB. Encoders write far smaller ones, but nothing in the header tells.

@@ -2,12 +2,14 @@
 //!
 //! Vertices lie on pixel corners: (0, 0) is the picture's top left corner, (W, H) its bottom right one, so
 //! that a polygon's area is its number of pixels. Outer rings run clockwise as seen on the screen, holes
-//! counter-clockwise. At tolerance 0 [`rasterise`] gives back exactly the map.
+//! counter-clockwise. At tolerance 0 they cover exactly the pixels of their regions.
 
+#[cfg(any(test, feature = "test-util"))]
 mod raster;
 mod simplify;
 mod trace;
 
+#[cfg(any(test, feature = "test-util"))]
 pub use raster::rasterise;
 
 use super::regions::Regions;

@@ -1,4 +1,4 @@
-//! Polygons back to an index map.
+//! Polygons back to an index map, for tests of this crate and of those above it.
 
 use super::{Polygon, Ring};
 use crate::error::Result;

