@@ -245,8 +245,6 @@ fn texts(elements: &[Bytes], words: &Words) -> Result<Vec<String>, RequestError>
 }
 
 #[cfg(test)]
-#[path = "request_properties.rs"]
 mod properties;
 #[cfg(test)]
-#[path = "request_tests.rs"]
 mod tests;

@@ -1,0 +1,359 @@
+//! Validation of requests without decoding their images: pure functions, which a fuzzer can call.
+
+use bytes::Bytes;
+use sed_engine::{Category, ImageKey, Priority, ReadPhrases, Rejection, Vocabulary};
+use sed_image::{ImageError, ResizeMode};
+use sed_proto::v1::{self, ErrorReason, MaskEncoding, image, output_size, vocabulary};
+
+use crate::{image_id, limits::Limits, request_error::RequestError};
+
+/// The path of the categories that a request for a picture has written out.
+pub(crate) const CATEGORIES: &str = "vocabulary.categories.categories";
+/// The path of the categories that are to be registered.
+pub(crate) const REGISTERED_CATEGORIES: &str = "categories.categories";
+
+/// Outlines that deviate further are of no use.
+const MOST_TOLERANCE: f32 = 100.0;
+
+/// A request whose fields are all valid, except that its image is not decoded yet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidatedRequest {
+    /// The image.
+    pub image: ImageSource,
+    /// The words.
+    pub vocabulary: VocabularySource,
+    /// Options of the segmentation and of its answer.
+    pub options: ValidatedOptions,
+    /// The caller's id for the request; empty if it has none.
+    pub request_id: String,
+}
+
+/// The source of the pixels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageSource {
+    /// An image file, not above the limit of bytes.
+    Encoded(Bytes),
+    /// RGB pixels, not above the limits of size. Their length is not checked yet.
+    Raw {
+        /// The rows.
+        pixels: Bytes,
+        /// Pixels, at least 1.
+        width: u32,
+        /// Pixels, at least 1.
+        height: u32,
+        /// Bytes from row to row; 0 is packed.
+        row_stride: u32,
+    },
+    /// A picture whose features the server may still hold.
+    Id(ImageKey),
+}
+
+/// The source of the words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VocabularySource {
+    /// Written out in the request.
+    Inline(Vocabulary),
+    /// One that the server may know.
+    Named(String),
+}
+
+/// The options, with the defaults that are the same on every server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidatedOptions {
+    /// The rejection; `None` leaves it to the server.
+    pub rejection: Option<Rejection>,
+    /// 0 to 1.
+    pub score_threshold: f32,
+    /// The size of the masks.
+    pub output_size: OutputSize,
+    /// Method of resizing the picture to the input size.
+    pub resize_mode: ResizeMode,
+    /// The mask encodings, each at most once, none unspecified. A request without any gets the default one;
+    /// an empty list makes no mask.
+    pub mask_encodings: Vec<MaskEncoding>,
+    /// Regions with fewer pixels become unlabelled.
+    pub min_area: u32,
+    /// Distance by which polygons may deviate from the true border, in pixels.
+    pub polygon_tolerance: f32,
+    /// The overlay, if it is wanted.
+    pub overlay: Option<OverlayOptions>,
+    /// The place in the queue.
+    pub priority: Priority,
+    /// True if the answer lists the rejected categories.
+    pub list_rejected: bool,
+}
+
+/// The size of the masks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputSize {
+    /// The size of the picture.
+    Original,
+    /// The size of the network's map.
+    Model,
+    /// This size, within the limits.
+    Exact {
+        /// Pixels, at least 1.
+        width: u32,
+        /// Pixels, at least 1.
+        height: u32,
+    },
+}
+
+/// Look of the overlay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OverlayOptions {
+    /// 0 to 1; `None` leaves it to the painter.
+    pub opacity: Option<f32>,
+    /// True if a legend beside the picture names the colours.
+    pub legend: bool,
+    /// True if labels in the picture name the regions.
+    pub labels: bool,
+}
+
+/// Checks a request against the limits. Reading its words takes time; do it off the runtime's threads.
+///
+/// # Errors
+/// The first rule that is broken, with the path of the field.
+pub fn validate_segment(
+    request: &v1::SegmentRequest,
+    limits: &Limits,
+    reader: &dyn ReadPhrases,
+) -> Result<ValidatedRequest, RequestError> {
+    let valid = ValidatedRequest {
+        request_id: request_id(&request.request_id, limits)?,
+        image: image_source(request.image.as_ref(), limits)?,
+        vocabulary: vocabulary_source(request.vocabulary.as_ref(), limits, reader)?,
+        options: options(&request.options.clone().unwrap_or_default(), limits)?,
+    };
+    if matches!(valid.image, ImageSource::Id(_)) && valid.options.overlay.is_some() {
+        let message = "is painted over the picture itself; send the image's bytes instead of its id";
+        return Err(RequestError::option("options.overlay", message));
+    }
+    Ok(valid)
+}
+
+/// Checks words that are to be registered, off the runtime's threads like [`validate_segment`].
+///
+/// # Errors
+/// The first rule that is broken, with the path of the field.
+pub fn validate_create_vocabulary(
+    request: &v1::CreateVocabularyRequest,
+    limits: &Limits,
+    reader: &dyn ReadPhrases,
+) -> Result<Vocabulary, RequestError> {
+    match &request.categories {
+        None => Err(RequestError::missing("categories", "give the categories to register")),
+        Some(list) => categories(REGISTERED_CATEGORIES, list, limits, reader),
+    }
+}
+
+/// Checks the name of a vocabulary, which may still be unknown.
+pub(crate) fn vocabulary_name(field: &str, name: &str, limits: &Limits) -> Result<(), RequestError> {
+    if name.is_empty() {
+        return Err(RequestError::missing(field, "name a vocabulary of the server"));
+    }
+    // Errors and logs repeat the name, so it is bounded like any other phrase.
+    let (found, limit) = (name.len(), limits.vocabulary.phrase_bytes);
+    if found > limit {
+        let message = format!("has {found} bytes, more than the limit of {limit}");
+        return Err(RequestError::option(field, message).with_limit(limit as u64));
+    }
+    Ok(())
+}
+
+fn categories(
+    field: &str,
+    list: &v1::CategoryList,
+    limits: &Limits,
+    reader: &dyn ReadPhrases,
+) -> Result<Vocabulary, RequestError> {
+    let owned = |category: &v1::Category| Category {
+        name: category.name.clone(),
+        synonyms: category.synonyms.clone(),
+    };
+    let categories = list.categories.iter().map(owned).collect();
+    let vocabulary = Vocabulary::new(categories, &limits.vocabulary, reader);
+    vocabulary.map_err(|error| RequestError::vocabulary(field, &error))
+}
+
+pub(crate) fn request_id(id: &str, limits: &Limits) -> Result<String, RequestError> {
+    if id.len() > limits.request_id_bytes {
+        let message = format!("has {} bytes, more than the limit of {}", id.len(), limits.request_id_bytes);
+        return Err(RequestError::option("request_id", message).with_limit(limits.request_id_bytes as u64));
+    }
+    if !id.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Err(RequestError::option("request_id", "must be printable ascii"));
+    }
+    Ok(id.to_owned())
+}
+
+fn image_source(image: Option<&v1::Image>, limits: &Limits) -> Result<ImageSource, RequestError> {
+    match image.and_then(|image| image.source.as_ref()) {
+        None => Err(RequestError::missing("image.source", "set `encoded`, `raw` or `id`")),
+        Some(image::Source::Encoded(bytes)) => {
+            let (actual, limit) = (bytes.len() as u64, limits.image.max_encoded_bytes);
+            let error = match actual {
+                0 => ImageError::Empty,
+                _ if actual > limit => ImageError::TooManyBytes { actual, limit },
+                _ => return Ok(ImageSource::Encoded(bytes.clone())),
+            };
+            Err(RequestError::image("image.encoded", &error))
+        }
+        Some(image::Source::Raw(raw)) => {
+            let &v1::RawImage { width, height, row_stride, .. } = raw;
+            limits
+                .image
+                .check_size(width, height)
+                .map_err(|error| RequestError::image("image.raw", &error))?;
+            Ok(ImageSource::Raw { pixels: raw.pixels.clone(), width, height, row_stride })
+        }
+        Some(image::Source::Id(id)) => {
+            let message = "must be the `image_id` of an answer: img- and 64 hexadecimal digits";
+            let key = image_id::parse(id).ok_or_else(|| RequestError::option("image.id", message))?;
+            Ok(ImageSource::Id(key))
+        }
+    }
+}
+
+fn vocabulary_source(
+    vocabulary: Option<&v1::Vocabulary>,
+    limits: &Limits,
+    reader: &dyn ReadPhrases,
+) -> Result<VocabularySource, RequestError> {
+    match vocabulary.and_then(|vocabulary| vocabulary.source.as_ref()) {
+        None => Err(RequestError::missing("vocabulary.source", "set `categories` or `name`")),
+        Some(vocabulary::Source::Name(name)) => {
+            vocabulary_name("vocabulary.name", name, limits)?;
+            Ok(VocabularySource::Named(name.clone()))
+        }
+        Some(vocabulary::Source::Categories(list)) => {
+            categories(CATEGORIES, list, limits, reader).map(VocabularySource::Inline)
+        }
+    }
+}
+
+fn options(options: &v1::SegmentOptions, limits: &Limits) -> Result<ValidatedOptions, RequestError> {
+    if let Some(top_k) = options.top_k.filter(|top_k| *top_k > limits.top_k) {
+        let message = format!("is {top_k}, but must be at most {}", limits.top_k);
+        return Err(RequestError::option("options.top_k", message).with_limit(u64::from(limits.top_k)));
+    }
+    let score_threshold = options.score_threshold.unwrap_or(0.0);
+    share("options.score_threshold", score_threshold)?;
+    Ok(ValidatedOptions {
+        rejection: options.top_k.map(Rejection::from_top_k),
+        score_threshold,
+        output_size: output_size(options.output_size.as_ref(), limits)?,
+        resize_mode: resize_mode(options.resize_mode)?,
+        mask_encodings: mask_encodings(&options.mask_encodings)?,
+        min_area: options.min_area,
+        polygon_tolerance: polygon_tolerance(options.polygon_tolerance)?,
+        overlay: options.overlay.as_ref().map(overlay).transpose()?,
+        priority: priority(options.priority)?,
+        list_rejected: options.list_rejected,
+    })
+}
+
+fn share(field: &str, value: f32) -> Result<f32, RequestError> {
+    if (0.0..=1.0).contains(&value) {
+        return Ok(value);
+    }
+    Err(RequestError::option(field, format!("is {value}, but must be between 0 and 1")))
+}
+
+fn output_size(size: Option<&v1::OutputSize>, limits: &Limits) -> Result<OutputSize, RequestError> {
+    use v1::OutputSizePreset as Preset;
+    match size.and_then(|size| size.kind.as_ref()) {
+        None => Ok(OutputSize::Original),
+        Some(output_size::Kind::Preset(number)) => match Preset::try_from(*number) {
+            Ok(Preset::Unspecified | Preset::Original) => Ok(OutputSize::Original),
+            Ok(Preset::Model) => Ok(OutputSize::Model),
+            Err(_) => Err(unknown_value("options.output_size.preset", *number)),
+        },
+        Some(output_size::Kind::Exact(size)) => {
+            const FIELD: &str = "options.output_size.exact";
+            let &v1::Size { width, height } = size;
+            if width == 0 || height == 0 {
+                return Err(RequestError::option(FIELD, "width and height must be at least 1"));
+            }
+            check_output_size(width, height, FIELD, limits)?;
+            Ok(OutputSize::Exact { width, height })
+        }
+    }
+}
+
+/// Refuses masks that are too large. `field` is the path of the option at fault.
+pub(crate) fn check_output_size(
+    width: u32,
+    height: u32,
+    field: &str,
+    limits: &Limits,
+) -> Result<(), RequestError> {
+    let too_large = |limit: u64, what: &str| {
+        let advice = "ask for a smaller output_size";
+        let message = format!("masks of {width}x{height} have more than {limit} {what}; {advice}");
+        Err(RequestError::new(ErrorReason::OutputTooLarge, field, message).with_limit(limit))
+    };
+    if width.max(height) > limits.output_side {
+        return too_large(u64::from(limits.output_side), "pixels on a side");
+    }
+    if u64::from(width) * u64::from(height) > limits.output_pixels {
+        return too_large(limits.output_pixels, "pixels");
+    }
+    Ok(())
+}
+
+fn resize_mode(number: i32) -> Result<ResizeMode, RequestError> {
+    match v1::ResizeMode::try_from(number) {
+        Ok(v1::ResizeMode::Unspecified | v1::ResizeMode::Direct) => Ok(ResizeMode::Direct),
+        Ok(v1::ResizeMode::TwoStep) => Ok(ResizeMode::TwoStep),
+        Err(_) => Err(unknown_value("options.resize_mode", number)),
+    }
+}
+
+fn mask_encodings(numbers: &[i32]) -> Result<Vec<MaskEncoding>, RequestError> {
+    if numbers.is_empty() {
+        return Ok(vec![MaskEncoding::IndexPng]);
+    }
+    let mut encodings = Vec::new();
+    for (index, number) in numbers.iter().enumerate() {
+        let field = || format!("options.mask_encodings[{index}]");
+        match MaskEncoding::try_from(*number) {
+            Err(_) | Ok(MaskEncoding::Unspecified) => return Err(unknown_value(field(), *number)),
+            Ok(encoding) if encodings.contains(&encoding) => {
+                return Err(RequestError::option(field(), "is asked for twice"));
+            }
+            Ok(encoding) => encodings.push(encoding),
+        }
+    }
+    Ok(encodings)
+}
+
+fn polygon_tolerance(tolerance: Option<f32>) -> Result<f32, RequestError> {
+    let tolerance = tolerance.unwrap_or(1.0);
+    if (0.0..=MOST_TOLERANCE).contains(&tolerance) {
+        return Ok(tolerance);
+    }
+    let message = format!("must be between 0 and {MOST_TOLERANCE} pixels");
+    Err(RequestError::option("options.polygon_tolerance", message))
+}
+
+fn overlay(overlay: &v1::Overlay) -> Result<OverlayOptions, RequestError> {
+    let opacity = overlay.opacity.map(|opacity| share("options.overlay.opacity", opacity)).transpose()?;
+    Ok(OverlayOptions { opacity, legend: !overlay.without_legend, labels: !overlay.without_labels })
+}
+
+fn priority(number: i32) -> Result<Priority, RequestError> {
+    match v1::Priority::try_from(number) {
+        Ok(v1::Priority::Low) => Ok(Priority::Low),
+        Ok(v1::Priority::Unspecified | v1::Priority::Normal) => Ok(Priority::Normal),
+        Ok(v1::Priority::High) => Ok(Priority::High),
+        Err(_) => Err(unknown_value("options.priority", number)),
+    }
+}
+
+fn unknown_value(field: impl Into<String>, number: i32) -> RequestError {
+    RequestError::option(field, format!("{number} is none of the values that this server knows"))
+}
+
+#[cfg(test)]
+mod tests;
