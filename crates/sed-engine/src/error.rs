@@ -1,6 +1,6 @@
 //! Every way in which the engine can fail a request.
 
-use std::{path::PathBuf, time::Duration};
+use std::{any::Any, path::PathBuf, time::Duration};
 
 use crate::report::Stage;
 
@@ -105,4 +105,10 @@ pub enum EngineError {
     /// The operating system gave no thread.
     #[error("cannot start the device thread: {0}")]
     NoThread(String),
+}
+
+/// The message of a panic that was caught, if it has one.
+pub fn panic_message(payload: &(dyn Any + Send)) -> Option<&str> {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied())
 }

@@ -1,12 +1,12 @@
 //! One launch of a stage on the device: its requests and its output.
 
 use std::{
-    any::Any,
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
 use crate::{
+    error::panic_message,
     feature_cache::ImageKey,
     job::JobImage,
     metrics::FlushReason,
@@ -118,7 +118,9 @@ impl<S: Stages> Launch<S> {
         // The model is only read, and the requests are only changed once their stage has succeeded.
         match catch_unwind(AssertUnwindSafe(|| self.run_unguarded(stages))) {
             Ok(outcome) => Ok(outcome?),
-            Err(payload) => Err(LaunchError::Panicked(panic_message(&*payload).to_owned())),
+            Err(payload) => {
+                Err(LaunchError::Panicked(panic_message(&*payload).unwrap_or("without a message").to_owned()))
+            }
         }
     }
 
@@ -268,9 +270,4 @@ fn counted<T>(results: Vec<T>, expected: usize) -> Result<Vec<T>, StageError> {
     } else {
         Err(StageError::Failed(format!("gave {} results for {expected} inputs", results.len())))
     }
-}
-
-fn panic_message(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }

@@ -46,7 +46,7 @@ mod vocabulary_book;
 mod warm_up;
 
 pub use engine::{Engine, EngineConfig};
-pub use error::EngineError;
+pub use error::{EngineError, panic_message};
 pub use feature_cache::{ImageFacts, ImageKey, PinnedImage};
 pub use job::{JobImage, Priority, SegmentJob, SegmentOutcome};
 pub use machine::Memory;

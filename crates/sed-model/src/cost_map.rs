@@ -7,31 +7,8 @@ use sed_kernels::{Activation, Conv2d, ScalarConv, gather_rows};
 use crate::checkpoint::Weights;
 use crate::config::{PROMPTS, SedConfig};
 use crate::error::{ModelError, Result};
-use crate::features::ImageFeatures;
-use crate::pairs::PairBatch;
-use crate::rejection::Rejection;
+use crate::pairs::{DecodeRequest, PairBatch};
 use crate::text_tower::TextEmbedding;
-
-/// One image and the categories that are looked for in it: as this model holds them, or as another that stands
-/// in for it does.
-#[derive(Debug)]
-pub struct DecodeRequest<'a, Features = ImageFeatures, Text = TextEmbedding> {
-    /// The image.
-    pub features: &'a Features,
-    /// Its vocabulary: one entry for each category.
-    pub text: &'a [Text],
-    /// The rejection before every decoder level.
-    pub rejection: Rejection,
-}
-
-// Not derived: a derive would ask that `Features` and `Text` can be copied.
-impl<Features, Text> Clone for DecodeRequest<'_, Features, Text> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<Features, Text> Copy for DecodeRequest<'_, Features, Text> {}
 
 /// The first convolution over the cost map, and the head that rejects before decoder level 1.
 #[derive(Debug)]

@@ -5,8 +5,6 @@ use sed_kernels::{Activation, Conv2d, normalise_rows};
 
 use crate::checkpoint::Weights;
 use crate::config::SedConfig;
-use crate::decoder::Decoder;
-use crate::encoder::EncodedImages;
 use crate::error::Result;
 use crate::level::Level;
 
@@ -17,17 +15,34 @@ pub struct ImageFeatures {
     pub(crate) dense: Tensor,
     /// The image's part of each decoder level's first convolution: `[1, S/16, S/16, O0]`,
     /// `[1, S/8, S/8, O1]`, `[1, S/4, S/4, O2]`.
-    pub(crate) guides: [Tensor; 3],
+    pub(crate) guides: Vec<Tensor>,
 }
 
 impl ImageFeatures {
+    /// The features of each encoded image, from the encoder's embeddings `[n, S/32, S/32, D]` and the guides of all
+    /// images.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub(crate) fn of_images(dense: &Tensor, guides: &[Tensor]) -> Result<Vec<Self>> {
+        let dense = normalise_rows(dense)?;
+        let images = dense.dim(0)?;
+        // Each image owns its features, so that keeping one does not keep the whole batch.
+        let of_image = |x: &Tensor, image: usize| -> Result<Tensor> {
+            Ok(if images == 1 { x.clone() } else { x.narrow(0, image, 1)?.force_contiguous()? })
+        };
+        (0..images)
+            .map(|image| {
+                let guides = guides.iter().map(|guide| of_image(guide, image)).collect::<Result<_>>()?;
+                Ok(Self { dense: of_image(&dense, image)?, guides })
+            })
+            .collect()
+    }
+
     /// The features kept in another number format.
     pub(crate) fn to_dtype(&self, dtype: DType) -> Result<Self> {
-        let [first, second, third] = &self.guides;
-        Ok(Self {
-            dense: self.dense.to_dtype(dtype)?,
-            guides: [first.to_dtype(dtype)?, second.to_dtype(dtype)?, third.to_dtype(dtype)?],
-        })
+        let guides = self.guides.iter().map(|guide| Ok(guide.to_dtype(dtype)?)).collect::<Result<_>>()?;
+        Ok(Self { dense: self.dense.to_dtype(dtype)?, guides })
     }
 
     /// Unit-length embedding of every position, `[1, S/32, S/32, D]`.
@@ -77,32 +92,5 @@ impl GuidanceProjection {
     pub fn forward(&self, levels: &[Tensor]) -> Result<Vec<Tensor>> {
         let levels = levels.iter().take(3).rev();
         levels.zip(&self.projections).map(|(x, conv)| Ok(conv.forward(x, Activation::Relu)?)).collect()
-    }
-
-    /// The features of every encoded image.
-    ///
-    /// # Errors
-    /// When a tensor operation fails.
-    pub fn features(&self, encoded: &EncodedImages, decoder: &Decoder) -> Result<Vec<ImageFeatures>> {
-        let dense = normalise_rows(&encoded.dense)?;
-        let guidance = self.forward(&encoded.levels)?;
-        let guides = decoder.guides(&guidance)?;
-        let images = dense.dim(0)?;
-        // Each image owns its features, so that keeping one does not keep the whole batch.
-        let of_image = |x: &Tensor, image: usize| -> Result<Tensor> {
-            Ok(if images == 1 { x.clone() } else { x.narrow(0, image, 1)?.force_contiguous()? })
-        };
-        (0..images)
-            .map(|image| {
-                Ok(ImageFeatures {
-                    dense: of_image(&dense, image)?,
-                    guides: [
-                        of_image(&guides[0], image)?,
-                        of_image(&guides[1], image)?,
-                        of_image(&guides[2], image)?,
-                    ],
-                })
-            })
-            .collect()
     }
 }

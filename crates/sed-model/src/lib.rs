@@ -26,14 +26,14 @@ pub mod synthetic;
 pub mod text_tower;
 pub mod tokenizer;
 
-pub use cost_map::{CostMap, DecodeRequest};
+pub use cost_map::CostMap;
 pub use encoder::{EncodedImages, Encoder};
 pub use error::{ModelError, Result};
 pub use features::{GuidanceProjection, ImageFeatures};
 pub use footprint::Footprint;
 pub use level::Level;
 pub use model::SedModel;
-pub use pairs::PairBatch;
+pub use pairs::{DecodeRequest, PairBatch};
 pub use parts::{Advanced, Parts};
 pub use rejection::{ParseRejectionError, Rejection};
 pub use sed_kernels::{UNLABELLED, allocator, device, parallel, peak};

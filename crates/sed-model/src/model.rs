@@ -5,14 +5,14 @@ use sed_kernels::device::{activation_dtype, has_cuda_kernels, synchronize, uploa
 
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::config::SedConfig;
-use crate::cost_map::{CostMap, DecodeRequest};
+use crate::cost_map::CostMap;
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::error::{ModelError, Result};
 use crate::features::{GuidanceProjection, ImageFeatures};
 use crate::launch_limits::LaunchLimits;
 use crate::level::Level;
-use crate::pairs::PairBatch;
+use crate::pairs::{DecodeRequest, PairBatch};
 use crate::parts::{Advanced, Parts};
 use crate::prompts::Category;
 use crate::segmentation::{FinishedMap, OutputSpec, finish};
@@ -148,9 +148,9 @@ impl SedModel {
     pub fn encode(&self, pixels: &Tensor) -> Result<Vec<ImageFeatures>> {
         let pixels = pixels.to_device(&self.device)?.to_dtype(activation_dtype(&self.device, self.dtype))?;
         let encoded = self.encoder.forward(&pixels)?;
-        let features = self.guidance.features(&encoded, &self.decoder)?;
-        let features = features.into_iter().map(|features| features.to_dtype(self.dtype)).collect();
-        self.whole(features)
+        let guides = self.decoder.guides(&self.guidance.forward(&encoded.levels)?)?;
+        let features = ImageFeatures::of_images(&encoded.dense, &guides)?;
+        self.whole(features.into_iter().map(|features| features.to_dtype(self.dtype)).collect())
     }
 
     /// Stage: as [`SedModel::encode`], of images in the host's memory, each the `S·S·3` values of normalised pixels. A

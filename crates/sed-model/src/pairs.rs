@@ -3,11 +3,32 @@
 use candle_core::{DType, Tensor};
 use sed_kernels::gather_rows;
 
-use crate::cost_map::DecodeRequest;
 use crate::error::{ModelError, Result};
 use crate::features::ImageFeatures;
 use crate::level::Level;
 use crate::rejection::Rejection;
+use crate::text_tower::TextEmbedding;
+
+/// One image and the categories that are looked for in it: as this model holds them, or as another that stands
+/// in for it does.
+#[derive(Debug)]
+pub struct DecodeRequest<'a, Features = ImageFeatures, Text = TextEmbedding> {
+    /// The image.
+    pub features: &'a Features,
+    /// Its vocabulary: one entry for each category.
+    pub text: &'a [Text],
+    /// The rejection before every decoder level.
+    pub rejection: Rejection,
+}
+
+// Not derived: a derive would ask that `Features` and `Text` can be copied.
+impl<Features, Text> Clone for DecodeRequest<'_, Features, Text> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Features, Text> Copy for DecodeRequest<'_, Features, Text> {}
 
 /// Pairs between two stages. Images in a batch may have different vocabularies, a different rejection and
 /// different survivors; no operation mixes them.

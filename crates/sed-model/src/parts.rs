@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 use candle_core::Tensor;
 use sed_kernels::{AttentionSums, FusionOutputs, gather_rows};
 
-use crate::cost_map::{CostMap, DecodeRequest};
+use crate::cost_map::CostMap;
 use crate::decoder::Decoder;
 use crate::error::{ModelError, Result};
 use crate::features::ImageFeatures;
 use crate::level::Level;
-use crate::pairs::PairBatch;
+use crate::pairs::{DecodeRequest, PairBatch};
 use crate::rejection::Rejection;
 use crate::text_tower::TextEmbedding;
 

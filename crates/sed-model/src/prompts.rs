@@ -1,5 +1,6 @@
 //! Categories, the 80 prompt templates, and the vocabularies that come with the server.
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -47,8 +48,7 @@ pub fn templates() -> impl ExactSizeIterator<Item = &'static str> + Clone {
 
 /// `sha256:` and the digest of the templates: embeddings made with others are no longer the same.
 pub fn templates_digest() -> String {
-    let digest = Sha256::digest(TEMPLATES_TEXT);
-    digest.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+    format!("sha256:{}", HEXLOWER.encode(&Sha256::digest(TEMPLATES_TEXT)))
 }
 
 /// The 80 prompts of one phrase, in template order.

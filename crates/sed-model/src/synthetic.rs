@@ -4,8 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::SedConfig;
 use rayon::prelude::*;
+use safetensors::Dtype;
+
+use crate::checkpoint::safe;
+use crate::config::SedConfig;
 
 /// Numbers that one task makes.
 const CHUNK: usize = 1 << 16;
@@ -14,21 +17,12 @@ const CHUNK: usize = 1 << 16;
 pub fn safetensors(config: &SedConfig, seed: u64) -> Vec<u8> {
     let tensors: BTreeMap<String, Vec<usize>> =
         config.expected_tensors().into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
-    let mut end = 0;
-    let mut header = serde_json::Map::new();
-    for (name, shape) in &tensors {
-        let start = end;
-        end += 4 * shape.iter().product::<usize>();
-        let entry = serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] });
-        header.insert(name.clone(), entry);
-    }
-    let mut header = serde_json::Value::Object(header).to_string().into_bytes();
-    header.resize(header.len().next_multiple_of(8), b' ');
-    let mut bytes = Vec::with_capacity(8 + header.len() + end);
-    bytes.extend((header.len() as u64).to_le_bytes());
-    bytes.extend(header);
+    let entries = tensors.iter().map(|(name, shape)| (name, shape.as_slice(), Dtype::F32));
+    #[expect(clippy::expect_used, reason = "no two tensors have the same name")]
+    let mut bytes = safe::header(entries).expect("the header of any sizes is valid");
+    let numbers = tensors.values().map(|shape| shape.iter().product::<usize>()).sum::<usize>();
     let start = bytes.len();
-    bytes.resize(start + end, 0);
+    bytes.resize(start + 4 * numbers, 0);
     let mut rest = &mut bytes[start..];
     for (name, shape) in &tensors {
         let (tensor, after) = rest.split_at_mut(4 * shape.iter().product::<usize>());

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
+use data_encoding::HEXLOWER;
 use sed_model::checkpoint::{Checkpoint, Weights};
 use sed_model::config::SedConfig;
 use sed_model::prompts::{Category, builtin_vocabulary};
@@ -137,6 +138,6 @@ fn check_weights(name: &str, checkpoint: &Checkpoint) {
             digest.update(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
         });
     }
-    let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = HEXLOWER.encode(&digest.finalize());
     assert_eq!(golden["sha256_sorted_name_plus_le_f32"], hex, "the weights are not the reference's");
 }

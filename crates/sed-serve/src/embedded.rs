@@ -50,7 +50,7 @@ pub(crate) const CAVEAT: &str = "this build carries no model; give one with --mo
 pub(crate) fn open() -> Result<OpenedModel> {
     const ORIGIN: &str = "the embedded model";
     let config = SedConfig::from_json(&String::from_utf8_lossy(MODEL.config), ORIGIN)?;
-    Ok(OpenedModel { checkpoint: Checkpoint::from_static_bytes(MODEL.weights, ORIGIN)?, config })
+    Ok(OpenedModel { checkpoint: Checkpoint::from_bytes(MODEL.weights, ORIGIN)?, config })
 }
 
 /// Fails: this build has no embedded checkpoint.

@@ -1,10 +1,9 @@
 //! Ids of pictures, by which a later request can refer to a picture without its bytes.
 
+use data_encoding::HEXLOWER;
 use sed_engine::ImageKey;
 use sed_image::{ResizeMode, RgbImage};
 use sha2::{Digest, Sha256};
-
-use crate::hex;
 
 const PREFIX: &str = "img-";
 
@@ -23,13 +22,13 @@ pub(crate) fn key_of(picture: &RgbImage, mode: ResizeMode) -> ImageKey {
 
 /// The id of a key: `img-` and 64 hexadecimal digits.
 pub(crate) fn text_of(key: &ImageKey) -> String {
-    format!("{PREFIX}{}", hex::encode(&key.0))
+    format!("{PREFIX}{}", HEXLOWER.encode(&key.0))
 }
 
 /// The key of an id; `None` if the text is no id.
 pub(crate) fn parse(text: &str) -> Option<ImageKey> {
     let digits = text.strip_prefix(PREFIX)?;
-    hex::decode(digits)?.try_into().ok().map(ImageKey)
+    HEXLOWER.decode(digits.as_bytes()).ok()?.try_into().ok().map(ImageKey)
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ mod convert;
 mod cpu_pool;
 mod deadline;
 mod health;
-mod hex;
 mod image_id;
 mod incoming;
 mod inference;

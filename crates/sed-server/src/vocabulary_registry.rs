@@ -10,12 +10,13 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use data_encoding::HEXLOWER;
 use sed_engine::{
     Category, ReadPhrases, TokenPhrase, Vocabulary, VocabularyBook,
     metrics::{REGISTERED_VOCABULARIES, REGISTERED_VOCABULARY_EVICTIONS},
 };
 
-use crate::{access::Caller, hex, limits::Limits, server::ServeError};
+use crate::{access::Caller, limits::Limits, server::ServeError};
 
 /// Digits of a registered vocabulary's name: 16 bytes of its digest.
 const NAME_BYTES: usize = 16;
@@ -235,12 +236,12 @@ impl Registered {
 
 /// The name of a vocabulary, derived from its words: the same on every server.
 fn name_of(vocabulary: &Vocabulary) -> String {
-    format!("{PREFIX}{}", hex::encode(&vocabulary.digest().0[..NAME_BYTES]))
+    format!("{PREFIX}{}", HEXLOWER.encode(&vocabulary.digest().0[..NAME_BYTES]))
 }
 
 /// Reports whether some vocabulary may have been registered under a name.
 fn is_registered_name(name: &str) -> bool {
-    let digits = name.strip_prefix(PREFIX).and_then(hex::decode);
+    let digits = name.strip_prefix(PREFIX).and_then(|digits| HEXLOWER.decode(digits.as_bytes()).ok());
     digits.is_some_and(|bytes| bytes.len() == NAME_BYTES)
 }
 

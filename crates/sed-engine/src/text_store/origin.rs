@@ -1,6 +1,7 @@
 //! The form of a file of the directory: its name, which is made of all that an embedding depends on, and its
 //! content.
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -20,7 +21,7 @@ pub(crate) struct Name([u8; 32]);
 impl Name {
     /// The file's name.
     pub(super) fn file(self) -> String {
-        format!("{}{ENDING}", hex(&self.0))
+        format!("{}{ENDING}", HEXLOWER.encode(&self.0))
     }
 
     /// The name of which this is the file; `None` for a file that is no text embedding.
@@ -105,13 +106,9 @@ impl Origin {
             templates: self.templates.clone(),
             tokens: phrase.ids().to_vec(),
             bytes: embedding.len(),
-            sha256: hex(&Sha256::digest(embedding)),
+            sha256: HEXLOWER.encode(&Sha256::digest(embedding)),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes that are read at once.
 pub(super) const CHUNK: usize = 1 << 20;
@@ -18,8 +18,7 @@ pub(super) const CHUNK: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) enum Bytes {
     File { file: Mutex<File>, length: usize },
-    Static(&'static [u8]),
-    Shared(Arc<[u8]>),
+    Memory(Cow<'static, [u8]>),
 }
 
 impl Bytes {
@@ -81,8 +80,7 @@ impl Bytes {
     fn in_memory(&self) -> Result<&[u8], usize> {
         match self {
             Self::File { length, .. } => Err(*length),
-            Self::Static(bytes) => Ok(bytes),
-            Self::Shared(bytes) => Ok(bytes),
+            Self::Memory(bytes) => Ok(bytes),
         }
     }
 

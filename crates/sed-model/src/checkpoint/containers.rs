@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::pickle::{Id, Pickle, Value};
-use super::pth::rebuild_arguments;
 
 /// Keys of weights in training checkpoints, the first that is there first. Averaged weights come last: they
 /// are read where there are no others.
@@ -96,4 +95,17 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
 /// A name of bounded length.
 pub(super) fn shortened(name: &str) -> String {
     name.chars().take(NAME_CHARS).collect()
+}
+
+/// The arguments of `_rebuild_tensor_v2`, also inside `_rebuild_parameter`.
+pub(super) fn rebuild_arguments(pickle: &Pickle, value: Id) -> Option<&[Id]> {
+    let (function, arguments) = pickle.call(value)?;
+    match function {
+        "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor" => Some(arguments),
+        "torch._utils._rebuild_parameter" => {
+            let (function, arguments) = pickle.call(*arguments.first()?)?;
+            function.starts_with("torch._utils._rebuild_tensor").then_some(arguments)
+        }
+        _ => None,
+    }
 }

@@ -1,15 +1,14 @@
 //! Turns a checkpoint into `.safetensors`, `config.json` and a digest.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::bytes::CHUNK;
-use super::{Checkpoint, hex};
+use super::{Checkpoint, safe};
 use crate::config::SedConfig;
 use crate::error::{ModelError, Result};
 
@@ -35,14 +34,6 @@ pub struct Converted {
     pub digest: String,
 }
 
-/// One tensor in the header of a safetensors file.
-#[derive(Serialize)]
-struct HeaderEntry<'a> {
-    dtype: &'static str,
-    shape: &'a [usize],
-    data_offsets: [usize; 2],
-}
-
 /// Converts `checkpoint`, which must fit `config`, into the folder `out`. Every tensor is kept as it is stored,
 /// unused ones too. Each file appears under its name only when it is whole; existing ones are replaced.
 ///
@@ -62,11 +53,10 @@ pub fn convert(
     let weights = out.join(&file_name);
     let mut hash = Sha256::new();
     write_whole(&weights, |file| {
-        let header = header(checkpoint)?;
-        for part in [&(header.len() as u64).to_le_bytes()[..], &header] {
-            hash.update(part);
-            file.write_all(part)?;
-        }
+        let tensors = checkpoint.tensors.iter();
+        let header = safe::header(tensors.map(|(name, stored)| (name, &*stored.shape, stored.kind.dtype())))?;
+        hash.update(&header);
+        file.write_all(&header)?;
         let total = checkpoint.tensors.values().map(|stored| stored.range.len() as u64).sum();
         let mut written = 0;
         progress(Progress { written, total });
@@ -86,27 +76,9 @@ pub fn convert(
     let config_path = out.join("config.json");
     write_whole(&config_path, |file| writeln!(file, "{json}"))?;
     let file_digest = out.join(format!("{file_name}.sha256"));
-    let line = format!("{}  {file_name}", hex(&hash.finalize()));
+    let line = format!("{}  {file_name}", HEXLOWER.encode(&hash.finalize()));
     write_whole(&file_digest, |file| writeln!(file, "{line}"))?;
     Ok(Converted { weights, config: config_path, file_digest, digest })
-}
-
-/// The JSON header, padded with spaces so that the numbers start at a multiple of eight bytes.
-fn header(checkpoint: &Checkpoint) -> io::Result<Vec<u8>> {
-    let mut end = 0;
-    let entries: BTreeMap<&str, HeaderEntry<'_>> = checkpoint
-        .tensors
-        .iter()
-        .map(|(name, stored)| {
-            let start = end;
-            end += stored.range.len();
-            let (dtype, shape) = (stored.kind.name(), stored.shape.as_slice());
-            (name.as_str(), HeaderEntry { dtype, shape, data_offsets: [start, end] })
-        })
-        .collect();
-    let mut header = serde_json::to_vec(&entries)?;
-    header.resize(header.len().next_multiple_of(8), b' ');
-    Ok(header)
 }
 
 /// Writes a file beside `path` and renames it there when it is whole and on disk.

@@ -162,7 +162,7 @@ impl Reader<'_> {
 
     /// The tensor that a value describes; nothing when it is not a tensor.
     fn tensor(&self, pickle: &Pickle, folder: &str, name: &str, value: Id) -> Result<Option<Stored>> {
-        let Some(arguments) = rebuild_arguments(pickle, value) else {
+        let Some(arguments) = containers::rebuild_arguments(pickle, value) else {
             return Ok(None);
         };
         if name.len() > MOST_NAME_BYTES {
@@ -205,19 +205,6 @@ impl Reader<'_> {
             damaged(&format!("shape {shape:?} does not fit into the {} bytes of its storage", bytes.len()))
         })?;
         Ok(Some(Stored { kind, shape, range }))
-    }
-}
-
-/// The arguments of `_rebuild_tensor_v2`, also inside `_rebuild_parameter`.
-pub(super) fn rebuild_arguments(pickle: &Pickle, value: Id) -> Option<&[Id]> {
-    let (function, arguments) = pickle.call(value)?;
-    match function {
-        "torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor" => Some(arguments),
-        "torch._utils._rebuild_parameter" => {
-            let (function, arguments) = pickle.call(*arguments.first()?)?;
-            function.starts_with("torch._utils._rebuild_tensor").then_some(arguments)
-        }
-        _ => None,
     }
 }
 

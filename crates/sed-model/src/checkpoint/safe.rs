@@ -1,6 +1,8 @@
 //! The safetensors format: a JSON header with names, shapes and offsets, then the bytes.
 
-use safetensors::tensor::{Dtype, Metadata};
+use std::io;
+
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use super::bytes::Bytes;
 use super::{Contents, Kind, Stored};
@@ -20,7 +22,7 @@ pub(super) fn is_safetensors(start: &[u8]) -> bool {
 /// Lists the tensors of a safetensors file.
 pub(super) fn read(bytes: &Bytes, origin: &str) -> Result<Contents> {
     let damaged = |reason: String| ModelError::Damaged { origin: origin.to_owned(), reason };
-    let ends_early = |error: std::io::Error| damaged(format!("its header: {error}"));
+    let ends_early = |error: io::Error| damaged(format!("its header: {error}"));
     let mut length = [0; LENGTH];
     length.copy_from_slice(&bytes.part(0..LENGTH).map_err(ends_early)?);
     let header = u64::from_le_bytes(length) as usize; // checked by `is_safetensors`
@@ -50,4 +52,21 @@ pub(super) fn read(bytes: &Bytes, origin: &str) -> Result<Contents> {
         contents.tensors.insert(name, Stored { kind, shape: info.shape.clone(), range });
     }
     Ok(contents)
+}
+
+/// Writes the start of a safetensors file whose numbers follow in the order of `tensors`: the header's length and the
+/// header, padded with spaces so that the numbers start at a multiple of eight bytes.
+pub(crate) fn header<'a>(
+    tensors: impl Iterator<Item = (&'a String, &'a [usize], Dtype)>,
+) -> io::Result<Vec<u8>> {
+    let mut end = 0;
+    let entry = |(name, shape, dtype): (&String, &[usize], Dtype)| {
+        let start = end;
+        end += shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        (name.clone(), TensorInfo { dtype, shape: shape.to_vec(), data_offsets: (start, end) })
+    };
+    let metadata = Metadata::new(None, tensors.map(entry).collect()).map_err(io::Error::other)?;
+    let mut json = serde_json::to_vec(&metadata)?;
+    json.resize(json.len().next_multiple_of(LENGTH), b' ');
+    Ok([(json.len() as u64).to_le_bytes().as_slice(), &json].concat())
 }

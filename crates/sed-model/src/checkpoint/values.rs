@@ -3,9 +3,10 @@
 use std::io;
 
 use candle_core::{DType, Device, Tensor};
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use super::{Checkpoint, Kind, Stored, hex};
+use super::{Checkpoint, Kind, Stored};
 use crate::config::SedConfig;
 use crate::error::{ModelError, Result};
 
@@ -83,7 +84,7 @@ impl Checkpoint {
     pub fn digest(&self, config: &SedConfig) -> Result<String> {
         let weights = &self.survey()?.digest;
         let model = Sha256::new().chain_update(weights).chain_update(config.canonical_json());
-        Ok(format!("sha256:{}", hex(&model.finalize())))
+        Ok(format!("sha256:{}", HEXLOWER.encode(&model.finalize())))
     }
 
     /// Checks that no weight is NaN or infinite. The first call reads all bytes of the file, together with the
@@ -120,7 +121,7 @@ impl Checkpoint {
         }
         let (mut hash, mut not_finite) = (Sha256::new(), Vec::new());
         for (name, stored) in &self.tensors {
-            hash.update(format!("{name}\0{}{:?}\n", stored.kind.name(), stored.shape));
+            hash.update(format!("{name}\0{}{:?}\n", stored.kind.dtype(), stored.shape));
             let mut found = 0;
             self.pieces(stored, |piece| {
                 hash.update(piece);

@@ -8,14 +8,8 @@ pub(super) fn clean(text: &str) -> String {
     let repaired = repair(text);
     let once = unescape(&repaired);
     let text = unescape(&once);
-    let mut spaced = String::with_capacity(text.len());
-    for word in text.split(is_space).filter(|word| !word.is_empty()) {
-        if !spaced.is_empty() {
-            spaced.push(' ');
-        }
-        spaced.push_str(word);
-    }
-    spaced.to_lowercase()
+    let words: Vec<&str> = text.split(is_space).filter(|word| !word.is_empty()).collect();
+    words.join(" ").to_lowercase()
 }
 
 /// White space as Python's `str.split` has it: Unicode's and the four ASCII information separators.

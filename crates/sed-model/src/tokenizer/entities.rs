@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::mojibake::HEURISTICS;
+
 /// Every name that HTML defines, as it follows the ampersand: with a semicolon, some also without.
 static NAMES: LazyLock<HashMap<&str, String>> = LazyLock::new(|| {
     include_str!("../../assets/tokenizer/html_entities.txt")
@@ -64,21 +66,11 @@ fn character(number: u32) -> Option<char> {
     match number {
         0 => Some('\u{fffd}'),
         0x0d => Some('\r'),
-        0x80..=0x9f => Some(windows_1252(number)),
         0x01..=0x08 | 0x0b | 0x0e..=0x1f | 0x7f | 0xfdd0..=0xfdef => None,
         _ if number <= 0x10_ffff && number & 0xfffe == 0xfffe => None,
-        _ => Some(char::from_u32(number).unwrap_or('\u{fffd}')),
+        // HTML reads the numbers of the C1 control characters as Windows-1252.
+        _ => Some(char::from_u32(number).map_or('\u{fffd}', |character| HEURISTICS.without_c1(character))),
     }
-}
-
-/// HTML reads the numbers of the C1 control characters as Windows-1252.
-fn windows_1252(number: u32) -> char {
-    const TABLE: [u32; 32] = [
-        0x20ac, 0x81, 0x201a, 0x192, 0x201e, 0x2026, 0x2020, 0x2021, 0x2c6, 0x2030, 0x160, 0x2039, 0x152,
-        0x8d, 0x17d, 0x8f, 0x90, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x2dc, 0x2122,
-        0x161, 0x203a, 0x153, 0x9d, 0x17e, 0x178,
-    ];
-    TABLE.get(number.wrapping_sub(0x80) as usize).and_then(|&code| char::from_u32(code)).unwrap_or('\u{fffd}')
 }
 
 /// Resolves the longest name at the start of `rest`; returns the number of bytes used.

@@ -1,3 +1,4 @@
+use data_encoding::HEXLOWER;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -77,8 +78,7 @@ fn every_prompt_of_every_shipped_vocabulary_has_the_references_ids() {
         }
         let expected = &golden[official];
         assert_eq!((texts, longest), (expected.texts, expected.max_len_with_sot_eot), "{name}");
-        let hex: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, expected.sha256_i32le_rows, "{name}");
+        assert_eq!(HEXLOWER.encode(&digest.finalize()), expected.sha256_i32le_rows, "{name}");
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use data_encoding::HEXLOWER;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -80,10 +81,6 @@ impl Collector {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn attribute(attributes: &[KeyValue], key: &str) -> Option<Attribute> {
     attributes.iter().find(|pair| pair.key == key)?.value.clone()?.value
 }
@@ -138,7 +135,10 @@ async fn the_callers_trace_goes_on_in_the_spans_and_in_the_log() {
         spans.iter().filter(|span| span.name == "sed.v1.SegmentationService/Segment").collect();
     assert_eq!(calls.len(), 1, "the caller does not want the second one to be sampled: {spans:#?}");
     let call = calls[0];
-    assert_eq!((hex(&call.trace_id), hex(&call.parent_span_id)), (TRACE.into(), CALLER.into()));
+    assert_eq!(
+        (HEXLOWER.encode(&call.trace_id), HEXLOWER.encode(&call.parent_span_id)),
+        (TRACE.into(), CALLER.into())
+    );
     assert_eq!((call.kind(), call.trace_state.as_str()), (SpanKind::Server, "shop=checkout"));
     for (key, value) in [
         ("rpc.system", words("grpc")),

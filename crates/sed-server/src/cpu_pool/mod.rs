@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sed_engine::metrics::{self, AbandonCause, RequestStage};
+use sed_engine::{
+    metrics::{self, AbandonCause, RequestStage},
+    panic_message,
+};
 use tokio::sync::oneshot;
 use tracing::Span;
 
@@ -208,8 +211,7 @@ impl Errand {
 }
 
 fn log_panic(payload: &(dyn Any + Send)) -> Panicked {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    let message = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    let message = panic_message(payload).unwrap_or("no message");
     metrics::PANICS.add(1);
     tracing::error!(message, "work on pixels panicked");
     Panicked

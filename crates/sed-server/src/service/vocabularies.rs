@@ -1,5 +1,6 @@
 //! `CreateVocabulary`, `GetVocabulary`, `ListVocabularies`, `DeleteVocabulary`.
 
+use data_encoding::HEXLOWER;
 use prost::Message;
 use sed_engine::Vocabulary;
 use sed_proto::v1::{self, ErrorReason};
@@ -14,7 +15,6 @@ use crate::{
     convert,
     cpu_pool::Load,
     deadline::Deadline,
-    hex,
     intake::CallMemory,
     request_error::RequestError,
     status::{self, Failure},
@@ -160,11 +160,11 @@ fn full(full: Full) -> Status {
 /// Encodes a position as a page token, which is opaque to callers.
 fn token(position: &Position) -> String {
     let kind = if position.registered { "1" } else { "0" };
-    hex::encode(format!("{kind}{}", position.name).as_bytes())
+    HEXLOWER.encode(format!("{kind}{}", position.name).as_bytes())
 }
 
 fn read_token(token: &str) -> Option<Position> {
-    let text = String::from_utf8(hex::decode(token)?).ok()?;
+    let text = String::from_utf8(HEXLOWER.decode(token.as_bytes()).ok()?).ok()?;
     let (kind, name) = text.split_at_checked(1)?;
     let registered = match kind {
         "0" => false,
@@ -184,7 +184,7 @@ mod tests {
             let position = Position { registered, name: "ade20k-150 猫".into() };
             assert_eq!(read_token(&token(&position)), Some(position));
         }
-        for wrong in ["", "0", "zz", "ff", "32", &hex::encode(b"2abc"), "306B"] {
+        for wrong in ["", "0", "zz", "ff", "32", &HEXLOWER.encode(b"2abc"), "306B"] {
             assert_eq!(read_token(wrong), None, "{wrong}");
         }
     }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use data_encoding::HEXLOWER;
 use sed_engine::{Engine, EngineConfig, SedStages};
 use sed_model::{SedModel, config::SedConfig, device::products_off_plan};
 use sha2::{Digest, Sha256};
@@ -143,7 +144,7 @@ fn compare_with_sidecar(path: &Path) -> Result<Option<PathBuf>> {
     let mut hash = Sha256::new();
     let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     io::copy(&mut file, &mut HashWriter(&mut hash))?;
-    let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = HEXLOWER.encode(&hash.finalize());
     if !found.eq_ignore_ascii_case(expected) {
         bail!("the file has the digest {found}, but {} says {expected}", sidecar.display());
     }

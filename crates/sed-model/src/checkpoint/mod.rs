@@ -6,15 +6,18 @@ mod convert;
 mod fit;
 mod pickle;
 mod pth;
-mod safe;
+pub(crate) mod safe;
 mod values;
 mod weights;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
+
+use safetensors::Dtype;
 
 use crate::config::SedConfig;
 use crate::error::{ModelError, Result};
@@ -61,12 +64,11 @@ impl Kind {
         }
     }
 
-    /// As safetensors spells it.
-    fn name(self) -> &'static str {
+    fn dtype(self) -> Dtype {
         match self {
-            Self::F32 => "F32",
-            Self::F16 => "F16",
-            Self::Bf16 => "BF16",
+            Self::F32 => Dtype::F32,
+            Self::F16 => Dtype::F16,
+            Self::Bf16 => Dtype::BF16,
         }
     }
 }
@@ -89,20 +91,12 @@ impl Checkpoint {
         Self::parse(bytes, path.display().to_string(), Some(path.to_owned()))
     }
 
-    /// Reads a `.safetensors` file that is part of the program; `origin` names it in errors.
+    /// Reads a checkpoint of either format that is in memory or part of the program; `origin` names it in errors.
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
-    pub fn from_static_bytes(bytes: &'static [u8], origin: &str) -> Result<Self> {
-        Self::parse(Bytes::Static(bytes), origin.to_owned(), None)
-    }
-
-    /// Reads a checkpoint of either format that is in memory; `origin` names it in errors.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::open`].
-    pub fn from_bytes(bytes: impl Into<Arc<[u8]>>, origin: &str) -> Result<Self> {
-        Self::parse(Bytes::Shared(bytes.into()), origin.to_owned(), None)
+    pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>, origin: &str) -> Result<Self> {
+        Self::parse(Bytes::Memory(bytes.into()), origin.to_owned(), None)
     }
 
     fn parse(bytes: Bytes, origin: String, path: Option<PathBuf>) -> Result<Self> {
@@ -159,10 +153,6 @@ impl Checkpoint {
             None => SedConfig::from_tensors(&self.names_and_shapes()),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Strips the prefixes that wrappers of a model put before every key: data-parallel training, compilation,

@@ -4,6 +4,7 @@ mod hostile;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device};
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::*;
@@ -320,7 +321,7 @@ fn converts_to_safetensors_that_hold_the_same() {
     assert!(candle_core::safetensors::load(&converted.weights, &Device::Cpu).unwrap().contains_key(BIAS));
     let line = std::fs::read_to_string(&converted.file_digest).unwrap();
     let file = std::fs::read(&converted.weights).unwrap();
-    assert_eq!(line, format!("{}  sed-nano.safetensors\n", hex(&Sha256::digest(&file))));
+    assert_eq!(line, format!("{}  sed-nano.safetensors\n", HEXLOWER.encode(&Sha256::digest(&file))));
     let last = reports.last().unwrap();
     assert!(reports.len() > 100 && last.written == last.total && last.total < file.len() as u64);
     let files = std::fs::read_dir(out.path()).unwrap().count();
