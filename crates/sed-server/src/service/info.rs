@@ -4,18 +4,7 @@ use sed_image::ImageFormat;
 use sed_proto::v1::{self, MaskEncoding};
 
 use super::{Context, vocabularies};
-use crate::convert;
-
-/// Every encoding that the server writes.
-const MASK_ENCODINGS: [MaskEncoding; 7] = [
-    MaskEncoding::IndexPng,
-    MaskEncoding::IndexPng8,
-    MaskEncoding::IndexPng16,
-    MaskEncoding::CocoRle,
-    MaskEncoding::Polygons,
-    MaskEncoding::Raw,
-    MaskEncoding::ScoreMaps,
-];
+use crate::{convert, mask_encoding};
 
 pub(crate) fn answer(context: &Context) -> v1::GetServerInfoResponse {
     v1::GetServerInfoResponse {
@@ -27,7 +16,7 @@ pub(crate) fn answer(context: &Context) -> v1::GetServerInfoResponse {
             mask_encoding: MaskEncoding::IndexPng.into(),
         }),
         vocabularies: vocabularies::summaries(context.vocabularies.page(None, usize::MAX)),
-        mask_encodings: MASK_ENCODINGS.map(i32::from).to_vec(),
+        mask_encodings: mask_encoding::published().map(i32::from).collect(),
         image_formats: ImageFormat::ALL.iter().map(ToString::to_string).collect(),
         compressions: context.transport.compression.iter().map(|way| way.name().to_owned()).collect(),
         uptime: Some(convert::duration(context.started.elapsed())),
