@@ -10,10 +10,10 @@ use candle_core::{DType, Device, Tensor};
 use criterion::{Criterion, Throughput, criterion_group};
 use sed_kernels::allocator::{MiMalloc, keep_freed_memory};
 use sed_kernels::{
-    Activation, ArgmaxSpec, ClassAttention, ClassAttentionWeights, Conv2d, ConvNextBlock, ConvNextWeights,
-    DepthwiseConv, FusionOutputs, LayerNorm, Linear, PatchConv, PrefixChains, ScalarConv, SkipFusion,
-    SkipFusionWeights, cost_map, gather_rows, normalise_rows, prefix_attention, sigmoid, top_k_union,
-    upsample_argmax,
+    Activation, ArgmaxSpec, AttentionSums, ClassAttention, ClassAttentionWeights, Conv2d, ConvNextBlock,
+    ConvNextWeights, DepthwiseConv, FusionOutputs, LayerNorm, Linear, PatchConv, PatchConvWeights,
+    PrefixChains, ScalarConv, SkipFusion, SkipFusionWeights, cost_map, gather_rows, normalise_rows,
+    prefix_attention, sigmoid, top_k_union, upsample_argmax,
 };
 
 /// As in the programs: the system's would fault the pages of large outputs in again and again.
@@ -104,13 +104,21 @@ fn encoder(c: &mut Criterion) {
     run(c, "linear with GELU, 2304 x 512 x 2048", 2304 * 512 * 2048, || {
         linear.forward(&x, Activation::Gelu).unwrap();
     });
-    let norm = LayerNorm::new(&weights(&[256]), &weights(&[256]), 1e-6).unwrap();
-    let down = PatchConv::new(&weights(&[512, 256, 2, 2]), &weights(&[512]), Some(norm), None).unwrap();
+    let (narrow, wide) = (weights(&[256]), weights(&[512]));
+    let down = PatchConvWeights {
+        weight: &weights(&[512, 256, 2, 2]),
+        bias: &wide,
+        norm_before: Some((&narrow, &narrow)),
+        norm_after: None,
+    };
+    let down = PatchConv::new(&down, 1e-6).unwrap();
     let wide = values(&[1, 96, 96, 256]);
     run(c, "downsampling with norm, 256 at 96 to 512", 2304 * 4 * 256 * 512, || {
         down.forward(&wide).unwrap();
     });
-    let stem = PatchConv::new(&weights(&[128, 3, 4, 4]), &weights(&[128]), None, None).unwrap();
+    let (weight, bias) = (weights(&[128, 3, 4, 4]), weights(&[128]));
+    let stem = PatchConvWeights { weight: &weight, bias: &bias, norm_before: None, norm_after: None };
+    let stem = PatchConv::new(&stem, 1e-6).unwrap();
     let pixels = values(&[1, 768, 768, 3]);
     run(c, "stem, 4x4 patches of 768", 36864 * 48 * 128, || {
         stem.forward(&pixels).unwrap();
@@ -188,7 +196,7 @@ fn decoder(c: &mut Criterion) {
             attention.forward(&x, &[0, PAIRS]).unwrap();
         });
         // The same in parts: the sums of one part, and its output from the sums of all. Both project the part.
-        let none = attention.no_sums(side * side);
+        let none = AttentionSums::none(side * side);
         let sums = attention.add_sums(&x, &none).unwrap();
         let sum = PAIRS * side * side * (3 * dim * dim + dim * dim / 4);
         run(c, &format!("class attention, sums of a part, {dim} at {side}"), sum, || {

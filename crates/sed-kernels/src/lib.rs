@@ -15,46 +15,23 @@
 #![allow(unsafe_code)]
 
 pub mod allocator;
-mod class_attention;
-mod conv;
-mod convnext_block;
-mod cost_map;
+mod cpu;
 mod cuda;
-mod depthwise;
 pub mod device;
-mod elementwise;
-mod gemm;
-mod group_norm;
-mod layer_norm;
 mod layers;
-mod math;
 pub mod parallel;
 pub mod peak;
-mod prefix_attention;
-mod scratch;
 mod simd;
-mod skip_fusion;
-mod tensor;
 #[cfg(test)]
 mod testing;
-mod top_k;
-mod upsample_argmax;
 
-pub use class_attention::ClassAttentionWeights;
-pub use convnext_block::ConvNextWeights;
-pub use cost_map::cost_map;
 #[cfg(feature = "cuda-emulator")]
 pub use cuda::emulate_cuda;
-pub use elementwise::{gather_rows, normalise_rows, sigmoid};
-pub use gemm::Activation;
 pub use layers::{
-    AttentionSums, ClassAttention, Conv2d, ConvNextBlock, DepthwiseConv, LayerNorm, Linear, PatchConv,
-    ScalarConv, SkipFusion,
+    Activation, ArgmaxMap, ArgmaxSpec, AttentionSums, ClassAttention, ClassAttentionWeights, Conv2d,
+    ConvNextBlock, ConvNextWeights, DepthwiseConv, Fused, FusionOutputs, LayerNorm, Linear, PatchConv,
+    PatchConvWeights, PrefixChains, ScalarConv, ScoredMap, SkipFusion, SkipFusionWeights, UNLABELLED,
+    cost_map, gather_rows, normalise_rows, prefix_attention, score_and_upsample, sigmoid, top_k_union,
+    upsample_argmax,
 };
-pub use prefix_attention::{PrefixChains, prefix_attention};
 pub use simd::Isa;
-pub use skip_fusion::{Fused, FusionOutputs, SkipFusionWeights};
-pub use top_k::top_k_union;
-pub use upsample_argmax::{
-    ArgmaxMap, ArgmaxSpec, ScoredMap, UNLABELLED, score_and_upsample, upsample_argmax,
-};

@@ -6,10 +6,10 @@
 
 use candle_core::{Device, Result, Tensor};
 use sed_kernels::{
-    Activation, ArgmaxSpec, ClassAttention, ClassAttentionWeights, Conv2d, ConvNextBlock, ConvNextWeights,
-    DepthwiseConv, FusionOutputs, LayerNorm, Linear, PatchConv, PrefixChains, ScalarConv, SkipFusion,
-    SkipFusionWeights, cost_map, emulate_cuda, gather_rows, normalise_rows, prefix_attention, sigmoid,
-    top_k_union, upsample_argmax,
+    Activation, ArgmaxSpec, AttentionSums, ClassAttention, ClassAttentionWeights, Conv2d, ConvNextBlock,
+    ConvNextWeights, DepthwiseConv, FusionOutputs, LayerNorm, Linear, PatchConv, PatchConvWeights,
+    PrefixChains, ScalarConv, SkipFusion, SkipFusionWeights, cost_map, emulate_cuda, gather_rows,
+    normalise_rows, prefix_attention, sigmoid, top_k_union, upsample_argmax,
 };
 
 /// Values in [-0.5, 0.5), the same for every call with this shape and seed.
@@ -68,10 +68,14 @@ fn layers() {
     let depthwise = values(&[c, 1, 7, 7], 8);
     check("depthwise", || Ok(vec![DepthwiseConv::new(&depthwise, &v(9))?.forward(&x)?]));
     let patch = values(&[5, c, 2, 2], 10);
-    let after = || LayerNorm::new(&values(&[5], 12), &values(&[5], 13), 1e-6);
     check("patch convolution", || {
-        let conv = PatchConv::new(&patch, &values(&[5], 11), Some(norm()?), Some(after()?))?;
-        Ok(vec![conv.forward(&x)?])
+        let weights = PatchConvWeights {
+            weight: &patch,
+            bias: &values(&[5], 11),
+            norm_before: Some((&v(2), &v(3))),
+            norm_after: Some((&values(&[5], 12), &values(&[5], 13))),
+        };
+        Ok(vec![PatchConv::new(&weights, 1e-6)?.forward(&x)?])
     });
     let (inner, head) = (values(&[4, c, 3, 3], 14), values(&[1, 4, 3, 3], 15));
     check("scalar convolution", || {
@@ -113,7 +117,7 @@ fn attention() {
             1e-5,
         )?;
         let (first, second) = (x.narrow(0, 0, 3)?, x.narrow(0, 3, 2)?);
-        let sums = layer.add_sums(&second, &layer.add_sums(&first, &layer.no_sums(6))?)?;
+        let sums = layer.add_sums(&second, &layer.add_sums(&first, &AttentionSums::none(6))?)?;
         let parts = [layer.finish_part(&first, &sums)?, layer.finish_part(&second, &sums)?];
         Ok(vec![layer.forward(&x, &[0, 2, 5])?, layer.forward(&x, &[0, 5])?, Tensor::cat(&parts, 0)?])
     });

@@ -2,7 +2,9 @@
 //! position of the last (SED, CVPR 2024, section 3.2: hierarchical encoder).
 
 use candle_core::Tensor;
-use sed_kernels::{Activation, ConvNextBlock, ConvNextWeights, LayerNorm, Linear, PatchConv};
+use sed_kernels::{
+    Activation, ConvNextBlock, ConvNextWeights, LayerNorm, Linear, PatchConv, PatchConvWeights,
+};
 
 use crate::checkpoint::Weights;
 use crate::config::{SedConfig, VisualHead};
@@ -57,18 +59,18 @@ impl Encoder {
             let stage = trunk.at(&format!("stages.{index}"));
             let entry = if index == 0 {
                 let stem = trunk.at("stem");
-                let norm = layer_norm(&stem.at("1"), dim)?;
-                patch_conv(&stem.at("0"), (3, dim, 4), None, Some(norm))?
+                patch_conv(&stem.at("0"), (3, dim, 4), None, Some(&stem.at("1")))?
             } else {
-                let norm = layer_norm(&stage.at("downsample.0"), dims[index - 1])?;
-                patch_conv(&stage.at("downsample.1"), (dims[index - 1], dim, 2), Some(norm), None)?
+                let norm = stage.at("downsample.0");
+                patch_conv(&stage.at("downsample.1"), (dims[index - 1], dim, 2), Some(&norm), None)?
             };
             let blocks = (0..depth)
                 .map(|b| load_block(&stage.at(&format!("blocks.{b}")), dim))
                 .collect::<Result<_>>()?;
             stages.push(Stage { entry, blocks });
         }
-        let norm = layer_norm(&trunk.at("head.norm"), dims[3])?;
+        let norm = norm_tensors(&trunk.at("head.norm"), dims[3])?;
+        let norm = LayerNorm::new(&norm.0, &norm.1, EPS)?;
         let head = Head::load(&visual.at("head"), norm, config)?;
         Ok(Self { image_size: config.image_size, stages, head })
     }
@@ -122,20 +124,27 @@ impl Head {
     }
 }
 
-fn layer_norm(weights: &Weights<'_>, channels: usize) -> Result<LayerNorm> {
-    let (weight, bias) = (weights.tensor("weight", &[channels])?, weights.tensor("bias", &[channels])?);
-    Ok(LayerNorm::new(&weight, &bias, EPS)?)
+fn norm_tensors(weights: &Weights<'_>, channels: usize) -> Result<(Tensor, Tensor)> {
+    Ok((weights.tensor("weight", &[channels])?, weights.tensor("bias", &[channels])?))
 }
 
 fn patch_conv(
     weights: &Weights<'_>,
     (inputs, outputs, size): (usize, usize, usize),
-    before: Option<LayerNorm>,
-    after: Option<LayerNorm>,
+    before: Option<&Weights<'_>>,
+    after: Option<&Weights<'_>>,
 ) -> Result<PatchConv> {
+    let before = before.map(|norm| norm_tensors(norm, inputs)).transpose()?;
+    let after = after.map(|norm| norm_tensors(norm, outputs)).transpose()?;
     let weight = weights.matrix("weight", &[outputs, inputs, size, size])?;
     let bias = weights.tensor("bias", &[outputs])?;
-    Ok(PatchConv::new(&weight, &bias, before, after)?)
+    let tensors = PatchConvWeights {
+        weight: &weight,
+        bias: &bias,
+        norm_before: before.as_ref().map(|(weight, bias)| (weight, bias)),
+        norm_after: after.as_ref().map(|(weight, bias)| (weight, bias)),
+    };
+    Ok(PatchConv::new(&tensors, EPS)?)
 }
 
 fn load_block(weights: &Weights<'_>, dim: usize) -> Result<ConvNextBlock> {

@@ -204,7 +204,7 @@ impl SedModel {
     /// # Errors
     /// When there are several images, or the levels are not run in order.
     pub fn level_parts(&self, level: Level, pairs: PairBatch) -> Result<Parts> {
-        Parts::level(&self.decoder, level, pairs)
+        Parts::level(level, pairs)
     }
 
     /// Works on the next part of at most `most` pairs, or [`SedModel::most_pairs`] if they are fewer. All parts

@@ -50,7 +50,7 @@ impl Parts {
     }
 
     /// A decoder level of a batch of one image.
-    pub(crate) fn level(decoder: &Decoder, level: Level, batch: PairBatch) -> Result<Self> {
+    pub(crate) fn level(level: Level, batch: PairBatch) -> Result<Self> {
         if batch.images() != 1 {
             return Err(ModelError::input(format!("{} images in parts; give one", batch.images())));
         }
@@ -59,7 +59,7 @@ impl Parts {
         };
         batch.check_level(level)?;
         let (_, height, width, _) = features.dims4()?;
-        let sums = decoder.level(level).attention().no_sums(height * width);
+        let sums = AttentionSums::none(height * width);
         let guide = batch.guides(level, features.dtype())?.remove(0);
         let batch = batch.without_tensors();
         let input = Some(features);

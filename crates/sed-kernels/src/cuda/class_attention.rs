@@ -8,8 +8,7 @@ use super::launch::{Launch, WARP};
 use super::layer_norm::LayerNorm;
 use super::linear::{Linear, vector};
 use super::memory::Output;
-use crate::class_attention::ClassAttentionWeights;
-use crate::gemm::Activation;
+use crate::layers::{Activation, AttentionSums, ClassAttention as Layer, ClassAttentionWeights};
 
 /// `ATTENTION_PAIRS` of class_attention.cu.
 const PAIRS: usize = 4;
@@ -51,16 +50,12 @@ pub(crate) struct ClassAttention {
 impl ClassAttention {
     /// Creates the layer from its weights; `eps` is the epsilon of both norms.
     pub(crate) fn new(weights: &ClassAttentionWeights<'_>, heads: usize, eps: f64) -> Result<Self> {
-        let (hidden, channels) = weights.expand.0.dims2()?;
+        let channels = weights.expand.0.dim(1)?;
         let fits = heads > 0 && channels % heads == 0 && most_channels(channels / heads) >= channels;
         if !fits {
             bail!("class attention: no kernel for {channels} channels in {heads} heads");
         }
-        let qkv = Tensor::cat(&[weights.query.0, weights.key.0, weights.value.0], 0)?;
-        let bias = Tensor::cat(&[weights.query.1, weights.key.1, weights.value.1], 0)?;
-        if qkv.dims2()? != (3 * channels, channels) || weights.contract.0.dims2()? != (channels, hidden) {
-            bail!("class attention: projections of {:?} do not fit {channels} channels", qkv.shape());
-        }
+        let (qkv, bias) = weights.qkv()?;
         Ok(Self {
             heads,
             norm1: LayerNorm::new(weights.norm1.0, weights.norm1.1, eps)?,
@@ -75,10 +70,7 @@ impl ClassAttention {
     /// `x [pairs, height, width, C]` to the same shape; `offsets` cuts the pairs into images.
     pub(crate) fn forward(&self, x: &Tensor, offsets: &[usize]) -> Result<Tensor> {
         let (pairs, ..) = self.dims(x)?;
-        let ordered = offsets.windows(2).all(|w| w[0] <= w[1]);
-        if offsets.first() != Some(&0) || offsets.last() != Some(&pairs) || !ordered {
-            bail!("class attention: offsets {offsets:?} do not cover {pairs} pairs");
-        }
+        Layer::check_offsets(offsets, pairs)?;
         let x = x.to_dtype(self.qkv.dtype())?.contiguous()?;
         let qkv = self.project(&x)?;
         let offsets = offsets_on(&x, offsets)?;
@@ -86,25 +78,32 @@ impl ClassAttention {
         self.finish(&x, &qkv, &offsets, &sums)
     }
 
-    /// Sums of no categories, `[1, pixels, C / heads + 1, C]`.
-    pub(crate) fn no_sums(&self, pixels: usize) -> Result<Tensor> {
-        let channels = self.norm1.channels();
-        let shape = (1, pixels, channels / self.heads + 1, channels);
-        Ok(Output::zeros(self.qkv_bias.device(), DType::F32, shape)?.into_tensor())
-    }
-
-    /// `sums` with those of one more part of an image's pairs, `x [part, height, width, C]`.
-    pub(crate) fn add_sums(&self, x: &Tensor, sums: &Tensor) -> Result<Tensor> {
-        self.check_part(x, sums)?;
+    /// The sums with those of one more part of an image's pairs, `x [part, height, width, C]`.
+    pub(crate) fn add_sums(&self, x: &Tensor, sums: &AttentionSums) -> Result<AttentionSums> {
+        let before = self.sums_for(x, sums)?;
         let x = x.to_dtype(self.qkv.dtype())?.contiguous()?;
-        self.sums(&self.project(&x)?, &offsets_on(&x, &[0, x.dim(0)?])?, Some(sums))
+        let values = self.sums(&self.project(&x)?, &offsets_on(&x, &[0, x.dim(0)?])?, Some(&before))?;
+        Ok(AttentionSums { pixels: sums.pixels, values: Some(values) })
     }
 
     /// The layer for one part of an image's pairs from the sums over all of them.
-    pub(crate) fn finish_part(&self, x: &Tensor, sums: &Tensor) -> Result<Tensor> {
-        self.check_part(x, sums)?;
+    pub(crate) fn finish_part(&self, x: &Tensor, sums: &AttentionSums) -> Result<Tensor> {
+        let sums = self.sums_for(x, sums)?;
         let x = x.to_dtype(self.qkv.dtype())?.contiguous()?;
-        self.finish(&x, &self.project(&x)?, &offsets_on(&x, &[0, x.dim(0)?])?, sums)
+        self.finish(&x, &self.project(&x)?, &offsets_on(&x, &[0, x.dim(0)?])?, &sums)
+    }
+
+    /// The values of the sums, zeros before the first part, which must fit `x`.
+    fn sums_for(&self, x: &Tensor, sums: &AttentionSums) -> Result<Tensor> {
+        let (.., channels) = self.dims(x)?;
+        sums.check(x, self.heads)?;
+        match &sums.values {
+            Some(values) => Ok(values.clone()),
+            None => {
+                let shape = (1, sums.pixels, channels / self.heads + 1, channels);
+                Ok(Output::zeros(self.qkv_bias.device(), DType::F32, shape)?.into_tensor())
+            }
+        }
     }
 
     /// Queries, keys and values without their bias, `[pairs, height, width, 3C]`.
@@ -172,14 +171,6 @@ impl ClassAttention {
         }
         Ok(dims)
     }
-
-    fn check_part(&self, x: &Tensor, sums: &Tensor) -> Result<()> {
-        let (_, height, width, channels) = self.dims(x)?;
-        if sums.dims() != [1, height * width, channels / self.heads + 1, channels] {
-            bail!("class attention: sums {:?} do not fit maps of {height} x {width}", sums.shape());
-        }
-        Ok(())
-    }
 }
 
 /// Offsets as the kernels take them.
@@ -232,8 +223,7 @@ mod tests {
                         }
                     })
                     .collect();
-                let cpu =
-                    crate::class_attention::ClassAttention::new(&weights(&t, |t| &t.rounded), heads, 1e-5);
+                let cpu = crate::cpu::ClassAttention::new(&weights(&t, |t| &t.rounded), heads, 1e-5);
                 let want = cpu.unwrap().forward(&x.rounded, &offsets).unwrap();
                 let layer = ClassAttention::new(&weights(&t, |t| &t.tensor), heads, 1e-5).unwrap();
                 let got = layer.forward(&x.tensor, &offsets).unwrap();
@@ -247,7 +237,7 @@ mod tests {
                         .collect();
                     let sums = parts
                         .iter()
-                        .fold(layer.no_sums(h * w).unwrap(), |sums, x| layer.add_sums(x, &sums).unwrap());
+                        .fold(AttentionSums::none(h * w), |sums, x| layer.add_sums(x, &sums).unwrap());
                     let out: Vec<Tensor> =
                         parts.iter().map(|x| layer.finish_part(x, &sums).unwrap()).collect();
                     // Only the library's products may round otherwise for other numbers of rows.

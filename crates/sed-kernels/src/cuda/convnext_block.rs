@@ -1,13 +1,12 @@
 //! A ConvNeXt block: depthwise convolution with norm, two matrix products with their tails.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 
 use super::depthwise::DepthwiseConv;
 use super::epilogue::Epilogue;
 use super::layer_norm::LayerNorm;
 use super::linear::{Linear, vector};
-use crate::convnext_block::ConvNextWeights;
-use crate::gemm::Activation;
+use crate::layers::{Activation, ConvNextWeights};
 
 /// The block's layers; it works in the dtype of its matrices.
 #[derive(Debug, Clone)]
@@ -23,13 +22,7 @@ impl ConvNextBlock {
     /// Creates the block from its weights; `eps` is the layer norm's epsilon.
     pub(crate) fn new(weights: &ConvNextWeights<'_>, eps: f64) -> Result<Self> {
         let depthwise = DepthwiseConv::new(weights.depthwise_weight, weights.depthwise_bias)?;
-        let (hidden, channels) = weights.expand_weight.dims2()?;
-        let (out, inner) = weights.contract_weight.dims2()?;
-        if (out, inner) != (channels, hidden) || channels != depthwise.channels() {
-            bail!(
-                "convnext block: expand {hidden}×{channels} and contract {out}×{inner} do not fit together"
-            );
-        }
+        weights.sizes()?;
         Ok(Self {
             depthwise,
             norm: LayerNorm::new(weights.norm_weight, weights.norm_bias, eps)?,
@@ -84,7 +77,7 @@ mod tests {
                 };
                 let (v, ew_cpu, cw_cpu) = weights(|x| &x.rounded);
                 let cpu = block(&v, &ew_cpu, &cw_cpu);
-                let want = crate::convnext_block::ConvNextBlock::new(&cpu, 1e-6).unwrap();
+                let want = crate::cpu::ConvNextBlock::new(&cpu, 1e-6).unwrap();
                 let want = want.forward(&x.rounded).unwrap();
                 let (v, ew_on, cw_on) = weights(|x| &x.tensor);
                 let layer = ConvNextBlock::new(&block(&v, &ew_on, &cw_on), 1e-6).unwrap();

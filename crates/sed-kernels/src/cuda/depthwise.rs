@@ -98,8 +98,8 @@ mod tests {
             let x = tensor(&random(n * h * w * c, 1), &[n, h, w, c]);
             let weight = tensor(&random(c * size * size, 2), &[c, 1, size, size]);
             let v: Vec<Tensor> = (3..6).map(|seed| tensor(&random(c, seed), &[c])).collect();
-            let conv = crate::depthwise::DepthwiseConv::new(&weight, &v[0]).unwrap();
-            let norm = crate::layer_norm::LayerNorm::new(&v[1], &v[2], 1e-6).unwrap();
+            let conv = crate::cpu::DepthwiseConv::new(&weight, &v[0]).unwrap();
+            let norm = crate::cpu::LayerNorm::new(&v[1], &v[2], 1e-6).unwrap();
             let at = |x: &Tensor| on_device(x, DType::F32).tensor;
             let on = DepthwiseConv::new(&at(&weight), &at(&v[0])).unwrap();
             let norm_on = LayerNorm::new(&at(&v[1]), &at(&v[2]), 1e-6).unwrap();

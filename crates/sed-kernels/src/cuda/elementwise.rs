@@ -30,18 +30,17 @@ fn sigmoid_launch(x: &Tensor, y: &mut Output) -> Result<Launch> {
     Ok(launch.input(x)?.output(y)?.i64(x.elem_count()))
 }
 
-/// Scales every row of the last axis to length 1.
-pub(crate) fn normalise_rows(x: &Tensor) -> Result<Tensor> {
+/// Scales every row of the last axis, `width` values, to length 1.
+pub(crate) fn normalise_rows(x: &Tensor, width: usize) -> Result<Tensor> {
     let x = x.contiguous()?;
-    let columns = x.dims().last().copied().unwrap_or(1);
-    let rows = x.elem_count() / columns.max(1);
+    let rows = x.elem_count() / width.max(1);
     let warps = THREADS / WARP;
     let mut y = Output::like(&x)?;
     Launch::new("normalise_rows", x.dtype(), [rows.div_ceil(warps), 1, 1], THREADS)?
         .input(&x)?
         .output(&mut y)?
         .i64(rows)
-        .i32(columns)?
+        .i32(width)?
         .run(x.device())?;
     Ok(y.into_tensor())
 }
@@ -111,7 +110,7 @@ mod tests {
                 let want = crate::sigmoid(&x.rounded).unwrap();
                 assert_near(&sigmoid(&x.tensor).unwrap(), &want, dtype, "sigmoid");
                 let want = crate::normalise_rows(&x.rounded).unwrap();
-                assert_near(&normalise_rows(&x.tensor).unwrap(), &want, dtype, "normalise rows");
+                assert_near(&normalise_rows(&x.tensor, columns).unwrap(), &want, dtype, "normalise rows");
                 let kept = [rows - 1, 0, rows / 2];
                 let want = crate::gather_rows(&x.rounded, &kept).unwrap();
                 let got = gather_rows(&x.tensor, &kept, columns, (3, columns)).unwrap();

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::launch::Launch;
 use super::memory::Output;
-use crate::gemm::Activation;
+use crate::layers::Activation;
 
 /// Threads of a block.
 const THREADS: usize = 256;

@@ -68,8 +68,8 @@ impl GroupNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::naive_relu;
     use crate::cuda::testing::{DTYPES, assert_near, on_device};
-    use crate::group_norm::tests::naive_relu;
     use crate::testing::{random, tensor};
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
             let norm = GroupNorm::new(&v(&weight), &v(&bias), groups, 1e-5).unwrap();
             for dtype in DTYPES {
                 let x = on_device(&tensor(&x, &[n, h, w, c]), dtype);
-                let values = crate::tensor::to_vec(&x.rounded).unwrap();
+                let values = x.rounded.flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 let want: Vec<f32> = values
                     .chunks_exact(h * w * c)
                     .flat_map(|image| naive_relu(image, &weight, &bias, groups, 1e-5))

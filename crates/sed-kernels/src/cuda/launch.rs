@@ -1,6 +1,6 @@
-//! A kernel launch, and the backends that run it.
+//! A kernel launch: the kernel, its geometry and its arguments.
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
 use super::memory::{Output, address};
 
@@ -110,23 +110,5 @@ impl Launch {
     pub(crate) fn f32(mut self, value: f32) -> Self {
         self.args.push(Arg::F32(value));
         self
-    }
-
-    /// Runs the kernel on `device`, after everything launched before. On the CPU that is the emulator.
-    pub(crate) fn run(&self, device: &Device) -> Result<()> {
-        if self.grid.contains(&0) {
-            return Ok(());
-        }
-        let threads: usize = self.block.iter().product();
-        if threads > 1024 || !threads.is_multiple_of(WARP) {
-            bail!("{}: a block of {threads} threads is not one of whole warps", self.kernel);
-        }
-        match device {
-            #[cfg(feature = "cuda")]
-            Device::Cuda(device) => super::driver::run(device, self),
-            #[cfg(feature = "cuda-emulator")]
-            Device::Cpu => super::emulator::run(self),
-            _ => bail!("{}: this build has no kernels for {:?}", self.kernel, device.location()),
-        }
     }
 }

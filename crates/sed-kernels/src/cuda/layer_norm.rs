@@ -1,8 +1,9 @@
 //! Layer norm over the last axis.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 use super::launch::{Launch, WARP};
+use super::linear::vector;
 use super::memory::Output;
 
 /// Warps of a block; each normalises one row.
@@ -22,7 +23,6 @@ impl LayerNorm {
         if weight.elem_count() != bias.elem_count() {
             bail!("layer norm: {} weights but {} biases", weight.elem_count(), bias.elem_count());
         }
-        let vector = |x: &Tensor| x.flatten_all()?.to_dtype(DType::F32)?.contiguous();
         Ok(Self { weight: vector(weight)?, bias: vector(bias)?, eps: eps as f32 })
     }
 
@@ -54,6 +54,8 @@ impl LayerNorm {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+
     use super::*;
     use crate::cuda::testing::{DTYPES, assert_near, on_device};
     use crate::testing::{random, tensor};
@@ -65,7 +67,7 @@ mod tests {
             let x = tensor(&x, &[rows, channels]);
             let (w, b) = (random(channels, 5), random(channels, 6));
             let (w, b) = (tensor(&w, &[channels]), tensor(&b, &[channels]));
-            let cpu = crate::layer_norm::LayerNorm::new(&w, &b, 1e-6).unwrap();
+            let cpu = crate::cpu::LayerNorm::new(&w, &b, 1e-6).unwrap();
             for dtype in DTYPES {
                 let x = on_device(&x, dtype);
                 let want = cpu.forward(&x.rounded).unwrap();

@@ -1,10 +1,10 @@
 //! A fully connected layer: a matrix product and our tail.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor};
 
 use super::epilogue::Epilogue;
 use super::product::product;
-use crate::gemm::Activation;
+use crate::layers::{Activation, Linear as Layer};
 
 /// A weight in the dtype that it is multiplied in, and a bias in f32.
 #[derive(Debug, Clone)]
@@ -17,12 +17,7 @@ pub(crate) struct Linear {
 impl Linear {
     /// Creates the layer from `weight [out, in]` and `bias [out]`.
     pub(crate) fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
-        let (out, _) = weight.dims2()?;
-        if let Some(bias) = bias
-            && bias.elem_count() != out
-        {
-            bail!("linear: bias has {} values, the weight has {out} rows", bias.elem_count());
-        }
+        Layer::sizes(weight, bias)?;
         let bias = bias.map(vector).transpose()?;
         Ok(Self { weight: weight.contiguous()?, bias })
     }
@@ -48,13 +43,8 @@ impl Linear {
 
     /// The product alone.
     pub(super) fn product(&self, x: &Tensor) -> Result<Tensor> {
-        let mut shape = x.dims().to_vec();
-        let Some(width) = shape.last_mut() else { bail!("linear: the input is a scalar") };
-        if *width != self.inputs() {
-            bail!("linear: the input is {width} wide, the weight takes {}", self.inputs());
-        }
+        let shape = Layer::shape(x, self.inputs(), self.outputs())?;
         let rows = x.elem_count() / self.inputs().max(1);
-        *width = self.outputs();
         let x = x.to_dtype(self.dtype())?.contiguous()?.reshape((rows, self.inputs()))?;
         product(&x, &self.weight)?.reshape(shape)
     }
@@ -80,7 +70,7 @@ mod tests {
                 for dtype in DTYPES {
                     let (x, w) = (on_device(&x, dtype), on_device(&w, dtype));
                     let b = on_device(&b, DType::F32);
-                    let cpu = crate::gemm::Linear::new(&w.rounded, Some(&b.rounded)).unwrap();
+                    let cpu = crate::cpu::Linear::new(&w.rounded, Some(&b.rounded)).unwrap();
                     let want = cpu.forward(&x.rounded, activation).unwrap();
                     let layer = Linear::new(&w.tensor, Some(&b.tensor)).unwrap();
                     let got = layer.forward(&x.tensor, activation).unwrap();

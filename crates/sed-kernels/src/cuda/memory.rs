@@ -13,7 +13,7 @@ pub(crate) fn address(x: &Tensor) -> Result<(u64, usize)> {
     let base = match &*storage {
         Storage::Cpu(storage) => cpu_address(storage)?,
         #[cfg(feature = "cuda")]
-        Storage::Cuda(storage) => super::driver::address(storage)?,
+        Storage::Cuda(storage) => super::run::driver::address(storage)?,
         _ => bail!("no kernel for device {:?}", x.device().location()),
     };
     Ok((base + (start * size) as u64, (end - start) * size))
@@ -75,7 +75,7 @@ impl Output {
         let address = match &mut self.storage {
             Storage::Cpu(storage) => cpu_address_mut(storage)?,
             #[cfg(feature = "cuda")]
-            Storage::Cuda(storage) => super::driver::address(storage)?,
+            Storage::Cuda(storage) => super::run::driver::address(storage)?,
             other => bail!("no kernel for device {:?}", other.device().location()),
         };
         Ok((address, bytes))

@@ -8,17 +8,14 @@
 //! C++ compiler; that is how they are tested.
 
 mod class_attention;
+mod conv2d;
 mod convnext_block;
 mod convolve;
 mod cost_map;
 #[cfg(feature = "cuda")]
 mod cublaslt;
 mod depthwise;
-#[cfg(feature = "cuda")]
-mod driver;
 mod elementwise;
-#[cfg(feature = "cuda-emulator")]
-mod emulator;
 mod epilogue;
 mod group_norm;
 mod launch;
@@ -29,43 +26,44 @@ mod patch_conv;
 mod prefix_attention;
 mod product;
 mod rejection;
+mod run;
 mod scalar_conv;
 mod skip_fusion;
 #[cfg(test)]
 mod testing;
 mod upsample_argmax;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device};
 
 pub(crate) use class_attention::ClassAttention;
+pub(crate) use conv2d::Conv2d;
 pub(crate) use convnext_block::ConvNextBlock;
-pub(crate) use convolve::Conv2d;
 pub(crate) use cost_map::cost_map;
 #[cfg(feature = "cuda")]
 pub(crate) use cublaslt::off_plan;
 pub(crate) use depthwise::DepthwiseConv;
 pub(crate) use elementwise::{gather_rows, normalise_rows, sigmoid};
-#[cfg(feature = "cuda-emulator")]
-pub use emulator::emulate_cuda;
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
 pub(crate) use patch_conv::PatchConv;
 pub(crate) use prefix_attention::prefix_attention;
 pub(crate) use rejection::top_k_union;
+#[cfg(feature = "cuda-emulator")]
+pub use run::emulator::emulate_cuda;
 pub(crate) use scalar_conv::ScalarConv;
 pub(crate) use skip_fusion::SkipFusion;
 pub(crate) use upsample_argmax::{score_and_upsample, upsample_argmax};
 
-/// Reports whether this module computes operations on `x`: it lies on a CUDA device, or one is emulated.
-pub(crate) fn takes(x: &Tensor) -> bool {
-    runs_on(x.device())
-}
-
-/// Reports whether this module computes operations on a device's tensors.
+/// Reports whether this wing computes on a device's tensors: on a GPU, and on the CPU while a test emulates one.
 pub(crate) fn runs_on(device: &Device) -> bool {
     #[cfg(feature = "cuda-emulator")]
-    if emulator::is_on() {
+    if run::emulator::is_on() {
         return true;
     }
     device.is_cuda()
+}
+
+/// Number format of the activations between weights of a format.
+pub(crate) fn activation_dtype(weights: DType) -> DType {
+    weights
 }

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
-use crate::gemm::Activation;
+use crate::layers::{Activation, PatchConvWeights};
 
 /// ConvNeXt's stem and downsampling layers.
 #[derive(Debug, Clone)]
@@ -17,22 +17,19 @@ pub(crate) struct PatchConv {
 }
 
 impl PatchConv {
-    /// Creates the layer from `weight [out, in, size, size]` and `bias [out]`; the norms are over `in` and
-    /// `out` channels.
-    pub(crate) fn new(
-        weight: &Tensor,
-        bias: &Tensor,
-        norm_before: Option<LayerNorm>,
-        norm_after: Option<LayerNorm>,
-    ) -> Result<Self> {
-        let (out, inputs, size, width) = weight.dims4()?;
-        let before = norm_before.as_ref().is_none_or(|norm| norm.channels() == inputs);
-        let after = norm_after.as_ref().is_none_or(|norm| norm.channels() == out);
-        if size != width || bias.elem_count() != out || !before || !after {
-            bail!("patch convolution: weight {:?} does not fit its bias or norms", weight.shape());
-        }
-        let rows = weight.permute((0, 2, 3, 1))?.contiguous()?.reshape((out, size * size * inputs))?;
-        Ok(Self { linear: Linear::new(&rows, Some(bias))?, norm_before, norm_after, inputs, size })
+    /// Creates the layer from its weights; `eps` is the epsilon of the norms.
+    pub(crate) fn new(weights: &PatchConvWeights<'_>, eps: f64) -> Result<Self> {
+        let (out, inputs, size) = weights.sizes()?;
+        let rows =
+            weights.weight.permute((0, 2, 3, 1))?.contiguous()?.reshape((out, size * size * inputs))?;
+        let norm = |(weight, bias)| LayerNorm::new(weight, bias, eps);
+        Ok(Self {
+            linear: Linear::new(&rows, Some(weights.bias))?,
+            norm_before: weights.norm_before.map(norm).transpose()?,
+            norm_after: weights.norm_after.map(norm).transpose()?,
+            inputs,
+            size,
+        })
     }
 
     /// `x [n, height, width, in]` to `[n, height / size, width / size, out]` in the weight's dtype.
@@ -60,7 +57,7 @@ mod tests {
     use candle_core::DType;
 
     use super::*;
-    use crate::cuda::testing::{DTYPES, assert_near, on_device};
+    use crate::cuda::testing::{DTYPES, OnDevice, assert_near, on_device};
     use crate::testing::{random, tensor};
 
     #[test]
@@ -72,15 +69,15 @@ mod tests {
             let (bias, nw, nb, aw, ab) = (v(out, 3), v(inputs, 4), v(inputs, 5), v(out, 6), v(out, 7));
             for dtype in DTYPES {
                 let (x, weight) = (on_device(&x, dtype), on_device(&weight, dtype));
-                let norm = |w: &Tensor, b: &Tensor| crate::layer_norm::LayerNorm::new(w, b, 1e-6).unwrap();
-                let before = norm(&nw.rounded, &nb.rounded);
-                let after = norm(&aw.rounded, &ab.rounded);
-                let cpu =
-                    crate::conv::PatchConv::new(&weight.rounded, &bias.rounded, Some(before), Some(after));
-                let want = cpu.unwrap().forward(&x.rounded).unwrap();
-                let before = LayerNorm::new(&nw.tensor, &nb.tensor, 1e-6).unwrap();
-                let after = LayerNorm::new(&aw.tensor, &ab.tensor, 1e-6).unwrap();
-                let conv = PatchConv::new(&weight.tensor, &bias.tensor, Some(before), Some(after)).unwrap();
+                let weights = |of: fn(&OnDevice) -> &Tensor| PatchConvWeights {
+                    weight: of(&weight),
+                    bias: of(&bias),
+                    norm_before: Some((of(&nw), of(&nb))),
+                    norm_after: Some((of(&aw), of(&ab))),
+                };
+                let cpu = crate::cpu::PatchConv::new(&weights(|x| &x.rounded), 1e-6).unwrap();
+                let want = cpu.forward(&x.rounded).unwrap();
+                let conv = PatchConv::new(&weights(|x| &x.tensor), 1e-6).unwrap();
                 assert_near(&conv.forward(&x.tensor).unwrap(), &want, dtype, &format!("{size}"));
             }
         }

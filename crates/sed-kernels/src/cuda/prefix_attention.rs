@@ -4,12 +4,12 @@ use candle_core::{Result, Tensor, bail};
 
 use super::launch::{Launch, WARP};
 use super::memory::Output;
-use crate::prefix_attention::PrefixChains;
+use crate::layers::PrefixChains;
 
 /// Warps of a block; each attends for one head of one row.
 const WARPS: usize = 4;
 
-/// As `crate::prefix_attention`, which has checked the arguments; in the dtype of `queries`.
+/// As [`crate::prefix_attention`], which has checked the arguments; in the dtype of `queries`.
 pub(crate) fn prefix_attention(
     queries: &Tensor,
     shared: Option<&Tensor>,

@@ -1,10 +1,10 @@
 //! Convolutions to one channel.
 
-use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
 use super::launch::{Launch, WARP};
 use super::memory::Output;
-use crate::conv::ScalarConv as Cpu;
+use crate::layers::ScalarTaps;
 
 /// Warps of a block, where each computes one pixel.
 const PIXELS: usize = 8;
@@ -13,7 +13,7 @@ const THREADS: usize = 128;
 /// The largest kernel that a thread computes alone.
 const SMALL_BYTES: usize = 4096;
 
-/// The kernels of the CPU's layer on the device, f32.
+/// The taps on the device, f32.
 #[derive(Debug, Clone)]
 pub(crate) struct ScalarConv {
     /// `[kinds, size, size, in]`
@@ -25,16 +25,15 @@ pub(crate) struct ScalarConv {
 }
 
 impl ScalarConv {
-    /// Copies the layer that the CPU has composed to `device`.
-    pub(crate) fn new(cpu: &Cpu, device: &Device) -> Result<Self> {
-        let (inputs, size) = cpu.size();
-        let kernels: Vec<f32> = cpu.kernels().iter().flat_map(|kernel| kernel.0.iter().copied()).collect();
-        let biases: Vec<f32> = cpu.kernels().iter().map(|kernel| kernel.1).collect();
+    /// Copies the taps to their device.
+    pub(crate) fn of(taps: ScalarTaps) -> Result<Self> {
+        let kernels: Vec<f32> = taps.kernels.iter().flat_map(|kernel| kernel.0.iter().copied()).collect();
+        let biases: Vec<f32> = taps.kernels.iter().map(|kernel| kernel.1).collect();
         Ok(Self {
-            kernels: Tensor::new(kernels, device)?,
-            biases: Tensor::new(biases, device)?,
-            inputs,
-            size,
+            kernels: Tensor::new(kernels, &taps.device)?,
+            biases: Tensor::new(biases, &taps.device)?,
+            inputs: taps.inputs,
+            size: taps.size,
         })
     }
 
@@ -88,10 +87,11 @@ mod tests {
             let inner_bias = tensor(&random(mid, 4), &[mid]);
             let head = tensor(&random(mid * 9, 5), &[1, mid, 3, 3]);
             let x = tensor(&random(n * h * w * inputs, 6), &[n, h, w, inputs]);
-            let plain = Cpu::new(&weight, &bias).unwrap();
-            let composed = Cpu::composed(&inner, &inner_bias, &head, &bias).unwrap();
-            for cpu in [plain, composed] {
-                let conv = ScalarConv::new(&cpu, &device()).unwrap();
+            let plain = ScalarTaps::plain(&weight, &bias).unwrap();
+            let composed = ScalarTaps::composed((&inner, &inner_bias), (&head, &bias)).unwrap();
+            for taps in [plain, composed] {
+                let cpu = crate::cpu::ScalarConv::of(taps.clone()).unwrap();
+                let conv = ScalarConv::of(ScalarTaps { device: device(), ..taps }).unwrap();
                 for dtype in DTYPES {
                     let x = on_device(&x, dtype);
                     let want = cpu.forward(&x.rounded).unwrap();

@@ -1,14 +1,14 @@
-//! Skip-layer fusion with the same foldings as on the CPU (`crate::skip_fusion`), a launch for each step.
+//! Skip-layer fusion with the same foldings as on the CPU (`crate::cpu`), a launch for each step.
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{Device, Result, Tensor};
 
 use super::convolve::{Convolve, Kernel, Taps, taps};
 use super::group_norm::GroupNorm;
 use super::linear::vector;
 use super::scalar_conv::ScalarConv;
-use crate::gemm::Activation;
-use crate::skip_fusion::{Fused, FusionOutputs, SkipFusionWeights, fold};
-use crate::tensor::{on_cpu, to_vec};
+use crate::layers::{
+    Activation, Folded, Fused, FusionOutputs, ScalarTaps, SkipFusion as Layer, SkipFusionWeights, on_host,
+};
 
 /// The layer's weights; it works in the dtype of `conv0`.
 #[derive(Debug, Clone)]
@@ -37,50 +37,36 @@ pub(crate) struct SkipFusion {
 impl SkipFusion {
     /// Folds the weights; group norms have `groups` groups and epsilon `eps`.
     pub(crate) fn new(weights: &SkipFusionWeights<'_>, groups: usize, eps: f64) -> Result<Self> {
-        let (channels, up, _, _) = weights.up.0.dims4()?;
-        let (below, guidance, _, _) = weights.cost.0.dims4()?;
-        let (outputs, inputs, size, _) = weights.conv0.dims4()?;
-        let image_guidance = inputs.saturating_sub(up + guidance);
-        if size != 3 || image_guidance == 0 {
-            bail!(
-                "skip fusion: conv0 {:?} does not fit {up} upsampled channels and {guidance} of guidance",
-                weights.conv0.shape()
-            );
-        }
-        if weights.conv1.dims4()? != (outputs, outputs, 3, 3) {
-            bail!("skip fusion: conv1 {:?} does not fit {outputs} channels", weights.conv1.shape());
-        }
+        let folded = Folded::new(weights)?;
+        let Folded { channels, below, guidance, outputs, .. } = folded;
         let (device, dtype) = (weights.conv0.device(), weights.conv0.dtype());
-        let conv0 = on_cpu(weights.conv0)?;
-        let (values, up_weight) = (to_vec(&conv0)?, to_vec(&on_cpu(weights.up.0)?)?);
-        let shape = fold::Shape { channels, up, inputs, outputs };
-        let phases: Vec<f32> =
-            (0..4).flat_map(|p| fold::phase(&values, &up_weight, shape, (p / 2, p % 2))).collect();
-        let phases = Tensor::from_vec(phases, (16 * channels, outputs), &Device::Cpu)?;
-        let bias_taps = fold::bias_taps(&values, &to_vec(&on_cpu(weights.up.1)?)?, shape);
-        let bias_taps = Tensor::from_vec(bias_taps, (9, outputs), &Device::Cpu)?;
-        let cost = on_cpu(weights.cost.0)?.permute((2, 3, 0, 1))?.contiguous()?;
+        let phases = Tensor::from_vec(folded.phases.concat(), (16 * channels, outputs), &Device::Cpu)?;
+        let bias_taps = Tensor::from_vec(folded.bias_taps, (9, outputs), &Device::Cpu)?;
+        let cost = on_host(weights.cost.0)?.permute((2, 3, 0, 1))?.contiguous()?;
         let cost = cost.reshape((4 * below, guidance))?;
-        let part = |first, count| taps(&conv0.narrow(1, first, count)?);
+        let part = |first, count| taps(&folded.conv0.narrow(1, first, count)?);
         let to = |x: &Tensor| x.to_dtype(dtype)?.to_device(device);
         // What both inputs of a launch suit, and the guide's input of one channel does not.
         let fused = Kernel::suiting(dtype, &[channels, guidance], outputs);
-        let head = crate::conv::ScalarConv::new(&on_cpu(weights.head.0)?, &on_cpu(weights.head.1)?)?;
         Ok(Self {
             phases: Taps::new(&to(&phases)?, 4, fused)?,
             cost: Taps::new(&to(&cost)?, 4, Kernel::suiting(dtype, &[below], guidance))?,
             cost_bias: vector(weights.cost.1)?,
-            conv0_cost: Taps::new(&to(&part(up + image_guidance, guidance)?)?, 1, fused)?,
-            conv0_guide: Taps::new(&to(&part(up, image_guidance)?)?, 1, Kernel::MultiplyAdd)?,
+            conv0_cost: Taps::new(&to(&part(folded.image.end, guidance)?)?, 1, fused)?,
+            conv0_guide: Taps::new(
+                &to(&part(folded.image.start, folded.image.len())?)?,
+                1,
+                Kernel::MultiplyAdd,
+            )?,
             bias_taps: Taps::new(&to(&bias_taps)?, 1, Kernel::MultiplyAdd)?,
             norm0: GroupNorm::new(weights.norm0.0, weights.norm0.1, groups, eps)?,
             conv1: Taps::new(
-                &to(&taps(&on_cpu(weights.conv1)?)?)?,
+                &to(&taps(&on_host(weights.conv1)?)?)?,
                 1,
                 Kernel::suiting(dtype, &[outputs], outputs),
             )?,
             norm1: GroupNorm::new(weights.norm1.0, weights.norm1.1, groups, eps)?,
-            head: ScalarConv::new(&head, device)?,
+            head: ScalarConv::of(ScalarTaps::plain(weights.head.0, weights.head.1)?)?,
             channels,
             below,
         })
@@ -105,18 +91,7 @@ impl SkipFusion {
         image_of_pair: &[usize],
         outputs: FusionOutputs,
     ) -> Result<Fused> {
-        let (n, height, width, channels) = x.dims4()?;
-        let out = self.conv1.outputs();
-        let (high, wide) = (2 * height, 2 * width);
-        if channels != self.channels || cost.dims() != [n, height, width, self.below] {
-            bail!("skip fusion: {:?} and {:?} do not fit the weights", x.shape(), cost.shape());
-        }
-        if image_of_pair.len() != n || image_of_pair.iter().any(|&image| image >= guides.len()) {
-            bail!("skip fusion: every one of the {n} pairs needs an image");
-        }
-        if let Some(guide) = guides.iter().find(|g| g.elem_count() != high * wide * out) {
-            bail!("skip fusion: guide {:?} is not [1, {high}, {wide}, {out}]", guide.shape());
-        }
+        Layer::check((x, cost), guides, image_of_pair, [self.channels, self.below, self.conv1.outputs()])?;
         let dtype = self.phases.dtype();
         let (x, cost) = (x.to_dtype(dtype)?.contiguous()?, cost.to_dtype(dtype)?.contiguous()?);
         let guide = Tensor::cat(guides, 0)?.to_dtype(dtype)?.contiguous()?;
@@ -204,8 +179,7 @@ mod tests {
                     .collect();
                 let (x, cost, guidance) =
                     (on_device(&x, dtype), on_device(&cost, dtype), on_device(&guidance, dtype));
-                let cpu =
-                    crate::skip_fusion::SkipFusion::new(&weights(&t, |t| &t.rounded), groups, 1e-5).unwrap();
+                let cpu = crate::cpu::SkipFusion::new(&weights(&t, |t| &t.rounded), groups, 1e-5).unwrap();
                 let layer = SkipFusion::new(&weights(&t, |t| &t.tensor), groups, 1e-5).unwrap();
                 let want_guides = cpu.guide(&guidance.rounded).unwrap();
                 let guides = layer.guide(&guidance.tensor).unwrap();

@@ -6,21 +6,21 @@ use super::elementwise::counted_sigmoid;
 use super::launch::Launch;
 use super::memory::Output;
 use crate::device::download;
-use crate::upsample_argmax::{ArgmaxMap, ArgmaxSpec, ScoredMap};
+use crate::layers::{ArgmaxMap, ArgmaxSpec, ScoredMap};
 
 /// Threads of a block, one for each output pixel.
 const THREADS: usize = 256;
 /// Most maps whose counts a block adds up in shared memory.
 const SHARED_MAPS: usize = 1024;
 
-/// As `crate::upsample_argmax`, which has checked the arguments; the first rows and columns of `scores`, `used` of
+/// As [`crate::upsample_argmax`], which has checked the arguments; the first rows and columns of `scores`, `used` of
 /// each, count. Indices and counts are copied to the host.
 pub(crate) fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec, used: (usize, usize)) -> Result<ArgmaxMap> {
     let counts = Output::zeros(scores.device(), DType::U32, scores.dim(0)? + 1)?;
     Ok(best_of(scores, spec, used, counts)?.0)
 }
 
-/// As `crate::score_and_upsample`, which has checked the arguments.
+/// As [`crate::score_and_upsample`], which has checked the arguments.
 pub(crate) fn score_and_upsample(
     logits: &Tensor,
     spec: &ArgmaxSpec,

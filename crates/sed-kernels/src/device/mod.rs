@@ -16,6 +16,8 @@ use candle_core::{DType, Device, Error, Tensor};
 
 pub use events::EventTimer;
 
+use crate::layers::{Wing, in_wing_of};
+
 /// The reason why there is no GPU to compute on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoGpu {
@@ -206,12 +208,12 @@ pub fn products_off_plan() -> Vec<String> {
 /// Reports whether the CUDA kernels compute on a device's tensors: on a GPU, and on the CPU while a test
 /// emulates one.
 pub fn has_cuda_kernels(device: &Device) -> bool {
-    crate::cuda::runs_on(device)
+    matches!(Wing::of(device), Wing::Cuda(()))
 }
 
 /// Number format of the activations on a device: that of the weights with CUDA kernels, f32 with the CPU's.
 pub fn activation_dtype(device: &Device, weights: DType) -> DType {
-    if has_cuda_kernels(device) { weights } else { DType::F32 }
+    in_wing_of!(device, activation_dtype(weights))
 }
 
 /// Puts `values` of the host onto a device as a tensor of `shape` in format `dtype`; onto a GPU through memory that

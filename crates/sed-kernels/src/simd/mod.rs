@@ -3,12 +3,15 @@
 
 mod avx2;
 mod avx512;
+mod element;
+pub(crate) mod math;
 mod portable;
 
 use std::sync::OnceLock;
 
 pub(crate) use avx2::Avx2;
 pub(crate) use avx512::{Avx512, Avx512Bf16};
+pub(crate) use element::{Element, Elements};
 pub(crate) use portable::Portable;
 
 /// An instruction set that the kernels are compiled for.
@@ -169,22 +172,22 @@ macro_rules! kernel {
     ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident$(<$element:ident>)?($($arg:ident: $ty:ty),* $(,)?) = $kernel:ident) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
-        $vis unsafe fn $name$(<$element: $crate::gemm::element::Element>)?(isa: $crate::simd::Isa, $($arg: $ty),*) {
+        $vis unsafe fn $name$(<$element: $crate::simd::Element>)?(isa: $crate::simd::Isa, $($arg: $ty),*) {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-            unsafe fn avx512$(<$element: $crate::gemm::element::Element>)?($($arg: $ty),*) {
+            unsafe fn avx512$(<$element: $crate::simd::Element>)?($($arg: $ty),*) {
                 // SAFETY: the features are enabled on this function; the rest is the caller's duty.
                 unsafe { $kernel::<$crate::simd::Avx512 $(, $element)?>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-            unsafe fn avx512bf16$(<$element: $crate::gemm::element::Element>)?($($arg: $ty),*) {
+            unsafe fn avx512bf16$(<$element: $crate::simd::Element>)?($($arg: $ty),*) {
                 // SAFETY: the features are enabled on this function; the rest is the caller's duty.
                 unsafe { $kernel::<$crate::simd::Avx512Bf16 $(, $element)?>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            unsafe fn avx2$(<$element: $crate::gemm::element::Element>)?($($arg: $ty),*) {
+            unsafe fn avx2$(<$element: $crate::simd::Element>)?($($arg: $ty),*) {
                 // SAFETY: the features are enabled on this function; the rest is the caller's duty.
                 unsafe { $kernel::<$crate::simd::Avx2 $(, $element)?>($($arg),*) }
             }

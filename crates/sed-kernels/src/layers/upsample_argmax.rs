@@ -1,0 +1,80 @@
+//! From score maps to the category of every output pixel.
+
+use candle_core::{Result, Tensor, bail};
+
+use super::wing::in_wing_of;
+
+/// Marks pixels whose best score is below the threshold.
+pub const UNLABELLED: u16 = u16::MAX;
+
+/// Size of the output, crop of the maps, and threshold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ArgmaxSpec {
+    /// Output rows.
+    pub height: usize,
+    /// Output columns.
+    pub width: usize,
+    /// Only the first so many rows and columns of the maps are used.
+    pub crop: Option<(usize, usize)>,
+    /// Pixels whose best score is lower become [`UNLABELLED`].
+    pub threshold: f32,
+}
+
+/// The winner of every pixel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArgmaxMap {
+    /// `[height, width]`: index of the best map, the lowest where several are equal, or [`UNLABELLED`].
+    pub indices: Vec<u16>,
+    /// Pixels that each map has won.
+    pub pixels: Vec<u32>,
+    /// Mean score of each map over the pixels that it has won; 0 where it has none.
+    pub mean_scores: Vec<f32>,
+}
+
+/// Scores and winners made of the logits of an image.
+#[derive(Debug, Clone)]
+pub struct ScoredMap {
+    /// `[n, h, w]`: the logistic function of the logits.
+    pub scores: Tensor,
+    /// The winner of every pixel; meaningless unless all logits are finite.
+    pub map: ArgmaxMap,
+    /// Logits that are NaN or infinite.
+    pub not_finite: usize,
+}
+
+/// Returns the scores of `logits [n, h, w]`, the best of them at every pixel as by [`upsample_argmax`], and a
+/// count of the logits that are not finite. On a GPU the count comes with the results, without a wait of its own.
+pub fn score_and_upsample(logits: &Tensor, spec: &ArgmaxSpec) -> Result<ScoredMap> {
+    let used = checked_crop(logits, spec)?;
+    in_wing_of!(logits.device(), score_and_upsample(logits, spec, used))
+}
+
+/// Interpolates `scores [n, h, w]` (0 to 1) bilinearly to the output size (torch's
+/// `align_corners=False`, no antialiasing) and takes the best of the `n` at every pixel.
+pub fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec) -> Result<ArgmaxMap> {
+    let used = checked_crop(scores, spec)?;
+    in_wing_of!(scores.device(), upsample_argmax(scores, spec, used))
+}
+
+/// Returns the rows and columns of the maps `[n, h, w]` that count.
+fn checked_crop(maps: &Tensor, spec: &ArgmaxSpec) -> Result<(usize, usize)> {
+    let (n, rows, columns) = maps.dims3()?;
+    let (high, wide) = spec.crop.unwrap_or((rows, columns));
+    if n >= usize::from(UNLABELLED) || high == 0 || wide == 0 || high > rows || wide > columns {
+        bail!("upsample argmax: cannot crop {:?} to {high}×{wide}", maps.shape());
+    }
+    Ok((high, wide))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::tensor;
+
+    #[test]
+    fn a_crop_beyond_the_maps_is_refused() {
+        let scores = tensor(&[0.5; 16], &[1, 4, 4]);
+        let spec = ArgmaxSpec { height: 2, width: 2, crop: Some((5, 4)), threshold: 0.0 };
+        assert!(upsample_argmax(&scores, &spec).is_err());
+    }
+}
