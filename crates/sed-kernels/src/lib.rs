@@ -1,9 +1,11 @@
 //! Tensor operations that candle lacks or does slowly, written for the SED network.
 //!
-//! Every function takes and gives candle tensors in channels-last layout and chooses its
-//! implementation by the tensors' device. On the CPU a kernel is written once over SIMD lanes and
-//! compiled for AVX-512 (with bf16 products or without), AVX2 and plain Rust ([`Isa`]); it runs on the threads
-//! of [`parallel`]. For CUDA there is a kernel in `cuda/` that is tested against the CPU's, without a GPU too.
+//! Tensors are candle's, in channels-last layout. `layers` holds the weights, checks the arguments and chooses the wing
+//! for the tensors' device, with a namesake of every layer and operation:
+//!
+//! - `cpu`: a kernel is written once over SIMD lanes (`simd`) and compiled for AVX-512 (with bf16 products or without),
+//!   AVX2 and plain Rust, of which `SED_KERNELS_ISA` may name one; it runs on the threads of [`parallel`].
+//! - `cuda`: launches of the kernels in `cuda/*.cu`, tested against the CPU's, without a GPU too.
 //!
 //! Large weights are kept in the dtype they are given in, and what they are multiplied with is rounded to it; sums
 //! are f32. On the CPU that is f32 or bf16, and activations between the layers are f32; on CUDA f32, bf16 or f16,
@@ -34,4 +36,3 @@ pub use layers::{
     cost_map, gather_rows, normalise_rows, prefix_attention, score_and_upsample, sigmoid, top_k_union,
     upsample_argmax,
 };
-pub use simd::Isa;

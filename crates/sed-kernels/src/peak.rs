@@ -19,7 +19,7 @@ const SLICES: u32 = 20;
 const WIDEST: usize = 16;
 
 /// Floating-point operations per second of fused multiply-adds in f32, on `threads` threads of their own that run
-/// for `time`. The instruction set is [`Isa::best`].
+/// for `time`. The instruction set is the widest of this processor, unless `SED_KERNELS_ISA` lowers it.
 pub fn f32_flops(threads: usize, time: Duration) -> f64 {
     let isa = Isa::best();
     let operations = 2 * isa.width() * CHAINS * STEPS;
@@ -28,7 +28,7 @@ pub fn f32_flops(threads: usize, time: Duration) -> f64 {
 }
 
 /// As [`f32_flops`], of dot products of pairs of bf16 numbers with f32 sums (AVX512-BF16); none where the
-/// processor has no instruction for them, or [`Isa::best`] is lowered.
+/// processor has no instruction for them, or `SED_KERNELS_ISA` names a lower set.
 pub fn bf16_flops(threads: usize, time: Duration) -> Option<f64> {
     let isa = Isa::best();
     let operations = 4 * isa.width() * CHAINS * STEPS;

@@ -62,7 +62,6 @@ fn layers() {
     check("layer norm", || Ok(vec![norm()?.forward(&x)?]));
     let linear = || Linear::new(&values(&[5, c], 4), Some(&values(&[5], 5)));
     check("linear", || Ok(vec![linear()?.forward(&x, Activation::Gelu)?]));
-    assert_eq!(linear().unwrap().outputs(), 5);
     let conv = || Conv2d::new(&values(&[7, c, 3, 3], 6), Some(&values(&[7], 7)));
     check("convolution", || Ok(vec![conv()?.forward(&x, Activation::Relu)?]));
     let depthwise = values(&[c, 1, 7, 7], 8);

@@ -1,7 +1,6 @@
 //! Copies with a border of zeros, so that a kernel can read beyond an image's edge.
 
-use crate::simd::Element;
-use crate::simd::{Lanes, kernel};
+use crate::simd::{Element, Lanes, kernel};
 
 /// Copies rows of the image `[height, width, channels]`, which gets `radius` more rows and columns of
 /// zeros on every side: `to` holds whole padded rows, the first of which is padded row `first` (padded

@@ -11,8 +11,7 @@ use super::product::pack::PackedMatrix;
 use super::scratch::Scratch;
 use crate::layers::{Activation, Conv2d as Layer};
 use crate::parallel;
-use crate::simd::Element;
-use crate::simd::{Isa, Lanes, kernel};
+use crate::simd::{Element, Isa, Lanes, kernel};
 
 /// Values of a padded strip of rows: about what the second-level cache holds beside the weights.
 const STRIP_VALUES: usize = 96 * 1024;
@@ -33,11 +32,6 @@ impl Conv2d {
         let (out, inputs, size) = Layer::sizes(weight, bias)?;
         let weights = pack_taps(&to_vec(weight)?, (out, inputs, size), 0..inputs, weight.dtype());
         Ok(Self { weights, bias: bias.map(to_vec).transpose()?, inputs, size })
-    }
-
-    /// Output channels.
-    pub(crate) fn outputs(&self) -> usize {
-        self.weights.n
     }
 
     /// `x [n, height, width, in]` to `[n, height, width, out]`.

@@ -4,8 +4,7 @@ use candle_core::{Result, Shape, Tensor};
 
 use super::memory::{cpu_values, from_values};
 use crate::parallel;
-use crate::simd::math;
-use crate::simd::{Isa, Lanes, kernel};
+use crate::simd::{Isa, Lanes, kernel, math};
 
 /// Values of one task.
 const BLOCK: usize = 1 << 14;

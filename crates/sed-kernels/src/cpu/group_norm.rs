@@ -4,8 +4,7 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::memory::{require_cpu, to_vec};
-use crate::simd::Element;
-use crate::simd::{Isa, Lanes, kernel};
+use crate::simd::{Element, Isa, Lanes, kernel};
 
 /// Weight, bias, groups and epsilon of a group norm.
 #[derive(Debug, Clone)]

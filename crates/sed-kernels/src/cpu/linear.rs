@@ -30,16 +30,6 @@ impl Linear {
         Ok(Self { weight: packed, bias: bias.map(to_vec).transpose()? })
     }
 
-    /// Input width.
-    pub(crate) fn inputs(&self) -> usize {
-        self.weight.k
-    }
-
-    /// Output width.
-    pub(crate) fn outputs(&self) -> usize {
-        self.weight.n
-    }
-
     /// `x [.., in]` to `[.., out]`.
     pub(crate) fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         require_cpu(x, "linear")?;

@@ -7,8 +7,7 @@ use super::memory::{Values, cpu_values, from_values, require_cpu};
 use super::scratch::with_scratch;
 use crate::layers::ScalarTaps;
 use crate::parallel;
-use crate::simd::Element;
-use crate::simd::{Isa, Lanes, kernel};
+use crate::simd::{Element, Isa, Lanes, kernel};
 
 /// Outputs that share the loads of a weight.
 const PIXELS: usize = 4;

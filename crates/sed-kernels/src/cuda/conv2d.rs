@@ -23,10 +23,6 @@ impl Conv2d {
         Ok(Self { weight: Taps::of(weight, kernel)?, bias: bias.map(vector).transpose()?, inputs, size })
     }
 
-    pub(crate) fn outputs(&self) -> usize {
-        self.weight.outputs()
-    }
-
     /// `x [n, height, width, in]` to `[n, height, width, out]` in the weight's dtype.
     pub(crate) fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         let (_, _, _, channels) = x.dims4()?;

@@ -12,9 +12,6 @@ layer! {
     /// Creates the layer from `weight [out, in, size, size]` (odd size) and `bias [out]`.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) on weight.device();
 
-    /// Output channels.
-    pub fn outputs(&self) -> usize;
-
     /// `x [n, height, width, in]` to `[n, height, width, out]`.
     pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor>;
 }

@@ -12,9 +12,6 @@ layer! {
     /// `bias [channels]`.
     pub fn new(weight: &Tensor, bias: &Tensor) on weight.device();
 
-    /// Number of channels.
-    pub fn channels(&self) -> usize;
-
     /// `x [n, height, width, channels]` to the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor>;
 }

@@ -11,9 +11,6 @@ layer! {
     /// Creates the norm from `weight [channels]` and `bias [channels]`.
     pub fn new(weight: &Tensor, bias: &Tensor, eps: f64) on weight.device();
 
-    /// Number of values that are normalised together.
-    pub fn channels(&self) -> usize;
-
     /// Normalises `x [.., channels]`; the result has the dtype of `x`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor>;
 }

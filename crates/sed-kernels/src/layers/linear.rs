@@ -24,12 +24,6 @@ layer! {
     /// weight's dtype.
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) on weight.device();
 
-    /// Input width.
-    pub fn inputs(&self) -> usize;
-
-    /// Output width.
-    pub fn outputs(&self) -> usize;
-
     /// `x [.., in]` to `[.., out]`.
     pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor>;
 }

@@ -21,15 +21,11 @@ impl PrefixChains {
     }
 
     /// Number of rows.
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Reports whether there are no rows.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
+    /// The keys of a row.
     pub(crate) fn row(&self, row: usize) -> &[u32] {
         let start = if row == 0 { 0 } else { self.ends[row - 1] };
         &self.keys[start..self.ends[row]]
@@ -40,6 +36,7 @@ impl PrefixChains {
         (std::iter::once(0).chain(self.ends.iter().map(|&end| end as u32)).collect(), &self.keys)
     }
 
+    /// Most keys of a row.
     pub(crate) fn longest(&self) -> usize {
         (0..self.len()).map(|row| self.row(row).len()).max().unwrap_or(0)
     }

@@ -16,7 +16,7 @@ pub(crate) use portable::Portable;
 
 /// An instruction set that the kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Isa {
+pub(crate) enum Isa {
     /// Plain Rust: whatever the compiler's baseline target offers.
     Portable,
     /// 8 lanes of f32 with fused multiply-add.
@@ -30,7 +30,7 @@ pub enum Isa {
 impl Isa {
     /// The widest instruction set of this processor. The environment variable `SED_KERNELS_ISA`
     /// (`portable`, `avx2`, `avx512` or `avx512bf16`) lowers it, for comparisons; it is read once.
-    pub fn best() -> Self {
+    pub(crate) fn best() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| {
             let available = Self::available();
@@ -54,7 +54,7 @@ impl Isa {
     }
 
     /// Every instruction set that this processor can run, narrowest first.
-    pub fn available() -> Vec<Self> {
+    pub(crate) fn available() -> Vec<Self> {
         let mut sets = vec![Isa::Portable];
         #[cfg(target_arch = "x86_64")]
         {

@@ -53,8 +53,7 @@ impl SkipFusion {
         let Folded { channels, below, guidance, outputs, .. } = folded;
         let dtype = weights.conv0.dtype();
         let cost = to_vec(weights.cost.0)?;
-        let (_, inputs, size, _) = folded.conv0.dims4()?;
-        let behind = folded.image.end..inputs;
+        let inputs = folded.image.end + guidance;
         let guide = weights.conv0.narrow(1, folded.image.start, folded.image.len())?.contiguous()?;
         Ok(Self {
             phases: folded.phases.map(|phase| {
@@ -64,11 +63,16 @@ impl SkipFusion {
                 PackedMatrix::from_fn(below, guidance, dtype, |k, n| cost[(k * guidance + n) * 4 + phase])
             }),
             cost_bias: to_vec(weights.cost.1)?,
-            conv0_cost: pack_taps(&to_vec(&folded.conv0)?, (outputs, inputs, size), behind, dtype),
+            conv0_cost: pack_taps(
+                &to_vec(&folded.conv0)?,
+                (outputs, inputs, 3),
+                folded.image.end..inputs,
+                dtype,
+            ),
             conv0_guide: Conv2d::new(&guide, None)?,
             bias_taps: folded.bias_taps,
             norm0: GroupNorm::new(weights.norm0.0, weights.norm0.1, groups, eps)?,
-            conv1: pack_taps(&to_vec(weights.conv1)?, (outputs, outputs, size), 0..outputs, dtype),
+            conv1: pack_taps(&to_vec(weights.conv1)?, (outputs, outputs, 3), 0..outputs, dtype),
             norm1: GroupNorm::new(weights.norm1.0, weights.norm1.1, groups, eps)?,
             head: ScalarConv::of(ScalarTaps::plain(weights.head.0, weights.head.1)?)?,
         })

@@ -12,8 +12,7 @@ use crate::cpu::scalar_conv::run_scalar_rows;
 use crate::cpu::scratch::{Scratch, with_scratch};
 use crate::layers::Activation;
 use crate::parallel;
-use crate::simd::Element;
-use crate::simd::{Isa, Lanes, kernel};
+use crate::simd::{Element, Isa, Lanes, kernel};
 
 /// Output rows of one task: enough to pay for the task, few enough to share a pair among threads.
 const BAND: usize = 8;
