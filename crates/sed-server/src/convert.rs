@@ -7,7 +7,7 @@ use sed_engine::{
 };
 use sed_proto::v1;
 
-use crate::{cpu_pool::Done, request_error::phrase_path};
+use crate::{cpu_pool::Done, field::Field};
 
 /// Converts a span of time; one too long for the interface becomes the longest.
 pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
@@ -26,8 +26,8 @@ pub(crate) fn model_info(model: &ModelInfo) -> v1::ModelInfo {
     }
 }
 
-/// The warnings of a vocabulary that a caller wrote. `list` is the path of its categories.
-pub(crate) fn warnings(list: &str, vocabulary: &Vocabulary) -> Vec<v1::Warning> {
+/// The warnings of a vocabulary that a caller wrote; `field` returns the place of a phrase in the request.
+pub(crate) fn warnings(vocabulary: &Vocabulary, field: impl Fn(Phrase) -> Field) -> Vec<v1::Warning> {
     let warning = |warning: &VocabularyWarning| {
         let (reason, phrase) = match warning {
             VocabularyWarning::NameRepeated { second, .. } => {
@@ -35,7 +35,7 @@ pub(crate) fn warnings(list: &str, vocabulary: &Vocabulary) -> Vec<v1::Warning> 
             }
             VocabularyWarning::PhraseCut { phrase, .. } => (v1::WarningReason::PhraseCut, *phrase),
         };
-        v1::Warning { reason: reason.into(), field: phrase_path(list, phrase), message: warning.to_string() }
+        v1::Warning { reason: reason.into(), field: field(phrase).to_string(), message: warning.to_string() }
     };
     vocabulary.warnings().iter().map(warning).collect()
 }

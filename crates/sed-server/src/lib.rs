@@ -14,13 +14,13 @@ mod connections;
 mod convert;
 mod cpu_pool;
 mod deadline;
+mod field;
 mod health;
 mod image_id;
 mod incoming;
 mod inference;
 mod intake;
 mod limits;
-mod mask_encoding;
 mod memory;
 mod ops;
 mod places;
@@ -36,6 +36,7 @@ mod wire;
 
 pub use access::{AccessError, CertificateFacts, inspect_tls, inspect_tokens};
 pub use config::{ConfigError, ServerConfig};
+pub use field::{CategoryList, Field};
 pub use health::SERVICE_NAME;
 pub use inference::{Output, ValidatedInfer, validate_infer};
 pub use limits::Limits;
@@ -44,6 +45,6 @@ pub use request_error::RequestError;
 pub use server::{Drain, ServeError, Server};
 pub use status::{ERROR_DOMAIN, code_of, reason_name};
 pub use validate::{
-    ImageSource, OutputSize, OverlayOptions, ValidatedOptions, ValidatedRequest, VocabularySource,
+    ImageSource, OutputSize, OverlayOptions, SentImage, ValidatedOptions, ValidatedRequest, VocabularySource,
     validate_create_vocabulary, validate_segment,
 };

@@ -4,14 +4,16 @@ use sed_engine::{Phrase, VocabularyError};
 use sed_image::ImageError;
 use sed_proto::v1::ErrorReason;
 
+use crate::field::{CategoryList, Field};
+
 /// The reason for refusing a request.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{field}: {message}")]
 pub struct RequestError {
     /// The stable reason.
     pub reason: ErrorReason,
-    /// Path of the field in the request, for example `vocabulary.categories.categories[3].name`.
-    pub field: String,
+    /// The field of the request.
+    pub field: Field,
     /// The fault and its remedy.
     pub message: String,
     /// The limit, where there is one.
@@ -19,15 +21,15 @@ pub struct RequestError {
 }
 
 impl RequestError {
-    pub(crate) fn new(reason: ErrorReason, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason, field: field.into(), message: message.into(), limit: None }
+    pub(crate) fn new(reason: ErrorReason, field: Field, message: impl Into<String>) -> Self {
+        Self { reason, field, message: message.into(), limit: None }
     }
 
-    pub(crate) fn missing(field: &str, message: &str) -> Self {
+    pub(crate) fn missing(field: Field, message: &str) -> Self {
         Self::new(ErrorReason::FieldMissing, field, message)
     }
 
-    pub(crate) fn option(field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn option(field: Field, message: impl Into<String>) -> Self {
         Self::new(ErrorReason::OptionInvalid, field, message)
     }
 
@@ -36,8 +38,13 @@ impl RequestError {
         self
     }
 
-    /// The error of an image that could not be read. `field` is `image.encoded` or `image.raw`.
-    pub(crate) fn image(field: &str, error: &ImageError) -> Self {
+    /// Replaces the field.
+    pub(crate) fn with_field(self, field: impl FnOnce(Field) -> Field) -> Self {
+        Self { field: field(self.field), ..self }
+    }
+
+    /// The error of an image that could not be read.
+    pub(crate) fn image(field: Field, error: &ImageError) -> Self {
         let (reason, limit) = match error {
             ImageError::TooManyBytes { limit, .. }
             | ImageError::TooManyPixels { limit, .. }
@@ -49,21 +56,20 @@ impl RequestError {
             error if error.is_callers_fault() => (ErrorReason::ImageCorrupt, None),
             _ => (ErrorReason::Internal, None),
         };
-        Self { reason, field: field.into(), message: error.to_string(), limit }
+        Self { reason, field, message: error.to_string(), limit }
     }
 
-    /// The error of categories that make no valid vocabulary. `list` is the path of the list, for example
-    /// `vocabulary.categories.categories`.
-    pub(crate) fn vocabulary(list: &str, error: &VocabularyError) -> Self {
-        let at = |phrase: &Phrase| phrase_path(list, *phrase);
+    /// The error of categories that make no valid vocabulary.
+    pub(crate) fn vocabulary(list: CategoryList, error: &VocabularyError) -> Self {
+        let at = |phrase: &Phrase| Field::Phrase(list, *phrase);
         let (reason, field, limit) = match error {
-            VocabularyError::Empty => (ErrorReason::VocabularyEmpty, list.into(), None),
+            VocabularyError::Empty => (ErrorReason::VocabularyEmpty, Field::CategoryList(list), None),
             VocabularyError::TooManyCategories { limit, .. }
             | VocabularyError::TooManyPhrases { limit, .. } => {
-                (ErrorReason::VocabularyTooLarge, list.into(), Some(*limit as u64))
+                (ErrorReason::VocabularyTooLarge, Field::CategoryList(list), Some(*limit as u64))
             }
             VocabularyError::TooManySynonyms { category, limit, .. } => {
-                (ErrorReason::VocabularyTooLarge, format!("{list}[{category}].synonyms"), Some(*limit as u64))
+                (ErrorReason::VocabularyTooLarge, Field::Synonyms(list, *category), Some(*limit as u64))
             }
             VocabularyError::PhraseTooLong { phrase, limit, .. } => {
                 (ErrorReason::CategoryNameInvalid, at(phrase), Some(*limit as u64))
@@ -80,13 +86,5 @@ impl RequestError {
             }
         };
         Self { reason, field, message: error.to_string(), limit }
-    }
-}
-
-/// The path of a phrase in the list of categories at `list`.
-pub(crate) fn phrase_path(list: &str, phrase: Phrase) -> String {
-    match phrase.synonym {
-        None => format!("{list}[{}].name", phrase.category),
-        Some(synonym) => format!("{list}[{}].synonyms[{synonym}]", phrase.category),
     }
 }

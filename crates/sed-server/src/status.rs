@@ -94,7 +94,7 @@ impl Failure {
         self.with("unit", unit).with("limit", limit)
     }
 
-    fn violation(mut self, field: &str, message: &str) -> Self {
+    fn violation(mut self, field: String, message: &str) -> Self {
         self.details.add_bad_request_violation(field, message);
         self
     }
@@ -107,7 +107,8 @@ impl Failure {
 
 /// The answer to a request that breaks a rule.
 pub(crate) fn from_request_error(error: &RequestError) -> Status {
-    let failure = Failure::new(error.reason, error.to_string()).violation(&error.field, &error.message);
+    let failure =
+        Failure::new(error.reason, error.to_string()).violation(error.field.to_string(), &error.message);
     match error.limit {
         Some(limit) => failure.with("limit", limit),
         None => failure,

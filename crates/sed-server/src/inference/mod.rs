@@ -13,7 +13,10 @@ use std::{sync::Arc, time::Instant};
 
 use prost::Message;
 use sed_engine::EngineError;
-use sed_proto::inference::{self as proto, grpc_inference_service_server::GrpcInferenceService};
+use sed_proto::{
+    inference::{self as proto, grpc_inference_service_server::GrpcInferenceService},
+    v1,
+};
 use tokio::time::timeout_at;
 use tonic::{Request, Response, Status};
 
@@ -24,12 +27,13 @@ pub use self::{
 use crate::{
     cpu_pool::Load,
     deadline::{Deadline, Received},
+    field::{CategoryList, Field},
     intake::{CallMemory, charged},
     memory::Charge,
     service::{
         Context,
         refusal::{Refusal, conclude},
-        segment::{name_request, segment},
+        segment::{name_request, segment, warnings},
     },
 };
 
@@ -131,11 +135,11 @@ impl InferenceService {
             Some(timeout) => deadline.min((received + timeout.min(limits.timeout)).into()),
             None => deadline,
         };
+        let warnings = warnings(&request, |phrase| paths.of(Field::Phrase(CategoryList::Inline, phrase)));
         let answer = segment(&self.context, request, memory, received, deadline.into_std());
         let answer = timeout_at(deadline, answer).await.unwrap_or(Err(EngineError::DeadlineExceeded.into()));
-        let (mut answer, mut charge) =
-            answer.map_err(|refusal| refusal.with_field(|field| paths.of(field)))?;
-        answer.warnings.iter_mut().for_each(|warning| warning.field = paths.of(&warning.field));
+        let (answer, mut charge) = answer.map_err(|refusal| refusal.with_field(|field| paths.of(field)))?;
+        let answer = v1::SegmentResponse { warnings, ..answer };
         // The tensors, typed ones at twice their size, and their encoding.
         let made = 8 * answer.encoded_len() as u64;
         charge.grow(made).await?;

@@ -7,7 +7,7 @@ use sed_proto::{
     v1,
 };
 
-use crate::request_error::RequestError;
+use crate::{field::Field, request_error::RequestError};
 
 /// The longest name that an error repeats, in bytes.
 const MOST_NAME_BYTES: usize = 64;
@@ -143,14 +143,14 @@ impl<'a> Parameters<'a> {
     fn end(self) -> Result<(), RequestError> {
         let Some((name, _)) = self.0.first_key_value() else { return Ok(()) };
         let short = name.len() <= MOST_NAME_BYTES && name.bytes().all(|byte| byte.is_ascii_graphic());
-        let field = if short { format!("parameters.{name}") } else { "parameters".into() };
+        let path = if short { format!("parameters.{name}").into() } else { "parameters".into() };
         let known = "image_id, vocabulary, top_k, score_threshold, output_size, resize_mode, min_area, priority, timeout";
-        Err(RequestError::option(field, format!("is not known here; there are {known}")))
+        Err(RequestError::option(Field::Infer(path), format!("is not known here; there are {known}")))
     }
 }
 
 fn wrong(name: &str, message: &str) -> RequestError {
-    RequestError::option(format!("parameters.{name}"), message)
+    RequestError::option(Field::Infer(format!("parameters.{name}").into()), message)
 }
 
 fn whole(name: &str, value: &ParameterChoice) -> Result<u64, RequestError> {

@@ -1,6 +1,8 @@
-//! Paths of `sed.v1` fields in a request of this protocol, so that errors name what the caller wrote.
+//! Fields of `sed.v1` in a request of this protocol, so that errors name what the caller wrote.
 
-use crate::validate::CATEGORIES as LIST;
+use sed_engine::Phrase;
+
+use crate::field::{CategoryList, Field};
 
 /// The paths of the inputs in one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,35 +31,36 @@ impl Words {
 }
 
 impl Paths {
-    /// Converts a path of `sed.v1` to the path of its origin in the request.
-    pub(super) fn of(&self, field: &str) -> String {
-        if let Some(place) = field.strip_prefix(LIST) {
-            return self.of_words(place).unwrap_or_else(|| self.categories.shape.clone());
-        }
-        match field {
-            "request_id" => "id".into(),
-            "image.encoded" => self.image.clone(),
-            "image.raw" => self.pixels.clone(),
-            "image.id" => "parameters.image_id".into(),
-            "vocabulary.name" => "parameters.vocabulary".into(),
-            "options.mask_encodings" => "outputs".into(),
-            _ if field.starts_with("options.output_size") => "parameters.output_size".into(),
-            _ => field.replacen("options.", "parameters.", 1),
-        }
+    /// Converts a field of `sed.v1` to its origin in the request. Fields that no request of this protocol sets
+    /// stay as they are.
+    pub(super) fn of(&self, field: Field) -> Field {
+        Field::Infer(match field {
+            Field::RequestId => "id".into(),
+            Field::ImageEncoded => self.image.clone().into(),
+            Field::ImageRaw => self.pixels.clone().into(),
+            Field::ImageId => "parameters.image_id".into(),
+            Field::VocabularyName => "parameters.vocabulary".into(),
+            Field::CategoryList(CategoryList::Inline) => self.categories.shape.clone().into(),
+            Field::Synonyms(CategoryList::Inline, _) => self.synonyms.shape.clone().into(),
+            Field::Phrase(CategoryList::Inline, phrase) => self.element(phrase).into(),
+            Field::TopK => "parameters.top_k".into(),
+            Field::ScoreThreshold => "parameters.score_threshold".into(),
+            Field::ResizeMode => "parameters.resize_mode".into(),
+            Field::Priority => "parameters.priority".into(),
+            Field::OutputSize | Field::OutputSizePreset | Field::OutputSizeExact => {
+                "parameters.output_size".into()
+            }
+            Field::MaskEncodings | Field::MaskEncoding(_) => "outputs".into(),
+            other => return other,
+        })
     }
 
-    /// For `[3].name`, `[3].synonyms` and `[3].synonyms[1]`.
-    fn of_words(&self, place: &str) -> Option<String> {
-        let (category, part) = place.strip_prefix('[')?.split_once("].")?;
-        let category: usize = category.parse().ok()?;
-        Some(match part {
-            "name" => self.categories.element(category),
-            "synonyms" => self.synonyms.shape.clone(),
-            _ => {
-                let synonym: usize = part.strip_prefix("synonyms[")?.strip_suffix(']')?.parse().ok()?;
-                self.synonyms.element(*self.synonym_elements.get(category)?.get(synonym)?)
-            }
-        })
+    /// The element of a name or a synonym.
+    fn element(&self, Phrase { category, synonym }: Phrase) -> String {
+        match synonym {
+            None => self.categories.element(category),
+            Some(synonym) => self.synonyms.element(self.synonym_elements[category][synonym]),
+        }
     }
 }
 
@@ -78,17 +81,20 @@ mod tests {
             synonyms: words(2),
             synonym_elements: vec![vec![], vec![2, 3]],
         };
+        let list = CategoryList::Inline;
+        let phrase = |synonym| Field::Phrase(list, Phrase { category: 1, synonym });
         for (field, path) in [
-            ("request_id", "id"),
-            ("image.encoded", "raw_input_contents[0]"),
-            ("vocabulary.categories.categories", "inputs[1].shape"),
-            ("vocabulary.categories.categories[1].name", "raw_input_contents[1][1]"),
-            ("vocabulary.categories.categories[1].synonyms", "inputs[2].shape"),
-            ("vocabulary.categories.categories[1].synonyms[1]", "raw_input_contents[2][3]"),
-            ("options.top_k", "parameters.top_k"),
-            ("options.output_size.exact", "parameters.output_size"),
+            (Field::RequestId, "id"),
+            (Field::ImageEncoded, "raw_input_contents[0]"),
+            (Field::CategoryList(list), "inputs[1].shape"),
+            (phrase(None), "raw_input_contents[1][1]"),
+            (Field::Synonyms(list, 1), "inputs[2].shape"),
+            (phrase(Some(1)), "raw_input_contents[2][3]"),
+            (Field::TopK, "parameters.top_k"),
+            (Field::OutputSizeExact, "parameters.output_size"),
+            (Field::Infer("inputs".into()), "inputs"),
         ] {
-            assert_eq!(paths.of(field), path);
+            assert_eq!(paths.of(field).to_string(), path);
         }
     }
 }

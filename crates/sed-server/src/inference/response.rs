@@ -1,6 +1,6 @@
 //! An answer of `sed.v1` as one of this protocol.
 
-use std::{collections::HashMap, time::Duration};
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use prost::Message;
 use sed_proto::{
@@ -12,7 +12,12 @@ use sed_proto::{
 };
 
 use super::{contents::Elements, metadata::Output};
-use crate::{limits::Limits, request_error::RequestError, service::segment::check_response_size};
+use crate::{
+    field::Field, limits::Limits, request_error::RequestError, service::segment::check_response_size,
+};
+
+/// The field at fault if the answer cannot be made.
+const OUTPUTS: Field = Field::Infer(Cow::Borrowed("outputs"));
 
 /// The answer with these outputs. `id` is the caller's own.
 pub(super) fn made_of(
@@ -46,7 +51,7 @@ pub(super) fn made_of(
             contents,
         });
     }
-    check_response_size(response.encoded_len(), limits, "outputs")?;
+    check_response_size(response.encoded_len(), limits, OUTPUTS)?;
     Ok(response)
 }
 
@@ -57,7 +62,7 @@ fn tensor(output: Output, answer: &v1::SegmentResponse) -> Result<(Vec<i64>, Ele
         Output::Mask => {
             let mask = answer.masks.first().and_then(|mask| mask.content.as_ref());
             let (Some(Content::RawIndices(indices)), Some(size)) = (mask, answer.mask_size) else {
-                return Err(RequestError::new(ErrorReason::Internal, "outputs", "there is no mask"));
+                return Err(RequestError::new(ErrorReason::Internal, OUTPUTS, "there is no mask"));
             };
             (vec![size.height.into(), size.width.into()], Elements::Uint16(indices.clone()))
         }

@@ -1,16 +1,18 @@
 //! One input of a request: its shape, and its elements in whichever of the two forms they came.
 
+use std::borrow::Cow;
+
 use bytes::{Buf, Bytes};
 use sed_proto::{
     inference::{InferTensorContents, ModelInferRequest, model_infer_request::InferInputTensor},
     v1::ErrorReason,
 };
 
-use crate::request_error::RequestError;
+use crate::{field::Field, request_error::RequestError};
 
 /// The error of an invalid tensor.
-pub(super) fn invalid(field: impl Into<String>, message: impl Into<String>) -> RequestError {
-    RequestError::new(ErrorReason::TensorInvalid, field, message)
+pub(super) fn invalid(path: impl Into<Cow<'static, str>>, message: impl Into<String>) -> RequestError {
+    RequestError::new(ErrorReason::TensorInvalid, Field::Infer(path.into()), message)
 }
 
 /// An input and the place of its elements.
@@ -37,10 +39,8 @@ pub(super) fn tensors(request: &ModelInferRequest) -> Result<Vec<Tensor<'_>>, Re
 impl<'a> Tensor<'a> {
     fn checked(self) -> Result<Self, RequestError> {
         if !self.input.parameters.is_empty() {
-            return Err(RequestError::option(
-                self.path("parameters"),
-                "must be empty; inputs have none here",
-            ));
+            let field = Field::Infer(self.path("parameters").into());
+            return Err(RequestError::option(field, "must be empty; inputs have none here"));
         }
         let typed = self.input.contents.as_ref().map(lengths);
         if self.raw.is_some() && typed.is_some_and(|typed| typed.iter().any(|(_, length)| *length > 0)) {

@@ -4,11 +4,11 @@ use sed_engine::Vocabulary;
 use sed_image::{ResizeMode, resize::shortest_edge_size};
 use sed_proto::v1::MaskEncoding;
 
+use super::mask_encoding::{self, OVERLAY_SIDE};
 use crate::{
     limits::Limits,
-    mask_encoding::{self, OVERLAY_SIDE},
     request_error::RequestError,
-    validate::{ImageSource, OutputSize, ValidatedOptions},
+    validate::{SentImage, ValidatedOptions},
 };
 
 /// Bytes of one value of the network's input, times its channels.
@@ -30,21 +30,18 @@ pub(super) struct PictureCost {
 /// The cost of an image for a network with inputs of `side` pixels and maps of `map_side`. Only its header is
 /// read.
 pub(super) fn of_picture(
-    image: &ImageSource,
+    image: &SentImage,
     options: &ValidatedOptions,
     (side, map_side): (usize, usize),
     limits: &Limits,
 ) -> Result<PictureCost, RequestError> {
     let (width, height, decoding) = match image {
-        ImageSource::Encoded(bytes) => {
+        SentImage::Encoded(bytes) => {
             let header = sed_image::probe(bytes, &limits.image);
-            let header = header.map_err(|error| RequestError::image("image.encoded", &error))?;
+            let header = header.map_err(|error| RequestError::image(image.field(), &error))?;
             (header.width, header.height, header.decode_bytes)
         }
-        ImageSource::Raw { width, height, .. } => {
-            (*width, *height, 3 * u64::from(*width) * u64::from(*height))
-        }
-        ImageSource::Id(_) => (0, 0, 0),
+        SentImage::Raw { width, height, .. } => (*width, *height, 3 * u64::from(*width) * u64::from(*height)),
     };
     let input = (side * side) as u64 * INPUT_PIXEL;
     let resizing = match options.resize_mode {
@@ -62,17 +59,23 @@ pub(super) fn of_picture(
                 + 3 * u64::from(OVERLAY_SIDE.min(width)) * u64::from(height)
         }
     };
-    let mask_size = match options.output_size {
-        OutputSize::Original => (width, height),
-        OutputSize::Model => (map_side as u32, map_side as u32),
-        OutputSize::Exact { width, height } => (width, height),
-    };
+    let mask_size = options.output_size.of_masks((width, height), map_side as u32);
     let decoding = decoding + input + resizing + for_overlay;
     Ok(PictureCost { decoding, decoded: input + for_overlay, mask_size })
 }
 
+/// The masks of a size, their overlay, and the engine's result of which they are made.
+pub(super) fn of_masks(
+    size: (u32, u32),
+    options: &ValidatedOptions,
+    vocabulary: &Vocabulary,
+    map_side: usize,
+) -> u64 {
+    of_result(size, options, vocabulary, map_side) + of_forms(size, options, vocabulary)
+}
+
 /// The result of a request as the engine returns it: the index map, and the scores if they are asked for.
-pub(super) fn of_result(
+fn of_result(
     (width, height): (u32, u32),
     options: &ValidatedOptions,
     vocabulary: &Vocabulary,
@@ -86,11 +89,7 @@ pub(super) fn of_result(
 }
 
 /// Returns the bytes that the masks of a size take whatever they show, and the overlay.
-pub(super) fn of_forms(
-    (width, height): (u32, u32),
-    options: &ValidatedOptions,
-    vocabulary: &Vocabulary,
-) -> u64 {
+fn of_forms((width, height): (u32, u32), options: &ValidatedOptions, vocabulary: &Vocabulary) -> u64 {
     let pixels = u64::from(width) * u64::from(height);
     let overlay = match options.overlay {
         None => 0,

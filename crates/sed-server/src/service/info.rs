@@ -3,8 +3,8 @@
 use sed_image::ImageFormat;
 use sed_proto::v1::{self, MaskEncoding};
 
-use super::{Context, vocabularies};
-use crate::{convert, mask_encoding};
+use super::{Context, mask_encoding, vocabularies};
+use crate::convert;
 
 pub(crate) fn answer(context: &Context) -> v1::GetServerInfoResponse {
     v1::GetServerInfoResponse {

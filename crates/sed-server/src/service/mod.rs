@@ -1,7 +1,9 @@
 //! The calls of `sed.v1.SegmentationService`.
 
-pub(crate) mod costs;
+mod costs;
 mod info;
+mod intake;
+mod mask_encoding;
 pub(crate) mod refusal;
 pub(crate) mod segment;
 mod stream;

@@ -8,6 +8,7 @@ use tonic::Status;
 
 use crate::{
     cpu_pool::Panicked,
+    field::Field,
     image_id,
     request_error::RequestError,
     status::{self, Failure},
@@ -58,10 +59,10 @@ impl From<Panicked> for Refusal {
 }
 
 impl Refusal {
-    /// Replaces the path of the field that the refusal is about.
-    pub(crate) fn with_field(self, path: impl FnOnce(&str) -> String) -> Self {
+    /// Replaces the field that the refusal is about.
+    pub(crate) fn with_field(self, field: impl FnOnce(Field) -> Field) -> Self {
         match self {
-            Self::Request(error) => Self::Request(RequestError { field: path(&error.field), ..error }),
+            Self::Request(error) => Self::Request(error.with_field(field)),
             other => other,
         }
     }

@@ -7,40 +7,31 @@ use std::{
 };
 
 use prost::Message;
-use sed_engine::{
-    EngineError, ImageFacts, ImageKey, JobImage, OutputSpec, SegmentJob, SegmentOutcome, Vocabulary,
-    metrics::{IMAGE_PIXELS, RequestStage},
-};
-use sed_image::{ResizeMode, RgbImage};
-use sed_proto::v1::{self, ErrorReason, MaskEncoding};
+use sed_engine::{EngineError, Phrase, SegmentJob, SegmentOutcome, Vocabulary, metrics::RequestStage};
+use sed_proto::v1::{self, ErrorReason};
 use tokio::time::{sleep, timeout_at};
 use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span};
 
 use super::{
-    Context, costs,
+    Context,
+    intake::{self, Prepared},
+    mask_encoding::{self, EncodedMasks, MaskJob},
     refusal::{Refusal, conclude},
 };
 use crate::{
     calls::log_refusal,
     convert,
-    cpu_pool::{Done, Errand, Load, Panicked},
+    cpu_pool::{Errand, Load},
     deadline::{Deadline, Received},
-    image_id,
+    field::{CategoryList, Field},
     intake::{CallMemory, charged},
     limits::Limits,
-    mask_encoding::{self, EncodedMasks, MaskJob, picture_for_overlay},
     memory::{Charge, ConnectionId},
     request_error::RequestError,
     status,
-    validate::{
-        CATEGORIES, ImageSource, OutputSize, ValidatedOptions, ValidatedRequest, VocabularySource,
-        check_output_size, request_id, validate_segment,
-    },
+    validate::{ValidatedRequest, VocabularySource, request_id, validate_segment},
 };
-
-/// Image files up to this size are read for their header at once.
-const READ_HERE: usize = 256 << 10;
 
 pub(crate) async fn answer(
     context: &Context,
@@ -123,7 +114,17 @@ async fn attempt(
 ) -> Result<(v1::SegmentResponse, Charge), Refusal> {
     name_request(&message.request_id, &context.limits);
     let request = validated(context, message, memory.connection()).await?;
-    bounded(context, segment(context, request, memory, received, deadline.into_std()).await?).await
+    let warnings = warnings(&request, |phrase| Field::Phrase(CategoryList::Inline, phrase));
+    let (answer, charge) = segment(context, request, memory, received, deadline.into_std()).await?;
+    bounded(context, (v1::SegmentResponse { warnings, ..answer }, charge)).await
+}
+
+/// The warnings of the words that a request has written out; `field` returns the place of a phrase in it.
+pub(crate) fn warnings(request: &ValidatedRequest, field: impl Fn(Phrase) -> Field) -> Vec<v1::Warning> {
+    match &request.vocabulary {
+        VocabularySource::Inline(vocabulary) => convert::warnings(vocabulary, field),
+        VocabularySource::Named(_) => Vec::new(),
+    }
 }
 
 /// Checks the size of an answer, and charges for it, for its encoding, and for as much again where that is
@@ -133,7 +134,7 @@ async fn bounded(
     (response, mut charge): (v1::SegmentResponse, Charge),
 ) -> Result<(v1::SegmentResponse, Charge), Refusal> {
     let bytes = response.encoded_len();
-    check_response_size(bytes, &context.limits, "options.mask_encodings")?;
+    check_response_size(bytes, &context.limits, Field::MaskEncodings)?;
     let needed = 3 * bytes as u64;
     charge.shrink_to(needed);
     charge.grow(needed - charge.bytes()).await?;
@@ -156,24 +157,7 @@ async fn validated(
     Ok(context.pool.run_unseen(load, move || validate_segment(&message, &limits, &*reader)).await??)
 }
 
-/// The cost of a picture. A long file is read on the pool's threads.
-async fn picture_cost(
-    context: &Context,
-    image: &ImageSource,
-    options: &ValidatedOptions,
-    connection: ConnectionId,
-) -> Result<costs::PictureCost, Refusal> {
-    let (side, map_side) = (context.engine.model().input_side, context.engine.model().map_side);
-    let bytes = match image {
-        ImageSource::Encoded(bytes) if bytes.len() > READ_HERE => bytes.len() as u64,
-        _ => return Ok(costs::of_picture(image, options, (side, map_side), &context.limits)?),
-    };
-    let (image, options, limits) = (image.clone(), options.clone(), context.limits.clone());
-    let read = move || costs::of_picture(&image, &options, (side, map_side), &limits);
-    Ok(context.pool.run_unseen(Load { connection, bytes }, read).await??)
-}
-
-/// Answers a valid request. The caller checks the size of the answer.
+/// Answers a valid request. The caller checks the size of the answer, and adds the warnings of its words.
 pub(crate) async fn segment(
     context: &Context,
     request: ValidatedRequest,
@@ -186,50 +170,20 @@ pub(crate) async fn segment(
         request_id = new_request_id();
         Span::current().record("request_id", &request_id);
     }
-    let warnings = match &vocabulary {
-        VocabularySource::Inline(vocabulary) => convert::warnings(CATEGORIES, vocabulary),
-        VocabularySource::Named(_) => Vec::new(),
-    };
     let vocabulary = find_vocabulary(context, vocabulary)?;
     mask_encoding::check_encodings(&options, &vocabulary)?;
     context.engine.check_ready()?;
     let model = context.engine.model();
 
-    let connection = memory.connection();
-    let message = memory.messages.next(); // pays for the words, and for the image until it is decoded
-    let mut charge = memory.payer.empty();
-    let (prepared, decode_times) = match image {
-        ImageSource::Id(key) => (recall(context, key, &options)?, None),
-        image => {
-            let cost = picture_cost(context, &image, &options, connection).await?;
-            let known = costs::of_result(cost.mask_size, &options, &vocabulary, model.map_side)
-                + costs::of_forms(cost.mask_size, &options, &vocabulary);
-            // Masks are paid for before the picture is decoded, so that nothing is done in vain.
-            charge.grow(cost.decoding.max(cost.decoded + known)).await?;
-            let load = Load { connection, bytes: charge.bytes() };
-            let errand = Errand { stage: RequestStage::ImageDecode, load, since: received, deadline };
-            let decoded = decode(context, image, &options, charge, errand).await?;
-            let times = decoded.times();
-            let (prepared, paid) = decoded.result;
-            charge = paid;
-            charge.shrink_to(cost.decoded + known);
-            (prepared?, Some(times))
-        }
-    };
-    drop(message);
-    let Prepared { image, image_id, picture, image_size, output } = prepared;
-
-    if decode_times.is_none() {
-        let size = (output.width, output.height);
-        let result = costs::of_result(size, &options, &vocabulary, model.map_side);
-        charge.grow(result + costs::of_forms(size, &options, &vocabulary)).await?;
-    }
+    let words = (&options, &vocabulary);
+    let (prepared, charge) = intake::prepare(context, image, words, &memory, (received, deadline)).await?;
+    let Prepared { image, image_id, picture, image_size, output, decoding } = prepared;
     let job = SegmentJob {
         image,
         vocabulary: vocabulary.clone(),
         rejection: options.rejection.unwrap_or(context.default_rejection),
         output,
-        waiting_since: decode_times.as_ref().map_or(received, |times| times.ended),
+        waiting_since: decoding.as_ref().map_or(received, |times| times.ended),
         deadline: Some(deadline),
         priority: options.priority,
     };
@@ -238,7 +192,7 @@ pub(crate) async fn segment(
     let list_rejected = options.list_rejected;
     let mask_size = v1::Size { width: map.width, height: map.height };
     let job = MaskJob { map, vocabulary, options, picture, limits: context.limits.clone(), charge };
-    let load = Load { connection, bytes: job.charge.bytes() };
+    let load = Load { connection: memory.connection(), bytes: job.charge.bytes() };
     let errand = Errand { stage: RequestStage::MaskEncoding, load, since: finished, deadline };
     let encoded = context.pool.run(errand, move || mask_encoding::encode(job)).await?;
     let encode_times = encoded.times();
@@ -253,11 +207,11 @@ pub(crate) async fn segment(
         unlabelled_pixels,
         overlay_png: overlay_png.into(),
         rejection: Some(convert::rejection_report(rejection, list_rejected)),
-        latency: Some(convert::latency_report(total, decode_times.as_ref(), timings, &encode_times, caches)),
+        latency: Some(convert::latency_report(total, decoding.as_ref(), timings, &encode_times, caches)),
         model_name: model.name.clone(),
         model_digest: model.digest.clone(),
         image_id,
-        warnings,
+        warnings: Vec::new(),
     };
     Ok((response, charge))
 }
@@ -272,133 +226,8 @@ fn find_vocabulary(context: &Context, source: VocabularySource) -> Result<Vocabu
     }
 }
 
-/// An image on its way into the engine.
-struct Prepared {
-    image: JobImage,
-    /// Its id, if images are cached.
-    image_id: String,
-    /// The upright picture, if it is needed later.
-    picture: Option<RgbImage>,
-    image_size: v1::Size,
-    output: OutputSpec,
-}
-
-/// The input of [`prepare`] beside the image.
-struct Wanted {
-    limits: Limits,
-    options: ValidatedOptions,
-    input_side: u32,
-    map_side: u32,
-    /// True if the features of the image are to be cached.
-    keep: bool,
-}
-
-/// Returns an image that was encoded for an earlier request.
-fn recall(context: &Context, key: ImageKey, options: &ValidatedOptions) -> Result<Prepared, Refusal> {
-    let image = context.engine.image(&key).ok_or(Refusal::UnknownImage(key))?;
-    let ImageFacts { width, height, crop, .. } = image.facts();
-    let image_size = v1::Size { width, height };
-    let mask_size = mask_size(options, &image_size, context.engine.model().map_side as u32, &context.limits)?;
-    Ok(Prepared {
-        image: JobImage::Cached(image),
-        image_id: image_id::text_of(&key),
-        picture: None,
-        image_size,
-        output: output_spec(options, mask_size, crop),
-    })
-}
-
-async fn decode(
-    context: &Context,
-    image: ImageSource,
-    options: &ValidatedOptions,
-    charge: Charge,
-    errand: Errand,
-) -> Result<Done<(Result<Prepared, RequestError>, Charge)>, Panicked> {
-    let model = context.engine.model();
-    let wanted = Wanted {
-        limits: context.limits.clone(),
-        options: options.clone(),
-        input_side: model.input_side as u32,
-        map_side: model.map_side as u32,
-        keep: context.engine.keeps_images(),
-    };
-    // The charge goes along: the work may outlast its caller.
-    context.pool.run(errand, move || (prepare(image, wanted), charge)).await
-}
-
-fn prepare(image: ImageSource, wanted: Wanted) -> Result<Prepared, RequestError> {
-    let Wanted { limits, options, input_side, map_side, keep } = wanted;
-    let (field, picture) = match image {
-        ImageSource::Encoded(bytes) => {
-            ("image.encoded", sed_image::decode(&bytes, &limits.image).map(|decoded| decoded.image))
-        }
-        ImageSource::Raw { pixels, width, height, row_stride } => {
-            ("image.raw", RgbImage::from_strided(width, height, u64::from(row_stride), &pixels))
-        }
-        // `segment` decodes nothing that has no pixels.
-        ImageSource::Id(_) => return Err(RequestError::option("image.id", "has no pixels")),
-    };
-    let broken = |error| RequestError::image(field, &error);
-    let picture = picture.map_err(broken)?;
-    IMAGE_PIXELS.record(f64::from(picture.width()) * f64::from(picture.height()));
-    let image_size = v1::Size { width: picture.width(), height: picture.height() };
-    let mask_size = mask_size(&options, &image_size, map_side, &limits)?;
-
-    let mode = options.resize_mode;
-    let input = sed_image::network_input(&picture, input_side, mode).map_err(broken)?;
-    // Only the official way ever cuts the map.
-    let cuts = mode == ResizeMode::TwoStep;
-    let crop = Some(input.output_crop(map_side)).filter(|crop| cuts && *crop != (map_side, map_side));
-    let facts = keep.then(|| ImageFacts {
-        key: image_id::key_of(&picture, mode),
-        width: picture.width(),
-        height: picture.height(),
-        crop,
-    });
-    let for_overlay = options.overlay.map(|_| picture_for_overlay(picture));
-    Ok(Prepared {
-        image: JobImage::Pixels { input, facts },
-        image_id: facts.map(|facts| image_id::text_of(&facts.key)).unwrap_or_default(),
-        picture: for_overlay.transpose().map_err(broken)?,
-        image_size,
-        output: output_spec(&options, mask_size, crop),
-    })
-}
-
-/// Width and height of the masks of a picture.
-fn mask_size(
-    options: &ValidatedOptions,
-    picture: &v1::Size,
-    map_side: u32,
-    limits: &Limits,
-) -> Result<(u32, u32), RequestError> {
-    let (width, height) = match options.output_size {
-        OutputSize::Original => (picture.width, picture.height),
-        OutputSize::Model => (map_side, map_side),
-        OutputSize::Exact { width, height } => (width, height),
-    };
-    check_output_size(width, height, "options.output_size", limits)?;
-    Ok((width, height))
-}
-
-fn output_spec(
-    options: &ValidatedOptions,
-    (width, height): (u32, u32),
-    crop: Option<(u32, u32)>,
-) -> OutputSpec {
-    OutputSpec {
-        width,
-        height,
-        // The map as it is holds all of it.
-        crop: crop.filter(|_| options.output_size != OutputSize::Model),
-        score_threshold: options.score_threshold,
-        score_maps: options.mask_encodings.contains(&MaskEncoding::ScoreMaps),
-    }
-}
-
-/// Refuses an answer that is too large for a message. `field` is the path of the option at fault.
-pub(crate) fn check_response_size(bytes: usize, limits: &Limits, field: &str) -> Result<(), RequestError> {
+/// Refuses an answer that is too large for a message. `field` is the option at fault.
+pub(crate) fn check_response_size(bytes: usize, limits: &Limits, field: Field) -> Result<(), RequestError> {
     let limit = limits.response_bytes;
     if bytes <= limit {
         return Ok(());

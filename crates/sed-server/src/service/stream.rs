@@ -27,6 +27,7 @@ use crate::{
     calls::{count_refusal, log_refusal},
     connections::Peer,
     deadline::StreamDeadline,
+    field::Field,
     intake::{AnswerCharges, CallMemory},
     memory::Charge,
     request_error::RequestError,
@@ -174,7 +175,7 @@ impl Conversation {
         let id = request.as_ref().map_or("", |request| request.request_id.as_str());
         let id = &id[..id.floor_char_boundary(self.context.limits.request_id_bytes)];
         let (ticket, entered) = self.unanswered.enter(id);
-        let request = request.ok_or_else(|| RequestError::missing("request", "give what to segment"));
+        let request = request.ok_or_else(|| RequestError::missing(Field::Request, "give what to segment"));
         let checked = request.and_then(|request| {
             entered?;
             Ok((request, self.time_of(timeout)?))
@@ -213,7 +214,7 @@ impl Conversation {
         let Some(timeout) = timeout else { return Ok(longest) };
         let time = Duration::try_from(timeout);
         let message = "must be a span of time that is not negative";
-        time.map(|time| time.min(longest)).map_err(|_| RequestError::option("timeout", message))
+        time.map(|time| time.min(longest)).map_err(|_| RequestError::option(Field::Timeout, message))
     }
 
     /// Passes on the outcome of a request whose work has ended.

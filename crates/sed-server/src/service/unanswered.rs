@@ -6,10 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use sed_proto::v1::{self, ErrorReason, segment_stream_response::Outcome};
 
 use super::stream_answers::Charged;
-use crate::{memory::Charge, request_error::RequestError};
-
-/// The field of a request's id.
-const ID: &str = "request_id";
+use crate::{field::Field, memory::Charge, request_error::RequestError};
 
 /// Unanswered requests.
 #[derive(Debug, Default)]
@@ -49,7 +46,8 @@ struct Ready {
 impl Unanswered {
     /// Adds a request with this id. One whose id is missing or in use gets a ticket, too, for its error.
     pub(super) fn enter(&mut self, id: &str) -> (Ticket, Result<(), RequestError>) {
-        let invalid = |message: &str| Err(RequestError::new(ErrorReason::StreamIdInvalid, ID, message));
+        let invalid =
+            |message: &str| Err(RequestError::new(ErrorReason::StreamIdInvalid, Field::RequestId, message));
         let outcome = if id.is_empty() {
             invalid("a request on a stream needs an id, by which its answer is known")
         } else if !self.ids.insert(id.to_owned()) {
@@ -155,6 +153,6 @@ mod tests {
         unanswered.done(first, outcome(), None);
         assert_eq!(ids(&mut unanswered), ["a"]);
         assert!(unanswered.enter("a").1.is_ok());
-        assert_eq!(unanswered.enter("").1.unwrap_err().field, "request_id");
+        assert_eq!(unanswered.enter("").1.unwrap_err().field, Field::RequestId);
     }
 }

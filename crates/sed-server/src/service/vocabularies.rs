@@ -15,10 +15,11 @@ use crate::{
     convert,
     cpu_pool::Load,
     deadline::Deadline,
+    field::{CategoryList, Field},
     intake::CallMemory,
     request_error::RequestError,
     status::{self, Failure},
-    validate::{REGISTERED_CATEGORIES, validate_create_vocabulary, vocabulary_name},
+    validate::{validate_create_vocabulary, vocabulary_name},
     vocabulary_registry::{Full, Page, Position, Removal},
 };
 
@@ -52,7 +53,7 @@ pub(crate) async fn create(
     }
     let (name, existed) = context.vocabularies.register(&vocabulary, caller).map_err(full)?;
     tracing::info!(name, existed, categories = vocabulary.size(), "registered a vocabulary");
-    let warnings = convert::warnings(REGISTERED_CATEGORIES, &vocabulary);
+    let warnings = convert::warnings(&vocabulary, |phrase| Field::Phrase(CategoryList::Registered, phrase));
     let vocabulary = Some(summary(name, vocabulary.size(), false));
     Ok(v1::CreateVocabularyResponse { vocabulary, existed, warnings })
 }
@@ -62,7 +63,7 @@ pub(crate) fn get(
     request: &v1::GetVocabularyRequest,
 ) -> Result<v1::GetVocabularyResponse, Status> {
     let name = &request.name;
-    vocabulary_name("name", name, &context.limits).map_err(refused)?;
+    vocabulary_name(Field::Name, name, &context.limits).map_err(refused)?;
     let (found, built_in) = context.vocabularies.get(name).ok_or_else(|| unknown_vocabulary(name))?;
     let vocabulary = v1::NamedVocabulary {
         categories: categories(&found),
@@ -79,7 +80,7 @@ pub(crate) fn list(
         "" => None,
         token => {
             let message = "is no token that an answer gave; begin with an empty one";
-            let position = read_token(token).ok_or_else(|| RequestError::option("page_token", message));
+            let position = read_token(token).ok_or_else(|| RequestError::option(Field::PageToken, message));
             Some(position.map_err(refused)?)
         }
     };
@@ -101,7 +102,7 @@ pub(crate) fn delete(
 ) -> Result<v1::DeleteVocabularyResponse, Status> {
     let caller = caller(&request);
     let name = &request.into_inner().name;
-    vocabulary_name("name", name, &context.limits).map_err(refused)?;
+    vocabulary_name(Field::Name, name, &context.limits).map_err(refused)?;
     match context.vocabularies.remove(name, caller.as_ref()) {
         Removal::Done => Ok(v1::DeleteVocabularyResponse {}),
         Removal::OfAnother => {

@@ -5,12 +5,12 @@ use sed_engine::{Category, ImageKey, Priority, ReadPhrases, Rejection, Vocabular
 use sed_image::{ImageError, ResizeMode};
 use sed_proto::v1::{self, ErrorReason, MaskEncoding, image, output_size, vocabulary};
 
-use crate::{image_id, limits::Limits, request_error::RequestError};
-
-/// The path of the categories that a request for a picture has written out.
-pub(crate) const CATEGORIES: &str = "vocabulary.categories.categories";
-/// The path of the categories that are to be registered.
-pub(crate) const REGISTERED_CATEGORIES: &str = "categories.categories";
+use crate::{
+    field::{CategoryList, Field},
+    image_id,
+    limits::Limits,
+    request_error::RequestError,
+};
 
 /// Outlines that deviate further are of no use.
 const MOST_TOLERANCE: f32 = 100.0;
@@ -31,6 +31,15 @@ pub struct ValidatedRequest {
 /// The source of the pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageSource {
+    /// One that the request brings.
+    Sent(SentImage),
+    /// A picture whose features the server may still hold.
+    Id(ImageKey),
+}
+
+/// An image that is not decoded yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SentImage {
     /// An image file, not above the limit of bytes.
     Encoded(Bytes),
     /// RGB pixels, not above the limits of size. Their length is not checked yet.
@@ -44,8 +53,16 @@ pub enum ImageSource {
         /// Bytes from row to row; 0 is packed.
         row_stride: u32,
     },
-    /// A picture whose features the server may still hold.
-    Id(ImageKey),
+}
+
+impl SentImage {
+    /// The field that brings it.
+    pub(crate) fn field(&self) -> Field {
+        match self {
+            Self::Encoded(_) => Field::ImageEncoded,
+            Self::Raw { .. } => Field::ImageRaw,
+        }
+    }
 }
 
 /// The source of the words.
@@ -99,6 +116,17 @@ pub enum OutputSize {
     },
 }
 
+impl OutputSize {
+    /// Width and height of the masks of a picture with these.
+    pub(crate) fn of_masks(self, picture: (u32, u32), map_side: u32) -> (u32, u32) {
+        match self {
+            Self::Original => picture,
+            Self::Model => (map_side, map_side),
+            Self::Exact { width, height } => (width, height),
+        }
+    }
+}
+
 /// Look of the overlay.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OverlayOptions {
@@ -127,7 +155,7 @@ pub fn validate_segment(
     };
     if matches!(valid.image, ImageSource::Id(_)) && valid.options.overlay.is_some() {
         let message = "is painted over the picture itself; send the image's bytes instead of its id";
-        return Err(RequestError::option("options.overlay", message));
+        return Err(RequestError::option(Field::Overlay, message));
     }
     Ok(valid)
 }
@@ -142,13 +170,13 @@ pub fn validate_create_vocabulary(
     reader: &dyn ReadPhrases,
 ) -> Result<Vocabulary, RequestError> {
     match &request.categories {
-        None => Err(RequestError::missing("categories", "give the categories to register")),
-        Some(list) => categories(REGISTERED_CATEGORIES, list, limits, reader),
+        None => Err(RequestError::missing(Field::Categories, "give the categories to register")),
+        Some(list) => categories(CategoryList::Registered, list, limits, reader),
     }
 }
 
 /// Checks the name of a vocabulary, which may still be unknown.
-pub(crate) fn vocabulary_name(field: &str, name: &str, limits: &Limits) -> Result<(), RequestError> {
+pub(crate) fn vocabulary_name(field: Field, name: &str, limits: &Limits) -> Result<(), RequestError> {
     if name.is_empty() {
         return Err(RequestError::missing(field, "name a vocabulary of the server"));
     }
@@ -162,8 +190,8 @@ pub(crate) fn vocabulary_name(field: &str, name: &str, limits: &Limits) -> Resul
 }
 
 fn categories(
-    field: &str,
-    list: &v1::CategoryList,
+    list: CategoryList,
+    message: &v1::CategoryList,
     limits: &Limits,
     reader: &dyn ReadPhrases,
 ) -> Result<Vocabulary, RequestError> {
@@ -171,45 +199,47 @@ fn categories(
         name: category.name.clone(),
         synonyms: category.synonyms.clone(),
     };
-    let categories = list.categories.iter().map(owned).collect();
+    let categories = message.categories.iter().map(owned).collect();
     let vocabulary = Vocabulary::new(categories, &limits.vocabulary, reader);
-    vocabulary.map_err(|error| RequestError::vocabulary(field, &error))
+    vocabulary.map_err(|error| RequestError::vocabulary(list, &error))
 }
 
 pub(crate) fn request_id(id: &str, limits: &Limits) -> Result<String, RequestError> {
     if id.len() > limits.request_id_bytes {
         let message = format!("has {} bytes, more than the limit of {}", id.len(), limits.request_id_bytes);
-        return Err(RequestError::option("request_id", message).with_limit(limits.request_id_bytes as u64));
+        return Err(
+            RequestError::option(Field::RequestId, message).with_limit(limits.request_id_bytes as u64)
+        );
     }
     if !id.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-        return Err(RequestError::option("request_id", "must be printable ascii"));
+        return Err(RequestError::option(Field::RequestId, "must be printable ascii"));
     }
     Ok(id.to_owned())
 }
 
 fn image_source(image: Option<&v1::Image>, limits: &Limits) -> Result<ImageSource, RequestError> {
     match image.and_then(|image| image.source.as_ref()) {
-        None => Err(RequestError::missing("image.source", "set `encoded`, `raw` or `id`")),
+        None => Err(RequestError::missing(Field::ImageSource, "set `encoded`, `raw` or `id`")),
         Some(image::Source::Encoded(bytes)) => {
             let (actual, limit) = (bytes.len() as u64, limits.image.max_encoded_bytes);
             let error = match actual {
                 0 => ImageError::Empty,
                 _ if actual > limit => ImageError::TooManyBytes { actual, limit },
-                _ => return Ok(ImageSource::Encoded(bytes.clone())),
+                _ => return Ok(ImageSource::Sent(SentImage::Encoded(bytes.clone()))),
             };
-            Err(RequestError::image("image.encoded", &error))
+            Err(RequestError::image(Field::ImageEncoded, &error))
         }
         Some(image::Source::Raw(raw)) => {
             let &v1::RawImage { width, height, row_stride, .. } = raw;
             limits
                 .image
                 .check_size(width, height)
-                .map_err(|error| RequestError::image("image.raw", &error))?;
-            Ok(ImageSource::Raw { pixels: raw.pixels.clone(), width, height, row_stride })
+                .map_err(|error| RequestError::image(Field::ImageRaw, &error))?;
+            Ok(ImageSource::Sent(SentImage::Raw { pixels: raw.pixels.clone(), width, height, row_stride }))
         }
         Some(image::Source::Id(id)) => {
             let message = "must be the `image_id` of an answer: img- and 64 hexadecimal digits";
-            let key = image_id::parse(id).ok_or_else(|| RequestError::option("image.id", message))?;
+            let key = image_id::parse(id).ok_or_else(|| RequestError::option(Field::ImageId, message))?;
             Ok(ImageSource::Id(key))
         }
     }
@@ -221,13 +251,13 @@ fn vocabulary_source(
     reader: &dyn ReadPhrases,
 ) -> Result<VocabularySource, RequestError> {
     match vocabulary.and_then(|vocabulary| vocabulary.source.as_ref()) {
-        None => Err(RequestError::missing("vocabulary.source", "set `categories` or `name`")),
+        None => Err(RequestError::missing(Field::VocabularySource, "set `categories` or `name`")),
         Some(vocabulary::Source::Name(name)) => {
-            vocabulary_name("vocabulary.name", name, limits)?;
+            vocabulary_name(Field::VocabularyName, name, limits)?;
             Ok(VocabularySource::Named(name.clone()))
         }
         Some(vocabulary::Source::Categories(list)) => {
-            categories(CATEGORIES, list, limits, reader).map(VocabularySource::Inline)
+            categories(CategoryList::Inline, list, limits, reader).map(VocabularySource::Inline)
         }
     }
 }
@@ -235,10 +265,10 @@ fn vocabulary_source(
 fn options(options: &v1::SegmentOptions, limits: &Limits) -> Result<ValidatedOptions, RequestError> {
     if let Some(top_k) = options.top_k.filter(|top_k| *top_k > limits.top_k) {
         let message = format!("is {top_k}, but must be at most {}", limits.top_k);
-        return Err(RequestError::option("options.top_k", message).with_limit(u64::from(limits.top_k)));
+        return Err(RequestError::option(Field::TopK, message).with_limit(u64::from(limits.top_k)));
     }
     let score_threshold = options.score_threshold.unwrap_or(0.0);
-    share("options.score_threshold", score_threshold)?;
+    share(Field::ScoreThreshold, score_threshold)?;
     Ok(ValidatedOptions {
         rejection: options.top_k.map(Rejection::from_top_k),
         score_threshold,
@@ -253,7 +283,7 @@ fn options(options: &v1::SegmentOptions, limits: &Limits) -> Result<ValidatedOpt
     })
 }
 
-fn share(field: &str, value: f32) -> Result<f32, RequestError> {
+fn share(field: Field, value: f32) -> Result<f32, RequestError> {
     if (0.0..=1.0).contains(&value) {
         return Ok(value);
     }
@@ -267,25 +297,27 @@ fn output_size(size: Option<&v1::OutputSize>, limits: &Limits) -> Result<OutputS
         Some(output_size::Kind::Preset(number)) => match Preset::try_from(*number) {
             Ok(Preset::Unspecified | Preset::Original) => Ok(OutputSize::Original),
             Ok(Preset::Model) => Ok(OutputSize::Model),
-            Err(_) => Err(unknown_value("options.output_size.preset", *number)),
+            Err(_) => Err(unknown_value(Field::OutputSizePreset, *number)),
         },
         Some(output_size::Kind::Exact(size)) => {
-            const FIELD: &str = "options.output_size.exact";
             let &v1::Size { width, height } = size;
             if width == 0 || height == 0 {
-                return Err(RequestError::option(FIELD, "width and height must be at least 1"));
+                return Err(RequestError::option(
+                    Field::OutputSizeExact,
+                    "width and height must be at least 1",
+                ));
             }
-            check_output_size(width, height, FIELD, limits)?;
+            check_output_size(width, height, Field::OutputSizeExact, limits)?;
             Ok(OutputSize::Exact { width, height })
         }
     }
 }
 
-/// Refuses masks that are too large. `field` is the path of the option at fault.
+/// Refuses masks that are too large. `field` is the option at fault.
 pub(crate) fn check_output_size(
     width: u32,
     height: u32,
-    field: &str,
+    field: Field,
     limits: &Limits,
 ) -> Result<(), RequestError> {
     let too_large = |limit: u64, what: &str| {
@@ -306,7 +338,7 @@ fn resize_mode(number: i32) -> Result<ResizeMode, RequestError> {
     match v1::ResizeMode::try_from(number) {
         Ok(v1::ResizeMode::Unspecified | v1::ResizeMode::Direct) => Ok(ResizeMode::Direct),
         Ok(v1::ResizeMode::TwoStep) => Ok(ResizeMode::TwoStep),
-        Err(_) => Err(unknown_value("options.resize_mode", number)),
+        Err(_) => Err(unknown_value(Field::ResizeMode, number)),
     }
 }
 
@@ -316,11 +348,11 @@ fn mask_encodings(numbers: &[i32]) -> Result<Vec<MaskEncoding>, RequestError> {
     }
     let mut encodings = Vec::new();
     for (index, number) in numbers.iter().enumerate() {
-        let field = || format!("options.mask_encodings[{index}]");
+        let field = Field::MaskEncoding(index);
         match MaskEncoding::try_from(*number) {
-            Err(_) | Ok(MaskEncoding::Unspecified) => return Err(unknown_value(field(), *number)),
+            Err(_) | Ok(MaskEncoding::Unspecified) => return Err(unknown_value(field, *number)),
             Ok(encoding) if encodings.contains(&encoding) => {
-                return Err(RequestError::option(field(), "is asked for twice"));
+                return Err(RequestError::option(field, "is asked for twice"));
             }
             Ok(encoding) => encodings.push(encoding),
         }
@@ -334,11 +366,11 @@ fn polygon_tolerance(tolerance: Option<f32>) -> Result<f32, RequestError> {
         return Ok(tolerance);
     }
     let message = format!("must be between 0 and {MOST_TOLERANCE} pixels");
-    Err(RequestError::option("options.polygon_tolerance", message))
+    Err(RequestError::option(Field::PolygonTolerance, message))
 }
 
 fn overlay(overlay: &v1::Overlay) -> Result<OverlayOptions, RequestError> {
-    let opacity = overlay.opacity.map(|opacity| share("options.overlay.opacity", opacity)).transpose()?;
+    let opacity = overlay.opacity.map(|opacity| share(Field::OverlayOpacity, opacity)).transpose()?;
     Ok(OverlayOptions { opacity, legend: !overlay.without_legend, labels: !overlay.without_labels })
 }
 
@@ -347,11 +379,11 @@ fn priority(number: i32) -> Result<Priority, RequestError> {
         Ok(v1::Priority::Low) => Ok(Priority::Low),
         Ok(v1::Priority::Unspecified | v1::Priority::Normal) => Ok(Priority::Normal),
         Ok(v1::Priority::High) => Ok(Priority::High),
-        Err(_) => Err(unknown_value("options.priority", number)),
+        Err(_) => Err(unknown_value(Field::Priority, number)),
     }
 }
 
-fn unknown_value(field: impl Into<String>, number: i32) -> RequestError {
+fn unknown_value(field: Field, number: i32) -> RequestError {
     RequestError::option(field, format!("{number} is none of the values that this server knows"))
 }
 

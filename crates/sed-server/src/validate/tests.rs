@@ -25,7 +25,7 @@ fn with_options(options: v1::SegmentOptions) -> v1::SegmentRequest {
 
 fn refusal(request: &v1::SegmentRequest) -> (ErrorReason, String) {
     let error = validate_segment(request, &Limits::default(), &FakeReader).unwrap_err();
-    (error.reason, error.field)
+    (error.reason, error.field.to_string())
 }
 
 #[test]
@@ -78,8 +78,9 @@ fn an_image_can_be_meant_by_its_id() {
     let valid = by_id(&id, v1::SegmentOptions::default()).unwrap();
     assert_eq!(valid.image, ImageSource::Id(ImageKey([10; 32])));
 
-    let refusal =
-        |id: &str, options| by_id(id, options).map(|_| ()).map_err(|error| (error.reason, error.field));
+    let refusal = |id: &str, options| {
+        by_id(id, options).map(|_| ()).map_err(|error| (error.reason, error.field.to_string()))
+    };
     let invalid = |field: &str| Err((ErrorReason::OptionInvalid, field.to_string()));
     for wrong in ["", "img-", &id[4..], &id.to_uppercase(), &format!("{id} ")] {
         assert_eq!(refusal(wrong, v1::SegmentOptions::default()), invalid("image.id"), "{wrong}");
@@ -97,7 +98,7 @@ fn words_to_register_are_checked_like_others() {
         validate_create_vocabulary(&request, &Limits::default(), &FakeReader)
     };
     assert_eq!(create(Some(&["dog", "cat"])).unwrap().size(), 2);
-    let refusal = |names| create(names).map(|_| ()).map_err(|error| (error.reason, error.field));
+    let refusal = |names| create(names).map(|_| ()).map_err(|error| (error.reason, error.field.to_string()));
     assert_eq!(refusal(None), Err((ErrorReason::FieldMissing, "categories".into())));
     assert_eq!(refusal(Some(&[])), Err((ErrorReason::VocabularyEmpty, "categories.categories".into())));
     let field = "categories.categories[1].name".to_string();
@@ -215,7 +216,7 @@ proptest! {
         match validate_segment(&request, &limits, &FakeReader) {
             Ok(valid) => {
                 prop_assert!(valid.request_id.is_ascii() && valid.request_id.len() <= limits.request_id_bytes);
-                if let ImageSource::Raw { width, height, .. } = valid.image {
+                if let ImageSource::Sent(SentImage::Raw { width, height, .. }) = valid.image {
                     prop_assert!(width >= 1 && height >= 1);
                     prop_assert!(u64::from(width) * u64::from(height) <= limits.image.max_pixels);
                 }
@@ -230,7 +231,7 @@ proptest! {
                 }
             }
             Err(error) => {
-                prop_assert!(!error.field.is_empty() && !error.message.is_empty());
+                prop_assert!(!error.field.to_string().is_empty() && !error.message.is_empty());
                 prop_assert_eq!(crate::status::code_of(error.reason), tonic::Code::InvalidArgument);
             }
         }

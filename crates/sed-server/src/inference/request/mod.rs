@@ -17,6 +17,7 @@ use super::{
     tensor::{Tensor, invalid, tensors},
 };
 use crate::{
+    field::Field,
     limits::Limits,
     request_error::RequestError,
     validate::{ValidatedRequest, validate_segment},
@@ -61,8 +62,8 @@ pub fn validate_infer(
         options: Some(options),
         request_id: request.id.clone(),
     };
-    let mut valid = validate_segment(&segment, limits, reader)
-        .map_err(|error| RequestError { field: paths.of(&error.field), ..error })?;
+    let valid = validate_segment(&segment, limits, reader);
+    let mut valid = valid.map_err(|error| error.with_field(|field| paths.of(field)))?;
     if !outputs.contains(&Output::Mask) {
         valid.options.mask_encodings.clear();
     }
@@ -82,7 +83,8 @@ fn outputs(request: &ModelInferRequest) -> Result<Vec<Output>, RequestError> {
             return Err(invalid(field("name"), "is asked for twice"));
         }
         if !wanted.parameters.is_empty() {
-            return Err(RequestError::option(field("parameters"), "must be empty; outputs have none here"));
+            let field = Field::Infer(field("parameters").into());
+            return Err(RequestError::option(field, "must be empty; outputs have none here"));
         }
         outputs.push(output);
     }
@@ -138,10 +140,10 @@ impl<'a> Inputs<'a> {
             (None, None, Some(id)) => Ok(image::Source::Id(id)),
             (None, None, None) => {
                 let message = "give the input `image` or `pixels`, or the parameter `image_id`";
-                Err(RequestError::missing("inputs", message))
+                Err(RequestError::missing(Field::Infer("inputs".into()), message))
             }
             (_, _, Some(_)) => Err(RequestError::option(
-                "parameters.image_id",
+                Field::Infer("parameters.image_id".into()),
                 "stands for `image` and `pixels`; give one of them",
             )),
             (Some(_), Some(pixels), None) => {
@@ -168,11 +170,11 @@ impl<'a> Inputs<'a> {
             }
             (None, Some(name)) => Ok(vocabulary::Source::Name(name)),
             (None, None) => Err(RequestError::missing(
-                "inputs",
+                Field::Infer("inputs".into()),
                 "give the input `categories` or the parameter `vocabulary`",
             )),
             (Some(_), Some(_)) => Err(RequestError::option(
-                "parameters.vocabulary",
+                Field::Infer("parameters.vocabulary".into()),
                 "stands for `categories`; give one of them",
             )),
         }
@@ -237,9 +239,9 @@ fn words(
 
 fn texts(elements: &[Bytes], words: &Words) -> Result<Vec<String>, RequestError> {
     let text = |(index, bytes): (usize, &Bytes)| {
-        let no_text =
-            || RequestError::new(ErrorReason::CategoryNameInvalid, words.element(index), "is no UTF-8");
-        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| no_text())
+        let text = std::str::from_utf8(bytes).map(str::to_owned);
+        let place = || Field::Infer(words.element(index).into());
+        text.map_err(|_| RequestError::new(ErrorReason::CategoryNameInvalid, place(), "is no UTF-8"))
     };
     elements.iter().enumerate().map(text).collect()
 }

@@ -15,7 +15,7 @@ use super::{
     tests::{Values, categories, input, raw, typed, valid},
     *,
 };
-use crate::validate::ImageSource;
+use crate::validate::{ImageSource, SentImage};
 
 fn any_choice() -> impl Strategy<Value = Option<ParameterChoice>> {
     prop_oneof![
@@ -80,7 +80,7 @@ fn check_any(request: &ModelInferRequest) {
     assert_eq!(crate::status::code_of(error.reason), tonic::Code::InvalidArgument);
     assert!(!error.message.is_empty());
     let ours = ["inputs", "raw_input_contents", "outputs", "parameters", "id"];
-    assert!(ours.iter().any(|word| error.field.starts_with(word)), "{}", error.field);
+    assert!(ours.iter().any(|word| error.field.to_string().starts_with(word)), "{}", error.field);
 }
 
 proptest! {
@@ -101,7 +101,9 @@ proptest! {
         let inputs = [categories(&names), pixels];
         let request = valid(&raw(&inputs)).request;
         prop_assert_eq!(&request, &valid(&typed(&inputs)).request);
-        let ImageSource::Raw { pixels, width: wide, height: high, .. } = request.image else { panic!("no pixels") };
+        let ImageSource::Sent(SentImage::Raw { pixels, width: wide, height: high, .. }) = request.image else {
+            panic!("no pixels")
+        };
         prop_assert_eq!((pixels.to_vec(), wide as usize, high as usize), (octets, width, height));
     }
 

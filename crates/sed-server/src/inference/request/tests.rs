@@ -8,7 +8,7 @@ use sed_proto::inference::{
 };
 
 use super::*;
-use crate::validate::{ImageSource, OutputSize, VocabularySource};
+use crate::validate::{ImageSource, OutputSize, SentImage, VocabularySource};
 
 /// Elements that can be written in both forms.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ pub(super) fn valid(request: &ModelInferRequest) -> ValidatedInfer {
 
 fn refusal(request: &ModelInferRequest) -> (ErrorReason, String) {
     let error = validate_infer(request, &Limits::default(), &FakeReader).unwrap_err();
-    (error.reason, error.field)
+    (error.reason, error.field.to_string())
 }
 
 fn tensor(field: &str) -> (ErrorReason, String) {
@@ -111,7 +111,9 @@ fn both_forms_mean_the_same() {
     let (raw, typed) = (valid(&raw(&inputs)), valid(&typed(&inputs)));
     assert_eq!(raw.request, typed.request);
     assert_eq!((raw.typed, typed.typed), (false, true));
-    let ImageSource::Raw { width, height, .. } = raw.request.image else { panic!("no pixels") };
+    let ImageSource::Sent(SentImage::Raw { width, height, .. }) = raw.request.image else {
+        panic!("no pixels")
+    };
     assert_eq!((width, height), (1, 2));
     let VocabularySource::Inline(vocabulary) = raw.request.vocabulary else { panic!("no words") };
     let words: Vec<_> =
@@ -247,7 +249,10 @@ fn every_bad_content_is_named() {
         let mut request = raw(&inputs);
         request.raw_input_contents[1] = bytes.into();
         let error = validate_infer(&request, &Limits::default(), &FakeReader).unwrap_err();
-        assert_eq!((error.field.as_str(), error.message.as_str()), ("raw_input_contents[1]", said));
+        assert_eq!(
+            (error.field.to_string().as_str(), error.message.as_str()),
+            ("raw_input_contents[1]", said)
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 use sed_proto::v1::{self, ErrorReason, MaskEncoding, mask::Content};
 
 use super::form::{Form, Source};
-use crate::request_error::RequestError;
+use crate::{field::Field, request_error::RequestError};
 
 /// Score maps. They are paid for with the engine's result.
 pub(super) struct ScoreMapForm;
@@ -16,7 +16,7 @@ impl Form for ScoreMapForm {
     fn content(&self, source: &Source<'_>) -> Result<Content, RequestError> {
         let maps = source.score_maps.ok_or_else(|| {
             let message = "the model gave no scores";
-            RequestError::new(ErrorReason::Internal, "options.mask_encodings", message)
+            RequestError::new(ErrorReason::Internal, Field::MaskEncodings, message)
         })?;
         let bytes: Vec<u8> = maps.scores.iter().flat_map(|score| score.to_le_bytes()).collect();
         Ok(Content::ScoreMaps(v1::ScoreMaps {

@@ -11,7 +11,7 @@ use super::{
     own_fault,
     runs::Runs,
 };
-use crate::{limits::Limits, request_error::RequestError};
+use crate::{field::Field, limits::Limits, request_error::RequestError};
 
 /// Bytes of a corner of a polygon in all forms that it takes, with the growth of its lists.
 const CORNER: u64 = 64;
@@ -41,7 +41,7 @@ impl Form for Polygons {
         let found = polygon::encode(source.map, &wanted).map_err(|error| match error {
             ImageError::TooManyVertices { limit } => {
                 let message = "the polygons have too many points; set min_area, or ask for COCO_RLE";
-                RequestError::new(ErrorReason::OutputTooLarge, "options.mask_encodings", message)
+                RequestError::new(ErrorReason::OutputTooLarge, Field::MaskEncodings, message)
                     .with_limit(limit as u64)
             }
             other => own_fault(&other),

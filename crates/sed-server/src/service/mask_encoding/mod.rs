@@ -22,40 +22,40 @@ use self::{
     form::{Source, form_of},
     runs::bytes_of_runs,
 };
-pub(crate) use self::{
+pub(super) use self::{
     form::{bytes_of_size, check_encodings, published},
     overlay::{OVERLAY_SIDE, picture_for_overlay},
 };
+use super::refusal::Refusal;
 use crate::{
-    limits::Limits, memory::Charge, request_error::RequestError, service::refusal::Refusal,
-    validate::ValidatedOptions,
+    field::Field, limits::Limits, memory::Charge, request_error::RequestError, validate::ValidatedOptions,
 };
 
 /// A finished map, and the options and limits of its encoding.
 #[derive(Debug)]
-pub(crate) struct MaskJob {
-    pub(crate) map: FinishedMap,
-    pub(crate) vocabulary: Vocabulary,
-    pub(crate) options: ValidatedOptions,
+pub(super) struct MaskJob {
+    pub(super) map: FinishedMap,
+    pub(super) vocabulary: Vocabulary,
+    pub(super) options: ValidatedOptions,
     /// The upright picture, if an overlay is wanted.
-    pub(crate) picture: Option<RgbImage>,
-    pub(crate) limits: Limits,
+    pub(super) picture: Option<RgbImage>,
+    pub(super) limits: Limits,
     /// Pays for the picture and the map, and for what is made of them.
-    pub(crate) charge: Charge,
+    pub(super) charge: Charge,
 }
 
 /// The parts of the answer that come from the map.
 #[derive(Debug)]
-pub(crate) struct EncodedMasks {
-    pub(crate) charge: Charge,
-    pub(crate) masks: Vec<v1::Mask>,
-    pub(crate) categories: Vec<v1::CategoryResult>,
-    pub(crate) unlabelled_pixels: u64,
-    pub(crate) overlay_png: Vec<u8>,
+pub(super) struct EncodedMasks {
+    pub(super) charge: Charge,
+    pub(super) masks: Vec<v1::Mask>,
+    pub(super) categories: Vec<v1::CategoryResult>,
+    pub(super) unlabelled_pixels: u64,
+    pub(super) overlay_png: Vec<u8>,
 }
 
 /// Encodes everything that was asked for.
-pub(crate) fn encode(job: MaskJob) -> Result<EncodedMasks, Refusal> {
+pub(super) fn encode(job: MaskJob) -> Result<EncodedMasks, Refusal> {
     let MaskJob { map, vocabulary, options, picture, limits, mut charge } = job;
     let FinishedMap { width, height, indices, mean_scores, score_maps, .. } = map;
     let mut index_map = IndexMap::new(width, height, indices).map_err(|error| own_fault(&error))?;
@@ -118,5 +118,5 @@ fn category_results(
 }
 
 fn own_fault(error: &ImageError) -> RequestError {
-    RequestError::new(ErrorReason::Internal, "options", error.to_string())
+    RequestError::new(ErrorReason::Internal, Field::Options, error.to_string())
 }

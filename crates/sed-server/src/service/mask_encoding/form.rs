@@ -8,7 +8,7 @@ use super::{
     coco_rle::CocoRle, index_png::IndexPng, polygons::Polygons, raw::Raw, runs::Runs,
     score_maps::ScoreMapForm,
 };
-use crate::{limits::Limits, request_error::RequestError, validate::ValidatedOptions};
+use crate::{field::Field, limits::Limits, request_error::RequestError, validate::ValidatedOptions};
 
 /// The index of unlabelled pixels where an index has 16 bits, or none is written.
 const UNLABELLED_16: u32 = 65_535;
@@ -75,28 +75,31 @@ pub(super) fn form_of(encoding: MaskEncoding, categories: usize) -> &'static dyn
 }
 
 /// The encodings of the interface.
-pub(crate) fn published() -> impl Iterator<Item = MaskEncoding> {
+pub(in crate::service) fn published() -> impl Iterator<Item = MaskEncoding> {
     [MaskEncoding::IndexPng].into_iter().chain(FORMS.iter().map(|form| form.encoding()))
 }
 
 /// Refuses encodings that cannot hold a vocabulary.
-pub(crate) fn check_encodings(
+pub(in crate::service) fn check_encodings(
     options: &ValidatedOptions,
     vocabulary: &Vocabulary,
 ) -> Result<(), RequestError> {
     for (index, encoding) in options.mask_encodings.iter().enumerate() {
         let most = form_of(*encoding, vocabulary.size()).most_categories();
         if vocabulary.size() > most {
-            let field = format!("options.mask_encodings[{index}]");
             let message = format!("8 bits hold {most} categories; ask for INDEX_PNG_16");
-            return Err(RequestError::option(field, message).with_limit(most as u64));
+            return Err(RequestError::option(Field::MaskEncoding(index), message).with_limit(most as u64));
         }
     }
     Ok(())
 }
 
 /// Returns the bytes that the masks of so many pixels take whatever they show.
-pub(crate) fn bytes_of_size(pixels: u64, options: &ValidatedOptions, vocabulary: &Vocabulary) -> u64 {
+pub(in crate::service) fn bytes_of_size(
+    pixels: u64,
+    options: &ValidatedOptions,
+    vocabulary: &Vocabulary,
+) -> u64 {
     let forms = options.mask_encodings.iter().map(|encoding| form_of(*encoding, vocabulary.size()));
     forms.map(|form| form.bytes_of_size(pixels)).sum()
 }

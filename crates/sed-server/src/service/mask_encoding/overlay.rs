@@ -7,11 +7,11 @@ use super::own_fault;
 use crate::{request_error::RequestError, validate::OverlayOptions};
 
 /// Longer side of an overlay without its legend, in pixels.
-pub(crate) const OVERLAY_SIDE: u32 = 2048;
+pub(in crate::service) const OVERLAY_SIDE: u32 = 2048;
 
 /// Scales a picture down to the size of its overlay. It is held while the device works, so it should not be
 /// larger.
-pub(crate) fn picture_for_overlay(picture: RgbImage) -> Result<RgbImage, ImageError> {
+pub(in crate::service) fn picture_for_overlay(picture: RgbImage) -> Result<RgbImage, ImageError> {
     let (width, height) = (picture.width(), picture.height());
     let longer = width.max(height);
     if longer <= OVERLAY_SIDE {
