@@ -1,16 +1,8 @@
 //! A bounded accept loop: at most so many connections are open at once.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{sleep, timeout},
@@ -29,7 +21,7 @@ pub(crate) fn limited(
     listener: TcpListener,
     most: usize,
     make_room: impl Fn() + Send + Sync + 'static,
-) -> ReceiverStream<io::Result<Connection>> {
+) -> ReceiverStream<io::Result<Accepted>> {
     let (accepted, stream) = mpsc::channel(1);
     let places = Arc::new(Semaphore::new(most));
     tokio::spawn(async move {
@@ -54,8 +46,8 @@ async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
     make_room: &(impl Fn() + Sync),
-) -> io::Result<Connection> {
-    let (stream, peer) = listener.accept().await?;
+) -> io::Result<Accepted> {
+    let (stream, address) = listener.accept().await?;
     let place = loop {
         if let Ok(place) = Arc::clone(places).try_acquire_owned() {
             break place;
@@ -66,60 +58,15 @@ async fn accept(
         }
     };
     stream.set_nodelay(true)?; // answers are whole messages; waiting to fill a packet only delays them
-    Ok(Connection { stream, peer, _place: place })
+    Ok(Accepted { stream, address, place })
 }
 
-/// A connection that releases its place when it is closed.
+/// A connection that was accepted.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    stream: TcpStream,
-    peer: SocketAddr,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connection {
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
     /// The address of the client.
-    pub(crate) fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-
-    fn stream(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
-        Pin::new(&mut self.get_mut().stream)
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.stream().poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream().poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write_vectored(context, buffers)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_shutdown(context)
-    }
+    pub(crate) address: SocketAddr,
+    /// Its place among the open connections, to be dropped when it is closed.
+    pub(crate) place: OwnedSemaphorePermit,
 }

@@ -7,13 +7,14 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod caller;
 mod calls;
-
 pub mod config;
 mod connections;
 mod convert;
 mod cpu_pool;
 mod deadline;
+mod exchange;
 mod field;
 mod health;
 mod image_id;

@@ -1,6 +1,7 @@
 //! The socket, the services behind it, and their beginning and end.
 
 use std::{
+    collections::BTreeMap,
     future::{Future, pending},
     io,
     net::SocketAddr,
@@ -8,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sed_engine::{Engine, EngineState, VocabularyBook, metrics::MODEL_INFO};
+use sed_engine::{
+    Category, Engine, EngineState, ReadPhrases, Vocabulary, VocabularyBook, metrics::MODEL_INFO,
+};
 use sed_proto::{
     inference::grpc_inference_service_server::GrpcInferenceServiceServer,
     v1::segmentation_service_server::SegmentationServiceServer,
@@ -178,7 +181,10 @@ impl Server {
             Transfers::new(UPLOADS_EACH * config.limits.concurrent_requests, config.transport.stall_timeout);
         let context = Context {
             engine: engine.clone(),
-            vocabularies: VocabularyRegistry::new(&vocabularies, &config.limits, &*engine.phrase_reader())?,
+            vocabularies: VocabularyRegistry::new(
+                built_in(&vocabularies, &*engine.phrase_reader())?,
+                &config.limits,
+            ),
             limits: config.limits.clone(),
             transport: config.transport.clone(),
             default_rejection: config.default_rejection,
@@ -270,6 +276,19 @@ async fn given_up(engine: &Engine) -> String {
             return pending().await;
         }
     }
+}
+
+/// Reads the vocabularies that come with the program.
+fn built_in(
+    book: &VocabularyBook,
+    reader: &dyn ReadPhrases,
+) -> Result<BTreeMap<String, Vocabulary>, ServeError> {
+    let read = |(name, categories): (&str, &[Category])| {
+        let broken = |error| ServeError::Vocabulary { name: name.to_owned(), error };
+        let vocabulary = Vocabulary::built_in(categories.to_vec(), reader).map_err(broken)?;
+        Ok((name.to_owned(), vocabulary))
+    };
+    book.iter().map(read).collect()
 }
 
 /// The services that belong to the interface.

@@ -12,11 +12,11 @@ use std::{
 
 use data_encoding::HEXLOWER;
 use sed_engine::{
-    Category, ReadPhrases, TokenPhrase, Vocabulary, VocabularyBook,
+    Category, TokenPhrase, Vocabulary,
     metrics::{REGISTERED_VOCABULARIES, REGISTERED_VOCABULARY_EVICTIONS},
 };
 
-use crate::{access::Caller, limits::Limits, server::ServeError};
+use crate::{caller::Caller, limits::Limits};
 
 /// Digits of a registered vocabulary's name: 16 bytes of its digest.
 const NAME_BYTES: usize = 16;
@@ -95,22 +95,13 @@ pub(crate) struct Page {
 }
 
 impl VocabularyRegistry {
-    pub(crate) fn new(
-        book: &VocabularyBook,
-        limits: &Limits,
-        reader: &dyn ReadPhrases,
-    ) -> Result<Self, ServeError> {
-        let read = |(name, categories): (&str, &[Category])| {
-            let vocabulary = Vocabulary::built_in(categories.to_vec(), reader);
-            let broken = |error| ServeError::Vocabulary { name: name.to_owned(), error };
-            Ok((name.to_owned(), vocabulary.map_err(broken)?))
-        };
-        Ok(Self {
-            built_in: book.iter().map(read).collect::<Result<_, ServeError>>()?,
+    pub(crate) fn new(built_in: BTreeMap<String, Vocabulary>, limits: &Limits) -> Self {
+        Self {
+            built_in,
             registered: Mutex::default(),
             most: limits.registered_vocabularies,
             most_bytes: limits.registered_vocabulary_bytes,
-        })
+        }
     }
 
     /// Returns the vocabulary of a name, and whether it came with the server.
@@ -264,13 +255,13 @@ mod tests {
     }
 
     fn registry(most: usize, most_bytes: usize) -> VocabularyRegistry {
-        let book = ["b", "a"].into_iter().map(|name| (name.to_owned(), vec![Category::new(name)])).collect();
+        let built_in = ["b", "a"].map(|name| (name.to_owned(), vocabulary(name))).into();
         let limits = Limits {
             registered_vocabularies: most,
             registered_vocabulary_bytes: most_bytes,
             ..Limits::default()
         };
-        VocabularyRegistry::new(&book, &limits, &FakeReader).unwrap()
+        VocabularyRegistry::new(built_in, &limits)
     }
 
     fn caller(name: &str) -> Option<Caller> {

@@ -7,17 +7,10 @@ use sed_proto::v1::ErrorReason;
 use tonic::Status;
 
 use super::{Reloaded, Tokens};
-use crate::status::Failure;
+use crate::{caller::Caller, status::Failure};
 
 /// The service whose calls need no token unless a setting says so: probes ask it.
 const HEALTH: &str = "/grpc.health.v1.Health/";
-
-/// The name of the token that a call brought.
-pub(crate) type Caller = Arc<str>;
-
-/// The name of the caller, from its token or its certificate. Travels in a request's extensions.
-#[derive(Clone, Debug)]
-pub(crate) struct CallerName(pub(crate) Caller);
 
 /// Checks the token of every call. Cheap to clone.
 #[derive(Clone, Debug)]

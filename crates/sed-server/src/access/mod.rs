@@ -18,7 +18,7 @@ use sed_engine::metrics::{TLS_RELOADS, TOKEN_RELOADS};
 pub use certificate::CertificateFacts;
 pub(crate) use certificate::name_of;
 pub use error::AccessError;
-pub(crate) use guard::{Caller, CallerName, Guard};
+pub(crate) use guard::Guard;
 pub(crate) use reloaded::Reloaded;
 pub(crate) use tls::Tls;
 pub(crate) use tokens::Tokens;

@@ -14,7 +14,7 @@ use tonic_types::StatusExt;
 use tracing::Span;
 
 use super::span;
-use crate::access::Caller;
+use crate::caller::Caller;
 
 /// A call that has begun. It is counted exactly once: by [`Call::end`], or as cancelled when it is dropped.
 #[derive(Debug)]

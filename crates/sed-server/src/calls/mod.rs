@@ -25,11 +25,7 @@ use self::{
     body::{AnswerBody, RequestBody},
     call::Call,
 };
-use crate::{
-    access::{CallerName, Guard},
-    connections::Peer,
-    health, inference,
-};
+use crate::{access::Guard, caller::CallerName, connections::Peer, health, inference};
 
 /// A layer that accounts for calls, outside of all services and layers that may refuse a call.
 #[derive(Clone, Debug)]

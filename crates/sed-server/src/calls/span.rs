@@ -11,7 +11,7 @@ use tonic::Code;
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{access::Caller, connections::Peer};
+use crate::{caller::Caller, connections::Peer};
 
 /// A span that continues the trace of the headers, if they have one. Its caller is the name of the token, or
 /// else that in the client's certificate. `request_id` is for the method to fill in. Span fields also appear

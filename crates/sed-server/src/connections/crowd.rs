@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
+use hyper::rt::Executor;
 use tokio::{sync::Notify, time::Instant};
+
+use crate::exchange::Exchange;
 
 /// A connection without a call for so long makes room for others when there are too many; its client opens
 /// another for its next call.
@@ -54,10 +57,10 @@ impl Activity {
 }
 
 /// One exchange of a connection, until it is dropped.
-pub(super) struct Running(Arc<Activity>);
+struct Running(Arc<Activity>);
 
 impl Running {
-    pub(super) fn begin(activity: &Arc<Activity>) -> Self {
+    fn begin(activity: &Arc<Activity>) -> Self {
         activity.exchanges.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(activity))
     }
@@ -67,6 +70,26 @@ impl Drop for Running {
     fn drop(&mut self) {
         *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.0.exchanges.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Runs every exchange of a connection of HTTP/2 as a task of its own.
+#[derive(Clone, Debug)]
+pub(super) struct Exchanges {
+    pub(super) activity: Arc<Activity>,
+}
+
+impl<F> Executor<F> for Exchanges
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, work: F) {
+        let running = Running::begin(&self.activity);
+        tokio::spawn(async move {
+            drop(Exchange::default().drive(work).await);
+            drop(running);
+        });
     }
 }
 

@@ -3,14 +3,13 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use sed_engine::metrics::{HandshakeFailure, Label, TLS_HANDSHAKE_FAILURES};
-use tokio::{io::AsyncWriteExt, time::timeout};
-use tokio_rustls::rustls::{self, CertificateError};
-
-use super::stream::Stream;
-use crate::{
-    access::{Tls, name_of},
-    incoming::Connection,
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio_rustls::{
+    rustls::{self, CertificateError},
+    server::TlsStream,
 };
+
+use crate::access::{Tls, name_of};
 
 /// A failed TLS handshake.
 #[derive(Debug)]
@@ -18,7 +17,7 @@ pub(super) struct Failure {
     reason: HandshakeFailure,
     message: String,
     /// The connection, unless the handshake timed out.
-    connection: Option<Connection>,
+    connection: Option<TcpStream>,
 }
 
 /// Time that a client has to read the reason of its refusal.
@@ -28,14 +27,14 @@ const LINGER: Duration = Duration::from_secs(1);
 /// encrypted stream.
 pub(super) async fn shake_hands(
     tls: &Tls,
-    connection: Connection,
+    connection: TcpStream,
     limit: Duration,
-) -> Result<(Option<String>, Stream), Failure> {
+) -> Result<(Option<String>, TlsStream<TcpStream>), Failure> {
     match timeout(limit, tls.acceptor.accept(connection).into_fallible()).await {
         Ok(Ok(stream)) => {
             let certificates = stream.get_ref().1.peer_certificates();
             let name = certificates.and_then(|chain| name_of(chain.first()?));
-            Ok((name, Stream::tls(stream)))
+            Ok((name, stream))
         }
         Ok(Err((error, connection))) => {
             Err(Failure { reason: reason(&error), message: error.to_string(), connection: Some(connection) })

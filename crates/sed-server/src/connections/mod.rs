@@ -6,12 +6,11 @@
 //! end of the grace period without having told the client before.)
 
 mod crowd;
-mod exchange;
 mod handshake;
+mod heard;
 mod peer;
-mod stream;
 
-use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -22,30 +21,35 @@ use hyper_util::{
 };
 use sed_engine::metrics::{CONNECTIONS, CONNECTIONS_CAPACITY};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_rustls::server::TlsStream;
 use tokio_stream::StreamExt;
+use tokio_util::either::Either;
 use tonic::body::Body;
 use tower::{Service, ServiceExt};
 
-use crowd::{Activity, Crowd};
-pub(crate) use exchange::Exchange;
-use exchange::Exchanges;
-pub(crate) use peer::Peer;
-use stream::Stream;
-
+pub(crate) use self::peer::Peer;
+use self::{
+    crowd::{Activity, Crowd, Exchanges},
+    heard::Heard,
+};
 use crate::{
     access::{Reloaded, Tls},
     config::Transport,
-    incoming::{self, Connection},
+    exchange::Exchange,
+    incoming::{self, Accepted},
     memory::{Window, Windows},
 };
 
 /// Time that a connection that makes room for another may take: it carries no call, and may be shaking hands.
 const RETIRED_GRACE: Duration = Duration::from_millis(500);
+
+/// The stream under HTTP: a plain connection, or TLS over one.
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// The server of connections: their settings, TLS, receive windows and the list of open ones.
 #[derive(Clone)]
@@ -79,8 +83,8 @@ impl Connections {
             tokio::select! {
                 () = &mut stop => break,
                 accepted = incoming.next() => match accepted {
-                    Some(Ok(connection)) => {
-                        let life = self.clone().hold(connection, service.clone(), closing.clone());
+                    Some(Ok(accepted)) => {
+                        let life = self.clone().hold(accepted, service.clone(), closing.clone());
                         running.spawn(life);
                     }
                     Some(Err(error)) => tracing::warn!(%error, "a connection cannot be accepted"),
@@ -94,15 +98,16 @@ impl Connections {
         while running.join_next().await.is_some() {}
     }
 
-    async fn hold<S>(self, connection: Connection, service: S, mut closing: watch::Receiver<bool>)
+    async fn hold<S>(self, accepted: Accepted, service: S, mut closing: watch::Receiver<bool>)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
     {
+        let Accepted { stream, address, place: _place } = accepted;
         let _counted = Counted::begin();
         let (age, aged) = watch::channel(false);
         let activity = self.crowd.enter();
-        let opened = self.open(connection, aged);
+        let opened = self.open(stream, address, aged);
         let (peer, stream) = tokio::select! {
             opened = opened => match opened {
                 Some(opened) => opened,
@@ -115,7 +120,8 @@ impl Connections {
             } => return,
             _ = closing.wait_for(|closing| *closing) => return,
         };
-        let heard = stream.heard();
+        let heard = Heard::default();
+        let stream = heard.over(stream);
         let window = self.windows.open();
         let service = service.map_request(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
@@ -154,20 +160,21 @@ impl Connections {
     }
 
     /// Opens the stream under HTTP; `None` if the handshake failed.
-    async fn open(&self, connection: Connection, aged: watch::Receiver<bool>) -> Option<(Peer, Stream)> {
-        let address = connection.peer();
-        match &self.tls {
-            None => Some((Peer::new(address, None, aged), Stream::plain(connection))),
-            Some(tls) => {
-                let tls = tls.current();
-                match handshake::shake_hands(&tls, connection, self.settings.handshake_timeout).await {
-                    Ok((name, stream)) => Some((Peer::new(address, name, aged), stream)),
-                    Err(failure) => {
-                        failure.count(address);
-                        failure.close().await;
-                        None
-                    }
-                }
+    async fn open(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        aged: watch::Receiver<bool>,
+    ) -> Option<(Peer, Stream)> {
+        let Some(tls) = &self.tls else {
+            return Some((Peer::new(address, None, aged), Stream::Left(stream)));
+        };
+        match handshake::shake_hands(&tls.current(), stream, self.settings.handshake_timeout).await {
+            Ok((name, stream)) => Some((Peer::new(address, name, aged), Stream::Right(Box::new(stream)))),
+            Err(failure) => {
+                failure.count(address);
+                failure.close().await;
+                None
             }
         }
     }

@@ -34,10 +34,11 @@ pub(crate) use self::{
     reader::CallMemory,
 };
 use crate::{
-    access::CallerName,
-    connections::{Exchange, Peer},
+    caller::CallerName,
+    connections::Peer,
     cpu_pool::CpuPool,
     deadline::{Deadline, Received, StreamDeadline},
+    exchange::Exchange,
     memory::{Account, ConnectionId, Payer},
     places::Places,
     status,

@@ -13,7 +13,7 @@ use sed_engine::metrics::{REQUEST_MEMORY, REQUEST_MEMORY_CAPACITY};
 use tokio::sync::Notify;
 
 use super::{charge::Shortage, split::Split, transfer::Transfers};
-use crate::access::Caller;
+use crate::caller::Caller;
 
 /// The part of the budget that large charges leave for small ones: a sixteenth, so that probes and questions
 /// are answered while pictures fill the rest.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use super::account::{Account, CallNumber, ConnectionId, Owner, Promise, SMALL, Waiting, Whose};
-use crate::{access::Caller, status::Failure};
+use crate::{caller::Caller, status::Failure};
 
 /// Time that a charge waits for memory before it is refused: the time that an ended transfer needs to go.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -20,7 +20,7 @@ use super::{
     present::{Presence, Present},
     standing::Standings,
 };
-use crate::connections::Exchange;
+use crate::exchange::Exchange;
 
 /// Once its client was waited for during the stall time, a transfer must have moved so many bytes for each
 /// second of that.

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_stream::StreamExt;
 
-use crate::incoming::{self, Connection};
+use crate::incoming::{self, Accepted};
 
 pub(crate) use answer::Sources;
 pub use recorder::{Metrics, install_metrics};
@@ -58,8 +58,8 @@ impl Ops {
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                connection = connections.next() => match connection {
-                    Some(Ok(connection)) => drop(running.spawn(converse(connection, sources.clone()))),
+                accepted = connections.next() => match accepted {
+                    Some(Ok(accepted)) => drop(running.spawn(converse(accepted, sources.clone()))),
                     Some(Err(error)) => tracing::warn!(%error, "operations port: no connection"),
                     None => return, // the accepting task has ended with its runtime
                 },
@@ -71,14 +71,15 @@ impl Ops {
 }
 
 /// One request and its answer.
-async fn converse(connection: Connection, sources: Sources) {
+async fn converse(accepted: Accepted, sources: Sources) {
+    let Accepted { stream, place: _place, .. } = accepted;
     let service = service_fn(|request| {
         let answer = answer::answer(request.method(), request.uri().path(), &sources);
         async { Ok::<_, Infallible>(answer) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
-    let conversation = http.serve_connection(TokioIo::new(connection), service);
+    let conversation = http.serve_connection(TokioIo::new(stream), service);
     match timeout(CONNECTION_TIMEOUT, conversation).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "operations port: a connection failed"),

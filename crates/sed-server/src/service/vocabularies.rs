@@ -11,7 +11,7 @@ use super::{
     refusal::{Refusal, unknown_vocabulary},
 };
 use crate::{
-    access::{Caller, CallerName},
+    caller::{Caller, CallerName},
     convert,
     cpu_pool::Load,
     deadline::Deadline,

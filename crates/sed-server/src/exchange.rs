@@ -9,10 +9,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use hyper::rt::Executor;
 use tokio::sync::Notify;
-
-use super::crowd::{Activity, Running};
 
 tokio::task_local! {
     static CURRENT: Exchange;
@@ -41,7 +38,7 @@ impl Exchange {
     }
 
     /// Drives `work` to its end, or until it is cut.
-    pub(super) async fn drive<T>(self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn drive<T>(self, work: impl Future<Output = T>) -> Option<T> {
         let cut = self.clone();
         let cut = async move {
             while !cut.0.cut.load(Ordering::Relaxed) {
@@ -56,26 +53,6 @@ impl Exchange {
                 }
             })
             .await
-    }
-}
-
-/// Runs every exchange of a connection of HTTP/2 as a task of its own.
-#[derive(Clone, Debug)]
-pub(super) struct Exchanges {
-    pub(super) activity: Arc<Activity>,
-}
-
-impl<F> Executor<F> for Exchanges
-where
-    F: Future + Send + 'static,
-    F::Output: Send,
-{
-    fn execute(&self, work: F) {
-        let running = Running::begin(&self.activity);
-        tokio::spawn(async move {
-            drop(Exchange::default().drive(work).await);
-            drop(running);
-        });
     }
 }
 
