@@ -17,6 +17,7 @@ use sed_model::{
     checkpoint::Checkpoint,
     tokenizer::{PhraseReader, Tokenizer},
 };
+use sed_telemetry::Telemetry;
 use sed_tests::{device, golden, synthetic};
 use tokio::runtime::Runtime;
 
@@ -33,7 +34,7 @@ struct Fixture {
 fn engine(runtime: &Runtime, config: &EngineConfig) -> Engine {
     let checkpoint = Checkpoint::open(&golden::path("nano/sed_nano.safetensors")).unwrap();
     let model = SedModel::load(&checkpoint, &device::under_test()).unwrap();
-    let engine = Engine::start(SedStages::new(model), config).unwrap();
+    let engine = Engine::start(SedStages::new(model), config, &Telemetry::off()).unwrap();
     runtime.block_on(engine.ready()).unwrap();
     runtime.block_on(engine.embed(words(0, WORDS), None)).unwrap();
     engine

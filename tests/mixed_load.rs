@@ -17,10 +17,15 @@ use std::{
 
 use candle_core::DType;
 use prost::Message;
-use sed_engine::{Engine, SedStages, builtin_vocabularies};
+use sed_engine::{Engine, SedStages, builtin_vocabularies, metrics::EngineMetrics};
 use sed_model::{SedModel, checkpoint::Checkpoint, config::SedConfig};
 use sed_proto::v1::{self, segmentation_service_client::SegmentationServiceClient};
-use sed_server::{Metrics, Server, ServerConfig, config::RawConfig};
+use sed_server::{
+    Server, ServerConfig,
+    config::RawConfig,
+    metrics::{self, ServerMetrics},
+};
+use sed_telemetry::{Label, Telemetry};
 use sed_tests::{device::share, faulty::Faulty};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -216,7 +221,7 @@ fn digest(bytes: &[u8]) -> u64 {
 }
 
 fn code_name(code: Code) -> String {
-    sed_engine::metrics::Label::as_str(sed_engine::metrics::Code::from_number(code as i32)).to_owned()
+    metrics::Code(code).as_str().to_owned()
 }
 
 /// Has the callers send `requests` requests in all.
@@ -278,8 +283,8 @@ async fn load(address: SocketAddr, requests: usize, seed: u64, seen: Seen) -> Se
     Arc::into_inner(seen).unwrap().into_inner().unwrap()
 }
 
-fn samples(metrics: &Metrics) -> HashMap<String, f64> {
-    let text = metrics.render();
+fn samples(telemetry: &Telemetry) -> HashMap<String, f64> {
+    let text = telemetry.render().unwrap();
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
         .map(|line| line.rsplit_once(' ').map(|(name, value)| (name.into(), value.parse().unwrap())).unwrap())
@@ -287,9 +292,9 @@ fn samples(metrics: &Metrics) -> HashMap<String, f64> {
 }
 
 /// Calls of `Segment` that the server has counted, by code.
-fn counted(metrics: &Metrics) -> BTreeMap<String, u64> {
+fn counted(telemetry: &Telemetry) -> BTreeMap<String, u64> {
     let prefix = "sed_requests_total{method=\"Segment\",code=\"";
-    let samples = samples(metrics);
+    let samples = samples(telemetry);
     let ours = samples.iter().filter_map(|(name, value)| {
         let code = name.strip_prefix(prefix)?.strip_suffix("\"}")?;
         Some((code.to_owned(), *value as u64))
@@ -297,9 +302,9 @@ fn counted(metrics: &Metrics) -> BTreeMap<String, u64> {
     ours.filter(|(_, count)| *count > 0).collect()
 }
 
-async fn until_quiet(metrics: &Metrics) {
+async fn until_quiet(telemetry: &Telemetry) {
     for _ in 0..1000 {
-        if samples(metrics)["sed_requests_in_flight"] == 0.0 {
+        if samples(telemetry)["sed_requests_in_flight"] == 0.0 {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -307,14 +312,17 @@ async fn until_quiet(metrics: &Metrics) {
     panic!("calls are left in flight");
 }
 
-fn engine_and_faults(config: &ServerConfig) -> (Engine, sed_tests::faulty::FaultSwitch) {
+fn engine_and_faults(
+    config: &ServerConfig,
+    telemetry: &Telemetry,
+) -> (Engine, sed_tests::faulty::FaultSwitch) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sed-tiny");
     let text = std::fs::read_to_string(format!("{folder}/config.json")).unwrap();
     let sizes = SedConfig::from_json(&text, "config.json").unwrap();
     let checkpoint = Checkpoint::open(format!("{folder}/sed-tiny.safetensors").as_ref()).unwrap();
     let model = SedModel::load_as(&checkpoint, sizes, &sed_tests::device::under_test(), DType::F32).unwrap();
     let (stages, switch) = Faulty::new(SedStages::new(model), 11);
-    (Engine::start(stages, &config.engine).unwrap(), switch)
+    (Engine::start(stages, &config.engine, telemetry).unwrap(), switch)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -326,7 +334,7 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
         }
     }));
     let (warm_requests, requests) = (share(REQUESTS.0), share(REQUESTS.1));
-    let metrics = sed_server::install_metrics().unwrap();
+    let telemetry = Telemetry::new(&[&EngineMetrics::DEFINITIONS, &ServerMetrics::DEFINITIONS]).unwrap();
     let config = ServerConfig::check(RawConfig {
         listen: Some("127.0.0.1:0".into()),
         ops_listen: Some("off".into()),
@@ -339,24 +347,25 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
         ..RawConfig::default()
     })
     .unwrap();
-    let (engine, faults) = engine_and_faults(&config);
+    let (engine, faults) = engine_and_faults(&config, &telemetry);
     engine.ready().await.unwrap();
-    let server = Server::bind(config, engine.clone(), builtin_vocabularies()).await.unwrap();
+    let server =
+        Server::bind(config, engine.clone(), builtin_vocabularies(), telemetry.clone()).await.unwrap();
     let address = server.local_addr();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
 
     faults.set(true);
     let warm = load(address, warm_requests, 1000, Seen::default()).await;
-    until_quiet(&metrics).await;
-    let (before, counted_before) = (ALLOCATED.current_usage_as_mb(), counted(&metrics));
+    until_quiet(&telemetry).await;
+    let (before, counted_before) = (ALLOCATED.current_usage_as_mb(), counted(&telemetry));
     let (masks, samples_of) = (warm.masks, warm.samples);
     let seen = load(address, requests, 2000, Seen { masks, samples: samples_of, ..Seen::default() }).await;
-    until_quiet(&metrics).await;
+    until_quiet(&telemetry).await;
     let after = ALLOCATED.current_usage_as_mb();
 
     // Every call was counted once, under the code that its caller saw.
-    let counted: BTreeMap<String, u64> = counted(&metrics)
+    let counted: BTreeMap<String, u64> = counted(&telemetry)
         .into_iter()
         .map(|(code, count)| (code.clone(), count - counted_before.get(&code).copied().unwrap_or(0)))
         .collect();
@@ -373,7 +382,7 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
     assert!(seen.codes.len() >= 4, "the load was too gentle: {:?}", seen.codes);
 
     // Nothing waits, and what was kept is within its bounds.
-    let now = samples(&metrics);
+    let now = samples(&telemetry);
     for priority in ["high", "normal", "low"] {
         assert_eq!(now[&format!("sed_queue_depth{{priority=\"{priority}\"}}")], 0.0);
     }

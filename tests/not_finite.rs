@@ -13,6 +13,7 @@ use sed_engine::{
 };
 use sed_model::checkpoint::Checkpoint;
 use sed_model::{DecodeRequest, ModelError, OutputSpec, Rejection, SedModel, prompts};
+use sed_telemetry::Telemetry;
 use sed_tests::golden;
 use sed_tests::stages::decode_all;
 
@@ -124,7 +125,7 @@ fn job(words: &[&str], data: Vec<f32>, side: usize, reader: &dyn ReadPhrases) ->
 
 fn with_engine(model: SedModel, f: impl AsyncFn(Engine, usize)) {
     let side = model.config().image_size;
-    let engine = Engine::start(SedStages::new(model), &EngineConfig::default()).unwrap();
+    let engine = Engine::start(SedStages::new(model), &EngineConfig::default(), &Telemetry::off()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         f(engine.clone(), side).await;

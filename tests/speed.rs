@@ -17,6 +17,7 @@ use sed_model::allocator::{MiMalloc, keep_freed_memory};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::SedConfig;
 use sed_model::prompts::builtin_vocabulary;
+use sed_telemetry::Telemetry;
 use sed_tests::synthetic;
 use serde_json::{Map, Value, json};
 
@@ -36,7 +37,7 @@ fn best(rounds: usize, mut work: impl FnMut()) -> f64 {
 /// words are known.
 fn again_with_new_words(model: SedModel, data: Vec<f32>, rounds: usize) -> [(String, f64); 2] {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let engine = Engine::start(SedStages::new(model), &EngineConfig::default()).unwrap();
+    let engine = Engine::start(SedStages::new(model), &EngineConfig::default(), &Telemetry::off()).unwrap();
     runtime.block_on(engine.ready()).unwrap();
     let words = |first: usize| {
         let all = builtin_vocabulary("ade20k-150").unwrap();

@@ -9,7 +9,7 @@ import yaml
 
 import chart
 
-METRICS = (chart.ROOT / "crates/sed-engine/METRICS.md").read_text()
+METRICS = (chart.ROOT / "deploy/METRICS.md").read_text()
 
 
 def triggers(name: str) -> dict[str, chart.Object]:

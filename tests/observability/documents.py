@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana" / "sed-serve.json"
 RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
 RUNBOOKS = ROOT / "deploy" / "prometheus" / "RUNBOOKS.md"
-METRICS = ROOT / "crates" / "sed-engine" / "METRICS.md"
+METRICS = ROOT / "deploy" / "METRICS.md"
 
 
 @dataclass(frozen=True)

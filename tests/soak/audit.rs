@@ -1,6 +1,7 @@
 //! The comparison of the clients' accounts with the server's counters.
 
-use sed_engine::metrics::{Label, Method};
+use sed_server::metrics::Method;
+use sed_telemetry::Label;
 
 use crate::{
     calls::Shared,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use sed_engine::metrics::Method;
+use sed_server::metrics::Method;
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Response, Status};
 
@@ -115,7 +115,7 @@ macro_rules! ask {
         };
         crate::calls::call(
             $shared,
-            sed_engine::metrics::Method::$method,
+            sed_server::metrics::Method::$method,
             line.caller,
             crate::calls::Patience::Ample,
             send,

@@ -1,8 +1,9 @@
 //! The errors that a request may get.
 
-use sed_engine::metrics::{Label, RejectReason};
 use sed_proto::v1::{self, ErrorReason};
+use sed_server::metrics::RejectReason;
 use sed_server::{ERROR_DOMAIN, code_of, reason_name};
+use sed_telemetry::Label;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 

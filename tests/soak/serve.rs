@@ -7,9 +7,10 @@ use std::{
 
 use candle_core::DType;
 use clap::Args;
-use sed_engine::{Engine, SedStages, builtin_vocabularies};
+use sed_engine::{Engine, SedStages, builtin_vocabularies, metrics::EngineMetrics};
 use sed_model::{SedModel, checkpoint::Checkpoint, config::SedConfig};
-use sed_server::{Drain, Server, ServerConfig, config::RawConfig};
+use sed_server::{Drain, Server, ServerConfig, config::RawConfig, metrics::ServerMetrics};
+use sed_telemetry::Telemetry;
 use sed_tests::{
     device,
     faulty::{FaultSwitch, Faulty},
@@ -113,11 +114,11 @@ pub(crate) async fn run(args: ServeArgs) {
         }
     }));
     let config = config(&args.folder);
-    let metrics = sed_server::install_metrics().unwrap();
+    let telemetry = Telemetry::new(&[&EngineMetrics::DEFINITIONS, &ServerMetrics::DEFINITIONS]).unwrap();
     let (stages, faults) = Faulty::new(SedStages::new(model()), args.seed);
-    let engine = Engine::start(stages, &config.engine).unwrap();
+    let engine = Engine::start(stages, &config.engine, &telemetry).unwrap();
     engine.ready().await.unwrap();
-    let server = Server::bind(config, engine, builtin_vocabularies()).await.unwrap().with_metrics(metrics);
+    let server = Server::bind(config, engine, builtin_vocabularies(), telemetry).await.unwrap();
     say(&Started { address: server.local_addr(), ops: server.ops_addr().unwrap() });
 
     let (stop, stopped) = oneshot::channel();

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sed_engine::metrics::{Code, Label, Method};
 use sed_proto::v1::ErrorReason;
+use sed_server::metrics::{Code, Method};
+use sed_telemetry::Label;
 use tonic::Status;
 
 use crate::judgement::{label_of_refusal, reason_of};
@@ -151,7 +152,7 @@ impl Tally {
 
 /// The label of an outcome.
 fn code_of(error: Option<&Status>) -> &'static str {
-    error.map_or(Code::Ok, |status| Code::from_number(status.code().into())).as_str()
+    Code(error.map_or(tonic::Code::Ok, Status::code)).as_str()
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Wrong requests, one for each reason that a client can cause alone.
 
-use sed_engine::metrics::Method;
 use sed_proto::{
     inference::ModelInferRequest,
     v1::{self, ErrorReason, SegmentRequest},
 };
+use sed_server::metrics::Method;
 use tonic::Status;
 
 use crate::{

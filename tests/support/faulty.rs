@@ -11,9 +11,9 @@ use std::{
 
 use sed_engine::{
     Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec,
-    ReadPhrases, StageError, Stages,
-    metrics::{DeviceErrorKind, Label},
+    ReadPhrases, StageError, Stages, metrics::DeviceErrorKind,
 };
+use sed_telemetry::Label;
 
 /// Switches the faults, and counts them. Cheap to clone.
 #[derive(Clone, Debug, Default)]

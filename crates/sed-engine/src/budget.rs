@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{metrics, stages::MemoryNeeds};
+use crate::{metrics::EngineMetrics, stages::MemoryNeeds};
 
 /// Share of the free memory that batches may take; the rest is for caches that grow and for others.
 const SHARE: f64 = 0.5;
@@ -45,6 +45,7 @@ pub(crate) struct Budget {
     images: Limit,
     pairs: Limit,
     shared: Arc<SharedBudget>,
+    metrics: Arc<EngineMetrics>,
 }
 
 #[derive(Debug)]
@@ -61,6 +62,7 @@ impl Budget {
         (images, pairs): (Option<usize>, Option<usize>),
         needs: &MemoryNeeds,
         shared: Arc<SharedBudget>,
+        metrics: Arc<EngineMetrics>,
     ) -> Self {
         let fitting = |each: u64, useful: usize| {
             let fit = needs.free.map(|free| (free as f64 * SHARE / each.max(1) as f64) as usize);
@@ -74,6 +76,7 @@ impl Budget {
             images: limit(images, needs.per_image, needs.useful_images, usize::MAX),
             pairs: limit(pairs, needs.per_pair, needs.useful_pairs, needs.most_pairs),
             shared,
+            metrics,
         };
         budget.publish();
         budget
@@ -120,14 +123,15 @@ impl Budget {
     fn publish(&self) {
         self.shared.images.store(self.images.now, Ordering::Relaxed);
         self.shared.pairs.store(self.pairs.now, Ordering::Relaxed);
-        metrics::BATCH_BUDGET.set(Unit::Images, self.images.now as f64);
-        metrics::BATCH_BUDGET.set(Unit::Pairs, self.pairs.now as f64);
+        self.metrics.batch_budget.set(Unit::Images, self.images.now as f64);
+        self.metrics.batch_budget.set(Unit::Pairs, self.pairs.now as f64);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics;
 
     const NEEDS: MemoryNeeds = MemoryNeeds {
         free: Some(1000),
@@ -141,7 +145,7 @@ mod tests {
     #[test]
     fn memory_speed_and_settings_bound_it() {
         let budget = |set, needs| {
-            let budget = Budget::new(set, &needs, Arc::default());
+            let budget = Budget::new(set, &needs, Arc::default(), metrics::off());
             (budget.get(Unit::Images), budget.get(Unit::Pairs), budget.shared.get())
         };
         assert_eq!(budget((None, None), NEEDS), (5, 40, (5, 40)));
@@ -157,7 +161,7 @@ mod tests {
     #[test]
     fn it_falls_and_recovers() {
         let start = Instant::now();
-        let mut budget = Budget::new((Some(8), Some(100)), &NEEDS, Arc::default());
+        let mut budget = Budget::new((Some(8), Some(100)), &NEEDS, Arc::default(), metrics::off());
         budget.lower(Unit::Pairs, 60, start);
         assert_eq!((budget.get(Unit::Images), budget.get(Unit::Pairs)), (8, 30));
         budget.lower(Unit::Pairs, 1, start);

@@ -12,7 +12,6 @@ use crate::{
     error::EngineError,
     inbox::{Event, Inbox, Wait},
     launch::Launch,
-    metrics,
     scheduler::{Aftermath, Ran, Scheduler},
     stages::Stages,
     state::{EngineState, Seat},
@@ -75,7 +74,7 @@ impl<S: Stages> DeviceThread<S> {
                 };
                 match worker.join() {
                     Ok(End::Panicked(worker)) => {
-                        metrics::DEVICE_RESTARTS.add(1);
+                        worker.scheduler.metrics.device_restarts.add(1);
                         next = *worker;
                     }
                     Ok(End::Stopped) | Err(_) => return,
@@ -191,7 +190,7 @@ impl<S: Stages> DeviceThread<S> {
         match self.warm(&warm_up) {
             Ok(()) => {
                 let seconds = begun.elapsed().as_secs_f64();
-                metrics::WARMUP.set(seconds);
+                self.scheduler.metrics.warmup.set(seconds);
                 tracing::info!(seconds, "the model is warm");
                 self.change_state(EngineState::Ready);
             }

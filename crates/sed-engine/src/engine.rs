@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sed_telemetry::Telemetry;
 use tokio::sync::watch;
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     feature_cache::{ImageKey, PinnedImage},
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
     member::Member,
+    metrics::EngineMetrics,
     phrases::ReadPhrases,
     stages::{ModelInfo, Stages},
     state::{EngineState, Seat, StateBoard},
@@ -105,14 +107,18 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Engine {
-    /// Starts the device thread, which begins with a warm-up. Requests are refused until it is done; see
-    /// [`Engine::state`].
+    /// Starts the device thread, which begins with a warm-up and records in `telemetry`. Requests are refused
+    /// until it is done; see [`Engine::state`].
     ///
     /// # Errors
     /// [`EngineError::NoThread`] if the operating system gives no thread, [`EngineError::TextStore`] if the
     /// directory of text embeddings cannot be used.
-    pub fn start<S: Stages>(stages: S, config: &EngineConfig) -> Result<Self, EngineError> {
-        Self::start_all(vec![stages], config)
+    pub fn start<S: Stages>(
+        stages: S,
+        config: &EngineConfig,
+        telemetry: &Telemetry,
+    ) -> Result<Self, EngineError> {
+        Self::start_all(vec![stages], config, telemetry)
     }
 
     /// Starts one thread for each device that holds the model. Each has its own queue, budgets and caches, as
@@ -122,7 +128,11 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::start`], and [`EngineError::NoThread`] if there is no device.
-    pub fn start_all<S: Stages>(stages: Vec<S>, config: &EngineConfig) -> Result<Self, EngineError> {
+    pub fn start_all<S: Stages>(
+        stages: Vec<S>,
+        config: &EngineConfig,
+        telemetry: &Telemetry,
+    ) -> Result<Self, EngineError> {
         let models: Vec<ModelInfo> = stages.iter().map(Stages::info).collect();
         let (Some(mut model), Some(reader)) =
             (models.first().cloned(), stages.first().map(Stages::phrase_reader))
@@ -130,9 +140,9 @@ impl Engine {
             return Err(EngineError::NoThread("there is no device to have one".into()));
         };
         model.device = models.iter().map(|model| model.device.as_str()).collect::<Vec<_>>().join(",");
-        let board = StateBoard::new(stages.len());
+        let (board, metrics) = (StateBoard::new(stages.len()), EngineMetrics::new(telemetry));
         let member = |(number, (stages, model)): (usize, (S, &ModelInfo))| {
-            Member::start(stages, config, Seat::new(&board, number, &model.device))
+            Member::start(stages, config, Seat::new(&board, number, &model.device, &metrics))
         };
         let members = stages.into_iter().zip(&models).enumerate().map(member).collect::<Result<_, _>>()?;
         Ok(Self { shared: Arc::new(Shared { model, reader, board, members }) })

@@ -10,10 +10,9 @@ use std::{
     },
 };
 
-use crate::{
-    byte_lru::ByteLru,
-    metrics::{self, GaugeShare},
-};
+use sed_telemetry::GaugeShare;
+
+use crate::{byte_lru::ByteLru, metrics::EngineMetrics};
 
 /// The cache key of an image: a digest of its pixels and of how they were resized to the input size.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,6 +73,7 @@ pub(crate) struct FeatureCache {
     images: Mutex<ByteLru<ImageKey, PinnedImage>>,
     published: Mutex<[GaugeShare; 2]>,
     _capacity: GaugeShare,
+    metrics: Arc<EngineMetrics>,
 }
 
 /// The id of the next cache; no two caches of the process have the same.
@@ -81,14 +81,15 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl FeatureCache {
     /// A cache of at most `capacity` bytes; 0 turns it off.
-    pub(crate) fn new(capacity: usize) -> Self {
-        let published = [&metrics::IMAGE_CACHE_BYTES, &metrics::IMAGE_CACHE_ENTRIES]
-            .map(|gauge| GaugeShare::new(gauge, 0.0));
+    pub(crate) fn new(capacity: usize, metrics: &Arc<EngineMetrics>) -> Self {
+        let published =
+            [&metrics.image_cache_bytes, &metrics.image_cache_entries].map(|gauge| gauge.share(0.0));
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             images: Mutex::new(ByteLru::new(capacity)),
             published: Mutex::new(published),
-            _capacity: GaugeShare::new(&metrics::IMAGE_CACHE_CAPACITY, capacity as f64),
+            _capacity: metrics.image_cache_capacity.share(capacity as f64),
+            metrics: Arc::clone(metrics),
         }
     }
 
@@ -112,7 +113,7 @@ impl FeatureCache {
         let image = PinnedImage { facts, features: Arc::new(features), cache: self.id };
         let mut images = self.lock();
         let evicted = images.insert(facts.key, image, bytes);
-        metrics::IMAGE_CACHE_EVICTIONS.add(evicted as u64);
+        self.metrics.image_cache_evictions.add(evicted as u64);
         let values = [images.bytes(), images.len()];
         let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         published.iter_mut().zip(values).for_each(|(share, value)| share.set(value as f64));
@@ -132,10 +133,11 @@ impl FeatureCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics;
 
     #[test]
     fn a_pinned_image_outlives_its_eviction() {
-        let cache = FeatureCache::new(1000);
+        let cache = FeatureCache::new(1000, &metrics::off());
         let facts = |byte| ImageFacts { key: ImageKey([byte; 32]), width: 3, height: 2, crop: None };
         cache.insert(facts(1), vec![7_u8; 3], 600);
         let pinned = cache.get(&facts(1).key).unwrap();

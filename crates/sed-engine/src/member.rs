@@ -59,18 +59,20 @@ impl Member {
     ) -> Result<Self, EngineError> {
         let model = stages.info();
         let limits = QueueLimits { requests: config.queue_capacity.max(1), pairs: config.queue_pairs.max(1) };
-        let admission = Admission::new(limits);
+        let metrics = Arc::clone(&seat.metrics);
+        let admission = Admission::new(limits, &metrics);
         let shared_budget = Arc::<SharedBudget>::default();
         let line = Arc::new(Line { inbox: Inbox::default(), seat });
-        let text_cache = Arc::new(TextCache::new(config.text_cache_bytes, config.vocabulary_cache_bytes));
-        let images = Arc::new(FeatureCache::new(config.image_cache_bytes));
+        let text_cache =
+            Arc::new(TextCache::new(config.text_cache_bytes, config.vocabulary_cache_bytes, &metrics));
+        let images = Arc::new(FeatureCache::new(config.image_cache_bytes, &metrics));
         let store = config.text_cache_dir.as_deref().map(|folder| {
             let line = Arc::clone(&line);
             let answer = move |phrase, found| {
                 // Only requests can be returned, and this is none.
                 let _ = line.inbox.push(Event::WasRead { phrase, found });
             };
-            TextStoreThread::start(folder, config.text_cache_dir_bytes, &model, answer)
+            TextStoreThread::start(folder, config.text_cache_dir_bytes, &model, &metrics, answer)
         });
         let store = store.transpose()?;
         let stored_text = store.as_ref().map(TextStoreThread::stored);
@@ -85,11 +87,13 @@ impl Member {
                 (config.batch_images, config.batch_pairs),
                 &stages.memory(),
                 Arc::clone(&shared_budget),
+                Arc::clone(&metrics),
             ),
             text_cache: Arc::clone(&text_cache),
             feature_cache: Arc::clone(&images),
             store,
             admission: Arc::clone(&admission),
+            metrics,
         });
         let warm_up =
             WarmUp { largest_batches: config.warm_up_largest_batches, vocabularies: config.preload.clone() };
@@ -211,7 +215,7 @@ impl Drop for Leaving {
         }
         self.pixels.discard();
         if let Some(unseen) = self.line.inbox.withdraw(&self.place) {
-            unseen.abandon(Stage::TextEmbedding, Instant::now());
+            unseen.abandon(Stage::TextEmbedding, Instant::now(), &self.line.seat.metrics);
         }
     }
 }
@@ -224,6 +228,7 @@ mod tests {
     use crate::{
         fake::{FakeControl, FakeReader, FakeStages, Fault, model_info},
         inbox::Wait,
+        metrics,
         stages::{NetworkInput, OutputSpec, Rejection},
         state::StateBoard,
         vocabulary::Category,
@@ -234,7 +239,7 @@ mod tests {
         let (stages, control) = FakeStages::new();
         let board = StateBoard::new(1);
         let config = EngineConfig { batch_images: Some(1), queue_capacity: 4, ..EngineConfig::default() };
-        let member = Member::start(stages, &config, Seat::new(&board, 0, "cpu")).unwrap();
+        let member = Member::start(stages, &config, Seat::new(&board, 0, "cpu", &metrics::off())).unwrap();
         board.watch().wait_for(crate::state::EngineState::is_ready).await.unwrap();
         (member, control)
     }
@@ -308,14 +313,17 @@ mod tests {
     #[test]
     fn words_in_the_directory_are_not_predicted_as_work() {
         let folder = tempfile::tempdir().unwrap();
-        let store = TextStoreThread::start(folder.path(), 1 << 20, &model_info(), |_, _| ()).unwrap();
+        let store = TextStoreThread::start(folder.path(), 1 << 20, &model_info(), &metrics::off(), |_, _| ())
+            .unwrap();
         words(0).phrases().iter().for_each(|phrase| store.write(phrase.clone(), vec![1; 8]));
         drop(store); // writes what waits
 
         let config =
             EngineConfig { text_cache_dir: Some(folder.path().to_owned()), ..EngineConfig::default() };
         let (stages, _control) = FakeStages::new();
-        let member = Member::start(stages, &config, Seat::new(&StateBoard::new(1), 0, "cpu")).unwrap();
+        let member =
+            Member::start(stages, &config, Seat::new(&StateBoard::new(1), 0, "cpu", &metrics::off()))
+                .unwrap();
         let begun = Instant::now();
         while member.demand_of_words(&words(0)).text > 0.0 {
             assert!(begun.elapsed() < Duration::from_secs(20), "the directory is never listed");

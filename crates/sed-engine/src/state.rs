@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::metrics;
+use crate::metrics::EngineMetrics;
 
 /// The state of an engine, or of one of its devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,13 +77,19 @@ pub(crate) struct Seat {
     number: usize,
     /// The device's name, for its metric.
     device: Arc<str>,
+    pub(crate) metrics: Arc<EngineMetrics>,
 }
 
 impl Seat {
     /// The place of the device of this number and name.
-    pub(crate) fn new(board: &Arc<StateBoard>, number: usize, device: &str) -> Self {
-        metrics::DEVICE_READY.set(device, 0.0);
-        Self { board: Arc::clone(board), number, device: device.into() }
+    pub(crate) fn new(
+        board: &Arc<StateBoard>,
+        number: usize,
+        device: &str,
+        metrics: &Arc<EngineMetrics>,
+    ) -> Self {
+        metrics.device_ready.set(device, 0.0);
+        Self { board: Arc::clone(board), number, device: device.into(), metrics: Arc::clone(metrics) }
     }
 
     /// The device's own state.
@@ -93,7 +99,7 @@ impl Seat {
 
     /// Changes the device's own state, and so the engine's.
     pub(crate) fn report(&self, state: EngineState) {
-        metrics::DEVICE_READY.set(&self.device, f64::from(u8::from(state.is_ready())));
+        self.metrics.device_ready.set(&self.device, f64::from(u8::from(state.is_ready())));
         let mut states = self.board.lock();
         if let Some(own) = states.get_mut(self.number) {
             *own = state;
@@ -119,11 +125,13 @@ fn merge(states: &[EngineState]) -> EngineState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics;
 
     #[test]
     fn one_device_that_works_is_enough_once_all_have_tried() {
         let board = StateBoard::new(2);
-        let [first, second] = [0, 1].map(|number| Seat::new(&board, number, "cpu"));
+        let metrics = metrics::off();
+        let [first, second] = [0, 1].map(|number| Seat::new(&board, number, "cpu", &metrics));
         let lost = |reason: &str| EngineState::DeviceLost { reason: reason.into() };
         first.report(EngineState::Ready);
         assert_eq!((board.merged(), first.state()), (EngineState::Starting, EngineState::Ready));

@@ -5,9 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use sed_telemetry::GaugeShare;
+
 use crate::{
     byte_lru::ByteLru,
-    metrics::{self, GaugeShare},
+    metrics::EngineMetrics,
     phrases::TokenPhrase,
     vocabulary::{Vocabulary, VocabularyDigest},
 };
@@ -17,6 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct TextCache<P, T> {
     inner: Mutex<Inner<P, T>>,
+    metrics: Arc<EngineMetrics>,
 }
 
 #[derive(Debug)]
@@ -37,23 +40,23 @@ pub(crate) trait KnownText: Send + Sync {
 impl<P: Clone, T> TextCache<P, T> {
     /// A cache of at most `phrase_bytes` of phrases and `vocabulary_bytes` of vocabularies; 0 turns either
     /// off.
-    pub(crate) fn new(phrase_bytes: usize, vocabulary_bytes: usize) -> Self {
+    pub(crate) fn new(phrase_bytes: usize, vocabulary_bytes: usize, metrics: &Arc<EngineMetrics>) -> Self {
         let gauges = [
-            &metrics::TEXT_CACHE_BYTES,
-            &metrics::TEXT_CACHE_ENTRIES,
-            &metrics::VOCABULARY_CACHE_BYTES,
-            &metrics::VOCABULARY_CACHE_ENTRIES,
+            &metrics.text_cache_bytes,
+            &metrics.text_cache_entries,
+            &metrics.vocabulary_cache_bytes,
+            &metrics.vocabulary_cache_entries,
         ];
         let inner = Inner {
             phrases: ByteLru::new(phrase_bytes),
             vocabularies: ByteLru::new(vocabulary_bytes),
-            published: gauges.map(|gauge| GaugeShare::new(gauge, 0.0)),
+            published: gauges.map(|gauge| gauge.share(0.0)),
             _capacities: [
-                GaugeShare::new(&metrics::TEXT_CACHE_CAPACITY, phrase_bytes as f64),
-                GaugeShare::new(&metrics::VOCABULARY_CACHE_CAPACITY, vocabulary_bytes as f64),
+                metrics.text_cache_capacity.share(phrase_bytes as f64),
+                metrics.vocabulary_cache_capacity.share(vocabulary_bytes as f64),
             ],
         };
-        Self { inner: Mutex::new(inner) }
+        Self { inner: Mutex::new(inner), metrics: Arc::clone(metrics) }
     }
 
     /// The embedding of a phrase.
@@ -66,7 +69,7 @@ impl<P: Clone, T> TextCache<P, T> {
         let mut inner = self.lock();
         let bytes = bytes + phrase.bytes();
         let evicted = inner.phrases.insert(phrase, embedding, bytes);
-        metrics::TEXT_CACHE_EVICTIONS.add(evicted as u64);
+        self.metrics.text_cache_evictions.add(evicted as u64);
         inner.publish();
     }
 
@@ -79,7 +82,7 @@ impl<P: Clone, T> TextCache<P, T> {
     pub(crate) fn keep_vocabulary(&self, digest: VocabularyDigest, embeddings: Arc<[T]>, bytes: usize) {
         let mut inner = self.lock();
         let evicted = inner.vocabularies.insert(digest, embeddings, bytes);
-        metrics::VOCABULARY_CACHE_EVICTIONS.add(evicted as u64);
+        self.metrics.vocabulary_cache_evictions.add(evicted as u64);
         inner.publish();
     }
 
@@ -111,7 +114,7 @@ impl<P: Clone + Send + Sync, T: Send + Sync> KnownText for TextCache<P, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fake::FakeReader, phrases::ReadPhrases, vocabulary::Category};
+    use crate::{fake::FakeReader, metrics, phrases::ReadPhrases, vocabulary::Category};
 
     fn phrase(text: &str) -> TokenPhrase {
         TokenPhrase::new(text, FakeReader.read(text).ids)
@@ -123,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_is_unknown_is_counted_once() {
-        let cache: TextCache<u8, u8> = TextCache::new(1000, 1000);
+        let cache: TextCache<u8, u8> = TextCache::new(1000, 1000, &metrics::off());
         cache.keep_phrase(phrase("cat"), 1, 8);
         let words = vocabulary(&["cat", "dog", "Dog", "cow"]);
         assert_eq!(cache.unknown_phrases(&words), HashSet::from(["dog", "cow"].map(phrase)));

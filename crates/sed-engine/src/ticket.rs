@@ -9,7 +9,7 @@ use crate::{
     cost_model::Demand,
     error::EngineError,
     job::{Priority, SegmentJob, SegmentOutcome},
-    metrics::{self, AbandonCause},
+    metrics::{AbandonCause, EngineMetrics},
     pixels::Pixels,
     place::Place,
     report::Stage,
@@ -105,13 +105,13 @@ impl Ticket {
     }
 
     /// Drops work before a stage that its caller does not want any more, and counts it.
-    pub(crate) fn abandon(self, stage: Stage, now: Instant) {
+    pub(crate) fn abandon(self, stage: Stage, now: Instant, metrics: &EngineMetrics) {
         let error = self.still_wanted(now).err().unwrap_or(EngineError::Cancelled);
         let cause = match error {
             EngineError::DeadlineExceeded => AbandonCause::Deadline,
             _ => AbandonCause::Cancelled,
         };
-        metrics::REQUESTS_ABANDONED.add(stage.into(), cause, 1);
+        metrics.requests_abandoned.add(stage.into(), cause, 1);
         self.answer(Err(error));
     }
 

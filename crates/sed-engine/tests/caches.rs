@@ -13,10 +13,11 @@ use sed_engine::{
     Priority, Rejection, SegmentJob, SegmentOutcome, Stage, Vocabulary, VocabularyLimits,
     fake::{FakeControl, FakeReader, FakeStages, Fault},
 };
+use sed_telemetry::Telemetry;
 
 async fn engine_with(config: &EngineConfig) -> (Engine, FakeControl) {
     let (stages, control) = FakeStages::new();
-    let engine = Engine::start(stages, config).unwrap();
+    let engine = Engine::start(stages, config, &Telemetry::off()).unwrap();
     engine.ready().await.unwrap();
     (engine, control)
 }
@@ -195,7 +196,7 @@ async fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
     let file = folder.path().join("file");
     fs::write(&file, "no folder").unwrap();
     let (stages, _) = FakeStages::new();
-    let error = Engine::start(stages, &stored(&file.join("below"))).unwrap_err();
+    let error = Engine::start(stages, &stored(&file.join("below")), &Telemetry::off()).unwrap_err();
     assert!(
         matches!(&error, EngineError::TextStore { folder, .. } if folder.starts_with(&file)),
         "{error:?}"

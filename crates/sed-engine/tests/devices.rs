@@ -10,11 +10,12 @@ use sed_engine::{
     OutputSpec, Priority, Rejection, SegmentJob, Stage, StageError, Vocabulary, VocabularyLimits,
     fake::{FakeControl, FakeReader, FakeStages, Fault},
 };
+use sed_telemetry::Telemetry;
 
 /// An engine on two devices that are warm.
 async fn two(config: EngineConfig) -> (Engine, [FakeControl; 2]) {
     let (stages, controls): (Vec<_>, Vec<_>) = (0..2).map(|_| FakeStages::new()).unzip();
-    let engine = Engine::start_all(stages, &config).unwrap();
+    let engine = Engine::start_all(stages, &config, &Telemetry::off()).unwrap();
     engine.ready().await.unwrap();
     (engine, controls.try_into().unwrap())
 }
@@ -94,7 +95,7 @@ async fn both_give_the_same_answer_and_know_what_was_embedded() {
     let elsewhere = engine.segment(job(2)).await.unwrap();
     controls[busy].release();
     assert!(running.await.unwrap());
-    let alone = Engine::start(FakeStages::new().0, &EngineConfig::default()).unwrap();
+    let alone = Engine::start(FakeStages::new().0, &EngineConfig::default(), &Telemetry::off()).unwrap();
     alone.ready().await.unwrap();
     assert_eq!(elsewhere.map, alone.segment(job(2)).await.unwrap().map);
     assert_eq!([controls[0].embedded(), controls[1].embedded()], embedded);

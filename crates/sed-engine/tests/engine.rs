@@ -9,6 +9,7 @@ use sed_engine::{
     Priority, Rejection, SegmentJob, Stage, StageError, UNLABELLED, Vocabulary, VocabularyLimits,
     fake::{FakeControl, FakeReader, FakeStages, Fault},
 };
+use sed_telemetry::Telemetry;
 
 const STAGES: [Stage; 7] = [
     Stage::TextEmbedding,
@@ -22,7 +23,7 @@ const STAGES: [Stage; 7] = [
 
 async fn engine_with(config: EngineConfig) -> (Engine, FakeControl) {
     let (stages, control) = FakeStages::new();
-    let engine = Engine::start(stages, &config).unwrap();
+    let engine = Engine::start(stages, &config, &Telemetry::off()).unwrap();
     engine.ready().await.unwrap();
     (engine, control)
 }
@@ -263,7 +264,7 @@ async fn a_warm_up_that_loses_the_device_is_probed_as_often() {
     }
     let probe_interval = Duration::from_millis(5);
     let config = EngineConfig { probe_interval, lost_probes: 2, ..EngineConfig::default() };
-    let engine = Engine::start(stages, &config).unwrap();
+    let engine = Engine::start(stages, &config, &Telemetry::off()).unwrap();
     assert!(matches!(engine.ready().await, Err(EngineError::DeviceLost(_))));
     engine.state().wait_for(|state| matches!(state, EngineState::GivenUp { .. })).await.unwrap();
     assert_eq!(control.calls(Stage::Encode), 3);
@@ -297,7 +298,7 @@ async fn a_failed_warm_up_is_told_and_tried_again() {
     let (stages, control) = FakeStages::new();
     control.inject(Stage::Finish, Fault::Fail(StageError::Failed("no kernel".into())));
     let config = EngineConfig { probe_interval: Duration::from_millis(50), ..EngineConfig::default() };
-    let engine = Engine::start(stages, &config).unwrap();
+    let engine = Engine::start(stages, &config, &Telemetry::off()).unwrap();
     let error = engine.ready().await.unwrap_err();
     assert!(matches!(&error, EngineError::WarmUpFailed(why) if why.contains("no kernel")), "{error}");
     engine.state().wait_for(EngineState::is_ready).await.unwrap();

@@ -8,6 +8,7 @@ use sed_engine::{
     SegmentJob, SegmentOutcome, Vocabulary, VocabularyLimits, builtin_vocabularies,
 };
 use sed_model::{DecodeRequest, FinishedMap, Level, SedModel, checkpoint::Checkpoint};
+use sed_telemetry::Telemetry;
 
 fn nano() -> SedModel {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/nano/sed_nano.safetensors");
@@ -56,7 +57,7 @@ async fn by_engine(engine: &Engine, rejection: Rejection, output: OutputSpec) ->
 async fn the_engine_gives_what_the_model_gives() {
     let model = nano();
     let map_side = model.config().image_size / 4;
-    let engine = Engine::start(SedStages::new(nano()), &EngineConfig::default()).unwrap();
+    let engine = Engine::start(SedStages::new(nano()), &EngineConfig::default(), &Telemetry::off()).unwrap();
     engine.ready().await.unwrap();
     assert_eq!(engine.model().digest, model.digest());
     assert_eq!((engine.model().map_side, engine.model().device.as_str()), (map_side, "cpu"));

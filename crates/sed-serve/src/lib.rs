@@ -9,6 +9,7 @@ mod commands;
 mod descriptors;
 mod embedded;
 mod logging;
+mod metrics;
 mod output_files;
 mod pictures;
 mod print;

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use anyhow::{Context, Result, anyhow};
 use sed_engine::{Engine, ModelInfo, SedStages, builtin_vocabularies};
 use sed_model::device::products_off_plan;
-use sed_server::{Drain, Metrics, Server, ServerConfig, config::RawConfig};
+use sed_server::{Drain, Server, ServerConfig, config::RawConfig};
+use sed_telemetry::Telemetry;
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
 /// A server with its model, answering until it is stopped.
@@ -19,18 +20,14 @@ pub(crate) struct RunningServer {
 }
 
 impl RunningServer {
-    /// Opens the sockets and starts to answer; the operations port serves `metrics`. Requests are refused
-    /// until the model is warm; see [`RunningServer::ready`].
+    /// Opens the sockets and starts to answer, recording in `telemetry`. Requests are refused until the model is warm; see [`RunningServer::ready`].
     pub(crate) async fn start(
         config: ServerConfig,
         stages: Vec<SedStages>,
-        metrics: Option<Metrics>,
+        telemetry: Telemetry,
     ) -> Result<Self> {
-        let engine = Engine::start_all(stages, &config.engine)?;
-        let mut server = Server::bind(config, engine.clone(), builtin_vocabularies()).await?;
-        if let Some(metrics) = metrics {
-            server = server.with_metrics(metrics);
-        }
+        let engine = Engine::start_all(stages, &config.engine, &telemetry)?;
+        let server = Server::bind(config, engine.clone(), builtin_vocabularies(), telemetry).await?;
         let (address, ops_address) = (server.local_addr(), server.ops_addr());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {

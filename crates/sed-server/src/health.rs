@@ -1,11 +1,13 @@
 //! Standard gRPC health. The empty name says that the process lives; the service's name says that it is
 //! ready.
 
-use sed_engine::{EngineState, metrics::MODEL_READY};
+use std::sync::Arc;
+
+use sed_engine::EngineState;
 use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::inference;
+use crate::{inference, metrics::ServerMetrics};
 
 /// The name under which readiness is reported.
 pub const SERVICE_NAME: &str = "sed.v1.SegmentationService";
@@ -17,16 +19,17 @@ const SERVICES: [&str; 2] = [SERVICE_NAME, inference::SERVICE_NAME];
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     reporter: HealthReporter,
+    metrics: Arc<ServerMetrics>,
 }
 
 impl Health {
     /// Reports the process as alive, but not ready.
-    pub(crate) async fn new(reporter: HealthReporter) -> Self {
+    pub(crate) async fn new(reporter: HealthReporter, metrics: Arc<ServerMetrics>) -> Self {
         // The library begins with the empty name as SERVING, which is what we mean by it.
         for name in SERVICES {
             reporter.set_service_status(name, ServingStatus::NotServing).await;
         }
-        Self { reporter }
+        Self { reporter, metrics }
     }
 
     /// Reports every change of the engine's readiness, until the future is dropped or the engine has stopped.
@@ -45,7 +48,7 @@ impl Health {
     }
 
     pub(crate) async fn set_ready(&self, ready: bool) {
-        MODEL_READY.set(f64::from(u8::from(ready)));
+        self.metrics.model_ready.set(f64::from(u8::from(ready)));
         let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
         for name in SERVICES {
             self.reporter.set_service_status(name, status).await;

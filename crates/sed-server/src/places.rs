@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use sed_engine::metrics::{CONCURRENT_REQUESTS, CONCURRENT_REQUESTS_CAPACITY};
 use sed_proto::v1::ErrorReason;
 use tokio::{
     sync::oneshot,
@@ -22,6 +21,7 @@ use tonic::Status;
 
 use crate::{
     memory::{ConnectionId, Transfers},
+    metrics::ServerMetrics,
     status::{self, Failure},
     usage::Usage,
 };
@@ -45,6 +45,7 @@ struct Shared {
     most: usize,
     transfers: Transfers,
     state: Mutex<State>,
+    metrics: Arc<ServerMetrics>,
 }
 
 #[derive(Debug, Default)]
@@ -77,9 +78,9 @@ pub(crate) struct Place {
 
 impl Places {
     /// So many places. Answers among `transfers` hold them.
-    pub(crate) fn new(most: usize, transfers: Transfers) -> Self {
-        CONCURRENT_REQUESTS_CAPACITY.set(most as f64);
-        Self { shared: Arc::new(Shared { most, transfers, state: Mutex::default() }) }
+    pub(crate) fn new(most: usize, transfers: Transfers, metrics: Arc<ServerMetrics>) -> Self {
+        metrics.concurrent_requests_capacity.set(most as f64);
+        Self { shared: Arc::new(Shared { most, transfers, state: Mutex::default(), metrics }) }
     }
 
     /// Acquires a place for a call, or returns a refusal if none becomes free soon.
@@ -153,7 +154,7 @@ impl Place {
         let since = Instant::now();
         state.taken += 1;
         state.held.entry(connection).or_default().push(since);
-        CONCURRENT_REQUESTS.set(state.taken as f64);
+        shared.metrics.concurrent_requests.set(state.taken as f64);
         Self { shared: Arc::clone(shared), connection, since }
     }
 }
@@ -177,7 +178,7 @@ impl State {
             }
         }
         self.usage.add(place.connection, place.since.elapsed(), Instant::now().into_std());
-        CONCURRENT_REQUESTS.set(self.taken as f64);
+        place.shared.metrics.concurrent_requests.set(self.taken as f64);
     }
 
     fn held_by(&self, connection: ConnectionId) -> usize {
@@ -226,9 +227,11 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics;
 
     fn places(most: usize) -> Places {
-        Places::new(most, Transfers::new(4, Duration::from_secs(10)))
+        let metrics = metrics::off();
+        Places::new(most, Transfers::new(4, Duration::from_secs(10), Arc::clone(&metrics)), metrics)
     }
 
     /// Acquires a place, notes its turn, and holds it for a moment.

@@ -10,12 +10,13 @@ use std::{
 };
 
 use sed_engine::{
-    Category, Engine, EngineState, ReadPhrases, Vocabulary, VocabularyBook, metrics::MODEL_INFO,
+    Category, Engine, EngineState, ReadPhrases, Vocabulary, VocabularyBook, metrics::EngineMetrics,
 };
 use sed_proto::{
     inference::grpc_inference_service_server::GrpcInferenceServiceServer,
     v1::segmentation_service_server::SegmentationServiceServer,
 };
+use sed_telemetry::Telemetry;
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
@@ -35,7 +36,8 @@ use crate::{
     inference::InferenceService,
     intake::{Intake, Methods},
     memory::{Account, Split, Transfers, Windows},
-    ops::{Metrics, Ops, Sources},
+    metrics::ServerMetrics,
+    ops::{Ops, Sources},
     places::Places,
     service::{Context, SegmentationService},
     vocabulary_registry::VocabularyRegistry,
@@ -107,11 +109,13 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     ops: Option<Ops>,
-    metrics: Option<Metrics>,
+    telemetry: Telemetry,
+    metrics: Arc<ServerMetrics>,
 }
 
 impl Server {
-    /// Reads certificates and tokens, and opens the sockets. Connections wait until [`Server::serve`].
+    /// Reads certificates and tokens, and opens the sockets. Connections wait until [`Server::serve`]. The
+    /// server records in `telemetry`, which the operations port shows.
     ///
     /// # Errors
     /// A file cannot be used, an address cannot be listened on, or there are no threads.
@@ -119,9 +123,11 @@ impl Server {
         config: ServerConfig,
         engine: Engine,
         vocabularies: VocabularyBook,
+        telemetry: Telemetry,
     ) -> Result<Self, ServeError> {
-        let access = AccessFiles::load(&config.access, config.transport.web.is_some()).await?;
-        let pool = CpuPool::new(config.cpu_threads)?;
+        let metrics = ServerMetrics::new(&telemetry);
+        let access = AccessFiles::load(&config.access, config.transport.web.is_some(), &metrics).await?;
+        let pool = CpuPool::new(config.cpu_threads, EngineMetrics::new(&telemetry))?;
         let failed = |source| ServeError::Bind { setting: "listen", address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -133,13 +139,7 @@ impl Server {
             })?),
             None => None,
         };
-        Ok(Self { config, access, engine, vocabularies, pool, listener, address, ops, metrics: None })
-    }
-
-    /// Sets the metrics that the operations port shows.
-    #[must_use]
-    pub fn with_metrics(self, metrics: Metrics) -> Self {
-        Self { metrics: Some(metrics), ..self }
+        Ok(Self { config, access, engine, vocabularies, pool, listener, address, ops, telemetry, metrics })
     }
 
     /// Returns the address of the gRPC port, with the actual port if the configuration had 0.
@@ -159,45 +159,53 @@ impl Server {
     /// # Errors
     /// The services cannot be set up.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<Drain, ServeError> {
-        let Self { config, access, engine, vocabularies, pool, listener, address, ops, metrics } = self;
+        let Self { config, access, engine, vocabularies, pool, listener, address, ops, telemetry, metrics } =
+            self;
         warn_of_open_secrets(&config, address);
         let model = engine.model();
-        MODEL_INFO.set([&model.name, &model.digest, &model.dtype, &model.device]);
+        metrics.build_info.set([env!("CARGO_PKG_VERSION")]);
+        metrics.model_info.set([&model.name, &model.digest, &model.dtype, &model.device]);
         let (stopping, stop_seen) = watch::channel(false);
         let mut operations = JoinSet::new(); // ends with this function
         if let Some(ops) = ops {
             operations.spawn(ops.serve(Sources {
                 engine: engine.state(),
                 stopping: stop_seen.clone(),
-                metrics,
+                telemetry,
             }));
         }
         let (reporter, health_service) = tonic_health::server::health_reporter();
-        let mut health = Health::new(reporter).await;
+        let mut health = Health::new(reporter, Arc::clone(&metrics)).await;
         let (close, closing) = watch::channel(false);
         let client_names = config.access.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let split = Split::of(config.limits.request_memory_bytes, config.transport.max_connections);
-        let transfers =
-            Transfers::new(UPLOADS_EACH * config.limits.concurrent_requests, config.transport.stall_timeout);
+        let transfers = Transfers::new(
+            UPLOADS_EACH * config.limits.concurrent_requests,
+            config.transport.stall_timeout,
+            Arc::clone(&metrics),
+        );
         let context = Context {
             engine: engine.clone(),
             vocabularies: VocabularyRegistry::new(
                 built_in(&vocabularies, &*engine.phrase_reader())?,
                 &config.limits,
+                Arc::clone(&metrics),
             ),
             limits: config.limits.clone(),
             transport: config.transport.clone(),
             default_rejection: config.default_rejection,
             pool,
-            places: Places::new(config.limits.concurrent_requests, transfers.clone()),
+            places: Places::new(config.limits.concurrent_requests, transfers.clone(), Arc::clone(&metrics)),
             account: Account::new(
                 split.calls,
                 config.access.tokens.is_some() || client_names,
                 transfers.clone(),
+                Arc::clone(&metrics),
             ),
             stopping: stop_seen,
             closing,
             started: Instant::now(),
+            metrics: Arc::clone(&metrics),
         };
         let intake = Intake::new(
             context.account.clone(),
@@ -208,10 +216,12 @@ impl Server {
         operations.spawn(transfers.watch());
         let routes = routes(&config, context)?.add_service(health_service).prepare();
         let guard = Guard::new(access.tokens.clone(), config.access.health_needs_token);
-        let service: AnyService =
-            open_to_browsers(config.transport.web.as_ref(), Calls::new(guard).layer(intake.layer(routes)));
+        let service: AnyService = open_to_browsers(
+            config.transport.web.as_ref(),
+            Calls::new(guard, Arc::clone(&metrics)).layer(intake.layer(routes)),
+        );
         let windows = Windows::new(split.windows, config.transport.connection_window);
-        let connections = Connections::new(&config.transport, access.tls.clone(), windows);
+        let connections = Connections::new(&config.transport, access.tls.clone(), windows, metrics);
         operations.spawn(access.follow(config.access.reload_interval));
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = connections.serve(listener, service, async {

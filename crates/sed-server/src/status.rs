@@ -1,6 +1,6 @@
 //! Errors as gRPC statuses with google.rpc details. The reasons are documented in `error_reason.proto`.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, error::Error as _, sync::Arc, time::Duration};
 
 use sed_engine::EngineError;
 use sed_proto::v1::ErrorReason;
@@ -59,6 +59,16 @@ pub fn code_of(reason: ErrorReason) -> Code {
     }
 }
 
+/// The reason of a status, as its source: for the server's own accounts, since clients do not get sources.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{}", reason_name(*.0))]
+struct Reason(ErrorReason);
+
+/// Returns the reason of a status that this server made, before it is sent.
+pub(crate) fn reason_of(status: &Status) -> Option<ErrorReason> {
+    status.source()?.downcast_ref().map(|Reason(reason)| *reason)
+}
+
 /// A builder of statuses.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -101,7 +111,9 @@ impl Failure {
 
     pub(crate) fn into_status(mut self) -> Status {
         self.details.set_error_info(reason_name(self.reason), ERROR_DOMAIN, self.metadata);
-        Status::with_error_details(code_of(self.reason), self.message, self.details)
+        let mut status = Status::with_error_details(code_of(self.reason), self.message, self.details);
+        status.set_source(Arc::new(Reason(self.reason)));
+        status
     }
 }
 
@@ -245,6 +257,7 @@ mod tests {
         assert!(!status.message().contains("secret"));
         let info = status.get_error_details().error_info().cloned().unwrap();
         assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INTERNAL", ERROR_DOMAIN));
+        assert_eq!(reason_of(&status), Some(ErrorReason::Internal));
         assert_eq!(info.metadata["stage"], "encode");
     }
 }

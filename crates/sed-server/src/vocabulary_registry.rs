@@ -7,16 +7,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use data_encoding::HEXLOWER;
-use sed_engine::{
-    Category, TokenPhrase, Vocabulary,
-    metrics::{REGISTERED_VOCABULARIES, REGISTERED_VOCABULARY_EVICTIONS},
-};
+use sed_engine::{Category, TokenPhrase, Vocabulary};
 
-use crate::{caller::Caller, limits::Limits};
+use crate::{caller::Caller, limits::Limits, metrics::ServerMetrics};
 
 /// Digits of a registered vocabulary's name: 16 bytes of its digest.
 const NAME_BYTES: usize = 16;
@@ -33,12 +30,13 @@ pub(crate) struct VocabularyRegistry {
 }
 
 /// The callers' vocabularies. All callers without a name count as one, which is `None`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Registered {
     named: BTreeMap<String, Entry>,
     bytes: usize,
     /// Counts uses, to order them.
     uses: u64,
+    metrics: Arc<ServerMetrics>,
 }
 
 #[derive(Debug)]
@@ -95,10 +93,15 @@ pub(crate) struct Page {
 }
 
 impl VocabularyRegistry {
-    pub(crate) fn new(built_in: BTreeMap<String, Vocabulary>, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        built_in: BTreeMap<String, Vocabulary>,
+        limits: &Limits,
+        metrics: Arc<ServerMetrics>,
+    ) -> Self {
+        let registered = Registered { named: BTreeMap::new(), bytes: 0, uses: 0, metrics };
         Self {
             built_in,
-            registered: Mutex::default(),
+            registered: Mutex::new(registered),
             most: limits.registered_vocabularies,
             most_bytes: limits.registered_vocabulary_bytes,
         }
@@ -194,13 +197,13 @@ impl Registered {
     fn insert(&mut self, name: String, vocabulary: Vocabulary, bytes: usize, owner: Option<Caller>) {
         self.bytes += bytes;
         self.named.insert(name, Entry { vocabulary, bytes, owner, last_use: self.uses });
-        REGISTERED_VOCABULARIES.set(self.named.len() as f64);
+        self.metrics.registered_vocabularies.set(self.named.len() as f64);
     }
 
     fn forget(&mut self, name: &str) {
         if let Some(entry) = self.named.remove(name) {
             self.bytes -= entry.bytes;
-            REGISTERED_VOCABULARIES.set(self.named.len() as f64);
+            self.metrics.registered_vocabularies.set(self.named.len() as f64);
         }
     }
 
@@ -220,7 +223,7 @@ impl Registered {
             return false;
         };
         self.forget(&oldest);
-        REGISTERED_VOCABULARY_EVICTIONS.add(1);
+        self.metrics.registered_vocabulary_evictions.add(1);
         true
     }
 }
@@ -249,6 +252,7 @@ mod tests {
     use sed_engine::fake::FakeReader;
 
     use super::*;
+    use crate::metrics;
 
     fn vocabulary(name: &str) -> Vocabulary {
         Vocabulary::built_in(vec![Category::new(name)], &FakeReader).unwrap()
@@ -261,7 +265,7 @@ mod tests {
             registered_vocabulary_bytes: most_bytes,
             ..Limits::default()
         };
-        VocabularyRegistry::new(built_in, &limits)
+        VocabularyRegistry::new(built_in, &limits, metrics::off())
     }
 
     fn caller(name: &str) -> Option<Caller> {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use sed_engine::metrics::Method;
 use sed_proto::v1::segmentation_service_client::SegmentationServiceClient;
+use sed_server::metrics::Method;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use sed_engine::metrics::Method;
 use sed_proto::v1::{self, ErrorReason, segment_stream_response::Outcome};
+use sed_server::metrics::Method;
 use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
 use tonic::Status;

@@ -5,12 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sed_telemetry::GaugeShare;
+
 use crate::{
     charge::Charge,
     cost_model::{CostModel, Demand},
     error::EngineError,
     job::Priority,
-    metrics::{self, GaugeShare},
+    metrics::EngineMetrics,
     place::Place,
     report::Stage,
 };
@@ -48,25 +50,10 @@ pub(crate) struct Admission {
 /// One device's part of the gauges.
 #[derive(Debug)]
 struct Published {
-    depth: [f64; 3],
+    /// By priority.
+    depth: [GaugeShare; 3],
     pairs: GaugeShare,
     _capacities: [GaugeShare; 2],
-}
-
-impl Drop for Published {
-    fn drop(&mut self) {
-        self.set_depth([0.0; 3]);
-    }
-}
-
-impl Published {
-    fn set_depth(&mut self, depth: [f64; 3]) {
-        for priority in [Priority::Low, Priority::Normal, Priority::High] {
-            let more = depth[priority as usize] - self.depth[priority as usize];
-            metrics::QUEUE_DEPTH.add(priority, more);
-        }
-        self.depth = depth;
-    }
 }
 
 /// Counts and predicted device time of the requests in the engine, in the order in which the scheduler serves
@@ -90,13 +77,14 @@ pub(crate) struct Account {
 }
 
 impl Admission {
-    pub(crate) fn new(limits: QueueLimits) -> Arc<Self> {
+    pub(crate) fn new(limits: QueueLimits, metrics: &EngineMetrics) -> Arc<Self> {
         let capacities = [
-            GaugeShare::new(&metrics::QUEUE_CAPACITY, limits.requests as f64),
-            GaugeShare::new(&metrics::QUEUED_PAIRS_CAPACITY, limits.pairs as f64),
+            metrics.queue_capacity.share(limits.requests as f64),
+            metrics.queued_pairs_capacity.share(limits.pairs as f64),
         ];
-        let pairs = GaugeShare::new(&metrics::QUEUED_PAIRS, 0.0);
-        let published = Published { depth: [0.0; 3], pairs, _capacities: capacities };
+        let depth = [Priority::Low, Priority::Normal, Priority::High]
+            .map(|priority| metrics.queue_depth.share(priority, 0.0));
+        let published = Published { depth, pairs: metrics.queued_pairs.share(0.0), _capacities: capacities };
         let published = Some(Mutex::new(published));
         Arc::new(Self { limits: Some(limits), state: Mutex::default(), published })
     }
@@ -186,7 +174,7 @@ impl Admission {
         let state = self.lock();
         let (waiting, pairs) = (state.waiting, state.waiting_pairs);
         drop(state);
-        published.set_depth(waiting.map(|waiting| waiting as f64));
+        published.depth.iter_mut().zip(waiting).for_each(|(share, waiting)| share.set(waiting as f64));
         published.pairs.set(pairs as f64);
     }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::stages::Rejection;
+use crate::{metrics, stages::Rejection};
 
 const LIMITS: QueueLimits = QueueLimits { requests: 3, pairs: 100 };
 
@@ -14,7 +14,7 @@ fn demand(categories: usize, text: f64) -> Demand {
 
 /// An account that knows that a pair and a unit of text take 10 ms, and that nothing else takes time.
 fn admission() -> Arc<Admission> {
-    let admission = Admission::new(LIMITS);
+    let admission = Admission::new(LIMITS, &metrics::off());
     admission.learn(|model| {
         for units in [1.0, 10.0] {
             for stage in [Stage::CostMap, Stage::TextEmbedding] {
@@ -63,7 +63,7 @@ fn requests_and_pairs_are_bounded_until_they_begin() {
 
 #[test]
 fn a_delay_for_room_is_short_when_next_to_nothing_waits() {
-    let admission = Admission::new(QueueLimits { requests: 1, ..LIMITS });
+    let admission = Admission::new(QueueLimits { requests: 1, ..LIMITS }, &metrics::off());
     let first = admit(&admission, 0, Priority::Normal, None).unwrap();
     let refused = admit(&admission, 0, Priority::Normal, None).unwrap_err();
     assert!(

@@ -8,7 +8,7 @@ use crate::{
     cost_model::text_units,
     job::{JobImage, SegmentOutcome},
     launch::{Launch, LaunchError, Output, Work, first_of_its_image},
-    metrics::{self, Outcome as CategoryOutcome},
+    metrics::{CategoryOutcome, DecoderLevel},
     report::{BatchTiming, LevelReport, RejectionReport, Stage},
     stages::{Advanced, FinishedMap, Stages},
     task::{Pairs, Task},
@@ -112,7 +112,7 @@ impl<S: Stages> Scheduler<S> {
             launch.tasks_mut().iter_mut().map(|task| end_task(task, ran.ended, &batch)).count()
         };
         if self.recording {
-            metrics::DEVICE_BUSY.add(device_time);
+            self.metrics.device_busy.add(device_time);
         }
         if result.is_ok() {
             let units = match (&launch.work, stage) {
@@ -132,9 +132,9 @@ impl<S: Stages> Scheduler<S> {
                 self.admission.learn(|model| model.observe(stage, units, requests, device_time, ran.ended));
             }
             if self.recording {
-                metrics::STAGE_DURATION.record(stage.into(), device_time.as_secs_f64());
-                metrics::BATCH_IMAGES.record(stage, images as f64);
-                metrics::BATCH_PAIRS.record(stage, pairs as f64);
+                self.metrics.stage_duration.record(stage.into(), device_time.as_secs_f64());
+                self.metrics.batch_images.record(stage, images as f64);
+                self.metrics.batch_pairs.record(stage, pairs as f64);
             }
         }
         batch
@@ -169,8 +169,8 @@ impl<S: Stages> Scheduler<S> {
             self.feature_cache.insert(*facts, features.clone(), stages.feature_bytes(&features));
         }
         if self.recording {
-            metrics::IMAGE_CACHE_HITS.add(u64::from(task.caches.image_hit));
-            metrics::IMAGE_CACHE_MISSES.add(u64::from(!task.caches.image_hit));
+            self.metrics.image_cache_hits.add(u64::from(task.caches.image_hit));
+            self.metrics.image_cache_misses.add(u64::from(!task.caches.image_hit));
         }
         task.features = Some(features);
         task.ticket.pixels.discard();
@@ -187,9 +187,17 @@ impl<S: Stages> Scheduler<S> {
             let rejection = task.ticket.demand.rejection;
             self.admission.learn(|model| model.observe_survivors(level, rejection, all, left));
             if self.recording {
-                metrics::CATEGORIES_SURVIVED.record(level, survivors.len() as f64);
-                metrics::CATEGORY_LEVELS.add(level, CategoryOutcome::Survived, survivors.len() as u64);
-                metrics::CATEGORY_LEVELS.add(level, CategoryOutcome::Rejected, report.rejected.len() as u64);
+                self.metrics.categories_survived.record(DecoderLevel(level), survivors.len() as f64);
+                self.metrics.category_levels.add(
+                    DecoderLevel(level),
+                    CategoryOutcome::Survived,
+                    survivors.len() as u64,
+                );
+                self.metrics.category_levels.add(
+                    DecoderLevel(level),
+                    CategoryOutcome::Rejected,
+                    report.rejected.len() as u64,
+                );
             }
             task.levels.push(report);
         }

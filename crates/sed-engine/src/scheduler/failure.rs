@@ -6,7 +6,7 @@ use crate::{
     budget::Unit,
     error::EngineError,
     launch::{Launch, LaunchError, Work},
-    metrics::{self, DeviceErrorKind, RetryCause},
+    metrics::{DeviceErrorKind, RetryCause},
     report::Stage,
     stages::Stages,
     task::Task,
@@ -30,7 +30,7 @@ impl<S: Stages> Scheduler<S> {
             LaunchError::Failed(message) => (DeviceErrorKind::Failed, message),
             LaunchError::Panicked(message) => (DeviceErrorKind::Panic, message),
         };
-        metrics::DEVICE_ERRORS.add(kind, 1);
+        self.metrics.device_errors.add(kind, 1);
         let (images, pairs) = launch.size();
         tracing::error!(stage = stage.name(), images, pairs, ?kind, message, "a launch failed");
         match error {
@@ -52,7 +52,7 @@ impl<S: Stages> Scheduler<S> {
                 Aftermath::default()
             }
             LaunchError::Panicked(message) => {
-                metrics::PANICS.add(1);
+                self.metrics.panics.add(1);
                 let message = format!("panicked: {message}");
                 self.bisect(launch, &EngineError::StageFailed { stage, message });
                 Aftermath { panicked: true, lost: None }
@@ -77,7 +77,7 @@ impl<S: Stages> Scheduler<S> {
             let first_try = launch.reason.is_some();
             match self.retry_in_halves(launch, RetryCause::OutOfMemory) {
                 Some(alone) if first_try => {
-                    metrics::BATCH_RETRIES.add(stage, RetryCause::OutOfMemory, 1);
+                    self.metrics.batch_retries.add(stage, RetryCause::OutOfMemory, 1);
                     self.retries.push_front(Launch { reason: None, ..alone });
                 }
                 Some(alone) => self.give_up(alone, &EngineError::DeviceOutOfMemory { stage }),
@@ -96,7 +96,7 @@ impl<S: Stages> Scheduler<S> {
             Stage::Encode => self.budget.lower(Unit::Images, images, self.now()),
             _ => self.budget.lower(Unit::Pairs, pairs, self.now()),
         }
-        metrics::BATCH_RETRIES.add(stage, RetryCause::OutOfMemory, 1);
+        self.metrics.batch_retries.add(stage, RetryCause::OutOfMemory, 1);
         if !can_be_smaller {
             tasks.iter_mut().for_each(|task| task.memory_failures += 1);
         }
@@ -124,7 +124,7 @@ impl<S: Stages> Scheduler<S> {
             }
             work => return Some(Launch { stage, work, reason }),
         };
-        metrics::BATCH_RETRIES.add(stage, cause, 1);
+        self.metrics.batch_retries.add(stage, cause, 1);
         for work in halves.into_iter().rev() {
             self.retries.push_front(Launch { stage, work, reason: None });
         }

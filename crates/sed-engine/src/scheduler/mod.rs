@@ -27,7 +27,7 @@ use crate::{
     feature_cache::FeatureCache,
     lanes::Lanes,
     launch::{Launch, Work, image_key},
-    metrics::{self, FlushReason},
+    metrics::{EngineMetrics, FlushReason},
     phrases::TokenPhrase,
     report::Stage,
     stages::Stages,
@@ -87,6 +87,7 @@ pub(crate) struct Scheduler<S: Stages> {
     feature_cache: Arc<FeatureCache>,
     store: Option<TextStoreThread>,
     admission: Arc<Admission>,
+    pub(crate) metrics: Arc<EngineMetrics>,
     /// False while the engine warms up, so that metrics count the requests of callers alone.
     pub(crate) recording: bool,
 }
@@ -100,11 +101,13 @@ pub(crate) struct SchedulerParts<S: Stages> {
     pub(crate) feature_cache: Arc<FeatureCache>,
     pub(crate) store: Option<TextStoreThread>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) metrics: Arc<EngineMetrics>,
 }
 
 impl<S: Stages> Scheduler<S> {
     pub(crate) fn new(parts: SchedulerParts<S>) -> Self {
-        let SchedulerParts { policy, clock, budget, text_cache, feature_cache, store, admission } = parts;
+        let SchedulerParts { policy, clock, budget, text_cache, feature_cache, store, admission, metrics } =
+            parts;
         Self {
             stations: std::array::from_fn(|_| Lanes::new(policy.ageing)),
             retries: VecDeque::new(),
@@ -117,6 +120,7 @@ impl<S: Stages> Scheduler<S> {
             feature_cache,
             store,
             admission,
+            metrics,
             recording: true,
         }
     }
@@ -133,7 +137,7 @@ impl<S: Stages> Scheduler<S> {
     /// Adds a request that has arrived.
     pub(crate) fn arrive(&mut self, stages: &S, ticket: Ticket) {
         if self.recording && ticket.demand.categories > 0 {
-            metrics::CATEGORIES_REQUESTED.record(ticket.demand.categories as f64);
+            self.metrics.categories_requested.record(ticket.demand.categories as f64);
         }
         self.gather_words(stages, Task::new(ticket, self.now()));
     }
@@ -288,7 +292,8 @@ impl<S: Stages> Scheduler<S> {
     /// Marks the requests of a launch as begun. Returns `None` if the callers of all of them have gone in the
     /// meantime.
     fn begin(&mut self, launch: Launch<S>, now: Instant) -> Option<Launch<S>> {
-        let mut launch = if launch.stage == Stage::Encode { hold_pixels(launch, now)? } else { launch };
+        let mut launch =
+            if launch.stage == Stage::Encode { hold_pixels(launch, now, &self.metrics)? } else { launch };
         let stage = launch.stage;
         if let Work::Phrases(phrases) = &launch.work {
             let concerned = |task: &Task<S>| {
@@ -303,7 +308,7 @@ impl<S: Stages> Scheduler<S> {
         if self.recording
             && let Some(reason) = launch.reason
         {
-            metrics::BATCH_FLUSHES.add(stage, reason, 1);
+            self.metrics.batch_flushes.add(stage, reason, 1);
         }
         Some(launch)
     }
@@ -314,7 +319,7 @@ impl<S: Stages> Scheduler<S> {
         let first = task.ticket.place.begin(stage);
         if first && self.recording {
             let waited = now.saturating_duration_since(task.ticket.since);
-            metrics::QUEUE_WAIT.record(task.ticket.priority, waited.as_secs_f64());
+            self.metrics.queue_wait.record(task.ticket.priority, waited.as_secs_f64());
         }
         self.begin_stage(task, stage, now);
         let span = tracing::info_span!(
@@ -327,7 +332,7 @@ impl<S: Stages> Scheduler<S> {
     fn begin_stage(&self, task: &mut Task<S>, stage: Stage, now: Instant) {
         let wait = task.timeline.begin(stage, now);
         if let Some(wait) = wait.filter(|_| self.recording) {
-            metrics::STAGE_WAIT.record(stage.into(), wait.as_secs_f64());
+            self.metrics.stage_wait.record(stage.into(), wait.as_secs_f64());
         }
     }
 
@@ -335,7 +340,7 @@ impl<S: Stages> Scheduler<S> {
     fn drop_unwanted(&mut self, now: Instant) {
         for stage in Stage::ALL {
             for task in self.station(stage).take(|task| task.ticket.still_wanted(now).is_err()) {
-                task.ticket.abandon(stage, now);
+                task.ticket.abandon(stage, now, &self.metrics);
             }
         }
     }
@@ -348,7 +353,7 @@ impl<S: Stages> Scheduler<S> {
             Work::Tasks(tasks) => {
                 let (wanted, unwanted): (Vec<_>, Vec<_>) =
                     tasks.into_iter().partition(|task| task.ticket.still_wanted(now).is_ok());
-                unwanted.into_iter().for_each(|task| task.ticket.abandon(stage, now));
+                unwanted.into_iter().for_each(|task| task.ticket.abandon(stage, now, &self.metrics));
                 if wanted.is_empty() {
                     return None;
                 }
@@ -383,13 +388,13 @@ impl<S: Stages> Scheduler<S> {
 
 /// Makes an encoder launch hold the pixels of its images. Requests whose callers have dropped theirs are left
 /// out.
-fn hold_pixels<S: Stages>(launch: Launch<S>, now: Instant) -> Option<Launch<S>> {
+fn hold_pixels<S: Stages>(launch: Launch<S>, now: Instant, metrics: &EngineMetrics) -> Option<Launch<S>> {
     let Launch { stage, work, reason } = launch;
     let mut held = Vec::new();
     for mut task in work.into_tasks() {
         task.encoding = task.ticket.pixels.get();
         if task.encoding.is_none() && task.ticket.still_wanted(now).is_err() {
-            task.ticket.abandon(stage, now);
+            task.ticket.abandon(stage, now, metrics);
         } else {
             held.push(task);
         }

@@ -13,7 +13,6 @@ use crate::{
     error::EngineError,
     job::JobImage,
     lanes::Waits,
-    metrics,
     phrases::TokenPhrase,
     report::{BatchTiming, Stage},
     stages::{StageError, Stages},
@@ -53,10 +52,10 @@ impl<S: Stages> Scheduler<S> {
             task.words = Words::Gathering { known, missing };
         }
         if self.recording {
-            metrics::TEXT_CACHE_HITS.add(u64::from(task.caches.text_hits));
-            metrics::TEXT_CACHE_MISSES.add(u64::from(task.caches.text_misses));
-            metrics::VOCABULARY_CACHE_HITS.add(u64::from(task.caches.vocabulary_hit));
-            metrics::VOCABULARY_CACHE_MISSES.add(u64::from(!task.caches.vocabulary_hit));
+            self.metrics.text_cache_hits.add(u64::from(task.caches.text_hits));
+            self.metrics.text_cache_misses.add(u64::from(task.caches.text_misses));
+            self.metrics.vocabulary_cache_hits.add(u64::from(task.caches.vocabulary_hit));
+            self.metrics.vocabulary_cache_misses.add(u64::from(!task.caches.vocabulary_hit));
         }
         if task.missing().is_some_and(|missing| !missing.is_empty()) {
             self.enqueue(Stage::TextEmbedding, task);
@@ -98,7 +97,7 @@ impl<S: Stages> Scheduler<S> {
                 self.deliver(stages, [(phrase.clone(), embedding)].into());
             }
             Err(error) => {
-                metrics::TEXT_STORE_DAMAGED.add(1);
+                self.metrics.text_store_damaged.add(1);
                 tracing::warn!(%error, "a stored text embedding does not fit the model; computing it again");
             }
         }
@@ -216,7 +215,7 @@ impl<S: Stages> Scheduler<S> {
         let features = pinned.and_then(|image| image.features::<S::ImageFeatures>());
         task.caches.image_hit = features.is_some();
         if self.recording && features.is_some() {
-            metrics::IMAGE_CACHE_HITS.add(1);
+            self.metrics.image_cache_hits.add(1);
         }
         let next = if features.is_some() { Stage::CostMap } else { Stage::Encode };
         if features.is_some() {

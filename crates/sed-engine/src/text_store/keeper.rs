@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,7 +12,7 @@ use super::{
     index::StoredPhrases,
     origin::{Name, Origin},
 };
-use crate::{metrics, phrases::TokenPhrase};
+use crate::{metrics::EngineMetrics, phrases::TokenPhrase};
 
 /// The share of the capacity that is written before the directory is measured again, since others write there
 /// too, and that is freed when it is full.
@@ -34,12 +35,22 @@ pub(super) struct Keeper {
     measured: bool,
     /// The time at which it was last found full although nothing could be removed.
     full: Option<Instant>,
+    metrics: Arc<EngineMetrics>,
 }
 
 impl Keeper {
     /// An account that begins with a measurement.
-    pub(super) fn new(capacity: u64, index: StoredPhrases) -> Self {
-        Self { capacity, index, bytes: 0, written: 0, oldest: VecDeque::new(), measured: false, full: None }
+    pub(super) fn new(capacity: u64, index: StoredPhrases, metrics: Arc<EngineMetrics>) -> Self {
+        Self {
+            capacity,
+            index,
+            bytes: 0,
+            written: 0,
+            oldest: VecDeque::new(),
+            measured: false,
+            full: None,
+            metrics,
+        }
     }
 
     /// Stores an embedding, unless there is no room for it.
@@ -59,14 +70,14 @@ impl Keeper {
         self.bytes = (self.bytes + size).saturating_sub(replaced);
         self.written += size;
         self.index.insert(name);
-        metrics::TEXT_STORE_WRITES.add(1);
+        self.metrics.text_store_writes.add(1);
         Ok(())
     }
 
     /// Measures the directory and updates the index.
     pub(super) fn measure(&mut self, storage: &dyn Storage) -> io::Result<()> {
         let listing = storage.list()?;
-        metrics::TEXT_STORE_LEFTOVERS.add(listing.leftovers);
+        self.metrics.text_store_leftovers.add(listing.leftovers);
         self.index.replace(listing.files.iter().map(|(name, _)| *name));
         (self.bytes, self.oldest) = (listing.bytes, listing.files.into());
         (self.written, self.measured) = (0, true);
@@ -99,7 +110,7 @@ impl Keeper {
             storage.remove(name)?;
             self.index.remove(name);
             self.bytes = self.bytes.saturating_sub(bytes);
-            metrics::TEXT_STORE_EVICTIONS.add(1);
+            self.metrics.text_store_evictions.add(1);
         }
         let fits = self.bytes + size <= self.capacity;
         self.full = (!fits).then(Instant::now);
@@ -118,9 +129,12 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
-    use crate::text_store::{
-        folder::{Folder, Found},
-        tests::{origin, phrase},
+    use crate::{
+        metrics,
+        text_store::{
+            folder::{Folder, Found},
+            tests::{origin, phrase},
+        },
     };
 
     fn folder_bytes(folder: &Path) -> u64 {
@@ -137,7 +151,11 @@ mod tests {
         fn new(folder: &Path, capacity: u64) -> Self {
             let origin = origin();
             let index = StoredPhrases::new(origin.clone().into());
-            Self { keeper: Keeper::new(capacity, index), origin, folder: Folder(folder.to_owned()) }
+            Self {
+                keeper: Keeper::new(capacity, index, metrics::off()),
+                origin,
+                folder: Folder(folder.to_owned()),
+            }
         }
 
         fn write(&mut self, text: &str, bytes: usize) {

@@ -24,7 +24,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use crate::{error::EngineError, phrases::TokenPhrase, stages::ModelInfo};
+use crate::{error::EngineError, metrics::EngineMetrics, phrases::TokenPhrase, stages::ModelInfo};
 use folder::{Folder, Storage};
 pub(crate) use index::StoredPhrases;
 use origin::Origin;
@@ -64,10 +64,11 @@ impl TextStoreThread {
         folder: &Path,
         capacity: u64,
         model: &ModelInfo,
+        metrics: &Arc<EngineMetrics>,
         answer: impl Fn(TokenPhrase, Option<Vec<u8>>) + Send + 'static,
     ) -> Result<Self, EngineError> {
         let storage = Arc::new(Folder(folder.to_owned()));
-        Self::start_with(storage, capacity, PATIENCE, model, answer)
+        Self::start_with(storage, capacity, PATIENCE, model, metrics, answer)
             .map_err(|error| EngineError::TextStore { folder: folder.to_owned(), message: error.to_string() })
     }
 
@@ -77,6 +78,7 @@ impl TextStoreThread {
         capacity: u64,
         patience: Patience,
         model: &ModelInfo,
+        metrics: &Arc<EngineMetrics>,
         answer: impl Fn(TokenPhrase, Option<Vec<u8>>) + Send + 'static,
     ) -> io::Result<Self> {
         let origin = Arc::new(Origin::of(model));
@@ -89,6 +91,7 @@ impl TextStoreThread {
             pending: Arc::clone(&pending),
             capacity,
             patience,
+            metrics: Arc::clone(metrics),
         };
         let (messages, receiver) = mpsc::channel();
         let (opened, outcome) = mpsc::channel();

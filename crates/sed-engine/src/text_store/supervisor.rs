@@ -18,7 +18,7 @@ use super::{
     lane::Lane,
     origin::Origin,
 };
-use crate::{metrics, phrases::TokenPhrase};
+use crate::{metrics::EngineMetrics, phrases::TokenPhrase};
 
 /// After so many calls in a row that hang, the directory is left alone.
 pub(super) const MOST_TIMEOUTS: u32 = 3;
@@ -87,6 +87,7 @@ pub(super) struct Shared {
     pub(super) pending: Arc<Pending>,
     pub(super) capacity: u64,
     pub(super) patience: Patience,
+    pub(super) metrics: Arc<EngineMetrics>,
 }
 
 /// The supervisor's own part. `answer` gets what was read of a phrase, or `None`.
@@ -216,7 +217,7 @@ impl<A: Fn(TokenPhrase, Option<Vec<u8>>)> Supervisor<A> {
         let trouble = match found {
             Ok(Found::Content(content)) => match self.shared.origin.parse(phrase, &content) {
                 Some(embedding) => {
-                    metrics::TEXT_STORE_READS.add(1);
+                    self.shared.metrics.text_store_reads.add(1);
                     self.shared.index.insert(name);
                     return Some(embedding);
                 }
@@ -230,7 +231,7 @@ impl<A: Fn(TokenPhrase, Option<Vec<u8>>)> Supervisor<A> {
             }
         };
         if let Some(reason) = trouble {
-            metrics::TEXT_STORE_DAMAGED.add(1);
+            self.shared.metrics.text_store_damaged.add(1);
             tracing::warn!(
                 file = name.file(),
                 reason,
@@ -273,7 +274,7 @@ impl<A: Fn(TokenPhrase, Option<Vec<u8>>)> Supervisor<A> {
         if hung == 0 {
             return;
         }
-        metrics::TEXT_STORE_TIMEOUTS.add(u64::from(hung));
+        self.shared.metrics.text_store_timeouts.add(u64::from(hung));
         self.timeouts += hung;
         if self.timeouts >= MOST_TIMEOUTS {
             if self.suspended.is_none() {
@@ -342,7 +343,7 @@ fn start_writer(
 ) -> io::Result<()> {
     let (shared, reports) = (shared.clone(), reports.clone());
     let work = move || {
-        let mut keeper = Keeper::new(shared.capacity, shared.index.clone());
+        let mut keeper = Keeper::new(shared.capacity, shared.index.clone(), Arc::clone(&shared.metrics));
         let mut in_trouble = false;
         for chore in calls {
             let outcome = do_chore(&shared, &mut keeper, chore);

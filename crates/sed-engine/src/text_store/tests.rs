@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     fake::{FakeReader, model_info},
+    metrics,
     phrases::ReadPhrases,
 };
 
@@ -136,8 +137,15 @@ fn hanging() -> (Arc<Hanging>, TextStoreThread, Answers) {
     let storage = Arc::<Hanging>::default();
     let (sender, answers) = mpsc::channel();
     let answer = move |phrase, found| sender.send((phrase, found)).unwrap_or_default();
-    let store = TextStoreThread::start_with(Arc::clone(&storage) as _, 1 << 20, SHORT, &model_info(), answer)
-        .unwrap();
+    let store = TextStoreThread::start_with(
+        Arc::clone(&storage) as _,
+        1 << 20,
+        SHORT,
+        &model_info(),
+        &metrics::off(),
+        answer,
+    )
+    .unwrap();
     until(|| store.pending.writes.load(Ordering::Relaxed) == 0 && storage.calls().1 >= 2);
     (storage, store, answers)
 }
@@ -145,7 +153,7 @@ fn hanging() -> (Arc<Hanging>, TextStoreThread, Answers) {
 fn on_disk(folder: &Path, model: &ModelInfo) -> (TextStoreThread, Answers) {
     let (sender, answers) = mpsc::channel();
     let answer = move |phrase, found| sender.send((phrase, found)).unwrap_or_default();
-    (TextStoreThread::start(folder, 1 << 20, model, answer).unwrap(), answers)
+    (TextStoreThread::start(folder, 1 << 20, model, &metrics::off(), answer).unwrap(), answers)
 }
 
 fn read(store: &TextStoreThread, answers: &Answers, text: &str) -> Option<Vec<u8>> {
@@ -221,6 +229,7 @@ fn what_is_in_the_directory_is_known_without_reading_it() {
         1 << 20,
         SHORT,
         &model_info(),
+        &metrics::off(),
         |_, _| (),
     );
     let second = second.unwrap().stored();
@@ -303,8 +312,14 @@ fn a_handle_does_not_wait_for_a_directory_that_hangs() {
 fn a_directory_that_hangs_when_it_is_opened_is_no_error() {
     let storage = Arc::<Hanging>::default();
     storage.hold_next(1);
-    let store =
-        TextStoreThread::start_with(Arc::clone(&storage) as _, 1 << 20, SHORT, &model_info(), |_, _| ());
+    let store = TextStoreThread::start_with(
+        Arc::clone(&storage) as _,
+        1 << 20,
+        SHORT,
+        &model_info(),
+        &metrics::off(),
+        |_, _| (),
+    );
     assert!(store.is_ok());
     drop(store);
     storage.release();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use sed_telemetry::Telemetry;
 
 use super::{AccessArgs, ModelArgs};
 use crate::{
@@ -49,7 +50,7 @@ impl TargetArgs {
         }
         let stages = self.model.load()?;
         runtime()?.block_on(async {
-            let mut server = RunningServer::start(private_config(0)?, stages, None).await?;
+            let mut server = RunningServer::start(private_config(0)?, stages, Telemetry::off()).await?;
             let spinner = progress::spinner("warming up the model");
             server.ready().await?;
             spinner.finish_and_clear();

@@ -5,6 +5,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sed_model::prompts::Category;
+use sed_telemetry::Telemetry;
 
 use crate::{
     args::{ModelArgs, RequestArgs, to_proto},
@@ -54,7 +55,7 @@ pub(crate) fn run(args: &DemoArgs, as_json: bool) -> Result<ExitCode> {
     let stages = args.model.load()?;
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
-        let mut server = RunningServer::start(private_config(args.port)?, stages, None).await?;
+        let mut server = RunningServer::start(private_config(args.port)?, stages, Telemetry::off()).await?;
         let pictures = async {
             let spinner = progress::spinner("warming up the model");
             server.ready().await?;

@@ -4,13 +4,16 @@ use std::{io::Write, process::ExitCode, time::Instant};
 
 use anyhow::Result;
 use clap::Args;
-use sed_engine::{EngineError, metrics::MODEL_LOAD};
-use sed_server::{Drain, install_metrics};
+use sed_engine::EngineError;
+use sed_server::Drain;
+use sed_telemetry::Telemetry;
 use serde_json::json;
 
 use crate::{
     args::{ModelArgs, ServerArgs, print_config},
-    descriptors, print,
+    descriptors,
+    metrics::{FAMILIES, ProgramMetrics},
+    print,
     running::{RunningServer, runtime},
     signals::{Hangups, Signal, Signals},
 };
@@ -55,15 +58,18 @@ pub(crate) fn run(args: &ServeArgs, as_json: bool) -> Result<ExitCode> {
     // Before the model is loaded, which takes a while: from now on SIGHUP no longer ends the program.
     let hangups = Hangups::of(&runtime, &config.access)?;
     // Without the operations port, metrics cannot be read.
-    let metrics = config.ops_listen.map(|_| install_metrics()).transpose()?;
+    let telemetry = match config.ops_listen {
+        Some(_) => Telemetry::new(&FAMILIES)?,
+        None => Telemetry::off(),
+    };
     let begun = Instant::now();
     let stages = args.model.load()?;
-    MODEL_LOAD.set(begun.elapsed());
+    ProgramMetrics::new(&telemetry).model_load.set(begun.elapsed());
     runtime.block_on(async {
         tokio::spawn(hangups.log());
         let mut signals = Signals::new()?;
         let mut server = tokio::select! {
-            started = RunningServer::start(config, stages, metrics) => started?,
+            started = RunningServer::start(config, stages, telemetry) => started?,
             signal = signals.next() => {
                 tracing::info!(signal = signal.name, "asked to stop before the server was there");
                 return Ok(ExitCode::SUCCESS);

@@ -13,8 +13,6 @@ mod tokens;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use sed_engine::metrics::{TLS_RELOADS, TOKEN_RELOADS};
-
 pub use certificate::CertificateFacts;
 pub(crate) use certificate::name_of;
 pub use error::AccessError;
@@ -23,7 +21,10 @@ pub(crate) use reloaded::Reloaded;
 pub(crate) use tls::Tls;
 pub(crate) use tokens::Tokens;
 
-use crate::config::{Access, TlsFiles};
+use crate::{
+    config::{Access, TlsFiles},
+    metrics::ServerMetrics,
+};
 
 /// The certificates and tokens of the configured files. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,18 +38,25 @@ impl AccessFiles {
     ///
     /// # Errors
     /// The first file that cannot be used, with its setting.
-    pub(crate) async fn load(settings: &Access, http1: bool) -> Result<Self, AccessError> {
+    pub(crate) async fn load(
+        settings: &Access,
+        http1: bool,
+        metrics: &Arc<ServerMetrics>,
+    ) -> Result<Self, AccessError> {
         let tls = match settings.tls.clone() {
             Some(files) => {
                 let load = move || Tls::load(&files, http1);
-                Some(Reloaded::new("tls", &TLS_RELOADS, load, Tls::announce).await?)
+                let (reloads, metrics) = (metrics.tls_reloads.clone(), Arc::clone(metrics));
+                Some(Reloaded::new("tls", reloads, load, move |tls: &Tls| tls.announce(&metrics)).await?)
             }
             None => None,
         };
         let tokens = match settings.tokens.clone() {
             Some(file) => {
                 let load = move || Tokens::load(&file);
-                Some(Reloaded::new("tokens", &TOKEN_RELOADS, load, Tokens::register).await?)
+                let (reloads, metrics) = (metrics.token_reloads.clone(), Arc::clone(metrics));
+                let register = move |tokens: &Tokens| tokens.register(&metrics);
+                Some(Reloaded::new("tokens", reloads, load, register).await?)
             }
             None => None,
         };

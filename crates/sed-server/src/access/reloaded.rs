@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-use sed_engine::metrics::{Counter, ReloadOutcome};
+use sed_telemetry::Counter;
 use tokio::{
     sync::oneshot,
     time::{MissedTickBehavior, interval, timeout},
 };
 
 use super::{AccessError, hangups::Hangups, own_thread::own_thread};
+use crate::metrics::ReloadOutcome;
 
 /// A read of small files that takes longer hangs in the file system.
 pub(super) const LONGEST_READ: Duration = Duration::from_secs(10);
@@ -30,16 +31,18 @@ pub(super) struct Loaded<T> {
 
 /// Reads the files and makes the value of them.
 type Load<T> = Arc<dyn Fn() -> Result<Loaded<T>, AccessError> + Send + Sync>;
+/// Makes a value known that comes into force.
+type Announce<T> = Box<dyn Fn(&T) + Send + Sync>;
 /// Receives the result of a thread that reads the files.
 type Reading<T> = oneshot::Receiver<Result<Loaded<T>, AccessError>>;
 
 /// The value of the last successful read of its files.
 pub(crate) struct Reloaded<T> {
     what: &'static str,
-    reloads: &'static Counter<ReloadOutcome>,
+    reloads: Counter<ReloadOutcome>,
     load: Load<T>,
     /// Called with every value that comes into force.
-    announce: fn(&T),
+    announce: Announce<T>,
     current: RwLock<Arc<T>>,
     seen: Mutex<Seen>,
 }
@@ -59,9 +62,9 @@ impl<T: Send + 'static> Reloaded<T> {
     /// The error of `load`, or [`AccessError::Slow`] after [`LONGEST_READ`].
     pub(super) async fn new(
         what: &'static str,
-        reloads: &'static Counter<ReloadOutcome>,
+        reloads: Counter<ReloadOutcome>,
         load: impl Fn() -> Result<Loaded<T>, AccessError> + Send + Sync + 'static,
-        announce: fn(&T),
+        announce: impl Fn(&T) + Send + Sync + 'static,
     ) -> Result<Self, AccessError> {
         let load: Load<T> = Arc::new(load);
         let read = timeout(LONGEST_READ, reading(&load)?).await;
@@ -73,7 +76,7 @@ impl<T: Send + 'static> Reloaded<T> {
             what,
             reloads,
             load,
-            announce,
+            announce: Box::new(announce),
             current: RwLock::new(Arc::new(value)),
             seen: Mutex::new(Seen { digest, trouble: None }),
         })
@@ -169,9 +172,12 @@ mod tests {
         mpsc,
     };
 
-    use sed_engine::metrics::TOKEN_RELOADS;
-
     use super::*;
+    use crate::metrics;
+
+    fn reloads() -> Counter<ReloadOutcome> {
+        metrics::off().token_reloads.clone()
+    }
 
     static TOLD: AtomicU8 = AtomicU8::new(0);
 
@@ -188,7 +194,7 @@ mod tests {
         let told = |_: &u8| {
             TOLD.fetch_add(1, Ordering::Relaxed);
         };
-        let reloaded = Reloaded::new("tokens", &TOKEN_RELOADS, load, told).await.unwrap();
+        let reloaded = Reloaded::new("tokens", reloads(), load, told).await.unwrap();
         for (now, in_force, announced) in [(1, 1, 1), (0, 1, 1), (0, 1, 1), (1, 1, 1), (2, 2, 2), (0, 2, 2)] {
             content.store(now, Ordering::Relaxed);
             reloaded.refresh().await;
@@ -219,7 +225,7 @@ mod tests {
         let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let first = runtime();
         let reloaded = first.block_on(async {
-            let reloaded = Reloaded::new("tokens", &TOKEN_RELOADS, load, |_| {}).await.unwrap();
+            let reloaded = Reloaded::new("tokens", reloads(), load, |_| {}).await.unwrap();
             // From now on the clock jumps to the next timer whenever the runtime has nothing else to do.
             tokio::time::pause();
             assert!(timeout(10 * LONGEST_READ, reloaded.follow(Duration::from_secs(1))).await.is_err());
@@ -245,7 +251,7 @@ mod tests {
             let _ = hangs.lock().unwrap().recv();
             Ok(Loaded { digest: [0; 32], value: 0_u8 })
         };
-        let error = Reloaded::new("tls", &TOKEN_RELOADS, load, |_| {}).await.unwrap_err();
+        let error = Reloaded::new("tls", reloads(), load, |_| {}).await.unwrap_err();
         assert!(matches!(error, AccessError::Slow { what: "tls" }), "{error}");
     }
 }

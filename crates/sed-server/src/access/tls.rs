@@ -2,7 +2,6 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use sed_engine::metrics::TLS_CERTIFICATE_EXPIRY;
 use sha2::{Digest, Sha256};
 use tokio_rustls::{
     TlsAcceptor,
@@ -20,7 +19,7 @@ use super::{
     file,
     reloaded::Loaded,
 };
-use crate::config::TlsFiles;
+use crate::{config::TlsFiles, metrics::ServerMetrics};
 
 /// The acceptor of TLS connections, and the facts of its certificates.
 pub(crate) struct Tls {
@@ -75,8 +74,8 @@ impl Tls {
     }
 
     /// Publishes the expiry of the certificate that is in force.
-    pub(super) fn announce(&self) {
-        TLS_CERTIFICATE_EXPIRY.set(self.facts.not_after as f64);
+    pub(super) fn announce(&self, metrics: &ServerMetrics) {
+        metrics.tls_certificate_expiry.set(self.facts.not_after as f64);
     }
 }
 

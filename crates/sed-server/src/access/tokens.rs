@@ -2,11 +2,11 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use sed_engine::metrics::REQUESTS_BY_CALLER;
 use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::{AccessError, file, reloaded::Loaded};
+use crate::metrics::ServerMetrics;
 
 /// The setting that names the file.
 const SETTING: &str = "tokens";
@@ -129,9 +129,9 @@ impl Tokens {
     }
 
     /// Creates the metric series of every name, so that they exist before its first call.
-    pub(super) fn register(&self) {
+    pub(super) fn register(&self, metrics: &ServerMetrics) {
         for name in &self.names {
-            REQUESTS_BY_CALLER.create(name);
+            metrics.requests_by_caller.create(name);
         }
     }
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tonic::{Status, body::Body};
 
-use super::{call::Call, rest};
+use super::{call::Call, ending::Ending, rest};
 
 /// The result of polling a body.
 type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
@@ -67,11 +67,12 @@ impl Drop for RequestBody {
 pub(super) struct AnswerBody {
     inner: Body,
     call: Call,
+    ending: Ending,
 }
 
 impl AnswerBody {
-    pub(super) fn new(inner: Body, call: Call) -> Self {
-        Self { inner, call }
+    pub(super) fn new(inner: Body, call: Call, ending: Ending) -> Self {
+        Self { inner, call, ending }
     }
 }
 
@@ -85,7 +86,9 @@ impl http_body::Body for AnswerBody {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     self.call.sent(data.len());
-                } else if let Some(status) = frame.trailers_ref().and_then(Status::from_header_map) {
+                } else if let Some(status) =
+                    frame.trailers_ref().and_then(|trailers| self.ending.status(trailers))
+                {
                     self.call.end(&status);
                 }
             }

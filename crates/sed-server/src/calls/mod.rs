@@ -4,6 +4,7 @@
 
 mod body;
 mod call;
+mod ending;
 mod rest;
 mod span;
 
@@ -11,31 +12,39 @@ use std::{
     convert::Infallible,
     future::ready,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use http::{Request, Response};
-use sed_engine::metrics::{Label, Method};
+use sed_telemetry::Label;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-pub(crate) use self::call::{count_refusal, log_refusal};
 use self::{
     body::{AnswerBody, RequestBody},
     call::Call,
 };
-use crate::{access::Guard, caller::CallerName, connections::Peer, health, inference};
+pub(crate) use self::{call::log_refusal, ending::Ending};
+use crate::{
+    access::Guard,
+    caller::CallerName,
+    connections::Peer,
+    health, inference,
+    metrics::{Method, ServerMetrics},
+};
 
 /// A layer that accounts for calls, outside of all services and layers that may refuse a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Calls {
     guard: Guard,
+    metrics: Arc<ServerMetrics>,
 }
 
 impl Calls {
-    pub(crate) fn new(guard: Guard) -> Self {
-        Self { guard }
+    pub(crate) fn new(guard: Guard, metrics: Arc<ServerMetrics>) -> Self {
+        Self { guard, metrics }
     }
 }
 
@@ -43,7 +52,7 @@ impl<S> Layer<S> for Calls {
     type Service = CallsService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CallsService { guard: self.guard.clone(), inner }
+        CallsService { calls: self.clone(), inner }
     }
 }
 
@@ -53,7 +62,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + 
 /// A service whose calls are accounted for.
 #[derive(Clone, Debug)]
 pub(crate) struct CallsService<S> {
-    guard: Guard,
+    calls: Calls,
     inner: S,
 }
 
@@ -71,7 +80,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let admitted = self.guard.admit(request.uri().path(), request.headers());
+        let admitted = self.calls.guard.admit(request.uri().path(), request.headers());
         let token = admitted.as_ref().ok().cloned().flatten();
         let certificate = || request.extensions().get::<Peer>()?.name.clone();
         if let Some(name) = token.clone().or_else(certificate) {
@@ -96,7 +105,7 @@ where
         let peer = request.extensions().get::<Peer>();
         let name = token.clone().or_else(|| peer?.name.clone());
         let span = span::begin(service, method, request.headers(), token.as_ref(), peer);
-        let mut call = Call::begin(method, token, span.clone());
+        let mut call = Call::begin(method, token, span.clone(), Arc::clone(&self.calls.metrics));
         if let Err(refused) = admitted {
             call.end(&refused);
             return refuse(refused);
@@ -112,16 +121,18 @@ where
                 call.end(&status);
                 return Ok(response);
             }
-            Ok(response.map(|body| Body::new(AnswerBody::new(body, call))))
+            let ending = response.extensions().get::<Ending>().cloned().unwrap_or_default();
+            Ok(response.map(|body| Body::new(AnswerBody::new(body, call, ending))))
         };
         Box::pin(accounted.instrument(span))
     }
 }
 
-/// The error of a call that has no answer at all: its status is in the headers. Every other call has it at
-/// its end.
+/// The error of a call that has no answer at all: its status is in the headers, and among the extensions if
+/// this server made it. Every other call has it at its end.
 fn refusal_of(response: &Response<Body>) -> Option<Status> {
-    Status::from_header_map(response.headers())
+    let made = response.extensions().get::<Status>().cloned();
+    made.or_else(|| Status::from_header_map(response.headers()))
 }
 
 /// The longest path that a log line repeats, in bytes.

@@ -6,12 +6,12 @@ use opentelemetry::{
     propagation::Extractor,
     trace::{Status as SpanStatus, TraceContextExt},
 };
-use sed_engine::metrics::{Label, Method};
+use sed_telemetry::Label;
 use tonic::Code;
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{caller::Caller, connections::Peer};
+use crate::{caller::Caller, connections::Peer, metrics::Method};
 
 /// A span that continues the trace of the headers, if they have one. Its caller is the name of the token, or
 /// else that in the client's certificate. `request_id` is for the method to fill in. Span fields also appear

@@ -2,14 +2,17 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use sed_engine::metrics::{HandshakeFailure, Label, TLS_HANDSHAKE_FAILURES};
+use sed_telemetry::Label;
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::{
     rustls::{self, CertificateError},
     server::TlsStream,
 };
 
-use crate::access::{Tls, name_of};
+use crate::{
+    access::{Tls, name_of},
+    metrics::{HandshakeFailure, ServerMetrics},
+};
 
 /// A failed TLS handshake.
 #[derive(Debug)]
@@ -47,8 +50,8 @@ pub(super) async fn shake_hands(
 }
 
 impl Failure {
-    pub(super) fn count(&self, address: SocketAddr) {
-        TLS_HANDSHAKE_FAILURES.add(self.reason, 1);
+    pub(super) fn count(&self, address: SocketAddr, metrics: &ServerMetrics) {
+        metrics.tls_handshake_failures.add(self.reason, 1);
         // Port scans would fill the log at a higher level.
         tracing::debug!(%address, reason = self.reason.as_str(), message = self.message, "no TLS connection");
     }

@@ -19,7 +19,6 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use sed_engine::metrics::{CONNECTIONS, CONNECTIONS_CAPACITY};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -43,6 +42,7 @@ use crate::{
     exchange::Exchange,
     incoming::{self, Accepted},
     memory::{Window, Windows},
+    metrics::ServerMetrics,
 };
 
 /// Time that a connection that makes room for another may take: it carries no call, and may be shaking hands.
@@ -58,11 +58,17 @@ pub(crate) struct Connections {
     tls: Option<Arc<Reloaded<Tls>>>,
     windows: Windows,
     crowd: Crowd,
+    metrics: Arc<ServerMetrics>,
 }
 
 impl Connections {
-    pub(crate) fn new(settings: &Transport, tls: Option<Arc<Reloaded<Tls>>>, windows: Windows) -> Self {
-        Self { settings: settings.clone(), tls, windows, crowd: Crowd::default() }
+    pub(crate) fn new(
+        settings: &Transport,
+        tls: Option<Arc<Reloaded<Tls>>>,
+        windows: Windows,
+        metrics: Arc<ServerMetrics>,
+    ) -> Self {
+        Self { settings: settings.clone(), tls, windows, crowd: Crowd::default(), metrics }
     }
 
     /// Serves connections until `stop` resolves, and then waits until every open one has ended. Dropping the
@@ -72,7 +78,7 @@ impl Connections {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
     {
-        CONNECTIONS_CAPACITY.set(self.settings.max_connections as f64);
+        self.metrics.connections_capacity.set(self.settings.max_connections as f64);
         let crowd = self.crowd.clone();
         let mut incoming =
             incoming::limited(listener, self.settings.max_connections, move || crowd.make_room());
@@ -104,7 +110,7 @@ impl Connections {
         S::Future: Send,
     {
         let Accepted { stream, address, place: _place } = accepted;
-        let _counted = Counted::begin();
+        let _counted = self.metrics.connections.share(1.0);
         let (age, aged) = watch::channel(false);
         let activity = self.crowd.enter();
         let opened = self.open(stream, address, aged);
@@ -172,7 +178,7 @@ impl Connections {
         match handshake::shake_hands(&tls.current(), stream, self.settings.handshake_timeout).await {
             Ok((name, stream)) => Some((Peer::new(address, name, aged), Stream::Right(Box::new(stream)))),
             Err(failure) => {
-                failure.count(address);
+                failure.count(address, &self.metrics);
                 failure.close().await;
                 None
             }
@@ -219,22 +225,6 @@ fn http(settings: &Transport, window: &Window, activity: Arc<Activity>) -> Build
 fn tell(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     if let Err(error) = ended {
         tracing::debug!(error, "a connection failed");
-    }
-}
-
-/// A connection in the metrics, until it is dropped.
-struct Counted;
-
-impl Counted {
-    fn begin() -> Self {
-        CONNECTIONS.add(1.0);
-        Self
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        CONNECTIONS.add(-1.0);
     }
 }
 

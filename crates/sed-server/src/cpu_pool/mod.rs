@@ -12,7 +12,7 @@ use std::{
 };
 
 use sed_engine::{
-    metrics::{self, AbandonCause, RequestStage},
+    metrics::{AbandonCause, EngineMetrics, RequestStage},
     panic_message,
 };
 use tokio::sync::oneshot;
@@ -33,6 +33,7 @@ const PRIORITY: i32 = 10;
 pub(crate) struct CpuPool {
     threads: Arc<rayon::ThreadPool>,
     queue: Arc<Queue>,
+    metrics: Arc<EngineMetrics>,
 }
 
 /// Work that waits for a thread.
@@ -75,14 +76,21 @@ pub(crate) struct Panicked;
 
 impl CpuPool {
     /// A pool of `threads` threads (0 is one for each core), and some more for small work.
-    pub(crate) fn new(threads: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
+    pub(crate) fn new(
+        threads: usize,
+        metrics: Arc<EngineMetrics>,
+    ) -> Result<Self, rayon::ThreadPoolBuildError> {
         let usual = if threads > 0 { threads } else { available_parallelism().map_or(1, usize::from) };
         let builder = rayon::ThreadPoolBuilder::new().num_threads(usual + usual.div_ceil(SPARE_PART));
         let threads = builder
             .thread_name(|index| format!("pixels-{index}"))
             .start_handler(|_| yield_to_others())
             .build()?;
-        Ok(Self { threads: Arc::new(threads), queue: Arc::new(Queue(Mutex::new(Turns::new(usual)))) })
+        Ok(Self {
+            threads: Arc::new(threads),
+            queue: Arc::new(Queue(Mutex::new(Turns::new(usual)))),
+            metrics,
+        })
     }
 
     /// Runs work on the pool. If the future is dropped before the work begins, the work and all that it holds
@@ -92,15 +100,15 @@ impl CpuPool {
         errand: Errand,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Done<T>, Panicked> {
-        let request = Span::current();
+        let (request, metrics) = (Span::current(), Arc::clone(&self.metrics));
         self.enter(errand.load, Some(errand), move |begun| {
             let _in_span = errand.span(&request).entered();
             let result = work();
             let ended = Instant::now();
             let wait = begun.saturating_duration_since(errand.since);
             let duration = ended - begun;
-            metrics::STAGE_WAIT.record(errand.stage, wait);
-            metrics::STAGE_DURATION.record(errand.stage, duration);
+            metrics.stage_wait.record(errand.stage, wait);
+            metrics.stage_duration.record(errand.stage, duration);
             Done { result, wait, duration, ended }
         })
         .await
@@ -122,14 +130,14 @@ impl CpuPool {
         work: impl FnOnce(Instant) -> T + Send + 'static,
     ) -> Result<T, Panicked> {
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { work: Arc::new(Mutex::new(Some(work))), errand };
-        let queued = Arc::clone(&waiting.work);
+        let waiting = Waiting { work: Arc::new(Mutex::new(Some(work))), errand, metrics: &self.metrics };
+        let (queued, metrics) = (Arc::clone(&waiting.work), Arc::clone(&self.metrics));
         let run = move || {
             let Some(work) = queued.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
             // All that the work held is dropped with it, so nothing half done can be seen.
             let outcome = catch_unwind(AssertUnwindSafe(|| work(Instant::now())));
             // A caller that does not wait any more has no use for the result: it is dropped here.
-            let _ = reply.send(outcome.map_err(|payload| log_panic(&*payload)));
+            let _ = reply.send(outcome.map_err(|payload| log_panic(&*payload, &metrics)));
         };
         self.queue.lock().push(load, Box::new(run), Instant::now());
         let queue = Arc::clone(&self.queue);
@@ -181,16 +189,18 @@ fn yield_to_others() {
 fn yield_to_others() {}
 
 /// Work that waits for a thread. Dropping this drops the work at once, unless it has begun.
-struct Waiting<W> {
+struct Waiting<'a, W> {
     work: Arc<Mutex<Option<W>>>,
     errand: Option<Errand>,
+    metrics: &'a EngineMetrics,
 }
 
-impl<W> Drop for Waiting<W> {
+impl<W> Drop for Waiting<'_, W> {
     fn drop(&mut self) {
         let unbegun = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let (Some(_), Some(errand)) = (unbegun, self.errand) {
-            metrics::REQUESTS_ABANDONED.add(errand.stage, errand.abandon_cause(Instant::now()), 1);
+            let cause = errand.abandon_cause(Instant::now());
+            self.metrics.requests_abandoned.add(errand.stage, cause, 1);
         }
     }
 }
@@ -210,9 +220,9 @@ impl Errand {
     }
 }
 
-fn log_panic(payload: &(dyn Any + Send)) -> Panicked {
+fn log_panic(payload: &(dyn Any + Send), metrics: &EngineMetrics) -> Panicked {
     let message = panic_message(payload).unwrap_or("no message");
-    metrics::PANICS.add(1);
+    metrics.panics.add(1);
     tracing::error!(message, "work on pixels panicked");
     Panicked
 }
@@ -223,6 +233,8 @@ mod tests {
         Arc,
         atomic::{AtomicBool, Ordering},
     };
+
+    use sed_telemetry::Telemetry;
 
     use super::*;
     use crate::memory::ConnectionId;
@@ -243,7 +255,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_error_and_the_pool_goes_on() {
-        let pool = CpuPool::new(1).unwrap();
+        let pool = CpuPool::new(1, EngineMetrics::new(&Telemetry::off())).unwrap();
         let work = || -> u32 { panic!("no pixels") };
         assert_eq!(pool.run(errand(), work).await.unwrap_err(), Panicked);
         assert_eq!(pool.run(errand(), || 7).await.unwrap().result, 7);
@@ -251,8 +263,8 @@ mod tests {
 
     #[tokio::test]
     async fn abandoned_work_is_not_begun() {
-        let metrics = crate::install_metrics().unwrap(); // the only test of this program that counts
-        let pool = CpuPool::new(1).unwrap();
+        let telemetry = Telemetry::new(&[&EngineMetrics::DEFINITIONS]).unwrap();
+        let pool = CpuPool::new(1, EngineMetrics::new(&telemetry)).unwrap();
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let begun = Arc::new(AtomicBool::new(false));
         let blocking = pool.run(errand(), move || wait.recv().is_ok());
@@ -274,7 +286,7 @@ mod tests {
         pool.run(errand(), || ()).await.unwrap();
         assert!(!begun.load(Ordering::SeqCst));
         let counted = "sed_requests_abandoned_total{stage=\"image_decode\",cause=\"cancelled\"} 1";
-        assert!(metrics.render().lines().any(|line| line == counted));
+        assert!(telemetry.render().unwrap().lines().any(|line| line == counted));
     }
 
     /// Polls once; true if the future is not ready.

@@ -13,6 +13,7 @@ use prost::Message;
 use tonic::{Response, Status, body::Body};
 
 use crate::{
+    calls::Ending,
     memory::{Charge, Payer, Present, Transfer},
     places::Place,
 };
@@ -93,6 +94,7 @@ pub(super) struct AnswerBody {
     _held: Held,
     charged: Option<AnswerCharge>,
     streamed: Option<AnswerCharges>,
+    ending: Ending,
     /// The rest of the transport's last frame.
     rest: Bytes,
     /// True if the frame is small enough to be sent whole.
@@ -108,9 +110,10 @@ impl AnswerBody {
         held: Held,
         charged: Option<AnswerCharge>,
         streamed: Option<AnswerCharges>,
+        ending: Ending,
     ) -> Self {
         let (rest, paid) = (Bytes::new(), Arc::default());
-        Self { inner, transfer, payer, _held: held, charged, streamed, rest, small: true, paid }
+        Self { inner, transfer, payer, _held: held, charged, streamed, ending, rest, small: true, paid }
     }
 
     /// Accepts a new frame of the transport, with the charges that hold it.
@@ -141,6 +144,7 @@ impl AnswerBody {
     /// Ends the answer with a status.
     fn end(&mut self, status: &Status) -> Result<Frame<Bytes>, Status> {
         self.inner = Body::empty();
+        self.ending.note(status);
         let mut trailers = HeaderMap::new();
         status.add_header(&mut trailers)?;
         Ok(Frame::trailers(trailers))

@@ -35,6 +35,7 @@ pub(crate) use self::{
 };
 use crate::{
     caller::CallerName,
+    calls::Ending,
     connections::Peer,
     cpu_pool::CpuPool,
     deadline::{Deadline, Received, StreamDeadline},
@@ -196,7 +197,8 @@ impl Shared {
         let (mut parts, body) = response.into_parts();
         let charged = parts.extensions.remove::<AnswerCharge>();
         let streamed = parts.extensions.remove::<AnswerCharges>();
-        let body = AnswerBody::new(body, transfer, payer, held, charged, streamed);
+        let ending = parts.extensions.get_or_insert_default::<Ending>().clone();
+        let body = AnswerBody::new(body, transfer, payer, held, charged, streamed, ending);
         Response::from_parts(parts, Body::new(body))
     }
 

@@ -18,7 +18,8 @@ use super::{chunks::Chunks, methods::Method, stream_body::MessageBody, unpack::u
 use crate::{
     config::Compression,
     cpu_pool::{CpuPool, Load, Panicked},
-    memory::{Account, Charge, ConnectionId, Ended, LEAST_RATE, Payer, Promise, Transfer},
+    memory::{Account, Charge, ConnectionId, LEAST_RATE, Payer, Promise, Transfer},
+    metrics::TransferEnd,
     status::{self, Failure},
     wire::{Malformed, Schema},
 };
@@ -290,14 +291,14 @@ impl Reader {
 }
 
 /// The answer to an upload that was ended.
-fn ended_upload(why: Ended) -> Status {
+fn ended_upload(why: TransferEnd) -> Status {
     match why {
-        Ended::Stalled => {
+        TransferEnd::Stalled => {
             let message =
                 format!("the upload moved fewer than {LEAST_RATE} bytes/s; send it over a faster line");
             Failure::new(ErrorReason::UploadTooSlow, message).into_status()
         }
-        Ended::Crowded => {
+        TransferEnd::Crowded => {
             let message = "other requests needed the memory or the place of this upload, and it was the slowest; \
                            send it again";
             Failure::new(ErrorReason::UploadTooSlow, message).into_status()

@@ -9,11 +9,10 @@ use std::{
     time::Duration,
 };
 
-use sed_engine::metrics::{REQUEST_MEMORY, REQUEST_MEMORY_CAPACITY};
 use tokio::sync::Notify;
 
 use super::{charge::Shortage, split::Split, transfer::Transfers};
-use crate::caller::Caller;
+use crate::{caller::Caller, metrics::ServerMetrics};
 
 /// The part of the budget that large charges leave for small ones: a sixteenth, so that probes and questions
 /// are answered while pictures fill the rest.
@@ -92,6 +91,7 @@ struct Shared {
     state: Mutex<State>,
     freed: Notify,
     transfers: Transfers,
+    metrics: Arc<ServerMetrics>,
 }
 
 #[derive(Debug, Default)]
@@ -112,11 +112,16 @@ struct State {
 
 impl Account {
     /// An account of `total` bytes. Where callers have names, none may hold more than three quarters of it.
-    pub(crate) fn new(total: u64, callers_have_names: bool, transfers: Transfers) -> Self {
-        REQUEST_MEMORY_CAPACITY.set(total as f64);
+    pub(crate) fn new(
+        total: u64,
+        callers_have_names: bool,
+        transfers: Transfers,
+        metrics: Arc<ServerMetrics>,
+    ) -> Self {
+        metrics.request_memory_capacity.set(total as f64);
         let caller_share = if callers_have_names { total / 4 * 3 } else { total };
-        let shared = Shared { total, caller_share, state: Mutex::default(), freed: Notify::new(), transfers };
-        Self { shared: Arc::new(shared) }
+        let (state, freed) = (Mutex::default(), Notify::new());
+        Self { shared: Arc::new(Shared { total, caller_share, state, freed, transfers, metrics }) }
     }
 
     /// The most that one connection may hold, in bytes.
@@ -139,7 +144,7 @@ impl Account {
         state.used += bytes;
         *state.connections.entry(owner.connection).or_default() += bytes;
         *state.callers.entry(owner.caller.clone()).or_default() += bytes;
-        REQUEST_MEMORY.set(state.used as f64);
+        self.shared.metrics.request_memory.set(state.used as f64);
         Ok(())
     }
 
@@ -212,7 +217,7 @@ impl Account {
         state.used -= bytes;
         lower(&mut state.connections, &owner.connection, bytes);
         lower(&mut state.callers, &owner.caller, bytes);
-        REQUEST_MEMORY.set(state.used as f64);
+        self.shared.metrics.request_memory.set(state.used as f64);
         drop(state);
         self.shared.freed.notify_waiters();
     }

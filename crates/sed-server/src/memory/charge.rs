@@ -270,7 +270,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::memory::Transfers;
+    use crate::{memory::Transfers, metrics};
+
+    fn transfers() -> Transfers {
+        Transfers::new(10, Duration::from_secs(10), metrics::off())
+    }
 
     fn payer(account: &Account, caller: Option<&str>) -> Payer {
         Payer::new(account.clone(), ConnectionId::next(), caller.map(Caller::from))
@@ -283,7 +287,7 @@ mod tests {
 
     #[test]
     fn connections_and_callers_have_shares_and_small_charges_a_reserve() {
-        let account = Account::new(16 << 20, true, Transfers::new(10, Duration::from_secs(10)));
+        let account = Account::new(16 << 20, true, transfers(), metrics::off());
         let [first, second, third] = [(); 3].map(|()| payer(&account, None));
         let mut a = first.empty();
         assert_eq!(a.try_grow(9 << 20), Err(Shortage::Never { limit: 8 << 20 }));
@@ -305,7 +309,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_charge_waits_for_what_is_given_back() {
-        let account = Account::new(16 << 20, true, Transfers::new(10, Duration::from_secs(10)));
+        let account = Account::new(16 << 20, true, transfers(), metrics::off());
         let [first, second] = ["a", "b"].map(|name| payer(&account, Some(name)));
         let held = [first.charge(7 << 20).await.unwrap(), second.charge(7 << 20).await.unwrap()];
         let third = payer(&account, Some("c"));
@@ -320,7 +324,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn of_the_calls_that_wait_only_the_oldest_does() {
-        let account = Account::new(16 << 20, false, Transfers::new(10, Duration::from_secs(10)));
+        let account = Account::new(16 << 20, false, transfers(), metrics::off());
         let payers: Vec<_> = (0..4).map(|_| payer(&account, None)).collect();
         let mut held = Vec::new();
         for payer in &payers[..3] {
@@ -340,7 +344,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn charges_of_one_call_wait_beside_each_other() {
-        let account = Account::new(16 << 20, false, Transfers::new(10, Duration::from_secs(10)));
+        let account = Account::new(16 << 20, false, transfers(), metrics::off());
         let [stream, other, third] = [(); 3].map(|()| payer(&account, None));
         let stream = stream.of_stream();
         let held = [other.charge(7 << 20).await.unwrap(), third.charge(7 << 20).await.unwrap()];
@@ -360,7 +364,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_for_good_names_all_that_is_needed() {
-        let account = Account::new(16 << 20, false, Transfers::new(10, Duration::from_secs(10)));
+        let account = Account::new(16 << 20, false, transfers(), metrics::off());
         let mut charge = payer(&account, None).charge(6 << 20).await.unwrap();
         let refused = charge.grow(3 << 20).await.unwrap_err();
         assert!(refused.message().contains(&(9 << 20).to_string()), "{refused}");
@@ -368,7 +372,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_holds_nothing_waits_beside_an_older_one() {
-        let account = Account::new(16 << 20, true, Transfers::new(10, Duration::from_secs(10)));
+        let account = Account::new(16 << 20, true, transfers(), metrics::off());
         let [first, second, third, fourth] = ["a", "b", "c", "d"].map(|name| payer(&account, Some(name)));
         let held = [first.charge(7 << 20).await.unwrap(), second.charge(7 << 20).await.unwrap()];
         let [older, modest] = [(third, 4 << 20), (fourth.clone(), 1 << 20)]
@@ -381,8 +385,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_upload_waits_for_the_room_that_others_were_promised() {
-        let transfers = Transfers::new(10, Duration::from_secs(10));
-        let account = Account::new(16 << 20, true, transfers.clone());
+        let transfers = transfers();
+        let account = Account::new(16 << 20, true, transfers.clone(), metrics::off());
         let [known, unknown, third] = ["a", "b", "c"].map(|name| payer(&account, Some(name)));
         assert!(unknown.promise(9 << 20).await.is_err(), "more than a connection may ever hold");
         // The size that a connection announces counts only once it has sent as much.
@@ -415,7 +419,7 @@ mod tests {
         fn the_account_is_even_in_the_end(
             steps in prop::collection::vec((0_usize..4, 0_u64..3 << 20, 0_u64..2 << 20), 0..60),
         ) {
-            let account = Account::new(8 << 20, true, Transfers::new(10, Duration::from_secs(10)));
+            let account = Account::new(8 << 20, true, transfers(), metrics::off());
             let payers: Vec<_> =
                 (0..4).map(|index| payer(&account, ["lab", "shop"].get(index).copied())).collect();
             let mut held = Vec::new();

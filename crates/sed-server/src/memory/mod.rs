@@ -20,6 +20,6 @@ pub(crate) use self::{
     charge::{Charge, Payer},
     present::Present,
     split::Split,
-    transfer::{Ended, LEAST_RATE, Transfer, Transfers},
+    transfer::{LEAST_RATE, Transfer, Transfers},
     windows::{Window, Windows},
 };

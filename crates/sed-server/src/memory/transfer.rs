@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use sed_engine::metrics::{TRANSFERS_ENDED, TransferDirection, TransferEnd};
 use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior, interval},
@@ -20,7 +19,10 @@ use super::{
     present::{Presence, Present},
     standing::Standings,
 };
-use crate::exchange::Exchange;
+use crate::{
+    exchange::Exchange,
+    metrics::{ServerMetrics, TransferDirection, TransferEnd},
+};
 
 /// Once its client was waited for during the stall time, a transfer must have moved so many bytes for each
 /// second of that.
@@ -48,15 +50,6 @@ enum Direction {
     SmallAnswer,
 }
 
-/// The reason for ending a transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// It makes too little progress.
-    Stalled,
-    /// It was the slowest when memory or places ran out.
-    Crowded,
-}
-
 /// All transfers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Transfers {
@@ -65,6 +58,7 @@ pub(crate) struct Transfers {
     present: Presence,
     most_uploads: usize,
     stall: Duration,
+    metrics: Arc<ServerMetrics>,
 }
 
 #[derive(Debug)]
@@ -96,13 +90,14 @@ pub(crate) struct Transfer {
 impl Transfers {
     /// None yet. No more than `most_uploads` uploads run at the same time; a transfer that moves nothing for
     /// `stall` is ended.
-    pub(crate) fn new(most_uploads: usize, stall: Duration) -> Self {
+    pub(crate) fn new(most_uploads: usize, stall: Duration, metrics: Arc<ServerMetrics>) -> Self {
         Self {
             running: Arc::default(),
             standings: Standings::default(),
             present: Presence::default(),
             most_uploads,
             stall,
+            metrics,
         }
     }
 
@@ -200,7 +195,7 @@ impl Transfers {
                 let connection = state.owner.connection;
                 self.standings.ended(connection, self.present.of(connection));
             }
-            state.end(Ended::Crowded);
+            state.end(TransferEnd::Crowded, &self.metrics);
         }
         slowest.is_some()
     }
@@ -213,7 +208,7 @@ impl Transfers {
             sweep.tick().await;
             let running = self.lock();
             let stalled = running.values().filter(|state| state.is_stalled(self.stall));
-            stalled.for_each(|state| state.end(Ended::Stalled));
+            stalled.for_each(|state| state.end(TransferEnd::Stalled, &self.metrics));
         }
     }
 
@@ -267,35 +262,31 @@ impl State {
         self.waiting.store(NOT_WAITING, Ordering::Relaxed);
     }
 
-    fn end(&self, why: Ended) {
+    fn end(&self, cause: TransferEnd, metrics: &ServerMetrics) {
         if self.reason().is_some() {
             return;
         }
-        let flag = match why {
-            Ended::Stalled => &self.stalled,
-            Ended::Crowded => &self.crowded,
+        let flag = match cause {
+            TransferEnd::Stalled => &self.stalled,
+            TransferEnd::Crowded => &self.crowded,
         };
         flag.store(true, Ordering::Relaxed);
         let direction = match self.direction {
             Direction::Upload | Direction::SmallUpload => TransferDirection::Upload,
             Direction::Answer | Direction::SmallAnswer => TransferDirection::Answer,
         };
-        let cause = match why {
-            Ended::Stalled => TransferEnd::Stalled,
-            Ended::Crowded => TransferEnd::Crowded,
-        };
-        TRANSFERS_ENDED.add(direction, cause, 1);
+        metrics.transfers_ended.add(direction, cause, 1);
         self.ended.notify_one();
         if let Some(exchange) = &self.exchange {
             exchange.cut();
         }
     }
 
-    fn reason(&self) -> Option<Ended> {
+    fn reason(&self) -> Option<TransferEnd> {
         if self.crowded.load(Ordering::Relaxed) {
-            Some(Ended::Crowded)
+            Some(TransferEnd::Crowded)
         } else {
-            self.stalled.load(Ordering::Relaxed).then_some(Ended::Stalled)
+            self.stalled.load(Ordering::Relaxed).then_some(TransferEnd::Stalled)
         }
     }
 }
@@ -329,7 +320,7 @@ impl Transfer {
     }
 
     /// A future that resolves with the reason when the transfer is to end; it does not borrow the transfer.
-    pub(crate) fn ended(&self) -> impl Future<Output = Ended> + Send + use<> {
+    pub(crate) fn ended(&self) -> impl Future<Output = TransferEnd> + Send + use<> {
         let state = Arc::clone(&self.state);
         async move {
             loop {
@@ -353,7 +344,7 @@ mod tests {
     use tokio::time::{advance, sleep, timeout};
 
     use super::*;
-    use crate::memory::ConnectionId;
+    use crate::{memory::ConnectionId, metrics};
 
     fn owner() -> Owner {
         Owner { connection: ConnectionId::next(), caller: None }
@@ -361,13 +352,13 @@ mod tests {
 
     const STALL: Duration = Duration::from_secs(10);
 
-    async fn is_ended(transfer: &Transfer) -> Option<Ended> {
+    async fn is_ended(transfer: &Transfer) -> Option<TransferEnd> {
         timeout(Duration::from_millis(1), transfer.ended()).await.ok()
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_slowest_goes_first_and_none_in_its_first_moment() {
-        let transfers = Transfers::new(2, STALL);
+        let transfers = Transfers::new(2, STALL, metrics::off());
         let [slow, fast] = [(); 2].map(|()| transfers.begin_upload(&owner()).unwrap());
         assert!(transfers.begin_upload(&owner()).is_none());
         assert!(!transfers.end_slowest(&Whose::All));
@@ -377,7 +368,7 @@ mod tests {
         assert!(!transfers.end_slowest(&Whose::Connection(ConnectionId::next())));
         assert!(!transfers.end_slowest_answer());
         assert!(transfers.end_slowest(&Whose::All));
-        assert_eq!((is_ended(&slow).await, is_ended(&fast).await), (Some(Ended::Crowded), None));
+        assert_eq!((is_ended(&slow).await, is_ended(&fast).await), (Some(TransferEnd::Crowded), None));
         assert!(!transfers.end_slowest(&Whose::All)); // the other is not slow, and young
         drop(slow);
         let third = transfers.begin_upload(&owner()).unwrap();
@@ -385,14 +376,14 @@ mod tests {
         fast.moved(10 << 20);
         // A third one has room because the second, silent one is ended for it.
         let fourth = transfers.begin_upload(&owner()).unwrap();
-        assert_eq!(is_ended(&third).await, Some(Ended::Crowded));
+        assert_eq!(is_ended(&third).await, Some(TransferEnd::Crowded));
         drop((fast, third, fourth));
         assert!(transfers.lock().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_whose_upload_was_ended_has_fewer_at_once() {
-        let transfers = Transfers::new(10, STALL);
+        let transfers = Transfers::new(10, STALL, metrics::off());
         let connection = owner();
         let _calls = [(); 4].map(|()| transfers.enter(connection.connection));
         let mut uploads = Vec::from([(); 4].map(|()| transfers.begin_upload(&connection).unwrap()));
@@ -414,7 +405,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_a_client_that_is_waited_for_stalls() {
-        let transfers = Transfers::new(10, STALL);
+        let transfers = Transfers::new(10, STALL, metrics::off());
         let connection = owner();
         let silent = transfers.begin_upload(&connection).unwrap();
         let ours = transfers.begin_answer(&connection, None);
@@ -427,8 +418,8 @@ mod tests {
             dripping.moved(1);
             steady.moved(2048);
         }
-        assert_eq!(is_ended(&silent).await, Some(Ended::Stalled));
-        assert_eq!(is_ended(&dripping).await, Some(Ended::Stalled));
+        assert_eq!(is_ended(&silent).await, Some(TransferEnd::Stalled));
+        assert_eq!(is_ended(&dripping).await, Some(TransferEnd::Stalled));
         assert_eq!((is_ended(&ours).await, is_ended(&steady).await), (None, None));
     }
 }

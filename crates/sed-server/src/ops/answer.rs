@@ -4,9 +4,8 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode, header};
 use http_body_util::Full;
 use sed_engine::EngineState;
+use sed_telemetry::Telemetry;
 use tokio::sync::watch;
-
-use super::Metrics;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 /// The text format of Prometheus.
@@ -18,8 +17,7 @@ pub(crate) struct Sources {
     pub(crate) engine: watch::Receiver<EngineState>,
     /// True once the server is shutting down.
     pub(crate) stopping: watch::Receiver<bool>,
-    /// `None` if the process records none.
-    pub(crate) metrics: Option<Metrics>,
+    pub(crate) telemetry: Telemetry,
 }
 
 /// The answer to one request; hyper leaves the body out for HEAD.
@@ -35,8 +33,8 @@ pub(super) fn answer(method: &Method, path: &str, sources: &Sources) -> Response
             None => text(StatusCode::OK, TEXT, "ready\n"),
             Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {reason}\n")),
         },
-        "/metrics" => match &sources.metrics {
-            Some(metrics) => text(StatusCode::OK, EXPOSITION, metrics.render()),
+        "/metrics" => match sources.telemetry.render() {
+            Some(metrics) => text(StatusCode::OK, EXPOSITION, metrics),
             None => text(StatusCode::NOT_FOUND, TEXT, "this process records no metrics\n"),
         },
         _ => text(StatusCode::NOT_FOUND, TEXT, "there are /livez, /readyz and /metrics\n"),
@@ -75,7 +73,7 @@ mod tests {
     async fn ask(method: Method, path: &str, engine: EngineState, stopping: bool) -> (StatusCode, String) {
         let (_state, engine) = watch::channel(engine);
         let (_stop, stopping) = watch::channel(stopping);
-        let response = answer(&method, path, &Sources { engine, stopping, metrics: None });
+        let response = answer(&method, path, &Sources { engine, stopping, telemetry: Telemetry::off() });
         let status = response.status();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())

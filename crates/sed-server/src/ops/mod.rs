@@ -2,7 +2,6 @@
 //! server. It says nothing about requests, and goes on until the server has ended.
 
 mod answer;
-mod recorder;
 
 use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
@@ -18,7 +17,6 @@ use tokio_stream::StreamExt;
 use crate::incoming::{self, Accepted};
 
 pub(crate) use answer::Sources;
-pub use recorder::{Metrics, install_metrics};
 
 /// Connections at the same time; more wait in the system's backlog.
 const MAX_CONNECTIONS: usize = 32;
@@ -64,7 +62,7 @@ impl Ops {
                     None => return, // the accepting task has ended with its runtime
                 },
                 Some(_) = running.join_next() => {}
-                _ = upkeep.tick() => sources.metrics.iter().for_each(Metrics::run_upkeep),
+                _ = upkeep.tick() => sources.telemetry.run_upkeep(),
             }
         }
     }

@@ -1,11 +1,8 @@
 //! Images on their way into the engine: recalled by their ids, or decoded and resized on the CPU pool.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use sed_engine::{
-    ImageFacts, ImageKey, JobImage, OutputSpec, Vocabulary,
-    metrics::{IMAGE_PIXELS, RequestStage},
-};
+use sed_engine::{ImageFacts, ImageKey, JobImage, OutputSpec, Vocabulary, metrics::RequestStage};
 use sed_image::{ResizeMode, RgbImage};
 use sed_proto::v1::{self, MaskEncoding};
 
@@ -17,6 +14,7 @@ use crate::{
     intake::CallMemory,
     limits::Limits,
     memory::{Charge, ConnectionId},
+    metrics::ServerMetrics,
     request_error::RequestError,
     validate::{ImageSource, OutputSize, SentImage, ValidatedOptions, check_output_size},
 };
@@ -72,6 +70,7 @@ pub(super) async fn prepare(
         input_side: model.input_side as u32,
         map_side: model.map_side as u32,
         keep: context.engine.keeps_images(),
+        metrics: Arc::clone(&context.metrics),
     };
     // The charge goes along: the work may outlast its caller.
     let decoded = context.pool.run(errand, move || (decode(image, &wanted), charge)).await?;
@@ -122,10 +121,11 @@ struct Wanted {
     map_side: u32,
     /// True if the features of the image are to be cached.
     keep: bool,
+    metrics: Arc<ServerMetrics>,
 }
 
 fn decode(image: SentImage, wanted: &Wanted) -> Result<Prepared, RequestError> {
-    let Wanted { limits, options, input_side, map_side, keep } = wanted;
+    let Wanted { limits, options, input_side, map_side, keep, metrics } = wanted;
     let field = image.field();
     let broken = |error| RequestError::image(field.clone(), &error);
     let picture = match image {
@@ -136,7 +136,7 @@ fn decode(image: SentImage, wanted: &Wanted) -> Result<Prepared, RequestError> {
     };
     let picture = picture.map_err(broken)?;
     let (width, height) = (picture.width(), picture.height());
-    IMAGE_PIXELS.record(f64::from(width) * f64::from(height));
+    metrics.image_pixels.record(f64::from(width) * f64::from(height));
     let mask_size = mask_size(options, (width, height), *map_side, limits)?;
 
     let mode = options.resize_mode;

@@ -20,8 +20,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use self::stream_answers::Answers;
 use crate::{
-    config::Transport, cpu_pool::CpuPool, limits::Limits, memory::Account, places::Places,
-    vocabulary_registry::VocabularyRegistry,
+    config::Transport, cpu_pool::CpuPool, limits::Limits, memory::Account, metrics::ServerMetrics,
+    places::Places, vocabulary_registry::VocabularyRegistry,
 };
 
 /// The state that all calls share.
@@ -42,6 +42,7 @@ pub(crate) struct Context {
     /// True once no new work is to begin.
     pub(crate) closing: watch::Receiver<bool>,
     pub(crate) started: Instant,
+    pub(crate) metrics: Arc<ServerMetrics>,
 }
 
 /// The service. Cheap to clone.

@@ -8,8 +8,8 @@ use std::{
 };
 
 use prost::Message;
-use sed_engine::metrics::{Code, STREAM_REQUESTS, STREAM_REQUESTS_IN_FLIGHT};
 use sed_proto::v1::{self, segment_stream_response::Outcome};
+use sed_telemetry::GaugeShare;
 use tokio::{
     sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet},
@@ -24,12 +24,13 @@ use super::{
     unanswered::{Ticket, Unanswered},
 };
 use crate::{
-    calls::{count_refusal, log_refusal},
+    calls::{Ending, log_refusal},
     connections::Peer,
     deadline::StreamDeadline,
     field::Field,
     intake::{AnswerCharges, CallMemory},
     memory::Charge,
+    metrics::{Code, ServerMetrics},
     request_error::RequestError,
     status,
 };
@@ -56,9 +57,10 @@ pub(crate) fn answer(
         tickets: HashMap::new(),
     };
     tokio::spawn(conversation.run(request.into_inner(), answers).in_current_span());
-    let taken = AnswerCharges::default();
-    let mut response = Response::new(Answers::new(given, taken.clone()));
+    let (taken, ending) = (AnswerCharges::default(), Ending::default());
+    let mut response = Response::new(Answers::new(given, taken.clone(), ending.clone()));
     response.extensions_mut().insert(taken);
+    response.extensions_mut().insert(ending);
     response
 }
 
@@ -166,7 +168,7 @@ impl Conversation {
     /// Begins to work on a request, or refuses it.
     fn begin(&mut self, message: v1::SegmentStreamRequest, charge: Option<Charge>) {
         let received = Instant::now();
-        let mut counted = StreamRequest::begin();
+        let mut counted = StreamRequest::begin(Arc::clone(&self.context.metrics));
         let v1::SegmentStreamRequest { request, timeout, any_order } = message;
         if any_order && self.unanswered.is_new() {
             self.unanswered.allow_any_order();
@@ -253,29 +255,32 @@ async fn work_on(
 /// as cancelled when it is dropped.
 #[derive(Debug)]
 struct StreamRequest {
-    code: Code,
+    code: tonic::Code,
+    in_flight: GaugeShare,
+    metrics: Arc<ServerMetrics>,
 }
 
 impl StreamRequest {
-    fn begin() -> Self {
-        STREAM_REQUESTS_IN_FLIGHT.add(1.0);
-        Self { code: Code::Cancelled }
+    fn begin(metrics: Arc<ServerMetrics>) -> Self {
+        let in_flight = metrics.stream_requests_in_flight.share(1.0);
+        Self { code: tonic::Code::Cancelled, in_flight, metrics }
     }
 
     /// Records the outcome of the request: an answer, or this error.
     fn end(&mut self, error: Option<&Status>) {
-        self.code = error.map_or(Code::Ok, |status| Code::from_number(status.code().into()));
+        self.code = error.map_or(tonic::Code::Ok, Status::code);
         if let Some(status) = error {
-            count_refusal(status);
+            self.metrics.count_refusal(status);
         }
     }
 }
 
 impl Drop for StreamRequest {
     fn drop(&mut self) {
-        STREAM_REQUESTS_IN_FLIGHT.add(-1.0);
+        self.in_flight.set(0.0);
         let broken = std::thread::panicking(); // then its answer says so
-        STREAM_REQUESTS.add(if broken { Code::Internal } else { self.code }, 1);
+        let code = if broken { tonic::Code::Internal } else { self.code };
+        self.metrics.stream_requests.add(Code(code), 1);
     }
 }
 

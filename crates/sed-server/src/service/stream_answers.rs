@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tonic::Status;
 
-use crate::{intake::AnswerCharges, memory::Charge};
+use crate::{calls::Ending, intake::AnswerCharges, memory::Charge};
 
 /// An answer of a stream, and the charge that holds it.
 #[derive(Debug)]
@@ -25,12 +25,18 @@ pub(super) struct Charged {
 pub(crate) struct Answers {
     given: mpsc::Receiver<Result<Charged, Status>>,
     taken: AnswerCharges,
+    ending: Ending,
 }
 
 impl Answers {
-    /// The charges of answers that the transport has asked for go to `taken`.
-    pub(super) fn new(given: mpsc::Receiver<Result<Charged, Status>>, taken: AnswerCharges) -> Self {
-        Self { given, taken }
+    /// The charges of answers that the transport has asked for go to `taken`, an error at their end to
+    /// `ending`.
+    pub(super) fn new(
+        given: mpsc::Receiver<Result<Charged, Status>>,
+        taken: AnswerCharges,
+        ending: Ending,
+    ) -> Self {
+        Self { given, taken, ending }
     }
 }
 
@@ -40,7 +46,7 @@ impl Stream for Answers {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = ready!(self.given.poll_recv(context));
         Poll::Ready(next.map(|next| {
-            let Charged { answer, charge } = next?;
+            let Charged { answer, charge } = next.inspect_err(|status| self.ending.note(status))?;
             charge.into_iter().for_each(|charge| self.taken.push(charge));
             Ok(answer)
         }))

@@ -1,13 +1,15 @@
 //! A server on a free port with its client and the control of its fake model.
 
-use std::{net::SocketAddr, sync::OnceLock, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use sed_engine::{
     Category, Engine, VocabularyBook,
     fake::{FakeControl, FakeStages},
+    metrics::EngineMetrics,
 };
 use sed_proto::v1::{self, segmentation_service_client::SegmentationServiceClient};
-use sed_server::{Metrics, ServeError, Server, ServerConfig, config::RawConfig};
+use sed_server::{ServeError, Server, ServerConfig, config::RawConfig, metrics::ServerMetrics};
+use sed_telemetry::Telemetry;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
@@ -16,8 +18,10 @@ use crate::images;
 
 pub(crate) type Client = SegmentationServiceClient<Channel>;
 
-/// The metrics that operations ports show, in programs that record them.
-pub(crate) static METRICS: OnceLock<Metrics> = OnceLock::new();
+/// The metrics of one server.
+pub(crate) fn telemetry() -> Telemetry {
+    Telemetry::new(&[&EngineMetrics::DEFINITIONS, &ServerMetrics::DEFINITIONS]).unwrap()
+}
 
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
@@ -25,6 +29,7 @@ pub(crate) struct Running {
     pub(crate) channel: Channel,
     pub(crate) control: FakeControl,
     pub(crate) engine: Engine,
+    pub(crate) telemetry: Telemetry,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Result<sed_server::Drain, ServeError>>,
 }
@@ -48,21 +53,19 @@ impl Running {
         config.ops_listen = Some(config.listen);
         let (stages, control) = FakeStages::new();
         prepare(&control);
-        let engine = Engine::start(stages, &config.engine).unwrap();
+        let telemetry = telemetry();
+        let engine = Engine::start(stages, &config.engine, &telemetry).unwrap();
         let pets = ["dog", "cat", "bird"].map(Category::new).to_vec();
         let many = (0..300).map(|index| Category::new(format!("thing {index}"))).collect();
         let named = [("pets", pets), ("many", many)].map(|(name, categories)| (name.to_string(), categories));
         let book: VocabularyBook = named.into_iter().collect();
 
-        let mut server = Server::bind(config, engine.clone(), book).await.unwrap();
-        if let Some(metrics) = METRICS.get() {
-            server = server.with_metrics(metrics.clone());
-        }
+        let server = Server::bind(config, engine.clone(), book, telemetry.clone()).await.unwrap();
         let (address, ops) = (server.local_addr(), server.ops_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async { stopped.await.unwrap() }));
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { address, ops, channel, control, engine, stop: Some(stop), serving }
+        Self { address, ops, channel, control, engine, telemetry, stop: Some(stop), serving }
     }
 
     pub(crate) async fn segment_when_ready(&self) {

@@ -3,11 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests fail their test
 
+mod accounting;
 mod answers;
 mod bad_requests;
+mod callers;
 mod early_answers;
 mod encodings;
-#[allow(dead_code)] // some of it is for the tests of telemetry
 mod harness;
 mod health;
 mod image_ids;
@@ -18,8 +19,10 @@ mod inference_errors;
 mod load;
 mod malformed_images;
 mod memory;
+mod operations;
 mod rawcall;
 mod reflection;
+mod scrape;
 mod shutdown;
 mod stream_ends;
 mod stream_order;

@@ -27,7 +27,7 @@ use tower::Service;
 
 use crate::{
     harness::request,
-    secured::{Secured, sample, until, with_header, with_tls, with_tokens},
+    secured::{Secured, until, with_header, with_tls, with_tokens},
 };
 
 fn aged(age: f64, grace: f64) -> RawConfig {
@@ -113,8 +113,9 @@ async fn no_call_is_lost_on_connections_that_grow_old() {
     }
     let answered: usize = tasks.join_all().await.into_iter().sum();
     // What the server took it answered, and the client got.
-    let count =
-        |code: &str| sample(&format!("sed_requests_by_caller_total{{caller=\"ages\",code=\"{code}\"}}"));
+    let count = |code: &str| {
+        server.sample(&format!("sed_requests_by_caller_total{{caller=\"ages\",code=\"{code}\"}}"))
+    };
     until(|| count("OK") == answered as f64).await;
     for code in ["CANCELLED", "UNKNOWN", "INTERNAL", "UNAVAILABLE"] {
         assert_eq!(count(code), 0.0, "{code}");

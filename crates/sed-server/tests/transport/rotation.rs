@@ -15,7 +15,7 @@ use tonic::Code;
 use crate::{
     certificates::{Issued, replace},
     harness::{facts, request},
-    secured::{Secured, sample, until, until_above, with_header, with_tls, with_tokens},
+    secured::{Secured, until, with_header, with_tls, with_tokens},
 };
 
 /// The certificate that a new connection is shown.
@@ -103,16 +103,16 @@ async fn a_certificate_that_cannot_be_used_leaves_the_old_one_in_force() {
     let old = shown(&server).await;
     let load = Load::begin(&server, None);
     let failed = "sed_tls_reloads_total{outcome=\"failed\"}";
-    let before = sample(failed);
+    let before = server.sample(failed);
     server.authority.issue_expired("localhost").write(server.folder.path());
-    until_above(failed, before).await;
-    let before = sample(failed);
+    server.until_above(failed, before).await;
+    let before = server.sample(failed);
     replace(&server.file("certificate.pem"), "no certificate at all");
-    until_above(failed, before).await;
-    let before = sample(failed);
+    server.until_above(failed, before).await;
+    let before = server.sample(failed);
     std::fs::remove_file(server.file("key.pem")).unwrap();
     replace(&server.file("certificate.pem"), &server.authority.issue("localhost").certificate);
-    until_above(failed, before).await;
+    server.until_above(failed, before).await;
     assert_eq!(shown(&server).await, old);
     load.more(30).await;
     // And what is right again comes into force.
@@ -157,9 +157,9 @@ async fn tokens_are_replaced_under_load_and_the_old_one_is_then_revoked() {
 
     // A file without tokens counts as a mistake: the tokens in force stay so.
     let failed = "sed_token_reloads_total{outcome=\"failed\"}";
-    let before = sample(failed);
+    let before = server.sample(failed);
     replace(&server.file("tokens"), "");
-    until_above(failed, before).await;
+    server.until_above(failed, before).await;
     with_new.more(30).await;
     with_new.end().await;
 }

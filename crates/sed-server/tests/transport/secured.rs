@@ -14,6 +14,7 @@ use sed_engine::{
 };
 use sed_proto::v1::segmentation_service_client::SegmentationServiceClient;
 use sed_server::{Drain, ServeError, Server, ServerConfig, config::RawConfig};
+use sed_telemetry::Telemetry;
 use tempfile::TempDir;
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
 use tokio_rustls::{
@@ -32,7 +33,7 @@ use tonic::{
 
 use crate::{
     certificates::{Authority, Issued, replace},
-    harness::{Client, METRICS},
+    harness::{Client, telemetry},
 };
 
 /// Interval at which the files are checked for changes, in seconds.
@@ -43,6 +44,7 @@ pub(crate) struct Secured {
     pub(crate) control: FakeControl,
     pub(crate) folder: TempDir,
     pub(crate) authority: Authority,
+    telemetry: Telemetry,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Result<Drain, ServeError>>,
 }
@@ -84,20 +86,21 @@ impl Secured {
 
     /// The same, with values changed that are no settings.
     pub(crate) async fn start_changed(prepare: Prepare<'_>, change: impl FnOnce(&mut ServerConfig)) -> Self {
-        METRICS.get_or_init(|| sed_server::install_metrics().unwrap());
         let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("tests"));
         let mut config = ServerConfig::check(prepare(folder.path(), &authority)).unwrap();
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.ops_listen = None;
         change(&mut config);
         let (stages, control) = FakeStages::new();
-        let engine = Engine::start(stages, &config.engine).unwrap();
-        let server = Server::bind(config, engine.clone(), VocabularyBook::default()).await.unwrap();
+        let telemetry = telemetry();
+        let engine = Engine::start(stages, &config.engine, &telemetry).unwrap();
+        let book = VocabularyBook::default();
+        let server = Server::bind(config, engine.clone(), book, telemetry.clone()).await.unwrap();
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async { stopped.await.unwrap() }));
         engine.ready().await.unwrap();
-        Self { address, control, folder, authority, stop: Some(stop), serving }
+        Self { address, control, folder, authority, telemetry, stop: Some(stop), serving }
     }
 
     /// The error for which a server does not start.
@@ -107,8 +110,21 @@ impl Secured {
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.ops_listen = None;
         let (stages, _control) = FakeStages::new();
-        let engine = Engine::start(stages, &config.engine).unwrap();
-        Server::bind(config, engine, VocabularyBook::default()).await.unwrap_err().to_string()
+        let telemetry = Telemetry::off();
+        let engine = Engine::start(stages, &config.engine, &telemetry).unwrap();
+        Server::bind(config, engine, VocabularyBook::default(), telemetry).await.unwrap_err().to_string()
+    }
+
+    /// The value of a series now; 0 where it is not there.
+    pub(crate) fn sample(&self, series: &str) -> f64 {
+        let text = self.telemetry.render().unwrap();
+        let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
+        lines.find(|(name, _)| *name == series).map_or(0.0, |(_, value)| value.parse().unwrap())
+    }
+
+    /// Waits until a series has grown beyond what it was.
+    pub(crate) async fn until_above(&self, series: &str, before: f64) {
+        until(|| self.sample(series) > before).await;
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -179,13 +195,6 @@ pub(crate) fn with_header<T>(message: T, value: &str) -> Request<T> {
     request
 }
 
-/// The value of a series now; 0 where it is not there.
-pub(crate) fn sample(series: &str) -> f64 {
-    let text = METRICS.get().unwrap().render();
-    let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
-    lines.find(|(name, _)| *name == series).map_or(0.0, |(_, value)| value.parse().unwrap())
-}
-
 /// Waits for something that happens on another task, on a busy machine, too.
 pub(crate) async fn until(mut done: impl FnMut() -> bool) {
     for _ in 0..6000 {
@@ -195,11 +204,6 @@ pub(crate) async fn until(mut done: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("what the test waits for did not happen within a minute");
-}
-
-/// Waits until a series has grown beyond what it was.
-pub(crate) async fn until_above(series: &str, before: f64) {
-    until(|| sample(series) > before).await;
 }
 
 /// Everything that an error says, its causes included.

@@ -13,7 +13,7 @@ use tonic::transport::{Certificate, ClientTlsConfig};
 use crate::{
     certificates::Authority,
     harness::request,
-    secured::{Secured, sample, story, text, until_above, with_certificate, with_tls},
+    secured::{Secured, story, text, with_certificate, with_tls},
 };
 
 pub(crate) fn failures(reason: &str) -> String {
@@ -25,28 +25,28 @@ async fn a_client_that_trusts_the_authority_is_served() {
     let server = Secured::start(&with_tls).await;
     let answer = server.client(Some(server.trust())).segment(request(3)).await.unwrap().into_inner();
     assert_eq!(answer.categories.len(), 3);
-    assert!(sample("sed_tls_certificate_expiry_timestamp_seconds") > 4e9);
+    assert!(server.sample("sed_tls_certificate_expiry_timestamp_seconds") > 4e9);
     server.end().await;
 }
 
 #[tokio::test]
 async fn a_client_that_trusts_another_authority_refuses_the_server() {
     let server = Secured::start(&with_tls).await;
-    let before = sample(&failures("refused"));
+    let before = server.sample(&failures("refused"));
     let other = Certificate::from_pem(Authority::new("tests").pem());
     let trusting_others = ClientTlsConfig::new().ca_certificate(other);
     let refused = server.client(Some(trusting_others)).segment(request(2)).await.unwrap_err();
     assert!(story(&refused).contains("invalid peer certificate"), "{}", story(&refused));
-    until_above(&failures("refused"), before).await;
+    server.until_above(&failures("refused"), before).await;
     server.client(Some(server.trust())).segment(request(2)).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_client_that_speaks_no_tls_is_refused() {
     let server = Secured::start(&with_tls).await;
-    let before = sample(&failures("plaintext"));
+    let before = server.sample(&failures("plaintext"));
     server.client(None).segment(request(2)).await.unwrap_err();
-    until_above(&failures("plaintext"), before).await;
+    server.until_above(&failures("plaintext"), before).await;
     server.client(Some(server.trust())).segment(request(2)).await.unwrap();
 }
 
@@ -56,7 +56,6 @@ async fn silent_clients_hold_nobody_up_and_are_let_go() {
         let settings = |folder: &std::path::Path, authority: &Authority| {
             if tls { with_tls(folder, authority) } else { RawConfig::default() }
         };
-        let before = sample(&failures("timeout"));
         let server = Secured::start_changed(&settings, |config| {
             config.transport.handshake_timeout = Duration::from_secs(2);
         })
@@ -77,7 +76,7 @@ async fn silent_clients_hold_nobody_up_and_are_let_go() {
             drop(gone.await.unwrap()); // closed or reset
         }
         if tls {
-            until_above(&failures("timeout"), before + 19.0).await;
+            server.until_above(&failures("timeout"), 19.0).await;
         }
         // A client that has sent a request may then be silent.
         client.segment(request(2)).await.unwrap();

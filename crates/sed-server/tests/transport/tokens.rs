@@ -11,7 +11,7 @@ use tonic_reflection::pb::v1::{
 
 use crate::{
     harness::{facts, request},
-    secured::{Secured, sample, until_above, with_header, with_tokens},
+    secured::{Secured, with_header, with_tokens},
 };
 
 const SECRET: &str = "0123456789abcdef-0123456789abcdef";
@@ -50,13 +50,13 @@ async fn a_call_needs_one_of_the_tokens() {
     let server = Secured::start(&one_token).await;
     let mut client = server.client(None);
     let answered = "sed_requests_by_caller_total{caller=\"camera\",code=\"OK\"}";
-    let before = sample(answered);
+    let before = server.sample(answered);
     for header in
         [format!("Bearer {SECRET}"), format!("bearer {SECRET}"), "Bearer another-secret-for-it".into()]
     {
         client.segment(with_header(request(2), &header)).await.unwrap();
     }
-    until_above(answered, before + 1.0).await;
+    server.until_above(answered, before + 1.0).await;
 
     let refused = client.segment(request(2)).await.unwrap_err();
     assert_eq!(facts(&refused), unauthenticated("TOKEN_MISSING"));

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use metrics_exporter_prometheus::PrometheusBuilder;
 use proptest::prelude::*;
+use sed_telemetry::Telemetry;
 
 use super::simulation::{Asked, Setup, Simulation, USUAL};
 use crate::{
     charge::Charge,
     fake::Fault,
     job::Priority,
+    metrics::EngineMetrics,
     report::Stage,
     stages::{Level, StageError},
 };
@@ -155,19 +156,19 @@ proptest! {
     }
 }
 
-/// The series of a metric, as Prometheus reads them, after something was done.
-fn recorded(name: &str, what: impl FnOnce()) -> Vec<String> {
-    let recorder = PrometheusBuilder::new().build_recorder();
-    metrics::with_local_recorder(&recorder, what);
-    let rendered = recorder.handle().render();
-    rendered.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
+/// The series of a metric that are not zero, as Prometheus reads them, after something was done.
+fn recorded(name: &str, what: impl FnOnce(&mut Simulation)) -> Vec<String> {
+    let telemetry = Telemetry::new(&[&EngineMetrics::DEFINITIONS]).unwrap();
+    what(&mut Simulation::with(USUAL, None, EngineMetrics::new(&telemetry)));
+    let rendered = telemetry.render().unwrap();
+    let series = rendered.lines().filter(|line| line.starts_with(name) && !line.ends_with(" 0"));
+    series.map(str::to_owned).collect()
 }
 
 #[test]
 fn work_past_its_deadline_is_counted_so_although_its_caller_has_gone() {
     for (cause, passed, goes) in [("deadline", 2, true), ("deadline", 2, false), ("cancelled", 0, true)] {
-        let series = recorded("sed_requests_abandoned_total", || {
-            let mut simulation = Simulation::new(USUAL);
+        let series = recorded("sed_requests_abandoned_total", |simulation| {
             let timeout = Some(Duration::from_secs(1));
             let number = simulation.ask(&Asked { timeout, ..Asked::words(4, 1) });
             simulation.run_until_at(number, Stage::CostMap);
@@ -187,9 +188,8 @@ fn work_past_its_deadline_is_counted_so_although_its_caller_has_gone() {
 #[test]
 fn a_stage_is_waited_for_once() {
     let waits = |part: &str, ask: fn(&mut Simulation)| {
-        let series = recorded(&format!("sed_stage_wait_seconds_{part}"), || {
-            let mut simulation = Simulation::new(USUAL);
-            ask(&mut simulation);
+        let series = recorded(&format!("sed_stage_wait_seconds_{part}"), |simulation| {
+            ask(simulation);
             simulation.run();
         });
         let value = |line: &String| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap();

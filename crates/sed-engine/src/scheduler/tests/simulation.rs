@@ -20,6 +20,7 @@ use crate::{
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
     lanes::Waits,
     launch::{Launch, Work},
+    metrics::{self, EngineMetrics},
     phrases::TokenPhrase,
     place::Place,
     report::Stage,
@@ -132,27 +133,33 @@ pub(super) const USUAL: Setup = Setup { images: 3, pairs: 50, delay: Duration::Z
 
 impl Simulation {
     pub(super) fn new(setup: Setup) -> Self {
-        Self::with_store(setup, None)
+        Self::with(setup, None, metrics::off())
     }
 
-    /// A device with a directory of text embeddings, whose answers the test brings by
-    /// [`Simulation::was_read`].
-    pub(super) fn with_store(setup: Setup, store: Option<TextStoreThread>) -> Self {
+    /// A device with metrics, and perhaps with a directory of text embeddings, whose answers the test brings
+    /// by [`Simulation::was_read`].
+    pub(super) fn with(setup: Setup, store: Option<TextStoreThread>, metrics: Arc<EngineMetrics>) -> Self {
         let (stages, control) = FakeStages::new();
         let time = Arc::new(Mutex::new(Instant::now()));
         let clock: Clock = {
             let time = Arc::clone(&time);
             Arc::new(move || *time.lock().unwrap())
         };
-        let admission = Admission::new(QueueLimits { requests: 100_000, pairs: 100_000_000 });
+        let admission = Admission::new(QueueLimits { requests: 100_000, pairs: 100_000_000 }, &metrics);
         let scheduler = Scheduler::new(SchedulerParts {
             policy: Policy { delay: setup.delay, ageing: Duration::from_secs(5), text_chunk: 8 },
             clock,
-            budget: Budget::new((Some(setup.images), Some(setup.pairs)), &stages.memory(), Arc::default()),
-            text_cache: Arc::new(TextCache::new(1 << 20, 1 << 20)),
-            feature_cache: Arc::new(FeatureCache::new(setup.image_cache)),
+            budget: Budget::new(
+                (Some(setup.images), Some(setup.pairs)),
+                &stages.memory(),
+                Arc::default(),
+                Arc::clone(&metrics),
+            ),
+            text_cache: Arc::new(TextCache::new(1 << 20, 1 << 20, &metrics)),
+            feature_cache: Arc::new(FeatureCache::new(setup.image_cache, &metrics)),
             store,
             admission: Arc::clone(&admission),
+            metrics,
         });
         Self {
             scheduler,

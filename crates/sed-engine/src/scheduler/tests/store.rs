@@ -8,6 +8,7 @@ use std::{
 use super::simulation::{Asked, Simulation, USUAL, alone};
 use crate::{
     fake::model_info,
+    metrics,
     phrases::TokenPhrase,
     text_store::{
         TextStoreThread,
@@ -23,8 +24,15 @@ fn simulation() -> (Simulation, Arc<Hanging>, Answers) {
     let storage = Arc::<Hanging>::default();
     let (sender, answers) = mpsc::channel();
     let answer = move |phrase, found| sender.send((phrase, found)).unwrap_or_default();
-    let store = TextStoreThread::start_with(Arc::clone(&storage) as _, 1 << 20, SHORT, &model_info(), answer);
-    (Simulation::with_store(USUAL, Some(store.unwrap())), storage, answers)
+    let store = TextStoreThread::start_with(
+        Arc::clone(&storage) as _,
+        1 << 20,
+        SHORT,
+        &model_info(),
+        &metrics::off(),
+        answer,
+    );
+    (Simulation::with(USUAL, Some(store.unwrap()), metrics::off()), storage, answers)
 }
 
 fn asked(words: &[&str], picture: u8) -> Asked {

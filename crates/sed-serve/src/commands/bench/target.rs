@@ -5,6 +5,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use clap::Args;
 use sed_proto::v1;
+use sed_telemetry::Telemetry;
 
 use super::{
     mix::Mix,
@@ -98,7 +99,7 @@ impl TargetArgs {
         }
         let stages = self.model.load()?;
         let spinner = progress::spinner("warming up the model");
-        let mut server = RunningServer::start(config, stages, None).await?;
+        let mut server = RunningServer::start(config, stages, Telemetry::off()).await?;
         server.ready().await?;
         spinner.finish_and_clear();
         Ok(server)

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use data_encoding::HEXLOWER;
 use sed_engine::{Engine, EngineConfig, SedStages};
 use sed_model::{SedModel, config::SedConfig, device::products_off_plan};
+use sed_telemetry::Telemetry;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -172,7 +173,7 @@ fn run(args: &ModelArgs, opened: OpenedModel) -> Result<String> {
     let begun = Instant::now();
     let model = SedModel::load_as(&opened.checkpoint, opened.config, &device, args.dtype.into())?;
     let loaded = begun.elapsed();
-    let engine = Engine::start(SedStages::new(model), &EngineConfig::default())?;
+    let engine = Engine::start(SedStages::new(model), &EngineConfig::default(), &Telemetry::off())?;
     let begun = Instant::now();
     runtime()?.block_on(async {
         let ready = engine.ready().await;

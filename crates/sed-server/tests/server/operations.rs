@@ -2,15 +2,15 @@
 
 use sed_engine::{Engine, Stage, VocabularyBook, fake::FakeStages, fake::Fault};
 use sed_server::{Drain, Server, ServerConfig, config::RawConfig};
+use sed_telemetry::Telemetry;
 
 use crate::{
     harness::{Running, request},
-    scrape::{Change, ask, get},
+    scrape::{ask, get},
 };
 
 #[tokio::test]
 async fn it_tells_what_the_server_is_doing_until_its_end() {
-    let _alone = Change::begin().await;
     let hold = |control: &sed_engine::fake::FakeControl| control.inject(Stage::Encode, Fault::Hold);
     // The same picture is sent twice, and both times it must come to the encoder.
     let no_images = RawConfig { image_cache_bytes: Some(0), ..RawConfig::default() };
@@ -50,7 +50,6 @@ async fn it_tells_what_the_server_is_doing_until_its_end() {
 
 #[tokio::test]
 async fn metrics_are_what_prometheus_reads() {
-    let _alone = Change::begin().await;
     let server = Running::start(RawConfig::default()).await;
     server.segment(request(2)).await.unwrap();
     let page = get(server.ops, "/metrics").await;
@@ -77,7 +76,6 @@ async fn metrics_are_what_prometheus_reads() {
 
 #[tokio::test]
 async fn anything_else_is_not_found_and_nothing_can_be_changed() {
-    let _alone = Change::begin().await;
     let server = Running::start(RawConfig::default()).await;
     for path in ["/", "/health", "/metrics/x", "/livez?verbose/..", "/%2e%2e/livez"] {
         let expected = if path.starts_with("/livez?") { 200 } else { 404 }; // a query is no part of the path
@@ -96,8 +94,12 @@ async fn a_port_in_use_is_an_error_that_names_the_setting() {
     let address = taken.local_addr().unwrap();
     let bind = |raw: RawConfig| async {
         let config = ServerConfig::check(raw).unwrap();
-        let engine = Engine::start(FakeStages::new().0, &config.engine).unwrap();
-        Server::bind(config, engine, VocabularyBook::default()).await.map(drop).unwrap_err().to_string()
+        let engine = Engine::start(FakeStages::new().0, &config.engine, &Telemetry::off()).unwrap();
+        Server::bind(config, engine, VocabularyBook::default(), Telemetry::off())
+            .await
+            .map(drop)
+            .unwrap_err()
+            .to_string()
     };
     let free = || Some("127.0.0.1:0".to_owned());
     let ops = RawConfig { listen: free(), ops_listen: Some(address.to_string()), ..RawConfig::default() };
@@ -117,7 +119,7 @@ async fn it_can_be_off() {
         ..RawConfig::default()
     };
     let config = ServerConfig::check(raw).unwrap();
-    let engine = Engine::start(FakeStages::new().0, &config.engine).unwrap();
-    let server = Server::bind(config, engine, VocabularyBook::default()).await.unwrap();
+    let engine = Engine::start(FakeStages::new().0, &config.engine, &Telemetry::off()).unwrap();
+    let server = Server::bind(config, engine, VocabularyBook::default(), Telemetry::off()).await.unwrap();
     assert_eq!(server.ops_addr(), None);
 }

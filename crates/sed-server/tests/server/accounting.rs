@@ -9,7 +9,7 @@ use crate::{
     harness::{Running, facts, request, until},
     images, infer,
     rawcall::RawConnection,
-    scrape::Change,
+    scrape::Counts,
 };
 
 const IN_FLIGHT: &str = "sed_requests_in_flight";
@@ -25,13 +25,13 @@ fn rejected(reason: &str) -> String {
 
 /// Fails unless exactly one call ended, in this way, and no other is left.
 #[track_caller]
-fn assert_one_call(change: &Change, code: &str) {
-    assert_eq!(change.of(&ended(code)), 1.0, "{code}");
-    assert_eq!(change.of_all("sed_requests_total"), 1.0, "{code}");
+fn assert_one_call(counts: &Counts, code: &str) {
+    assert_eq!(counts.of(&ended(code)), 1.0, "{code}");
+    assert_eq!(counts.of_all("sed_requests_total"), 1.0, "{code}");
     let outcome = if code == "OK" { "answered" } else { "failed" };
-    assert_eq!(change.of(&timed("Segment", outcome)), 1.0);
-    assert_eq!(change.of_all("sed_request_duration_seconds_count"), 1.0);
-    assert_eq!(change.of(IN_FLIGHT), 0.0);
+    assert_eq!(counts.of(&timed("Segment", outcome)), 1.0);
+    assert_eq!(counts.of_all("sed_request_duration_seconds_count"), 1.0);
+    assert_eq!(counts.of(IN_FLIGHT), 0.0);
 }
 
 /// The series of the times of a method's calls that ended so.
@@ -41,33 +41,33 @@ fn timed(method: &str, outcome: &str) -> String {
 
 #[tokio::test]
 async fn an_answered_call_is_counted_with_its_sizes_and_stages() {
-    let change = Change::begin().await;
     let server = Running::start(RawConfig::default()).await;
+    let counts = server.counts();
     let sent = prost::Message::encoded_len(&request(4)) as f64;
     let running = server.occupy().await;
-    assert_eq!(change.of(IN_FLIGHT), 1.0);
-    assert_eq!(change.of_all("sed_requests_total"), 0.0);
+    assert_eq!(counts.of(IN_FLIGHT), 1.0);
+    assert_eq!(counts.of_all("sed_requests_total"), 0.0);
     server.control.release();
     let answer = running.await.unwrap().unwrap();
 
-    assert_one_call(&change, "OK");
-    assert_eq!(change.of_all("sed_requests_rejected_total"), 0.0);
+    assert_one_call(&counts, "OK");
+    assert_eq!(counts.of_all("sed_requests_rejected_total"), 0.0);
     let head = 5.0; // of a message on the wire
-    assert_eq!(change.of("sed_request_bytes_sum"), sent + head);
+    assert_eq!(counts.of("sed_request_bytes_sum"), sent + head);
     let answered = prost::Message::encoded_len(&answer) as f64;
-    assert_eq!(change.of("sed_response_bytes_sum"), answered + head);
-    assert_eq!(change.of("sed_image_pixels_sum"), 40.0 * 24.0);
+    assert_eq!(counts.of("sed_response_bytes_sum"), answered + head);
+    assert_eq!(counts.of("sed_image_pixels_sum"), 40.0 * 24.0);
     for stage in ["image_decode", "mask_encoding"] {
         for metric in ["sed_stage_duration_seconds", "sed_stage_wait_seconds"] {
-            assert_eq!(change.of(&format!("{metric}_count{{stage=\"{stage}\"}}")), 1.0, "{metric} {stage}");
+            assert_eq!(counts.of(&format!("{metric}_count{{stage=\"{stage}\"}}")), 1.0, "{metric} {stage}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_refused_call_is_counted_with_its_reason() {
-    let change = Change::begin().await;
     let server = Running::start(RawConfig { max_message_bytes: Some(2000), ..RawConfig::default() }).await;
+    let counts = server.counts();
     let no_image = v1::SegmentRequest { image: None, ..request(2) };
     let large = v1::SegmentRequest { request_id: "x".repeat(3000), ..request(2) };
     let image = Some(v1::Image { source: Some(v1::image::Source::Encoded(vec![7; 40].into())) });
@@ -78,38 +78,38 @@ async fn a_refused_call_is_counted_with_its_reason() {
         (no_picture, Code::InvalidArgument, "INVALID_ARGUMENT", "image_unsupported"),
     ];
     for (bad, code, name, reason) in cases {
-        let (before, all) = (change.of(&ended(name)), change.of_all("sed_requests_rejected_total"));
+        let (before, all) = (counts.of(&ended(name)), counts.of_all("sed_requests_rejected_total"));
         let refused = server.segment(bad).await.unwrap_err();
         assert_eq!(refused.code(), code);
-        assert_eq!(change.of(&ended(name)), before + 1.0, "{name}");
-        assert_eq!(change.of(&rejected(reason)), 1.0, "{reason}");
-        assert_eq!(change.of_all("sed_requests_rejected_total"), all + 1.0, "{reason}");
+        assert_eq!(counts.of(&ended(name)), before + 1.0, "{name}");
+        assert_eq!(counts.of(&rejected(reason)), 1.0, "{reason}");
+        assert_eq!(counts.of_all("sed_requests_rejected_total"), all + 1.0, "{reason}");
     }
-    assert_eq!(change.of_all("sed_requests_total"), 3.0);
-    assert_eq!(change.of(IN_FLIGHT), 0.0);
-    assert_eq!(change.of("sed_image_pixels_count"), 0.0);
+    assert_eq!(counts.of_all("sed_requests_total"), 3.0);
+    assert_eq!(counts.of(IN_FLIGHT), 0.0);
+    assert_eq!(counts.of("sed_image_pixels_count"), 0.0);
 }
 
 #[tokio::test]
 async fn a_call_without_a_place_is_counted_as_refused() {
-    let change = Change::begin().await;
     let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
+    let counts = server.counts();
     let running = server.occupy().await;
-    assert_eq!(change.of("sed_concurrent_requests"), 1.0);
+    assert_eq!(counts.of("sed_concurrent_requests"), 1.0);
     server.segment(request(2)).await.unwrap_err();
-    assert_eq!(change.of(&ended("RESOURCE_EXHAUSTED")), 1.0);
-    assert_eq!(change.of(&rejected("queue_full")), 1.0);
-    assert_eq!(change.of(IN_FLIGHT), 1.0); // the one that runs
+    assert_eq!(counts.of(&ended("RESOURCE_EXHAUSTED")), 1.0);
+    assert_eq!(counts.of(&rejected("queue_full")), 1.0);
+    assert_eq!(counts.of(IN_FLIGHT), 1.0); // the one that runs
     server.control.release();
     running.await.unwrap().unwrap();
-    assert_eq!((change.of(&ended("OK")), change.of(IN_FLIGHT)), (1.0, 0.0));
-    assert_eq!(change.of("sed_concurrent_requests"), 0.0);
+    assert_eq!((counts.of(&ended("OK")), counts.of(IN_FLIGHT)), (1.0, 0.0));
+    assert_eq!(counts.of("sed_concurrent_requests"), 0.0);
 }
 
 #[tokio::test]
 async fn requests_of_a_stream_are_counted_one_by_one() {
-    let change = Change::begin().await;
     let server = Running::start(RawConfig::default()).await;
+    let counts = server.counts();
     let stream_ended = |code: &str| format!("sed_stream_requests_total{{code=\"{code}\"}}");
     let on_stream = |request: v1::SegmentRequest, id: &str| v1::SegmentStreamRequest {
         request: Some(v1::SegmentRequest { request_id: id.into(), ..request }),
@@ -123,11 +123,11 @@ async fn requests_of_a_stream_are_counted_one_by_one() {
     let asked = [on_stream(request(2), "good"), on_stream(no_image, "bad"), on_stream(unknown, "unknown")];
     let mut answers = server.client().segment_stream(tokio_stream::iter(asked)).await.unwrap().into_inner();
     while answers.message().await.unwrap().is_some() {}
-    assert_eq!(change.of(&stream_ended("OK")), 1.0);
-    assert_eq!(change.of(&stream_ended("INVALID_ARGUMENT")), 1.0);
-    assert_eq!(change.of(&stream_ended("NOT_FOUND")), 1.0);
-    assert_eq!((change.of(&rejected("invalid")), change.of(&rejected("image_not_found"))), (1.0, 1.0));
-    assert_eq!(change.of_all("sed_requests_rejected_total"), 2.0);
+    assert_eq!(counts.of(&stream_ended("OK")), 1.0);
+    assert_eq!(counts.of(&stream_ended("INVALID_ARGUMENT")), 1.0);
+    assert_eq!(counts.of(&stream_ended("NOT_FOUND")), 1.0);
+    assert_eq!((counts.of(&rejected("invalid")), counts.of(&rejected("image_not_found"))), (1.0, 1.0));
+    assert_eq!(counts.of_all("sed_requests_rejected_total"), 2.0);
 
     // A client that goes before its answer.
     server.control.inject(Stage::CostMap, Fault::Hold);
@@ -135,136 +135,136 @@ async fn requests_of_a_stream_are_counted_one_by_one() {
     sender.send(on_stream(request(2), "given up")).await.unwrap();
     let stream = tokio_stream::wrappers::ReceiverStream::new(sent);
     let answers = server.client().segment_stream(stream).await.unwrap();
-    until(|| change.of("sed_stream_requests_in_flight") > 0.0).await;
+    until(|| counts.of("sed_stream_requests_in_flight") > 0.0).await;
     drop((answers, sender));
-    until(|| change.of(&stream_ended("CANCELLED")) > 0.0).await;
+    until(|| counts.of(&stream_ended("CANCELLED")) > 0.0).await;
     server.control.release();
-    assert_eq!(change.of_all("sed_stream_requests_total"), 4.0);
-    assert_eq!(change.of("sed_stream_requests_in_flight"), 0.0);
-    assert_eq!(change.of_all("sed_requests_rejected_total"), 2.0);
+    assert_eq!(counts.of_all("sed_stream_requests_total"), 4.0);
+    assert_eq!(counts.of("sed_stream_requests_in_flight"), 0.0);
+    assert_eq!(counts.of_all("sed_requests_rejected_total"), 2.0);
 }
 
 #[tokio::test]
 async fn a_call_past_its_deadline_is_counted_as_such() {
-    let change = Change::begin().await;
     let server = Running::start(RawConfig { max_timeout_seconds: Some(0.2), ..RawConfig::default() }).await;
+    let counts = server.counts();
     server.occupy().await.await.unwrap().unwrap_err();
-    assert_one_call(&change, "DEADLINE_EXCEEDED");
-    assert_eq!(change.of_all("sed_requests_rejected_total"), 0.0); // it was worked on
+    assert_one_call(&counts, "DEADLINE_EXCEEDED");
+    assert_eq!(counts.of_all("sed_requests_rejected_total"), 0.0); // it was worked on
     server.control.release();
 }
 
 #[tokio::test]
 async fn a_cancelled_call_is_counted_as_such() {
-    let change = Change::begin().await;
     let server = Running::start(RawConfig::default()).await;
+    let counts = server.counts();
     let running = server.occupy().await;
     running.abort();
     assert!(running.await.unwrap_err().is_cancelled());
     // Only the server notices it, when it sees the stream's end.
-    until(|| change.of(&ended("CANCELLED")) > 0.0).await;
-    assert_one_call(&change, "CANCELLED");
+    until(|| counts.of(&ended("CANCELLED")) > 0.0).await;
+    assert_one_call(&counts, "CANCELLED");
     server.control.release();
 }
 
 #[tokio::test]
 async fn a_fault_of_the_server_is_no_refusal() {
-    let change = Change::begin().await;
     let server = Running::start(RawConfig::default()).await;
+    let counts = server.counts();
     server.control.inject(Stage::CostMap, Fault::Fail(StageError::Failed("broken".into())));
     server.segment(request(2)).await.unwrap_err();
-    assert_one_call(&change, "INTERNAL");
-    assert_eq!(change.of_all("sed_requests_rejected_total"), 0.0);
+    assert_one_call(&counts, "INTERNAL");
+    assert_eq!(counts.of_all("sed_requests_rejected_total"), 0.0);
 }
 
 #[tokio::test]
 async fn other_methods_are_counted_by_name_and_other_services_not_at_all() {
-    let change = Change::begin().await;
     let server = Running::start(RawConfig::default()).await;
+    let counts = server.counts();
     server.client().get_server_info(v1::GetServerInfoRequest {}).await.unwrap();
     let health = tonic_health::pb::HealthCheckRequest::default();
     let mut probe = tonic_health::pb::health_client::HealthClient::new(server.channel.clone());
     probe.check(health).await.unwrap();
-    assert_eq!(change.of("sed_requests_total{method=\"GetServerInfo\",code=\"OK\"}"), 1.0);
-    assert_eq!(change.of_all("sed_requests_total"), 1.0);
-    assert_eq!(change.of("sed_request_bytes_count"), 0.0); // these are about pictures
-    assert_eq!(change.of(IN_FLIGHT), 0.0);
+    assert_eq!(counts.of("sed_requests_total{method=\"GetServerInfo\",code=\"OK\"}"), 1.0);
+    assert_eq!(counts.of_all("sed_requests_total"), 1.0);
+    assert_eq!(counts.of("sed_request_bytes_count"), 0.0); // these are about pictures
+    assert_eq!(counts.of(IN_FLIGHT), 0.0);
 }
 
 #[tokio::test]
 async fn work_of_the_open_inference_protocol_is_counted_and_its_probes_are_not() {
-    let change = Change::begin().await;
     let server = Running::start(RawConfig::default()).await;
+    let counts = server.counts();
     let mut client = infer::client(&server);
     let good = infer::raw(&[infer::image(&images::png(40, 24)), infer::categories(3)]);
     let sent = prost::Message::encoded_len(&good) as f64;
     let answer = client.model_infer(good).await.unwrap().into_inner();
     let ended = |code: &str| format!("sed_requests_total{{method=\"ModelInfer\",code=\"{code}\"}}");
-    assert_eq!(change.of(&ended("OK")), 1.0);
-    assert_eq!(change.of(&timed("ModelInfer", "answered")), 1.0);
+    assert_eq!(counts.of(&ended("OK")), 1.0);
+    assert_eq!(counts.of(&timed("ModelInfer", "answered")), 1.0);
     let head = 5.0; // of a message on the wire
-    assert_eq!(change.of("sed_request_bytes_sum"), sent + head);
-    assert_eq!(change.of("sed_response_bytes_sum"), prost::Message::encoded_len(&answer) as f64 + head);
-    assert_eq!(change.of("sed_image_pixels_sum"), 40.0 * 24.0);
+    assert_eq!(counts.of("sed_request_bytes_sum"), sent + head);
+    assert_eq!(counts.of("sed_response_bytes_sum"), prost::Message::encoded_len(&answer) as f64 + head);
+    assert_eq!(counts.of("sed_image_pixels_sum"), 40.0 * 24.0);
 
     client.model_infer(infer::raw(&[])).await.unwrap_err();
     let nowhere = inference::ModelInferRequest { model_name: "other".into(), ..infer::raw(&[]) };
     client.model_infer(nowhere).await.unwrap_err();
-    assert_eq!(change.of(&ended("INVALID_ARGUMENT")), 1.0);
-    assert_eq!(change.of(&ended("NOT_FOUND")), 1.0);
-    assert_eq!(change.of(&rejected("invalid")), 2.0);
+    assert_eq!(counts.of(&ended("INVALID_ARGUMENT")), 1.0);
+    assert_eq!(counts.of(&ended("NOT_FOUND")), 1.0);
+    assert_eq!(counts.of(&rejected("invalid")), 2.0);
 
     client.server_live(inference::ServerLiveRequest {}).await.unwrap();
     client.server_ready(inference::ServerReadyRequest {}).await.unwrap();
     client.server_metadata(inference::ServerMetadataRequest {}).await.unwrap();
-    assert_eq!(change.of_all("sed_requests_total"), 3.0);
-    assert_eq!(change.of(IN_FLIGHT), 0.0);
+    assert_eq!(counts.of_all("sed_requests_total"), 3.0);
+    assert_eq!(counts.of(IN_FLIGHT), 0.0);
 }
 
 #[tokio::test]
 async fn a_client_that_goes_in_its_upload_is_cancelled() {
-    let change = Change::begin().await;
     let server = Running::start(RawConfig::default()).await;
+    let counts = server.counts();
     for ended_how in ["reset", "gone"] {
         let mut connection = RawConnection::open(server.address, 65_535).await;
         let mut call = connection.begin("/sed.v1.SegmentationService/Segment", &[]).await;
         call.send([&[0][..], &1000_u32.to_be_bytes(), &[0; 500]].concat(), false).await;
-        until(|| change.of(IN_FLIGHT) == 1.0).await;
+        until(|| counts.of(IN_FLIGHT) == 1.0).await;
         match ended_how {
             "reset" => call.body.send_reset(h2::Reason::CANCEL),
             _ => drop((connection, call)),
         }
-        until(|| change.of(IN_FLIGHT) == 0.0).await;
+        until(|| counts.of(IN_FLIGHT) == 0.0).await;
     }
-    assert_eq!(change.of(&ended("CANCELLED")), 2.0);
-    assert_eq!(change.of_all("sed_requests_total"), 2.0);
+    assert_eq!(counts.of(&ended("CANCELLED")), 2.0);
+    assert_eq!(counts.of_all("sed_requests_total"), 2.0);
 }
 
 #[tokio::test]
 async fn a_message_that_ends_too_early_is_the_clients_mistake() {
-    let change = Change::begin().await;
     let server = Running::start(RawConfig::default()).await;
+    let counts = server.counts();
     let mut connection = RawConnection::open(server.address, 65_535).await;
     let mut call = connection.begin("/sed.v1.SegmentationService/Segment", &[]).await;
     call.send([&[0][..], &1000_u32.to_be_bytes(), &[0; 500]].concat(), true).await;
     assert_eq!(facts(&call.status().await.unwrap()).1, "REQUEST_MALFORMED");
-    assert_one_call(&change, "INVALID_ARGUMENT");
+    assert_one_call(&counts, "INVALID_ARGUMENT");
 }
 
 #[tokio::test]
 async fn transfers_that_are_ended_are_counted_and_memory_is_given_back() {
-    let change = Change::begin().await;
     let mut config = ServerConfig::check(RawConfig::default()).unwrap();
     config.transport.stall_timeout = std::time::Duration::from_millis(500);
     let server = Running::launch_checked(config, |_| {}).await;
+    let counts = server.counts();
     server.segment_when_ready().await;
     let memory = "sed_request_memory_bytes";
     let mut connection = RawConnection::open(server.address, 65_535).await;
     let mut call = connection.begin("/sed.v1.SegmentationService/Segment", &[]).await;
     call.send([&[0][..], &1000_u32.to_be_bytes(), &[0; 500]].concat(), false).await;
-    until(|| change.of(memory) > 0.0).await;
+    until(|| counts.of(memory) > 0.0).await;
     assert_eq!(facts(&call.status().await.unwrap()).1, "UPLOAD_TOO_SLOW");
-    until(|| change.of(memory) == 0.0).await;
-    assert_eq!(change.of("sed_transfers_ended_total{direction=\"upload\",cause=\"stalled\"}"), 1.0);
-    assert_eq!(change.of(&rejected("upload_too_slow")), 1.0);
+    until(|| counts.of(memory) == 0.0).await;
+    assert_eq!(counts.of("sed_transfers_ended_total{direction=\"upload\",cause=\"stalled\"}"), 1.0);
+    assert_eq!(counts.of(&rejected("upload_too_slow")), 1.0);
 }

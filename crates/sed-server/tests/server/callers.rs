@@ -3,10 +3,7 @@
 use sed_server::config::RawConfig;
 use tonic::Request;
 
-use crate::{
-    harness::{Running, request},
-    scrape::Change,
-};
+use crate::harness::{Running, request};
 
 fn by(caller: &str, code: &str) -> String {
     format!("sed_requests_by_caller_total{{caller=\"{caller}\",code=\"{code}\"}}")
@@ -14,11 +11,11 @@ fn by(caller: &str, code: &str) -> String {
 
 #[tokio::test]
 async fn a_call_is_counted_for_its_caller_and_a_refused_one_for_nobody() {
-    let change = Change::begin().await;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "camera = \"0123456789abcdef\"\nspare = \"fedcba9876543210\"\n").unwrap();
     let tokens = Some(file.path().to_str().unwrap().to_owned());
     let server = Running::start(RawConfig { tokens, ..RawConfig::default() }).await;
+    let counts = server.counts();
     let call = async |header: Option<&str>, categories: usize| {
         let mut request = Request::new(request(categories));
         if let Some(header) = header {
@@ -38,16 +35,15 @@ async fn a_call_is_counted_for_its_caller_and_a_refused_one_for_nobody() {
         assert!(page.lines().any(|line| line == format!("{series} {count}")), "{series}: {page}");
     }
     assert!(!page.contains("0123456789"));
-    assert_eq!(change.of_all("sed_requests_total"), 4.0);
-    assert_eq!(change.of("sed_requests_total{method=\"Segment\",code=\"UNAUTHENTICATED\"}"), 2.0);
+    assert_eq!(counts.of_all("sed_requests_total"), 4.0);
+    assert_eq!(counts.of("sed_requests_total{method=\"Segment\",code=\"UNAUTHENTICATED\"}"), 2.0);
     for reason in ["token_missing", "token_invalid"] {
-        assert_eq!(change.of(&format!("sed_requests_rejected_total{{reason=\"{reason}\"}}")), 1.0);
+        assert_eq!(counts.of(&format!("sed_requests_rejected_total{{reason=\"{reason}\"}}")), 1.0);
     }
 }
 
 #[tokio::test]
 async fn connections_are_counted_while_they_are_open() {
-    let _change = Change::begin().await;
     let open = async |server: &Running| {
         let page = crate::scrape::get(server.ops, "/metrics").await.body;
         let line = page.lines().find_map(|line| line.strip_prefix("sed_connections ")).unwrap();
@@ -55,17 +51,9 @@ async fn connections_are_counted_while_they_are_open() {
     };
     let mut server = Running::start(RawConfig::default()).await;
     server.segment(request(2)).await.unwrap();
-    // Those of earlier tests may still be ending.
-    let before = loop {
-        let before = open(&server).await;
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        if open(&server).await == before {
-            break before;
-        }
-    };
-    assert!(before >= 1.0);
+    assert_eq!(open(&server).await, 1.0);
     server.disconnect();
-    while open(&server).await != before - 1.0 {
+    while open(&server).await != 0.0 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }

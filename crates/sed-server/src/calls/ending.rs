@@ -1,0 +1,23 @@
+//! The error at the end of an answer that has begun.
+
+use std::sync::{Arc, OnceLock};
+
+use http::HeaderMap;
+use tonic::Status;
+
+/// The status that breaks an answer off, for a response's extensions: the trailers have no typed reason.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ending(Arc<OnceLock<Status>>);
+
+impl Ending {
+    /// Notes the status that the answer is about to end with.
+    pub(crate) fn note(&self, status: &Status) {
+        // An answer has one end.
+        let _ = self.0.set(status.clone());
+    }
+
+    /// The status of an answer that ends with these trailers.
+    pub(super) fn status(&self, trailers: &HeaderMap) -> Option<Status> {
+        self.0.get().cloned().or_else(|| Status::from_header_map(trailers))
+    }
+}
