@@ -21,8 +21,7 @@ use sed_engine::{Engine, SedStages, builtin_vocabularies, metrics::EngineMetrics
 use sed_model::{SedModel, checkpoint::Checkpoint, config::SedConfig};
 use sed_proto::v1::{self, segmentation_service_client::SegmentationServiceClient};
 use sed_server::{
-    Server, ServerConfig,
-    config::RawConfig,
+    Server, ServerConfig, Settings,
     metrics::{self, ServerMetrics},
 };
 use sed_telemetry::{Label, Telemetry};
@@ -335,16 +334,16 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
     }));
     let (warm_requests, requests) = (share(REQUESTS.0), share(REQUESTS.1));
     let telemetry = Telemetry::new(&[&EngineMetrics::DEFINITIONS, &ServerMetrics::DEFINITIONS]).unwrap();
-    let config = ServerConfig::check(RawConfig {
-        listen: Some("127.0.0.1:0".into()),
-        ops_listen: Some("off".into()),
+    let config = ServerConfig::check(&Settings {
+        listen: "127.0.0.1:0".into(),
+        ops_listen: "off".into(),
         queue_capacity: Some(20),
-        device_probe_seconds: Some(0.05),
+        device_probe_seconds: 0.05,
         // Caches that are soon full, so that they evict all the time.
-        text_cache_bytes: Some(1 << 20),
-        vocabulary_cache_bytes: Some(2 << 20),
-        image_cache_bytes: Some(2 << 20),
-        ..RawConfig::default()
+        text_cache_bytes: 1 << 20,
+        vocabulary_cache_bytes: 2 << 20,
+        image_cache_bytes: 2 << 20,
+        ..Settings::default()
     })
     .unwrap();
     let (engine, faults) = engine_and_faults(&config, &telemetry);

@@ -9,7 +9,7 @@ use candle_core::DType;
 use clap::Args;
 use sed_engine::{Engine, SedStages, builtin_vocabularies, metrics::EngineMetrics};
 use sed_model::{SedModel, checkpoint::Checkpoint, config::SedConfig};
-use sed_server::{Drain, Server, ServerConfig, config::RawConfig, metrics::ServerMetrics};
+use sed_server::{Drain, Server, ServerConfig, Settings, metrics::ServerMetrics};
 use sed_telemetry::Telemetry;
 use sed_tests::{
     device,
@@ -67,33 +67,33 @@ pub(crate) struct Ended {
 }
 
 fn config(folder: &std::path::Path) -> ServerConfig {
-    let path = |name: &str| Some(folder.join(name).to_string_lossy().into_owned());
-    ServerConfig::check(RawConfig {
-        listen: Some("127.0.0.1:0".into()),
-        ops_listen: Some("127.0.0.1:0".into()),
+    let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    ServerConfig::check(&Settings {
+        listen: "127.0.0.1:0".into(),
+        ops_listen: "127.0.0.1:0".into(),
         tokens: path("tokens"),
         // Caches that are soon full, so that they evict all the time.
-        text_cache_bytes: Some(2 << 20),
-        vocabulary_cache_bytes: Some(2 << 20),
-        image_cache_bytes: Some(4 << 20),
+        text_cache_bytes: 2 << 20,
+        vocabulary_cache_bytes: 2 << 20,
+        image_cache_bytes: 4 << 20,
         text_cache_dir: path("text"),
-        text_cache_dir_bytes: Some(1 << 20),
+        text_cache_dir_bytes: 1 << 20,
         // Fewer places than clients with streams can fill.
-        max_concurrent_requests: Some(20),
+        max_concurrent_requests: 20,
         queue_capacity: Some(16),
-        max_stream_requests: Some(4),
-        max_registered_vocabularies: Some(MAX_VOCABULARIES),
-        device_probe_seconds: Some(0.05),
+        max_stream_requests: 4,
+        max_registered_vocabularies: MAX_VOCABULARIES,
+        device_probe_seconds: 0.05,
         // Connections grow old several times in the shortest run.
-        max_connection_age_seconds: Some(20.0),
-        max_connection_age_grace_seconds: Some(20.0),
-        max_message_bytes: Some(MAX_MESSAGE_BYTES),
+        max_connection_age_seconds: 20.0,
+        max_connection_age_grace_seconds: 20.0,
+        max_message_bytes: MAX_MESSAGE_BYTES,
         max_image_bytes: Some(MAX_IMAGE_BYTES as u64),
-        max_image_side: Some(MAX_IMAGE_SIDE),
-        max_output_pixels: Some(MAX_OUTPUT_PIXELS),
-        max_categories: Some(MAX_CATEGORIES),
-        max_top_k: Some(MAX_TOP_K),
-        ..RawConfig::default()
+        max_image_side: MAX_IMAGE_SIDE,
+        max_output_pixels: MAX_OUTPUT_PIXELS,
+        max_categories: MAX_CATEGORIES,
+        max_top_k: MAX_TOP_K,
+        ..Settings::default()
     })
     .unwrap()
 }

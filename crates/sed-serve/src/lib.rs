@@ -18,6 +18,7 @@ mod report;
 mod running;
 mod signals;
 mod traces;
+mod variables;
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode};
 

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use anyhow::{Context, Result, anyhow};
 use sed_engine::{Engine, ModelInfo, SedStages, builtin_vocabularies};
 use sed_model::device::products_off_plan;
-use sed_server::{Drain, Server, ServerConfig, config::RawConfig};
+use sed_server::{Drain, Server, ServerConfig, Settings};
 use sed_telemetry::Telemetry;
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
@@ -107,17 +107,17 @@ fn flatten(ended: Result<Result<Drain>, tokio::task::JoinError>) -> Result<Drain
 /// Settings of a private server: on loopback, without an operations port, with a timeout of a day, and for
 /// pictures of up to 500 MiB.
 pub(crate) fn private_config(port: u16) -> Result<ServerConfig> {
-    let settings = RawConfig {
-        listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string()),
-        ops_listen: Some("off".into()),
-        max_timeout_seconds: Some(86_400.0),
-        max_message_bytes: Some(512 << 20),
+    let settings = Settings {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string(),
+        ops_listen: "off".into(),
+        max_timeout_seconds: 86_400.0,
+        max_message_bytes: 512 << 20,
         max_image_bytes: Some(500 << 20),
-        max_response_bytes: Some(1 << 30),
-        batch_images: Some(1), // pictures come one by one
-        ..RawConfig::default()
+        max_response_bytes: 1 << 30,
+        batch_images: 1, // pictures come one by one
+        ..Settings::default()
     };
-    Ok(ServerConfig::check(settings)?)
+    Ok(ServerConfig::check(&settings)?)
 }
 
 /// The threads for sockets and timers.

@@ -21,7 +21,6 @@ mod image_id;
 mod incoming;
 mod inference;
 mod intake;
-mod limits;
 mod memory;
 pub mod metrics;
 mod ops;
@@ -37,11 +36,10 @@ mod web;
 mod wire;
 
 pub use access::{AccessError, CertificateFacts, inspect_tls, inspect_tokens};
-pub use config::{ConfigError, ServerConfig};
+pub use config::{ConfigError, ServerConfig, Settings};
 pub use field::{CategoryList, Field};
 pub use health::SERVICE_NAME;
 pub use inference::{Output, ValidatedInfer, validate_infer};
-pub use limits::Limits;
 pub use request_error::RequestError;
 pub use server::{Drain, ServeError, Server};
 pub use status::{ERROR_DOMAIN, code_of, reason_name};
@@ -49,3 +47,4 @@ pub use validate::{
     ImageSource, OutputSize, OverlayOptions, SentImage, ValidatedOptions, ValidatedRequest, VocabularySource,
     validate_create_vocabulary, validate_segment,
 };
+pub use vocabulary_registry::REGISTERED_VOCABULARY_BYTES;

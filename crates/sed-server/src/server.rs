@@ -127,7 +127,7 @@ impl Server {
     ) -> Result<Self, ServeError> {
         let metrics = ServerMetrics::new(&telemetry);
         let access = AccessFiles::load(&config.access, config.transport.web.is_some(), &metrics).await?;
-        let pool = CpuPool::new(config.cpu_threads, EngineMetrics::new(&telemetry))?;
+        let pool = CpuPool::new(config.settings.cpu_threads, EngineMetrics::new(&telemetry))?;
         let failed = |source| ServeError::Bind { setting: "listen", address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -178,9 +178,10 @@ impl Server {
         let mut health = Health::new(reporter, Arc::clone(&metrics)).await;
         let (close, closing) = watch::channel(false);
         let client_names = config.access.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-        let split = Split::of(config.limits.request_memory_bytes, config.transport.max_connections);
+        let settings = Arc::clone(&config.settings);
+        let split = Split::of(settings.max_request_memory_bytes, settings.max_connections());
         let transfers = Transfers::new(
-            UPLOADS_EACH * config.limits.concurrent_requests,
+            UPLOADS_EACH * settings.max_concurrent_requests,
             config.transport.stall_timeout,
             Arc::clone(&metrics),
         );
@@ -188,14 +189,13 @@ impl Server {
             engine: engine.clone(),
             vocabularies: VocabularyRegistry::new(
                 built_in(&vocabularies, &*engine.phrase_reader())?,
-                &config.limits,
+                settings.max_registered_vocabularies,
                 Arc::clone(&metrics),
             ),
-            limits: config.limits.clone(),
+            settings: Arc::clone(&settings),
             transport: config.transport.clone(),
-            default_rejection: config.default_rejection,
             pool,
-            places: Places::new(config.limits.concurrent_requests, transfers.clone(), Arc::clone(&metrics)),
+            places: Places::new(settings.max_concurrent_requests, transfers.clone(), Arc::clone(&metrics)),
             account: Account::new(
                 split.calls,
                 config.access.tokens.is_some() || client_names,
@@ -211,7 +211,7 @@ impl Server {
             context.account.clone(),
             context.places.clone(),
             context.pool.clone(),
-            Methods::new(&config.limits, &config.transport.compression)?,
+            Methods::new(&settings, &config.transport.compression)?,
         );
         operations.spawn(transfers.watch());
         let routes = routes(&config, context)?.add_service(health_service).prepare();
@@ -220,8 +220,8 @@ impl Server {
             config.transport.web.as_ref(),
             Calls::new(guard, Arc::clone(&metrics)).layer(intake.layer(routes)),
         );
-        let windows = Windows::new(split.windows, config.transport.connection_window);
-        let connections = Connections::new(&config.transport, access.tls.clone(), windows, metrics);
+        let windows = Windows::new(split.windows, settings.http2_connection_window_bytes);
+        let connections = Connections::new(&config, access.tls.clone(), windows, metrics);
         operations.spawn(access.follow(config.access.reload_interval));
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = connections.serve(listener, service, async {
@@ -235,7 +235,8 @@ impl Server {
             health.follow(engine.state()).await;
             pending::<()>().await;
         };
-        let mut shutdown_times = config.shutdown;
+        let mut delay = Duration::from_secs_f64(settings.shutdown_delay_seconds);
+        let mut grace = Duration::from_secs_f64(settings.shutdown_grace_seconds);
         let mut device_lost = false;
         tokio::select! {
             () = &mut serving => return Ok(Drain::Complete),
@@ -246,8 +247,8 @@ impl Server {
                     "the device is lost and cannot recover in this process; the server ends: start it again"
                 );
                 device_lost = true;
-                shutdown_times.delay = Duration::ZERO;
-                shutdown_times.grace = shutdown_times.grace.min(LAST_ANSWERS);
+                delay = Duration::ZERO;
+                grace = grace.min(LAST_ANSWERS);
             }
             () = shutdown => {}
         }
@@ -259,12 +260,12 @@ impl Server {
             () = &mut serving => {
                 return Ok(if device_lost { Drain::DeviceLost } else { Drain::Complete });
             }
-            () = sleep(shutdown_times.delay) => {}
+            () = sleep(delay) => {}
         }
         let _ = stop.send(());
         close.send_replace(true);
         health.end_watches().await;
-        let drain = match timeout(shutdown_times.grace, &mut serving).await {
+        let drain = match timeout(grace, &mut serving).await {
             _ if device_lost => Drain::DeviceLost,
             Ok(()) => Drain::Complete,
             Err(_) => Drain::Cut,
@@ -303,15 +304,15 @@ fn built_in(
 
 /// The services that belong to the interface.
 fn routes(config: &ServerConfig, context: Context) -> Result<Routes, ServeError> {
-    let limits = &config.limits;
+    let limits = &config.settings;
     let context = Arc::new(context);
     // The decoding limit holds after decompression, too; the services themselves refuse answers above their
     // own limit.
     let mut segmentation = SegmentationServiceServer::new(SegmentationService::new(Arc::clone(&context)))
-        .max_decoding_message_size(limits.message_bytes)
+        .max_decoding_message_size(limits.max_message_bytes)
         .max_encoding_message_size(usize::MAX);
     let mut inference = GrpcInferenceServiceServer::new(InferenceService::new(context))
-        .max_decoding_message_size(limits.message_bytes)
+        .max_decoding_message_size(limits.max_message_bytes)
         .max_encoding_message_size(usize::MAX);
     for way in config.transport.compression.iter().copied().map(encoding) {
         segmentation = segmentation.accept_compressed(way).send_compressed(way);

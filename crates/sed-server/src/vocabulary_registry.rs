@@ -13,12 +13,14 @@ use std::{
 use data_encoding::HEXLOWER;
 use sed_engine::{Category, TokenPhrase, Vocabulary};
 
-use crate::{caller::Caller, limits::Limits, metrics::ServerMetrics};
+use crate::{caller::Caller, metrics::ServerMetrics};
 
 /// Digits of a registered vocabulary's name: 16 bytes of its digest.
 const NAME_BYTES: usize = 16;
 /// The beginning of such a name.
 const PREFIX: &str = "voc-";
+/// Memory that the words of all registered vocabularies may take together, in bytes.
+pub const REGISTERED_VOCABULARY_BYTES: usize = 64 << 20;
 
 /// Vocabularies by name, shared by all calls.
 #[derive(Debug)]
@@ -95,16 +97,11 @@ pub(crate) struct Page {
 impl VocabularyRegistry {
     pub(crate) fn new(
         built_in: BTreeMap<String, Vocabulary>,
-        limits: &Limits,
+        most: usize,
         metrics: Arc<ServerMetrics>,
     ) -> Self {
         let registered = Registered { named: BTreeMap::new(), bytes: 0, uses: 0, metrics };
-        Self {
-            built_in,
-            registered: Mutex::new(registered),
-            most: limits.registered_vocabularies,
-            most_bytes: limits.registered_vocabulary_bytes,
-        }
+        Self { built_in, registered: Mutex::new(registered), most, most_bytes: REGISTERED_VOCABULARY_BYTES }
     }
 
     /// Returns the vocabulary of a name, and whether it came with the server.
@@ -260,12 +257,7 @@ mod tests {
 
     fn registry(most: usize, most_bytes: usize) -> VocabularyRegistry {
         let built_in = ["b", "a"].map(|name| (name.to_owned(), vocabulary(name))).into();
-        let limits = Limits {
-            registered_vocabularies: most,
-            registered_vocabulary_bytes: most_bytes,
-            ..Limits::default()
-        };
-        VocabularyRegistry::new(built_in, &limits, metrics::off())
+        VocabularyRegistry { most_bytes, ..VocabularyRegistry::new(built_in, most, metrics::off()) }
     }
 
     fn caller(name: &str) -> Option<Caller> {

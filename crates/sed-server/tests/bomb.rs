@@ -6,7 +6,7 @@
 use std::io::Read;
 
 use flate2::{Compression, read::GzEncoder};
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tonic::Code;
 
 use harness::{Running, facts, metadata, request};
@@ -47,7 +47,7 @@ fn packed(way: &str) -> Vec<u8> {
 #[tokio::test]
 async fn a_bomb_is_refused_and_takes_no_memory() {
     let _alone = ALONE.lock().await;
-    let server = Running::start(RawConfig { max_message_bytes: Some(LIMIT), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_message_bytes: LIMIT, ..Settings::default() }).await;
     server.segment(request(3)).await.unwrap();
     for way in ["zstd", "gzip"] {
         let mut bomb = packed(way);
@@ -71,7 +71,7 @@ async fn a_bomb_is_refused_and_takes_no_memory() {
 #[tokio::test]
 async fn entries_that_multiply_in_memory_are_counted_before_they_are_built() {
     let _alone = ALONE.lock().await;
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     server.segment(request(3)).await.unwrap();
     // Lists of empty entries, of two bytes each: inputs of ModelInfer, and categories.
     let empty = |tag: u8, bytes: usize| [tag, 0].repeat(bytes / 2);

@@ -4,13 +4,11 @@
 mod file;
 
 use libfuzzer_sys::fuzz_target;
-use sed_server::{ServerConfig, config::RawConfig};
+use sed_server::config::{self, Written};
 
 fuzz_target!(|text: &str| {
     let file = file::with(text.as_bytes());
-    let read = RawConfig::read(Some(file), std::iter::empty());
-    let checked = read.and_then(ServerConfig::check);
-    if let Err(error) = checked {
+    if let Err(error) = config::load(Some(file), [], Written::default()) {
         assert!(!error.to_string().is_empty());
     }
 });

@@ -13,14 +13,14 @@ use sed_proto::{
     inference::ModelInferRequest,
     v1::{CreateVocabularyRequest, SegmentRequest},
 };
-use sed_server::{Limits, validate_create_vocabulary, validate_infer, validate_segment};
+use sed_server::{Settings, validate_create_vocabulary, validate_infer, validate_segment};
 
 /// Reads words as the official models do.
 static READER: LazyLock<PhraseReader> =
     LazyLock::new(|| PhraseReader::new(Arc::new(Tokenizer::new(&SedConfig::sed_b().text).unwrap())));
 
 fuzz_target!(|bytes: &[u8]| {
-    let limits = Limits::default();
+    let limits = Settings::default();
     let segment = SegmentRequest::decode(bytes).ok();
     let create = CreateVocabularyRequest::decode(bytes).ok();
     let infer = ModelInferRequest::decode(bytes).ok();

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
-use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
+use clap::{
+    Args, ValueEnum,
+    builder::{BoolishValueParser, RangedU64ValueParser},
+};
 use sed_engine::SedStages;
 use sed_model::{
     SedModel,
@@ -40,7 +43,7 @@ pub(crate) struct ModelArgs {
     pub(crate) dtype: NumberFormat,
 
     /// Let a GPU round the factors of f32 products to TF32, which is several times faster.
-    #[arg(long, env = "SED_TF32", hide_short_help = true)]
+    #[arg(long, env = "SED_TF32", value_parser = BoolishValueParser::new(), hide_short_help = true)]
     pub(crate) tf32: bool,
 
     /// Threads that compute; 0 is one for each core.

@@ -16,6 +16,7 @@ use crate::{
     print,
     running::{RunningServer, runtime},
     signals::{Hangups, Signal, Signals},
+    variables::Unknown,
 };
 
 const EXAMPLES: &str = "\
@@ -50,10 +51,13 @@ pub(crate) fn run(args: &ServeArgs, as_json: bool) -> Result<ExitCode> {
     // Trouble with the largest batches must show before the first request, not during one.
     config.engine.warm_up_largest_batches = true;
     if args.print_config {
-        print_config(&config, as_json, &mut print::stdout())?;
+        print_config(&config.settings, as_json, &mut print::stdout())?;
         return Ok(ExitCode::SUCCESS);
     }
-    descriptors::raise(config.transport.max_connections);
+    for unknown in Unknown::here() {
+        tracing::warn!("the variable {unknown}");
+    }
+    descriptors::raise(config.settings.max_connections());
     let runtime = runtime()?;
     // Before the model is loaded, which takes a while: from now on SIGHUP no longer ends the program.
     let hangups = Hangups::of(&runtime, &config.access)?;

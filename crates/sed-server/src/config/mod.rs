@@ -1,15 +1,20 @@
 //! The server's configuration: read once, checked once, and typed from then on.
 
+mod automatic;
 mod checked;
-mod ranges;
-mod raw;
+mod names;
+mod settings;
 mod transport;
+mod values;
+mod written;
 
 use std::path::Path;
 
-pub use checked::{ServerConfig, Shutdown};
-pub use raw::RawConfig;
+pub use checked::ServerConfig;
+pub use names::nearest;
+pub use settings::{SETTINGS, Settings};
 pub use transport::{Access, Compression, TlsFiles, Transport, Web};
+pub use written::{Written, keys, variable};
 
 /// An error in the configuration.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
@@ -17,17 +22,23 @@ pub enum ConfigError {
     /// A file or variable cannot be read.
     #[error("cannot read the configuration: {0}")]
     Source(String),
-    /// A value is outside its range.
-    #[error("{key} is {found}, but must be between {least} and {most}")]
-    OutOfRange {
+    /// A file has a key that no setting has.
+    #[error("there is no setting {key:?}{}", meant(nearest.as_deref()))]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// The setting that may have been meant.
+        nearest: Option<String>,
+    },
+    /// A value has the wrong kind or is outside its range.
+    #[error("{key} is {found}, but {expected}")]
+    Value {
         /// The setting.
-        key: &'static str,
+        key: String,
         /// Its value.
         found: String,
-        /// The smallest value allowed.
-        least: String,
-        /// The largest value allowed.
-        most: String,
+        /// The values allowed, as in "must be between 1 and 9".
+        expected: String,
     },
     /// A value does not fit another.
     #[error("{key} is {found}, more than {other}, which is {limit}; lower the first or raise the second")]
@@ -79,6 +90,10 @@ pub enum ConfigError {
     },
 }
 
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
+}
+
 /// Reads a file, the environment over it, and flags over both, and checks the whole.
 ///
 /// # Errors
@@ -86,10 +101,10 @@ pub enum ConfigError {
 pub fn load(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
-    flags: RawConfig,
+    flags: Written,
 ) -> Result<ServerConfig, ConfigError> {
-    let below = RawConfig::read(file, environment)?;
-    ServerConfig::check(flags.over(below))
+    let file = file.map(Written::in_file).transpose()?.unwrap_or_default();
+    ServerConfig::read(&flags.over(Written::in_environment(environment)).over(file))
 }
 
 #[cfg(test)]

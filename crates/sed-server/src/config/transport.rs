@@ -1,44 +1,21 @@
-//! Settings of connections, of their protocols, and of access to them.
+//! Bounds of connections, their protocols, and access to them.
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{
-    ConfigError, RawConfig,
-    ranges::{seconds, window, within},
-};
-use crate::memory::Split;
+use super::{ConfigError, Settings, checked::file};
 
-const MAX_CONNECTIONS: usize = 4096;
 /// For the first bytes of a connection, TLS included: a handshake over a bad line takes a second or two.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that is silent for so long is broken, or belongs to a client that holds memory on purpose.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Settings of connections.
+/// Bounds and protocols of connections, beside those that are plain settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transport {
-    /// Connections at the same time; more wait in the system's backlog.
-    pub max_connections: usize,
     /// Time that a client has to begin its first request.
     pub handshake_timeout: Duration,
     /// Time for which an upload or an answer may make no progress while the server waits for the client.
     pub stall_timeout: Duration,
-    /// Age, give or take a tenth, at which a connection accepts no more calls; `None` is never.
-    pub max_age: Option<Duration>,
-    /// Time that the remaining calls of such a connection have.
-    pub age_grace: Duration,
-    /// Flow control window of a stream, in bytes.
-    pub stream_window: u32,
-    /// Flow control window of a connection, in bytes; less while many are open.
-    pub connection_window: u32,
-    /// Streams of one connection at the same time.
-    pub max_streams: u32,
-    /// Bytes of a request's headers.
-    pub max_header_bytes: u32,
-    /// Interval of pings on a silent connection.
-    pub keepalive_interval: Duration,
-    /// Time that a client has to answer a ping.
-    pub keepalive_timeout: Duration,
     /// Compressions of requests, and of answers to clients that ask for one.
     pub compression: Vec<Compression>,
     /// gRPC-Web, if it is on.
@@ -100,41 +77,16 @@ pub struct TlsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
-pub(super) fn transport(raw: &RawConfig, request_memory: u64) -> Result<Transport, ConfigError> {
-    let most_connections = Split::most_connections(request_memory).min(100_000);
-    let age = seconds("max_connection_age_seconds", raw.max_connection_age_seconds, 1800.0, 0.0)?;
-    let grace = seconds("max_connection_age_grace_seconds", raw.max_connection_age_grace_seconds, 60.0, 0.0)?;
+pub(super) fn transport(settings: &Settings) -> Result<Transport, ConfigError> {
     Ok(Transport {
-        max_connections: within(
-            "max_connections",
-            raw.max_connections,
-            MAX_CONNECTIONS.min(most_connections),
-            1,
-            most_connections,
-        )?,
         handshake_timeout: HANDSHAKE_TIMEOUT,
         stall_timeout: STALL_TIMEOUT,
-        max_age: Some(age).filter(|age| !age.is_zero()),
-        age_grace: grace,
-        stream_window: window("http2_stream_window_bytes", raw.http2_stream_window_bytes, 4)?,
-        connection_window: window("http2_connection_window_bytes", raw.http2_connection_window_bytes, 16)?,
-        max_streams: within("http2_max_streams", raw.http2_max_streams, 256, 1, 100_000)?,
-        max_header_bytes: within(
-            "http2_max_header_bytes",
-            raw.http2_max_header_bytes,
-            16 << 10,
-            1 << 10,
-            1 << 20,
-        )?,
-        keepalive_interval: seconds("keepalive_interval_seconds", raw.keepalive_interval_seconds, 30.0, 1.0)?,
-        keepalive_timeout: seconds("keepalive_timeout_seconds", raw.keepalive_timeout_seconds, 10.0, 1.0)?,
-        compression: compression(raw.compression.as_deref())?,
-        web: web(raw)?,
+        compression: compression(&settings.compression)?,
+        web: web(settings)?,
     })
 }
 
-fn compression(names: Option<&[String]>) -> Result<Vec<Compression>, ConfigError> {
-    let Some(names) = names else { return Ok(Compression::ALL.to_vec()) };
+fn compression(names: &[String]) -> Result<Vec<Compression>, ConfigError> {
     if names == ["off"] {
         return Ok(Vec::new());
     }
@@ -149,9 +101,9 @@ fn compression(names: Option<&[String]>) -> Result<Vec<Compression>, ConfigError
     names.iter().map(find).collect()
 }
 
-fn web(raw: &RawConfig) -> Result<Option<Web>, ConfigError> {
-    let origins = raw.grpc_web_origins.clone().unwrap_or_default();
-    if !raw.grpc_web.unwrap_or(false) {
+fn web(settings: &Settings) -> Result<Option<Web>, ConfigError> {
+    let origins = settings.grpc_web_origins.clone();
+    if !settings.grpc_web {
         needs("grpc_web_origins", !origins.is_empty(), "grpc_web", false)?;
         return Ok(None);
     }
@@ -173,18 +125,16 @@ fn is_origin(text: &str) -> bool {
         && !text.ends_with('/')
 }
 
-pub(super) fn access(raw: &RawConfig) -> Result<Access, ConfigError> {
-    let file = |value: &Option<String>| value.as_deref().filter(|file| !file.is_empty()).map(PathBuf::from);
-    let (certificate, key) = (file(&raw.tls_certificate), file(&raw.tls_key));
-    let client_ca = file(&raw.tls_client_ca);
+pub(super) fn access(settings: &Settings) -> Result<Access, ConfigError> {
+    let (certificate, key) = (file(&settings.tls_certificate), file(&settings.tls_key));
+    let (client_ca, tokens) = (file(&settings.tls_client_ca), file(&settings.tokens));
+    let health_needs_token = settings.health_needs_token;
     needs("tls_certificate", certificate.is_some(), "tls_key", key.is_some())?;
     needs("tls_key", key.is_some(), "tls_certificate", certificate.is_some())?;
     needs("tls_client_ca", client_ca.is_some(), "tls_certificate", certificate.is_some())?;
-    let tls = certificate.zip(key).map(|(certificate, key)| TlsFiles { certificate, key, client_ca });
-    let tokens = file(&raw.tokens);
-    let health_needs_token = raw.health_needs_token.unwrap_or(false);
     needs("health_needs_token", health_needs_token, "tokens", tokens.is_some())?;
-    let reload_interval = seconds("tls_reload_seconds", raw.tls_reload_seconds, 10.0, 0.01)?;
+    let tls = certificate.zip(key).map(|(certificate, key)| TlsFiles { certificate, key, client_ca });
+    let reload_interval = Duration::from_secs_f64(settings.tls_reload_seconds);
     Ok(Access { tls, tokens, health_needs_token, reload_interval })
 }
 

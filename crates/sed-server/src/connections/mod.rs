@@ -38,7 +38,7 @@ use self::{
 };
 use crate::{
     access::{Reloaded, Tls},
-    config::Transport,
+    config::{ServerConfig, Settings, Transport},
     exchange::Exchange,
     incoming::{self, Accepted},
     memory::{Window, Windows},
@@ -54,7 +54,8 @@ type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 /// The server of connections: their settings, TLS, receive windows and the list of open ones.
 #[derive(Clone)]
 pub(crate) struct Connections {
-    settings: Transport,
+    settings: Arc<Settings>,
+    transport: Transport,
     tls: Option<Arc<Reloaded<Tls>>>,
     windows: Windows,
     crowd: Crowd,
@@ -63,12 +64,13 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn new(
-        settings: &Transport,
+        config: &ServerConfig,
         tls: Option<Arc<Reloaded<Tls>>>,
         windows: Windows,
         metrics: Arc<ServerMetrics>,
     ) -> Self {
-        Self { settings: settings.clone(), tls, windows, crowd: Crowd::default(), metrics }
+        let (settings, transport) = (Arc::clone(&config.settings), config.transport.clone());
+        Self { settings, transport, tls, windows, crowd: Crowd::default(), metrics }
     }
 
     /// Serves connections until `stop` resolves, and then waits until every open one has ended. Dropping the
@@ -78,10 +80,10 @@ impl Connections {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
     {
-        self.metrics.connections_capacity.set(self.settings.max_connections as f64);
+        self.metrics.connections_capacity.set(self.settings.max_connections() as f64);
         let crowd = self.crowd.clone();
         let mut incoming =
-            incoming::limited(listener, self.settings.max_connections, move || crowd.make_room());
+            incoming::limited(listener, self.settings.max_connections(), move || crowd.make_room());
         let (close, closing) = watch::channel(false);
         let mut running = JoinSet::new();
         tokio::pin!(stop);
@@ -133,7 +135,7 @@ impl Connections {
             request.extensions_mut().insert(peer.clone());
             request.map(Body::new)
         });
-        let http = http(&self.settings, &window, Arc::clone(&activity));
+        let http = self.http(&window, Arc::clone(&activity));
         let life = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         tokio::pin!(life);
         // Over HTTP/1.1 there is one call at a time, and no task of its own for it: it is cut with its
@@ -144,11 +146,13 @@ impl Connections {
             tokio::pin!(driven);
             tokio::select! {
                 ended = &mut driven => return ended.map_or_else(|| tracing::debug!("cut"), tell),
-                () = heard.nothing_for(self.settings.handshake_timeout) => {
+                () = heard.nothing_for(self.transport.handshake_timeout) => {
                     return tracing::debug!("a connection was closed: nothing came over it");
                 }
                 () = activity.retired() => Some(RETIRED_GRACE),
-                () = self.old_age() => Some(self.settings.age_grace),
+                () = self.old_age() => {
+                    Some(Duration::from_secs_f64(self.settings.max_connection_age_grace_seconds))
+                }
                 _ = closing.wait_for(|closing| *closing) => None, // the end of the server bounds the wait
             }
         };
@@ -175,7 +179,7 @@ impl Connections {
         let Some(tls) = &self.tls else {
             return Some((Peer::new(address, None, aged), Stream::Left(stream)));
         };
-        match handshake::shake_hands(&tls.current(), stream, self.settings.handshake_timeout).await {
+        match handshake::shake_hands(&tls.current(), stream, self.transport.handshake_timeout).await {
             Ok((name, stream)) => Some((Peer::new(address, name, aged), Stream::Right(Box::new(stream)))),
             Err(failure) => {
                 failure.count(address, &self.metrics);
@@ -188,38 +192,39 @@ impl Connections {
     /// Resolves when the connection reaches its maximum age. The age is jittered, so connections opened
     /// together do not expire together.
     async fn old_age(&self) {
-        match self.settings.max_age {
+        match self.settings.max_connection_age() {
             Some(age) => sleep(around(age)).await,
             None => pending().await,
         }
+    }
+
+    fn http(&self, window: &Window, activity: Arc<Activity>) -> Builder<Exchanges> {
+        let (settings, transport) = (&self.settings, &self.transport);
+        let mut http = Builder::new(Exchanges { activity });
+        if transport.web.is_none() {
+            http = http.http2_only();
+        }
+        http.http2()
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(settings.http2_stream_window_bytes.min(window.bytes()))
+            .initial_connection_window_size(window.bytes())
+            .max_concurrent_streams(settings.http2_max_streams)
+            .max_header_list_size(settings.http2_max_header_bytes)
+            .keep_alive_interval(Duration::from_secs_f64(settings.keepalive_interval_seconds))
+            .keep_alive_timeout(Duration::from_secs_f64(settings.keepalive_timeout_seconds));
+        // The smallest buffer that hyper takes is 8 KiB.
+        let header_bytes = (settings.http2_max_header_bytes as usize).max(8 << 10);
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(transport.handshake_timeout)
+            .max_buf_size(header_bytes);
+        http
     }
 }
 
 /// A time up to a tenth shorter or longer.
 fn around(time: Duration) -> Duration {
     time.mul_f64(0.9 + 0.2 * fastrand::f64())
-}
-
-fn http(settings: &Transport, window: &Window, activity: Arc<Activity>) -> Builder<Exchanges> {
-    let mut http = Builder::new(Exchanges { activity });
-    if settings.web.is_none() {
-        http = http.http2_only();
-    }
-    http.http2()
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(settings.stream_window.min(window.bytes()))
-        .initial_connection_window_size(window.bytes())
-        .max_concurrent_streams(settings.max_streams)
-        .max_header_list_size(settings.max_header_bytes)
-        .keep_alive_interval(settings.keepalive_interval)
-        .keep_alive_timeout(settings.keepalive_timeout);
-    // The smallest buffer that hyper takes is 8 KiB.
-    let header_bytes = (settings.max_header_bytes as usize).max(8 << 10);
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.handshake_timeout)
-        .max_buf_size(header_bytes);
-    http
 }
 
 fn tell(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {

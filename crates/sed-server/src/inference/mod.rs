@@ -105,7 +105,7 @@ impl GrpcInferenceService for InferenceService {
         &self,
         request: Request<proto::ModelInferRequest>,
     ) -> Result<Response<proto::ModelInferResponse>, Status> {
-        let deadline = Deadline::of_call(&request, self.context.limits.timeout);
+        let deadline = Deadline::of_call(&request, self.context.settings.max_timeout());
         let received = Received::of(&request);
         let memory = CallMemory::of(&request, &self.context.account);
         let outcome = self.infer(request.into_inner(), memory, received, deadline).await;
@@ -122,7 +122,7 @@ impl InferenceService {
         received: Instant,
         Deadline(deadline): Deadline,
     ) -> Result<(proto::ModelInferResponse, Charge), Refusal> {
-        let limits = &self.context.limits;
+        let limits = &self.context.settings;
         name_request(&message.id, limits);
         self.check_model(&message.model_name, &message.model_version)?;
         let (checked_by, reader) = (limits.clone(), self.context.engine.phrase_reader());
@@ -132,7 +132,7 @@ impl InferenceService {
             self.context.pool.run_unseen(load, check).await??;
         let id = request.request_id.clone();
         let deadline = match timeout {
-            Some(timeout) => deadline.min((received + timeout.min(limits.timeout)).into()),
+            Some(timeout) => deadline.min((received + timeout.min(limits.max_timeout())).into()),
             None => deadline,
         };
         let warnings = warnings(&request, |phrase| paths.of(Field::Phrase(CategoryList::Inline, phrase)));

@@ -13,7 +13,7 @@ use sed_proto::{
 
 use super::{contents::Elements, metadata::Output};
 use crate::{
-    field::Field, limits::Limits, request_error::RequestError, service::segment::check_response_size,
+    config::Settings, field::Field, request_error::RequestError, service::segment::check_response_size,
 };
 
 /// The field at fault if the answer cannot be made.
@@ -25,7 +25,7 @@ pub(super) fn made_of(
     id: String,
     outputs: &[Output],
     typed: bool,
-    limits: &Limits,
+    limits: &Settings,
 ) -> Result<ModelInferResponse, RequestError> {
     let mut response = ModelInferResponse {
         model_name: answer.model_name.clone(),

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use crate::{
     config::Compression,
-    limits::Limits,
+    config::Settings,
     wire::{MessageIndex, Schema},
 };
 
@@ -67,7 +67,7 @@ impl Methods {
     ///
     /// # Errors
     /// The descriptors are damaged.
-    pub(crate) fn new(limits: &Limits, compression: &[Compression]) -> Result<Self, prost::DecodeError> {
+    pub(crate) fn new(limits: &Settings, compression: &[Compression]) -> Result<Self, prost::DecodeError> {
         let schema = Schema::read(&[
             sed_proto::FILE_DESCRIPTOR_SET,
             tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -104,14 +104,14 @@ impl Methods {
     }
 }
 
-fn bounds(path: &str, input: MessageIndex, limits: &Limits) -> Method {
+fn bounds(path: &str, input: MessageIndex, limits: &Settings) -> Method {
     let ours = path.starts_with("/sed.v1.") || path.starts_with("/inference.");
     let small = Method {
         shape: Shape::One,
         message_bytes: SMALL_MESSAGE,
         entries: 64,
         input,
-        longest: SMALL_CALL.min(limits.timeout),
+        longest: SMALL_CALL.min(limits.max_timeout()),
         works: false,
         ours,
         packed: ours,
@@ -120,16 +120,16 @@ fn bounds(path: &str, input: MessageIndex, limits: &Limits) -> Method {
     match name {
         "Segment" | "ModelInfer" | "SegmentStream" => Method {
             shape: if name == "SegmentStream" { Shape::Stream } else { Shape::One },
-            message_bytes: limits.message_bytes,
+            message_bytes: limits.max_message_bytes,
             entries: most_entries(limits),
-            longest: limits.timeout,
+            longest: limits.max_timeout(),
             works: name != "SegmentStream",
             ..small
         },
         "CreateVocabulary" => Method {
-            message_bytes: limits.message_bytes.min(word_bytes(limits)),
+            message_bytes: limits.max_message_bytes.min(word_bytes(limits)),
             entries: most_entries(limits),
-            longest: limits.timeout,
+            longest: limits.max_timeout(),
             ..small
         },
         "ServerReflectionInfo" => Method { shape: Shape::Stream, ..small },
@@ -139,13 +139,13 @@ fn bounds(path: &str, input: MessageIndex, limits: &Limits) -> Method {
 
 /// Four times the largest vocabulary's entries: what is only somewhat too large gets an answer that names the
 /// words, what is far too large is never built.
-fn most_entries(limits: &Limits) -> u64 {
-    let words = &limits.vocabulary;
+fn most_entries(limits: &Settings) -> u64 {
+    let words = &limits.vocabulary_limits();
     4 * (words.categories + words.phrases) as u64 + 256
 }
 
 /// Bytes of a message with twice the largest vocabulary's words.
-fn word_bytes(limits: &Limits) -> usize {
-    let words = &limits.vocabulary;
+fn word_bytes(limits: &Settings) -> usize {
+    let words = &limits.vocabulary_limits();
     2 * words.phrases * (words.phrase_bytes + 16) + SMALL_MESSAGE
 }

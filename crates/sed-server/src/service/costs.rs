@@ -6,7 +6,7 @@ use sed_proto::v1::MaskEncoding;
 
 use super::mask_encoding::{self, OVERLAY_SIDE};
 use crate::{
-    limits::Limits,
+    config::Settings,
     request_error::RequestError,
     validate::{SentImage, ValidatedOptions},
 };
@@ -33,11 +33,11 @@ pub(super) fn of_picture(
     image: &SentImage,
     options: &ValidatedOptions,
     (side, map_side): (usize, usize),
-    limits: &Limits,
+    limits: &Settings,
 ) -> Result<PictureCost, RequestError> {
     let (width, height, decoding) = match image {
         SentImage::Encoded(bytes) => {
-            let header = sed_image::probe(bytes, &limits.image);
+            let header = sed_image::probe(bytes, &limits.image_limits());
             let header = header.map_err(|error| RequestError::image(image.field(), &error))?;
             (header.width, header.height, header.decode_bytes)
         }

@@ -8,11 +8,11 @@ use sed_proto::v1::{self, MaskEncoding};
 
 use super::{Context, costs, mask_encoding::picture_for_overlay, refusal::Refusal};
 use crate::{
+    config::Settings,
     cpu_pool::{Done, Errand, Load},
     field::Field,
     image_id,
     intake::CallMemory,
-    limits::Limits,
     memory::{Charge, ConnectionId},
     metrics::ServerMetrics,
     request_error::RequestError,
@@ -65,7 +65,7 @@ pub(super) async fn prepare(
     let load = Load { connection, bytes: charge.bytes() };
     let errand = Errand { stage: RequestStage::ImageDecode, load, since: received, deadline };
     let wanted = Wanted {
-        limits: context.limits.clone(),
+        limits: context.settings.clone(),
         options: options.clone(),
         input_side: model.input_side as u32,
         map_side: model.map_side as u32,
@@ -85,7 +85,7 @@ fn recall(context: &Context, key: ImageKey, options: &ValidatedOptions) -> Resul
     let image = context.engine.image(&key).ok_or(Refusal::UnknownImage(key))?;
     let ImageFacts { width, height, crop, .. } = image.facts();
     let map_side = context.engine.model().map_side as u32;
-    let mask_size = mask_size(options, (width, height), map_side, &context.limits)?;
+    let mask_size = mask_size(options, (width, height), map_side, &context.settings)?;
     Ok(Prepared {
         image: JobImage::Cached(image),
         image_id: image_id::text_of(&key),
@@ -106,16 +106,16 @@ async fn cost_of(
     let sides = (context.engine.model().input_side, context.engine.model().map_side);
     let bytes = match image {
         SentImage::Encoded(bytes) if bytes.len() > READ_HERE => bytes.len() as u64,
-        _ => return Ok(costs::of_picture(image, options, sides, &context.limits)?),
+        _ => return Ok(costs::of_picture(image, options, sides, &context.settings)?),
     };
-    let (image, options, limits) = (image.clone(), options.clone(), context.limits.clone());
+    let (image, options, limits) = (image.clone(), options.clone(), context.settings.clone());
     let read = move || costs::of_picture(&image, &options, sides, &limits);
     Ok(context.pool.run_unseen(Load { connection, bytes }, read).await??)
 }
 
 /// The input of [`decode`] beside the image.
 struct Wanted {
-    limits: Limits,
+    limits: Arc<Settings>,
     options: ValidatedOptions,
     input_side: u32,
     map_side: u32,
@@ -129,7 +129,9 @@ fn decode(image: SentImage, wanted: &Wanted) -> Result<Prepared, RequestError> {
     let field = image.field();
     let broken = |error| RequestError::image(field.clone(), &error);
     let picture = match image {
-        SentImage::Encoded(bytes) => sed_image::decode(&bytes, &limits.image).map(|decoded| decoded.image),
+        SentImage::Encoded(bytes) => {
+            sed_image::decode(&bytes, &limits.image_limits()).map(|decoded| decoded.image)
+        }
         SentImage::Raw { pixels, width, height, row_stride } => {
             RgbImage::from_strided(width, height, u64::from(row_stride), &pixels)
         }
@@ -161,7 +163,7 @@ fn mask_size(
     options: &ValidatedOptions,
     picture: (u32, u32),
     map_side: u32,
-    limits: &Limits,
+    limits: &Settings,
 ) -> Result<(u32, u32), RequestError> {
     let (width, height) = options.output_size.of_masks(picture, map_side);
     check_output_size(width, height, Field::OutputSize, limits)?;

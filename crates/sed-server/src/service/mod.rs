@@ -13,14 +13,14 @@ mod vocabularies;
 
 use std::{sync::Arc, time::Instant};
 
-use sed_engine::{Engine, Rejection};
+use sed_engine::Engine;
 use sed_proto::v1::{self, segmentation_service_server};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::stream_answers::Answers;
 use crate::{
-    config::Transport, cpu_pool::CpuPool, limits::Limits, memory::Account, metrics::ServerMetrics,
+    config::Settings, config::Transport, cpu_pool::CpuPool, memory::Account, metrics::ServerMetrics,
     places::Places, vocabulary_registry::VocabularyRegistry,
 };
 
@@ -29,9 +29,8 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) engine: Engine,
     pub(crate) vocabularies: VocabularyRegistry,
-    pub(crate) limits: Limits,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) transport: Transport,
-    pub(crate) default_rejection: Rejection,
     pub(crate) pool: CpuPool,
     /// Places for requests; a stream takes them one by one.
     pub(crate) places: Places,

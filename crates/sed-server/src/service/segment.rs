@@ -21,12 +21,12 @@ use super::{
 };
 use crate::{
     calls::log_refusal,
+    config::Settings,
     convert,
     cpu_pool::{Errand, Load},
     deadline::{Deadline, Received},
     field::{CategoryList, Field},
     intake::{CallMemory, charged},
-    limits::Limits,
     memory::{Charge, ConnectionId},
     request_error::RequestError,
     status,
@@ -37,7 +37,7 @@ pub(crate) async fn answer(
     context: &Context,
     request: Request<v1::SegmentRequest>,
 ) -> Result<Response<v1::SegmentResponse>, Status> {
-    let deadline = Deadline::of_call(&request, context.limits.timeout);
+    let deadline = Deadline::of_call(&request, context.settings.max_timeout());
     let received = Received::of(&request);
     let memory = CallMemory::of(&request, &context.account);
     let (answer, charge) = answer_message(context, request.into_inner(), memory, received, deadline).await?;
@@ -112,7 +112,7 @@ async fn attempt(
     received: Instant,
     deadline: tokio::time::Instant,
 ) -> Result<(v1::SegmentResponse, Charge), Refusal> {
-    name_request(&message.request_id, &context.limits);
+    name_request(&message.request_id, &context.settings);
     let request = validated(context, message, memory.connection()).await?;
     let warnings = warnings(&request, |phrase| Field::Phrase(CategoryList::Inline, phrase));
     let (answer, charge) = segment(context, request, memory, received, deadline.into_std()).await?;
@@ -134,7 +134,7 @@ async fn bounded(
     (response, mut charge): (v1::SegmentResponse, Charge),
 ) -> Result<(v1::SegmentResponse, Charge), Refusal> {
     let bytes = response.encoded_len();
-    check_response_size(bytes, &context.limits, Field::MaskEncodings)?;
+    check_response_size(bytes, &context.settings, Field::MaskEncodings)?;
     let needed = 3 * bytes as u64;
     charge.shrink_to(needed);
     charge.grow(needed - charge.bytes()).await?;
@@ -150,10 +150,10 @@ async fn validated(
     let reader = context.engine.phrase_reader();
     let words = message.vocabulary.as_ref().and_then(|vocabulary| vocabulary.source.as_ref());
     let Some(v1::vocabulary::Source::Categories(words)) = words else {
-        return Ok(validate_segment(&message, &context.limits, &*reader)?);
+        return Ok(validate_segment(&message, &context.settings, &*reader)?);
     };
     let load = Load { connection, bytes: words.encoded_len() as u64 };
-    let limits = context.limits.clone();
+    let limits = context.settings.clone();
     Ok(context.pool.run_unseen(load, move || validate_segment(&message, &limits, &*reader)).await??)
 }
 
@@ -181,7 +181,7 @@ pub(crate) async fn segment(
     let job = SegmentJob {
         image,
         vocabulary: vocabulary.clone(),
-        rejection: options.rejection.unwrap_or(context.default_rejection),
+        rejection: options.rejection.unwrap_or(context.settings.default_rejection()),
         output,
         waiting_since: decoding.as_ref().map_or(received, |times| times.ended),
         deadline: Some(deadline),
@@ -191,7 +191,7 @@ pub(crate) async fn segment(
 
     let list_rejected = options.list_rejected;
     let mask_size = v1::Size { width: map.width, height: map.height };
-    let job = MaskJob { map, vocabulary, options, picture, limits: context.limits.clone(), charge };
+    let job = MaskJob { map, vocabulary, options, picture, limits: context.settings.clone(), charge };
     let load = Load { connection: memory.connection(), bytes: job.charge.bytes() };
     let errand = Errand { stage: RequestStage::MaskEncoding, load, since: finished, deadline };
     let encoded = context.pool.run(errand, move || mask_encoding::encode(job)).await?;
@@ -227,8 +227,8 @@ fn find_vocabulary(context: &Context, source: VocabularySource) -> Result<Vocabu
 }
 
 /// Refuses an answer that is too large for a message. `field` is the option at fault.
-pub(crate) fn check_response_size(bytes: usize, limits: &Limits, field: Field) -> Result<(), RequestError> {
-    let limit = limits.response_bytes;
+pub(crate) fn check_response_size(bytes: usize, limits: &Settings, field: Field) -> Result<(), RequestError> {
+    let limit = limits.max_response_bytes;
     if bytes <= limit {
         return Ok(());
     }
@@ -239,7 +239,7 @@ pub(crate) fn check_response_size(bytes: usize, limits: &Limits, field: Field) -
 }
 
 /// Puts a request's id into the log lines of its span, unless the id is one that will be refused.
-pub(crate) fn name_request(id: &str, limits: &Limits) {
+pub(crate) fn name_request(id: &str, limits: &Settings) {
     if !id.is_empty() && request_id(id, limits).is_ok() {
         Span::current().record("request_id", id);
     }

@@ -92,7 +92,7 @@ impl Conversation {
     async fn run(mut self, mut requests: Streaming<v1::SegmentStreamRequest>, answers: mpsc::Sender<Answer>) {
         let mut closing = self.context.closing.clone();
         let mut closed = false;
-        let most = self.context.limits.stream_requests;
+        let most = self.context.settings.max_stream_requests;
         let deadline = self.deadline.0;
         let expired = async {
             match deadline {
@@ -159,7 +159,7 @@ impl Conversation {
             }
             Ok(None) => self.reading = Reading::Ended(Ok(())),
             Err(failed) => {
-                let explained = status::of_transport(failed.code(), self.context.limits.message_bytes);
+                let explained = status::of_transport(failed.code(), self.context.settings.max_message_bytes);
                 self.reading = Reading::Ended(Err(explained.unwrap_or(failed)));
             }
         }
@@ -175,7 +175,7 @@ impl Conversation {
         }
         // An id that is too long is refused; the answer repeats only its start.
         let id = request.as_ref().map_or("", |request| request.request_id.as_str());
-        let id = &id[..id.floor_char_boundary(self.context.limits.request_id_bytes)];
+        let id = &id[..id.floor_char_boundary(self.context.settings.max_request_id_bytes)];
         let (ticket, entered) = self.unanswered.enter(id);
         let request = request.ok_or_else(|| RequestError::missing(Field::Request, "give what to segment"));
         let checked = request.and_then(|request| {
@@ -189,7 +189,7 @@ impl Conversation {
             Err(refused) => {
                 let span = tracing::info_span!("request", request_id = tracing::field::Empty);
                 span.in_scope(|| {
-                    segment::name_request(ticket.id(), &self.context.limits);
+                    segment::name_request(ticket.id(), &self.context.settings);
                     log_refusal(&refused);
                 });
                 counted.end(Some(&refused));
@@ -212,7 +212,7 @@ impl Conversation {
 
     /// Time limit of a request: its own, at most the server's.
     fn time_of(&self, timeout: Option<prost_types::Duration>) -> Result<Duration, RequestError> {
-        let longest = self.context.limits.timeout;
+        let longest = self.context.settings.max_timeout();
         let Some(timeout) = timeout else { return Ok(longest) };
         let time = Duration::try_from(timeout);
         let message = "must be a span of time that is not negative";

@@ -30,12 +30,12 @@ pub(crate) async fn create(
     context: &Context,
     request: Request<v1::CreateVocabularyRequest>,
 ) -> Result<v1::CreateVocabularyResponse, Status> {
-    let Deadline(deadline) = Deadline::of_call(&request, context.limits.timeout);
+    let Deadline(deadline) = Deadline::of_call(&request, context.settings.max_timeout());
     let caller = caller(&request);
     let connection = CallMemory::of(&request, &context.account).connection();
     let request = request.into_inner();
     let embed = request.embed;
-    let (limits, reader) = (context.limits.clone(), context.engine.phrase_reader());
+    let (limits, reader) = (context.settings.clone(), context.engine.phrase_reader());
     let load = Load { connection, bytes: request.encoded_len() as u64 };
     let check = move || validate_create_vocabulary(&request, &limits, &*reader);
     let checked = context
@@ -63,7 +63,7 @@ pub(crate) fn get(
     request: &v1::GetVocabularyRequest,
 ) -> Result<v1::GetVocabularyResponse, Status> {
     let name = &request.name;
-    vocabulary_name(Field::Name, name, &context.limits).map_err(refused)?;
+    vocabulary_name(Field::Name, name, &context.settings).map_err(refused)?;
     let (found, built_in) = context.vocabularies.get(name).ok_or_else(|| unknown_vocabulary(name))?;
     let vocabulary = v1::NamedVocabulary {
         categories: categories(&found),
@@ -102,7 +102,7 @@ pub(crate) fn delete(
 ) -> Result<v1::DeleteVocabularyResponse, Status> {
     let caller = caller(&request);
     let name = &request.into_inner().name;
-    vocabulary_name(Field::Name, name, &context.limits).map_err(refused)?;
+    vocabulary_name(Field::Name, name, &context.settings).map_err(refused)?;
     match context.vocabularies.remove(name, caller.as_ref()) {
         Removal::Done => Ok(v1::DeleteVocabularyResponse {}),
         Removal::OfAnother => {

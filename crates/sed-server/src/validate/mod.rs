@@ -6,9 +6,9 @@ use sed_image::{ImageError, ResizeMode};
 use sed_proto::v1::{self, ErrorReason, MaskEncoding, image, output_size, vocabulary};
 
 use crate::{
+    config::Settings,
     field::{CategoryList, Field},
     image_id,
-    limits::Limits,
     request_error::RequestError,
 };
 
@@ -144,7 +144,7 @@ pub struct OverlayOptions {
 /// The first rule that is broken, with the path of the field.
 pub fn validate_segment(
     request: &v1::SegmentRequest,
-    limits: &Limits,
+    limits: &Settings,
     reader: &dyn ReadPhrases,
 ) -> Result<ValidatedRequest, RequestError> {
     let valid = ValidatedRequest {
@@ -166,7 +166,7 @@ pub fn validate_segment(
 /// The first rule that is broken, with the path of the field.
 pub fn validate_create_vocabulary(
     request: &v1::CreateVocabularyRequest,
-    limits: &Limits,
+    limits: &Settings,
     reader: &dyn ReadPhrases,
 ) -> Result<Vocabulary, RequestError> {
     match &request.categories {
@@ -176,12 +176,12 @@ pub fn validate_create_vocabulary(
 }
 
 /// Checks the name of a vocabulary, which may still be unknown.
-pub(crate) fn vocabulary_name(field: Field, name: &str, limits: &Limits) -> Result<(), RequestError> {
+pub(crate) fn vocabulary_name(field: Field, name: &str, limits: &Settings) -> Result<(), RequestError> {
     if name.is_empty() {
         return Err(RequestError::missing(field, "name a vocabulary of the server"));
     }
     // Errors and logs repeat the name, so it is bounded like any other phrase.
-    let (found, limit) = (name.len(), limits.vocabulary.phrase_bytes);
+    let (found, limit) = (name.len(), limits.max_phrase_bytes);
     if found > limit {
         let message = format!("has {found} bytes, more than the limit of {limit}");
         return Err(RequestError::option(field, message).with_limit(limit as u64));
@@ -192,7 +192,7 @@ pub(crate) fn vocabulary_name(field: Field, name: &str, limits: &Limits) -> Resu
 fn categories(
     list: CategoryList,
     message: &v1::CategoryList,
-    limits: &Limits,
+    limits: &Settings,
     reader: &dyn ReadPhrases,
 ) -> Result<Vocabulary, RequestError> {
     let owned = |category: &v1::Category| Category {
@@ -200,15 +200,16 @@ fn categories(
         synonyms: category.synonyms.clone(),
     };
     let categories = message.categories.iter().map(owned).collect();
-    let vocabulary = Vocabulary::new(categories, &limits.vocabulary, reader);
+    let vocabulary = Vocabulary::new(categories, &limits.vocabulary_limits(), reader);
     vocabulary.map_err(|error| RequestError::vocabulary(list, &error))
 }
 
-pub(crate) fn request_id(id: &str, limits: &Limits) -> Result<String, RequestError> {
-    if id.len() > limits.request_id_bytes {
-        let message = format!("has {} bytes, more than the limit of {}", id.len(), limits.request_id_bytes);
+pub(crate) fn request_id(id: &str, limits: &Settings) -> Result<String, RequestError> {
+    if id.len() > limits.max_request_id_bytes {
+        let message =
+            format!("has {} bytes, more than the limit of {}", id.len(), limits.max_request_id_bytes);
         return Err(
-            RequestError::option(Field::RequestId, message).with_limit(limits.request_id_bytes as u64)
+            RequestError::option(Field::RequestId, message).with_limit(limits.max_request_id_bytes as u64)
         );
     }
     if !id.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
@@ -217,11 +218,11 @@ pub(crate) fn request_id(id: &str, limits: &Limits) -> Result<String, RequestErr
     Ok(id.to_owned())
 }
 
-fn image_source(image: Option<&v1::Image>, limits: &Limits) -> Result<ImageSource, RequestError> {
+fn image_source(image: Option<&v1::Image>, limits: &Settings) -> Result<ImageSource, RequestError> {
     match image.and_then(|image| image.source.as_ref()) {
         None => Err(RequestError::missing(Field::ImageSource, "set `encoded`, `raw` or `id`")),
         Some(image::Source::Encoded(bytes)) => {
-            let (actual, limit) = (bytes.len() as u64, limits.image.max_encoded_bytes);
+            let (actual, limit) = (bytes.len() as u64, limits.max_image_bytes());
             let error = match actual {
                 0 => ImageError::Empty,
                 _ if actual > limit => ImageError::TooManyBytes { actual, limit },
@@ -232,7 +233,7 @@ fn image_source(image: Option<&v1::Image>, limits: &Limits) -> Result<ImageSourc
         Some(image::Source::Raw(raw)) => {
             let &v1::RawImage { width, height, row_stride, .. } = raw;
             limits
-                .image
+                .image_limits()
                 .check_size(width, height)
                 .map_err(|error| RequestError::image(Field::ImageRaw, &error))?;
             Ok(ImageSource::Sent(SentImage::Raw { pixels: raw.pixels.clone(), width, height, row_stride }))
@@ -247,7 +248,7 @@ fn image_source(image: Option<&v1::Image>, limits: &Limits) -> Result<ImageSourc
 
 fn vocabulary_source(
     vocabulary: Option<&v1::Vocabulary>,
-    limits: &Limits,
+    limits: &Settings,
     reader: &dyn ReadPhrases,
 ) -> Result<VocabularySource, RequestError> {
     match vocabulary.and_then(|vocabulary| vocabulary.source.as_ref()) {
@@ -262,10 +263,10 @@ fn vocabulary_source(
     }
 }
 
-fn options(options: &v1::SegmentOptions, limits: &Limits) -> Result<ValidatedOptions, RequestError> {
-    if let Some(top_k) = options.top_k.filter(|top_k| *top_k > limits.top_k) {
-        let message = format!("is {top_k}, but must be at most {}", limits.top_k);
-        return Err(RequestError::option(Field::TopK, message).with_limit(u64::from(limits.top_k)));
+fn options(options: &v1::SegmentOptions, limits: &Settings) -> Result<ValidatedOptions, RequestError> {
+    if let Some(top_k) = options.top_k.filter(|top_k| *top_k > limits.max_top_k) {
+        let message = format!("is {top_k}, but must be at most {}", limits.max_top_k);
+        return Err(RequestError::option(Field::TopK, message).with_limit(u64::from(limits.max_top_k)));
     }
     let score_threshold = options.score_threshold.unwrap_or(0.0);
     share(Field::ScoreThreshold, score_threshold)?;
@@ -290,7 +291,7 @@ fn share(field: Field, value: f32) -> Result<f32, RequestError> {
     Err(RequestError::option(field, format!("is {value}, but must be between 0 and 1")))
 }
 
-fn output_size(size: Option<&v1::OutputSize>, limits: &Limits) -> Result<OutputSize, RequestError> {
+fn output_size(size: Option<&v1::OutputSize>, limits: &Settings) -> Result<OutputSize, RequestError> {
     use v1::OutputSizePreset as Preset;
     match size.and_then(|size| size.kind.as_ref()) {
         None => Ok(OutputSize::Original),
@@ -318,18 +319,18 @@ pub(crate) fn check_output_size(
     width: u32,
     height: u32,
     field: Field,
-    limits: &Limits,
+    limits: &Settings,
 ) -> Result<(), RequestError> {
     let too_large = |limit: u64, what: &str| {
         let advice = "ask for a smaller output_size";
         let message = format!("masks of {width}x{height} have more than {limit} {what}; {advice}");
         Err(RequestError::new(ErrorReason::OutputTooLarge, field, message).with_limit(limit))
     };
-    if width.max(height) > limits.output_side {
-        return too_large(u64::from(limits.output_side), "pixels on a side");
+    if width.max(height) > limits.max_output_side {
+        return too_large(u64::from(limits.max_output_side), "pixels on a side");
     }
-    if u64::from(width) * u64::from(height) > limits.output_pixels {
-        return too_large(limits.output_pixels, "pixels");
+    if u64::from(width) * u64::from(height) > limits.max_output_pixels {
+        return too_large(limits.max_output_pixels, "pixels");
     }
     Ok(())
 }

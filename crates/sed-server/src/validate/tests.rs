@@ -24,13 +24,13 @@ fn with_options(options: v1::SegmentOptions) -> v1::SegmentRequest {
 }
 
 fn refusal(request: &v1::SegmentRequest) -> (ErrorReason, String) {
-    let error = validate_segment(request, &Limits::default(), &FakeReader).unwrap_err();
+    let error = validate_segment(request, &Settings::default(), &FakeReader).unwrap_err();
     (error.reason, error.field.to_string())
 }
 
 #[test]
 fn a_request_without_options_gets_the_usual_ones() {
-    let valid = validate_segment(&good(), &Limits::default(), &FakeReader).unwrap();
+    let valid = validate_segment(&good(), &Settings::default(), &FakeReader).unwrap();
     let expected = ValidatedOptions {
         rejection: None,
         score_threshold: 0.0,
@@ -54,7 +54,7 @@ fn zero_is_a_value_and_not_an_absence() {
         overlay: Some(v1::Overlay { opacity: Some(0.0), ..Default::default() }),
         ..Default::default()
     };
-    let valid = validate_segment(&with_options(options), &Limits::default(), &FakeReader).unwrap().options;
+    let valid = validate_segment(&with_options(options), &Settings::default(), &FakeReader).unwrap().options;
     assert_eq!((valid.rejection, valid.polygon_tolerance), (Some(Rejection::Off), 0.0));
     assert_eq!(valid.overlay, Some(OverlayOptions { opacity: Some(0.0), legend: true, labels: true }));
 }
@@ -70,7 +70,7 @@ fn an_image_can_be_meant_by_its_id() {
         let image = Some(v1::Image { source: Some(image::Source::Id(id.into())) });
         validate_segment(
             &v1::SegmentRequest { image, ..with_options(options) },
-            &Limits::default(),
+            &Settings::default(),
             &FakeReader,
         )
     };
@@ -95,7 +95,7 @@ fn words_to_register_are_checked_like_others() {
         let category = |name: &&str| v1::Category { name: (*name).into(), synonyms: Vec::new() };
         let list = names.map(|names| v1::CategoryList { categories: names.iter().map(category).collect() });
         let request = v1::CreateVocabularyRequest { categories: list, embed: false };
-        validate_create_vocabulary(&request, &Limits::default(), &FakeReader)
+        validate_create_vocabulary(&request, &Settings::default(), &FakeReader)
     };
     assert_eq!(create(Some(&["dog", "cat"])).unwrap().size(), 2);
     let refusal = |names| create(names).map(|_| ()).map_err(|error| (error.reason, error.field.to_string()));
@@ -212,22 +212,22 @@ fn any_request() -> impl Strategy<Value = v1::SegmentRequest> {
 proptest! {
     #[test]
     fn what_is_accepted_keeps_the_limits(request in any_request()) {
-        let limits = Limits::default();
+        let limits = Settings::default();
         match validate_segment(&request, &limits, &FakeReader) {
             Ok(valid) => {
-                prop_assert!(valid.request_id.is_ascii() && valid.request_id.len() <= limits.request_id_bytes);
+                prop_assert!(valid.request_id.is_ascii() && valid.request_id.len() <= limits.max_request_id_bytes);
                 if let ImageSource::Sent(SentImage::Raw { width, height, .. }) = valid.image {
                     prop_assert!(width >= 1 && height >= 1);
-                    prop_assert!(u64::from(width) * u64::from(height) <= limits.image.max_pixels);
+                    prop_assert!(u64::from(width) * u64::from(height) <= limits.max_image_pixels);
                 }
                 let options = valid.options;
                 prop_assert!((0.0..=1.0).contains(&options.score_threshold));
                 prop_assert!(options.polygon_tolerance.is_finite());
-                prop_assert!(options.rejection.unwrap_or_default().top_k() <= limits.top_k);
+                prop_assert!(options.rejection.unwrap_or_default().top_k() <= limits.max_top_k);
                 prop_assert!(!options.mask_encodings.is_empty());
                 if let OutputSize::Exact { width, height } = options.output_size {
-                    prop_assert!(width >= 1 && height >= 1 && width.max(height) <= limits.output_side);
-                    prop_assert!(u64::from(width) * u64::from(height) <= limits.output_pixels);
+                    prop_assert!(width >= 1 && height >= 1 && width.max(height) <= limits.max_output_side);
+                    prop_assert!(u64::from(width) * u64::from(height) <= limits.max_output_pixels);
                 }
             }
             Err(error) => {
@@ -240,7 +240,7 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(request) = v1::SegmentRequest::decode(bytes.as_slice()) {
-            let _ = validate_segment(&request, &Limits::default(), &FakeReader);
+            let _ = validate_segment(&request, &Settings::default(), &FakeReader);
         }
     }
 }

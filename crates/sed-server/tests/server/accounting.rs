@@ -2,7 +2,7 @@
 
 use sed_engine::{Stage, StageError, fake::Fault};
 use sed_proto::{inference, v1};
-use sed_server::{ServerConfig, config::RawConfig};
+use sed_server::{ServerConfig, Settings};
 use tonic::Code;
 
 use crate::{
@@ -41,7 +41,7 @@ fn timed(method: &str, outcome: &str) -> String {
 
 #[tokio::test]
 async fn an_answered_call_is_counted_with_its_sizes_and_stages() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let counts = server.counts();
     let sent = prost::Message::encoded_len(&request(4)) as f64;
     let running = server.occupy().await;
@@ -66,7 +66,7 @@ async fn an_answered_call_is_counted_with_its_sizes_and_stages() {
 
 #[tokio::test]
 async fn a_refused_call_is_counted_with_its_reason() {
-    let server = Running::start(RawConfig { max_message_bytes: Some(2000), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_message_bytes: 2000, ..Settings::default() }).await;
     let counts = server.counts();
     let no_image = v1::SegmentRequest { image: None, ..request(2) };
     let large = v1::SegmentRequest { request_id: "x".repeat(3000), ..request(2) };
@@ -92,7 +92,7 @@ async fn a_refused_call_is_counted_with_its_reason() {
 
 #[tokio::test]
 async fn a_call_without_a_place_is_counted_as_refused() {
-    let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_concurrent_requests: 1, ..Settings::default() }).await;
     let counts = server.counts();
     let running = server.occupy().await;
     assert_eq!(counts.of("sed_concurrent_requests"), 1.0);
@@ -108,7 +108,7 @@ async fn a_call_without_a_place_is_counted_as_refused() {
 
 #[tokio::test]
 async fn requests_of_a_stream_are_counted_one_by_one() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let counts = server.counts();
     let stream_ended = |code: &str| format!("sed_stream_requests_total{{code=\"{code}\"}}");
     let on_stream = |request: v1::SegmentRequest, id: &str| v1::SegmentStreamRequest {
@@ -146,7 +146,7 @@ async fn requests_of_a_stream_are_counted_one_by_one() {
 
 #[tokio::test]
 async fn a_call_past_its_deadline_is_counted_as_such() {
-    let server = Running::start(RawConfig { max_timeout_seconds: Some(0.2), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_timeout_seconds: 0.2, ..Settings::default() }).await;
     let counts = server.counts();
     server.occupy().await.await.unwrap().unwrap_err();
     assert_one_call(&counts, "DEADLINE_EXCEEDED");
@@ -156,7 +156,7 @@ async fn a_call_past_its_deadline_is_counted_as_such() {
 
 #[tokio::test]
 async fn a_cancelled_call_is_counted_as_such() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let counts = server.counts();
     let running = server.occupy().await;
     running.abort();
@@ -169,7 +169,7 @@ async fn a_cancelled_call_is_counted_as_such() {
 
 #[tokio::test]
 async fn a_fault_of_the_server_is_no_refusal() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let counts = server.counts();
     server.control.inject(Stage::CostMap, Fault::Fail(StageError::Failed("broken".into())));
     server.segment(request(2)).await.unwrap_err();
@@ -179,7 +179,7 @@ async fn a_fault_of_the_server_is_no_refusal() {
 
 #[tokio::test]
 async fn other_methods_are_counted_by_name_and_other_services_not_at_all() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let counts = server.counts();
     server.client().get_server_info(v1::GetServerInfoRequest {}).await.unwrap();
     let health = tonic_health::pb::HealthCheckRequest::default();
@@ -193,7 +193,7 @@ async fn other_methods_are_counted_by_name_and_other_services_not_at_all() {
 
 #[tokio::test]
 async fn work_of_the_open_inference_protocol_is_counted_and_its_probes_are_not() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let counts = server.counts();
     let mut client = infer::client(&server);
     let good = infer::raw(&[infer::image(&images::png(40, 24)), infer::categories(3)]);
@@ -223,7 +223,7 @@ async fn work_of_the_open_inference_protocol_is_counted_and_its_probes_are_not()
 
 #[tokio::test]
 async fn a_client_that_goes_in_its_upload_is_cancelled() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let counts = server.counts();
     for ended_how in ["reset", "gone"] {
         let mut connection = RawConnection::open(server.address, 65_535).await;
@@ -242,7 +242,7 @@ async fn a_client_that_goes_in_its_upload_is_cancelled() {
 
 #[tokio::test]
 async fn a_message_that_ends_too_early_is_the_clients_mistake() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let counts = server.counts();
     let mut connection = RawConnection::open(server.address, 65_535).await;
     let mut call = connection.begin("/sed.v1.SegmentationService/Segment", &[]).await;
@@ -253,7 +253,7 @@ async fn a_message_that_ends_too_early_is_the_clients_mistake() {
 
 #[tokio::test]
 async fn transfers_that_are_ended_are_counted_and_memory_is_given_back() {
-    let mut config = ServerConfig::check(RawConfig::default()).unwrap();
+    let mut config = ServerConfig::check(&Settings::default()).unwrap();
     config.transport.stall_timeout = std::time::Duration::from_millis(500);
     let server = Running::launch_checked(config, |_| {}).await;
     let counts = server.counts();

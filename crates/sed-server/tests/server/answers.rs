@@ -7,7 +7,7 @@ use sed_engine::{
     fake::FakeReader,
 };
 use sed_proto::v1;
-use sed_server::{Limits, config::RawConfig};
+use sed_server::Settings;
 
 use crate::{
     harness::{Running, named, request, request_for, with_options},
@@ -20,7 +20,7 @@ fn seconds(duration: Option<prost_types::Duration>) -> Duration {
 
 #[tokio::test]
 async fn the_mask_is_the_engines() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let answer = server.segment(request(6)).await.unwrap();
 
     let picture = sed_image::decode(&images::png(40, 24), &Default::default()).unwrap().image;
@@ -47,7 +47,7 @@ async fn the_mask_is_the_engines() {
 
 #[tokio::test]
 async fn categories_come_in_order_with_true_counts() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let answer = server.segment(request(12)).await.unwrap();
     let map = index_map(&answer);
     assert_eq!(answer.categories.len(), 12);
@@ -72,7 +72,7 @@ fn index_map(answer: &v1::SegmentResponse) -> sed_image::IndexMap {
 
 #[tokio::test]
 async fn every_image_format_is_read() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     for format in images::FORMATS {
         let image = images::encoded(&images::picture(40, 24), format);
         let answer = server.segment(request_for(image, 3)).await.unwrap();
@@ -82,7 +82,7 @@ async fn every_image_format_is_read() {
 
 #[tokio::test]
 async fn an_exif_orientation_turns_the_picture() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let answer = server.segment(request_for(images::turned_jpeg(40, 24), 3)).await.unwrap();
     assert_eq!(answer.image_size, Some(v1::Size { width: 24, height: 40 }));
     assert_eq!(answer.mask_size, Some(v1::Size { width: 24, height: 40 }));
@@ -90,7 +90,7 @@ async fn an_exif_orientation_turns_the_picture() {
 
 #[tokio::test]
 async fn raw_pixels_with_padded_rows_give_the_same_mask() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let picture = images::picture(40, 24);
     let padded: Vec<u8> =
         picture.as_raw().chunks(120).flat_map(|row| row.iter().copied().chain([7; 8])).collect();
@@ -104,7 +104,7 @@ async fn raw_pixels_with_padded_rows_give_the_same_mask() {
 
 #[tokio::test]
 async fn masks_have_the_size_that_was_asked_for() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let sized = |kind| {
         let size = v1::OutputSize { kind: Some(kind) };
         with_options(3, v1::SegmentOptions { output_size: Some(size), ..Default::default() })
@@ -126,7 +126,7 @@ async fn masks_have_the_size_that_was_asked_for() {
 
 #[tokio::test]
 async fn the_official_resize_cuts_the_map_of_a_very_long_picture() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut thin = request_for(images::png(2, 4000), 30);
     thin.options = Some(v1::SegmentOptions { top_k: Some(0), ..Default::default() });
     let whole = index_map(&server.segment(thin.clone()).await.unwrap());
@@ -143,7 +143,7 @@ async fn the_official_resize_cuts_the_map_of_a_very_long_picture() {
 
 #[tokio::test]
 async fn rejection_is_reported_and_can_be_turned_off() {
-    let server = Running::start(RawConfig { default_top_k: Some(1), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { default_top_k: Some(1), ..Settings::default() }).await;
     let rejection = |answer: v1::SegmentResponse| answer.rejection.unwrap();
 
     let listed = v1::SegmentOptions { list_rejected: true, ..Default::default() };
@@ -170,7 +170,7 @@ async fn rejection_is_reported_and_can_be_turned_off() {
 
 #[tokio::test]
 async fn the_times_are_told_and_add_up() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     server.control.inject(sed_engine::Stage::Encode, sed_engine::fake::Fault::Delay(Duration::from_secs(1)));
     let latency = server.segment(request(5)).await.unwrap().latency.unwrap();
     let stages: Vec<_> = latency.stages.iter().map(v1::StageLatency::stage).collect();
@@ -194,7 +194,7 @@ async fn the_times_are_told_and_add_up() {
 
 #[tokio::test]
 async fn thresholds_and_small_regions_leave_pixels_unlabelled() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let strict = v1::SegmentOptions { score_threshold: Some(0.9), ..Default::default() };
     let answer = server.segment(with_options(3, strict)).await.unwrap();
     let labelled: u64 = answer.categories.iter().map(|category| category.pixels).sum();
@@ -209,7 +209,7 @@ async fn thresholds_and_small_regions_leave_pixels_unlabelled() {
 
 #[tokio::test]
 async fn an_overlay_is_a_picture() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let overlay = v1::Overlay { opacity: Some(0.4), without_legend: true, without_labels: false };
     let options = v1::SegmentOptions { overlay: Some(overlay), ..Default::default() };
     let mut request = with_options(3, options);
@@ -223,7 +223,7 @@ async fn an_overlay_is_a_picture() {
 
 #[tokio::test]
 async fn named_vocabularies_are_found() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut by_name = request(1);
     by_name.vocabulary = Some(named("pets"));
     let answer = server.segment(by_name.clone()).await.unwrap();
@@ -238,7 +238,7 @@ async fn named_vocabularies_are_found() {
 
 #[tokio::test]
 async fn request_ids_come_back_or_are_made_up() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mine = v1::SegmentRequest { request_id: "camera 7/0042".into(), ..request(2) };
     assert_eq!(server.segment(mine).await.unwrap().request_id, "camera 7/0042");
     let first = server.segment(request(2)).await.unwrap().request_id;
@@ -248,18 +248,18 @@ async fn request_ids_come_back_or_are_made_up() {
 
 #[tokio::test]
 async fn server_info_tells_model_limits_and_vocabularies() {
-    let raw = RawConfig {
-        max_categories: Some(77),
+    let raw = Settings {
+        max_categories: 77,
         default_top_k: Some(3),
-        queue_pairs: Some(123),
-        batch_images: Some(3),
-        batch_pairs: Some(45),
-        text_cache_bytes: Some(1001),
-        vocabulary_cache_bytes: Some(1002),
-        image_cache_bytes: Some(1003),
-        max_registered_vocabularies: Some(7),
-        max_stream_requests: Some(5),
-        ..RawConfig::default()
+        queue_pairs: 123,
+        batch_images: 3,
+        batch_pairs: 45,
+        text_cache_bytes: 1001,
+        vocabulary_cache_bytes: 1002,
+        image_cache_bytes: 1003,
+        max_registered_vocabularies: 7,
+        max_stream_requests: 5,
+        ..Settings::default()
     };
     let server = Running::start(raw).await;
     let info = server.client().get_server_info(v1::GetServerInfoRequest {}).await.unwrap().into_inner();
@@ -267,7 +267,7 @@ async fn server_info_tells_model_limits_and_vocabularies() {
     assert_eq!((model.name.as_str(), model.input_side, model.map_side), ("fake", 32, 8));
     let limits = info.limits.unwrap();
     assert_eq!(limits.max_categories, 77);
-    assert_eq!(limits.max_message_bytes, Limits::default().message_bytes as u64);
+    assert_eq!(limits.max_message_bytes, Settings::default().max_message_bytes as u64);
     assert_eq!(limits.max_timeout, Some(prost_types::Duration { seconds: 60, nanos: 0 }));
     assert_eq!((limits.max_queued_requests, limits.max_queued_pairs), (64, 123));
     assert_eq!((limits.max_batch_images, limits.max_batch_pairs), (3, 45));

@@ -1,7 +1,7 @@
 //! Each bad request gets its code, its reason and its field, and leaves the server answering.
 
 use sed_proto::v1::{self, MaskEncoding};
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -35,15 +35,15 @@ fn raw_image(length: usize, width: u32, height: u32, row_stride: u32) -> Option<
 
 #[tokio::test]
 async fn every_bad_field_is_named() {
-    let limits = RawConfig {
+    let limits = Settings {
         max_image_bytes: Some(20_000),
-        max_image_pixels: Some(10_000),
-        max_image_side: Some(200),
-        max_output_pixels: Some(5000),
-        max_categories: Some(5),
-        max_phrases: Some(6),
-        max_synonyms: Some(2),
-        ..RawConfig::default()
+        max_image_pixels: 10_000,
+        max_image_side: 200,
+        max_output_pixels: 5000,
+        max_categories: 5,
+        max_phrases: 6,
+        max_synonyms: 2,
+        ..Settings::default()
     };
     let server = Running::start(limits).await;
     let with_image = |image| v1::SegmentRequest { image, ..request(2) };
@@ -131,7 +131,7 @@ async fn every_bad_field_is_named() {
 
 #[tokio::test]
 async fn a_limit_is_told_with_the_refusal() {
-    let server = Running::start(RawConfig { max_categories: Some(5), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_categories: 5, ..Settings::default() }).await;
     let refused = server.segment(request(6)).await.unwrap_err();
     assert_eq!(metadata(&refused, "limit").as_deref(), Some("5"));
     let mut unknown = request(2);
@@ -147,7 +147,7 @@ async fn a_limit_is_told_with_the_refusal() {
 
 #[tokio::test]
 async fn an_answer_that_grows_too_large_is_refused() {
-    let server = Running::start(RawConfig { max_response_bytes: Some(2200), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_response_bytes: 2200, ..Settings::default() }).await;
     let raw = v1::SegmentOptions { mask_encodings: vec![MaskEncoding::Raw.into()], ..Default::default() };
     let refused = server.segment(with_options(2, raw)).await.unwrap_err();
     assert_eq!(facts(&refused), invalid("OUTPUT_TOO_LARGE", "options.mask_encodings"));
@@ -156,7 +156,7 @@ async fn an_answer_that_grows_too_large_is_refused() {
 
 #[tokio::test]
 async fn too_many_polygon_points_are_refused() {
-    let server = Running::start(RawConfig { max_polygon_points: Some(4), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_polygon_points: 4, ..Settings::default() }).await;
     let polygons =
         v1::SegmentOptions { mask_encodings: vec![MaskEncoding::Polygons.into()], ..Default::default() };
     let refused = server.segment(with_options(9, polygons)).await.unwrap_err();
@@ -165,7 +165,7 @@ async fn too_many_polygon_points_are_refused() {
 
 #[tokio::test]
 async fn a_message_above_the_limit_is_refused_with_the_limit() {
-    let server = Running::start(RawConfig { max_message_bytes: Some(100_000), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_message_bytes: 100_000, ..Settings::default() }).await;
     for bytes in [100_001, 4_000_000, 20_000_000] {
         let refused = server.segment(request_for(vec![0; bytes], 2)).await.unwrap_err();
         assert_eq!(facts(&refused), expected(Code::OutOfRange, "MESSAGE_TOO_LARGE", ""), "{bytes}");
@@ -176,7 +176,7 @@ async fn a_message_above_the_limit_is_refused_with_the_limit() {
 
 #[tokio::test]
 async fn an_image_far_above_four_mebibytes_gets_through() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let picture = images::picture(3000, 2500);
     let raw = v1::RawImage { pixels: picture.into_raw().into(), width: 3000, height: 2500, row_stride: 0 };
     let mut large = request(2);
@@ -187,7 +187,7 @@ async fn an_image_far_above_four_mebibytes_gets_through() {
 
 #[tokio::test]
 async fn what_is_no_message_is_called_malformed() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     // Field 1 of a request is a message; these bytes are none.
     let nonsense = v1::RawImage { pixels: vec![0xff; 9].into(), ..Default::default() };
     let mut grpc = tonic::client::Grpc::new(server.channel.clone());
@@ -201,8 +201,7 @@ async fn what_is_no_message_is_called_malformed() {
 
 #[tokio::test]
 async fn huge_headers_are_refused() {
-    let server =
-        Running::start(RawConfig { http2_max_header_bytes: Some(2048), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { http2_max_header_bytes: 2048, ..Settings::default() }).await;
     let mut request = tonic::Request::new(self::request(2));
     request.metadata_mut().insert("x-large", "x".repeat(4000).parse().unwrap());
     let refused = server.client().segment(request).await.unwrap_err();

@@ -1,6 +1,6 @@
 //! Calls are counted by the name of their token.
 
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tonic::Request;
 
 use crate::harness::{Running, request};
@@ -13,8 +13,8 @@ fn by(caller: &str, code: &str) -> String {
 async fn a_call_is_counted_for_its_caller_and_a_refused_one_for_nobody() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "camera = \"0123456789abcdef\"\nspare = \"fedcba9876543210\"\n").unwrap();
-    let tokens = Some(file.path().to_str().unwrap().to_owned());
-    let server = Running::start(RawConfig { tokens, ..RawConfig::default() }).await;
+    let tokens = file.path().to_str().unwrap().to_owned();
+    let server = Running::start(Settings { tokens, ..Settings::default() }).await;
     let counts = server.counts();
     let call = async |header: Option<&str>, categories: usize| {
         let mut request = Request::new(request(categories));
@@ -49,7 +49,7 @@ async fn connections_are_counted_while_they_are_open() {
         let line = page.lines().find_map(|line| line.strip_prefix("sed_connections ")).unwrap();
         line.parse::<f64>().unwrap()
     };
-    let mut server = Running::start(RawConfig::default()).await;
+    let mut server = Running::start(Settings::default()).await;
     server.segment(request(2)).await.unwrap();
     assert_eq!(open(&server).await, 1.0);
     server.disconnect();

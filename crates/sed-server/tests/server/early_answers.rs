@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::StreamBody;
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, body::Body};
@@ -32,8 +32,8 @@ async fn refused_by_the_first_bytes(server: &Running) -> mpsc::Sender<Part> {
     parts
 }
 
-fn small_window() -> RawConfig {
-    RawConfig { http2_stream_window_bytes: Some(1 << 16), ..RawConfig::default() }
+fn small_window() -> Settings {
+    Settings { http2_stream_window_bytes: 1 << 16, ..Settings::default() }
 }
 
 #[tokio::test]

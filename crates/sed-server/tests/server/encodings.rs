@@ -2,12 +2,12 @@
 
 use sed_image::mask::{IndexMap, UNLABELLED, png, polygon, raw, rle};
 use sed_proto::v1::{self, MaskEncoding, mask::Content};
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 
 use crate::harness::{Running, with_options};
 
 async fn masks(encodings: &[MaskEncoding]) -> v1::SegmentResponse {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let options = v1::SegmentOptions {
         mask_encodings: encodings.iter().map(|encoding| i32::from(*encoding)).collect(),
         polygon_tolerance: Some(0.0),

@@ -8,7 +8,7 @@ use sed_engine::{
     metrics::EngineMetrics,
 };
 use sed_proto::v1::{self, segmentation_service_client::SegmentationServiceClient};
-use sed_server::{ServeError, Server, ServerConfig, config::RawConfig, metrics::ServerMetrics};
+use sed_server::{ServeError, Server, ServerConfig, Settings, metrics::ServerMetrics};
 use sed_telemetry::Telemetry;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::{Code, Status, transport::Channel};
@@ -36,15 +36,15 @@ pub(crate) struct Running {
 
 impl Running {
     /// A server that is ready.
-    pub(crate) async fn start(raw: RawConfig) -> Self {
+    pub(crate) async fn start(raw: Settings) -> Self {
         let running = Self::launch(raw, |_| {}).await;
         running.engine.ready().await.unwrap();
         running
     }
 
     /// A server whose warm-up the test has prepared.
-    pub(crate) async fn launch(raw: RawConfig, prepare: impl FnOnce(&FakeControl)) -> Self {
-        Self::launch_checked(ServerConfig::check(raw).unwrap(), prepare).await
+    pub(crate) async fn launch(raw: Settings, prepare: impl FnOnce(&FakeControl)) -> Self {
+        Self::launch_checked(ServerConfig::check(&raw).unwrap(), prepare).await
     }
 
     /// A server whose configuration the test has changed after its check.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sed_engine::{Stage, StageError, fake::Fault};
-use sed_server::{SERVICE_NAME, config::RawConfig};
+use sed_server::{SERVICE_NAME, Settings};
 use tonic::{Code, Streaming};
 use tonic_health::{
     ServingStatus,
@@ -39,7 +39,7 @@ pub(crate) async fn next(watching: &mut Streaming<HealthCheckResponse>) -> Optio
 #[tokio::test]
 async fn a_server_lives_before_it_is_ready() {
     let server =
-        Running::launch(RawConfig::default(), |control| control.inject(Stage::Encode, Fault::Hold)).await;
+        Running::launch(Settings::default(), |control| control.inject(Stage::Encode, Fault::Hold)).await;
     let mut watching = watch(&server, SERVICE_NAME).await;
     assert_eq!(next(&mut watching).await, Some(ServingStatus::NotServing));
     assert_eq!(check(&server, "").await, ServingStatus::Serving);
@@ -57,7 +57,7 @@ async fn a_server_lives_before_it_is_ready() {
 
 #[tokio::test]
 async fn a_lost_device_turns_readiness_off_until_it_works_again() {
-    let server = Running::start(RawConfig { device_probe_seconds: Some(0.2), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { device_probe_seconds: 0.2, ..Settings::default() }).await;
     let mut watching = watch(&server, SERVICE_NAME).await;
     let mut first = next(&mut watching).await;
     if first == Some(ServingStatus::NotServing) {
@@ -73,7 +73,7 @@ async fn a_lost_device_turns_readiness_off_until_it_works_again() {
 
 #[tokio::test]
 async fn unknown_services_are_not_found() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let request = HealthCheckRequest { service: "sed.v1.Other".into() };
     let refused = HealthClient::new(server.channel.clone()).check(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);

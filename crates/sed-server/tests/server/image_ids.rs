@@ -3,7 +3,7 @@
 use image::ImageFormat;
 use sed_engine::{Level, Stage};
 use sed_proto::v1;
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -29,7 +29,7 @@ fn result(answer: v1::SegmentResponse) -> v1::SegmentResponse {
 
 #[tokio::test]
 async fn new_words_about_an_old_picture_skip_decoder_and_encoder() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let id = server.segment(request(4)).await.unwrap().image_id;
     let encoded = server.control.calls(Stage::Encode);
 
@@ -42,7 +42,7 @@ async fn new_words_about_an_old_picture_skip_decoder_and_encoder() {
     assert!(!stages.contains(&v1::Stage::ImageDecode) && !stages.contains(&v1::Stage::Encode), "{stages:?}");
     assert_eq!(stages.last(), Some(&v1::Stage::MaskEncoding));
 
-    let other = Running::start(RawConfig::default()).await;
+    let other = Running::start(Settings::default()).await;
     let by_bytes = other.segment(request(9)).await.unwrap();
     assert!(!by_bytes.latency.as_ref().unwrap().image_cache_hit);
     assert_eq!(result(again), result(by_bytes));
@@ -50,7 +50,7 @@ async fn new_words_about_an_old_picture_skip_decoder_and_encoder() {
 
 #[tokio::test]
 async fn the_times_of_a_request_by_id_add_up_too() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let id = server.segment(request(4)).await.unwrap().image_id;
     let delay = std::time::Duration::from_millis(300);
     server.control.inject(Stage::Decode(Level::Two), sed_engine::fake::Fault::Delay(delay));
@@ -64,7 +64,7 @@ async fn the_times_of_a_request_by_id_add_up_too() {
 
 #[tokio::test]
 async fn the_id_is_that_of_the_pixels() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let id = server.segment(request(2)).await.unwrap().image_id;
     assert!(id.len() == 68 && id.starts_with("img-"), "{id}");
     let picture = images::picture(40, 24);
@@ -83,7 +83,7 @@ async fn the_id_is_that_of_the_pixels() {
 
 #[tokio::test]
 async fn the_id_stands_for_the_resize_mode_and_its_crop() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mode = |mode: v1::ResizeMode| v1::SegmentOptions {
         top_k: Some(0),
         resize_mode: mode.into(),
@@ -114,7 +114,7 @@ async fn the_id_stands_for_the_resize_mode_and_its_crop() {
 #[tokio::test]
 async fn an_image_that_is_not_there_is_not_found() {
     // Room for one: 64 bytes of features and what an entry costs.
-    let server = Running::start(RawConfig { image_cache_bytes: Some(300), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { image_cache_bytes: 300, ..Settings::default() }).await;
     let first = server.segment(request(2)).await.unwrap().image_id;
     server.segment(by_id(&first, request(3))).await.unwrap();
     let second = server.segment(request_for(images::png(30, 30), 2)).await.unwrap().image_id;
@@ -131,7 +131,7 @@ async fn an_image_that_is_not_there_is_not_found() {
 
 #[tokio::test]
 async fn a_server_that_keeps_no_images_gives_no_ids() {
-    let server = Running::start(RawConfig { image_cache_bytes: Some(0), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { image_cache_bytes: 0, ..Settings::default() }).await;
     let answer = server.segment(request(2)).await.unwrap();
     assert_eq!(answer.image_id, "");
     let encoded = server.control.calls(Stage::Encode);
@@ -144,7 +144,7 @@ async fn a_server_that_keeps_no_images_gives_no_ids() {
 
 #[tokio::test]
 async fn what_an_id_cannot_do_is_refused_with_its_field() {
-    let server = Running::start(RawConfig { max_output_pixels: Some(1000), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_output_pixels: 1000, ..Settings::default() }).await;
     let id = server.segment(request(2)).await.unwrap().image_id;
     let invalid = |field: &str| (Code::InvalidArgument, "OPTION_INVALID".to_string(), field.to_string());
     let refused = server.segment(by_id("img-7", request(2))).await.unwrap_err();

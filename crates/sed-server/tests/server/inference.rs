@@ -7,7 +7,7 @@ use sed_proto::{
     inference::{self as proto, infer_parameter::ParameterChoice},
     v1::{self, mask::Content},
 };
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tonic::Code;
 
 use crate::{
@@ -29,7 +29,7 @@ async fn segmented(server: &Running, categories: usize) -> (Vec<u8>, v1::Segment
 
 #[tokio::test]
 async fn every_output_is_what_segment_says_bit_for_bit() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let (indices, segmented) = segmented(&server, 200).await;
     let names: Vec<String> = segmented.categories.iter().map(|category| category.name.clone()).collect();
     let scores: Vec<f32> = segmented.categories.iter().map(|category| category.mean_score).collect();
@@ -64,7 +64,7 @@ async fn every_output_is_what_segment_says_bit_for_bit() {
 
 #[tokio::test]
 async fn only_the_wanted_outputs_come_in_the_wanted_order() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut request = raw(&[image(&images::png(40, 24)), categories(3)]);
     request.outputs = ["scores", "mask"].map(crate::infer::wanted).to_vec();
     let answer = client(&server).model_infer(request.clone()).await.unwrap().into_inner();
@@ -78,7 +78,7 @@ async fn only_the_wanted_outputs_come_in_the_wanted_order() {
 
 #[tokio::test]
 async fn parameters_are_heeded_and_reported() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let inputs = [image(&images::png(40, 24)), categories(9)];
     let request = with(
         raw(&inputs),
@@ -127,7 +127,7 @@ async fn parameters_are_heeded_and_reported() {
 
 #[tokio::test]
 async fn an_image_id_and_a_vocabularys_name_stand_for_inputs() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let vocabulary = ("vocabulary", ParameterChoice::StringParam("pets".into()));
     let request = with(raw(&[image(&images::png(40, 24))]), std::slice::from_ref(&vocabulary));
     let first = client(&server).model_infer(request).await.unwrap().into_inner();
@@ -147,7 +147,7 @@ async fn an_image_id_and_a_vocabularys_name_stand_for_inputs() {
 
 #[tokio::test]
 async fn synonyms_are_the_same_words_as_in_segment() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut words = request(2);
     let category = |name: &str, synonyms: &[&str]| v1::Category {
         name: name.into(),
@@ -170,7 +170,7 @@ async fn synonyms_are_the_same_words_as_in_segment() {
 
 #[tokio::test]
 async fn the_model_tells_what_it_takes_and_gives() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let about = client(&server).server_metadata(proto::ServerMetadataRequest {}).await.unwrap().into_inner();
     assert_eq!((about.name.as_str(), about.version.as_str()), ("sed-serve", env!("CARGO_PKG_VERSION")));
     assert_eq!(about.extensions, ["parameters", "schedule_policy"]);
@@ -199,7 +199,7 @@ async fn the_model_tells_what_it_takes_and_gives() {
 
 #[tokio::test]
 async fn readiness_follows_the_engine_and_the_shutdown() {
-    let delay = RawConfig { shutdown_delay_seconds: Some(60.0), ..RawConfig::default() };
+    let delay = Settings { shutdown_delay_seconds: 60.0, ..Settings::default() };
     let hold = |control: &sed_engine::fake::FakeControl| {
         control.inject(Stage::Encode, sed_engine::fake::Fault::Hold);
     };
@@ -234,7 +234,7 @@ async fn ready(server: &Running) -> (bool, bool) {
 
 #[tokio::test]
 async fn a_call_that_is_given_up_frees_its_place() {
-    let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_concurrent_requests: 1, ..Settings::default() }).await;
     server.control.inject(Stage::Encode, sed_engine::fake::Fault::Hold);
     let mut caller = client(&server);
     let request = raw(&[image(&images::png(40, 24)), categories(2)]);
@@ -260,7 +260,7 @@ async fn a_call_that_is_given_up_frees_its_place() {
 
 #[tokio::test]
 async fn warnings_name_the_element_that_they_are_about() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let ask = async |names: &[&str], synonyms: &[&str]| {
         let inputs = [
             image(&images::png(40, 24)),

@@ -9,7 +9,7 @@ use sed_proto::{
     },
     v1,
 };
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -42,14 +42,14 @@ async fn refused(server: &Running, request: ModelInferRequest) -> Status {
 
 #[tokio::test]
 async fn every_bad_field_is_named() {
-    let limits = RawConfig {
+    let limits = Settings {
         max_image_bytes: Some(20_000),
-        max_image_pixels: Some(10_000),
-        max_image_side: Some(200),
-        max_output_pixels: Some(5000),
-        max_categories: Some(5),
-        max_synonyms: Some(2),
-        ..RawConfig::default()
+        max_image_pixels: 10_000,
+        max_image_side: 200,
+        max_output_pixels: 5000,
+        max_categories: 5,
+        max_synonyms: 2,
+        ..Settings::default()
     };
     let server = Running::start(limits).await;
     let with_image = |file: &[u8]| raw(&[image(file), categories(2)]);
@@ -106,7 +106,7 @@ async fn every_bad_field_is_named() {
 
 #[tokio::test]
 async fn a_model_that_is_not_here_is_not_found() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let not_found = expected(Code::NotFound, "MODEL_NOT_FOUND", "");
     let long = "x".repeat(5000);
     for (name, version) in [("", ""), ("other", ""), (long.as_str(), ""), ("fake", "1")] {
@@ -130,7 +130,7 @@ async fn a_model_that_is_not_here_is_not_found() {
 
 #[tokio::test]
 async fn an_answer_that_grows_too_large_is_refused() {
-    let server = Running::start(RawConfig { max_response_bytes: Some(2200), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_response_bytes: 2200, ..Settings::default() }).await;
     let all = refused(&server, raw(&good())).await;
     assert_eq!(facts(&all), invalid("OUTPUT_TOO_LARGE", "outputs"));
     assert_eq!(metadata(&all, "limit").as_deref(), Some("2200"));
@@ -142,7 +142,7 @@ async fn an_answer_that_grows_too_large_is_refused() {
 
 #[tokio::test]
 async fn a_message_above_the_limit_and_one_that_is_none_are_refused_in_our_words() {
-    let server = Running::start(RawConfig { max_message_bytes: Some(100_000), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_message_bytes: 100_000, ..Settings::default() }).await;
     let large = refused(&server, raw(&[image(&[0; 200_000]), categories(2)])).await;
     assert_eq!(facts(&large), expected(Code::OutOfRange, "MESSAGE_TOO_LARGE", ""));
     let mut grpc = tonic::client::Grpc::new(server.channel.clone());
@@ -158,7 +158,7 @@ async fn a_message_above_the_limit_and_one_that_is_none_are_refused_in_our_words
 
 #[tokio::test]
 async fn deadlines_of_the_call_and_of_the_parameter_are_kept() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     client(&server).model_infer(option("timeout", ParameterChoice::Int64Param(30_000_000))).await.unwrap();
     for by_parameter in [true, false] {
         server.control.inject(Stage::Encode, Fault::Hold);
@@ -183,7 +183,7 @@ async fn deadlines_of_the_call_and_of_the_parameter_are_kept() {
 
 #[tokio::test]
 async fn a_fault_of_the_server_tells_its_stage_and_harms_no_other() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     server.control.inject(Stage::CostMap, Fault::Fail(StageError::Failed("broken".into())));
     let failed = refused(&server, raw(&good())).await;
     assert_eq!(facts(&failed), expected(Code::Internal, "INTERNAL", ""));
@@ -193,7 +193,7 @@ async fn a_fault_of_the_server_tells_its_stage_and_harms_no_other() {
 
 #[tokio::test]
 async fn what_is_not_served_is_unimplemented() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut grpc = tonic::client::Grpc::new(server.channel.clone());
     grpc.ready().await.unwrap();
     let codec = tonic_prost::ProstCodec::<proto::ServerLiveRequest, proto::ServerLiveResponse>::default();

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use sed_engine::{Stage, StageError, fake::Fault};
 use sed_proto::v1;
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tonic::Code;
 
 use crate::harness::{Running, facts, metadata, quota, request, retry_delay, until, with_options};
 
 #[tokio::test]
 async fn a_request_beyond_the_limit_is_refused_soon_with_a_delay() {
-    let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_concurrent_requests: 1, ..Settings::default() }).await;
     let running = server.occupy().await;
     let refused = server.segment(request(2)).await.unwrap_err();
     assert_eq!(facts(&refused), (Code::ResourceExhausted, "QUEUE_FULL".into(), String::new()));
@@ -28,7 +28,7 @@ async fn a_request_beyond_the_limit_is_refused_soon_with_a_delay() {
 
 #[tokio::test]
 async fn a_full_device_queue_is_told_too() {
-    let server = Running::start(RawConfig { queue_capacity: Some(1), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { queue_capacity: Some(1), ..Settings::default() }).await;
     let running = server.occupy().await;
     let mut client = server.client();
     let waiting = tokio::spawn(async move { client.segment(request(2)).await });
@@ -45,7 +45,7 @@ async fn a_full_device_queue_is_told_too() {
 
 #[tokio::test]
 async fn pairs_that_wait_are_bounded_too() {
-    let server = Running::start(RawConfig { queue_pairs: Some(30), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { queue_pairs: 30, ..Settings::default() }).await;
     let running = server.occupy().await;
     let mut client = server.client();
     let waiting = tokio::spawn(async move { client.segment(request(20)).await });
@@ -61,7 +61,7 @@ async fn pairs_that_wait_are_bounded_too() {
 
 /// A server that has seen an encoder that takes 300 ms, and keeps no image.
 async fn slow_server() -> Running {
-    let server = Running::start(RawConfig { image_cache_bytes: Some(0), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { image_cache_bytes: 0, ..Settings::default() }).await;
     for _ in 0..4 {
         server.control.inject(Stage::Encode, Fault::Delay(Duration::from_millis(300)));
         server.segment(request(2)).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_deadline_that_cannot_be_kept_is_refused_at_once() {
 
 #[tokio::test]
 async fn the_servers_longest_time_ends_in_deadline_exceeded() {
-    let server = Running::start(RawConfig { max_timeout_seconds: Some(0.2), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_timeout_seconds: 0.2, ..Settings::default() }).await;
     let begun = Instant::now();
     let running = server.occupy().await;
     let refused = running.await.unwrap().unwrap_err();
@@ -126,9 +126,8 @@ async fn the_servers_longest_time_ends_in_deadline_exceeded() {
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_for_another_to_end() {
-    let mut config = sed_server::ServerConfig::default();
-    config.transport.max_connections = 1;
-    let mut server = Running::launch_checked(config, |_| {}).await;
+    let one = Settings { max_connections: Some(1), ..Settings::default() };
+    let mut server = Running::launch(one, |_| {}).await;
     server.segment_when_ready().await;
     let other = format!("http://{}", server.address);
     let waiting = tokio::spawn(async move {
@@ -163,7 +162,7 @@ fn patient_client(
 
 #[tokio::test]
 async fn the_clients_deadline_has_reasons_of_its_own_and_never_ends_in_cancelled() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let running = server.occupy().await;
     let mut client = patient_client(&server);
     for milliseconds in [0, 1, 2, 5, 20, 100, 150] {
@@ -188,7 +187,7 @@ async fn the_clients_deadline_has_reasons_of_its_own_and_never_ends_in_cancelled
 
 #[tokio::test]
 async fn a_cancelled_request_frees_its_place_and_its_work() {
-    let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_concurrent_requests: 1, ..Settings::default() }).await;
     let finished = server.control.calls(Stage::Finish);
     let running = server.occupy().await;
     running.abort();
@@ -211,7 +210,7 @@ async fn a_cancelled_request_frees_its_place_and_its_work() {
 
 #[tokio::test]
 async fn faults_of_the_model_have_their_codes_and_harm_nobody_else() {
-    let server = Running::start(RawConfig { device_probe_seconds: Some(0.05), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { device_probe_seconds: 0.05, ..Settings::default() }).await;
     let cases = [
         (Fault::Panic, Code::Internal, "INTERNAL", Some("cost_map")),
         (Fault::Fail(StageError::Failed("secret".into())), Code::Internal, "INTERNAL", Some("cost_map")),
@@ -236,7 +235,7 @@ async fn faults_of_the_model_have_their_codes_and_harm_nobody_else() {
 
 #[tokio::test]
 async fn memory_that_runs_out_once_is_tried_again_and_twice_is_told() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let out_of_memory = || Fault::Fail(StageError::OutOfMemory("secret".into()));
     server.control.inject(Stage::CostMap, out_of_memory());
     server.segment(request(2)).await.unwrap();
@@ -257,12 +256,7 @@ async fn memory_that_runs_out_once_is_tried_again_and_twice_is_told() {
 #[tokio::test]
 async fn high_priority_overtakes() {
     // Launches of one request, so that there is an order.
-    let alone = RawConfig {
-        batch_images: Some(1),
-        batch_pairs: Some(2),
-        image_cache_bytes: Some(0),
-        ..RawConfig::default()
-    };
+    let alone = Settings { batch_images: 1, batch_pairs: 2, image_cache_bytes: 0, ..Settings::default() };
     let server = Running::start(alone).await;
     let running = server.occupy().await;
     let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
@@ -288,8 +282,7 @@ async fn high_priority_overtakes() {
 
 #[tokio::test]
 async fn many_callers_each_get_their_own_answer() {
-    let server =
-        Running::start(RawConfig { max_concurrent_requests: Some(200), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_concurrent_requests: 200, ..Settings::default() }).await;
     let calls = (1..=100_usize).map(|number| {
         let mut client = server.client();
         tokio::spawn(async move {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tonic::Code;
 
 use crate::{
@@ -68,7 +68,7 @@ fn bombs() -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn damaged_files_are_refused_with_a_reason() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut refusals = BTreeMap::new();
     for (number, file) in corpus().into_iter().enumerate() {
         let Err(refused) = server.segment(request_for(file, 2)).await else { continue };
@@ -85,7 +85,7 @@ async fn damaged_files_are_refused_with_a_reason() {
 
 #[tokio::test]
 async fn bombs_are_refused_before_they_are_unpacked() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     for bomb in bombs() {
         let refused = server.segment(request_for(bomb, 2)).await.unwrap_err();
         assert_eq!(facts(&refused).0, Code::InvalidArgument, "{refused:?}");

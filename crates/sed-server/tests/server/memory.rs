@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message;
 use sed_proto::v1::{self, MaskEncoding};
-use sed_server::{ServerConfig, config::RawConfig};
+use sed_server::{ServerConfig, Settings};
 use tokio::time::timeout;
 use tonic::Code;
 
@@ -18,8 +18,8 @@ const MIB: usize = 1 << 20;
 const SEGMENT: &str = "/sed.v1.SegmentationService/Segment";
 
 /// A server that ends transfers which make no progress for half a second.
-async fn impatient(raw: RawConfig) -> Running {
-    let mut config = ServerConfig::check(raw).unwrap();
+async fn impatient(raw: Settings) -> Running {
+    let mut config = ServerConfig::check(&raw).unwrap();
     config.transport.stall_timeout = Duration::from_millis(500);
     let server = Running::launch_checked(config, |_| {}).await;
     server.engine.ready().await.unwrap();
@@ -46,7 +46,7 @@ fn large_answer() -> v1::SegmentRequest {
 
 #[tokio::test]
 async fn a_body_that_stops_is_ended_whatever_its_method() {
-    let server = impatient(RawConfig::default()).await;
+    let server = impatient(Settings::default()).await;
     let mut connection = RawConnection::open(server.address, 65_535).await;
     let methods = [
         SEGMENT,
@@ -73,7 +73,7 @@ async fn a_body_that_stops_is_ended_whatever_its_method() {
 
 #[tokio::test]
 async fn headers_alone_take_no_place() {
-    let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_concurrent_requests: 1, ..Settings::default() }).await;
     let mut connection = RawConnection::open(server.address, 65_535).await;
     let mut silent = Vec::new();
     for _ in 0..10 {
@@ -87,7 +87,7 @@ async fn headers_alone_take_no_place() {
 
 #[tokio::test]
 async fn uploads_have_a_bound_and_the_slowest_makes_room() {
-    let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_concurrent_requests: 1, ..Settings::default() }).await;
     let mut connection = RawConnection::open(server.address, 65_535).await;
     let mut silent = Vec::new();
     for _ in 0..16 {
@@ -99,7 +99,7 @@ async fn uploads_have_a_bound_and_the_slowest_makes_room() {
 
 #[tokio::test]
 async fn an_answer_that_is_not_read_gives_its_place_to_a_complete_request() {
-    let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_concurrent_requests: 1, ..Settings::default() }).await;
     let mut connection = RawConnection::open(server.address, 0).await;
     let mut call = connection.begin(SEGMENT, &[]).await;
     call.send(framed(&large_answer()), true).await;
@@ -112,7 +112,7 @@ async fn an_answer_that_is_not_read_gives_its_place_to_a_complete_request() {
 
 #[tokio::test]
 async fn an_answer_that_is_not_read_is_ended_after_a_while() {
-    let server = impatient(RawConfig::default()).await;
+    let server = impatient(Settings::default()).await;
     let mut connection = RawConnection::open(server.address, 0).await;
     let mut call = connection.begin(SEGMENT, &[]).await;
     call.send(framed(&large_answer()), true).await;
@@ -123,8 +123,7 @@ async fn an_answer_that_is_not_read_is_ended_after_a_while() {
 
 #[tokio::test]
 async fn uploads_that_stand_still_make_room_for_one_that_moves() {
-    let server =
-        Running::start(RawConfig { max_request_memory_bytes: Some(64 << 20), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_request_memory_bytes: 64 << 20, ..Settings::default() }).await;
     let mut silent = Vec::new();
     for _ in 0..4 {
         let mut connection = RawConnection::open(server.address, 65_535).await;
@@ -146,8 +145,7 @@ async fn uploads_that_stand_still_make_room_for_one_that_moves() {
 
 #[tokio::test]
 async fn what_never_fits_is_refused_without_a_delay() {
-    let server =
-        Running::start(RawConfig { max_request_memory_bytes: Some(64 << 20), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_request_memory_bytes: 64 << 20, ..Settings::default() }).await;
     let size = v1::Size { width: 8000, height: 8000 };
     let options = v1::SegmentOptions {
         output_size: Some(v1::OutputSize { kind: Some(v1::output_size::Kind::Exact(size)) }),
@@ -161,7 +159,7 @@ async fn what_never_fits_is_refused_without_a_delay() {
 
 #[tokio::test]
 async fn a_stream_waits_for_places_that_others_hold() {
-    let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_concurrent_requests: 1, ..Settings::default() }).await;
     let running = server.occupy().await;
     let mut talk = Talk::open(&server).await;
     for id in ["a", "b", "c"] {
@@ -179,7 +177,7 @@ async fn a_stream_waits_for_places_that_others_hold() {
 
 #[tokio::test]
 async fn a_stream_waits_for_room_in_the_queue() {
-    let server = Running::start(RawConfig { queue_capacity: Some(1), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { queue_capacity: Some(1), ..Settings::default() }).await;
     let running = server.occupy().await;
     let mut client = server.client();
     let waiting = tokio::spawn(async move { client.segment(request(2)).await });
@@ -195,10 +193,10 @@ async fn a_stream_waits_for_room_in_the_queue() {
 
 #[tokio::test]
 async fn a_stream_is_told_to_reconnect_before_its_connection_ends() {
-    let raw = RawConfig {
-        max_connection_age_seconds: Some(1.0),
-        max_connection_age_grace_seconds: Some(20.0),
-        ..RawConfig::default()
+    let raw = Settings {
+        max_connection_age_seconds: 1.0,
+        max_connection_age_grace_seconds: 20.0,
+        ..Settings::default()
     };
     let server = Running::start(raw).await;
     let mut talk = Talk::open(&server).await;
@@ -211,7 +209,7 @@ async fn a_stream_is_told_to_reconnect_before_its_connection_ends() {
 
 #[tokio::test]
 async fn a_long_id_is_refused_and_not_repeated_whole() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut talk = Talk::open(&server).await;
     talk.send(good(&"x".repeat(100_000))).await;
     let (id, refusal) = talk.refusal().await;

@@ -1,7 +1,7 @@
 //! The operations port before the server is ready, while it is, and while it goes away.
 
 use sed_engine::{Engine, Stage, VocabularyBook, fake::FakeStages, fake::Fault};
-use sed_server::{Drain, Server, ServerConfig, config::RawConfig};
+use sed_server::{Drain, Server, ServerConfig, Settings};
 use sed_telemetry::Telemetry;
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 async fn it_tells_what_the_server_is_doing_until_its_end() {
     let hold = |control: &sed_engine::fake::FakeControl| control.inject(Stage::Encode, Fault::Hold);
     // The same picture is sent twice, and both times it must come to the encoder.
-    let no_images = RawConfig { image_cache_bytes: Some(0), ..RawConfig::default() };
+    let no_images = Settings { image_cache_bytes: 0, ..Settings::default() };
     let mut server = Running::launch(no_images, hold).await;
     let ops = server.ops;
     assert_eq!(get(ops, "/livez").await.status, 200);
@@ -50,7 +50,7 @@ async fn it_tells_what_the_server_is_doing_until_its_end() {
 
 #[tokio::test]
 async fn metrics_are_what_prometheus_reads() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     server.segment(request(2)).await.unwrap();
     let page = get(server.ops, "/metrics").await;
     assert!(
@@ -76,7 +76,7 @@ async fn metrics_are_what_prometheus_reads() {
 
 #[tokio::test]
 async fn anything_else_is_not_found_and_nothing_can_be_changed() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     for path in ["/", "/health", "/metrics/x", "/livez?verbose/..", "/%2e%2e/livez"] {
         let expected = if path.starts_with("/livez?") { 200 } else { 404 }; // a query is no part of the path
         assert_eq!(get(server.ops, path).await.status, expected, "{path}");
@@ -92,8 +92,8 @@ async fn anything_else_is_not_found_and_nothing_can_be_changed() {
 async fn a_port_in_use_is_an_error_that_names_the_setting() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let bind = |raw: RawConfig| async {
-        let config = ServerConfig::check(raw).unwrap();
+    let bind = async |raw: Settings| {
+        let config = ServerConfig::check(&raw).unwrap();
         let engine = Engine::start(FakeStages::new().0, &config.engine, &Telemetry::off()).unwrap();
         Server::bind(config, engine, VocabularyBook::default(), Telemetry::off())
             .await
@@ -101,24 +101,20 @@ async fn a_port_in_use_is_an_error_that_names_the_setting() {
             .unwrap_err()
             .to_string()
     };
-    let free = || Some("127.0.0.1:0".to_owned());
-    let ops = RawConfig { listen: free(), ops_listen: Some(address.to_string()), ..RawConfig::default() };
+    let free = || "127.0.0.1:0".to_owned();
+    let ops = Settings { listen: free(), ops_listen: address.to_string(), ..Settings::default() };
     let error = bind(ops).await;
     assert!(error.starts_with(&format!("cannot listen on {address}: ")), "{error}");
     assert!(error.ends_with("choose another with the setting ops_listen"), "{error}");
-    let main = RawConfig { listen: Some(address.to_string()), ops_listen: free(), ..RawConfig::default() };
+    let main = Settings { listen: address.to_string(), ops_listen: free(), ..Settings::default() };
     let error = bind(main).await;
     assert!(error.ends_with("choose another with the setting listen"), "{error}");
 }
 
 #[tokio::test]
 async fn it_can_be_off() {
-    let raw = RawConfig {
-        listen: Some("127.0.0.1:0".into()),
-        ops_listen: Some("off".into()),
-        ..RawConfig::default()
-    };
-    let config = ServerConfig::check(raw).unwrap();
+    let raw = Settings { listen: "127.0.0.1:0".into(), ops_listen: "off".into(), ..Settings::default() };
+    let config = ServerConfig::check(&raw).unwrap();
     let engine = Engine::start(FakeStages::new().0, &config.engine, &Telemetry::off()).unwrap();
     let server = Server::bind(config, engine, VocabularyBook::default(), Telemetry::off()).await.unwrap();
     assert_eq!(server.ops_addr(), None);

@@ -1,6 +1,6 @@
 //! Reflection, as grpcurl and others use it, in both versions.
 
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tokio_stream::once;
 
 use crate::harness::Running;
@@ -13,7 +13,7 @@ macro_rules! reflection_test {
                 ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
                 server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
             };
-            let server = Running::start(RawConfig::default()).await;
+            let server = Running::start(Settings::default()).await;
             let ask = async |message: MessageRequest| {
                 let request = ServerReflectionRequest { host: String::new(), message_request: Some(message) };
                 let mut client = ServerReflectionClient::new(server.channel.clone());

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sed_engine::{EngineState, Stage, StageError, fake::Fault};
-use sed_server::{Drain, SERVICE_NAME, config::RawConfig};
+use sed_server::{Drain, SERVICE_NAME, Settings};
 use tonic::Code;
 use tonic_health::ServingStatus;
 
@@ -14,7 +14,7 @@ use crate::{
 
 #[tokio::test]
 async fn running_requests_are_answered_and_the_server_ends() {
-    let mut server = Running::start(RawConfig::default()).await;
+    let mut server = Running::start(Settings::default()).await;
     let running = server.occupy().await;
     server.stop();
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -28,7 +28,7 @@ async fn running_requests_are_answered_and_the_server_ends() {
 
 #[tokio::test]
 async fn readiness_goes_off_first_and_requests_are_still_served_for_the_delay() {
-    let raw = RawConfig { shutdown_delay_seconds: Some(0.5), ..RawConfig::default() };
+    let raw = Settings { shutdown_delay_seconds: 0.5, ..Settings::default() };
     let mut server = Running::start(raw).await;
     let mut watching = health::watch(&server, SERVICE_NAME).await;
     while health::next(&mut watching).await != Some(ServingStatus::Serving) {}
@@ -44,8 +44,7 @@ async fn readiness_goes_off_first_and_requests_are_still_served_for_the_delay() 
 
 #[tokio::test]
 async fn watchers_do_not_hold_the_server() {
-    let mut server =
-        Running::start(RawConfig { shutdown_grace_seconds: Some(20.0), ..RawConfig::default() }).await;
+    let mut server = Running::start(Settings { shutdown_grace_seconds: 20.0, ..Settings::default() }).await;
     let _process = health::watch(&server, "").await;
     let _service = health::watch(&server, SERVICE_NAME).await;
     let begun = Instant::now();
@@ -56,13 +55,13 @@ async fn watchers_do_not_hold_the_server() {
 
 #[tokio::test]
 async fn a_device_that_is_given_up_ends_the_server() {
-    let raw = RawConfig {
-        device_probe_seconds: Some(0.05),
-        device_lost_probes: Some(2),
+    let raw = Settings {
+        device_probe_seconds: 0.05,
+        device_lost_probes: 2,
         // Neither is waited for: every request has failed.
-        shutdown_delay_seconds: Some(60.0),
-        shutdown_grace_seconds: Some(60.0),
-        ..RawConfig::default()
+        shutdown_delay_seconds: 60.0,
+        shutdown_grace_seconds: 60.0,
+        ..Settings::default()
     };
     let server = Running::start(raw).await;
     let mut watching = health::watch(&server, SERVICE_NAME).await;
@@ -81,8 +80,7 @@ async fn a_device_that_is_given_up_ends_the_server() {
 
 #[tokio::test]
 async fn the_grace_period_bounds_the_wait() {
-    let mut server =
-        Running::start(RawConfig { shutdown_grace_seconds: Some(0.2), ..RawConfig::default() }).await;
+    let mut server = Running::start(Settings { shutdown_grace_seconds: 0.2, ..Settings::default() }).await;
     let control = server.control.clone();
     let running = server.occupy().await;
     let begun = Instant::now();

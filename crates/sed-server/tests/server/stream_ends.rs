@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sed_engine::Stage;
-use sed_server::{Drain, config::RawConfig};
+use sed_server::{Drain, Settings};
 use tonic::Code;
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 
 #[tokio::test]
 async fn a_client_that_says_no_more_gets_all_its_answers() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut talk = Talk::open(&server).await;
     hold(&server);
     for id in ["a", "b", "c"] {
@@ -33,7 +33,7 @@ async fn a_client_that_says_no_more_gets_all_its_answers() {
 
 #[tokio::test]
 async fn a_client_that_goes_takes_all_its_work_with_it() {
-    let server = Running::start(RawConfig { max_concurrent_requests: Some(8), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_concurrent_requests: 8, ..Settings::default() }).await;
     let finished = server.control.calls(Stage::Finish);
     let talk = Talk::open(&server).await;
     hold(&server);
@@ -52,7 +52,7 @@ async fn a_client_that_goes_takes_all_its_work_with_it() {
 
 #[tokio::test]
 async fn a_message_that_is_too_large_ends_the_stream() {
-    let server = Running::start(RawConfig { max_message_bytes: Some(100_000), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_message_bytes: 100_000, ..Settings::default() }).await;
     let mut talk = Talk::open(&server).await;
     hold(&server);
     talk.send(good("a")).await;
@@ -68,7 +68,7 @@ async fn a_message_that_is_too_large_ends_the_stream() {
 
 #[tokio::test]
 async fn the_streams_deadline_ends_all_of_it() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut talk = Talk::open_within(&server, Some(Duration::from_millis(400))).await;
     hold(&server);
     talk.send(good("a")).await;
@@ -83,7 +83,7 @@ async fn the_streams_deadline_ends_all_of_it() {
 
 #[tokio::test]
 async fn a_server_that_goes_finishes_what_runs_and_refuses_what_comes() {
-    let mut server = Running::start(RawConfig::default()).await;
+    let mut server = Running::start(Settings::default()).await;
     let mut talk = Talk::open(&server).await;
     hold(&server);
     talk.send(good("a")).await;
@@ -112,7 +112,7 @@ async fn a_server_that_goes_finishes_what_runs_and_refuses_what_comes() {
 
 #[tokio::test]
 async fn an_idle_stream_does_not_hold_the_server() {
-    let raw = RawConfig { shutdown_grace_seconds: Some(20.0), ..RawConfig::default() };
+    let raw = Settings { shutdown_grace_seconds: 20.0, ..Settings::default() };
     let mut server = Running::start(raw).await;
     let mut talk = Talk::open(&server).await;
     talk.send(good("a")).await;
@@ -127,7 +127,7 @@ async fn an_idle_stream_does_not_hold_the_server() {
 
 #[tokio::test]
 async fn the_grace_period_bounds_streams_too() {
-    let raw = RawConfig { shutdown_grace_seconds: Some(0.2), ..RawConfig::default() };
+    let raw = Settings { shutdown_grace_seconds: 0.2, ..Settings::default() };
     let mut server = Running::start(raw).await;
     let control = server.control.clone();
     let talk = Talk::open(&server).await;

@@ -1,7 +1,7 @@
 //! The order of a stream's answers, and the ids by which they are known.
 
 use sed_proto::v1;
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 
 use crate::{
     harness::Running,
@@ -10,7 +10,7 @@ use crate::{
 
 #[tokio::test]
 async fn answers_come_in_the_order_of_their_requests() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut talk = Talk::open(&server).await;
     hold(&server);
     talk.send(good("a")).await;
@@ -25,7 +25,7 @@ async fn answers_come_in_the_order_of_their_requests() {
 
 #[tokio::test]
 async fn answers_may_overtake_each_other_if_the_client_says_so() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut talk = Talk::open(&server).await;
     hold(&server);
     talk.send(v1::SegmentStreamRequest { any_order: true, ..good("a") }).await;
@@ -41,7 +41,7 @@ async fn answers_may_overtake_each_other_if_the_client_says_so() {
 
 #[tokio::test]
 async fn an_id_is_needed_and_belongs_to_one_unanswered_request() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut talk = Talk::open(&server).await;
     hold(&server);
     talk.send(v1::SegmentStreamRequest { any_order: true, ..good("a") }).await;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use sed_proto::v1;
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tokio_stream::StreamExt;
 use tonic::Code;
 
@@ -21,7 +21,7 @@ use crate::{
 
 #[tokio::test]
 async fn an_answer_is_that_of_a_call() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut talk = Talk::open(&server).await;
     talk.send(of("one", request(6))).await;
     let (id, answer) = talk.next().await;
@@ -43,7 +43,7 @@ async fn an_answer_is_that_of_a_call() {
 
 #[tokio::test]
 async fn bad_requests_harm_none_of_their_neighbours() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut talk = Talk::open(&server).await;
     let damaged = v1::image::Source::Encoded(images::png(40, 24)[..80].to_vec().into());
     let damaged = v1::SegmentRequest { image: Some(v1::Image { source: Some(damaged) }), ..request(2) };
@@ -60,7 +60,7 @@ async fn bad_requests_harm_none_of_their_neighbours() {
 
 #[tokio::test]
 async fn each_request_has_a_deadline_of_its_own() {
-    let server = Running::start(RawConfig { max_timeout_seconds: Some(0.6), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_timeout_seconds: 0.6, ..Settings::default() }).await;
     let mut talk = Talk::open(&server).await;
     hold(&server);
     let within = |id, seconds, nanos| v1::SegmentStreamRequest {
@@ -86,7 +86,7 @@ async fn each_request_has_a_deadline_of_its_own() {
 
 #[tokio::test]
 async fn requests_of_streams_take_places_like_others() {
-    let server = Running::start(RawConfig { max_concurrent_requests: Some(1), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_concurrent_requests: 1, ..Settings::default() }).await;
     let mut talk = Talk::open(&server).await; // an open stream takes none
     server.segment(request(2)).await.unwrap();
     hold(&server);
@@ -101,11 +101,11 @@ async fn requests_of_streams_take_places_like_others() {
 
 #[tokio::test]
 async fn no_more_is_read_than_is_worked_on() {
-    let raw = RawConfig {
-        max_stream_requests: Some(2),
-        http2_stream_window_bytes: Some(65_535),
-        batch_images: Some(1), // so that the second waits while the first is on the device
-        ..RawConfig::default()
+    let raw = Settings {
+        max_stream_requests: 2,
+        http2_stream_window_bytes: 65_535,
+        batch_images: 1, // so that the second waits while the first is on the device
+        ..Settings::default()
     };
     let server = Running::start(raw).await;
     server.segment(request(2)).await.unwrap(); // the words are known, so that the second has not begun at all

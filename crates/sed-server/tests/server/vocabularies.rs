@@ -7,7 +7,7 @@ use sed_engine::{
     fake::{self, Fault},
 };
 use sed_proto::v1;
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -48,7 +48,7 @@ fn by_name(name: &str) -> v1::SegmentRequest {
 
 #[tokio::test]
 async fn a_registered_vocabulary_stands_for_its_words() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut client = server.client();
     let answer = client.create_vocabulary(creation(&["dog", "猫"], false)).await.unwrap().into_inner();
     let vocabulary = answer.vocabulary.unwrap();
@@ -59,7 +59,7 @@ async fn a_registered_vocabulary_stands_for_its_words() {
     // The same words have the same name, here and elsewhere; their order makes another.
     assert_eq!(create(&mut client, &["dog", "猫"]).await.unwrap(), (name.clone(), true));
     assert_ne!(create(&mut client, &["猫", "dog"]).await.unwrap().0, name);
-    let replica = Running::start(RawConfig::default()).await;
+    let replica = Running::start(Settings::default()).await;
     assert_eq!(create(&mut replica.client(), &["dog", "猫"]).await.unwrap(), (name.clone(), false));
 
     let words = v1::SegmentRequest { vocabulary: Some(inline(categories(&["dog", "猫"]))), ..request(1) };
@@ -78,7 +78,7 @@ async fn a_registered_vocabulary_stands_for_its_words() {
 
 #[tokio::test]
 async fn the_list_goes_page_by_page_in_a_stable_order() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut client = server.client();
     let mut registered = Vec::new();
     for word in ["a", "b", "c", "d", "e"] {
@@ -116,7 +116,7 @@ async fn the_list_goes_page_by_page_in_a_stable_order() {
 
 #[tokio::test]
 async fn what_cannot_be_done_has_its_reason() {
-    let none = RawConfig { max_registered_vocabularies: Some(0), ..RawConfig::default() };
+    let none = Settings { max_registered_vocabularies: 0, ..Settings::default() };
     let none = Running::start(none).await;
     for embed in [false, true] {
         let refused = none.client().create_vocabulary(creation(&["cat"], embed)).await.unwrap_err();
@@ -125,7 +125,7 @@ async fn what_cannot_be_done_has_its_reason() {
         assert_eq!(quota(&refused).as_deref(), Some("registered vocabularies"));
     }
 
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut client = server.client();
     let (name, _) = create(&mut client, &["dog"]).await.unwrap();
     let refused = delete(&mut client, "pets").await.unwrap_err();
@@ -162,7 +162,7 @@ async fn what_cannot_be_done_has_its_reason() {
 
 #[tokio::test]
 async fn words_can_be_embedded_before_their_first_picture() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut client = server.client();
     let before = server.control.embedded();
     let (name, _) = create(&mut client, &["dog", "cat"]).await.unwrap();
@@ -177,7 +177,7 @@ async fn words_can_be_embedded_before_their_first_picture() {
 
 #[tokio::test]
 async fn words_that_could_not_be_embedded_in_time_are_not_registered() {
-    let server = Running::start(RawConfig { max_timeout_seconds: Some(0.3), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_timeout_seconds: 0.3, ..Settings::default() }).await;
     server.control.inject(Stage::TextEmbedding, Fault::Hold);
     let mut client = server.client();
     let refused = client.create_vocabulary(creation(&["dog"], true)).await.unwrap_err();
@@ -189,7 +189,7 @@ async fn words_that_could_not_be_embedded_in_time_are_not_registered() {
 
 #[tokio::test]
 async fn a_request_keeps_the_words_that_it_began_with() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let (name, _) = create(&mut server.client(), &["dog", "cat"]).await.unwrap();
     server.control.inject(Stage::Encode, Fault::Hold);
     let (mut client, used) = (server.client(), by_name(&name));
@@ -204,8 +204,7 @@ async fn a_request_keeps_the_words_that_it_began_with() {
 
 #[tokio::test]
 async fn a_full_server_forgets_the_vocabulary_that_was_not_used_for_the_longest_time() {
-    let server =
-        Running::start(RawConfig { max_registered_vocabularies: Some(2), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_registered_vocabularies: 2, ..Settings::default() }).await;
     let mut client = server.client();
     let (dog, _) = create(&mut client, &["dog"]).await.unwrap();
     let (cat, _) = create(&mut client, &["cat"]).await.unwrap();
@@ -220,7 +219,7 @@ async fn a_full_server_forgets_the_vocabulary_that_was_not_used_for_the_longest_
 
 #[tokio::test]
 async fn a_caller_is_told_what_it_should_know_of_its_words() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let category = |name: &str, synonyms: &[&str]| v1::Category {
         name: name.into(),
         synonyms: synonyms.iter().map(ToString::to_string).collect(),

@@ -20,7 +20,7 @@ use hyper_util::{
 };
 use sed_engine::{Stage, fake::Fault};
 use sed_proto::v1::segmentation_service_client::SegmentationServiceClient;
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tokio::{net::TcpStream, task::JoinSet};
 use tonic::Status;
 use tower::Service;
@@ -30,11 +30,11 @@ use crate::{
     secured::{Secured, until, with_header, with_tls, with_tokens},
 };
 
-fn aged(age: f64, grace: f64) -> RawConfig {
-    RawConfig {
-        max_connection_age_seconds: Some(age),
-        max_connection_age_grace_seconds: Some(grace),
-        ..RawConfig::default()
+fn aged(age: f64, grace: f64) -> Settings {
+    Settings {
+        max_connection_age_seconds: age,
+        max_connection_age_grace_seconds: grace,
+        ..Settings::default()
     }
 }
 
@@ -90,9 +90,9 @@ fn was_not_taken(status: &Status) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_is_lost_on_connections_that_grow_old() {
-    let server = Secured::start(&|folder, _| RawConfig {
-        max_connection_age_seconds: Some(0.2),
-        max_connection_age_grace_seconds: Some(20.0),
+    let server = Secured::start(&|folder, _| Settings {
+        max_connection_age_seconds: 0.2,
+        max_connection_age_grace_seconds: 20.0,
         ..with_tokens(folder, "ages = \"0123456789abcdef\"\n")
     })
     .await;
@@ -162,8 +162,8 @@ async fn zero_is_no_age_and_tls_ages_as_well() {
     }
     assert_eq!(opened.load(Ordering::Relaxed), 1);
 
-    let server = Secured::start(&|folder, authority| RawConfig {
-        max_connection_age_seconds: Some(0.1),
+    let server = Secured::start(&|folder, authority| Settings {
+        max_connection_age_seconds: 0.1,
         ..with_tls(folder, authority)
     })
     .await;

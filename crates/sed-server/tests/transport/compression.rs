@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use prost::Message;
 use sed_proto::v1::{self, MaskEncoding};
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tonic::Code;
 
 use crate::{
@@ -34,7 +34,7 @@ fn for_raw_masks() -> v1::SegmentRequest {
 
 #[tokio::test]
 async fn requests_may_be_compressed() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let message = encoded(&request(3));
     for (way, compressed) in [("gzip", gzip(&message)), ("zstd", zstd::encode_all(&message[..], 3).unwrap())]
     {
@@ -48,7 +48,7 @@ async fn requests_may_be_compressed() {
 
 #[tokio::test]
 async fn answers_are_compressed_for_those_who_ask_where_it_is_worth_it() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let ask = async |accept: &[(&str, &str)], request: v1::SegmentRequest| {
         let answer = raw::segment(server.address, accept, frame(false, &encoded(&request))).await;
         assert_eq!(answer.status.code(), Code::Ok);
@@ -79,7 +79,7 @@ async fn answers_are_compressed_for_those_who_ask_where_it_is_worth_it() {
 
 #[tokio::test]
 async fn compression_can_be_turned_off() {
-    let off = RawConfig { compression: Some(vec!["off".into()]), ..RawConfig::default() };
+    let off = Settings { compression: vec!["off".into()], ..Settings::default() };
     let server = Running::start(off).await;
     let compressed = frame(true, &gzip(&encoded(&request(3))));
     let answer = raw::segment(server.address, &[("grpc-encoding", "gzip")], compressed).await;
@@ -94,7 +94,7 @@ async fn compression_can_be_turned_off() {
 /// Compressing a large answer would keep a thread of the sockets busy, on which probes wait.
 #[tokio::test]
 async fn large_answers_are_not_compressed() {
-    let server = Running::start(RawConfig::default()).await;
+    let server = Running::start(Settings::default()).await;
     let mut request = for_raw_masks();
     let size = v1::output_size::Kind::Exact(v1::Size { width: 2000, height: 1000 });
     request.options.as_mut().unwrap().output_size = Some(v1::OutputSize { kind: Some(size) });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sed_proto::v1;
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tokio::time::timeout;
 
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
 async fn a_connection_beyond_the_limit_waits_for_another_to_end() {
     for tls in [false, true] {
         let server = Secured::start(&|folder, authority| {
-            let base = if tls { with_tls(folder, authority) } else { RawConfig::default() };
-            RawConfig { max_connections: Some(2), ..base }
+            let base = if tls { with_tls(folder, authority) } else { Settings::default() };
+            Settings { max_connections: Some(2), ..base }
         })
         .await;
         let trust = || tls.then(|| server.trust());
@@ -36,13 +36,13 @@ async fn a_connection_beyond_the_limit_waits_for_another_to_end() {
 
 #[tokio::test]
 async fn limits_of_connections_are_published() {
-    let server = Secured::start(&|_, _| RawConfig {
+    let server = Secured::start(&|_, _| Settings {
         max_connections: Some(7),
-        max_connection_age_seconds: Some(90.0),
-        http2_max_streams: Some(11),
-        http2_max_header_bytes: Some(4096),
-        compression: Some(vec!["zstd".into()]),
-        ..RawConfig::default()
+        max_connection_age_seconds: 90.0,
+        http2_max_streams: 11,
+        http2_max_header_bytes: 4096,
+        compression: vec!["zstd".into()],
+        ..Settings::default()
     })
     .await;
     let info = server.client(None).get_server_info(v1::GetServerInfoRequest {}).await.unwrap().into_inner();
@@ -55,8 +55,7 @@ async fn limits_of_connections_are_published() {
     assert_eq!(info.compressions, ["zstd"]);
 
     let ageless =
-        Secured::start(&|_, _| RawConfig { max_connection_age_seconds: Some(0.0), ..RawConfig::default() })
-            .await;
+        Secured::start(&|_, _| Settings { max_connection_age_seconds: 0.0, ..Settings::default() }).await;
     let info = ageless.client(None).get_server_info(v1::GetServerInfoRequest {}).await.unwrap().into_inner();
     assert_eq!(info.limits.unwrap().max_connection_age, None);
 }

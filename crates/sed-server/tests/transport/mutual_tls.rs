@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 
@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// Clients need a certificate of the server's own authority.
-fn with_mutual_tls(folder: &Path, authority: &Authority) -> RawConfig {
+fn with_mutual_tls(folder: &Path, authority: &Authority) -> Settings {
     let file = folder.join("clients.pem");
     replace(&file, &authority.pem());
-    RawConfig { tls_client_ca: Some(text(&file)), ..with_tls(folder, authority) }
+    Settings { tls_client_ca: text(&file), ..with_tls(folder, authority) }
 }
 
 #[tokio::test]

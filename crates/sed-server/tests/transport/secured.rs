@@ -13,7 +13,7 @@ use sed_engine::{
     fake::{FakeControl, FakeStages},
 };
 use sed_proto::v1::segmentation_service_client::SegmentationServiceClient;
-use sed_server::{Drain, ServeError, Server, ServerConfig, config::RawConfig};
+use sed_server::{Drain, ServeError, Server, ServerConfig, Settings};
 use sed_telemetry::Telemetry;
 use tempfile::TempDir;
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
@@ -50,28 +50,28 @@ pub(crate) struct Secured {
 }
 
 /// Settings, made in a folder of the test's own where files can be put.
-pub(crate) type Prepare<'a> = &'a dyn Fn(&Path, &Authority) -> RawConfig;
+pub(crate) type Prepare<'a> = &'a dyn Fn(&Path, &Authority) -> Settings;
 
 /// TLS with a certificate for localhost.
-pub(crate) fn with_tls(folder: &Path, authority: &Authority) -> RawConfig {
+pub(crate) fn with_tls(folder: &Path, authority: &Authority) -> Settings {
     with_certificate(folder, &authority.issue("localhost"))
 }
 
-pub(crate) fn with_certificate(folder: &Path, issued: &Issued) -> RawConfig {
+pub(crate) fn with_certificate(folder: &Path, issued: &Issued) -> Settings {
     let (certificate, key) = issued.write(folder);
-    RawConfig {
-        tls_certificate: Some(text(&certificate)),
-        tls_key: Some(text(&key)),
-        tls_reload_seconds: Some(RELOAD),
-        ..RawConfig::default()
+    Settings {
+        tls_certificate: text(&certificate),
+        tls_key: text(&key),
+        tls_reload_seconds: RELOAD,
+        ..Settings::default()
     }
 }
 
 /// Tokens without TLS.
-pub(crate) fn with_tokens(folder: &Path, lines: &str) -> RawConfig {
+pub(crate) fn with_tokens(folder: &Path, lines: &str) -> Settings {
     let file = folder.join("tokens");
     replace(&file, lines);
-    RawConfig { tokens: Some(text(&file)), tls_reload_seconds: Some(RELOAD), ..RawConfig::default() }
+    Settings { tokens: text(&file), tls_reload_seconds: RELOAD, ..Settings::default() }
 }
 
 pub(crate) fn text(path: &Path) -> String {
@@ -87,7 +87,7 @@ impl Secured {
     /// The same, with values changed that are no settings.
     pub(crate) async fn start_changed(prepare: Prepare<'_>, change: impl FnOnce(&mut ServerConfig)) -> Self {
         let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("tests"));
-        let mut config = ServerConfig::check(prepare(folder.path(), &authority)).unwrap();
+        let mut config = ServerConfig::check(&prepare(folder.path(), &authority)).unwrap();
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.ops_listen = None;
         change(&mut config);
@@ -106,7 +106,7 @@ impl Secured {
     /// The error for which a server does not start.
     pub(crate) async fn refusal(prepare: Prepare<'_>) -> String {
         let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("tests"));
-        let mut config = ServerConfig::check(prepare(folder.path(), &authority)).unwrap();
+        let mut config = ServerConfig::check(&prepare(folder.path(), &authority)).unwrap();
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.ops_listen = None;
         let (stages, _control) = FakeStages::new();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -54,7 +54,7 @@ async fn a_client_that_speaks_no_tls_is_refused() {
 async fn silent_clients_hold_nobody_up_and_are_let_go() {
     for tls in [true, false] {
         let settings = |folder: &std::path::Path, authority: &Authority| {
-            if tls { with_tls(folder, authority) } else { RawConfig::default() }
+            if tls { with_tls(folder, authority) } else { Settings::default() }
         };
         let server = Secured::start_changed(&settings, |config| {
             config.transport.handshake_timeout = Duration::from_secs(2);
@@ -100,8 +100,8 @@ async fn files_that_cannot_be_used_are_refused_at_the_start_by_name() {
     .await;
     assert!(mismatch.contains("is not the key of tls_certificate"), "{mismatch}");
 
-    let missing = Secured::refusal(&|folder, authority| RawConfig {
-        tls_key: Some(text(&folder.join("nothing.pem"))),
+    let missing = Secured::refusal(&|folder, authority| Settings {
+        tls_key: text(&folder.join("nothing.pem")),
         ..with_tls(folder, authority)
     })
     .await;
@@ -109,7 +109,7 @@ async fn files_that_cannot_be_used_are_refused_at_the_start_by_name() {
 
     let swapped = Secured::refusal(&|folder, authority| {
         let config = with_tls(folder, authority);
-        RawConfig {
+        Settings {
             tls_certificate: config.tls_key.clone(),
             tls_key: config.tls_certificate.clone(),
             ..config
@@ -120,7 +120,7 @@ async fn files_that_cannot_be_used_are_refused_at_the_start_by_name() {
 
     let no_authority = Secured::refusal(&|folder, authority| {
         let config = with_tls(folder, authority);
-        RawConfig { tls_client_ca: config.tls_key.clone(), ..config }
+        Settings { tls_client_ca: config.tls_key.clone(), ..config }
     })
     .await;
     assert!(no_authority.starts_with("tls_client_ca "), "{no_authority}");

@@ -1,7 +1,7 @@
 //! Bearer tokens: the calls that need one, and their refusal without one.
 
 use sed_proto::v1;
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tonic::{Code, Request, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
@@ -16,7 +16,7 @@ use crate::{
 
 const SECRET: &str = "0123456789abcdef-0123456789abcdef";
 
-fn one_token(folder: &std::path::Path, _: &crate::certificates::Authority) -> RawConfig {
+fn one_token(folder: &std::path::Path, _: &crate::certificates::Authority) -> Settings {
     with_tokens(folder, &format!("camera = \"{SECRET}\"\nspare = \"another-secret-for-it\"\n"))
 }
 
@@ -90,8 +90,8 @@ async fn health_needs_no_token_unless_it_is_told_to_and_reflection_does() {
     assert_eq!(facts(&refused), unauthenticated("TOKEN_MISSING"));
     reflect(&server, Some(&format!("Bearer {SECRET}"))).await.unwrap();
 
-    let strict = Secured::start(&|folder, authority| RawConfig {
-        health_needs_token: Some(true),
+    let strict = Secured::start(&|folder, authority| Settings {
+        health_needs_token: true,
         ..one_token(folder, authority)
     })
     .await;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use prost::Message;
 use sed_proto::v1;
-use sed_server::config::RawConfig;
+use sed_server::Settings;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -78,9 +78,9 @@ fn frames(mut body: &[u8]) -> (Vec<Vec<u8>>, String) {
     }
 }
 
-fn web(origins: &[&str]) -> RawConfig {
+fn web(origins: &[&str]) -> Settings {
     let origins = origins.iter().map(ToString::to_string).collect();
-    RawConfig { grpc_web: Some(true), grpc_web_origins: Some(origins), ..RawConfig::default() }
+    Settings { grpc_web: true, grpc_web_origins: origins, ..Settings::default() }
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn pages_need_a_token_too_but_their_browsers_do_not() {
     const SECRET: &str = "0123456789abcdef-page";
     let server = Secured::start(&|folder, _| {
         let tokens = with_tokens(folder, &format!("page = \"{SECRET}\"\n"));
-        RawConfig { tokens: tokens.tokens, ..web(&[PAGE]) }
+        Settings { tokens: tokens.tokens, ..web(&[PAGE]) }
     })
     .await;
     let ask_first = [("origin", PAGE), ("access-control-request-method", "POST")];
@@ -148,7 +148,7 @@ async fn pages_need_a_token_too_but_their_browsers_do_not() {
 
 #[tokio::test]
 async fn without_it_the_server_speaks_no_http_1() {
-    let server = Secured::start(&|_, _| RawConfig::default()).await;
+    let server = Secured::start(&|_, _| Settings::default()).await;
     let page = ask(server.address, "POST", &CALL, &frame(false, &[])).await;
     assert_eq!(page.status, 0, "{}", page.head);
 }

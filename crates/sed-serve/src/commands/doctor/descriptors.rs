@@ -8,7 +8,7 @@ use crate::{
 
 /// Returns `None` if the settings cannot be read, which another check reports, or the system has no limit.
 pub(super) fn check(args: &ServerArgs) -> Option<Check> {
-    let connections = args.load().ok()?.transport.max_connections;
+    let connections = args.load().ok()?.settings.max_connections();
     Limits::now().map(|limits| judge(limits, connections))
 }
 

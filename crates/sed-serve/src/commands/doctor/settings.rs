@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
-use sed_server::{ServerConfig, config::RawConfig};
+use sed_server::ServerConfig;
 
 use super::{
     access,
@@ -13,23 +13,7 @@ use super::{
     machine::Memory,
     worst::{self, ModelMemory},
 };
-use crate::args::ServerArgs;
-
-/// Variables that the program reads beside the settings of the server.
-const OTHER_VARIABLES: [&str; 12] = [
-    "SED_CONFIG",
-    "SED_CUDA_LIBRARIES",
-    "SED_DEVICE",
-    "SED_DTYPE",
-    "SED_KERNELS_ISA",
-    "SED_LOG_FORMAT",
-    "SED_LOG_LEVEL",
-    "SED_MODEL",
-    "SED_MODEL_CONFIG",
-    "SED_TF32",
-    "SED_THREADS",
-    "SED_TOKEN",
-];
+use crate::{args::ServerArgs, variables::Unknown};
 
 pub(super) fn checks(args: &ServerArgs, model: Option<ModelMemory>, memory: &Memory) -> Vec<Check> {
     let config = match args.load() {
@@ -43,23 +27,22 @@ pub(super) fn checks(args: &ServerArgs, model: Option<ModelMemory>, memory: &Mem
     ];
     checks.extend(access::checks(&config));
     checks.extend(config.ops_listen.map(|address| port("operations port", address, "--ops-listen")));
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    checks.extend(unknown_variables(names));
+    checks.extend(unknown_variables(&Unknown::here()));
     checks
 }
 
 fn settings(config: &ServerConfig) -> Check {
-    let limits = &config.limits;
+    let settings = &config.settings;
     Check::good(
         "settings",
         format!(
             "{} connections, {} requests at once, {} categories, {} an image, {} s a request, top_k {}",
-            config.transport.max_connections,
-            limits.concurrent_requests,
-            limits.vocabulary.categories,
-            size(limits.image.max_encoded_bytes),
-            limits.timeout.as_secs_f64(),
-            config.default_rejection.top_k(),
+            settings.max_connections(),
+            settings.max_concurrent_requests,
+            settings.max_categories,
+            size(settings.max_image_bytes()),
+            settings.max_timeout_seconds,
+            settings.default_top_k(),
         ),
     )
 }
@@ -83,21 +66,10 @@ fn port(name: &'static str, address: SocketAddr, flag: &str) -> Check {
     }
 }
 
-/// Warns of variables that begin with `SED_` but set nothing: they may be misspelt.
-fn unknown_variables(names: impl Iterator<Item = String>) -> Option<Check> {
-    let known = |name: &str| {
-        let key = name.trim_start_matches("SED_").to_lowercase();
-        RawConfig::KEYS.contains(&key.as_str()) || OTHER_VARIABLES.contains(&name)
-    };
-    // Kubernetes sets such variables for a service called `sed`.
-    let of_kubernetes = |name: &str| name.contains("_SERVICE_") || name.contains("_PORT");
-    let mut unknown: Vec<String> =
-        names.filter(|name| name.starts_with("SED_") && !known(name) && !of_kubernetes(name)).collect();
-    unknown.sort();
-    (!unknown.is_empty()).then(|| {
-        let advice = "`sed-serve serve --help` lists the settings; correct the names or unset the variables";
-        Check::warning("environment", format!("{} set nothing", unknown.join(", ")), advice)
-    })
+fn unknown_variables(unknown: &[Unknown]) -> Option<Check> {
+    let names: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    let advice = "`sed-serve serve --help` lists the settings; correct the names or unset the variables";
+    (!names.is_empty()).then(|| Check::warning("environment", names.join("; "), advice))
 }
 
 #[cfg(test)]
@@ -113,13 +85,5 @@ mod tests {
         assert_eq!(check.verdict, Verdict::Wrong);
         assert!(check.found.contains(&address.to_string()), "{check:?}");
         assert_eq!(port("port", "127.0.0.1:0".parse().unwrap(), "--listen").verdict, Verdict::Good);
-    }
-
-    #[test]
-    fn misspelt_variables_are_noticed() {
-        let check = |names: &[&str]| unknown_variables(names.iter().map(ToString::to_string));
-        assert!(check(&["PATH", "SED_MODEL", "SED_MAX_TOP_K", "SED_SERVICE_HOST", "SED_PORT"]).is_none());
-        let found = check(&["SED_MAX_TOPK", "SED_MODEL"]).unwrap().found;
-        assert_eq!(found, "SED_MAX_TOPK set nothing");
     }
 }

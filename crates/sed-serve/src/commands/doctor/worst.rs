@@ -2,7 +2,7 @@
 
 use sed_engine::{USEFUL_IMAGES_CPU, USEFUL_PAIRS_CPU};
 use sed_model::Footprint;
-use sed_server::ServerConfig;
+use sed_server::{REGISTERED_VOCABULARY_BYTES, ServerConfig};
 
 use super::{
     check::{Check, size},
@@ -35,12 +35,12 @@ impl ModelMemory {
 pub(super) fn check(config: &ServerConfig, model: Option<ModelMemory>, memory: &Memory) -> Check {
     const NAME: &str = "limits";
     let Some(model) = model else {
-        let requests = size(config.limits.request_memory_bytes);
+        let requests = size(config.settings.max_request_memory_bytes);
         return Check::good(NAME, format!("at most {requests} for requests"));
     };
     let worst = Worst::of(config, model);
     let found = worst.to_string();
-    let (share, message) = (config.connection_memory_bytes(), config.limits.message_bytes as u64);
+    let (share, message) = (config.connection_memory_bytes(), config.settings.max_message_bytes as u64);
     if share < message {
         let found = format!(
             "{found}; a connection may hold {} of it, a message may have {}",
@@ -70,23 +70,23 @@ struct Worst {
 
 impl Worst {
     fn of(config: &ServerConfig, model: ModelMemory) -> Self {
-        let (limits, engine) = (&config.limits, &config.engine);
+        let (settings, engine) = (&config.settings, &config.engine);
         let images = engine.batch_images.unwrap_or(USEFUL_IMAGES_CPU) as u64;
         let pairs = engine.batch_pairs.unwrap_or(USEFUL_PAIRS_CPU);
         // A vocabulary larger than a batch goes through in parts, but its maps are all there at once.
-        let pairs = pairs.max(limits.vocabulary.categories) as u64;
+        let pairs = pairs.max(settings.max_categories) as u64;
         let Footprint { image_bytes, pair_bytes, .. } = model.footprint;
         let caches = [
-            limits.text_cache_bytes,
-            limits.vocabulary_cache_bytes,
-            limits.image_cache_bytes,
-            limits.registered_vocabulary_bytes,
+            settings.text_cache_bytes,
+            settings.vocabulary_cache_bytes,
+            settings.image_cache_bytes,
+            REGISTERED_VOCABULARY_BYTES,
         ];
         Self {
             model: model.weights,
             work: images.saturating_mul(image_bytes).saturating_add(pairs.saturating_mul(pair_bytes)),
             caches: caches.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes as u64)),
-            requests: limits.request_memory_bytes,
+            requests: settings.max_request_memory_bytes,
         }
     }
 
@@ -112,21 +112,21 @@ impl std::fmt::Display for Worst {
 #[cfg(test)]
 mod tests {
     use sed_model::config::SedConfig;
-    use sed_server::config::RawConfig;
+    use sed_server::Settings;
 
     use super::*;
     use crate::commands::doctor::check::Verdict;
 
     #[test]
     fn all_bounds_count_and_too_much_is_a_warning() {
-        let raw = RawConfig {
-            max_request_memory_bytes: Some(100 << 20),
-            text_cache_bytes: Some(10 << 20),
-            vocabulary_cache_bytes: Some(10 << 20),
-            image_cache_bytes: Some(10 << 20),
-            ..RawConfig::default()
+        let raw = Settings {
+            max_request_memory_bytes: 100 << 20,
+            text_cache_bytes: 10 << 20,
+            vocabulary_cache_bytes: 10 << 20,
+            image_cache_bytes: 10 << 20,
+            ..Settings::default()
         };
-        let config = ServerConfig::check(raw).unwrap();
+        let config = ServerConfig::check(&raw).unwrap();
         let model = ModelMemory { weights: 50 << 20, footprint: Footprint::of(&SedConfig::sed_b()) };
         let worst = Worst::of(&config, model);
         assert_eq!((worst.requests, worst.model, worst.caches), (100 << 20, 50 << 20, 94 << 20));

@@ -17,8 +17,8 @@ use super::{
     tensor::{Tensor, invalid, tensors},
 };
 use crate::{
+    config::Settings,
     field::Field,
-    limits::Limits,
     request_error::RequestError,
     validate::{ValidatedRequest, validate_segment},
 };
@@ -45,7 +45,7 @@ pub struct ValidatedInfer {
 /// The first rule that is broken, with the path of the field.
 pub fn validate_infer(
     request: &ModelInferRequest,
-    limits: &Limits,
+    limits: &Settings,
     reader: &dyn ReadPhrases,
 ) -> Result<ValidatedInfer, RequestError> {
     let outputs = outputs(request)?;

@@ -76,7 +76,7 @@ fn any_request() -> impl Strategy<Value = ModelInferRequest> {
 }
 
 fn check_any(request: &ModelInferRequest) {
-    let Err(error) = validate_infer(request, &Limits::default(), &FakeReader) else { return };
+    let Err(error) = validate_infer(request, &Settings::default(), &FakeReader) else { return };
     assert_eq!(crate::status::code_of(error.reason), tonic::Code::InvalidArgument);
     assert!(!error.message.is_empty());
     let ours = ["inputs", "raw_input_contents", "outputs", "parameters", "id"];

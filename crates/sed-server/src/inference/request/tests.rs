@@ -88,11 +88,11 @@ fn text(text: &str) -> ParameterChoice {
 }
 
 pub(super) fn valid(request: &ModelInferRequest) -> ValidatedInfer {
-    validate_infer(request, &Limits::default(), &FakeReader).unwrap()
+    validate_infer(request, &Settings::default(), &FakeReader).unwrap()
 }
 
 fn refusal(request: &ModelInferRequest) -> (ErrorReason, String) {
-    let error = validate_infer(request, &Limits::default(), &FakeReader).unwrap_err();
+    let error = validate_infer(request, &Settings::default(), &FakeReader).unwrap_err();
     (error.reason, error.field.to_string())
 }
 
@@ -248,7 +248,7 @@ fn every_bad_content_is_named() {
     ] {
         let mut request = raw(&inputs);
         request.raw_input_contents[1] = bytes.into();
-        let error = validate_infer(&request, &Limits::default(), &FakeReader).unwrap_err();
+        let error = validate_infer(&request, &Settings::default(), &FakeReader).unwrap_err();
         assert_eq!(
             (error.field.to_string().as_str(), error.message.as_str()),
             ("raw_input_contents[1]", said)

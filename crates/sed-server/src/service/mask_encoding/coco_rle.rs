@@ -7,7 +7,7 @@ use super::{
     form::{Form, Source},
     runs::Runs,
 };
-use crate::{limits::Limits, request_error::RequestError};
+use crate::{config::Settings, request_error::RequestError};
 
 /// Bytes of a run while it is written as COCO's text, with the growth of its lists.
 const RUN: u64 = 48;
@@ -19,7 +19,7 @@ impl Form for CocoRle {
         MaskEncoding::CocoRle
     }
 
-    fn bytes_of_runs(&self, runs: Runs, _limits: &Limits) -> Option<u64> {
+    fn bytes_of_runs(&self, runs: Runs, _limits: &Settings) -> Option<u64> {
         Some(runs.along_columns * RUN)
     }
 

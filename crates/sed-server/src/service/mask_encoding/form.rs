@@ -8,7 +8,7 @@ use super::{
     coco_rle::CocoRle, index_png::IndexPng, polygons::Polygons, raw::Raw, runs::Runs,
     score_maps::ScoreMapForm,
 };
-use crate::{field::Field, limits::Limits, request_error::RequestError, validate::ValidatedOptions};
+use crate::{config::Settings, field::Field, request_error::RequestError, validate::ValidatedOptions};
 
 /// The index of unlabelled pixels where an index has 16 bits, or none is written.
 const UNLABELLED_16: u32 = 65_535;
@@ -19,7 +19,7 @@ pub(super) struct Source<'a> {
     /// The scores, if a form needs them.
     pub(super) score_maps: Option<&'a ScoreMaps>,
     pub(super) options: &'a ValidatedOptions,
-    pub(super) limits: &'a Limits,
+    pub(super) limits: &'a Settings,
 }
 
 /// A mask encoding.
@@ -43,7 +43,7 @@ pub(super) trait Form: Sync {
     }
 
     /// Bytes that a mask takes for the runs of equal indices in its map; `None` if it is not made of runs.
-    fn bytes_of_runs(&self, _runs: Runs, _limits: &Limits) -> Option<u64> {
+    fn bytes_of_runs(&self, _runs: Runs, _limits: &Settings) -> Option<u64> {
         None
     }
 

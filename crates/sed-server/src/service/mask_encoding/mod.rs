@@ -11,6 +11,8 @@ mod raw;
 mod runs;
 mod score_maps;
 
+use std::sync::Arc;
+
 use sed_engine::{FinishedMap, Vocabulary};
 use sed_image::{
     ImageError, RgbImage,
@@ -28,7 +30,7 @@ pub(super) use self::{
 };
 use super::refusal::Refusal;
 use crate::{
-    field::Field, limits::Limits, memory::Charge, request_error::RequestError, validate::ValidatedOptions,
+    config::Settings, field::Field, memory::Charge, request_error::RequestError, validate::ValidatedOptions,
 };
 
 /// A finished map, and the options and limits of its encoding.
@@ -39,7 +41,7 @@ pub(super) struct MaskJob {
     pub(super) options: ValidatedOptions,
     /// The upright picture, if an overlay is wanted.
     pub(super) picture: Option<RgbImage>,
-    pub(super) limits: Limits,
+    pub(super) limits: Arc<Settings>,
     /// Pays for the picture and the map, and for what is made of them.
     pub(super) charge: Charge,
 }

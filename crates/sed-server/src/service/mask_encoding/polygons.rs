@@ -11,7 +11,7 @@ use super::{
     own_fault,
     runs::Runs,
 };
-use crate::{field::Field, limits::Limits, request_error::RequestError};
+use crate::{config::Settings, field::Field, request_error::RequestError};
 
 /// Bytes of a corner of a polygon in all forms that it takes, with the growth of its lists.
 const CORNER: u64 = 64;
@@ -27,16 +27,16 @@ impl Form for Polygons {
         pixels / 8
     }
 
-    fn bytes_of_runs(&self, runs: Runs, limits: &Limits) -> Option<u64> {
+    fn bytes_of_runs(&self, runs: Runs, limits: &Settings) -> Option<u64> {
         let corners = 2 * (runs.along_rows + runs.along_columns);
-        Some(corners.min(limits.polygon_points as u64) * CORNER)
+        Some(corners.min(limits.max_polygon_points as u64) * CORNER)
     }
 
     fn content(&self, source: &Source<'_>) -> Result<Content, RequestError> {
         let wanted = PolygonOptions {
             tolerance: source.options.polygon_tolerance,
             min_pixels: u64::from(source.options.min_area),
-            max_vertices: source.limits.polygon_points,
+            max_vertices: source.limits.max_polygon_points,
         };
         let found = polygon::encode(source.map, &wanted).map_err(|error| match error {
             ImageError::TooManyVertices { limit } => {

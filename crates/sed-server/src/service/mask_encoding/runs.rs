@@ -3,14 +3,14 @@
 use sed_image::IndexMap;
 
 use super::form::form_of;
-use crate::{limits::Limits, validate::ValidatedOptions};
+use crate::{config::Settings, validate::ValidatedOptions};
 
 /// Bytes of a run while regions are found, with the growth of its lists.
 const REGION_RUN: u64 = 64;
 
 /// Returns the bytes that the masks of `map` take for its runs. They are counted only where a form is made of
 /// them.
-pub(super) fn bytes_of_runs(map: &IndexMap, options: &ValidatedOptions, limits: &Limits) -> u64 {
+pub(super) fn bytes_of_runs(map: &IndexMap, options: &ValidatedOptions, limits: &Settings) -> u64 {
     // The number of categories only decides between forms that are not made of runs.
     let forms = || options.mask_encodings.iter().map(|encoding| form_of(*encoding, 0));
     let regions = options.min_area > 1;
@@ -59,7 +59,7 @@ mod tests {
             ..Default::default()
         };
         let reader = sed_engine::fake::FakeReader;
-        crate::validate_segment(&request, &Limits::default(), &reader).unwrap().options
+        crate::validate_segment(&request, &Settings::default(), &reader).unwrap().options
     }
 
     #[test]
@@ -67,7 +67,7 @@ mod tests {
         let map = IndexMap::new(3, 2, vec![1, 1, 2, 1, 3, 2]).unwrap();
         let options = ValidatedOptions { min_area: 5, ..usual() };
         assert_eq!(Runs::of(&map), Runs { along_rows: 5, along_columns: 4 });
-        assert_eq!(bytes_of_runs(&map, &usual(), &Limits::default()), 0);
-        assert_eq!(bytes_of_runs(&map, &options, &Limits::default()), 5 * REGION_RUN);
+        assert_eq!(bytes_of_runs(&map, &usual(), &Settings::default()), 0);
+        assert_eq!(bytes_of_runs(&map, &options, &Settings::default()), 5 * REGION_RUN);
     }
 }
