@@ -4,11 +4,11 @@
 
 mod args;
 mod cli;
-mod client;
 mod commands;
 mod descriptors;
 mod embedded;
 mod logging;
+mod opened_model;
 mod output_files;
 mod pictures;
 mod print;

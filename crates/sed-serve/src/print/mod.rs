@@ -6,7 +6,7 @@ mod table;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Color, Effects, RgbColor, Style};
-use sed_proto::v1;
+use sed_client::v1;
 use serde::Serialize;
 
 pub(crate) use report::{report, summary};
@@ -41,13 +41,7 @@ pub(crate) fn error(error: &anyhow::Error) {
 
 /// An error and its causes on one line, without the causes that an error's own text already contains.
 pub(crate) fn causes(error: &anyhow::Error) -> String {
-    let mut line = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !line.contains(&cause) {
-            line = format!("{line}: {cause}");
-        }
-    }
-    line
+    sed_client::causes(error.as_ref())
 }
 
 /// Prints the server's warnings about an accepted request to standard error.

@@ -4,7 +4,8 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use sed_proto::v1;
+use sed_client::{Access, Client, Retries, v1};
+use tonic::Code;
 
 use super::{
     mix::Mix,
@@ -13,7 +14,6 @@ use super::{
 use crate::{
     args::seconds,
     args::{AccessArgs, ModelArgs, ServerArgs},
-    client::{self, Access, Client},
     progress,
     running::RunningServer,
 };
@@ -77,9 +77,11 @@ impl TargetArgs {
         let access = if private.is_some() { Access::default() } else { self.access.read()? };
         let mut clients = Vec::with_capacity(self.connections.into());
         for _ in 0..self.connections {
-            clients.push(Client::connect(&url, Some(self.timeout), &access).await?);
+            let client = Client::connect(&url, &access).await?;
+            // Refusals are results.
+            clients.push(client.with_timeout(Some(self.timeout)).with_retries(Retries::OFF));
         }
-        let info = match clients.first_mut() {
+        let info = match clients.first() {
             Some(client) => client.server_info().await.context("the server does not say what it is")?,
             None => v1::GetServerInfoResponse::default(),
         };
@@ -147,13 +149,13 @@ impl Caller {
     }
 
     async fn send(&self, request: v1::SegmentRequest, connection: usize) -> Result<Box<Answer>, Failure> {
-        let mut client = self.clients[connection % self.clients.len()].clone();
-        let answer = tokio::time::timeout(self.timeout + GRACE, client.call(request)).await;
+        let client = &self.clients[connection % self.clients.len()];
+        let answer = tokio::time::timeout(self.timeout + GRACE, client.send(request)).await;
         match answer {
             Ok(Ok(response)) => Ok(Box::new(Answer::of(&response))),
-            Ok(Err(status)) => {
-                let reason = client::reason(&status).unwrap_or_default();
-                Err(Failure { code: format!("{:?}", status.code()), reason })
+            Ok(Err(error)) => {
+                let code = error.code().unwrap_or(Code::Unknown);
+                Err(Failure { code: format!("{code:?}"), reason: error.reason().unwrap_or_default() })
             }
             Err(_late) => Err(Failure { code: "DeadlineExceeded".into(), reason: String::new() }),
         }

@@ -10,19 +10,13 @@ use std::{
 };
 
 use anyhow::{Context, Error, Result, bail};
+use sed_client::{Client, Report, SegmentRequest, report, v1};
 use sed_image::IndexMap;
-use sed_proto::v1;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::{case::Case, exif::Exif};
-use crate::{
-    args::RequestArgs,
-    client::{Client, concerns_one_picture, explain},
-    output_files::index_png,
-    print, progress,
-    report::{Files, Model, Rejection, Report},
-};
+use crate::{print, progress};
 
 /// Largest index map; no server sends a larger one.
 const MOST_PIXELS: u64 = 1 << 30;
@@ -31,7 +25,7 @@ const MOST_PIXELS: u64 = 1 << 30;
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
     client: Client,
-    request: RequestArgs,
+    options: v1::SegmentOptions,
     pub(super) exif: Exif,
     /// True once the server's warnings were printed.
     warned: Arc<AtomicBool>,
@@ -61,32 +55,29 @@ pub(super) struct Answer {
 }
 
 impl Asker {
-    pub(super) fn new(client: Client, request: RequestArgs, exif: Exif) -> Self {
-        Self { client, request, exif, warned: Arc::default() }
+    pub(super) fn new(client: Client, options: v1::SegmentOptions, exif: Exif) -> Self {
+        Self { client, options, exif, warned: Arc::default() }
     }
 
-    /// Segments a picture, with `top_k` instead of that of the request if it is given.
+    /// Segments a picture, with `top_k` instead of that of the options if it is given.
     pub(super) async fn ask(
-        &mut self,
+        &self,
         picture: Vec<u8>,
         vocabulary: v1::Vocabulary,
         top_k: Option<u32>,
     ) -> Result<Answer, Failure> {
-        let request = match top_k {
-            Some(top_k) => self.request.with_top_k(top_k).request(picture, vocabulary, false),
-            None => self.request.request(picture, vocabulary, false),
-        };
-        let answer = self.client.call(request).await.map_err(|status| {
-            let failure = if concerns_one_picture(&status) { Failure::OfCase } else { Failure::OfAll };
-            failure(explain(&status))
+        let options = v1::SegmentOptions { top_k: top_k.or(self.options.top_k), ..self.options.clone() };
+        let request = SegmentRequest::encoded(picture).vocabulary(vocabulary).options(options);
+        let answer = self.client.segment(request).await.map_err(|error| {
+            let failure = if error.concerns_one_picture() { Failure::OfCase } else { Failure::OfAll };
+            failure(error.into())
         })?;
         if !answer.warnings.is_empty() && !self.warned.swap(true, Ordering::Relaxed) {
             print::warnings(&answer.warnings);
         }
-        let map = index_png(&answer).and_then(|png| Ok(sed_image::mask::png::decode(png, MOST_PIXELS)?));
-        let map = map.map_err(Failure::OfAll)?;
-        // The picture is named where errors are printed.
-        Ok(Answer { map, report: Report::new(String::new(), answer, Files::default()) })
+        let png = answer.index_png().map_err(|error| Failure::OfAll(error.into()))?;
+        let map = sed_image::mask::png::decode(png, MOST_PIXELS);
+        Ok(Answer { map: map.map_err(|error| Failure::OfAll(error.into()))?, report: answer.report })
     }
 }
 
@@ -158,7 +149,7 @@ pub(super) struct Survivors {
 
 impl Survivors {
     /// Adds a picture.
-    pub(super) fn add(&mut self, rejection: &Rejection) {
+    pub(super) fn add(&mut self, rejection: &report::Rejection) {
         self.pictures += 1;
         self.levels.resize(self.levels.len().max(rejection.levels.len()), 0);
         for (sum, level) in self.levels.iter_mut().zip(&rejection.levels) {
@@ -182,7 +173,7 @@ impl Survivors {
 /// Times and survivors of the answers, summed over pictures.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    pub(super) model: Option<Model>,
+    pub(super) model: Option<report::Model>,
     pub(super) survivors: Survivors,
     pub(super) pictures: u64,
     pub(super) total_ms: f64,

@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use sed_client::{read_picture, v1};
 use sed_image::{IndexMap, UNLABELLED};
-use sed_proto::v1;
 
 use super::{
     exif::{self, Exif},
     label::{self, Label},
 };
-use crate::pictures;
 
 /// A picture to segment, and its label.
 #[derive(Clone, Debug)]
@@ -50,7 +49,7 @@ pub(super) struct Compared {
 impl Case {
     /// Reads the picture.
     pub(super) async fn picture(&self, exif: Exif) -> Result<Picture> {
-        let bytes = pictures::read(&self.picture).await?;
+        let bytes = read_picture(&self.picture).await?;
         Ok(match exif {
             Exif::Apply => Picture { turned: exif::is_turned(&bytes), bytes },
             Exif::Ignore => Picture { turned: false, bytes: exif::as_stored(bytes)? },

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use sed_proto::v1;
+use sed_client::v1;
 
 use super::{
     case::{Case, Meaning},

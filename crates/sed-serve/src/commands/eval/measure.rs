@@ -1,6 +1,7 @@
 //! Carrying out a plan: every picture is segmented, and its answer compared to its label.
 
 use anyhow::{Context, Result, bail};
+use sed_client::{Report, report::Model};
 use serde::Serialize;
 
 use super::{
@@ -9,7 +10,6 @@ use super::{
     plan::{Names, Plan},
     score::{Figures, Score},
 };
-use crate::report::{Model, Report};
 
 /// The scores and times of a plan.
 #[derive(Debug, Serialize)]
@@ -122,7 +122,7 @@ pub(super) async fn measure(asker: &Asker, plan: Plan, jobs: usize) -> Result<(M
     Ok((pace.model.context("there are no pictures")?, measured))
 }
 
-async fn one(mut asker: Asker, case: Case) -> Result<One, Failure> {
+async fn one(asker: Asker, case: Case) -> Result<One, Failure> {
     let picture = case.picture.display().to_string();
     let Picture { bytes, turned } = case.picture(asker.exif).await.map_err(Failure::OfCase)?;
     let Answer { map, report } = asker.ask(bytes, case.vocabulary.clone(), None).await?;

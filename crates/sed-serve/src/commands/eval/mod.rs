@@ -16,6 +16,7 @@ mod score;
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Result, bail};
+use sed_client::Client;
 
 pub(crate) use self::args::EvalArgs;
 use self::{
@@ -25,7 +26,6 @@ use self::{
     plan::Plan,
     print::{Results, Scores},
 };
-use crate::client::Client;
 
 /// The work of the command, determined before a model is loaded.
 enum Work {
@@ -79,7 +79,7 @@ fn no_many_words(folder: &Path) -> Result<Work> {
 async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> Result<()> {
     let (jobs, per_category) = (args.what.jobs(), args.what.per_category);
     let exif = args.labels.exif.unwrap_or(Exif::Apply);
-    let asker = Asker::new(client, args.request.clone(), exif);
+    let asker = Asker::new(client, args.request.options(false), exif);
     let mut left_out = LeftOut::default();
     match work {
         Work::Dataset(plan) => {

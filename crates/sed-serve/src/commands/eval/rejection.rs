@@ -1,6 +1,10 @@
 //! Rejection compared with the full path: survivors, changed pixels, and saved time.
 
 use anyhow::{Context, Result, bail};
+use sed_client::{
+    Report,
+    report::{Latency, Model},
+};
 use sed_image::IndexMap;
 use serde::Serialize;
 
@@ -9,7 +13,6 @@ use super::{
     case::{Case, Compared, Picture},
     score::percent,
 };
-use crate::report::{Latency, Model, Report};
 
 /// The full path, or the path with one `top_k`, over the scenes of a condition.
 #[derive(Debug, Serialize)]
@@ -88,7 +91,7 @@ pub(super) async fn measure(
     Ok(Measured { model: model.context("there are no scenes")?, rows: rows.collect(), failed })
 }
 
-async fn one(mut asker: Asker, case: Case, top_ks: Vec<u32>) -> Result<One, Failure> {
+async fn one(asker: Asker, case: Case, top_ks: Vec<u32>) -> Result<One, Failure> {
     let Picture { bytes, .. } = case.picture(asker.exif).await.map_err(Failure::OfCase)?;
     let mut answers = Vec::with_capacity(top_ks.len());
     for top_k in &top_ks {
@@ -198,8 +201,9 @@ fn time(latency: &Latency, counts: impl Fn(&str) -> bool) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use sed_client::report::{Level, Rejection, Stage};
+
     use super::*;
-    use crate::report::{Level, Rejection, Stage};
 
     fn latency(stages: &[(&str, f64)]) -> Latency {
         let stage = |(stage, duration_ms): &(&str, f64)| Stage {

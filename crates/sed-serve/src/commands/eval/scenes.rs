@@ -6,8 +6,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use sed_model::prompts::Category;
-use sed_proto::v1;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -15,7 +13,7 @@ use super::{
     case::{Case, Meaning},
     plan::{Names, Plan},
 };
-use crate::{args::to_proto, pictures::is_hidden};
+use crate::pictures::is_hidden;
 
 /// The list of words that measures rejection; it holds up to this many.
 pub(super) const MANY: usize = 300;
@@ -186,8 +184,7 @@ impl Condition {
 
 impl Scene {
     fn case(&self, list: &[String], categories: Vec<u16>) -> Case {
-        let words: Vec<Category> = list.iter().map(Category::new).collect();
-        let vocabulary: v1::Vocabulary = to_proto(&words);
+        let vocabulary = sed_client::words(list);
         let (picture, label) = (self.picture.clone(), self.label.clone());
         Case { picture, label, vocabulary, meaning: Meaning::Words { categories } }
     }

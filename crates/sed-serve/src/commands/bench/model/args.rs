@@ -10,11 +10,12 @@ use sed_model::{
 };
 
 use crate::{
-    args::{DeviceChoice, ModelArgs, NumberFormat, OpenedModel, device_choice},
+    args::{DeviceChoice, ModelArgs, NumberFormat, device_choice},
     commands::bench::{
         mix::{Size, WordSource},
         plot,
     },
+    opened_model::OpenedModel,
 };
 
 /// Values that `--full` measures for flags that are not given.

@@ -10,7 +10,7 @@ use sed_model::{
     device::EventTimer, operations::BatchWork, prompts::Category, text_tower::TextEmbedding,
 };
 
-use crate::{args::ModelArgs, args::OpenedModel, commands::bench::mix::Picture, progress};
+use crate::{args::ModelArgs, commands::bench::mix::Picture, opened_model::OpenedModel, progress};
 
 /// Names of the stages, in their order.
 pub(crate) const STAGES: [&str; 6] =

@@ -2,7 +2,6 @@
 
 use std::{fmt, path::Path};
 
-use anyhow::{Context, Result, anyhow, bail};
 use tokio_rustls::rustls::{
     crypto::ring,
     pki_types::{PrivateKeyDer, pem::PemObject},
@@ -14,30 +13,34 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Identity},
 };
 
+use crate::error::{Error, Result};
+
 /// The sources of a client's credentials.
-pub(crate) struct Credentials<'a> {
-    /// Authorities instead of the system's.
-    pub(crate) ca_certificate: Option<&'a Path>,
-    /// Certificate and private key of this client.
-    pub(crate) identity: Option<(&'a Path, &'a Path)>,
+#[derive(Clone, Default)]
+pub struct Credentials<'a> {
+    /// A PEM file of authorities to trust instead of the system's.
+    pub ca_certificate: Option<&'a Path>,
+    /// PEM files of this client's certificate and private key.
+    pub identity: Option<(&'a Path, &'a Path)>,
     /// A file that holds the token.
-    pub(crate) token_file: Option<&'a Path>,
-    /// The token, where there is no such file.
-    pub(crate) token: Option<String>,
+    pub token_file: Option<&'a Path>,
+    /// The token, where there is no such file. An empty one counts as none.
+    pub token: Option<&'a str>,
 }
 
 /// Credentials of a client. The default has no token and no certificate; it trusts the system's authorities.
 #[derive(Clone, Default)]
-pub(crate) struct Access {
+pub struct Access {
     tls: Option<ClientTlsConfig>,
     token: Option<MetadataValue<Ascii>>,
 }
 
 impl Access {
     /// Reads the files.
-    pub(crate) fn read(from: &Credentials<'_>) -> Result<Self> {
-        let read =
-            |file: &Path| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()));
+    ///
+    /// # Errors
+    /// A file cannot be read or holds something else, or the token is not one word.
+    pub fn read(from: &Credentials<'_>) -> Result<Self> {
         let mut tls = ClientTlsConfig::new();
         tls = match from.ca_certificate {
             Some(file) => tls.ca_certificate(Certificate::from_pem(read(file)?)),
@@ -48,47 +51,42 @@ impl Access {
             check_key(key, &pem)?;
             tls = tls.identity(Identity::from_pem(read(certificate)?, pem));
         }
-        let token = match from.token_file {
-            Some(file) => {
-                let text = read(file)?;
-                Some(bearer(&text).with_context(|| format!("{} holds no token", file.display()))?)
-            }
-            None => match from.token.as_deref().filter(|token| !token.is_empty()) {
-                Some(token) => Some(bearer(token.as_bytes()).context("SED_TOKEN holds no token")?),
-                None => None,
-            },
+        let token = match (from.token_file, from.token) {
+            (Some(file), _) => Some(
+                bearer(&read(file)?)
+                    .map_err(|error| Error::NoToken { file: file.to_owned(), source: Box::new(error) })?,
+            ),
+            (None, Some(token)) if !token.is_empty() => Some(bearer(token.as_bytes())?),
+            (None, _) => None,
         };
         Ok(Self { tls: Some(tls), token })
     }
 
     /// The TLS settings for connections to the server.
-    pub(super) fn tls(&self) -> ClientTlsConfig {
+    pub(crate) fn tls(&self) -> ClientTlsConfig {
         self.tls.clone().unwrap_or_else(|| ClientTlsConfig::new().with_enabled_roots())
     }
 }
 
+fn read(file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).map_err(|source| Error::Read { file: file.to_owned(), source })
+}
+
 /// Rejects a file without a private key, or with a key of a kind that TLS does not support here.
 fn check_key(file: &Path, pem: &[u8]) -> Result<()> {
-    let file = file.display();
-    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
-        anyhow!("{file} holds no private key; it must have a line -----BEGIN PRIVATE KEY-----, not encrypted")
-    })?;
-    ring::default_provider().key_provider.load_private_key(key).map_err(|_| {
-        anyhow!(
-            "{file} holds a key that cannot be used; give one of RSA with 2048 to 4096 bits, of ECDSA on P-256 or P-384, \
-             or of Ed25519, with its certificate"
-        )
-    })?;
-    Ok(())
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|_| Error::NoKey(file.to_owned()))?;
+    let loaded = ring::default_provider().key_provider.load_private_key(key);
+    loaded.map(drop).map_err(|_| Error::UnusableKey(file.to_owned()))
 }
 
 /// The metadata that carries a token, without the blanks around it.
 fn bearer(token: &[u8]) -> Result<MetadataValue<Ascii>> {
     let token = token.trim_ascii();
     if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
-        bail!("a token is one word of ASCII letters, digits and signs");
+        return Err(Error::NotAToken);
     }
-    let mut value = MetadataValue::try_from([b"Bearer ", token].concat())?;
+    let value = MetadataValue::try_from([b"Bearer ", token].concat());
+    let mut value = value.map_err(|_| Error::NotAToken)?;
     value.set_sensitive(true); // not shown in debug output of headers
     Ok(value)
 }
@@ -103,6 +101,14 @@ impl Interceptor for Access {
     }
 }
 
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("Credentials");
+        shown.field("ca_certificate", &self.ca_certificate).field("identity", &self.identity);
+        shown.field("token_file", &self.token_file).field("token", &self.token.is_some()).finish()
+    }
+}
+
 impl fmt::Debug for Access {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Access").field("token", &self.token.is_some()).finish_non_exhaustive()
@@ -112,10 +118,10 @@ impl fmt::Debug for Access {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes;
 
     fn read(token_file: Option<&Path>, token: Option<&str>) -> Result<Access> {
-        let token = token.map(str::to_owned);
-        Access::read(&Credentials { ca_certificate: None, identity: None, token_file, token })
+        Access::read(&Credentials { token_file, token, ..Credentials::default() })
     }
 
     fn sent(access: &mut Access) -> Option<String> {
@@ -154,23 +160,19 @@ AUtvIJ5GXOW7ee24ShzZ14Vbl24zhMWA0J0pa3qVPvI+HQ3h/6C+5VOf1Ga/BfXO
         let file = tempfile::NamedTempFile::new().unwrap();
         for (content, said) in [(P521_KEY, "P-256 or P-384"), ("no key", "holds no private key")] {
             std::fs::write(file.path(), content).unwrap();
-            let credentials = Credentials {
-                ca_certificate: None,
-                identity: Some((file.path(), file.path())),
-                token_file: None,
-                token: None,
-            };
-            let error = format!("{:#}", Access::read(&credentials).unwrap_err());
+            let identity = Some((file.path(), file.path()));
+            let credentials = Credentials { identity, ..Credentials::default() };
+            let error = Access::read(&credentials).unwrap_err().to_string();
             assert!(error.contains(said) && error.contains(file.path().to_str().unwrap()), "{error}");
         }
     }
 
     #[test]
     fn what_is_no_token_is_not_shown_either() {
-        let error = format!("{:#}", read(None, Some("two words")).unwrap_err());
-        assert!(error.contains("SED_TOKEN") && !error.contains("two"), "{error}");
+        let error = causes(&read(None, Some("two words")).unwrap_err());
+        assert!(error.contains("one word") && !error.contains("two"), "{error}");
         let empty = tempfile::NamedTempFile::new().unwrap();
-        let error = format!("{:#}", read(Some(empty.path()), None).unwrap_err());
+        let error = causes(&read(Some(empty.path()), None).unwrap_err());
         assert!(error.contains("holds no token"), "{error}");
     }
 }

@@ -2,17 +2,14 @@
 
 use std::{error::Error as _, io};
 
-use anyhow::{Error, anyhow};
 use tokio_rustls::rustls::{self, CertificateError};
 use tonic::transport;
 
+use crate::error::{Error, TLS_HINT, root_cause};
+
 /// Describes a failed connection.
-pub(super) fn explain(server: &str, error: &transport::Error) -> Error {
-    let reason = super::root_cause(error);
-    match advice(error) {
-        Some(advice) => anyhow!("cannot reach {server} ({reason}): {advice}"),
-        None => anyhow!("cannot reach {server} ({reason})"),
-    }
+pub(crate) fn explain(server: &str, error: &transport::Error) -> Error {
+    Error::Unreachable { server: server.to_owned(), reason: root_cause(error), advice: advice(error) }
 }
 
 fn advice(error: &transport::Error) -> Option<&'static str> {
@@ -35,7 +32,7 @@ fn of_socket(error: &io::Error) -> Option<&'static str> {
         io::ErrorKind::ConnectionRefused => Some("is `sed-serve serve` running there?"),
         io::ErrorKind::TimedOut => Some("look at the address, and at firewalls on the way"),
         io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => {
-            Some(super::TLS_HINT)
+            Some(TLS_HINT)
         }
         _ => None,
     }
@@ -45,7 +42,7 @@ fn of_tls(error: &rustls::Error) -> Option<&'static str> {
     match error {
         rustls::Error::InvalidCertificate(error) => Some(of_certificate(error)),
         rustls::Error::InvalidMessage(_) => Some("the server there speaks no TLS; reach it at http://"),
-        _ => Some(super::TLS_HINT),
+        _ => Some(TLS_HINT),
     }
 }
 
