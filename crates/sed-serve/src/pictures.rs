@@ -46,7 +46,7 @@ fn is_picture(path: &Path) -> bool {
 }
 
 /// Reports whether a file's name begins with a dot, as that of macOS's `._x.png` beside `x.png` does.
-pub(crate) fn is_hidden(path: &Path) -> bool {
+fn is_hidden(path: &Path) -> bool {
     path.file_name().unwrap_or_default().as_encoded_bytes().starts_with(b".")
 }
 

@@ -35,8 +35,13 @@ pub(crate) fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Prints an error with its causes to standard error.
 pub(crate) fn error(error: &anyhow::Error) {
+    failure(error.as_ref());
+}
+
+/// Prints an error of a library, as [`error`] does.
+pub(crate) fn failure(error: &dyn std::error::Error) {
     // If even this cannot be written, the exit code still reports the failure.
-    let _ = writeln!(anstream::stderr().lock(), "{BAD}error:{BAD:#} {}", causes(error));
+    let _ = writeln!(anstream::stderr().lock(), "{BAD}error:{BAD:#} {}", sed_client::causes(error));
 }
 
 /// An error and its causes on one line, without the causes that an error's own text already contains.

@@ -2,35 +2,35 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
 use sed_client::{read_picture, v1};
 use sed_image::{IndexMap, UNLABELLED};
 
-use super::{
+use crate::{
+    error::{Error, Result},
     exif::{self, Exif},
     label::{self, Label},
 };
 
 /// A picture to segment, and its label.
 #[derive(Clone, Debug)]
-pub(super) struct Case {
-    pub(super) picture: PathBuf,
-    pub(super) label: PathBuf,
-    pub(super) vocabulary: v1::Vocabulary,
-    pub(super) meaning: Meaning,
+pub(crate) struct Case {
+    pub(crate) picture: PathBuf,
+    pub(crate) label: PathBuf,
+    pub(crate) vocabulary: v1::Vocabulary,
+    pub(crate) meaning: Meaning,
 }
 
 /// The bytes of a picture to send.
 #[derive(Debug)]
-pub(super) struct Picture {
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Picture {
+    pub(crate) bytes: Vec<u8>,
     /// True if the server turns the picture upright while its label is not turned.
-    pub(super) turned: bool,
+    pub(crate) turned: bool,
 }
 
 /// The meaning of the numbers in a label and an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(crate) enum Meaning {
     /// Label and answer hold indices of the scene's words; word i belongs to category `categories[i]`. A
     /// label with a larger index is wrong.
     Words { categories: Vec<u16> },
@@ -41,14 +41,14 @@ pub(super) enum Meaning {
 
 /// The categories of a picture's pixels, or [`UNLABELLED`], in the answer and in the label.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Compared {
-    pub(super) answer: Vec<u16>,
-    pub(super) label: Vec<u16>,
+pub(crate) struct Compared {
+    pub(crate) answer: Vec<u16>,
+    pub(crate) label: Vec<u16>,
 }
 
 impl Case {
     /// Reads the picture.
-    pub(super) async fn picture(&self, exif: Exif) -> Result<Picture> {
+    pub(crate) async fn picture(&self, exif: Exif) -> Result<Picture> {
         let bytes = read_picture(&self.picture).await?;
         Ok(match exif {
             Exif::Apply => Picture { turned: exif::is_turned(&bytes), bytes },
@@ -57,29 +57,25 @@ impl Case {
     }
 
     /// Reads the label and puts it beside the answer, whose vocabulary has `words` categories.
-    pub(super) fn compare(&self, answer: IndexMap, words: usize) -> Result<Compared> {
+    pub(crate) fn compare(&self, answer: IndexMap, words: usize) -> Result<Compared> {
         let Label { width, height, values } = label::read(&self.label)?;
-        let (file, size) = (self.label.display(), (answer.width(), answer.height()));
+        let (file, size) = (self.label.clone(), (answer.width(), answer.height()));
         if (width, height) != size {
-            let (w, h) = size;
             // The sizes are swapped if only the picture is turned by a quarter.
             let advice = if (height, width) == size {
                 "; if the picture has an EXIF orientation, --exif ignore takes it as stored"
             } else {
                 ""
             };
-            bail!(
-                "the label {file} is {width} × {height} and the picture {w} × {h}; they must be of one size{advice}"
-            );
+            return Err(Error::Sizes { file, label: (width, height), picture: size, advice });
         }
         let mut answer = answer.into_indices();
         let label = match &self.meaning {
             Meaning::Vocabulary { first_label } => counted_from(*first_label, words, values),
             Meaning::Words { categories } => {
-                if let Some(most) = values.iter().max().filter(|most| usize::from(**most) >= categories.len())
-                {
-                    let last = categories.len().saturating_sub(1);
-                    bail!("the label {file} has a pixel of word {most}, but the last word is {last}");
+                let most = values.iter().max().copied();
+                if let Some(word) = most.filter(|most| usize::from(*most) >= categories.len()) {
+                    return Err(Error::Word { file, word, last: categories.len().saturating_sub(1) });
                 }
                 let category = |word: u16| categories.get(usize::from(word)).copied().unwrap_or(UNLABELLED);
                 answer.iter_mut().for_each(|word| *word = category(*word));

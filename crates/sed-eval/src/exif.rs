@@ -2,13 +2,13 @@
 
 use std::io::Cursor;
 
-use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
 use image::{ImageDecoder, ImageFormat, ImageReader, metadata::Orientation};
 
+use crate::error::{Error, Result};
+
 /// The treatment of a picture's EXIF orientation. That of a label never counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Exif {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exif {
     /// The picture is segmented as it was stored.
     Ignore,
     /// The picture is turned upright, as detectron2 does; its label stays as it was stored.
@@ -16,7 +16,7 @@ pub(super) enum Exif {
 }
 
 /// Reports whether a picture would be turned; one that cannot be read would not.
-pub(super) fn is_turned(picture: &[u8]) -> bool {
+pub(crate) fn is_turned(picture: &[u8]) -> bool {
     turn(picture).is_some()
 }
 
@@ -24,15 +24,16 @@ pub(super) fn is_turned(picture: &[u8]) -> bool {
 ///
 /// # Errors
 /// The orientation cannot be removed.
-pub(super) fn as_stored(mut picture: Vec<u8>) -> Result<Vec<u8>> {
+pub(crate) fn as_stored(mut picture: Vec<u8>) -> Result<Vec<u8>> {
     let Some(Turn { format, chunk }) = turn(&picture) else { return Ok(picture) };
     if format == ImageFormat::Tiff {
         // A TIFF file has the structure of an EXIF chunk.
         let _ = Orientation::remove_from_exif_chunk(&mut picture);
     } else {
-        let chunk = chunk.context("the picture has an EXIF orientation outside of its EXIF data")?;
+        let chunk =
+            chunk.ok_or(Error::Exif("the picture has an EXIF orientation outside of its EXIF data"))?;
         let at = picture.windows(chunk.len()).position(|bytes| bytes == chunk);
-        let at = at.context("the EXIF data of the picture is split up; save it without")?;
+        let at = at.ok_or(Error::Exif("the EXIF data of the picture is split up; save it without"))?;
         if format == ImageFormat::Png {
             // Length and type stand before the data, a checksum behind it.
             picture.drain(at - 8..at + chunk.len() + 4);
@@ -41,7 +42,9 @@ pub(super) fn as_stored(mut picture: Vec<u8>) -> Result<Vec<u8>> {
         }
     }
     if is_turned(&picture) {
-        bail!("the EXIF orientation of the picture cannot be ignored; save the picture without it");
+        return Err(Error::Exif(
+            "the EXIF orientation of the picture cannot be ignored; save the picture without it",
+        ));
     }
     Ok(picture)
 }

@@ -5,18 +5,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
+use crate::{
     case::{Case, Meaning},
+    error::{Cause, Error, Result},
     plan::{Names, Plan},
 };
-use crate::pictures::is_hidden;
 
 /// The list of words that measures rejection; it holds up to this many.
-pub(super) const MANY: usize = 300;
+pub const MANY: usize = 300;
 
 /// The JSON file beside a scene's picture.
 #[derive(Debug, Deserialize)]
@@ -33,25 +32,18 @@ struct Words {
 }
 
 impl Words {
-    fn list(&self, count: usize) -> Result<Option<Vec<String>>> {
-        let list = self.lists.get(&count.to_string());
-        let read = |list: &Value| {
-            serde_json::from_value(list.clone()).with_context(|| format!("\"{count}\" is no list of words"))
-        };
-        list.map(read).transpose()
-    }
-
     fn counts(&self) -> impl Iterator<Item = usize> {
         self.lists.keys().filter_map(|key| key.parse().ok())
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<(), Cause> {
         let (objects, present, named) = (self.objects, self.present, self.categories.len());
         if objects > present || present > named {
-            bail!(
+            return Err(format!(
                 "\"objects\" ({objects}) must not be above \"present\" ({present}), nor that above the number of \
                  \"categories\" ({named})"
-            );
+            )
+            .into());
         }
         Ok(())
     }
@@ -68,14 +60,17 @@ struct Scene {
 
 /// Scenes of one kind.
 #[derive(Debug)]
-pub(super) struct Condition {
+pub struct Condition {
     name: String,
     scenes: Vec<Scene>,
 }
 
 /// Finds the conditions in a folder, with the first `limit` scenes of each: the folder itself and its
 /// sub-folders, as far as they hold scenes.
-pub(super) fn find(folder: &Path, limit: Option<usize>) -> Result<Vec<Condition>> {
+///
+/// # Errors
+/// A folder cannot be listed, or a scene is wrong or incomplete.
+pub fn find(folder: &Path, limit: Option<usize>) -> Result<Vec<Condition>> {
     let mut folders = entries(folder)?;
     folders.retain(|path| path.is_dir());
     folders.insert(0, folder.to_owned());
@@ -88,7 +83,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
     };
-    let mut paths = list().with_context(|| format!("cannot list the folder {}", folder.display()))?;
+    let mut paths = list().map_err(|source| Error::Folder { folder: folder.to_owned(), source })?;
     paths.sort();
     Ok(paths)
 }
@@ -106,40 +101,42 @@ fn condition(folder: &Path, limit: Option<usize>) -> Result<Condition> {
 fn is_scene(path: &Path) -> bool {
     let is_json = path.extension().is_some_and(|extension| extension == "json");
     is_json
-        && !is_hidden(path)
+        && !path.file_name().unwrap_or_default().as_encoded_bytes().starts_with(b".")
         && ["png", "label.png"].iter().any(|ending| path.with_extension(ending).is_file())
 }
 
 fn scene(file: PathBuf) -> Result<Scene> {
-    let read = || -> Result<Words> {
+    let read = || -> Result<Words, Cause> {
         let words: Words = serde_json::from_slice(&std::fs::read(&file)?)?;
         words.check()?;
         Ok(words)
     };
-    let words = read().with_context(|| format!("cannot read the words of a scene in {}", file.display()))?;
+    let words = match read() {
+        Ok(words) => words,
+        Err(source) => return Err(Error::Scene { file, source }),
+    };
     let (picture, label) = (file.with_extension("png"), file.with_extension("label.png"));
     if let Some(missing) = [&picture, &label].into_iter().find(|path| !path.is_file()) {
-        bail!("the scene {} lacks {}", file.display(), missing.display());
+        return Err(Error::Incomplete { scene: file, file: missing.clone() });
     }
     Ok(Scene { picture, label, file, words })
 }
 
 impl Condition {
     /// Returns a plan for each count of words that the scenes have, or for `count` alone.
-    pub(super) fn plans(&self, count: Option<usize>) -> Result<Vec<Plan>> {
+    ///
+    /// # Errors
+    /// No scene has `count` words, or some scene has not.
+    pub fn plans(&self, count: Option<usize>) -> Result<Vec<Plan>> {
         // Only words with a category can be added up over scenes.
         let mut there = BTreeSet::new();
         for scene in &self.scenes {
             there.extend(scene.words.counts().filter(|count| *count <= scene.words.categories.len()));
         }
         if count.is_some_and(|count| !there.contains(&count)) || there.is_empty() {
-            let there: Vec<String> = there.iter().map(usize::to_string).collect();
-            let count = count.map_or("a".to_owned(), |count| count.to_string());
-            bail!(
-                "{} has no list of {count} words with categories; there are [{}]",
-                self.name,
-                there.join(", ")
-            );
+            let wanted = count.map_or("a".to_owned(), |count| count.to_string());
+            let there = there.into_iter().collect();
+            return Err(Error::NoCount { condition: self.name.clone(), wanted, there });
         }
         let counts = there.into_iter().filter(|there| count.is_none_or(|count| count == *there));
         counts.map(|count| self.plan(count)).collect()
@@ -162,7 +159,10 @@ impl Condition {
     }
 
     /// The scenes with [`MANY`] words, which are their own categories; `None` if no scene has such a list.
-    pub(super) fn rejection_cases(&self) -> Result<Option<(String, Vec<Case>)>> {
+    ///
+    /// # Errors
+    /// Some scene has no such list.
+    pub fn rejection_plan(&self) -> Result<Option<Plan>> {
         if self.scenes.iter().all(|scene| !scene.words.lists.contains_key(&MANY.to_string())) {
             return Ok(None);
         }
@@ -171,14 +171,18 @@ impl Condition {
             // A server accepts fewer words than u16 counts.
             Ok(scene.case(&list, (0..list.len() as u16).collect()))
         });
-        Ok(Some((self.name.clone(), cases.collect::<Result<_>>()?)))
+        let (condition, cases) = (Some(self.name.clone()), cases.collect::<Result<_>>()?);
+        Ok(Some(Plan { condition, words: None, cases, names: None }))
     }
 
     fn list(&self, scene: &Scene, count: usize) -> Result<Vec<String>> {
-        let list = scene.words.list(count).with_context(|| scene.file.display().to_string())?;
-        list.with_context(|| {
-            format!("{} has no list \"{count}\", as other scenes of {} have", scene.file.display(), self.name)
-        })
+        let file = scene.file.clone();
+        match scene.words.lists.get(&count.to_string()) {
+            Some(list) => {
+                serde_json::from_value(list.clone()).map_err(|source| Error::NotAList { file, count, source })
+            }
+            None => Err(Error::NoList { file, count, condition: self.name.clone() }),
+        }
     }
 }
 
@@ -245,8 +249,8 @@ mod tests {
         assert_eq!(conditions[0].plans(Some(2)).unwrap().len(), 1);
         let error = conditions[0].plans(Some(300)).unwrap_err().to_string();
         assert!(error.contains("no list of 300 words with categories; there are [2, 3]"), "{error}");
-        let (_, cases) = conditions[0].rejection_cases().unwrap().unwrap();
-        assert_eq!(meaning(&cases[0]), [0, 1, 2, 3]);
+        let rejection = conditions[0].rejection_plan().unwrap().unwrap();
+        assert_eq!(meaning(&rejection.cases[0]), [0, 1, 2, 3]);
 
         // The condition's own folder, too, and only its first scene.
         let one = find(&trained, Some(1)).unwrap();
@@ -260,12 +264,12 @@ mod tests {
         assert!(find(root.path(), None).unwrap().is_empty());
         let words = json!({ "1": ["dog"], "objects": 1, "present": 1, "categories": ["dog"] });
         write(root.path(), "000", &words);
-        assert!(find(root.path(), None).unwrap()[0].rejection_cases().unwrap().is_none());
+        assert!(find(root.path(), None).unwrap()[0].rejection_plan().unwrap().is_none());
         std::fs::remove_file(root.path().join("000.label.png")).unwrap();
         let error = find(root.path(), None).unwrap_err().to_string();
         assert!(error.contains("000.json lacks") && error.ends_with("000.label.png"), "{error}");
         write(root.path(), "000", &json!({ "objects": 3, "present": 2, "categories": ["dog"] }));
-        let error = format!("{:#}", find(root.path(), None).unwrap_err());
+        let error = sed_client::causes(&find(root.path(), None).unwrap_err());
         assert!(error.contains("000.json: \"objects\" (3)"), "{error}");
     }
 }

@@ -1,63 +1,72 @@
 //! Carrying out a plan: every picture is segmented, and its answer compared to its label.
 
-use anyhow::{Context, Result, bail};
 use sed_client::{Report, report::Model};
 use serde::Serialize;
 
-use super::{
-    ask::{self, Answer, Asker, Failed, Failure, Pace, PaceMeans},
+use crate::{
+    ask::{self, Answer, Asker, Failed, Failure, Pace, PaceMeans, Step},
     case::{Case, Picture},
+    error::{Error, Result},
     plan::{Names, Plan},
     score::{Figures, Score},
 };
 
 /// The scores and times of a plan.
 #[derive(Debug, Serialize)]
-pub(super) struct Measured {
+pub struct Measured {
     /// The name of the scenes' condition; `None` for other pictures.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) condition: Option<String>,
+    pub condition: Option<String>,
     /// Number of categories in a request.
-    pub(super) words: usize,
+    pub words: usize,
     /// Number of pictures in the figures.
-    pub(super) pictures: u64,
+    pub pictures: u64,
     /// Pictures that could not be scored.
-    pub(super) failed: Vec<Failed>,
+    pub failed: Vec<Failed>,
     /// Pictures that were turned upright by their EXIF orientation while their labels were not.
-    pub(super) turned: Vec<String>,
+    pub turned: Vec<String>,
+    /// The figures over all categories.
     #[serde(flatten)]
-    pub(super) figures: Figures,
+    pub figures: Figures,
     /// Only for scenes, whose words are marked as objects or stuff.
     #[serde(flatten)]
-    pub(super) parts: Option<Parts>,
+    pub parts: Option<Parts>,
     /// Pixels whose label is no category.
-    pub(super) ignored_pixels: u64,
-    pub(super) labelled_pixels: u64,
+    pub ignored_pixels: u64,
+    /// Pixels whose label is a category.
+    pub labelled_pixels: u64,
+    /// Times and survivors.
     #[serde(flatten)]
-    pub(super) pace: PaceMeans,
-    pub(super) categories: Vec<CategoryScore>,
+    pub pace: PaceMeans,
+    /// All categories, also those without pixels.
+    pub categories: Vec<CategoryScore>,
 }
 
 /// Mean IoU over a part of the categories, in percent.
 #[derive(Debug, Serialize)]
-pub(super) struct Parts {
-    pub(super) object_miou: Option<f64>,
-    pub(super) stuff_miou: Option<f64>,
+pub struct Parts {
+    /// Of the categories that are objects.
+    pub object_miou: Option<f64>,
+    /// Of those that are stuff.
+    pub stuff_miou: Option<f64>,
 }
 
 /// One category.
 #[derive(Debug, Serialize)]
-pub(super) struct CategoryScore {
-    pub(super) name: String,
-    /// Only for scenes.
+pub struct CategoryScore {
+    /// Its name.
+    pub name: String,
+    /// True for stuff, false for an object; only for scenes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) stuff: Option<bool>,
+    pub stuff: Option<bool>,
     /// In percent; none where no label has the category.
-    pub(super) iou: Option<f64>,
+    pub iou: Option<f64>,
     /// The share of its labelled pixels that is right, in percent.
-    pub(super) accuracy: Option<f64>,
-    pub(super) labelled_pixels: u64,
-    pub(super) predicted_pixels: u64,
+    pub accuracy: Option<f64>,
+    /// Pixels that have the category in their label.
+    pub labelled_pixels: u64,
+    /// Pixels that have the category in the answer.
+    pub predicted_pixels: u64,
 }
 
 /// One picture.
@@ -69,8 +78,17 @@ struct One {
     report: Report,
 }
 
-/// Segments all pictures of a plan, and scores the answers.
-pub(super) async fn measure(asker: &Asker, plan: Plan, jobs: usize) -> Result<(Model, Measured)> {
+/// Segments all pictures of a plan, at most `jobs` at a time, and scores the answers. Pictures that cannot be scored
+/// are left out.
+///
+/// # Errors
+/// A failure that every picture would have, or no picture can be scored.
+pub async fn measure(
+    asker: &Asker,
+    plan: Plan,
+    jobs: usize,
+    progress: &dyn Fn(Step<'_>),
+) -> Result<(Model, Measured)> {
     let Plan { condition, words, cases, names } = plan;
     let (mut score, mut pace) = (Score::default(), Pace::default());
     // The names of a vocabulary that the server knows come with its answers.
@@ -82,12 +100,12 @@ pub(super) async fn measure(asker: &Asker, plan: Plan, jobs: usize) -> Result<(M
         pace.add(one.report);
         turned.extend(one.turned.then_some(one.picture));
     };
-    let done = ask::all(cases, jobs, work, take).await?;
+    let done = ask::all(cases, jobs, progress, work, take).await?;
     pace.seconds = done.seconds;
     turned.sort();
 
     if score.labelled() == 0 {
-        bail!("no pixel of any label is in the vocabulary; is it counted from --first-label?");
+        return Err(Error::NothingLabelled);
     }
     let names = names.unwrap_or_else(|| Names::of(answered.iter().map(|category| category.name.clone())));
     // Categories without pixels are listed, too.
@@ -119,7 +137,7 @@ pub(super) async fn measure(asker: &Asker, plan: Plan, jobs: usize) -> Result<(M
         pace: pace.means(),
         categories: categories.collect(),
     };
-    Ok((pace.model.context("there are no pictures")?, measured))
+    Ok((pace.model.ok_or(Error::Nothing("pictures"))?, measured))
 }
 
 async fn one(asker: Asker, case: Case) -> Result<One, Failure> {

@@ -1,6 +1,5 @@
 //! Rejection compared with the full path: survivors, changed pixels, and saved time.
 
-use anyhow::{Context, Result, bail};
 use sed_client::{
     Report,
     report::{Latency, Model},
@@ -8,44 +7,52 @@ use sed_client::{
 use sed_image::IndexMap;
 use serde::Serialize;
 
-use super::{
-    ask::{self, Answer, Asker, Failed, Failure, Survivors},
+use crate::{
+    ask::{self, Answer, Asker, Failed, Failure, Step, Survivors},
     case::{Case, Compared, Picture},
+    error::{Error, Result},
+    plan::Plan,
     score::percent,
 };
 
 /// The full path, or the path with one `top_k`, over the scenes of a condition.
 #[derive(Debug, Serialize)]
-pub(super) struct Row {
-    pub(super) condition: String,
+pub struct Row {
+    /// The condition of the scenes.
+    pub condition: String,
     /// 0 is the full path, to which the others are compared.
-    pub(super) top_k: u32,
-    pub(super) pictures: usize,
+    pub top_k: u32,
+    /// Number of scenes in the figures.
+    pub pictures: usize,
     /// Mean number of words.
-    pub(super) words: f64,
+    pub words: f64,
     /// Mean number of words that went into each decoder level.
-    pub(super) survivors: Vec<f64>,
+    pub survivors: Vec<f64>,
     /// Pixels with the same word as on the full path, in percent.
-    pub(super) agreement: Option<f64>,
+    pub agreement: Option<f64>,
     /// Pixels with the word of the label, in percent.
-    pub(super) pixel_accuracy: Option<f64>,
+    pub pixel_accuracy: Option<f64>,
     /// Words of the label that did not reach the last level; mean over the pictures.
-    pub(super) lost_words: f64,
+    pub lost_words: f64,
     /// Mean time from cost map to index map.
-    pub(super) decoder_ms: f64,
+    pub decoder_ms: f64,
     /// Mean time of everything but text embeddings, which are known after the first request.
-    pub(super) whole_ms: f64,
+    pub whole_ms: f64,
     /// Time of the full path divided by that of this one; 2 is twice as fast.
-    pub(super) decoder_speedup: f64,
-    pub(super) speedup: f64,
+    pub decoder_speedup: f64,
+    /// The same for the whole time.
+    pub speedup: f64,
 }
 
 /// A condition, measured.
 #[derive(Debug)]
-pub(super) struct Measured {
-    pub(super) model: Model,
-    pub(super) rows: Vec<Row>,
-    pub(super) failed: Vec<Failed>,
+pub struct Measured {
+    /// The model that answered.
+    pub model: Model,
+    /// The full path, then every `top_k`.
+    pub rows: Vec<Row>,
+    /// Scenes that could not be scored.
+    pub failed: Vec<Failed>,
 }
 
 /// Sums over pictures for one `top_k`.
@@ -68,14 +75,19 @@ struct One {
     answers: Vec<Sums>,
 }
 
-/// Segments every scene with rejection off and with each `top_k`.
-pub(super) async fn measure(
+/// Segments every scene with rejection off and with each `top_k`. Scenes that cannot be scored are left out.
+///
+/// # Errors
+/// A failure that every scene would have, or no scene can be scored.
+pub async fn measure(
     asker: &Asker,
-    (condition, cases): (String, Vec<Case>),
+    plan: Plan,
     top_ks: &[u32],
     jobs: usize,
+    progress: &dyn Fn(Step<'_>),
 ) -> Result<Measured> {
-    let count = cases.len();
+    let Plan { condition, cases, .. } = plan;
+    let (condition, count) = (condition.unwrap_or_default(), cases.len());
     let top_ks: Vec<u32> = std::iter::once(0).chain(top_ks.iter().copied()).collect();
     let mut sums = vec![Sums::default(); top_ks.len()];
     let mut model = None;
@@ -84,11 +96,11 @@ pub(super) async fn measure(
         sums.iter_mut().zip(&one.answers).for_each(|(sum, more)| sum.merge(more));
         model = Some(one.model);
     };
-    let failed = ask::all(cases, jobs, work, take).await?.failed;
+    let failed = ask::all(cases, jobs, progress, work, take).await?.failed;
     let pictures = count - failed.len();
     let full = sums[0].clone();
     let rows = top_ks.iter().zip(&sums).map(|(top_k, sum)| sum.row(&condition, *top_k, pictures, &full));
-    Ok(Measured { model: model.context("there are no scenes")?, rows: rows.collect(), failed })
+    Ok(Measured { model: model.ok_or(Error::Nothing("scenes"))?, rows: rows.collect(), failed })
 }
 
 async fn one(asker: Asker, case: Case, top_ks: Vec<u32>) -> Result<One, Failure> {
@@ -102,7 +114,7 @@ async fn one(asker: Asker, case: Case, top_ks: Vec<u32>) -> Result<One, Failure>
 }
 
 fn compare(case: &Case, answers: Vec<Answer>) -> Result<One> {
-    let Some(first) = answers.first() else { bail!("nothing was asked") };
+    let Some(first) = answers.first() else { return Err(Error::Nothing("answers")) };
     let full = Full {
         map: first.map.clone(),
         around_decoder_ms: around_decoder(&first.report.latency),

@@ -2,37 +2,39 @@
 
 use std::{fs::File, io::BufReader, path::Path};
 
-use anyhow::{Context, Result, bail};
 use image::DynamicImage;
 
+use crate::error::{Cause, Error, Result};
+
 /// Endings of label files, in the order in which they are looked for.
-pub(super) const ENDINGS: [&str; 3] = ["png", "tif", "tiff"];
+pub(crate) const ENDINGS: [&str; 3] = ["png", "tif", "tiff"];
 
 /// The values of a label image, row by row.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Label {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) values: Vec<u16>,
+pub(crate) struct Label {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) values: Vec<u16>,
 }
 
 /// Reads a PNG of grey values (up to 16 bits) or palette indices, or a grey TIFF.
-pub(super) fn read(path: &Path) -> Result<Label> {
+pub(crate) fn read(path: &Path) -> Result<Label> {
     let is_png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
     let label = if is_png { read_png(path) } else { read_tiff(path) };
-    label.with_context(|| format!("cannot read the label {}", path.display()))
+    label.map_err(|source| Error::Label { file: path.to_owned(), source })
 }
 
-fn read_png(path: &Path) -> Result<Label> {
+fn read_png(path: &Path) -> Result<Label, Cause> {
     let mut decoder = png::Decoder::new(BufReader::new(File::open(path)?));
     // A palette stays a palette: the indices are the label, not the colours.
     decoder.set_transformations(png::Transformations::IDENTITY);
     let mut reader = decoder.read_info()?;
     let (colour, depth) = reader.output_color_type();
     if !matches!(colour, png::ColorType::Grayscale | png::ColorType::Indexed) {
-        bail!("it holds colours ({colour:?}), not one number for each pixel; save it as grey or palette PNG");
+        let advice = "not one number for each pixel; save it as grey or palette PNG";
+        return Err(format!("it holds colours ({colour:?}), {advice}").into());
     }
-    let mut bytes = vec![0; reader.output_buffer_size().context("it is too large")?];
+    let mut bytes = vec![0; reader.output_buffer_size().ok_or("it is too large")?];
     let info = reader.next_frame(&mut bytes)?;
     let rows = bytes.chunks_exact(info.line_size).take(info.height as usize);
     let values = rows.flat_map(|row| unpacked(row, depth).take(info.width as usize)).collect();
@@ -52,13 +54,16 @@ fn unpacked(row: &[u8], depth: png::BitDepth) -> Box<dyn Iterator<Item = u16> + 
     Box::new(row.iter().flat_map(move |byte| in_byte(*byte)))
 }
 
-fn read_tiff(path: &Path) -> Result<Label> {
+fn read_tiff(path: &Path) -> Result<Label, Cause> {
     let image = image::ImageReader::open(path)?.with_guessed_format()?.decode()?;
     let (width, height) = (image.width(), image.height());
     let values = match image {
         DynamicImage::ImageLuma8(grey) => grey.into_raw().into_iter().map(u16::from).collect(),
         DynamicImage::ImageLuma16(grey) => grey.into_raw(),
-        other => bail!("it holds {:?}, not one number for each pixel; save it as grey", other.color()),
+        other => {
+            let colour = other.color();
+            return Err(format!("it holds {colour:?}, not one number for each pixel; save it as grey").into());
+        }
     };
     Ok(Label { width, height, values })
 }
@@ -66,6 +71,7 @@ fn read_tiff(path: &Path) -> Result<Label> {
 #[cfg(test)]
 mod tests {
     use png::{BitDepth, ColorType};
+    use sed_client::causes;
 
     use super::*;
 
@@ -124,9 +130,9 @@ mod tests {
     fn colours_and_other_files_are_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = png_file(folder.path(), 1, ColorType::Rgb, BitDepth::Eight, &[1, 2, 3, 4, 5, 6]);
-        let error = format!("{:#}", read(&path).unwrap_err());
+        let error = causes(&read(&path).unwrap_err());
         assert!(error.contains("label.png: it holds colours (Rgb)"), "{error}");
         std::fs::write(&path, "no picture").unwrap();
-        assert!(format!("{:#}", read(&path).unwrap_err()).contains("label.png"));
+        assert!(causes(&read(&path).unwrap_err()).contains("label.png"));
     }
 }

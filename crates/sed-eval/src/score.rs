@@ -5,24 +5,24 @@ use serde::Serialize;
 
 /// Pixels of one category.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// Pixels that have the category in the label.
-    pub(super) labelled: u64,
+    pub(crate) labelled: u64,
     /// Pixels that have the category in the answer, also in pictures whose label lacks it.
-    pub(super) predicted: u64,
+    pub(crate) predicted: u64,
     /// Pixels that have the category in both.
-    pub(super) right: u64,
+    pub(crate) right: u64,
 }
 
 impl Counts {
     /// Intersection over union, 0 to 1; `None` if no label has the category.
-    pub(super) fn iou(self) -> Option<f64> {
+    pub(crate) fn iou(self) -> Option<f64> {
         let union = self.labelled + self.predicted - self.right;
         (self.labelled > 0).then(|| self.right as f64 / union as f64)
     }
 
     /// The share of its labelled pixels that are right, 0 to 1; `None` if no label has the category.
-    pub(super) fn accuracy(self) -> Option<f64> {
+    pub(crate) fn accuracy(self) -> Option<f64> {
         (self.labelled > 0).then(|| self.right as f64 / self.labelled as f64)
     }
 
@@ -37,22 +37,22 @@ impl Counts {
 
 /// The pixel counts of all categories.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Score {
+pub(crate) struct Score {
     categories: Vec<Counts>,
     /// Pixels whose label is no category; their answers do not count.
-    pub(super) ignored: u64,
+    pub(crate) ignored: u64,
 }
 
 impl Score {
     /// A score without pixels, for categories 0 to `categories` - 1.
-    pub(super) fn new(categories: usize) -> Self {
+    pub(crate) fn new(categories: usize) -> Self {
         Self { categories: vec![Counts::default(); categories], ignored: 0 }
     }
 
     /// Adds a picture: the category of every pixel in the answer and in the label, or [`UNLABELLED`]. A pixel
     /// without a category in the answer is wrong; one without in the label is ignored. Categories beyond the
     /// known ones are added.
-    pub(super) fn add(&mut self, answer: &[u16], label: &[u16]) {
+    pub(crate) fn add(&mut self, answer: &[u16], label: &[u16]) {
         for (&predicted, &labelled) in answer.iter().zip(label) {
             if labelled == UNLABELLED {
                 self.ignored += 1;
@@ -69,7 +69,7 @@ impl Score {
     }
 
     /// Adds the counts of another score.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         let most = self.categories.len().max(other.categories.len());
         self.categories.resize(most, Counts::default());
         for (sum, counts) in self.categories.iter_mut().zip(&other.categories) {
@@ -87,23 +87,23 @@ impl Score {
     }
 
     /// The counts of every category.
-    pub(super) fn categories(&self) -> &[Counts] {
+    pub(crate) fn categories(&self) -> &[Counts] {
         &self.categories
     }
 
     /// Pixels whose label is a category.
-    pub(super) fn labelled(&self) -> u64 {
+    pub(crate) fn labelled(&self) -> u64 {
         self.categories.iter().map(|counts| counts.labelled).sum()
     }
 
     /// Mean IoU, in percent, over those labelled categories that `keep` accepts by their index.
-    pub(super) fn miou(&self, keep: impl Fn(usize) -> bool) -> Option<f64> {
+    pub(crate) fn miou(&self, keep: impl Fn(usize) -> bool) -> Option<f64> {
         let kept = self.categories.iter().enumerate().filter(|(index, _)| keep(*index));
         percent_mean(kept.filter_map(|(_, counts)| counts.iou()))
     }
 
     /// The figures over all categories.
-    pub(super) fn figures(&self) -> Figures {
+    pub(crate) fn figures(&self) -> Figures {
         let (labelled, right) = (self.labelled(), self.categories.iter().map(|counts| counts.right).sum());
         let weighted = self.categories.iter().filter_map(|counts| {
             let share = counts.labelled as f64 / labelled as f64;
@@ -120,19 +120,19 @@ impl Score {
 
 /// Figures in percent; `None` if no pixel has a label.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Figures {
+pub struct Figures {
     /// Mean IoU over the categories that some label has.
-    pub(super) miou: Option<f64>,
+    pub miou: Option<f64>,
     /// IoU of every category, weighted by its share of the labelled pixels.
-    pub(super) frequency_weighted_iou: Option<f64>,
+    pub frequency_weighted_iou: Option<f64>,
     /// Mean, over the categories that some label has, of the share of their pixels that is right.
-    pub(super) mean_accuracy: Option<f64>,
+    pub mean_accuracy: Option<f64>,
     /// The share of all labelled pixels that is right.
-    pub(super) pixel_accuracy: Option<f64>,
+    pub pixel_accuracy: Option<f64>,
 }
 
 /// `part` of `whole` in percent; `None` if `whole` is 0.
-pub(super) fn percent(part: u64, whole: u64) -> Option<f64> {
+pub(crate) fn percent(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| 100.0 * part as f64 / whole as f64)
 }
 
