@@ -15,5 +15,5 @@ pub(crate) use model::{ModelArgs, NumberFormat};
 pub(crate) use request::RequestArgs;
 pub(crate) use server::{ServerArgs, print_config};
 pub(crate) use target::{TargetArgs, seconds};
-pub(crate) use words::{Words, WordsArgs, parse_words, to_proto};
+pub(crate) use words::{Words, WordsArgs, parse_words};
 pub(crate) use words_file::to_line;

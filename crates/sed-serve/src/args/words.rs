@@ -60,7 +60,7 @@ impl WordsArgs {
 }
 
 /// Converts categories into the vocabulary of a request.
-pub(crate) fn to_proto(categories: &[Category]) -> v1::Vocabulary {
+fn to_proto(categories: &[Category]) -> v1::Vocabulary {
     let categories = categories.iter().cloned();
     sed_client::categories(categories.map(|Category { name, synonyms }| (name, synonyms)))
 }

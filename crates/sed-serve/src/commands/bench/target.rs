@@ -4,22 +4,15 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use sed_bench::{Caller, mix::Mix, sample::Failure};
 use sed_client::{Access, Client, Retries, v1};
-use tonic::Code;
 
-use super::{
-    mix::Mix,
-    run::{Answer, Call, Failure},
-};
 use crate::{
     args::seconds,
     args::{AccessArgs, ModelArgs, ServerArgs},
     progress,
     running::RunningServer,
 };
-
-/// Time after its deadline at which a request is given up on this side, whatever the state of its connection.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Flags of the server under load.
 #[derive(Debug, Args)]
@@ -115,7 +108,7 @@ impl Target {
 
     /// Returns a sender of a mix's requests to this server.
     pub(crate) fn caller(&self, mix: &Arc<Mix>) -> Caller {
-        Caller { clients: Arc::clone(&self.clients), mix: Arc::clone(mix), timeout: self.timeout }
+        Caller::new(Arc::clone(&self.clients), Arc::clone(mix), self.timeout)
     }
 
     /// Ends the private server.
@@ -128,43 +121,8 @@ impl Target {
     }
 }
 
-/// Sends the requests of a mix.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    clients: Arc<Vec<Client>>,
-    mix: Arc<Mix>,
-    timeout: Duration,
-}
-
-impl Caller {
-    /// Sends every vocabulary of the mix once, so that the measurement does not include its embedding. A
-    /// refused vocabulary is logged only: the run counts its requests as failed.
-    pub(crate) async fn prime(&self) {
-        for request in self.mix.one_of_each_vocabulary() {
-            if let Err(failure) = self.send(request, 0).await {
-                let Failure { code, reason } = failure;
-                tracing::warn!(code, reason, "a vocabulary of the mix was refused");
-            }
-        }
-    }
-
-    async fn send(&self, request: v1::SegmentRequest, connection: usize) -> Result<Box<Answer>, Failure> {
-        let client = &self.clients[connection % self.clients.len()];
-        let answer = tokio::time::timeout(self.timeout + GRACE, client.send(request)).await;
-        match answer {
-            Ok(Ok(response)) => Ok(Box::new(Answer::of(&response))),
-            Ok(Err(error)) => {
-                let code = error.code().unwrap_or(Code::Unknown);
-                Err(Failure { code: format!("{code:?}"), reason: error.reason().unwrap_or_default() })
-            }
-            Err(_late) => Err(Failure { code: "DeadlineExceeded".into(), reason: String::new() }),
-        }
-    }
-}
-
-impl Call for Caller {
-    async fn call(&self, number: u64) -> Result<Box<Answer>, Failure> {
-        let request = self.mix.request(number);
-        Box::pin(self.send(request, number as usize)).await
-    }
+/// Logs that the server refused a vocabulary of the mix.
+pub(crate) fn log_refused(failure: &Failure) {
+    let Failure { code, reason } = failure;
+    tracing::warn!(code, reason, "a vocabulary of the mix was refused");
 }
