@@ -5,8 +5,6 @@ use std::{io, path::PathBuf};
 use sed_model::ModelError;
 use tokio::task::JoinError;
 
-use crate::mix::{MOST_BYTES, MOST_PICTURES};
-
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -15,22 +13,34 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A mix has too many pictures.
-    #[error("{0} pictures are more than {MOST_PICTURES}; give fewer")]
-    TooManyPictures(usize),
+    #[error("{pictures} pictures are more than {most}; give fewer")]
+    TooManyPictures {
+        /// Number of pictures.
+        pictures: usize,
+        /// The largest number.
+        most: usize,
+    },
     /// A mix has too many pictures at all sizes together.
-    #[error("{pictures} pictures in {sizes} sizes are more than {MOST_PICTURES}; give fewer")]
+    #[error("{pictures} pictures in {sizes} sizes are more than {most}; give fewer")]
     TooManySizes {
         /// Number of pictures.
         pictures: usize,
         /// Number of sizes.
         sizes: usize,
+        /// The largest number of both together.
+        most: usize,
     },
     /// The files of a mix are too large to be held in memory.
-    #[error("the pictures have more than {MOST_BYTES} bytes; give fewer")]
-    TooManyBytes,
+    #[error("the pictures have more than {0} bytes; give fewer")]
+    TooManyBytes(usize),
     /// The scaled pictures of a mix are too large to be held in memory.
-    #[error("the pictures have {0} bytes, more than {MOST_BYTES}; give fewer or smaller sizes")]
-    ScaledTooLarge(usize),
+    #[error("the pictures have {bytes} bytes, more than {most}; give fewer or smaller sizes")]
+    ScaledTooLarge {
+        /// Their size in bytes.
+        bytes: usize,
+        /// The largest size.
+        most: usize,
+    },
     /// A picture's file cannot be read.
     #[error("cannot read {}", file.display())]
     Read {

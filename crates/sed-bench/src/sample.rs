@@ -16,7 +16,7 @@ pub struct Sample {
     pub sent: Instant,
     /// Time at which it ended.
     pub done: Instant,
-    /// How it ended.
+    /// The end of the request.
     pub outcome: Outcome,
 }
 

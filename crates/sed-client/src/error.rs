@@ -6,8 +6,6 @@ use sed_proto::v1::ErrorReason;
 use tonic::{Code, Status, transport};
 use tonic_types::StatusExt;
 
-use crate::{pictures::MOST_BYTES, retries::was_never_sent};
-
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -86,8 +84,13 @@ pub enum Error {
     #[error("cannot read the picture")]
     Picture(#[source] io::Error),
     /// A picture's file is larger than any message.
-    #[error("the file has {0} bytes, more than any server takes ({MOST_BYTES}); make it smaller")]
-    PictureTooLarge(u64),
+    #[error("the file has {bytes} bytes, more than any server takes ({most}); make it smaller")]
+    PictureTooLarge {
+        /// Its size in bytes.
+        bytes: u64,
+        /// The largest size.
+        most: u64,
+    },
     /// An answer lacks the mask that was asked for.
     #[error("the server sent no index png; is its version another than this program's?")]
     NoIndexPng,
@@ -161,6 +164,23 @@ pub fn causes(error: &dyn std::error::Error) -> String {
 
 pub(crate) fn reason(status: &Status) -> Option<String> {
     status.get_details_error_info().map(|info| info.reason)
+}
+
+/// Reports whether the connection ended, for example at its maximum age, before the request was sent on it.
+/// tonic's channel does not send such a request again by itself.
+pub(crate) fn was_never_sent(status: &Status) -> bool {
+    let goes_away = |error: &h2::Error| {
+        error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+    };
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let canceled = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
+        if canceled || error.downcast_ref::<h2::Error>().is_some_and(goes_away) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use crate::error::reason;
+use crate::error::{reason, was_never_sent};
 
 /// Attempts after the first to send a request whose connection ended before it was sent.
 const UNSENT: u32 = 3;
@@ -68,23 +68,6 @@ impl Attempts {
         self.refused = self.refused.checked_sub(1)?;
         Some(delay)
     }
-}
-
-/// Reports whether the connection ended, for example at its maximum age, before the request was sent on it.
-/// tonic's channel does not send such a request again by itself.
-pub(crate) fn was_never_sent(status: &Status) -> bool {
-    let goes_away = |error: &h2::Error| {
-        error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
-    };
-    let mut cause = std::error::Error::source(status);
-    while let Some(error) = cause {
-        let canceled = error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled);
-        if canceled || error.downcast_ref::<h2::Error>().is_some_and(goes_away) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 #[cfg(test)]

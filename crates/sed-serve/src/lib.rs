@@ -21,6 +21,7 @@ mod traces;
 use std::{ffi::OsString, io, path::Path, process::ExitCode};
 
 use args::words_file::{self, Synonyms};
+use clap::CommandFactory;
 use cli::{Cli, Command};
 use sed_model::{allocator::keep_freed_memory, prompts::Category};
 
@@ -42,7 +43,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doctor(args) => commands::doctor::run(&args, json),
         Command::Health(args) => commands::health::run(&args, json),
         Command::Vocabulary(args) => commands::vocabulary::run(&args, json),
-        Command::Completions(args) => commands::completions::run(&args),
+        Command::Completions(args) => commands::completions::run(&args, Cli::command()),
     };
     if let Some(traces) = traces {
         traces.end();

@@ -6,7 +6,6 @@ mod words;
 use sed_client::{SegmentRequest, v1};
 use serde_json::{Value, json};
 
-pub(crate) use pictures::{MOST_BYTES, MOST_PICTURES};
 pub use pictures::{Picture, Size, read_pictures, scale};
 pub use words::{WeightedWords, WordSource, of_sizes, server_mixture};
 

@@ -10,9 +10,9 @@ use sed_image::{DecodeLimits, resize_antialiased};
 use crate::error::{Error, Result};
 
 /// Largest size of all pictures of a mix together, in bytes; they are held in memory.
-pub(crate) const MOST_BYTES: usize = 1 << 30;
+const MOST_BYTES: usize = 1 << 30;
 /// Largest number of pictures of a mix, at all sizes together.
-pub(crate) const MOST_PICTURES: usize = 4096;
+const MOST_PICTURES: usize = 4096;
 /// JPEG quality of scaled pictures, as usual for cameras and web sites.
 const QUALITY: u8 = 90;
 /// Longest side of a scaled picture, in pixels.
@@ -54,7 +54,7 @@ impl FromStr for Size {
 /// A file cannot be read, or there are more or larger ones than are held in memory.
 pub fn read_pictures(files: Vec<PathBuf>) -> Result<Vec<Picture>> {
     if files.len() > MOST_PICTURES {
-        return Err(Error::TooManyPictures(files.len()));
+        return Err(Error::TooManyPictures { pictures: files.len(), most: MOST_PICTURES });
     }
     let mut pictures = Vec::with_capacity(files.len());
     let mut left = MOST_BYTES as u64;
@@ -64,7 +64,7 @@ pub fn read_pictures(files: Vec<PathBuf>) -> Result<Vec<Picture>> {
             fits.then(|| fs::read(&file)).transpose()
         };
         let content = read().map_err(|source| Error::Read { file: file.clone(), source })?;
-        let Some(content) = content else { return Err(Error::TooManyBytes) };
+        let Some(content) = content else { return Err(Error::TooManyBytes(MOST_BYTES)) };
         left = left.saturating_sub(content.len() as u64);
         pictures.push(Picture { name: file.display().to_string(), content: content.into() });
     }
@@ -80,7 +80,11 @@ pub fn scale(originals: Vec<Picture>, sizes: &[Size]) -> Result<Vec<Picture>> {
         return Ok(originals);
     }
     if originals.len() * sizes.len() > MOST_PICTURES {
-        return Err(Error::TooManySizes { pictures: originals.len(), sizes: sizes.len() });
+        return Err(Error::TooManySizes {
+            pictures: originals.len(),
+            sizes: sizes.len(),
+            most: MOST_PICTURES,
+        });
     }
     let named = |original: &Picture| {
         let name = original.name.clone();
@@ -106,7 +110,7 @@ fn scaled(original: &Picture, sizes: &[Size]) -> Result<Vec<Picture>> {
 fn check_bytes(pictures: &[Picture]) -> Result<()> {
     let bytes: usize = pictures.iter().map(|picture| picture.content.len()).sum();
     if bytes > MOST_BYTES {
-        return Err(Error::ScaledTooLarge(bytes));
+        return Err(Error::ScaledTooLarge { bytes, most: MOST_BYTES });
     }
     Ok(())
 }

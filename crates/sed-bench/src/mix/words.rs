@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 pub struct WeightedWords {
     /// The vocabulary.
     pub words: WordSource,
-    /// How often it is drawn, relative to the others.
+    /// Its share of the requests, relative to the others.
     pub weight: u32,
 }
 
