@@ -7,7 +7,7 @@ use anyhow::bail;
 use sed_model::{checkpoint::Checkpoint, config::SedConfig};
 use serde::Deserialize;
 
-use crate::args::OpenedModel;
+use crate::opened_model::OpenedModel;
 
 /// A file of this repository, inside the program.
 #[cfg(feature = "embedded-model")]

@@ -4,12 +4,12 @@
 
 mod args;
 mod cli;
-mod client;
 mod commands;
 mod descriptors;
 mod embedded;
 mod logging;
 mod metrics;
+mod opened_model;
 mod output_files;
 mod pictures;
 mod print;
@@ -23,6 +23,7 @@ mod variables;
 use std::{ffi::OsString, io, path::Path, process::ExitCode};
 
 use args::words_file::{self, Synonyms};
+use clap::CommandFactory;
 use cli::{Cli, Command};
 use sed_model::{allocator::keep_freed_memory, prompts::Category};
 
@@ -44,7 +45,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doctor(args) => commands::doctor::run(&args, json),
         Command::Health(args) => commands::health::run(&args, json),
         Command::Vocabulary(args) => commands::vocabulary::run(&args, json),
-        Command::Completions(args) => commands::completions::run(&args),
+        Command::Completions(args) => commands::completions::run(&args, Cli::command()),
     };
     if let Some(traces) = traces {
         traces.end();

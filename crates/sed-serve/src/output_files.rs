@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
-use sed_proto::v1::{self, mask::Content};
+use anyhow::{Context, Result};
+use sed_client::Answer;
 
 use crate::report::{Files, Report};
 
@@ -29,17 +29,12 @@ impl OutputFolder {
     }
 
     /// Writes overlay and mask of an answer, and replaces existing files.
-    pub(crate) fn write(
-        &mut self,
-        name: &str,
-        answer: &v1::SegmentResponse,
-        with_report: bool,
-    ) -> Result<Files> {
+    pub(crate) fn write(&mut self, name: &str, answer: &Answer, with_report: bool) -> Result<Files> {
         let name = self.free_name(name);
         let path = |ending: &str| self.folder.join(format!("{name}{ending}"));
         let [overlay, mask] = ENDINGS.map(path);
         write(&overlay, &answer.overlay_png)?;
-        write(&mask, index_png(answer)?)?;
+        write(&mask, answer.index_png()?)?;
         let report = with_report.then(|| path(".report.json"));
         Ok(Files { overlay: Some(overlay), mask: Some(mask), report })
     }
@@ -65,15 +60,6 @@ pub(crate) fn write_report(report: &Report) -> Result<()> {
 
 fn write(path: &Path, content: &[u8]) -> Result<()> {
     std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// The index PNG of an answer.
-pub(crate) fn index_png(answer: &v1::SegmentResponse) -> Result<&[u8]> {
-    let content = answer.masks.iter().find_map(|mask| mask.content.as_ref());
-    match content {
-        Some(Content::IndexPng(png)) => Ok(png),
-        _ => bail!("the server sent no index png; is its version another than this program's?"),
-    }
 }
 
 #[cfg(test)]

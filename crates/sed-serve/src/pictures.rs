@@ -46,25 +46,13 @@ fn is_picture(path: &Path) -> bool {
 }
 
 /// Reports whether a file's name begins with a dot, as that of macOS's `._x.png` beside `x.png` does.
-pub(crate) fn is_hidden(path: &Path) -> bool {
+fn is_hidden(path: &Path) -> bool {
     path.file_name().unwrap_or_default().as_encoded_bytes().starts_with(b".")
 }
 
 /// A file's name without folder and extension, for the names of its results.
 pub(crate) fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
-/// Largest picture file: no server accepts a larger message.
-const MOST_BYTES: u64 = 1 << 30;
-
-/// The content of a picture's file.
-pub(crate) async fn read(picture: &Path) -> Result<Vec<u8>> {
-    let bytes = tokio::fs::metadata(picture).await.context("cannot read the picture")?.len();
-    if bytes > MOST_BYTES {
-        bail!("the file has {bytes} bytes, more than any server takes ({MOST_BYTES}); make it smaller");
-    }
-    tokio::fs::read(picture).await.context("cannot read the picture")
 }
 
 #[cfg(test)]

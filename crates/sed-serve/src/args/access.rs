@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use clap::Args;
-
-use crate::client::{Access, Credentials};
+use sed_client::{Access, Credentials};
 
 /// The flags of commands that can call a server with TLS or tokens.
 #[derive(Clone, Debug, Default, Args)]
@@ -31,11 +30,16 @@ pub(crate) struct AccessArgs {
 impl AccessArgs {
     /// Reads the files.
     pub(crate) fn read(&self) -> Result<Access> {
-        Access::read(&Credentials {
+        let variable = std::env::var("SED_TOKEN").ok();
+        let access = Access::read(&Credentials {
             ca_certificate: self.ca_certificate.as_deref(),
             identity: self.client_certificate.as_deref().zip(self.client_key.as_deref()),
             token_file: self.token_file.as_deref(),
-            token: std::env::var("SED_TOKEN").ok(),
+            token: variable.as_deref(),
+        });
+        access.map_err(|error| match error {
+            sed_client::Error::NotAToken => Error::new(error).context("SED_TOKEN holds no token"),
+            error => error.into(),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Flags that choose the model, its devices and its number format.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device};
@@ -11,13 +11,11 @@ use clap::{
 use sed_engine::SedStages;
 use sed_model::{
     SedModel,
-    checkpoint::Checkpoint,
-    config::SedConfig,
     device::{F32Products, NoGpu},
 };
 
 use super::device::{DeviceChoice, Devices, device_choice};
-use crate::{embedded, progress};
+use crate::{embedded, opened_model::OpenedModel, progress};
 
 /// The model's flags.
 #[derive(Clone, Debug, Args)]
@@ -72,30 +70,13 @@ impl From<NumberFormat> for DType {
     }
 }
 
-/// A checkpoint and the sizes that it should have; not yet loaded.
-#[derive(Debug)]
-pub(crate) struct OpenedModel {
-    pub(crate) checkpoint: Checkpoint,
-    pub(crate) config: SedConfig,
-}
-
 impl ModelArgs {
     /// Opens the checkpoint, or the embedded one, and reads its sizes.
     pub(crate) fn open(&self) -> Result<OpenedModel> {
         match &self.model {
-            Some(path) => Self::open_file(path, self.model_config.as_deref()),
+            Some(path) => OpenedModel::read(path, self.model_config.as_deref()),
             None => embedded::open(),
         }
-    }
-
-    /// Opens a checkpoint and reads its sizes, from `config` if it is given.
-    pub(crate) fn open_file(path: &Path, config: Option<&Path>) -> Result<OpenedModel> {
-        let checkpoint = Checkpoint::open(path)?;
-        let config = match config {
-            Some(file) => SedConfig::from_file(file)?,
-            None => checkpoint.config()?,
-        };
-        Ok(OpenedModel { checkpoint, config })
     }
 
     /// Opens the devices. A GPU that is opened twice becomes two devices, each with its own tensors.

@@ -1,7 +1,7 @@
 //! Flags for the options of a segmentation request.
 
 use clap::{Args, ValueEnum};
-use sed_proto::v1;
+use sed_client::v1;
 
 /// Options of a request, besides its picture and words.
 #[derive(Clone, Debug, Default, Args)]
@@ -33,13 +33,8 @@ enum Resize {
 }
 
 impl RequestArgs {
-    /// A request for the index mask, and the overlay if it is wanted.
-    pub(crate) fn request(
-        &self,
-        picture: impl Into<Vec<u8>>,
-        vocabulary: v1::Vocabulary,
-        with_overlay: bool,
-    ) -> v1::SegmentRequest {
+    /// The options of a request for the index mask, and the overlay if it is wanted.
+    pub(crate) fn options(&self, with_overlay: bool) -> v1::SegmentOptions {
         let mut options = v1::SegmentOptions {
             top_k: self.top_k,
             score_threshold: self.threshold,
@@ -53,17 +48,6 @@ impl RequestArgs {
             Resize::Official => v1::ResizeMode::TwoStep,
         });
         options.push_mask_encodings(v1::MaskEncoding::IndexPng);
-        let encoded = v1::image::Source::Encoded(picture.into().into());
-        v1::SegmentRequest {
-            image: Some(v1::Image { source: Some(encoded) }),
-            vocabulary: Some(vocabulary),
-            options: Some(options),
-            request_id: String::new(),
-        }
-    }
-
-    /// The same with another `top_k`.
-    pub(crate) fn with_top_k(&self, top_k: u32) -> Self {
-        Self { top_k: Some(top_k), ..self.clone() }
+        options
     }
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
+use sed_client::{Access, Client};
 use sed_telemetry::Telemetry;
 
 use super::{AccessArgs, ModelArgs};
 use crate::{
-    client::{Access, Client},
     progress,
     running::{RunningServer, private_config, runtime},
 };
@@ -45,8 +45,7 @@ impl TargetArgs {
     pub(crate) fn with_client<T>(&self, work: impl AsyncFnOnce(Client) -> Result<T>) -> Result<T> {
         if let Some(url) = &self.server {
             let access = self.access.read()?;
-            return runtime()?
-                .block_on(async { work(Client::connect(url, self.timeout, &access).await?).await });
+            return runtime()?.block_on(async { work(self.connect(url, &access).await?).await });
         }
         let stages = self.model.load()?;
         runtime()?.block_on(async {
@@ -54,9 +53,13 @@ impl TargetArgs {
             let spinner = progress::spinner("warming up the model");
             server.ready().await?;
             spinner.finish_and_clear();
-            let done = work(Client::connect(&server.url(), self.timeout, &Access::default()).await?).await?;
+            let done = work(self.connect(&server.url(), &Access::default()).await?).await?;
             server.stop().await?;
             Ok(done)
         })
+    }
+
+    async fn connect(&self, url: &str, access: &Access) -> Result<Client> {
+        Ok(Client::connect(url, access).await?.with_timeout(self.timeout))
     }
 }

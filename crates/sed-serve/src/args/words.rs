@@ -4,13 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use sed_client::v1;
 use sed_model::prompts::Category;
-use sed_proto::v1;
 
-use super::words_file::{self, Synonyms};
-
-/// The separator of the phrases of one category.
-const SYNONYM: char = '|';
+use super::words_file::{self, Synonyms, parse_category};
 
 /// The words' flags; exactly one source is given.
 #[derive(Debug, Args)]
@@ -55,9 +52,7 @@ impl WordsArgs {
                 let synonyms = if self.official_words { Synonyms::Commas } else { Synonyms::Bars };
                 Ok(to_proto(&words_file::read(path, synonyms)?))
             }
-            (_, _, Some(name)) => {
-                Ok(v1::Vocabulary { source: Some(v1::vocabulary::Source::Name(name.clone())) })
-            }
+            (_, _, Some(name)) => Ok(sed_client::named(name)),
             // The command line's parser asks for one of the three.
             (None, None, None) => bail!("no words; give --words, --words-file or --vocabulary"),
         }
@@ -65,18 +60,9 @@ impl WordsArgs {
 }
 
 /// Converts categories into the vocabulary of a request.
-pub(crate) fn to_proto(categories: &[Category]) -> v1::Vocabulary {
-    let category = |category: &Category| v1::Category {
-        name: category.name.clone(),
-        synonyms: category.synonyms.clone(),
-    };
-    let categories = categories.iter().map(category).collect();
-    v1::Vocabulary { source: Some(v1::vocabulary::Source::Categories(v1::CategoryList { categories })) }
-}
-
-/// A category as a line of a words file.
-pub(crate) fn to_line(category: &Category) -> String {
-    category.phrases().collect::<Vec<_>>().join("|")
+fn to_proto(categories: &[Category]) -> v1::Vocabulary {
+    let categories = categories.iter().cloned();
+    sed_client::categories(categories.map(|Category { name, synonyms }| (name, synonyms)))
 }
 
 /// Parses the value of `--words`.
@@ -84,14 +70,6 @@ pub(crate) fn parse_words(text: &str) -> Result<Words, String> {
     text.split(',').map(parse_category).collect::<Option<_>>().map(Words).ok_or_else(|| {
         "a word is empty; put one word or phrase between two commas, and beside every `|`".to_owned()
     })
-}
-
-/// Parses a category; `None` if one of its phrases is empty.
-pub(super) fn parse_category(text: &str) -> Option<Category> {
-    let mut phrases = text.split(SYNONYM).map(str::trim).map(str::to_owned);
-    let category = Category { name: phrases.next()?, synonyms: phrases.collect() };
-    let complete = category.phrases().all(|phrase| !phrase.is_empty());
-    complete.then_some(category)
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use sed_model::prompts::Category;
 use serde_json::Value;
 
-use super::words::parse_category;
+/// The separator of the phrases of one category.
+const SYNONYM: &str = "|";
 
 /// The separator of the phrases of a category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,19 @@ pub(crate) fn read(path: &Path, synonyms: Synonyms) -> Result<Vec<Category>> {
         std::fs::read(path).with_context(|| format!("cannot read the words in {}", path.display()))?;
     let categories = decode(&bytes).and_then(|text| parse(&text, synonyms));
     categories.with_context(|| format!("in {}", path.display()))
+}
+
+/// A category as a line of a words file.
+pub(crate) fn to_line(category: &Category) -> String {
+    category.phrases().collect::<Vec<_>>().join(SYNONYM)
+}
+
+/// Parses a category; `None` if one of its phrases is empty.
+pub(super) fn parse_category(text: &str) -> Option<Category> {
+    let mut phrases = text.split(SYNONYM).map(str::trim).map(str::to_owned);
+    let category = Category { name: phrases.next()?, synonyms: phrases.collect() };
+    let complete = category.phrases().all(|phrase| !phrase.is_empty());
+    complete.then_some(category)
 }
 
 /// Returns the text of a file in UTF-8, or in UTF-16 with a byte-order mark or recognised by its zeros.
@@ -160,7 +174,6 @@ mod tests {
     use sed_model::prompts::{builtin_vocabularies, builtin_vocabulary};
 
     use super::*;
-    use crate::args::to_line;
 
     fn phrases(text: &str) -> Vec<Vec<String>> {
         of(parse(text, Synonyms::Bars).unwrap())

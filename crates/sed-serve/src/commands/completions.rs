@@ -3,10 +3,8 @@
 use std::{io::Write, process::ExitCode};
 
 use anyhow::Result;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
-
-use crate::cli::Cli;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,10 +19,11 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &CompletionsArgs) -> Result<ExitCode> {
+/// Writes the script for the whole `command`.
+pub(crate) fn run(args: &CompletionsArgs, mut command: Command) -> Result<ExitCode> {
     // The generator panics when it cannot write, so it writes into memory.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "sed-serve", &mut script);
+    clap_complete::generate(args.shell, &mut command, "sed-serve", &mut script);
     std::io::stdout().lock().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }

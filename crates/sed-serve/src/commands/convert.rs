@@ -8,7 +8,7 @@ use sed_model::checkpoint;
 use serde_json::json;
 
 use crate::{
-    args::{ModelArgs, OpenedModel},
+    opened_model::OpenedModel,
     print::{self, BOLD, Cell, FAINT, Table, styled},
     progress,
 };
@@ -38,7 +38,7 @@ pub(crate) struct ConvertArgs {
 }
 
 pub(crate) fn run(args: &ConvertArgs, as_json: bool) -> Result<ExitCode> {
-    let OpenedModel { checkpoint, config } = ModelArgs::open_file(&args.input, args.model_config.as_deref())?;
+    let OpenedModel { checkpoint, config } = OpenedModel::read(&args.input, args.model_config.as_deref())?;
     let fit = checkpoint.check(&config)?;
     let bar = progress::bytes("converting");
     let converted = checkpoint::convert(&checkpoint, &config, &args.output, |progress| {

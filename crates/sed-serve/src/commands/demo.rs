@@ -4,12 +4,11 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use sed_model::prompts::Category;
+use sed_client::{Access, Client, SegmentRequest};
 use sed_telemetry::Telemetry;
 
 use crate::{
-    args::{ModelArgs, RequestArgs, to_proto},
-    client::{Access, Client},
+    args::{ModelArgs, RequestArgs},
     commands::serve,
     embedded::{self, Example},
     output_files::{OutputFolder, write_report},
@@ -118,18 +117,17 @@ async fn segment(
     folder: &mut OutputFolder,
     as_json: bool,
 ) -> Result<Vec<Report>> {
-    let mut client = Client::connect(url, None, &Access::default()).await?;
-    let request = RequestArgs::default();
+    let client = Client::connect(url, &Access::default()).await?;
+    let options = RequestArgs::default().options(true);
     let bar = progress::count(examples.len() as u64);
     let mut reports = Vec::with_capacity(examples.len());
     for example in examples {
         bar.set_message(example.file.clone());
         let picture = example.content().context("a picture of the demo is missing in this build")?;
-        let words: Vec<Category> = example.words.iter().map(Category::new).collect();
-        let answer = client.segment(request.request(picture, to_proto(&words), true)).await;
-        let answer = answer.with_context(|| example.file.clone())?;
+        let request = SegmentRequest::encoded(picture).words(&example.words).options(options.clone());
+        let answer = client.segment(request).await.with_context(|| example.file.clone())?;
         let files = folder.write(example.name(), &answer, as_json)?;
-        let report = Report::new(example.file.clone(), answer, files);
+        let report = Report { picture: example.file.clone(), answer: answer.report, files };
         write_report(&report)?;
         if as_json {
             bar.suspend(|| print::json_line(&report))?;

@@ -5,6 +5,7 @@ use std::{io::Write, net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use sed_client::{Access, channel};
 use sed_server::SERVICE_NAME;
 use serde_json::json;
 use tonic_health::pb::{
@@ -13,7 +14,6 @@ use tonic_health::pb::{
 
 use crate::{
     args::{AccessArgs, seconds},
-    client::{Access, channel, explain},
     print,
     running::{local_url, runtime},
 };
@@ -70,5 +70,5 @@ pub(crate) fn run(args: &HealthArgs, as_json: bool) -> Result<ExitCode> {
 async fn check(server: &str, access: &Access, service: &str) -> Result<ServingStatus> {
     let mut health = HealthClient::with_interceptor(channel(server, access).await?, access.clone());
     let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await;
-    Ok(answer.map_err(|status| explain(&status))?.into_inner().status())
+    Ok(answer.map_err(sed_client::Error::from)?.into_inner().status())
 }

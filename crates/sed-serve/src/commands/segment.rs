@@ -7,11 +7,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use sed_proto::v1;
+use sed_client::{Client, SegmentRequest, v1};
 
 use crate::{
     args::{RequestArgs, TargetArgs, WordsArgs},
-    client::Client,
     output_files::{OutputFolder, write_report},
     pictures, print, progress,
     report::{Files, Report},
@@ -110,8 +109,9 @@ impl Work<'_> {
     }
 
     async fn one(&mut self, picture: &Path) -> Result<Report> {
-        let content = pictures::read(picture).await?;
-        let request = self.request.request(content, self.vocabulary.clone(), self.folder.is_some());
+        let request = SegmentRequest::encoded(sed_client::read_picture(picture).await?)
+            .vocabulary(self.vocabulary.clone())
+            .options(self.request.options(self.folder.is_some()));
         let answer = self.client.segment(request).await?;
         if !std::mem::replace(&mut self.warned, true) {
             print::warnings(&answer.warnings);
@@ -120,7 +120,7 @@ impl Work<'_> {
             Some(folder) => folder.write(&pictures::stem(picture), &answer, self.as_json)?,
             None => Files::default(),
         };
-        let report = Report::new(picture.display().to_string(), answer, files);
+        let report = Report { picture: picture.display().to_string(), answer: answer.report, files };
         write_report(&report)?;
         Ok(report)
     }

@@ -6,7 +6,7 @@ mod table;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Color, Effects, RgbColor, Style};
-use sed_proto::v1;
+use sed_client::v1;
 use serde::Serialize;
 
 pub(crate) use report::{report, summary};
@@ -35,19 +35,18 @@ pub(crate) fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Prints an error with its causes to standard error.
 pub(crate) fn error(error: &anyhow::Error) {
+    failure(error.as_ref());
+}
+
+/// Prints an error of a library, as [`error`] does.
+pub(crate) fn failure(error: &dyn std::error::Error) {
     // If even this cannot be written, the exit code still reports the failure.
-    let _ = writeln!(anstream::stderr().lock(), "{BAD}error:{BAD:#} {}", causes(error));
+    let _ = writeln!(anstream::stderr().lock(), "{BAD}error:{BAD:#} {}", sed_client::causes(error));
 }
 
 /// An error and its causes on one line, without the causes that an error's own text already contains.
 pub(crate) fn causes(error: &anyhow::Error) -> String {
-    let mut line = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !line.contains(&cause) {
-            line = format!("{line}: {cause}");
-        }
-    }
-    line
+    sed_client::causes(error.as_ref())
 }
 
 /// Prints the server's warnings about an accepted request to standard error.

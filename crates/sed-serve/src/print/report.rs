@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 
+use sed_client::report::Level;
+
 use super::{BOLD, Cell, FAINT, Table, bar, category_colour, gap, some, styled, time};
-use crate::report::{Level, Report};
+use crate::report::Report;
 
 /// Columns of a bar.
 const BAR: usize = 20;
@@ -27,13 +29,13 @@ pub(crate) fn report(report: &Report, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn heading(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    let size = format!("{} × {}", report.width, report.height);
-    let facts = [size, report.model.name.clone(), time(report.latency.total_ms)].join(" · ");
+    let size = format!("{} × {}", report.answer.width, report.answer.height);
+    let facts = [size, report.answer.model.name.clone(), time(report.answer.latency.total_ms)].join(" · ");
     writeln!(out, "{}  {}", styled(BOLD, &report.picture), styled(FAINT, facts))
 }
 
 fn categories(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    let found = report.found();
+    let found = report.answer.found();
     let mut table = Table::default();
     let heads = ["", "category", "area", "", "score"];
     table.row(heads.map(|head| match head {
@@ -56,8 +58,8 @@ fn categories(report: &Report, out: &mut impl Write) -> io::Result<()> {
         let [name, share] = [format!("+ {} more", rest.len()), percent(share.into())];
         table.row([Cell::left(""), Cell::left(name).styled(FAINT), Cell::right(share).styled(FAINT)]);
     }
-    if report.unlabelled_pixels > 0 {
-        let share = report.unlabelled_share();
+    if report.answer.unlabelled_pixels > 0 {
+        let share = report.answer.unlabelled_share();
         table.row([
             Cell::left("□").styled(FAINT),
             Cell::left("unlabelled").styled(FAINT),
@@ -66,7 +68,7 @@ fn categories(report: &Report, out: &mut impl Write) -> io::Result<()> {
         ]);
     }
     table.write(INDENT, out)?;
-    let absent = report.categories.iter().filter(|category| category.pixels == 0);
+    let absent = report.answer.categories.iter().filter(|category| category.pixels == 0);
     let absent: Vec<&str> = absent.map(|category| category.name.as_str()).collect();
     if !absent.is_empty() {
         let names = some(absent.into_iter(), NAMES);
@@ -76,9 +78,9 @@ fn categories(report: &Report, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn rejection(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    let rejection = &report.rejection;
+    let rejection = &report.answer.rejection;
     if rejection.top_k == 0 {
-        let count = report.categories.len();
+        let count = report.answer.categories.len();
         return writeln!(
             out,
             "{INDENT}{}  off: all {count} went through every level",
@@ -89,7 +91,7 @@ fn rejection(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let mut table = Table::default();
     for level in &rejection.levels {
         let arrow = format!("{} → {}", level.candidates, level.survivors.len());
-        let rejected = some(report.names(&level.rejected), NAMES);
+        let rejected = some(report.answer.names(&level.rejected), NAMES);
         let names = if rejected.is_empty() { String::new() } else { format!("without {rejected}") };
         table.row([
             Cell::left(format!("level {}", level.level)),
@@ -101,7 +103,7 @@ fn rejection(report: &Report, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn times(report: &Report, out: &mut impl Write) -> io::Result<()> {
-    let latency = &report.latency;
+    let latency = &report.answer.latency;
     let waited: f64 = latency.stages.iter().map(|stage| stage.wait_ms).sum();
     writeln!(out, "{INDENT}{}", heading_of("time"))?;
     let mut table = Table::default();
@@ -128,8 +130,8 @@ fn times(report: &Report, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn text_note(report: &Report) -> String {
-    let (hits, misses) = (report.latency.text_cache_hits, report.latency.text_cache_misses);
-    if report.latency.vocabulary_cache_hit {
+    let (hits, misses) = (report.answer.latency.text_cache_hits, report.answer.latency.text_cache_misses);
+    if report.answer.latency.vocabulary_cache_hit {
         return "the whole vocabulary from the cache".to_owned();
     }
     match (hits, misses) {
@@ -154,15 +156,15 @@ fn files(report: &Report, out: &mut impl Write) -> io::Result<()> {
 
 /// A table row for one picture: name, time, numbers of categories by level, the largest ones, overlay file.
 pub(crate) fn summary(report: &Report) -> Vec<Cell> {
-    let survivors = report.rejection.levels.iter().map(|level: &Level| level.survivors.len());
-    let counts = std::iter::once(report.categories.len()).chain(survivors);
+    let survivors = report.answer.rejection.levels.iter().map(|level: &Level| level.survivors.len());
+    let counts = std::iter::once(report.answer.categories.len()).chain(survivors);
     let counts: Vec<String> = counts.map(|count| count.to_string()).collect();
-    let found = report.found();
+    let found = report.answer.found();
     let largest = found.iter().map(|category| category.name.as_str());
     let overlay = report.files.overlay.as_ref().map(|path| path.display().to_string());
     vec![
         Cell::left(&report.picture).styled(BOLD),
-        Cell::right(time(report.latency.total_ms)),
+        Cell::right(time(report.answer.latency.total_ms)),
         Cell::left(counts.join(" → ")),
         Cell::left(some(largest, 40)),
         Cell::whole(overlay.unwrap_or_default()).styled(FAINT),

@@ -4,20 +4,23 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use sed_bench::{
+    Caller, Machine, Stop,
+    against::{Against, Comparison, Round},
+    mix::Mix,
+    run::{Plan, drive},
+    tally::Tally,
+};
+use sed_client::v1;
 use sed_model::Rejection;
-use sed_proto::v1;
 use serde_json::{Value, json};
 
 use super::{
-    against::{Against, Comparison, Round},
-    machine::Machine,
-    mix::{Mix, MixArgs},
+    bare,
+    mix::MixArgs,
     pace::{BoundsArgs, PaceArgs},
-    plot,
-    run::{Plan, Stop, drive},
-    show,
-    tally::Tally,
-    target::{Caller, Target, TargetArgs},
+    plot, show, stop,
+    target::{Target, TargetArgs, log_refused},
 };
 use crate::{print, progress, running::runtime};
 
@@ -76,7 +79,7 @@ struct AgainstArgs {
 
 pub(crate) fn run(args: &LoadArgs, as_json: bool) -> Result<ExitCode> {
     runtime()?.block_on(async {
-        let stop = Stop::on_signal()?;
+        let stop = stop::on_signal()?;
         let target = args.target.open().await?;
         let mix = Arc::new(args.mix.load(&target.info.vocabularies)?);
         let caller = target.caller(&mix);
@@ -96,7 +99,7 @@ pub(crate) fn run(args: &LoadArgs, as_json: bool) -> Result<ExitCode> {
                 "command": "load",
                 "version": env!("CARGO_PKG_VERSION"),
                 "parameters": {
-                    "pace": plan.pace.describe(),
+                    "pace": plan.pace,
                     "bounds": args.bounds.describe(),
                     "mix": mix.describe(),
                 },
@@ -113,7 +116,7 @@ pub(crate) fn run(args: &LoadArgs, as_json: bool) -> Result<ExitCode> {
             }
         }
         if let Some(file) = &args.plot {
-            plot::percentiles(file, &show::subject(&target), &plan.pace, &tally)?;
+            plot::percentiles(file, &show::subject(&target), plan.pace, &tally)?;
         }
         drop(caller);
         target.close().await?;
@@ -128,7 +131,7 @@ pub(crate) async fn prepare(caller: &Caller, cold: bool, stop: &Stop) -> Result<
     }
     let spinner = progress::spinner("embedding the vocabularies");
     tokio::select! {
-        () = caller.prime() => {}
+        () = caller.prime(log_refused) => {}
         () = stop.wait() => bail!("ended before anything was measured"),
     }
     spinner.finish_and_clear();
@@ -136,9 +139,10 @@ pub(crate) async fn prepare(caller: &Caller, cold: bool, stop: &Stop) -> Result<
 }
 
 /// Carries out a plan, with a line on the terminal.
-pub(crate) async fn measure(caller: &Caller, plan: &Plan, stop: &Stop, tally: &mut Tally) {
+async fn measure(caller: &Caller, plan: &Plan, stop: &Stop, tally: &mut Tally) {
     let line = progress::spinner("");
-    drive(caller, plan, stop, tally, &line).await;
+    let progress = |pace, so_far| line.set_message(show::progress(pace, &so_far));
+    drive(caller, plan, stop, tally, &progress).await;
     line.finish_and_clear();
 }
 
@@ -154,7 +158,12 @@ async fn compare(
     let AgainstArgs { model_batch, turns, .. } = args.against;
     let defaults = target.info.defaults.as_ref();
     let rejection = defaults.map_or(Rejection::Off, |defaults| Rejection::from_top_k(defaults.top_k));
-    let against = Against::load(&args.target.model, mix, rejection, model_batch)?;
+    let spinner = progress::spinner("loading the model");
+    let model = &args.target.model;
+    let bare = bare::load(model.open()?, model, &mix.pictures)?;
+    let embedding = |count: usize| spinner.set_message(format!("embedding {count} categories"));
+    let against = Against::new(bare, mix, rejection, model_batch, embedding)?;
+    spinner.finish_and_clear();
     let caller = target.caller(mix);
     let mut rounds = Vec::new();
     for turn in 0..turns {

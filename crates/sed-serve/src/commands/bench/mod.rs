@@ -1,17 +1,14 @@
 //! `bench`: a server under load, where it saturates, and the model by itself.
 
-mod against;
-mod knee;
+mod bare;
 mod load;
-mod machine;
 mod mix;
 mod model;
 mod pace;
 mod plot;
-mod run;
 mod show;
+mod stop;
 mod sweep;
-mod tally;
 mod target;
 
 use std::process::ExitCode;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
+use sed_bench::run::{Bounds, End, Pace};
 use serde_json::{Value, json};
 
-use super::run::{Bounds, End, Pace};
 use crate::args::seconds;
 
 /// Duration of a run without `--duration` and `--requests`.
@@ -121,23 +121,12 @@ pub(crate) fn closed(clients: u32) -> Pace {
     Pace::Closed { clients: clients as usize }
 }
 
-impl Pace {
-    /// The parameters in the JSON results.
-    pub(crate) fn describe(&self) -> Value {
-        match self {
-            Self::Closed { clients } => json!({ "loop": "closed", "clients": clients }),
-            Self::Open { rate, most } => json!({ "loop": "open", "rate": rate, "max_outstanding": most }),
-        }
-    }
-}
-
-impl std::fmt::Display for Pace {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Closed { clients: 1 } => write!(f, "closed loop, 1 client"),
-            Self::Closed { clients } => write!(f, "closed loop, {clients} clients"),
-            Self::Open { rate, .. } => write!(f, "open loop, {} requests/s", figure(*rate)),
-        }
+/// A pace in words.
+pub(crate) fn in_words(pace: Pace) -> String {
+    match pace {
+        Pace::Closed { clients: 1 } => "closed loop, 1 client".to_owned(),
+        Pace::Closed { clients } => format!("closed loop, {clients} clients"),
+        Pace::Open { rate, .. } => format!("open loop, {} requests/s", figure(rate)),
     }
 }
 

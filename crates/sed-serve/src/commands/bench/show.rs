@@ -3,15 +3,16 @@
 use std::io::Write;
 
 use anyhow::Result;
-
-use super::{
+use sed_bench::{
+    Machine, Verdict,
     against::Comparison,
-    knee::Verdict,
-    machine::Machine,
-    pace::figure,
     run::{End, Pace, Plan},
     sweep::StepResult,
-    tally::{Counts, LoadResult, Percentiles},
+    tally::{Counts, LoadResult, Percentiles, SoFar},
+};
+
+use super::{
+    pace::{figure, in_words},
     target::Target,
 };
 use crate::print::{self, BAD, BOLD, Cell, FAINT, GOOD, Table, WARNING, gap, styled, time};
@@ -36,6 +37,19 @@ pub(crate) fn heading(target: &Target, machine: &Machine) -> Result<()> {
     Ok(gap(out)?)
 }
 
+/// The line on the progress of a run.
+pub(crate) fn progress(pace: Pace, so_far: &SoFar) -> String {
+    let (pace, in_flight) = (in_words(pace), so_far.in_flight);
+    let Some(figures) = &so_far.figures else {
+        return format!("{pace}: warming up · {in_flight} in flight");
+    };
+    let Counts { failed, dropped, .. } = figures.counts;
+    let (rate, p50, p99) = (figures.rate, time(figures.p50), time(figures.p99));
+    format!(
+        "{pace}: {rate:.1}/s · {in_flight} in flight · {failed} failed, {dropped} dropped · p50 {p50} · p99 {p99}"
+    )
+}
+
 /// Prints the result of one load.
 pub(crate) fn load(plan: &Plan, result: &LoadResult) -> Result<()> {
     let out = &mut print::stdout();
@@ -45,7 +59,7 @@ pub(crate) fn load(plan: &Plan, result: &LoadResult) -> Result<()> {
     };
     let early = if result.interrupted { ", ended early" } else { "" };
     let rate = format!("{} images/s", figure(result.throughput));
-    writeln!(out, "{}  {}, {measured}{early}", styled(BOLD, rate), plan.pace)?;
+    writeln!(out, "{}  {}, {measured}{early}", styled(BOLD, rate), in_words(plan.pace))?;
     writeln!(out, "{INDENT}{}", counts(&result.counts))?;
     for error in &result.errors {
         let what = if error.reason.is_empty() {
@@ -195,7 +209,8 @@ pub(crate) fn sweep(steps: &[StepResult], verdict: Verdict) -> Result<()> {
             let end = if verdict.over { "" } else { "; the sweep ended before the server was saturated" };
             let throughput = figure(knee.result.throughput);
             let latency = time(knee.result.latency_ms.p50);
-            writeln!(out, "knee: {}, {throughput} images/s at a median of {latency}{end}", knee.pace)?;
+            let pace = in_words(knee.pace);
+            writeln!(out, "knee: {pace}, {throughput} images/s at a median of {latency}{end}")?;
         }
         None => writeln!(out, "{}", styled(BAD, "nothing was answered"))?,
     }

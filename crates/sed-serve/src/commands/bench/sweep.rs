@@ -4,22 +4,17 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Result;
 use clap::Args;
-use serde::Serialize;
+use sed_bench::{Machine, run::Pace, sweep::sweep};
 use serde_json::json;
 
 use super::{
-    knee::{Step, Verdict, judge},
-    load::{describe, measure, prepare},
-    machine::Machine,
+    load::{describe, prepare},
     mix::MixArgs,
     pace::{BoundsArgs, OutstandingArgs, closed, rate},
-    plot,
-    run::{Pace, Plan, Stop},
-    show,
-    tally::{LoadResult, Tally},
-    target::{Target, TargetArgs},
+    plot, show, stop,
+    target::TargetArgs,
 };
-use crate::{print, running::runtime};
+use crate::{print, progress, running::runtime};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -96,19 +91,9 @@ impl StepsArgs {
     }
 }
 
-/// One step, measured.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct StepResult {
-    #[serde(skip)]
-    pub(crate) pace: Pace,
-    /// Clients, or requests a second.
-    pub(crate) load: f64,
-    pub(crate) result: LoadResult,
-}
-
 pub(crate) fn run(args: &SweepArgs, as_json: bool) -> Result<ExitCode> {
     runtime()?.block_on(async {
-        let stop = Stop::on_signal()?;
+        let stop = stop::on_signal()?;
         let target = args.target.open().await?;
         let mix = Arc::new(args.mix.load(&target.info.vocabularies)?);
         let caller = target.caller(&mix);
@@ -118,18 +103,11 @@ pub(crate) fn run(args: &SweepArgs, as_json: bool) -> Result<ExitCode> {
         if !as_json {
             show::heading(&target, &machine)?;
         }
-        let mut steps: Vec<StepResult> = Vec::new();
-        let mut verdict = Verdict { knee: None, over: false };
-        for pace in args.steps.paces() {
-            let plan = Plan { pace, bounds: args.bounds.bounds(), seed: args.mix.seed };
-            let mut tally = Tally::default();
-            measure(&caller, &plan, &stop, &mut tally).await;
-            steps.push(step(pace, tally.result(stop.is_set())));
-            verdict = judge(&steps.iter().map(outline).collect::<Vec<_>>());
-            if verdict.over || stop.is_set() {
-                break;
-            }
-        }
+        let line = progress::spinner("");
+        let progress = |pace, so_far| line.set_message(show::progress(pace, &so_far));
+        let all = (args.bounds.bounds(), args.mix.seed);
+        let (steps, verdict) = sweep(&caller, args.steps.paces(), all, &stop, &progress).await;
+        line.finish_and_clear();
         if as_json {
             print::json_line(&json!({
                 "command": "sweep",
@@ -149,27 +127,11 @@ pub(crate) fn run(args: &SweepArgs, as_json: bool) -> Result<ExitCode> {
             show::sweep(&steps, verdict)?;
         }
         if let Some(file) = &args.plot {
-            draw(file, &target, &steps, verdict)?;
+            plot::sweep(file, &show::subject(&target), &steps, verdict.knee)?;
         }
         drop(caller);
         target.close().await?;
         let any = steps.iter().any(|step| step.result.counts.succeeded > 0);
         Ok(if any { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
-}
-
-fn draw(file: &std::path::Path, target: &Target, steps: &[StepResult], verdict: Verdict) -> Result<()> {
-    plot::sweep(file, &show::subject(target), steps, verdict.knee)
-}
-
-fn step(pace: Pace, result: LoadResult) -> StepResult {
-    let load = match pace {
-        Pace::Closed { clients } => clients as f64,
-        Pace::Open { rate, .. } => rate,
-    };
-    StepResult { pace, load, result }
-}
-
-fn outline(step: &StepResult) -> Step {
-    Step { throughput: step.result.throughput, latency: step.result.latency_ms.p50 }
 }

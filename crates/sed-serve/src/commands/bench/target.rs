@@ -4,23 +4,16 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use sed_proto::v1;
+use sed_bench::{Caller, mix::Mix, sample::Failure};
+use sed_client::{Access, Client, Retries, v1};
 use sed_telemetry::Telemetry;
 
-use super::{
-    mix::Mix,
-    run::{Answer, Call, Failure},
-};
 use crate::{
     args::seconds,
     args::{AccessArgs, ModelArgs, ServerArgs},
-    client::{self, Access, Client},
     progress,
     running::RunningServer,
 };
-
-/// Time after its deadline at which a request is given up on this side, whatever the state of its connection.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Flags of the server under load.
 #[derive(Debug, Args)]
@@ -78,9 +71,11 @@ impl TargetArgs {
         let access = if private.is_some() { Access::default() } else { self.access.read()? };
         let mut clients = Vec::with_capacity(self.connections.into());
         for _ in 0..self.connections {
-            clients.push(Client::connect(&url, Some(self.timeout), &access).await?);
+            let client = Client::connect(&url, &access).await?;
+            // Refusals are results.
+            clients.push(client.with_timeout(Some(self.timeout)).with_retries(Retries::OFF));
         }
-        let info = match clients.first_mut() {
+        let info = match clients.first() {
             Some(client) => client.server_info().await.context("the server does not say what it is")?,
             None => v1::GetServerInfoResponse::default(),
         };
@@ -114,7 +109,7 @@ impl Target {
 
     /// Returns a sender of a mix's requests to this server.
     pub(crate) fn caller(&self, mix: &Arc<Mix>) -> Caller {
-        Caller { clients: Arc::clone(&self.clients), mix: Arc::clone(mix), timeout: self.timeout }
+        Caller::new(Arc::clone(&self.clients), Arc::clone(mix), self.timeout)
     }
 
     /// Ends the private server.
@@ -127,43 +122,8 @@ impl Target {
     }
 }
 
-/// Sends the requests of a mix.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    clients: Arc<Vec<Client>>,
-    mix: Arc<Mix>,
-    timeout: Duration,
-}
-
-impl Caller {
-    /// Sends every vocabulary of the mix once, so that the measurement does not include its embedding. A
-    /// refused vocabulary is logged only: the run counts its requests as failed.
-    pub(crate) async fn prime(&self) {
-        for request in self.mix.one_of_each_vocabulary() {
-            if let Err(failure) = self.send(request, 0).await {
-                let Failure { code, reason } = failure;
-                tracing::warn!(code, reason, "a vocabulary of the mix was refused");
-            }
-        }
-    }
-
-    async fn send(&self, request: v1::SegmentRequest, connection: usize) -> Result<Box<Answer>, Failure> {
-        let mut client = self.clients[connection % self.clients.len()].clone();
-        let answer = tokio::time::timeout(self.timeout + GRACE, client.call(request)).await;
-        match answer {
-            Ok(Ok(response)) => Ok(Box::new(Answer::of(&response))),
-            Ok(Err(status)) => {
-                let reason = client::reason(&status).unwrap_or_default();
-                Err(Failure { code: format!("{:?}", status.code()), reason })
-            }
-            Err(_late) => Err(Failure { code: "DeadlineExceeded".into(), reason: String::new() }),
-        }
-    }
-}
-
-impl Call for Caller {
-    async fn call(&self, number: u64) -> Result<Box<Answer>, Failure> {
-        let request = self.mix.request(number);
-        Box::pin(self.send(request, number as usize)).await
-    }
+/// Logs that the server refused a vocabulary of the mix.
+pub(crate) fn log_refused(failure: &Failure) {
+    let Failure { code, reason } = failure;
+    tracing::warn!(code, reason, "a vocabulary of the mix was refused");
 }

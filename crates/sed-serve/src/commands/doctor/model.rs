@@ -19,11 +19,7 @@ use super::{
     machine::Memory,
     worst::ModelMemory,
 };
-use crate::{
-    args::{ModelArgs, OpenedModel},
-    embedded, print, progress,
-    running::runtime,
-};
+use crate::{args::ModelArgs, embedded, opened_model::OpenedModel, print, progress, running::runtime};
 
 /// Categories of the request that the estimate of memory is for.
 const CATEGORIES: u64 = 150;

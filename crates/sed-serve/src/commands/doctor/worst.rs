@@ -8,7 +8,7 @@ use super::{
     check::{Check, size},
     machine::Memory,
 };
-use crate::args::OpenedModel;
+use crate::opened_model::OpenedModel;
 
 /// Memory of the program, its threads, the runtime and the metrics, in bytes.
 const PROGRAM: u64 = 96 << 20;

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, value_parser};
+use clap::{Args, ValueEnum, value_parser};
+use sed_eval::Exif;
 
-use super::exif::Exif;
 use crate::args::{RequestArgs, TargetArgs, WordsArgs};
 
 const EXAMPLES: &str = "\
@@ -65,11 +65,29 @@ pub(super) struct LabelArgs {
     /// Treatment of the EXIF orientation of pictures: turn them upright, or take them as stored. Labels are
     /// always taken as stored. [default: apply, with a warning]
     #[arg(long, value_name = "HOW")]
-    pub(super) exif: Option<Exif>,
+    pub(super) exif: Option<ExifChoice>,
 
     /// The value of the first category in the labels; ADE20K as it is released counts from 1.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "labels")]
     pub(super) first_label: u16,
+}
+
+/// The treatment of a picture's EXIF orientation. That of a label never counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExifChoice {
+    /// The picture is segmented as it was stored.
+    Ignore,
+    /// The picture is turned upright, as detectron2 does; its label stays as it was stored.
+    Apply,
+}
+
+impl From<ExifChoice> for Exif {
+    fn from(choice: ExifChoice) -> Self {
+        match choice {
+            ExifChoice::Ignore => Self::Ignore,
+            ExifChoice::Apply => Self::Apply,
+        }
+    }
 }
 
 /// Flags that choose the measurement.

@@ -1,37 +1,27 @@
 //! `eval`: a model's answers, through the real interface, scored against labelled pictures.
 
 mod args;
-mod ask;
-mod case;
-mod dataset;
-mod exif;
-mod label;
-mod measure;
-mod plan;
 mod print;
-mod rejection;
-mod scenes;
-mod score;
 
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Result, bail};
+use indicatif::ProgressBar;
+use sed_client::Client;
+use sed_eval::{Asker, Exif, Plan, Step, dataset, measure, rejection, scenes};
 
 pub(crate) use self::args::EvalArgs;
 use self::{
-    ask::Asker,
-    case::Case,
-    exif::Exif,
-    plan::Plan,
+    args::ExifChoice,
     print::{Results, Scores},
 };
-use crate::client::Client;
+use crate::{pictures, print as output, progress};
 
 /// The work of the command, determined before a model is loaded.
 enum Work {
     Scenes(Vec<Plan>),
     Dataset(Plan),
-    Rejection { conditions: Vec<(String, Vec<Case>)>, top_ks: Vec<u32> },
+    Rejection { conditions: Vec<Plan>, top_ks: Vec<u32> },
 }
 
 pub(crate) fn run(args: &EvalArgs, as_json: bool) -> Result<ExitCode> {
@@ -43,9 +33,9 @@ pub(crate) fn run(args: &EvalArgs, as_json: bool) -> Result<ExitCode> {
 fn work(args: &EvalArgs) -> Result<Work> {
     if let Some(labels) = &args.labels.labels {
         let vocabulary = args.words.vocabulary()?;
-        let (first, limit) = (args.labels.first_label, args.what.limit());
-        let cases = dataset::find(&args.folder, labels, &vocabulary, first, limit)?;
-        return Ok(Work::Dataset(Plan { condition: None, words: None, cases, names: None }));
+        let mut pictures = pictures::find(std::slice::from_ref(&args.folder))?;
+        pictures.truncate(args.what.limit().unwrap_or(usize::MAX));
+        return Ok(Work::Dataset(dataset::plan(pictures, labels, &vocabulary, args.labels.first_label)?));
     }
     let conditions = scenes::find(&args.folder, args.what.limit())?;
     if conditions.is_empty() {
@@ -56,15 +46,15 @@ fn work(args: &EvalArgs) -> Result<Work> {
         );
     }
     if let Some(top_ks) = &args.what.rejection {
-        let conditions = conditions.iter().map(scenes::Condition::rejection_cases);
-        let conditions: Vec<_> = conditions.filter_map(Result::transpose).collect::<Result<_>>()?;
+        let conditions = conditions.iter().map(scenes::Condition::rejection_plan);
+        let conditions: Vec<_> = conditions.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         if conditions.is_empty() {
             return no_many_words(&args.folder);
         }
         return Ok(Work::Rejection { conditions, top_ks: top_ks.clone() });
     }
     let plans = conditions.iter().map(|condition| condition.plans(args.what.words_count));
-    let plans: Vec<Vec<Plan>> = plans.collect::<Result<_>>()?;
+    let plans: Vec<Vec<Plan>> = plans.collect::<Result<_, _>>()?;
     Ok(Work::Scenes(plans.into_iter().flatten().collect()))
 }
 
@@ -78,13 +68,15 @@ fn no_many_words(folder: &Path) -> Result<Work> {
 
 async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> Result<()> {
     let (jobs, per_category) = (args.what.jobs(), args.what.per_category);
-    let exif = args.labels.exif.unwrap_or(Exif::Apply);
-    let asker = Asker::new(client, args.request.clone(), exif);
+    let exif = args.labels.exif.map_or(Exif::Apply, Exif::from);
+    let asker = Asker::new(client, args.request.options(false), exif, output::warnings);
     let mut left_out = LeftOut::default();
     match work {
         Work::Dataset(plan) => {
-            left_out.of += plan.cases.len();
-            let (model, run) = measure::measure(&asker, plan, jobs).await?;
+            left_out.of += plan.pictures();
+            let bar = progress::count(plan.pictures() as u64);
+            let (model, run) = measure(&asker, plan, jobs, &|step| show(&bar, step)).await?;
+            bar.finish_and_clear();
             left_out.failed += run.failed.len();
             warn_of_turned(args.labels.exif, &run.turned);
             Scores { model: &model, results: Results::Dataset(&run) }.print(as_json, per_category)?;
@@ -92,8 +84,10 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
         Work::Scenes(plans) => {
             let (mut model, mut runs) = (None, Vec::with_capacity(plans.len()));
             for plan in plans {
-                left_out.of += plan.cases.len();
-                let (answering, run) = measure::measure(&asker, plan, jobs).await?;
+                left_out.of += plan.pictures();
+                let bar = progress::count(plan.pictures() as u64);
+                let (answering, run) = measure(&asker, plan, jobs, &|step| show(&bar, step)).await?;
+                bar.finish_and_clear();
                 left_out.failed += run.failed.len();
                 warn_of_turned(args.labels.exif, &run.turned);
                 model = Some(answering);
@@ -104,9 +98,12 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
         }
         Work::Rejection { conditions, top_ks } => {
             let (mut model, mut rows) = (None, Vec::new());
-            for condition in conditions {
-                left_out.of += condition.1.len();
-                let measured = rejection::measure(&asker, condition, &top_ks, jobs).await?;
+            for plan in conditions {
+                left_out.of += plan.pictures();
+                let bar = progress::count(plan.pictures() as u64);
+                let shown = |step: Step<'_>| show(&bar, step);
+                let measured = rejection::measure(&asker, plan, &top_ks, jobs, &shown).await?;
+                bar.finish_and_clear();
                 left_out.failed += measured.failed.len();
                 model = Some(measured.model);
                 rows.extend(measured.rows);
@@ -116,6 +113,15 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
         }
     }
     left_out.check()
+}
+
+/// Shows a step on the progress bar; failures stay on the terminal.
+fn show(bar: &ProgressBar, step: Step<'_>) {
+    match step {
+        Step::Begun(picture) => bar.set_message(picture.to_owned()),
+        Step::Failed(error) => bar.suspend(|| output::failure(error)),
+        Step::Done => bar.inc(1),
+    }
 }
 
 /// Counts of the pictures that are left out of the figures.
@@ -136,7 +142,7 @@ impl LeftOut {
 }
 
 /// Warns of pictures that were turned upright while their labels were not, unless `--exif` was given.
-fn warn_of_turned(asked: Option<Exif>, turned: &[String]) {
+fn warn_of_turned(asked: Option<ExifChoice>, turned: &[String]) {
     if asked.is_none()
         && let Some(first) = turned.first()
     {

@@ -2,16 +2,11 @@
 
 use std::io::{self, Write};
 
+use sed_client::report::Model;
+use sed_eval::{Measured, Parts, rejection::Row};
 use serde::Serialize;
 
-use super::{
-    measure::{Measured, Parts},
-    rejection::Row,
-};
-use crate::{
-    print::{self, BOLD, Cell, FAINT, Table, gap, styled, time},
-    report::Model,
-};
+use crate::print::{self, BOLD, Cell, FAINT, Table, gap, styled, time};
 
 /// Scores to print as one JSON object, or as tables.
 #[derive(Debug, Serialize)]

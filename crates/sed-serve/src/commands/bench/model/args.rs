@@ -4,17 +4,19 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use sed_bench::{
+    mix::{Size, WordSource},
+    model::Axes,
+};
 use sed_model::{
     Rejection, checkpoint::Checkpoint, config::SedConfig, prompts::Category, prompts::builtin_vocabulary,
     synthetic,
 };
 
 use crate::{
-    args::{DeviceChoice, ModelArgs, NumberFormat, OpenedModel, device_choice},
-    commands::bench::{
-        mix::{Size, WordSource},
-        plot,
-    },
+    args::{DeviceChoice, ModelArgs, NumberFormat, device_choice},
+    commands::bench::plot,
+    opened_model::OpenedModel,
 };
 
 /// Values that `--full` measures for flags that are not given.
@@ -167,15 +169,6 @@ fn sorted<T: Ord>(mut values: Vec<T>) -> Vec<T> {
     values.sort_unstable();
     values.dedup();
     values
-}
-
-/// The axes of the grid on one model, each ascending: the survivors of a small batch predict the memory of a
-/// large one.
-#[derive(Clone, Debug)]
-pub(super) struct Axes {
-    pub(super) categories: Vec<usize>,
-    pub(super) rejections: Vec<Rejection>,
-    pub(super) batches: Vec<usize>,
 }
 
 impl ModelBenchArgs {

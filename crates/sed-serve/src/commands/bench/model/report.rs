@@ -1,16 +1,19 @@
-//! The results of `bench model` as a table or one JSON object.
+//! The results of `bench model` as one JSON object.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use sed_bench::{
+    Machine,
+    model::{Cost, ModelRun, Peaks, costs},
+};
 use sed_model::{
     config::SedConfig,
     operations::{Operations, text_per_prompt},
 };
 use serde_json::{Value, json};
 
-use super::{Cost, ModelBenchArgs, ModelRun, fit, peaks::Peaks, show};
-use crate::{commands::bench::machine::Machine, print};
+use super::args::ModelBenchArgs;
 
 /// The facts that all runs share.
 #[derive(Debug)]
@@ -41,20 +44,8 @@ impl<'a> Report<'a> {
         interrupted: bool,
     ) -> Self {
         let Surroundings { vocabulary, machine, peaks } = surroundings;
-        let costs = runs.iter().flat_map(|run| fit::costs(run, &run.config, peaks)).collect();
+        let costs = runs.iter().flat_map(|run| costs(run, peaks)).collect();
         Self { args, vocabulary, machine, peaks, runs, costs, interrupted }
-    }
-
-    /// Prints a table or JSON, and writes JSON to the file of `--json-file`.
-    pub(super) fn write(&self, as_json: bool) -> Result<()> {
-        let file = self.args.json_file.as_deref();
-        let to_stdout = as_json || file == Some(Path::new("-"));
-        if to_stdout {
-            print::json_line(&self.json())?;
-        } else {
-            show::show(self)?;
-        }
-        self.save()
     }
 
     /// Writes JSON to the file of `--json-file`, if there is one. The file is complete at all times.
@@ -82,7 +73,8 @@ impl<'a> Report<'a> {
         format!("{name}{weights}")
     }
 
-    fn json(&self) -> Value {
+    /// All figures as one JSON object.
+    pub(super) fn json(&self) -> Value {
         let axes = self.args.axes();
         let all = |of: fn(&ModelRun) -> Value| self.runs.iter().map(of).collect::<Vec<_>>();
         let lists = |of: fn(&ModelRun) -> Value| {

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
+use sed_bench::model::{Arithmetic, CellResult, Cost, PeakOf, STAGES};
 
-use super::{CellResult, Cost, bare::STAGES, memory::PeakOf, report::Report, result::Work};
+use super::report::Report;
 use crate::{
     commands::bench::pace::figure,
     print::{self, BOLD, Cell, FAINT, Table, WARNING, gap, styled, time},
@@ -126,7 +127,7 @@ fn arithmetic(results: &[&CellResult]) -> Table {
 }
 
 /// GFLOP/s, and the share of the peak where that is known.
-fn speed(work: &Work) -> String {
+fn speed(work: &Arithmetic) -> String {
     match work.share_of_peak {
         Some(share) => format!("{} ({:.0} %)", figure(work.gflops), 100.0 * share),
         None => figure(work.gflops),

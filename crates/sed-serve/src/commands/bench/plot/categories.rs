@@ -8,6 +8,7 @@ use plotters::{
     prelude::{DrawingArea, DrawingBackend},
     style::RGBColor,
 };
+use sed_bench::model::{CellResult, Cost, Over};
 use sed_model::Rejection;
 
 use super::{
@@ -16,7 +17,6 @@ use super::{
     chart::{BLUE, Chart, FAINT, Frame, GREEN, INK, ORANGE, RED, VIOLET, failed},
     write,
 };
-use crate::commands::bench::model::{CellResult, Cost, Over};
 
 /// Colours of the lines through what was measured; more lines than these could not be distinguished.
 const COLOURS: [RGBColor; 6] = [BLUE, ORANGE, RED, GREEN, VIOLET, INK];
@@ -130,11 +130,10 @@ const PALE: RGBColor = RGBColor(156, 163, 175);
 
 #[cfg(test)]
 mod tests {
+    use sed_bench::model::Line;
+
     use super::*;
-    use crate::commands::bench::{
-        model::Line,
-        plot::{png, svg},
-    };
+    use crate::commands::bench::plot::{png, svg};
 
     #[test]
     fn lines_stand_beside_their_fit_and_floor() {

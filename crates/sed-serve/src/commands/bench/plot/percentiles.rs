@@ -8,6 +8,10 @@ use plotters::{
     prelude::{DrawingArea, DrawingBackend},
     style::text_anchor::HPos,
 };
+use sed_bench::{
+    run::Pace,
+    tally::{Spread, Tally},
+};
 
 use super::{
     Drawing,
@@ -16,11 +20,7 @@ use super::{
     write,
 };
 use crate::{
-    commands::bench::{
-        pace::figure,
-        run::Pace,
-        tally::{Spread, Tally},
-    },
+    commands::bench::pace::{figure, in_words},
     print::time,
 };
 
@@ -28,12 +28,15 @@ use crate::{
 const NAMED: [f64; 4] = [0.5, 0.9, 0.99, 0.999];
 
 /// Draws the latencies of a load.
-pub(crate) fn percentiles(file: &Path, subject: &str, pace: &Pace, tally: &Tally) -> Result<()> {
+pub(crate) fn percentiles(file: &Path, subject: &str, pace: Pace, tally: &Tally) -> Result<()> {
     let rate = figure(tally.throughput());
     let counts = tally.counts();
     let subtitle = format!(
-        "{pace} · {rate} images/s · {} answered, {} failed, {} dropped",
-        counts.succeeded, counts.failed, counts.dropped
+        "{} · {rate} images/s · {} answered, {} failed, {} dropped",
+        in_words(pace),
+        counts.succeeded,
+        counts.failed,
+        counts.dropped
     );
     let title = format!("Latency of {subject}");
     write(file, &Percentiles { title, subtitle, client: tally.latency(), server: tally.server() })

@@ -8,6 +8,7 @@ use plotters::{
     prelude::{DrawingArea, DrawingBackend},
     style::{RGBColor, text_anchor::HPos},
 };
+use sed_bench::{run::Pace, sweep::StepResult, tally::Percentiles};
 
 use super::{
     Drawing,
@@ -15,7 +16,7 @@ use super::{
     chart::{BLUE, Chart, FAINT, Frame, INK, ORANGE, RED, failed},
     write,
 };
-use crate::commands::bench::{pace::figure, run::Pace, sweep::StepResult, tally::Percentiles};
+use crate::commands::bench::pace::{figure, in_words};
 
 /// A percentile by its name and colour.
 type Line = (&'static str, RGBColor, fn(&Percentiles) -> f64);
@@ -33,7 +34,7 @@ pub(crate) fn sweep(file: &Path, subject: &str, steps: &[StepResult], knee: Opti
         Some(knee) => {
             let result = &knee.result;
             let (rate, latency) = (figure(result.throughput), crate::print::time(result.latency_ms.p50));
-            format!("knee: {}, {rate} images/s at a median of {latency}", knee.pace)
+            format!("knee: {}, {rate} images/s at a median of {latency}", in_words(knee.pace))
         }
         None => "nothing was answered".to_owned(),
     };

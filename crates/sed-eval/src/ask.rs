@@ -1,0 +1,228 @@
+//! Sending pictures to the server, a bounded number at a time.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use sed_client::{Client, Report, SegmentRequest, causes, report, v1};
+use sed_image::IndexMap;
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::{
+    case::Case,
+    error::{Error, Result},
+    exif::Exif,
+};
+
+/// Largest index map; no server sends a larger one.
+const MOST_PIXELS: u64 = 1 << 30;
+
+/// A step of the work on a plan, for a display of its progress.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// The work on this picture begins.
+    Begun(&'a str),
+    /// A picture failed and is left out of the figures.
+    Failed(&'a Error),
+    /// A picture is done, or has failed.
+    Done,
+}
+
+/// Sends pictures to the server.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    client: Client,
+    options: v1::SegmentOptions,
+    pub(crate) exif: Exif,
+    /// Receives the first warnings of the server: they concern the words, which all pictures share.
+    warn: fn(&[v1::Warning]),
+    warned: Arc<AtomicBool>,
+}
+
+/// The failure of a case.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// A failure that concerns this picture or its label alone.
+    OfCase(Error),
+    /// A failure that every picture would have.
+    OfAll(Error),
+}
+
+/// A picture without a result.
+#[derive(Debug, Serialize)]
+pub struct Failed {
+    /// Its file.
+    pub picture: String,
+    /// The error with its causes.
+    pub error: String,
+}
+
+/// An answer: the word of every pixel, and the report.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) map: IndexMap,
+    pub(crate) report: Report,
+}
+
+impl Asker {
+    /// Makes a sender of requests with these options, which must ask for an index PNG. `warn` receives the server's
+    /// warnings on the first answer that has any.
+    pub fn new(client: Client, options: v1::SegmentOptions, exif: Exif, warn: fn(&[v1::Warning])) -> Self {
+        Self { client, options, exif, warn, warned: Arc::default() }
+    }
+
+    /// Segments a picture, with `top_k` instead of that of the options if it is given.
+    pub(crate) async fn ask(
+        &self,
+        picture: Vec<u8>,
+        vocabulary: v1::Vocabulary,
+        top_k: Option<u32>,
+    ) -> Result<Answer, Failure> {
+        let options = v1::SegmentOptions { top_k: top_k.or(self.options.top_k), ..self.options.clone() };
+        let request = SegmentRequest::encoded(picture).vocabulary(vocabulary).options(options);
+        let answer = self.client.segment(request).await.map_err(|error| {
+            let failure = if error.concerns_one_picture() { Failure::OfCase } else { Failure::OfAll };
+            failure(error.into())
+        })?;
+        if !answer.warnings.is_empty() && !self.warned.swap(true, Ordering::Relaxed) {
+            (self.warn)(&answer.warnings);
+        }
+        let png = answer.index_png().map_err(|error| Failure::OfAll(error.into()))?;
+        let map = sed_image::mask::png::decode(png, MOST_PIXELS);
+        Ok(Answer { map: map.map_err(|error| Failure::OfAll(error.into()))?, report: answer.report })
+    }
+}
+
+/// The end of the work on all cases.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// From the first request to the last answer.
+    pub(crate) seconds: f64,
+    /// Cases without a result, in the order of their names.
+    pub(crate) failed: Vec<Failed>,
+}
+
+/// Runs `work` for every case, at most `jobs` at a time, and hands its results to `take` as they come. Cases
+/// that fail are collected.
+///
+/// # Errors
+/// The first failure that every case would have, or that no case has a result.
+pub(crate) async fn all<T, F>(
+    cases: Vec<Case>,
+    jobs: usize,
+    progress: &dyn Fn(Step<'_>),
+    work: impl Fn(Case) -> F,
+    mut take: impl FnMut(T),
+) -> Result<Done>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Failure>> + Send + 'static,
+{
+    let (started, count) = (Instant::now(), cases.len());
+    let mut failed = Vec::new();
+    let (mut running, mut waiting) = (JoinSet::new(), cases.into_iter());
+    loop {
+        while running.len() < jobs {
+            let Some(case) = waiting.next() else { break };
+            let name = case.picture.display().to_string();
+            progress(Step::Begun(&name));
+            let done = work(case);
+            running.spawn(async move { (name, done.await) });
+        }
+        let Some(done) = running.join_next().await else { break };
+        match done? {
+            (_, Ok(result)) => take(result),
+            (picture, Err(Failure::OfCase(error))) => {
+                let error = Error::Picture { picture: picture.clone(), source: Box::new(error) };
+                progress(Step::Failed(&error));
+                failed.push(Failed { picture, error: causes(&error) });
+            }
+            (picture, Err(Failure::OfAll(error))) => {
+                return Err(Error::Picture { picture, source: Box::new(error) });
+            }
+        }
+        progress(Step::Done);
+    }
+    if failed.len() == count && count > 0 {
+        return Err(Error::NoneScored(count));
+    }
+    failed.sort_by(|left, right| left.picture.cmp(&right.picture));
+    Ok(Done { seconds: started.elapsed().as_secs_f64(), failed })
+}
+
+/// Numbers of categories that went into each decoder level, summed over pictures.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Survivors {
+    pictures: u64,
+    levels: Vec<usize>,
+}
+
+impl Survivors {
+    /// Adds a picture.
+    pub(crate) fn add(&mut self, rejection: &report::Rejection) {
+        self.pictures += 1;
+        self.levels.resize(self.levels.len().max(rejection.levels.len()), 0);
+        for (sum, level) in self.levels.iter_mut().zip(&rejection.levels) {
+            *sum += level.survivors.len();
+        }
+    }
+
+    /// Adds the pictures of another sum.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.pictures += other.pictures;
+        self.levels.resize(self.levels.len().max(other.levels.len()), 0);
+        self.levels.iter_mut().zip(&other.levels).for_each(|(sum, more)| *sum += more);
+    }
+
+    /// The mean of each level.
+    pub(crate) fn means(&self) -> Vec<f64> {
+        self.levels.iter().map(|sum| *sum as f64 / self.pictures.max(1) as f64).collect()
+    }
+}
+
+/// Times and survivors of the answers, summed over pictures.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    pub(crate) model: Option<report::Model>,
+    pub(crate) survivors: Survivors,
+    pub(crate) pictures: u64,
+    pub(crate) total_ms: f64,
+    /// From the first request to the last answer.
+    pub(crate) seconds: f64,
+}
+
+impl Pace {
+    /// Adds a picture.
+    pub(crate) fn add(&mut self, report: Report) {
+        self.survivors.add(&report.rejection);
+        self.pictures += 1;
+        self.total_ms += report.latency.total_ms;
+        self.model = Some(report.model);
+    }
+
+    /// The means over all pictures.
+    pub(crate) fn means(&self) -> PaceMeans {
+        PaceMeans {
+            survivors: self.survivors.means(),
+            images_per_second: self.pictures as f64 / self.seconds,
+            mean_latency_ms: self.total_ms / self.pictures.max(1) as f64,
+        }
+    }
+}
+
+/// Means of times and survivors over the pictures.
+#[derive(Debug, Serialize)]
+pub struct PaceMeans {
+    /// Categories that went into each decoder level.
+    pub survivors: Vec<f64>,
+    /// Pictures a second, from the first request to the last answer.
+    pub images_per_second: f64,
+    /// From a request's arrival at the server to its finished answer, waiting included.
+    pub mean_latency_ms: f64,
+}

@@ -1,0 +1,149 @@
+//! The errors of this crate.
+
+use std::{io, path::PathBuf};
+
+use tokio::task::JoinError;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The fault of a file's content, or of reading it.
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error of pictures, labels, scenes or calls. Advice names the flags of `sed-serve eval`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A picture cannot be read, or the server did not segment it.
+    #[error(transparent)]
+    Client(#[from] sed_client::Error),
+    /// The mask of an answer cannot be decoded.
+    #[error(transparent)]
+    Mask(#[from] sed_image::ImageError),
+    /// A task panicked.
+    #[error("the work on a picture broke down")]
+    BrokeDown(#[from] JoinError),
+    /// One picture failed.
+    #[error("{picture}")]
+    Picture {
+        /// The picture's file.
+        picture: String,
+        /// The failure.
+        source: Box<Error>,
+    },
+    /// All pictures failed.
+    #[error("none of {0} pictures could be scored")]
+    NoneScored(usize),
+    /// There is nothing to score.
+    #[error("there are no {0}")]
+    Nothing(&'static str),
+    /// The labels do not fit the vocabulary.
+    #[error("no pixel of any label is in the vocabulary; is it counted from --first-label?")]
+    NothingLabelled,
+    /// The EXIF orientation of a picture cannot be removed.
+    #[error("{0}")]
+    Exif(&'static str),
+    /// A label cannot be read.
+    #[error("cannot read the label {}", file.display())]
+    Label {
+        /// The file.
+        file: PathBuf,
+        /// The fault.
+        source: Cause,
+    },
+    /// Label and picture differ in size.
+    #[error(
+        "the label {} is {} × {} and the picture {} × {}; they must be of one size{advice}",
+        file.display(), label.0, label.1, picture.0, picture.1
+    )]
+    Sizes {
+        /// The label's file.
+        file: PathBuf,
+        /// Width and height of the label in pixels.
+        label: (u32, u32),
+        /// Those of the picture.
+        picture: (u32, u32),
+        /// A remedy where the sides are swapped, else empty.
+        advice: &'static str,
+    },
+    /// A label has an index beyond the words of its scene.
+    #[error("the label {} has a pixel of word {word}, but the last word is {last}", file.display())]
+    Word {
+        /// The label's file.
+        file: PathBuf,
+        /// The index.
+        word: u16,
+        /// The largest index that would be right.
+        last: usize,
+    },
+    /// The folder of labels does not exist.
+    #[error("the folder of labels {} is not there", .0.display())]
+    NoLabels(PathBuf),
+    /// A picture has no label.
+    #[error("{} has no label: there is no {stem}.png (or .tif) in {}", picture.display(), labels.display())]
+    NoLabel {
+        /// The picture's file.
+        picture: PathBuf,
+        /// Its name without the ending.
+        stem: String,
+        /// The folder of labels.
+        labels: PathBuf,
+    },
+    /// A folder cannot be listed.
+    #[error("cannot list the folder {}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The JSON file of a scene is wrong.
+    #[error("cannot read the words of a scene in {}", file.display())]
+    Scene {
+        /// The file.
+        file: PathBuf,
+        /// The fault.
+        source: Cause,
+    },
+    /// A scene lacks its picture or its label.
+    #[error("the scene {} lacks {}", scene.display(), file.display())]
+    Incomplete {
+        /// The scene's JSON file.
+        scene: PathBuf,
+        /// The missing file.
+        file: PathBuf,
+    },
+    /// A list of words in the JSON file of a scene is none.
+    #[error("{}: \"{count}\" is no list of words", file.display())]
+    NotAList {
+        /// The file.
+        file: PathBuf,
+        /// The name of the list.
+        count: usize,
+        /// The fault.
+        source: serde_json::Error,
+    },
+    /// A scene lacks a list that others of its condition have.
+    #[error("{} has no list \"{count}\", as other scenes of {condition} have", file.display())]
+    NoList {
+        /// The scene's JSON file.
+        file: PathBuf,
+        /// The name of the list.
+        count: usize,
+        /// The condition.
+        condition: String,
+    },
+    /// No scene of a condition has a list of this many words with categories.
+    #[error("{condition} has no list of {wanted} words with categories; there are {there:?}")]
+    NoCount {
+        /// The condition.
+        condition: String,
+        /// The number of words, or `a` for any.
+        wanted: String,
+        /// The numbers that there are.
+        there: Vec<usize>,
+    },
+    /// The scenes have more categories than indices.
+    #[error("the scenes have more than {0} categories")]
+    TooManyCategories(usize),
+}

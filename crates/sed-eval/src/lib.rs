@@ -1,0 +1,26 @@
+//! Scores a model's answers, through the real interface, against labelled pictures.
+//!
+//! A [`Plan`] is a set of pictures whose pixels are counted together: those of a [`dataset`], or [`scenes`] that
+//! bring their words along. [`measure`] segments and scores them; [`rejection::measure`] compares rejection with the
+//! full path. Results are plain data; nothing is printed.
+
+#![forbid(unsafe_code)]
+
+mod ask;
+mod case;
+pub mod dataset;
+mod error;
+mod exif;
+mod label;
+mod measure;
+mod plan;
+pub mod rejection;
+pub mod scenes;
+mod score;
+
+pub use ask::{Asker, Failed, PaceMeans, Step};
+pub use error::{Error, Result};
+pub use exif::Exif;
+pub use measure::{CategoryScore, Measured, Parts, measure};
+pub use plan::Plan;
+pub use score::Figures;

@@ -1,0 +1,156 @@
+//! Carrying out a plan: every picture is segmented, and its answer compared to its label.
+
+use sed_client::{Report, report::Model};
+use serde::Serialize;
+
+use crate::{
+    ask::{self, Answer, Asker, Failed, Failure, Pace, PaceMeans, Step},
+    case::{Case, Picture},
+    error::{Error, Result},
+    plan::{Names, Plan},
+    score::{Figures, Score},
+};
+
+/// The scores and times of a plan.
+#[derive(Debug, Serialize)]
+pub struct Measured {
+    /// The name of the scenes' condition; `None` for other pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Number of categories in a request.
+    pub words: usize,
+    /// Number of pictures in the figures.
+    pub pictures: u64,
+    /// Pictures that could not be scored.
+    pub failed: Vec<Failed>,
+    /// Pictures that were turned upright by their EXIF orientation while their labels were not.
+    pub turned: Vec<String>,
+    /// The figures over all categories.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Only for scenes, whose words are marked as objects or stuff.
+    #[serde(flatten)]
+    pub parts: Option<Parts>,
+    /// Pixels whose label is no category.
+    pub ignored_pixels: u64,
+    /// Pixels whose label is a category.
+    pub labelled_pixels: u64,
+    /// Times and survivors.
+    #[serde(flatten)]
+    pub pace: PaceMeans,
+    /// All categories, also those without pixels.
+    pub categories: Vec<CategoryScore>,
+}
+
+/// Mean IoU over a part of the categories, in percent.
+#[derive(Debug, Serialize)]
+pub struct Parts {
+    /// Of the categories that are objects.
+    pub object_miou: Option<f64>,
+    /// Of those that are stuff.
+    pub stuff_miou: Option<f64>,
+}
+
+/// One category.
+#[derive(Debug, Serialize)]
+pub struct CategoryScore {
+    /// Its name.
+    pub name: String,
+    /// True for stuff, false for an object; only for scenes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stuff: Option<bool>,
+    /// In percent; none where no label has the category.
+    pub iou: Option<f64>,
+    /// The share of its labelled pixels that is right, in percent.
+    pub accuracy: Option<f64>,
+    /// Pixels that have the category in their label.
+    pub labelled_pixels: u64,
+    /// Pixels that have the category in the answer.
+    pub predicted_pixels: u64,
+}
+
+/// One picture.
+#[derive(Debug)]
+struct One {
+    picture: String,
+    turned: bool,
+    score: Score,
+    report: Report,
+}
+
+/// Segments all pictures of a plan, at most `jobs` at a time, and scores the answers. Pictures that cannot be scored
+/// are left out.
+///
+/// # Errors
+/// A failure that every picture would have, or no picture can be scored.
+pub async fn measure(
+    asker: &Asker,
+    plan: Plan,
+    jobs: usize,
+    progress: &dyn Fn(Step<'_>),
+) -> Result<(Model, Measured)> {
+    let Plan { condition, words, cases, names } = plan;
+    let (mut score, mut pace) = (Score::default(), Pace::default());
+    // The names of a vocabulary that the server knows come with its answers.
+    let (mut answered, mut turned) = (Vec::new(), Vec::new());
+    let work = |case: Case| one(asker.clone(), case);
+    let take = |mut one: One| {
+        score.merge(&one.score);
+        answered = std::mem::take(&mut one.report.categories);
+        pace.add(one.report);
+        turned.extend(one.turned.then_some(one.picture));
+    };
+    let done = ask::all(cases, jobs, progress, work, take).await?;
+    pace.seconds = done.seconds;
+    turned.sort();
+
+    if score.labelled() == 0 {
+        return Err(Error::NothingLabelled);
+    }
+    let names = names.unwrap_or_else(|| Names::of(answered.iter().map(|category| category.name.clone())));
+    // Categories without pixels are listed, too.
+    score.merge(&Score::new(names.len()));
+    let is_scene = condition.is_some();
+    let percent = |share: f64| 100.0 * share;
+    let categories = score.categories().iter().enumerate().map(|(index, counts)| CategoryScore {
+        name: names.name(index).to_owned(),
+        stuff: is_scene.then(|| names.is_stuff(index)),
+        iou: counts.iou().map(percent),
+        accuracy: counts.accuracy().map(percent),
+        labelled_pixels: counts.labelled,
+        predicted_pixels: counts.predicted,
+    });
+    let parts = is_scene.then(|| Parts {
+        object_miou: score.miou(|category| !names.is_stuff(category)),
+        stuff_miou: score.miou(|category| names.is_stuff(category)),
+    });
+    let measured = Measured {
+        condition,
+        words: words.unwrap_or(answered.len()),
+        pictures: pace.pictures,
+        failed: done.failed,
+        turned,
+        figures: score.figures(),
+        parts,
+        ignored_pixels: score.ignored,
+        labelled_pixels: score.labelled(),
+        pace: pace.means(),
+        categories: categories.collect(),
+    };
+    Ok((pace.model.ok_or(Error::Nothing("pictures"))?, measured))
+}
+
+async fn one(asker: Asker, case: Case) -> Result<One, Failure> {
+    let picture = case.picture.display().to_string();
+    let Picture { bytes, turned } = case.picture(asker.exif).await.map_err(Failure::OfCase)?;
+    let Answer { map, report } = asker.ask(bytes, case.vocabulary.clone(), None).await?;
+    let words = report.categories.len();
+    let score = tokio::task::spawn_blocking(move || -> Result<Score> {
+        let compared = case.compare(map, words)?;
+        let mut score = Score::default();
+        score.add(&compared.answer, &compared.label);
+        Ok(score)
+    });
+    let score = score.await.map_err(|broken| Failure::OfAll(broken.into()))?;
+    Ok(One { picture, turned, score: score.map_err(Failure::OfCase)?, report })
+}
