@@ -1,19 +1,21 @@
 //! Tensor operations that candle lacks or does slowly, written for the SED network.
 //!
-//! Tensors are candle's, in channels-last layout. `layers` holds the weights, checks the arguments and chooses the wing
-//! for the tensors' device, with a namesake of every layer and operation:
+//! Tensors are candle's, in channels-last layout. `layers` holds the weights, checks the arguments and
+//! chooses the wing for the tensors' device, with a namesake of every layer and operation:
 //!
-//! - `cpu`: a kernel is written once over SIMD lanes (`simd`) and compiled for AVX-512 (with bf16 products or without),
-//!   AVX2 and plain Rust, of which `SED_KERNELS_ISA` may name one; it runs on the threads of [`parallel`].
+//! - `cpu`: a kernel is written once over SIMD lanes (`simd`) and compiled for AVX-512 (with bf16 products or
+//!   without), AVX2 and plain Rust, of which `SED_KERNELS_ISA` may name one; it runs on the threads of
+//!   [`parallel`].
 //! - `cuda`: launches of the kernels in `cuda/*.cu`, tested against the CPU's, without a GPU too.
 //!
-//! Large weights are kept in the dtype they are given in, and what they are multiplied with is rounded to it; sums
-//! are f32. On the CPU that is f32 or bf16, and activations between the layers are f32; on CUDA f32, bf16 or f16,
-//! activations too.
+//! Large weights are kept in the dtype they are given in, and what they are multiplied with is rounded to it;
+//! sums are f32. On the CPU that is f32 or bf16, and activations between the layers are f32; on CUDA f32,
+//! bf16 or f16, activations too.
 //!
 //! Each kernel for the CPU has a naive twin in its tests and a criterion bench (`benches/kernels.rs`).
 
-// The one crate with unsafe code: SIMD intrinsics, tiles that several tasks write, mapped files, the allocator's options.
+// The one crate with unsafe code: SIMD intrinsics, tiles that several tasks write, mapped files, the
+// allocator's options.
 #![allow(unsafe_code)]
 
 pub mod allocator;

@@ -18,8 +18,8 @@ const SLICES: u32 = 20;
 /// Values of the widest vector.
 const WIDEST: usize = 16;
 
-/// Floating-point operations per second of fused multiply-adds in f32, on `threads` threads of their own that run
-/// for `time`. The instruction set is the widest of this processor, unless `SED_KERNELS_ISA` lowers it.
+/// Floating-point operations per second of fused multiply-adds in f32, on `threads` threads of their own that
+/// run for `time`. The instruction set is the widest of this processor, unless `SED_KERNELS_ISA` lowers it.
 pub fn f32_flops(threads: usize, time: Duration) -> f64 {
     let isa = Isa::best();
     let operations = 2 * isa.width() * CHAINS * STEPS;
@@ -37,8 +37,8 @@ pub fn bf16_flops(threads: usize, time: Duration) -> Option<f64> {
     (isa == Isa::Avx512Bf16).then(|| flops(threads, time, operations, block))
 }
 
-/// Runs `block` of `operations` operations again and again on all threads, in slices that begin together: the speed
-/// of the best slice. Whatever else the machine does lowers a mean, and a peak should not depend on it.
+/// Runs `block` of `operations` operations again and again on all threads, in slices that begin together: the
+/// speed of the best slice. Whatever else the machine does lowers a mean, and a peak should not depend on it.
 fn flops(
     threads: usize,
     time: Duration,

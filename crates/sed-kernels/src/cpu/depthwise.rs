@@ -137,8 +137,8 @@ fn kernel_rows(size: usize, y: usize, height: usize) -> (usize, usize, usize) {
     (first, end, y + first - radius)
 }
 
-/// `COLUMNS` neighbouring outputs. Every input is read once for each row of the kernel: neighbours in a row lie so far
-/// apart that the first-level cache keeps few. `INPUTS` is `SIZE + COLUMNS - 1`.
+/// `COLUMNS` neighbouring outputs. Every input is read once for each row of the kernel: neighbours in a row
+/// lie so far apart that the first-level cache keeps few. `INPUTS` is `SIZE + COLUMNS - 1`.
 #[inline(always)]
 unsafe fn block_of<L: Lanes, const SIZE: usize, const COLUMNS: usize, const INPUTS: usize>(
     conv: &DepthwiseConv,
@@ -156,7 +156,8 @@ unsafe fn block_of<L: Lanes, const SIZE: usize, const COLUMNS: usize, const INPU
     let mut c = 0;
     while c < channels {
         let n = channels - c;
-        // SAFETY: only inputs in rows `y_first..` and columns `inside` are read; all weights and biases are there.
+        // SAFETY: only inputs in rows `y_first..` and columns `inside` are read; all weights and biases are
+        // there.
         unsafe {
             let mut sums = [L::load(conv.bias.as_ptr().add(c)); COLUMNS];
             for ky in ky_first..ky_end {

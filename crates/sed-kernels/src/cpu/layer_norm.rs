@@ -63,12 +63,12 @@ pub(crate) unsafe fn layer_norm_rows<L: Lanes>(norm: &LayerNorm, rows: *mut f32,
     unsafe { layer_norm_into::<L>(norm, (rows.cast_const(), stride), (rows, stride), n) };
 }
 
-/// Normalises `n` rows, given as the first one and the values from one to the next. Mean and variance are taken in
-/// two passes.
+/// Normalises `n` rows, given as the first one and the values from one to the next. Mean and variance are
+/// taken in two passes.
 ///
 /// # Safety
-/// `from` must be readable and `to` writable for `n` rows of `norm.channels()` values; they are the same or do not
-/// overlap.
+/// `from` must be readable and `to` writable for `n` rows of `norm.channels()` values; they are the same or
+/// do not overlap.
 #[inline(always)]
 pub(crate) unsafe fn layer_norm_into<L: Lanes>(
     norm: &LayerNorm,
@@ -89,8 +89,8 @@ pub(crate) unsafe fn layer_norm_into<L: Lanes>(
                 means[r] = sum::<L>(row, channels) * share;
                 scales[r] = square_sum::<L>(row, channels, means[r]) * share;
             }
-            // Roots and quotients of a whole register at once: one by one they would take longer than all the rest of
-            // short rows.
+            // Roots and quotients of a whole register at once: one by one they would take longer than all the
+            // rest of short rows.
             for scales in scales.chunks_exact_mut(L::WIDTH) {
                 let deviation = L::sqrt(L::add(L::load(scales.as_ptr()), L::splat(norm.eps)));
                 L::store(scales.as_mut_ptr(), L::div(L::splat(1.0), deviation));

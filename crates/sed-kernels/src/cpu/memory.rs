@@ -49,8 +49,8 @@ pub(crate) fn cpu_values(x: &Tensor) -> Result<Values<'_>> {
     Ok(Values { storage, start, len: end - start })
 }
 
-/// `len` values that `write` writes. They are not cleared first: for maps of many megabytes that is a pass over memory
-/// by one thread, while the others wait.
+/// `len` values that `write` writes. They are not cleared first: for maps of many megabytes that is a pass
+/// over memory by one thread, while the others wait.
 ///
 /// # Safety
 /// `write` must store every value, and read none that it has not stored.

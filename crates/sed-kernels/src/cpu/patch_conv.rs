@@ -44,8 +44,7 @@ impl PatchConv {
         })
     }
 
-    /// `x [n, height, width, in]` to `[n, height / size, width / size, out]`; both sides must be
-    /// multiples of the size.
+    /// As [`crate::PatchConv::forward`].
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         require_cpu(x, "patch convolution")?;
         let (n, height, width, channels) = x.dims4()?;

@@ -9,8 +9,8 @@ thread_local! {
 
 /// Lends `f` a buffer of `len` values with unspecified contents.
 ///
-/// Calls may nest: each takes a buffer of its own from the thread's pool and puts it back. Buffers only grow, to the
-/// largest size that their thread ever asked for.
+/// Calls may nest: each takes a buffer of its own from the thread's pool and puts it back. Buffers only grow,
+/// to the largest size that their thread ever asked for.
 pub(crate) fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
     f(&mut Scratch::lend(len))
 }

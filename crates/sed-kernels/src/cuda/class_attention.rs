@@ -23,8 +23,8 @@ fn kernel_depth(depth: usize) -> usize {
     }
 }
 
-/// The most channels that heads of `depth` channels can have together: a thread for each, as many as the registers of
-/// their kernel allow (class_attention.cu). 0 for heads that are too deep for all kernels.
+/// The most channels that heads of `depth` channels can have together: a thread for each, as many as the
+/// registers of their kernel allow (class_attention.cu). 0 for heads that are too deep for all kernels.
 fn most_channels(depth: usize) -> usize {
     match (depth, kernel_depth(depth)) {
         (65.., _) => 0,
@@ -67,9 +67,9 @@ impl ClassAttention {
         })
     }
 
-    /// `x [pairs, height, width, C]` to the same shape; `offsets` cuts the pairs into images.
+    /// As [`crate::ClassAttention::forward`].
     pub(crate) fn forward(&self, x: &Tensor, offsets: &[usize]) -> Result<Tensor> {
-        let (pairs, ..) = self.dims(x)?;
+        let (pairs, ..) = Layer::dims(x, self.norm1.channels())?;
         Layer::check_offsets(offsets, pairs)?;
         let x = x.to_dtype(self.qkv.dtype())?.contiguous()?;
         let qkv = self.project(&x)?;
@@ -78,7 +78,7 @@ impl ClassAttention {
         self.finish(&x, &qkv, &offsets, &sums)
     }
 
-    /// The sums with those of one more part of an image's pairs, `x [part, height, width, C]`.
+    /// As [`crate::ClassAttention::add_sums`].
     pub(crate) fn add_sums(&self, x: &Tensor, sums: &AttentionSums) -> Result<AttentionSums> {
         let before = self.sums_for(x, sums)?;
         let x = x.to_dtype(self.qkv.dtype())?.contiguous()?;
@@ -86,7 +86,7 @@ impl ClassAttention {
         Ok(AttentionSums { pixels: sums.pixels, values: Some(values) })
     }
 
-    /// The layer for one part of an image's pairs from the sums over all of them.
+    /// As [`crate::ClassAttention::finish_part`].
     pub(crate) fn finish_part(&self, x: &Tensor, sums: &AttentionSums) -> Result<Tensor> {
         let sums = self.sums_for(x, sums)?;
         let x = x.to_dtype(self.qkv.dtype())?.contiguous()?;
@@ -95,8 +95,8 @@ impl ClassAttention {
 
     /// The values of the sums, zeros before the first part, which must fit `x`.
     fn sums_for(&self, x: &Tensor, sums: &AttentionSums) -> Result<Tensor> {
-        let (.., channels) = self.dims(x)?;
-        sums.check(x, self.heads)?;
+        let channels = self.norm1.channels();
+        sums.check(x, channels, self.heads)?;
         match &sums.values {
             Some(values) => Ok(values.clone()),
             None => {
@@ -162,14 +162,6 @@ impl ClassAttention {
             ..Epilogue::default()
         };
         tail.apply(&self.contract.product(&hidden)?)
-    }
-
-    fn dims(&self, x: &Tensor) -> Result<(usize, usize, usize, usize)> {
-        let dims = x.dims4()?;
-        if dims.3 != self.norm1.channels() {
-            bail!("class attention: {} channels, the weights have {}", dims.3, self.norm1.channels());
-        }
-        Ok(dims)
     }
 }
 

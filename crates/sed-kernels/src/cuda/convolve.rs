@@ -74,7 +74,8 @@ pub(super) struct Convolve<'a> {
     pub(super) size: usize,
     /// 1, or 2 for a result of twice the size.
     pub(super) step: usize,
-    /// A second input of the result's size, with its weights (for the same kernel) and the size of its kernel.
+    /// A second input of the result's size, with its weights (for the same kernel) and the size of its
+    /// kernel.
     pub(super) second: Option<(&'a Tensor, &'a Taps, usize)>,
     pub(super) bias: Option<&'a Tensor>,
     /// Maps that are added, and which of them to each image.

@@ -5,7 +5,8 @@ use candle_core::{Result, Tensor};
 use super::elementwise::stack;
 use super::product::products;
 
-/// As [`crate::cost_map`], which has checked the arguments. Pairs of one image that follow each other go together.
+/// As [`crate::cost_map`], which has checked the arguments. Pairs of one image that follow each other go
+/// together.
 pub(crate) fn cost_map(images: &[&Tensor], texts: &[&Tensor], image_of_pair: &[usize]) -> Result<Tensor> {
     let mut parts = Vec::new();
     let mut first = 0;

@@ -1,8 +1,9 @@
 //! Products by cuBLASLt, those of one weight always by one algorithm.
 //!
-//! The algorithm sets the order in which the terms of a sum are added. cuBLAS chooses one for every number of rows, and may
-//! split a sum among blocks; a picture's result would then depend on the pictures in its batch. Here the algorithm is
-//! chosen once for a weight's sizes and format, for a fixed number of rows, among those that do not split sums.
+//! The algorithm sets the order in which the terms of a sum are added. cuBLAS chooses one for every number of
+//! rows, and may split a sum among blocks; a picture's result would then depend on the pictures in its batch.
+//! Here the algorithm is chosen once for a weight's sizes and format, for a fixed number of rows, among those
+//! that do not split sums.
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -27,7 +28,8 @@ use super::memory::{Output, address};
 const PLANNED_ROWS: usize = 4096;
 /// Products and rows for which those of a batch are chosen: the cost map of a picture and many categories.
 const PLANNED_BATCH: (usize, usize) = (128, 576);
-/// Memory of a device for algorithms that need some beside their operands, in bytes: what NVIDIA advises for Hopper.
+/// Memory of a device for algorithms that need some beside their operands, in bytes: what NVIDIA advises for
+/// Hopper.
 const WORKSPACE_BYTES: usize = 32 << 20;
 /// Alignment of the rows of every operand, in bytes, or the row's own where that is less.
 const ALIGNMENT: usize = 16;
@@ -53,8 +55,8 @@ impl Size {
 
 /// The handle, workspace and plans of a device, made by its first product.
 type Slot = Arc<Mutex<Option<Prepared>>>;
-/// The slot of each device. The lock of the table is held only to find it, so that devices do not wait for each other's
-/// launches.
+/// The slot of each device. The lock of the table is held only to find it, so that devices do not wait for
+/// each other's launches.
 static DEVICES: Mutex<Option<HashMap<DeviceId, Slot>>> = Mutex::new(None);
 /// Products that the algorithm of their weight refused, and that ran by one of their own.
 static OFF_PLAN: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -83,8 +85,8 @@ struct Plan {
     algorithm: cublasLtMatmulAlgo_t,
 }
 
-/// As [`super::product::product`] and [`super::product::products`], which have checked the arguments. Gives the values
-/// of the result in one row.
+/// As [`super::product::product`] and [`super::product::products`], which have checked the arguments. Gives
+/// the values of the result in one row.
 pub(super) fn multiply(device: &CudaDevice, x: &Tensor, weight: &Tensor, size: Size) -> Result<Tensor> {
     let dtype = x.dtype();
     let values = size.batch.unwrap_or(1) * size.rows * size.n;
@@ -168,8 +170,8 @@ impl Prepared {
         let stream = device.cuda_stream();
         let (workspace, _guard) = self.workspace.device_ptr(&stream);
         let (one, zero) = (1.0_f32, 0.0_f32);
-        // SAFETY: the addresses are of live tensors of the sizes in the layouts; the workspace belongs to this stream;
-        // the factors are read before the call returns.
+        // SAFETY: the addresses are of live tensors of the sizes in the layouts; the workspace belongs to
+        // this stream; the factors are read before the call returns.
         unsafe {
             lt::matmul(
                 self.handle,
@@ -240,7 +242,8 @@ fn choose(handle: cublasLtHandle_t, (size, dtype, tf32): Key) -> Outcome<Plan> {
     Ok(Plan { operation, algorithm: found.algo })
 }
 
-/// The matrices as cuBLASLt sees them, column by column: `y [n, rows] = weight [k, n] transposed · x [k, rows]`.
+/// The matrices as cuBLASLt sees them, column by column:
+/// `y [n, rows] = weight [k, n] transposed · x [k, rows]`.
 struct Layouts {
     weight: Layout,
     x: Layout,

@@ -16,7 +16,8 @@ pub(crate) fn sigmoid(x: &Tensor) -> Result<Tensor> {
     Ok(y.into_tensor())
 }
 
-/// The logistic function of every value; the values that are not finite are added to element `counter` of `counts`.
+/// The logistic function of every value; the values that are not finite are added to element `counter` of
+/// `counts`.
 pub(super) fn counted_sigmoid(x: &Tensor, counts: &mut Output, counter: usize) -> Result<Tensor> {
     let mut y = Output::like(x)?;
     let x = x.contiguous()?;

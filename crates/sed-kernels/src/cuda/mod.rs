@@ -54,7 +54,8 @@ pub(crate) use scalar_conv::ScalarConv;
 pub(crate) use skip_fusion::SkipFusion;
 pub(crate) use upsample_argmax::{score_and_upsample, upsample_argmax};
 
-/// Reports whether this wing computes on a device's tensors: on a GPU, and on the CPU while a test emulates one.
+/// Reports whether this wing computes on a device's tensors: on a GPU, and on the CPU while a test emulates
+/// one.
 pub(crate) fn runs_on(device: &Device) -> bool {
     #[cfg(feature = "cuda-emulator")]
     if run::emulator::is_on() {

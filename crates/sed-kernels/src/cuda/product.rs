@@ -21,7 +21,8 @@ pub(super) fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// `x [rows, k]` times the transpose of each of `weights [batch, n, k]`, `[batch, rows, n]`; otherwise as [`product`].
+/// `x [rows, k]` times the transpose of each of `weights [batch, n, k]`, `[batch, rows, n]`; otherwise as
+/// [`product`].
 pub(super) fn products(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
     let ((rows, k), (batch, n, inner)) = (x.dims2()?, weights.dims3()?);
     if k != inner || x.dtype() != weights.dtype() {
@@ -54,8 +55,8 @@ mod tests {
         x.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
     }
 
-    /// The rows of a product are those of any part of its rows; the CPU's product, which stands in without a GPU, does
-    /// not promise that.
+    /// The rows of a product are those of any part of its rows; the CPU's product, which stands in without a
+    /// GPU, does not promise that.
     #[test]
     fn a_row_does_not_depend_on_the_others() {
         if device().is_cpu() {

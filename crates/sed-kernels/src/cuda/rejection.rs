@@ -8,8 +8,8 @@ use super::memory::Output;
 /// Warps of a block, one for each pixel.
 const PIXELS: usize = 8;
 
-/// As [`crate::top_k_union`], which has checked the arguments. A flag for each pair is copied to the host: what
-/// is launched next depends on how many there are.
+/// As [`crate::top_k_union`], which has checked the arguments. A flag for each pair is copied to the host:
+/// what is launched next depends on how many there are.
 pub(crate) fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[usize]) -> Result<Vec<Vec<usize>>> {
     let pairs = logits.dim(0)?;
     let pixels = logits.elem_count() / pairs.max(1);

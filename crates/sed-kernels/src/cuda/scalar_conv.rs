@@ -37,7 +37,8 @@ impl ScalarConv {
         })
     }
 
-    /// `x [n, height, width, in]` to `[n, height, width]` in f32, whatever the dtype of `x`: these are logits.
+    /// `x [n, height, width, in]` to `[n, height, width]` in f32, whatever the dtype of `x`: these are
+    /// logits.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (n, height, width, channels) = x.dims4()?;
         if channels != self.inputs {

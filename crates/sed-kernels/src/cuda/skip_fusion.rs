@@ -72,7 +72,7 @@ impl SkipFusion {
         })
     }
 
-    /// From `guidance [n, 2h, 2w, I]` what the first convolution gets from each image, `[n, 2h, 2w, O]`.
+    /// As [`crate::SkipFusion::guide`].
     pub(crate) fn guide(&self, guidance: &Tensor) -> Result<Tensor> {
         let (n, height, width, _) = guidance.dims4()?;
         let guidance = guidance.to_dtype(self.conv0_guide.dtype())?.contiguous()?;

@@ -35,8 +35,8 @@ pub(super) fn on_device(x: &Tensor, dtype: DType) -> OnDevice {
 }
 
 /// Fails where `got` is farther from `want` (f32, CPU) than the storage type explains: 1e-4 for f32, 2⁻⁷ for
-/// bf16, 2⁻¹⁰ for f16, of the value or of some part of the largest: a tenth for f32, a half for the others, whose
-/// sums are rounded between a product and its tail.
+/// bf16, 2⁻¹⁰ for f16, of the value or of some part of the largest: a tenth for f32, a half for the others,
+/// whose sums are rounded between a product and its tail.
 #[track_caller]
 pub(super) fn assert_near(got: &Tensor, want: &Tensor, dtype: DType, what: &str) {
     let (relative, of_largest) = match dtype {

@@ -13,8 +13,8 @@ const THREADS: usize = 256;
 /// Most maps whose counts a block adds up in shared memory.
 const SHARED_MAPS: usize = 1024;
 
-/// As [`crate::upsample_argmax`], which has checked the arguments; the first rows and columns of `scores`, `used` of
-/// each, count. Indices and counts are copied to the host.
+/// As [`crate::upsample_argmax`], which has checked the arguments; the first rows and columns of `scores`,
+/// `used` of each, count. Indices and counts are copied to the host.
 pub(crate) fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec, used: (usize, usize)) -> Result<ArgmaxMap> {
     let counts = Output::zeros(scores.device(), DType::U32, scores.dim(0)? + 1)?;
     Ok(best_of(scores, spec, used, counts)?.0)

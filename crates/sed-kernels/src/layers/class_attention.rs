@@ -41,7 +41,8 @@ impl ClassAttentionWeights<'_> {
 #[derive(Debug, Clone)]
 pub struct AttentionSums {
     pub(crate) pixels: usize,
-    /// `[1, pixels, C / heads + 1, C]` in f32: products of keys and values, then keys. `None` before the first part.
+    /// `[1, pixels, C / heads + 1, C]` in f32: products of keys and values, then keys. `None` before the
+    /// first part.
     pub(crate) values: Option<Tensor>,
 }
 
@@ -51,14 +52,15 @@ impl AttentionSums {
         Self { pixels, values: None }
     }
 
-    /// Fails unless the sums are those of a layer with so many heads for `x [part, height, width, C]`.
-    pub(crate) fn check(&self, x: &Tensor, heads: usize) -> Result<()> {
-        let (_, height, width, channels) = x.dims4()?;
+    /// Returns the pairs of `x [part, height, width, C]`, which the sums must fit for a layer of `channels`
+    /// channels.
+    pub(crate) fn check(&self, x: &Tensor, channels: usize, heads: usize) -> Result<usize> {
+        let (pairs, height, width, _) = ClassAttention::dims(x, channels)?;
         let shape = [1, self.pixels, channels / heads + 1, channels];
         if height * width != self.pixels || self.values.as_ref().is_some_and(|sums| sums.dims() != shape) {
             bail!("class attention: sums of {} pixels do not fit maps of {height} x {width}", self.pixels);
         }
-        Ok(())
+        Ok(pairs)
     }
 }
 
@@ -84,6 +86,15 @@ layer! {
 }
 
 impl ClassAttention {
+    /// Returns the sizes of `x [pairs, height, width, C]`, which has `channels` channels.
+    pub(crate) fn dims(x: &Tensor, channels: usize) -> Result<(usize, usize, usize, usize)> {
+        let dims = x.dims4()?;
+        if dims.3 != channels {
+            bail!("class attention: {} channels, the weights have {channels}", dims.3);
+        }
+        Ok(dims)
+    }
+
     /// Fails unless `offsets` cut `pairs` pairs into images.
     pub(crate) fn check_offsets(offsets: &[usize], pairs: usize) -> Result<()> {
         let ordered = offsets.windows(2).all(|w| w[0] <= w[1]);

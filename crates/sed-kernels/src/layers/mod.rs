@@ -1,5 +1,5 @@
-//! The network's layers and operations: their weights and results, the checks of their arguments, and the choice of the
-//! wing that computes them ([`crate::cpu`], [`crate::cuda`]).
+//! The network's layers and operations: their weights and results, the checks of their arguments, and the
+//! choice of the wing that computes them ([`crate::cpu`], [`crate::cuda`]).
 
 mod class_attention;
 mod conv2d;

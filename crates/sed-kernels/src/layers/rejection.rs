@@ -6,9 +6,9 @@ use super::wing::in_wing_of;
 
 /// For every image, the pairs that are among its `top_k` best at one of its pixels, rising.
 ///
-/// `logits [pairs, ..]` holds one map per pair; `offsets` (one more than there are images) says which
-/// pairs belong to which image. A `top_k` that is not smaller than the image's number of pairs keeps them all;
-/// it is at least 1 where there are any. Pairs that tie with the k-th best are kept (the reference leaves ties
+/// `logits [pairs, ..]` holds one map per pair; `offsets` (one more than there are images) says which pairs
+/// belong to which image. A `top_k` that is not smaller than the image's number of pairs keeps them all; it
+/// is at least 1 where there are any. Pairs that tie with the k-th best are kept (the reference leaves ties
 /// undefined), so the result does not depend on the order of the categories. A pair with a NaN is always
 /// kept, so that the fault is seen at the end.
 pub fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[usize]) -> Result<Vec<Vec<usize>>> {

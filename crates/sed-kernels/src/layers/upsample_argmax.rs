@@ -43,7 +43,8 @@ pub struct ScoredMap {
 }
 
 /// Returns the scores of `logits [n, h, w]`, the best of them at every pixel as by [`upsample_argmax`], and a
-/// count of the logits that are not finite. On a GPU the count comes with the results, without a wait of its own.
+/// count of the logits that are not finite. On a GPU the count comes with the results, without a wait of its
+/// own.
 pub fn score_and_upsample(logits: &Tensor, spec: &ArgmaxSpec) -> Result<ScoredMap> {
     let used = checked_crop(logits, spec)?;
     in_wing_of!(logits.device(), score_and_upsample(logits, spec, used))

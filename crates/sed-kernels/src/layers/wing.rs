@@ -2,8 +2,8 @@
 
 use candle_core::Device;
 
-/// A folder of kernels for one kind of device, with what it made. Every wing has a namesake of each layer and operation;
-/// another kind of device is another folder, and its arm here.
+/// A folder of kernels for one kind of device, with what it made. Every wing has a namesake of each layer and
+/// operation; another kind of device is another folder, and its arm here.
 #[derive(Debug, Clone)]
 pub(crate) enum Wing<C = (), G = ()> {
     Cpu(C),
@@ -28,8 +28,8 @@ macro_rules! in_wing_of {
 }
 pub(crate) use in_wing_of;
 
-/// Declares a layer by its constructor, with the device that it makes the layer for, and its methods: those that each
-/// wing's layer of the same name has.
+/// Declares a layer by its constructor, with the device that it makes the layer for, and its methods: those
+/// that each wing's layer of the same name has.
 macro_rules! layer {
     (
         $(#[$about:meta])*

@@ -115,7 +115,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn sqrt(a: Self::V) -> Self::V;
     /// `a * b + c`
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// The greater lane; the lane of `b` where one of them is NaN. A bound stands in `a`, so that a NaN in `b` stays.
+    /// The greater lane; the lane of `b` where one of them is NaN. A bound stands in `a`, so that a NaN in
+    /// `b` stays.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// The lesser lane; the lane of `b` where one of them is NaN.
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
@@ -127,7 +128,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn round(a: Self::V) -> Self::V;
     /// `2^a` for integral lanes in -126 ..= 127.
     unsafe fn exp2_int(a: Self::V) -> Self::V;
-    /// Lane `i` of the result is lane `from[i]` of `a`; indices below `WIDTH`, those beyond it are not looked at.
+    /// Lane `i` of the result is lane `from[i]` of `a`; indices below `WIDTH`, those beyond it are not looked
+    /// at.
     unsafe fn permute(a: Self::V, from: &[u32; 16]) -> Self::V;
     /// Sum of all lanes.
     unsafe fn sum(a: Self::V) -> f32;

@@ -26,8 +26,7 @@ use crate::simd::Isa;
 use pixel::Heads;
 use tile::{Tile, Work, run_attention_tile};
 
-/// The layer `x + x2` of SED's feature aggregation: `x1 = x + attention(norm1(x))`,
-/// `x2 = x1 + W₂ relu(W₁ norm2(x1))`.
+/// The layer with packed weights.
 #[derive(Debug, Clone)]
 pub(crate) struct ClassAttention {
     heads: usize,
@@ -64,11 +63,10 @@ impl ClassAttention {
         })
     }
 
-    /// `x [pairs, height, width, C]` to the same shape. `offsets` (one more than there are images,
-    /// from 0 to `pairs`) says which pairs belong to which image.
+    /// As [`crate::ClassAttention::forward`].
     pub(crate) fn forward(&self, x: &Tensor, offsets: &[usize]) -> Result<Tensor> {
         require_cpu(x, "class attention")?;
-        let (pairs, height, width, _) = self.dims(x)?;
+        let (pairs, height, width, _) = Layer::dims(x, self.norm1.channels())?;
         Layer::check_offsets(offsets, pairs)?;
         let y = self.forward_values(&cpu_values(x)?, height * width, offsets, Isa::best());
         from_values(y, x.shape())
@@ -97,13 +95,5 @@ impl ClassAttention {
 
     fn heads(&self) -> Heads {
         Heads { channels: self.norm1.channels(), heads: self.heads }
-    }
-
-    fn dims(&self, x: &Tensor) -> Result<(usize, usize, usize, usize)> {
-        let dims = x.dims4()?;
-        if dims.3 != self.norm1.channels() {
-            bail!("class attention: {} channels, the weights have {}", dims.3, self.norm1.channels());
-        }
-        Ok(dims)
     }
 }

@@ -67,8 +67,8 @@ impl Heads {
     }
 }
 
-/// `to[i] = elu(from[i]) + 1` for `n` values. (A closure over lanes would not take on the caller's instruction
-/// set: each of its operations would be a call.)
+/// `to[i] = elu(from[i]) + 1` for `n` values. (A closure over lanes would not take on the caller's
+/// instruction set: each of its operations would be a call.)
 #[inline(always)]
 pub(super) unsafe fn elu_row<L: Lanes>(from: *const f32, to: *mut f32, n: usize) {
     let mut i = 0;
@@ -254,7 +254,8 @@ impl<const DEPTH: usize> SmallHeads<DEPTH> {
     /// As the function of that name, for all heads of a register together.
     #[inline(always)]
     unsafe fn attend<L: Lanes>(channels: usize, queries: PairRows, sums: PixelSums, out: PairRows) {
-        // SAFETY: queries, sums and out hold `channels` values, a multiple of `WIDTH`; key_values `DEPTH · channels`.
+        // SAFETY: queries, sums and out hold `channels` values, a multiple of `WIDTH`; key_values
+        // `DEPTH · channels`.
         unsafe {
             for i in (0..channels).step_by(L::WIDTH) {
                 let keys = L::load(sums.keys.add(i));

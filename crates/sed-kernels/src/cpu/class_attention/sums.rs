@@ -13,14 +13,14 @@ use crate::parallel;
 use crate::simd::Isa;
 
 impl ClassAttention {
-    /// The sums with those of one more part of the image's categories, `x [part, height, width, C]`. The
-    /// parts together give exactly what [`ClassAttention::forward`] sums up.
+    /// As [`crate::ClassAttention::add_sums`].
     pub(crate) fn add_sums(&self, x: &Tensor, sums: &AttentionSums) -> Result<AttentionSums> {
         self.add_sums_with(x, sums, Isa::best())
     }
 
     pub(super) fn add_sums_with(&self, x: &Tensor, sums: &AttentionSums, isa: Isa) -> Result<AttentionSums> {
-        let pairs = self.check_part(x, sums)?;
+        require_cpu(x, "class attention")?;
+        let pairs = sums.check(x, self.norm1.channels(), self.heads)?;
         let x = cpu_values(x)?;
         let pixels = sums.pixels;
         let mut next = sums.values.as_ref().map_or_else(|| Ok(self.zeros(pixels)), to_vec)?;
@@ -39,14 +39,14 @@ impl ClassAttention {
         Ok(AttentionSums { pixels, values: Some(values) })
     }
 
-    /// The layer for one part of an image's categories, `x [part, height, width, C]` to the same shape, from
-    /// the sums over all of them.
+    /// As [`crate::ClassAttention::finish_part`].
     pub(crate) fn finish_part(&self, x: &Tensor, sums: &AttentionSums) -> Result<Tensor> {
         self.finish_part_with(x, sums, Isa::best())
     }
 
     pub(super) fn finish_part_with(&self, x: &Tensor, sums: &AttentionSums, isa: Isa) -> Result<Tensor> {
-        let pairs = self.check_part(x, sums)?;
+        require_cpu(x, "class attention")?;
+        let pairs = sums.check(x, self.norm1.channels(), self.heads)?;
         let values = cpu_values(x)?;
         let work = Work::for_part(self);
         let values: &[f32] = &values;
@@ -73,12 +73,5 @@ impl ClassAttention {
     fn zeros(&self, pixels: usize) -> Vec<f32> {
         let channels = self.norm1.channels();
         vec![0.0; pixels * channels * (channels / self.heads + 1)]
-    }
-
-    fn check_part(&self, x: &Tensor, sums: &AttentionSums) -> Result<usize> {
-        require_cpu(x, "class attention")?;
-        let (pairs, ..) = self.dims(x)?;
-        sums.check(x, self.heads)?;
-        Ok(pairs)
     }
 }

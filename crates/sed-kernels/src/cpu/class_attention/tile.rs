@@ -217,7 +217,8 @@ unsafe fn project_block<L: Lanes>(
         let normed = base.add(work.normed);
         for pair in 0..block {
             let from = tile.x.as_ptr().add(tile.first_value(start + pair, channels));
-            // The maps of the pairs lie so far apart that the processor does not guess what the next tile reads.
+            // The maps of the pairs lie so far apart that the processor does not guess what the next tile
+            // reads.
             for i in (0..PIXELS * channels).step_by(16) {
                 L::prefetch(from.wrapping_add(PIXELS * channels + i).cast());
             }
@@ -257,7 +258,8 @@ unsafe fn add_block<L: Lanes>(
     }
 }
 
-/// The second half for the block of pairs from `start` on, whose queries are given: attention output, residuals and feed-forward layer.
+/// The second half for the block of pairs from `start` on, whose queries are given: attention output,
+/// residuals and feed-forward layer.
 #[inline(always)]
 unsafe fn finish_block<L: Lanes>(
     layer: &ClassAttention,
@@ -311,7 +313,8 @@ unsafe fn finish_block<L: Lanes>(
     }
 }
 
-/// `to = a + b` for rows of `channels` values, each given as the first one and the values from one to the next.
+/// `to = a + b` for rows of `channels` values, each given as the first one and the values from one to the
+/// next.
 #[inline(always)]
 unsafe fn add_rows<L: Lanes>(
     (a, a_stride): (*const f32, usize),

@@ -123,8 +123,8 @@ impl<E: Element> Addresses<E> {
     }
 }
 
-/// The same pointer, of which the compiler does not know how it was computed: else it keeps one for each row, more than
-/// there are registers.
+/// The same pointer, of which the compiler does not know how it was computed: else it keeps one for each row,
+/// more than there are registers.
 #[inline(always)]
 #[allow(clippy::pointers_in_nomem_asm_block, reason = "the pointer is not followed")]
 fn opaque<E>(pointer: *const E) -> *const E {

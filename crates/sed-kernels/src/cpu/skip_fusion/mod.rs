@@ -78,8 +78,7 @@ impl SkipFusion {
         })
     }
 
-    /// Computes the image's part of the first convolution, once for all of its categories: from
-    /// `guidance [n, 2h, 2w, I]` to `[n, 2h, 2w, O]`.
+    /// As [`crate::SkipFusion::guide`].
     pub(crate) fn guide(&self, guidance: &Tensor) -> Result<Tensor> {
         let (n, height, width, _) = guidance.dims4()?;
         let guide = self.conv0_guide.forward(guidance, Activation::None)?;
@@ -91,8 +90,7 @@ impl SkipFusion {
         from_values(guide, (n, height, width, self.conv1.n))
     }
 
-    /// Runs the layer for `n` pairs: `x [n, h, w, C]`, cost-map guidance from below
-    /// `cost [n, h, w, P]`, one `guide [1, 2h, 2w, O]` per image, and the image of every pair.
+    /// As [`crate::SkipFusion::forward`].
     pub(crate) fn forward(
         &self,
         x: &Tensor,

@@ -63,8 +63,9 @@ impl Block {
 
 /// The two rows of every map between which output rows lie.
 ///
-/// Copies: the maps lie so far apart that reading them block by block would miss every cache. Behind each row its last
-/// value is repeated for two registers, so that every window can be read, and the last column has a right neighbour.
+/// Copies: the maps lie so far apart that reading them block by block would miss every cache. Behind each row
+/// its last value is repeated for two registers, so that every window can be read, and the last column has a
+/// right neighbour.
 pub(super) struct RowPairs {
     /// `[map][2][stride]`: even rows, then odd ones.
     values: Vec<f32>,

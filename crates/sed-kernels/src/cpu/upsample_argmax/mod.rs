@@ -16,8 +16,8 @@ use block::{Block, RowPairs, Rows, Won, run_best};
 /// Output rows of one task; fixed, so that sums do not depend on the number of threads.
 const ROWS: usize = 16;
 
-/// As [`crate::score_and_upsample`], which has checked the arguments; the first rows and columns of `logits`, `used` of
-/// each, count.
+/// As [`crate::score_and_upsample`], which has checked the arguments; the first rows and columns of `logits`,
+/// `used` of each, count.
 pub(crate) fn score_and_upsample(
     logits: &Tensor,
     spec: &ArgmaxSpec,

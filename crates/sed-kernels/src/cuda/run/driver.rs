@@ -45,8 +45,8 @@ pub(super) fn run(device: &CudaDevice, launch: &Launch) -> Result<()> {
         block_dim: sizes(launch, launch.block)?,
         shared_mem_bytes: launch.shared_bytes as u32, // at most 48 KiB
     };
-    // SAFETY: the wrapper that made the launch passes what the kernel declares, with buffers of the sizes that it
-    // reads and writes; the tests run the same launches on guarded memory.
+    // SAFETY: the wrapper that made the launch passes what the kernel declares, with buffers of the sizes
+    // that it reads and writes; the tests run the same launches on guarded memory.
     unsafe { builder.launch(config) }.w()?;
     Ok(())
 }

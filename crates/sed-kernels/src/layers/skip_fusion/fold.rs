@@ -20,8 +20,8 @@ struct Shape {
     outputs: usize,
 }
 
-/// The first convolution with the transposed one folded into it, on the host in f32, and the layer's channels by the
-/// letters of [`SkipFusionWeights`].
+/// The first convolution with the transposed one folded into it, on the host in f32, and the layer's channels
+/// by the letters of [`SkipFusionWeights`].
 #[derive(Debug)]
 pub(crate) struct Folded {
     /// C.
