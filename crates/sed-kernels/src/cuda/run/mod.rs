@@ -1,4 +1,4 @@
-//! What runs a launch: the driver of a GPU, or the emulator.
+//! Running a launch: on the driver of a GPU, or on the emulator.
 
 #[cfg(feature = "cuda")]
 pub(super) mod driver;
