@@ -11,11 +11,11 @@ use tracing::Span;
 use crate::{
     error::EngineError,
     inbox::{Event, Inbox, Wait},
-    launch::Launch,
+    launch::{Launch, Load},
     scheduler::{Aftermath, Ran, Scheduler},
     stages::Stages,
     state::{EngineState, Seat},
-    warm_up::WarmUp,
+    warm_up::{Round, WarmUp},
 };
 
 /// The inbox and the state of a device thread, which its callers share.
@@ -133,14 +133,12 @@ impl<S: Stages> DeviceThread<S> {
     fn receive(&mut self, events: impl IntoIterator<Item = Event>) {
         for event in events {
             match event {
-                Event::Arrived(ticket) => match self.line.seat.state() {
+                Event::Arrived(request) => match self.line.seat.state() {
                     EngineState::DeviceLost { reason } | EngineState::GivenUp { reason } => {
-                        ticket.answer(Err(EngineError::DeviceLost(reason)));
+                        request.fail(EngineError::DeviceLost(reason));
                     }
-                    EngineState::Failed { reason } => {
-                        ticket.answer(Err(EngineError::WarmUpFailed(reason)));
-                    }
-                    _ => self.scheduler.arrive(&self.stages, *ticket),
+                    EngineState::Failed { reason } => request.fail(EngineError::WarmUpFailed(reason)),
+                    _ => self.scheduler.arrive(&self.stages, *request),
                 },
                 Event::WasRead { phrase, found } => {
                     self.scheduler.was_read(&self.stages, &phrase, found.as_deref());
@@ -151,13 +149,13 @@ impl<S: Stages> DeviceThread<S> {
 
     /// Runs a launch and hands out its results.
     fn launch(&mut self, mut launch: Launch<S>) -> Aftermath {
-        let span = self.batch_span(&launch);
+        let span = self.batch_span(&mut launch);
         let begun = self.scheduler.now();
-        let result = span.in_scope(|| launch.run(&self.stages));
+        let ended = span.in_scope(|| launch.run(&self.stages));
         let ran = Ran { begun, ended: self.scheduler.now() };
-        span.record("pairs", launch.worked_on(&result).1);
+        span.record("pairs", ended.load.pairs);
         drop(span);
-        let aftermath = self.scheduler.complete(&self.stages, launch, result, ran);
+        let aftermath = self.scheduler.complete(&self.stages, ended, ran);
         if let Some(reason) = &aftermath.lost {
             self.probes.lost = self.probes.lost.saturating_add(1);
             tracing::error!(device = self.stages.info().device, reason, "the device does not answer");
@@ -168,17 +166,17 @@ impl<S: Stages> DeviceThread<S> {
     }
 
     /// The span of a batch. It is linked to the spans of all its requests instead of being the child of one.
-    fn batch_span(&self, launch: &Launch<S>) -> Span {
+    fn batch_span(&self, launch: &mut Launch<S>) -> Span {
         if !self.scheduler.recording {
             return Span::none(); // the engine's own requests have no caller
         }
-        let (images, _) = launch.size();
-        let stage = launch.stage.name();
+        let Load { stage, images, .. } = launch.work.load();
+        let stage = stage.name();
         // The number of pairs in a part of a stage is known once it has run.
         let pairs = tracing::field::Empty;
         let span = tracing::info_span!(parent: None, "batch", otel.name = stage, stage, images, pairs);
-        for caller in self.scheduler.callers(launch) {
-            span.follows_from(caller);
+        for ticket in launch.work.tickets_mut() {
+            span.follows_from(&ticket.span);
         }
         span
     }
@@ -237,18 +235,23 @@ impl<S: Stages> DeviceThread<S> {
 
     fn warm(&mut self, warm_up: &WarmUp) -> Result<(), String> {
         self.scheduler.recording = false;
-        let outcome = warm_up
-            .rounds(&self.stages, &self.scheduler)
-            .and_then(|rounds| rounds.into_iter().try_for_each(|round| self.warm_round(round)));
+        let outcome = self.warm_rounds(warm_up);
         self.scheduler.recording = true;
         outcome
     }
 
+    fn warm_rounds(&mut self, warm_up: &WarmUp) -> Result<(), String> {
+        let words = warm_up.words(&self.stages)?;
+        let pictures = warm_up.pictures(&self.stages, &self.scheduler)?;
+        pictures.into_iter().try_for_each(|round| self.warm_round(round))?;
+        self.warm_round(words)
+    }
+
     /// Runs one round of the engine's own requests through all stages. Fails with the first error among their
     /// answers.
-    fn warm_round(&mut self, round: crate::warm_up::Round) -> Result<(), String> {
-        let (tickets, mut answers) = round;
-        tickets.into_iter().for_each(|ticket| self.scheduler.arrive(&self.stages, ticket));
+    fn warm_round<T>(&mut self, round: Round<T>) -> Result<(), String> {
+        let (requests, mut answers) = round;
+        requests.into_iter().for_each(|request| self.scheduler.arrive(&self.stages, request));
         while !self.scheduler.is_empty() {
             match self.scheduler.next() {
                 Some(launch) => drop(self.launch(launch)),
@@ -280,8 +283,8 @@ struct EndOfEngine(Arc<Line>);
 
 impl Drop for EndOfEngine {
     fn drop(&mut self) {
-        for ticket in self.0.inbox.close() {
-            ticket.answer(Err(EngineError::ShuttingDown));
+        for request in self.0.inbox.close() {
+            request.fail(EngineError::ShuttingDown);
         }
         self.0.seat.report(EngineState::Stopped);
     }

@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{phrases::TokenPhrase, place::Place, ticket::Ticket};
+use crate::{phrases::TokenPhrase, place::Place, task::Arrival};
 
 /// A message to the device thread.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A request was admitted.
-    Arrived(Box<Ticket>),
+    Arrived(Box<Arrival>),
     /// The directory of text embeddings was asked for a phrase.
     WasRead { phrase: TokenPhrase, found: Option<Vec<u8>> },
 }
@@ -53,15 +53,15 @@ impl Inbox {
     }
 
     /// Removes and returns the request of a place, if the thread has not seen it yet.
-    pub(crate) fn withdraw(&self, place: &Arc<Place>) -> Option<Ticket> {
+    pub(crate) fn withdraw(&self, place: &Arc<Place>) -> Option<Arrival> {
         let is_wanted = |event: &Event| match event {
-            Event::Arrived(ticket) => Arc::ptr_eq(&ticket.place, place),
+            Event::Arrived(request) => Arc::ptr_eq(&request.ticket.place, place),
             Event::WasRead { .. } => false,
         };
         let mut state = self.lock();
         let index = state.events.iter().position(is_wanted)?;
         match state.events.remove(index)? {
-            Event::Arrived(ticket) => Some(*ticket),
+            Event::Arrived(request) => Some(*request),
             Event::WasRead { .. } => None,
         }
     }
@@ -83,7 +83,7 @@ impl Inbox {
     }
 
     /// Closes the inbox to requests. Returns those that the thread has not seen yet.
-    pub(crate) fn close(&self) -> Vec<Ticket> {
+    pub(crate) fn close(&self) -> Vec<Arrival> {
         let mut state = self.lock();
         state.closed = true;
         let (requests, others): (VecDeque<_>, VecDeque<_>) =
@@ -91,11 +91,11 @@ impl Inbox {
         state.events = others;
         drop(state);
         self.changed.notify_all();
-        let ticket = |event| match event {
-            Event::Arrived(ticket) => Some(*ticket),
+        let request = |event| match event {
+            Event::Arrived(request) => Some(*request),
             Event::WasRead { .. } => None,
         };
-        requests.into_iter().filter_map(ticket).collect()
+        requests.into_iter().filter_map(request).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

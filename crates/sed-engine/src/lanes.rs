@@ -47,6 +47,13 @@ impl<T: Waits> Lanes<T> {
         self.best(now).and_then(|lane| self.by_priority[lane].pop_front())
     }
 
+    /// Removes and converts the item that goes next. One that `convert` returns as its error stays where it is.
+    pub(crate) fn pop_as<U>(&mut self, now: Instant, convert: impl FnOnce(T) -> Result<U, T>) -> Option<U> {
+        let lane = self.best(now)?;
+        let lane = &mut self.by_priority[lane];
+        convert(lane.pop_front()?).map_err(|item| lane.push_front(item)).ok()
+    }
+
     /// All items, in the order in which they would be taken at the time `now`.
     pub(crate) fn in_order(&self, now: Instant) -> Vec<&T> {
         let mut all: Vec<&T> = self.iter().collect();
@@ -75,14 +82,6 @@ impl<T: Waits> Lanes<T> {
             }
         }
         taken
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.by_priority.iter().map(VecDeque::len).sum()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_priority.iter().all(VecDeque::is_empty)
     }
 
     /// The rank of an item; the highest goes first.
@@ -172,7 +171,7 @@ mod tests {
             let mut seen = if odd_first { lanes.take(|item| item.2 % 2 == 1) } else { Vec::new() };
             seen.extend(std::iter::from_fn(|| lanes.pop(start + AGEING)));
             prop_assert_eq!(seen.len(), priorities.len());
-            prop_assert!(lanes.is_empty());
+            prop_assert_eq!(lanes.iter().count(), 0);
             for priority in PRIORITIES {
                 let rest = seen.iter().filter(|item| item.0 == priority && !(odd_first && item.2 % 2 == 1));
                 prop_assert!(rest.map(|item| item.2).is_sorted());

@@ -16,6 +16,7 @@ mod charge;
 mod cost_model;
 mod device_thread;
 mod engine;
+mod engine_config;
 mod error;
 #[cfg(any(test, feature = "test-util"))]
 pub mod fake;
@@ -45,7 +46,8 @@ mod vocabulary;
 mod vocabulary_book;
 mod warm_up;
 
-pub use engine::{Engine, EngineConfig};
+pub use engine::Engine;
+pub use engine_config::EngineConfig;
 pub use error::{EngineError, panic_message};
 pub use feature_cache::{ImageFacts, ImageKey, PinnedImage};
 pub use job::{JobImage, Priority, SegmentJob, SegmentOutcome};

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
     budget::{Budget, SharedBudget},
     cost_model::{Demand, text_units},
     device_thread::{DeviceThread, Line, Probes},
-    engine::EngineConfig,
+    engine_config::EngineConfig,
     error::EngineError,
     feature_cache::FeatureCache,
     inbox::{Event, Inbox},
@@ -24,9 +23,10 @@ use crate::{
     scheduler::{Policy, Scheduler, SchedulerParts},
     stages::Stages,
     state::Seat,
+    task::{Answer, Order},
     text_cache::{KnownText, TextCache},
     text_store::{StoredPhrases, TextStoreThread},
-    ticket::{Reply, Request, Ticket, Urgency},
+    ticket::Urgency,
     vocabulary::Vocabulary,
     warm_up::WarmUp,
 };
@@ -44,9 +44,9 @@ pub(crate) struct Member {
 }
 
 /// A request that was admitted.
-pub(crate) struct Pending {
+pub(crate) struct Pending<T> {
     leaving: Leaving,
-    answer: oneshot::Receiver<Reply>,
+    answer: Answer<T>,
     deadline: Option<Instant>,
 }
 
@@ -155,25 +155,20 @@ impl Member {
     }
 
     /// Admits a request.
-    pub(crate) fn submit(
-        &self,
-        request: Request,
-        demand: Demand,
-        urgency: Urgency,
-    ) -> Result<Pending, EngineError> {
-        let Urgency { priority, deadline, .. } = urgency;
+    pub(crate) fn submit<T>(&self, order: Order<T>, demand: Demand) -> Result<Pending<T>, EngineError> {
+        let Urgency { priority, deadline, .. } = order.urgency;
         let place = self.admission.admit(&demand, priority, deadline, Instant::now())?;
-        let (ticket, answer) = Ticket::new(request, demand, urgency, Arc::clone(&place), Span::current());
-        let leaving = Leaving { place, pixels: Arc::clone(&ticket.pixels), line: Arc::clone(&self.line) };
-        let arrived = self.line.inbox.push(Event::Arrived(Box::new(ticket)));
+        let (request, answer) = order.admitted(demand, Arc::clone(&place), Span::current());
+        let leaving = Leaving { place, pixels: request.request.pixels(), line: Arc::clone(&self.line) };
+        let arrived = self.line.inbox.push(Event::Arrived(Box::new(request)));
         arrived.map_err(|_| EngineError::ShuttingDown)?;
         Ok(Pending { leaving, answer, deadline })
     }
 
     /// Closes the device to requests, and refuses those that the thread has not seen yet.
     pub(crate) fn close(&self) {
-        for ticket in self.line.inbox.close() {
-            ticket.answer(Err(EngineError::ShuttingDown));
+        for request in self.line.inbox.close() {
+            request.fail(EngineError::ShuttingDown);
         }
     }
 }
@@ -185,9 +180,9 @@ impl Drop for Member {
     }
 }
 
-impl Pending {
+impl<T> Pending<T> {
     /// Waits for the answer, until the deadline. Dropping the future cancels the request.
-    pub(crate) async fn wait(self) -> Reply {
+    pub(crate) async fn wait(self) -> Result<T, EngineError> {
         let Self { leaving: _leaving, answer, deadline } = self;
         let reply = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline.into(), answer)
@@ -203,7 +198,7 @@ impl Pending {
 /// Releases what a caller's request holds when the caller goes, at once, even while the device is busy.
 struct Leaving {
     place: Arc<Place>,
-    pixels: Arc<Pixels>,
+    pixels: Option<Arc<Pixels>>,
     line: Arc<Line>,
 }
 
@@ -213,7 +208,9 @@ impl Drop for Leaving {
         if !self.place.leave() {
             return;
         }
-        self.pixels.discard();
+        if let Some(pixels) = &self.pixels {
+            pixels.discard();
+        }
         if let Some(unseen) = self.line.inbox.withdraw(&self.place) {
             unseen.abandon(Stage::TextEmbedding, Instant::now(), &self.line.seat.metrics);
         }
@@ -228,6 +225,7 @@ mod tests {
     use crate::{
         fake::{FakeControl, FakeReader, FakeStages, Fault, model_info},
         inbox::Wait,
+        job::SegmentOutcome,
         metrics,
         stages::{NetworkInput, OutputSpec, Rejection},
         state::StateBoard,
@@ -244,7 +242,7 @@ mod tests {
         (member, control)
     }
 
-    fn submit(member: &Member) -> Pending {
+    fn submit(member: &Member) -> Pending<SegmentOutcome> {
         let side = 32;
         let job = SegmentJob {
             image: JobImage::Pixels {
@@ -258,13 +256,12 @@ mod tests {
             deadline: None,
             priority: Priority::Normal,
         };
-        let urgency = Urgency { priority: job.priority, since: job.waiting_since, deadline: None };
         let demand = member.demand(&job);
-        member.submit(Request::Segment(Box::new(job)), demand, urgency).unwrap()
+        member.submit(Order::segment(job), demand).unwrap()
     }
 
-    fn pixels(pending: &Pending) -> Weak<NetworkInput> {
-        Arc::downgrade(&pending.leaving.pixels.get().unwrap())
+    fn pixels(pending: &Pending<SegmentOutcome>) -> Weak<NetworkInput> {
+        Arc::downgrade(&pending.leaving.pixels.as_ref().unwrap().get().unwrap())
     }
 
     async fn until_held(control: &FakeControl) {

@@ -2,25 +2,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{
-    job::{JobImage, SegmentJob},
-    stages::NetworkInput,
-};
+use crate::stages::NetworkInput;
 
 /// The pixels that wait for the encoder, for as long as the request needs them and its caller waits.
 #[derive(Debug, Default)]
 pub(crate) struct Pixels(Mutex<Option<Arc<NetworkInput>>>);
 
 impl Pixels {
-    /// Moves the pixels out of a job; none where its image is known.
-    pub(crate) fn taken_from(job: &mut SegmentJob) -> Self {
-        match &mut job.image {
-            JobImage::Pixels { input, .. } => {
-                let pixels = NetworkInput { data: std::mem::take(&mut input.data), ..*input };
-                Self(Mutex::new(Some(Arc::new(pixels))))
-            }
-            JobImage::Cached(_) => Self::default(),
-        }
+    /// The pixels of a picture that is not encoded yet.
+    pub(crate) fn new(input: NetworkInput) -> Self {
+        Self(Mutex::new(Some(Arc::new(input))))
     }
 
     /// The pixels, unless they were dropped. An encoder launch holds them while it runs.

@@ -28,10 +28,10 @@ pub struct LevelReport {
 
 impl LevelReport {
     /// Compares the categories before and after a rejection; both rising, `survivors` a part of `candidates`.
-    pub(crate) fn new(level: Level, candidates: &[u32], survivors: &[u32]) -> Self {
+    pub(crate) fn new(level: Level, candidates: &[u32], survivors: Vec<u32>) -> Self {
         let rejected =
             candidates.iter().copied().filter(|index| survivors.binary_search(index).is_err()).collect();
-        Self { level, candidates: candidates.len() as u32, survivors: survivors.to_vec(), rejected }
+        Self { level, candidates: candidates.len() as u32, survivors, rejected }
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn level_report_separates_survivors_from_rejected() {
-        let report = LevelReport::new(Level::Two, &[0, 3, 4, 9], &[3, 9]);
+        let report = LevelReport::new(Level::Two, &[0, 3, 4, 9], vec![3, 9]);
         assert_eq!(report.candidates, 4);
         assert_eq!(report.survivors, [3, 9]);
         assert_eq!(report.rejected, [0, 4]);

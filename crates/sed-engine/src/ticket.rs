@@ -1,39 +1,21 @@
-//! A request on its way through the engine, with the way back to its caller.
+//! A request's ticket: its terms, and the record of its way through the engine.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::{
     cost_model::Demand,
     error::EngineError,
-    job::{Priority, SegmentJob, SegmentOutcome},
-    metrics::{AbandonCause, EngineMetrics},
-    pixels::Pixels,
+    job::Priority,
     place::Place,
-    report::Stage,
+    report::{BatchTiming, CacheReport},
+    timeline::Timeline,
     vocabulary::Vocabulary,
 };
-
-/// The work that a caller asks for.
-#[derive(Debug)]
-pub(crate) enum Request {
-    /// The categories of an image.
-    Segment(Box<SegmentJob>),
-    /// The text embeddings of a vocabulary, for later.
-    Embed(Vocabulary),
-}
-
-/// The result of a request.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    Segmented(Box<SegmentOutcome>),
-    Embedded,
-}
-
-/// The answer to one request.
-pub(crate) type Reply = Result<Outcome, EngineError>;
 
 /// When and how urgently a request is to be done.
 #[derive(Clone, Copy, Debug)]
@@ -44,49 +26,71 @@ pub(crate) struct Urgency {
     pub(crate) deadline: Option<Instant>,
 }
 
-/// A request and where its answer goes.
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Progress {
+    /// No launch has included it.
+    Waiting,
+    /// A launch of its words has included it: work is lost if it is dropped.
+    Begun,
+    /// A launch behind the words has included it: it may hold memory of the device.
+    InFlight,
+}
+
+/// The part of a request that is the same at every station.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    /// The request without its pixels.
-    pub(crate) request: Request,
-    /// The pixels, dropped when they are encoded, or at once when the caller goes.
-    pub(crate) pixels: Arc<Pixels>,
+    pub(crate) vocabulary: Vocabulary,
     /// The demand by which it was admitted.
     pub(crate) demand: Demand,
-    pub(crate) priority: Priority,
-    /// Start of the time of its first wait.
-    pub(crate) since: Instant,
-    pub(crate) deadline: Option<Instant>,
+    pub(crate) urgency: Urgency,
     /// Held until the request is over or its caller goes.
     pub(crate) place: Arc<Place>,
     /// The caller's span: the parent of those of the stages.
     pub(crate) span: Span,
-    pub(crate) reply: oneshot::Sender<Reply>,
+    pub(crate) timeline: Timeline,
+    /// Time at which it came to the station where it waits; the wait of a batch that is not full counts from
+    /// there.
+    pub(crate) entered: Instant,
+    /// Start of its wait in the order of the stations: its arrival, or later once its words have had
+    /// launches.
+    pub(crate) turn: Instant,
+    /// The categories that are left: its pairs in a launch behind the encoder.
+    pub(crate) pairs: usize,
+    /// Time that the parts of the stage have taken so far.
+    pub(crate) part_time: Duration,
+    pub(crate) caches: CacheReport,
+    pub(crate) progress: Progress,
+    /// Number of launches that ran out of memory although they could not be smaller.
+    pub(crate) memory_failures: u32,
+    /// Open while a stage works on it.
+    pub(crate) stage_span: Option<Span>,
 }
 
 impl Ticket {
-    /// A request that was admitted, and the end at which its answer arrives.
+    /// The ticket of a request that was admitted.
     pub(crate) fn new(
-        mut request: Request,
+        vocabulary: Vocabulary,
         demand: Demand,
         urgency: Urgency,
         place: Arc<Place>,
         span: Span,
-    ) -> (Self, oneshot::Receiver<Reply>) {
-        let pixels = match &mut request {
-            Request::Segment(job) => Pixels::taken_from(job),
-            Request::Embed(_) => Pixels::default(),
-        };
-        let Urgency { priority, since, deadline } = urgency;
-        let (pixels, (reply, answer)) = (Arc::new(pixels), oneshot::channel());
-        (Self { request, pixels, demand, priority, since, deadline, place, span, reply }, answer)
-    }
-
-    /// The words.
-    pub(crate) fn vocabulary(&self) -> &Vocabulary {
-        match &self.request {
-            Request::Segment(job) => &job.vocabulary,
-            Request::Embed(vocabulary) => vocabulary,
+    ) -> Self {
+        Self {
+            timeline: Timeline::new(urgency.since),
+            entered: urgency.since,
+            turn: urgency.since,
+            pairs: vocabulary.size(),
+            part_time: Duration::ZERO,
+            caches: CacheReport::default(),
+            progress: Progress::Waiting,
+            memory_failures: 0,
+            stage_span: None,
+            vocabulary,
+            demand,
+            urgency,
+            place,
+            span,
         }
     }
 
@@ -95,31 +99,20 @@ impl Ticket {
     /// # Errors
     /// The deadline has passed, or else the caller has gone: callers go at their deadline too.
     pub(crate) fn still_wanted(&self, now: Instant) -> Result<(), EngineError> {
-        if self.deadline.is_some_and(|deadline| now >= deadline) {
+        if self.urgency.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(EngineError::DeadlineExceeded);
         }
-        if self.reply.is_closed() || self.place.is_gone() {
-            return Err(EngineError::Cancelled);
-        }
-        Ok(())
+        if self.place.is_gone() { Err(EngineError::Cancelled) } else { Ok(()) }
     }
 
-    /// Drops work before a stage that its caller does not want any more, and counts it.
-    pub(crate) fn abandon(self, stage: Stage, now: Instant, metrics: &EngineMetrics) {
-        let error = self.still_wanted(now).err().unwrap_or(EngineError::Cancelled);
-        let cause = match error {
-            EngineError::DeadlineExceeded => AbandonCause::Deadline,
-            _ => AbandonCause::Cancelled,
-        };
-        metrics.requests_abandoned.add(stage.into(), cause, 1);
-        self.answer(Err(error));
+    /// Maps that the last stage enlarges for it, each counted as often as its output is larger than the map.
+    pub(crate) fn enlarged(&self) -> f64 {
+        self.pairs as f64 * self.demand.enlargement
     }
 
-    /// Sends the answer; a caller that has gone is no error.
-    pub(crate) fn answer(self, reply: Reply) {
-        self.place.leave();
-        if self.reply.send(reply).is_err() {
-            tracing::debug!("the caller has gone before the answer");
-        }
+    /// Ends a launch that included it.
+    pub(crate) fn end_launch(&mut self, ended: Instant, batch: &BatchTiming) {
+        self.timeline.end(ended, Some(batch.clone()));
+        self.stage_span = None;
     }
 }

@@ -3,22 +3,22 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::{
     admission::Admission,
     cost_model::{Demand, text_units},
-    job::{JobImage, Priority, SegmentJob},
+    job::{JobImage, Priority, SegmentJob, SegmentOutcome},
     phrases::TokenPhrase,
     scheduler::Scheduler,
     stages::{NetworkInput, OutputSpec, Rejection, Stages},
-    ticket::{Reply, Request, Ticket, Urgency},
+    task::{Answer, Arrival, Order},
+    ticket::Urgency,
     vocabulary::{Category, MOST_CATEGORIES, Vocabulary},
 };
 
 /// Requests that go through the stages together, and the receivers of their answers.
-pub(crate) type Round = (Vec<Ticket>, Vec<oneshot::Receiver<Reply>>);
+pub(crate) type Round<T> = (Vec<Arrival>, Vec<Answer<T>>);
 
 /// The settings of a warm-up.
 #[derive(Clone, Debug, Default)]
@@ -36,36 +36,43 @@ impl WarmUp {
         Self::default()
     }
 
-    /// The rounds of requests. None is refused: the engine's own requests have an account of their own.
-    pub(crate) fn rounds<S: Stages>(
+    /// The rounds of pictures. None is refused: the engine's own requests have an account of their own.
+    pub(crate) fn pictures<S: Stages>(
         &self,
         stages: &S,
         scheduler: &Scheduler<S>,
-    ) -> Result<Vec<Round>, String> {
-        let mut rounds = vec![round(vec![job(stages, 2, Rejection::from_top_k(1))?])?];
+    ) -> Result<Vec<Round<SegmentOutcome>>, String> {
+        let small = job(stages, 2, Rejection::from_top_k(1))?;
+        let mut rounds = vec![round([picture(small)])?];
         if self.largest_batches {
             let (images, pairs) = scheduler.budget();
             // Pairs of one picture, of which a vocabulary has no more than an index map can hold.
             let each = (pairs / images).clamp(1, MOST_CATEGORIES);
             let batch = (0..images).map(|_| job(stages, each, Rejection::Off));
-            rounds.push(round(batch.collect::<Result<_, _>>()?)?);
+            rounds.push(round(batch.collect::<Result<Vec<_>, _>>()?.into_iter().map(picture))?);
         }
+        Ok(rounds)
+    }
+
+    /// The round of the words to preload.
+    pub(crate) fn words<S: Stages>(&self, stages: &S) -> Result<Round<()>, String> {
         let reader = stages.phrase_reader();
+        let urgency = Urgency { priority: Priority::Normal, since: Instant::now(), deadline: None };
         let words = |categories: &Vec<Category>| {
             let vocabulary = Vocabulary::built_in(categories.clone(), &*reader);
-            vocabulary.map(Request::Embed).map_err(|error| error.to_string())
+            let vocabulary = vocabulary.map_err(|error| error.to_string())?;
+            Ok((Demand::of_words(text(&vocabulary)), Order::embed(vocabulary, urgency)))
         };
-        rounds.push(round(self.vocabularies.iter().map(words).collect::<Result<_, _>>()?)?);
-        Ok(rounds)
+        round(self.vocabularies.iter().map(words).collect::<Result<Vec<_>, String>>()?)
     }
 }
 
 /// A grey picture and one word, as often as pairs are wanted.
-fn job<S: Stages>(stages: &S, categories: usize, rejection: Rejection) -> Result<Request, String> {
+fn job<S: Stages>(stages: &S, categories: usize, rejection: Rejection) -> Result<SegmentJob, String> {
     let model = stages.info();
     let (side, map_side) = (model.input_side, model.map_side as u32);
     let categories = vec![Category::new("object"); categories];
-    Ok(Request::Segment(Box::new(SegmentJob {
+    Ok(SegmentJob {
         image: JobImage::Pixels {
             input: NetworkInput::new(side as u32, vec![0.0; side * side * 3]),
             facts: None,
@@ -83,7 +90,12 @@ fn job<S: Stages>(stages: &S, categories: usize, rejection: Rejection) -> Result
         waiting_since: Instant::now(),
         deadline: None,
         priority: Priority::Normal,
-    })))
+    })
+}
+
+fn picture(job: SegmentJob) -> (Demand, Order<SegmentOutcome>) {
+    let demand = Demand::of_job(&job, job.output.width as usize, text(&job.vocabulary), true);
+    (demand, Order::segment(job))
 }
 
 /// Units of the words of a vocabulary.
@@ -92,20 +104,13 @@ fn text(vocabulary: &Vocabulary) -> f64 {
     phrases.into_iter().map(text_units).sum()
 }
 
-fn round(requests: Vec<Request>) -> Result<Round, String> {
+fn round<T>(orders: impl IntoIterator<Item = (Demand, Order<T>)>) -> Result<Round<T>, String> {
     let account = Admission::unlimited();
-    let ticket = |request: Request| {
-        let demand = match &request {
-            Request::Segment(job) => {
-                Demand::of_job(job, job.output.width as usize, text(&job.vocabulary), true)
-            }
-            Request::Embed(vocabulary) => Demand::of_words(text(vocabulary)),
-        };
-        let urgency = Urgency { priority: Priority::Normal, since: Instant::now(), deadline: None };
-        let place = account.admit(&demand, urgency.priority, None, urgency.since);
-        let place = place.map_err(|error| error.to_string())?;
-        Ok(Ticket::new(request, demand, urgency, place, Span::none()))
+    let admitted = |(demand, order): (Demand, Order<T>)| {
+        let Urgency { priority, since, .. } = order.urgency;
+        let place = account.admit(&demand, priority, None, since).map_err(|error| error.to_string())?;
+        Ok(order.admitted(demand, place, Span::none()))
     };
-    let made = requests.into_iter().map(ticket).collect::<Result<Vec<_>, String>>()?;
-    Ok(made.into_iter().unzip())
+    let admitted = orders.into_iter().map(admitted).collect::<Result<Vec<_>, String>>()?;
+    Ok(admitted.into_iter().unzip())
 }

@@ -3,16 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::Scheduler;
+use super::{Scheduler, stations::enter};
 use crate::{
-    cost_model::text_units,
-    job::{JobImage, SegmentOutcome},
-    launch::{Launch, LaunchError, Output, Work, first_of_its_image},
+    job::SegmentOutcome,
+    launch::{Done, Ended, Load, Part, Phrases, Work, first_of_its_image},
     metrics::{CategoryOutcome, DecoderLevel},
     report::{BatchTiming, LevelReport, RejectionReport, Stage},
     stages::{Advanced, FinishedMap, Stages},
-    task::{Pairs, Task},
-    ticket::Outcome,
+    task::{Cut, Described, Encoding, MaskTask, Task},
 };
 
 /// The consequences of a failed launch for the device thread.
@@ -38,96 +36,57 @@ impl Ran {
     }
 }
 
+/// A launch that has run, as its requests note it.
+#[derive(Clone, Debug)]
+pub(super) struct Completed {
+    stage: Stage,
+    pub(super) ran: Ran,
+    pub(super) batch: BatchTiming,
+}
+
 impl<S: Stages> Scheduler<S> {
     /// Completes a launch: records its time, and hands its result to its requests.
-    pub(crate) fn complete(
-        &mut self,
-        stages: &S,
-        mut launch: Launch<S>,
-        result: Result<Output<S>, LaunchError>,
-        ran: Ran,
-    ) -> Aftermath {
-        let batch = self.note_launch(&mut launch, ran, &result);
-        let output = match result {
-            Ok(output) => output,
-            Err(error) => return self.failed(launch, error),
-        };
-        let Launch { stage, work, .. } = launch;
-        match (work, output) {
-            (Work::Phrases(phrases), Output::Phrases(embeddings)) => {
-                for (phrase, embedding) in phrases.iter().zip(&embeddings) {
-                    let bytes = stages.phrase_bytes(embedding);
-                    self.text_cache.keep_phrase(phrase.clone(), embedding.clone(), bytes);
-                    if let (Some(store), Ok(bytes)) = (&self.store, stages.store_phrase(embedding)) {
-                        store.write(phrase.clone(), bytes);
+    pub(crate) fn complete(&mut self, stages: &S, ended: Ended<S>, ran: Ran) -> Aftermath {
+        let done = self.note_launch(&ended.load, ended.result.is_ok(), ran);
+        match ended.result {
+            Ok(Done::Phrases((words, embeddings))) => self.embedded(stages, &done, words, embeddings),
+            Ok(Done::Encoded((tasks, features))) => {
+                let firsts = first_of_its_image(&tasks);
+                for ((task, features), first) in tasks.into_iter().zip(features).zip(firsts) {
+                    self.encoded(stages, &done, task, features, first);
+                }
+            }
+            Ok(Done::Paired(tasks)) => {
+                tasks.into_iter().for_each(|task| self.has_pairs(stages, &done, task));
+            }
+            Ok(Done::Finished((tasks, maps))) => {
+                tasks.into_iter().zip(maps).for_each(|(task, map)| self.finished(&done, task, map));
+            }
+            Ok(Done::Part((part, advanced))) => self.advanced(stages, &done, part, advanced),
+            Err((mut launch, error)) => {
+                match &mut launch.work {
+                    Work::Phrases(words) => self.words_had_launch(words, &done),
+                    work => {
+                        let tickets = work.tickets_mut().into_iter();
+                        tickets.for_each(|ticket| ticket.end_launch(ran.ended, &done.batch));
                     }
                 }
-                self.deliver(stages, phrases.into_iter().zip(embeddings).collect());
-            }
-            (Work::Tasks(tasks), Output::Features(features)) => {
-                let firsts = first_of_its_image(&tasks);
-                tasks
-                    .into_iter()
-                    .zip(features)
-                    .zip(firsts)
-                    .for_each(|((task, features), first)| self.encoded(stages, task, features, first));
-            }
-            (Work::Tasks(tasks), Output::Pairs(pairs)) => {
-                tasks
-                    .into_iter()
-                    .zip(pairs)
-                    .for_each(|(task, pairs)| self.has_pairs(stages, stage, task, pairs));
-            }
-            (Work::Tasks(tasks), Output::Maps(maps)) => {
-                tasks.into_iter().zip(maps).for_each(|(task, map)| self.finished(task, map));
-            }
-            (Work::Part(task, most), Output::Part(advanced)) => {
-                self.advanced(stages, stage, (*task, most), advanced, ran);
-            }
-            (work, _) => {
-                // `Launch::run` gives the output that belongs to its work.
-                let message = "a launch gave what was not asked for".to_owned();
-                let launch = Launch { stage, work, reason: None };
-                return self.failed(launch, LaunchError::Failed(message));
+                return self.failed(launch, error);
             }
         }
-        tracing::trace!(stage = stage.name(), images = batch.images, pairs = batch.pairs, "launched");
+        let BatchTiming { images, pairs, .. } = done.batch;
+        tracing::trace!(stage = done.stage.name(), images, pairs, "launched");
         Aftermath::default()
     }
 
-    /// Records what a launch took, for its requests, for the metrics and for predictions.
-    fn note_launch(
-        &mut self,
-        launch: &mut Launch<S>,
-        ran: Ran,
-        result: &Result<Output<S>, LaunchError>,
-    ) -> BatchTiming {
-        let stage = launch.stage;
-        let (images, pairs) = launch.worked_on(result);
+    /// Records what a launch took, for the metrics and for predictions.
+    fn note_launch(&mut self, load: &Load, succeeded: bool, ran: Ran) -> Completed {
+        let &Load { stage, requests, images, pairs, units } = load;
         let device_time = ran.time();
-        let batch = BatchTiming { images: images as u32, pairs: pairs as u32, device_time };
-        let requests = if let Work::Phrases(_) = launch.work {
-            self.words_had_launch(ran, &batch)
-        } else {
-            launch.tasks_mut().iter_mut().map(|task| end_task(task, ran.ended, &batch)).count()
-        };
         if self.recording {
             self.metrics.device_busy.add(device_time);
         }
-        if result.is_ok() {
-            let units = match (&launch.work, stage) {
-                (Work::Phrases(phrases), _) => Some(phrases.iter().map(text_units).sum()),
-                (Work::Tasks(_), Stage::Encode) => Some(images as f64),
-                (Work::Tasks(tasks), Stage::Finish) => Some(
-                    tasks
-                        .iter()
-                        .map(|task| task.units(stage) as f64 * task.ticket.demand.enlargement.max(1.0))
-                        .sum(),
-                ),
-                (Work::Tasks(_), _) => Some(pairs as f64),
-                // A stage in parts is learned from once it is over.
-                (Work::Part(..), _) => None,
-            };
+        if succeeded {
             if let Some(units) = units {
                 self.admission.learn(|model| model.observe(stage, units, requests, device_time, ran.ended));
             }
@@ -137,93 +96,111 @@ impl<S: Stages> Scheduler<S> {
                 self.metrics.batch_pairs.record(stage, pairs as f64);
             }
         }
-        batch
+        let batch = BatchTiming { images: images as u32, pairs: pairs as u32, device_time };
+        Completed { stage, ran, batch }
+    }
+
+    /// Phrases have embeddings.
+    fn embedded(
+        &mut self,
+        stages: &S,
+        done: &Completed,
+        mut words: Phrases<S>,
+        embeddings: Vec<S::PhraseEmbedding>,
+    ) {
+        self.words_had_launch(&mut words, done);
+        for (phrase, embedding) in words.phrases.iter().zip(&embeddings) {
+            let bytes = stages.phrase_bytes(embedding);
+            self.text_cache.keep_phrase(phrase.clone(), embedding.clone(), bytes);
+            if let (Some(store), Ok(bytes)) = (&self.store, stages.store_phrase(embedding)) {
+                store.write(phrase.clone(), bytes);
+            }
+        }
+        self.deliver(stages, words.phrases.into_iter().zip(embeddings).collect());
     }
 
     /// A part of a stage is done. All pairs go through a stage in parts twice.
-    fn advanced(
-        &mut self,
-        stages: &S,
-        stage: Stage,
-        (mut task, most): (Task<S>, usize),
-        advanced: Advanced<S::Pairs>,
-        ran: Ran,
-    ) {
-        let all = task.units(stage);
-        task.part_time += ran.time();
+    fn advanced(&mut self, stages: &S, done: &Completed, mut part: Part<S>, advanced: Advanced<S::Pairs>) {
+        let stage = done.stage;
+        let ticket = &mut part.task.ticket;
+        let all = ticket.pairs;
+        ticket.part_time += done.ran.time();
         let Some(pairs) = advanced.finished else {
-            task.ticket.place.pay(stage, advanced.pairs as f64 / (2 * all) as f64);
-            return self.enqueue(stage, task);
+            ticket.end_launch(done.ran.ended, &done.batch);
+            ticket.place.pay(stage, advanced.pairs as f64 / (2 * all) as f64);
+            return self.stations.put_back(Work::Part(part), self.now());
         };
-        let time = std::mem::take(&mut task.part_time);
-        self.admission.learn(|model| model.observe_parts(stage, (all, most), time, ran.ended));
-        self.has_pairs(stages, stage, task, pairs);
+        let time = std::mem::take(&mut ticket.part_time);
+        self.admission.learn(|model| model.observe_parts(stage, (all, part.most), time, done.ran.ended));
+        self.has_pairs(stages, done, part.task.map(|_| pairs));
     }
 
     /// An image has features. It was encoded for the `first` of the batch's tasks that ask about it.
-    fn encoded(&mut self, stages: &S, mut task: Task<S>, features: S::ImageFeatures, first: bool) {
-        task.caches.image_hit = !first;
-        if let Some(JobImage::Pixels { facts: Some(facts), .. }) = task.job().map(|job| &job.image)
+    fn encoded(
+        &mut self,
+        stages: &S,
+        done: &Completed,
+        mut task: MaskTask<Encoding<S>>,
+        features: S::ImageFeatures,
+        first: bool,
+    ) {
+        task.ticket.end_launch(done.ran.ended, &done.batch);
+        task.ticket.caches.image_hit = !first;
+        if let Some(facts) = task.request.facts
             && !self.feature_cache.contains(&facts.key)
         {
-            self.feature_cache.insert(*facts, features.clone(), stages.feature_bytes(&features));
+            self.feature_cache.insert(facts, features.clone(), stages.feature_bytes(&features));
         }
         if self.recording {
-            self.metrics.image_cache_hits.add(u64::from(task.caches.image_hit));
-            self.metrics.image_cache_misses.add(u64::from(!task.caches.image_hit));
+            self.metrics.image_cache_hits.add(u64::from(!first));
+            self.metrics.image_cache_misses.add(u64::from(first));
         }
-        task.features = Some(features);
-        task.ticket.pixels.discard();
-        self.pass(Stage::Encode, Stage::CostMap, task);
+        task.request.pixels.discard();
+        task.ticket.place.pay_up_to(Stage::Encode);
+        let now = self.now();
+        let task = task.map(|Encoding { text, .. }| Cut::Whole(Described { text, features }));
+        enter(&mut self.stations.cost_map, task, now);
     }
 
     /// The cost map or a decoder level has ended; all but the last of them with a rejection.
-    fn has_pairs(&mut self, stages: &S, stage: Stage, mut task: Task<S>, pairs: S::Pairs) {
-        let survivors = stages.survivors(&pairs);
-        let next = stage.next().unwrap_or(Stage::Finish);
-        if let Stage::Decode(level) = next {
-            let report = LevelReport::new(level, &task.survivors, &survivors);
-            let (all, left) = (task.ticket.vocabulary().size(), survivors.len());
-            let rejection = task.ticket.demand.rejection;
-            self.admission.learn(|model| model.observe_survivors(level, rejection, all, left));
-            if self.recording {
-                self.metrics.categories_survived.record(DecoderLevel(level), survivors.len() as f64);
-                self.metrics.category_levels.add(
-                    DecoderLevel(level),
-                    CategoryOutcome::Survived,
-                    survivors.len() as u64,
-                );
-                self.metrics.category_levels.add(
-                    DecoderLevel(level),
-                    CategoryOutcome::Rejected,
-                    report.rejected.len() as u64,
-                );
-            }
-            task.levels.push(report);
+    fn has_pairs(&mut self, stages: &S, done: &Completed, mut task: MaskTask<S::Pairs>) {
+        let ticket = &mut task.ticket;
+        ticket.end_launch(done.ran.ended, &done.batch);
+        ticket.place.pay_up_to(done.stage);
+        let survivors = stages.survivors(&task.state);
+        ticket.pairs = survivors.len();
+        let now = self.now();
+        let Some(Stage::Decode(level)) = done.stage.next() else {
+            return enter(&mut self.stations.finish, task, now);
+        };
+        let (all, left) = (ticket.vocabulary.size(), survivors.len());
+        let rejection = ticket.demand.rejection;
+        self.admission.learn(|model| model.observe_survivors(level, rejection, all, left));
+        let report = match task.request.levels.last() {
+            Some(before) => LevelReport::new(level, &before.survivors, survivors),
+            None => LevelReport::new(level, &(0..all as u32).collect::<Vec<_>>(), survivors),
+        };
+        if self.recording {
+            self.metrics.categories_survived.record(DecoderLevel(level), left as f64);
+            self.metrics.category_levels.add(DecoderLevel(level), CategoryOutcome::Survived, left as u64);
+            self.metrics.category_levels.add(
+                DecoderLevel(level),
+                CategoryOutcome::Rejected,
+                report.rejected.len() as u64,
+            );
         }
-        task.survivors = survivors;
-        task.pairs = Pairs::Whole(pairs);
-        task.features = None; // the pairs hold what they need
-        self.pass(stage, next, task);
+        task.request.levels.push(report);
+        enter(&mut self.stations.decode[level.index()], task.map(Cut::Whole), now);
     }
 
-    fn finished(&mut self, task: Task<S>, map: FinishedMap) {
-        task.ticket.place.pay_up_to(Stage::Finish);
-        let Task { ticket, timeline, levels, caches, .. } = task;
-        let rejection = RejectionReport { rejection: ticket.demand.rejection, levels };
-        let (timings, finished) = timeline.into_parts();
-        let outcome = SegmentOutcome { map, rejection, timings, caches, finished };
-        ticket.answer(Ok(Outcome::Segmented(Box::new(outcome))));
+    fn finished(&mut self, done: &Completed, task: MaskTask<S::Pairs>, map: FinishedMap) {
+        let Task { mut ticket, request, .. } = task;
+        ticket.end_launch(done.ran.ended, &done.batch);
+        ticket.place.pay_up_to(Stage::Finish);
+        ticket.place.leave();
+        let rejection = RejectionReport { rejection: ticket.demand.rejection, levels: request.levels };
+        let (timings, finished) = ticket.timeline.into_parts();
+        let outcome = SegmentOutcome { map, rejection, timings, caches: ticket.caches, finished };
+        request.reply.send(Ok(outcome));
     }
-
-    fn pass(&mut self, done: Stage, next: Stage, task: Task<S>) {
-        task.ticket.place.pay_up_to(done);
-        self.enqueue(next, task);
-    }
-}
-
-pub(super) fn end_task<S: Stages>(task: &mut Task<S>, ended: Instant, batch: &BatchTiming) {
-    task.timeline.end(ended, Some(batch.clone()));
-    task.stage_span = None;
-    task.encoding = None;
 }

@@ -6,33 +6,38 @@ use std::{
     time::Instant,
 };
 
-use super::{Ran, Scheduler, aftermath::end_task};
+use super::{Ran, Scheduler, aftermath::Completed, stations::enter};
 use crate::{
     admission::TEXT_SHARE,
     cost_model::text_units,
     error::EngineError,
-    job::JobImage,
-    lanes::Waits,
+    lanes::Waits as _,
+    launch::Phrases,
     phrases::TokenPhrase,
-    report::{BatchTiming, Stage},
+    report::Stage,
     stages::{StageError, Stages},
-    task::{Task, Words},
-    ticket::{Outcome, Request},
+    task::{Arrival, Cut, Described, Gathering, MaskTask, Request, Task, Texts, WordTask},
     vocabulary::Vocabulary,
 };
 
+/// The next phrases for the text tower.
+pub(super) struct NextPhrases {
+    pub(super) phrases: Vec<TokenPhrase>,
+    /// No more fit into the launch.
+    pub(super) full: bool,
+}
+
 impl<S: Stages> Scheduler<S> {
-    /// Looks for a new task's words in the caches, and in the directory.
-    pub(super) fn gather_words(&mut self, stages: &S, mut task: Task<S>) {
-        let vocabulary = task.ticket.vocabulary().clone();
+    /// Looks for a new request's words in the caches, and in the directory.
+    pub(super) fn gather_words(&mut self, stages: &S, mut task: Arrival) {
+        let vocabulary = task.ticket.vocabulary.clone();
         let ready = self.text_cache.vocabulary(&vocabulary.digest());
-        task.caches.vocabulary_hit = ready.is_some();
-        if let Some(ready) = ready {
-            let phrases: HashSet<&TokenPhrase> = vocabulary.phrases().iter().collect();
-            task.caches.text_hits = phrases.len() as u32;
-            task.words = Words::Ready(ready);
+        let (mut known, mut missing) = (HashMap::new(), HashSet::new());
+        let caches = &mut task.ticket.caches;
+        caches.vocabulary_hit = ready.is_some();
+        if ready.is_some() {
+            caches.text_hits = vocabulary.phrases().iter().collect::<HashSet<_>>().len() as u32;
         } else {
-            let (mut known, mut missing) = (HashMap::new(), HashSet::new());
             for phrase in vocabulary.phrases() {
                 if known.contains_key(phrase) || missing.contains(phrase) {
                     continue;
@@ -42,27 +47,29 @@ impl<S: Stages> Scheduler<S> {
                     None => drop(missing.insert(phrase.clone())),
                 }
             }
-            task.caches.text_hits = known.len() as u32;
-            task.caches.text_misses = missing.len() as u32;
+            caches.text_hits = known.len() as u32;
+            caches.text_misses = missing.len() as u32;
             // The warm-up's pictures try the model, so their words are computed; the words to preload may be
             // read.
-            if self.recording || matches!(task.ticket.request, Request::Embed(_)) {
+            if self.recording || matches!(task.request, Request::Embed(_)) {
                 self.look_up(&missing);
             }
-            task.words = Words::Gathering { known, missing };
         }
         if self.recording {
-            self.metrics.text_cache_hits.add(u64::from(task.caches.text_hits));
-            self.metrics.text_cache_misses.add(u64::from(task.caches.text_misses));
-            self.metrics.vocabulary_cache_hits.add(u64::from(task.caches.vocabulary_hit));
-            self.metrics.vocabulary_cache_misses.add(u64::from(!task.caches.vocabulary_hit));
+            let caches = &task.ticket.caches;
+            self.metrics.text_cache_hits.add(u64::from(caches.text_hits));
+            self.metrics.text_cache_misses.add(u64::from(caches.text_misses));
+            self.metrics.vocabulary_cache_hits.add(u64::from(caches.vocabulary_hit));
+            self.metrics.vocabulary_cache_misses.add(u64::from(!caches.vocabulary_hit));
         }
-        if task.missing().is_some_and(|missing| !missing.is_empty()) {
-            self.enqueue(Stage::TextEmbedding, task);
-        } else {
-            let now = self.now();
-            self.begin_stage(&mut task, Stage::TextEmbedding, now);
-            self.assemble(stages, task, now);
+        let now = self.now();
+        match ready {
+            Some(text) => {
+                self.begin_stage(&mut task.ticket, Stage::TextEmbedding, now);
+                self.has_words(task.map(|()| text), now);
+            }
+            None if missing.is_empty() => self.assemble(stages, task.map(|()| Gathering { known, missing })),
+            None => enter(&mut self.stations.words, task.map(|()| Gathering { known, missing }), now),
         }
     }
 
@@ -80,10 +87,8 @@ impl<S: Stages> Scheduler<S> {
     }
 
     /// Reports whether a request waits for a phrase already.
-    fn is_awaited(&self, phrase: &TokenPhrase) -> bool {
-        self.stations[Stage::TextEmbedding.index()]
-            .iter()
-            .any(|task| task.missing().is_some_and(|missing| missing.contains(phrase)))
+    pub(super) fn is_awaited(&self, phrase: &TokenPhrase) -> bool {
+        self.stations.words.iter().any(|task| task.state.missing.contains(phrase))
     }
 
     /// The directory has answered.
@@ -107,123 +112,125 @@ impl<S: Stages> Scheduler<S> {
     /// have no memory of the device between two launches, so that they need not go first once they have
     /// begun; and they have waited only since their turn, whatever they have had before.
     pub(super) fn rank_of_words(&self, now: Instant) -> Option<f64> {
-        let station = &self.stations[Stage::TextEmbedding.index()];
-        let can_be_embedded = |task: &&Task<S>| {
-            task.missing().is_some_and(|missing| missing.iter().any(|phrase| !self.reading.contains(phrase)))
-        };
-        let rank = |task: &Task<S>| station.rank_of(task.priority(), task.turn.max(self.text_turn), now);
+        let station = &self.stations.words;
+        let can_be_embedded =
+            |task: &&WordTask<S>| task.state.missing.iter().any(|phrase| !self.reading.contains(phrase));
+        let rank =
+            |task: &WordTask<S>| station.rank_of(task.priority(), task.since().max(self.text_turn), now);
         station.iter().filter(can_be_embedded).map(rank).max_by(f64::total_cmp)
     }
 
-    /// Notes a launch of the text tower for the requests that wait for its phrases: those whose stage is
-    /// open. Returns how many they are.
-    pub(super) fn words_had_launch(&mut self, ran: Ran, batch: &BatchTiming) -> usize {
-        let station = self.station(Stage::TextEmbedding);
-        let mut served = station.take(|task| task.stage_span.is_some());
-        let (requests, first) = (served.len(), served.iter().map(|task| task.turn).min());
-        self.text_turn = turn_after(self.text_turn.max(first.unwrap_or(ran.begun)), ran);
-        for task in &mut served {
-            end_task(task, ran.ended, batch);
-            task.turn = turn_after(task.turn, ran);
-        }
-        served.into_iter().for_each(|task| self.station(Stage::TextEmbedding).push(task));
-        requests
+    /// Takes the requests that wait for the phrases of a launch from their station into the launch.
+    pub(super) fn attend(&mut self, words: &mut Phrases<S>) {
+        let waits =
+            |task: &WordTask<S>| words.phrases.iter().any(|phrase| task.state.missing.contains(phrase));
+        words.tasks = self.stations.words.take(waits);
     }
 
-    /// The next phrases for the text tower, those of the first request first: at most `most`, and no more
-    /// than it probably embeds in [`TEXT_LAUNCH`](crate::admission::TEXT_LAUNCH). Also returns whether there
-    /// are more.
-    pub(super) fn phrases_to_embed(&self, most: usize) -> (Vec<TokenPhrase>, bool) {
+    /// Notes a launch of the text tower for its requests, and puts them back to their station.
+    pub(super) fn words_had_launch(&mut self, words: &mut Phrases<S>, done: &Completed) {
+        let first = words.tasks.iter().map(|task| task.ticket.turn).min();
+        self.text_turn = turn_after(self.text_turn.max(first.unwrap_or(done.ran.begun)), done.ran);
+        for mut task in words.tasks.drain(..) {
+            task.ticket.end_launch(done.ran.ended, &done.batch);
+            task.ticket.turn = turn_after(task.ticket.turn, done.ran);
+            self.stations.words.push(task);
+        }
+    }
+
+    /// The next phrases for the text tower, those of the first request first: at most a chunk, and no more than
+    /// it probably embeds in [`TEXT_LAUNCH`](crate::admission::TEXT_LAUNCH).
+    pub(super) fn next_phrases(&self) -> NextPhrases {
         let mut units_left = self.admission.text_launch_units();
-        let mut chosen = Vec::new();
-        let mut seen: HashSet<TokenPhrase> = HashSet::new();
-        for task in self.stations[Stage::TextEmbedding.index()].in_order(self.now()) {
-            let Some(missing) = task.missing() else { continue };
+        let mut phrases = Vec::new();
+        let mut seen: HashSet<&TokenPhrase> = HashSet::new();
+        for task in self.stations.words.in_order(self.now()) {
             // In the vocabulary's order, so that the same requests always give the same batches.
-            for phrase in task.ticket.vocabulary().phrases() {
-                let Some(phrase) = missing.get(phrase) else { continue };
-                if self.reading.contains(phrase) || !seen.insert(phrase.clone()) {
+            for phrase in task.ticket.vocabulary.phrases() {
+                let Some(phrase) = task.state.missing.get(phrase) else { continue };
+                if self.reading.contains(phrase) || !seen.insert(phrase) {
                     continue;
                 }
                 units_left -= text_units(phrase);
-                if chosen.len() == most || (units_left < 0.0 && !chosen.is_empty()) {
-                    return (chosen, true);
+                if units_left < 0.0 && !phrases.is_empty() {
+                    return NextPhrases { phrases, full: true };
                 }
-                chosen.push(phrase.clone());
+                phrases.push(phrase.clone());
+                if phrases.len() == self.policy.text_chunk {
+                    return NextPhrases { phrases, full: true };
+                }
             }
         }
-        (chosen, false)
+        NextPhrases { phrases, full: false }
     }
 
     /// Hands embeddings to the requests that wait for them; requests that have all of theirs go on.
     pub(super) fn deliver(&mut self, stages: &S, found: HashMap<TokenPhrase, S::PhraseEmbedding>) {
-        for task in self.station(Stage::TextEmbedding).iter_mut() {
-            let Words::Gathering { known, missing } = &mut task.words else { continue };
+        for task in self.stations.words.iter_mut() {
             let mut units = 0.0;
             for (phrase, embedding) in &found {
-                if missing.remove(phrase) {
+                if task.state.missing.remove(phrase) {
                     units += text_units(phrase);
-                    known.insert(phrase.clone(), embedding.clone());
+                    task.state.known.insert(phrase.clone(), embedding.clone());
                 }
             }
             if units > 0.0 {
                 task.ticket.place.pay(Stage::TextEmbedding, units / task.ticket.demand.text);
             }
         }
-        let complete = |task: &Task<S>| task.missing().is_some_and(HashSet::is_empty);
-        for mut task in self.station(Stage::TextEmbedding).take(complete) {
-            let now = self.now();
-            self.begin_stage(&mut task, Stage::TextEmbedding, now);
-            self.assemble(stages, task, now);
+        for task in self.stations.words.take(|task| task.state.missing.is_empty()) {
+            self.assemble(stages, task);
         }
     }
 
     /// Assembles the vocabulary of a task, caches it, and sends the task on.
-    fn assemble(&mut self, stages: &S, mut task: Task<S>, begun: Instant) {
-        if let Words::Gathering { known, .. } = &task.words {
-            let vocabulary = task.ticket.vocabulary();
-            match combine(stages, vocabulary, known) {
-                Ok(embeddings) => {
-                    let bytes = embeddings.iter().map(|embedding| stages.text_bytes(embedding)).sum();
-                    let embeddings: Arc<[S::TextEmbedding]> = embeddings.into();
-                    self.text_cache.keep_vocabulary(vocabulary.digest(), Arc::clone(&embeddings), bytes);
-                    task.words = Words::Ready(embeddings);
-                }
-                Err(error) => {
-                    let message = error.to_string();
-                    return task.fail(EngineError::StageFailed { stage: Stage::TextEmbedding, message });
-                }
+    fn assemble(&mut self, stages: &S, mut task: WordTask<S>) {
+        let begun = self.now();
+        self.begin_stage(&mut task.ticket, Stage::TextEmbedding, begun);
+        let vocabulary = &task.ticket.vocabulary;
+        match combine(stages, vocabulary, &task.state.known) {
+            Ok(embeddings) => {
+                let bytes = embeddings.iter().map(|embedding| stages.text_bytes(embedding)).sum();
+                let text: Texts<S> = embeddings.into();
+                self.text_cache.keep_vocabulary(vocabulary.digest(), Arc::clone(&text), bytes);
+                self.has_words(task.map(|_| text), begun);
+            }
+            Err(error) => {
+                let message = error.to_string();
+                task.fail(EngineError::StageFailed { stage: Stage::TextEmbedding, message });
             }
         }
-        let now = self.now();
-        task.timeline.end(now.max(begun), None);
+    }
+
+    /// The words of a request are ready.
+    fn has_words(&mut self, mut task: Task<Request, Texts<S>>, begun: Instant) {
+        task.ticket.timeline.end(self.now().max(begun), None);
         task.ticket.place.pay_up_to(Stage::TextEmbedding);
-        task.stage_span = None;
-        match task.ticket.request {
-            Request::Embed(_) => task.answer(Ok(Outcome::Embedded)),
-            Request::Segment(_) => self.seek_features(task),
+        let Task { ticket, request, state } = task;
+        match request {
+            Request::Segment(request) => self.seek_features(Task { ticket, request, state }),
+            Request::Embed(reply) => {
+                ticket.place.leave();
+                reply.send(Ok(()));
+            }
         }
     }
 
     /// A task with words goes to the encoder, unless its image is known.
-    pub(super) fn seek_features(&mut self, mut task: Task<S>) {
-        let pinned = match task.job().map(|job| &job.image) {
-            Some(JobImage::Cached(image)) => Some(image.clone()),
-            Some(JobImage::Pixels { facts: Some(facts), .. }) => self.feature_cache.get(&facts.key),
-            Some(JobImage::Pixels { facts: None, .. }) | None => None,
-        };
+    pub(super) fn seek_features(&mut self, mut task: MaskTask<Texts<S>>) {
+        let pinned = task.request.pinned.clone();
+        let pinned = pinned.or_else(|| self.feature_cache.get(&task.request.image_key()?));
         let features = pinned.and_then(|image| image.features::<S::ImageFeatures>());
-        task.caches.image_hit = features.is_some();
-        if self.recording && features.is_some() {
+        task.ticket.caches.image_hit = features.is_some();
+        let now = self.now();
+        let Some(features) = features else { return enter(&mut self.stations.encode, task, now) };
+        if self.recording {
             self.metrics.image_cache_hits.add(1);
         }
-        let next = if features.is_some() { Stage::CostMap } else { Stage::Encode };
-        if features.is_some() {
-            task.ticket.pixels.discard();
-            task.ticket.place.pay_up_to(Stage::Encode);
-        }
-        task.features = features;
-        self.enqueue(next, task);
+        task.request.pixels.discard();
+        task.ticket.place.pay_up_to(Stage::Encode);
+        let task = task.map(|text| Cut::Whole(Described { text, features }));
+        enter(&mut self.stations.cost_map, task, now);
     }
 }
 

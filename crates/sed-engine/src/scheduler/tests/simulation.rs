@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 use tracing::Span;
 
-use super::super::{Aftermath, Clock, MOST_ENLARGED, Policy, Ran, Scheduler, SchedulerParts};
+use super::super::{Aftermath, Clock, Policy, Ran, Scheduler, SchedulerParts, batch::MOST_ENLARGED};
 use crate::{
     admission::{Admission, QueueLimits},
     budget::Budget,
@@ -18,17 +18,16 @@ use crate::{
     fake::{FakeControl, FakeReader, FakeStages},
     feature_cache::{FeatureCache, ImageFacts, ImageKey},
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
-    lanes::Waits,
-    launch::{Launch, Work},
+    launch::{Launch, Load, Work},
     metrics::{self, EngineMetrics},
     phrases::TokenPhrase,
     place::Place,
     report::Stage,
     stages::{NetworkInput, OutputSpec, Rejection, Stages},
-    task::Task,
+    task::{Answer, Order},
     text_cache::{KnownText, TextCache},
     text_store::TextStoreThread,
-    ticket::{Outcome, Reply, Request, Ticket, Urgency},
+    ticket::{Ticket, Urgency},
     vocabulary::{Category, Vocabulary},
 };
 
@@ -112,7 +111,8 @@ pub(super) struct Simulation {
     pub(super) slowness: u32,
     /// Of the requests that were admitted.
     pub(super) places: HashMap<usize, Arc<Place>>,
-    answers: HashMap<usize, oneshot::Receiver<Reply>>,
+    answers: HashMap<usize, Answer<SegmentOutcome>>,
+    word_answers: HashMap<usize, Answer<()>>,
     pub(super) results: HashMap<usize, Result<SegmentOutcome, EngineError>>,
     /// Requests for words alone that were answered.
     pub(super) embedded: HashSet<usize>,
@@ -171,6 +171,7 @@ impl Simulation {
             slowness: 1,
             places: HashMap::new(),
             answers: HashMap::new(),
+            word_answers: HashMap::new(),
             results: HashMap::new(),
             embedded: HashSet::new(),
             launches: Vec::new(),
@@ -187,7 +188,7 @@ impl Simulation {
         let job = asked.job(self.count, self.scheduler.now());
         let demand = self.demand(&job);
         let place = self.admission.admit(&demand, asked.priority, None, self.scheduler.now()).unwrap();
-        self.send(Request::Segment(Box::new(job)), demand, place, asked)
+        self.send_job(job, demand, place)
     }
 
     /// Sends a request that is refused if its deadline cannot be kept.
@@ -195,7 +196,7 @@ impl Simulation {
         let job = asked.job(self.count, self.scheduler.now());
         let demand = self.demand(&job);
         let place = self.admission.admit(&demand, asked.priority, job.deadline, self.scheduler.now())?;
-        Ok(self.send(Request::Segment(Box::new(job)), demand, place, asked))
+        Ok(self.send_job(job, demand, place))
     }
 
     /// Asks for the words of a request alone.
@@ -203,7 +204,12 @@ impl Simulation {
         let job = asked.job(self.count, self.scheduler.now());
         let demand = Demand::of_words(self.demand(&job).text);
         let place = self.admission.admit(&demand, asked.priority, None, self.scheduler.now()).unwrap();
-        self.send(Request::Embed(job.vocabulary), demand, place, asked)
+        let SegmentJob { priority, waiting_since: since, deadline, vocabulary, .. } = job;
+        let order = Order::embed(vocabulary, Urgency { priority, since, deadline });
+        let (number, answer) = self.send(order, demand, place);
+        self.word_answers.insert(number, answer);
+        self.collect();
+        number
     }
 
     fn demand(&self, job: &SegmentJob) -> Demand {
@@ -214,17 +220,20 @@ impl Simulation {
         Demand::of_job(job, 8, text, encode)
     }
 
-    fn send(&mut self, request: Request, demand: Demand, place: Arc<Place>, asked: &Asked) -> usize {
-        let (number, now) = (self.count, self.scheduler.now());
-        self.count += 1;
-        let deadline = asked.timeout.map(|timeout| now + timeout);
-        let urgency = Urgency { priority: asked.priority, since: now, deadline };
-        let (ticket, answer) = Ticket::new(request, demand, urgency, Arc::clone(&place), Span::none());
-        self.places.insert(number, place);
+    fn send_job(&mut self, job: SegmentJob, demand: Demand, place: Arc<Place>) -> usize {
+        let (number, answer) = self.send(Order::segment(job), demand, place);
         self.answers.insert(number, answer);
-        self.scheduler.arrive(&self.stages, ticket);
         self.collect();
         number
+    }
+
+    fn send<T>(&mut self, order: Order<T>, demand: Demand, place: Arc<Place>) -> (usize, Answer<T>) {
+        let number = self.count;
+        self.count += 1;
+        let (request, answer) = order.admitted(demand, Arc::clone(&place), Span::none());
+        self.places.insert(number, place);
+        self.scheduler.arrive(&self.stages, request);
+        (number, answer)
     }
 
     /// The directory has answered.
@@ -236,6 +245,8 @@ impl Simulation {
     /// The caller goes away.
     pub(super) fn cancel(&mut self, number: usize) {
         self.answers.remove(&number);
+        self.word_answers.remove(&number);
+        self.places[&number].leave();
     }
 
     /// The embedding of a phrase comes from elsewhere.
@@ -254,24 +265,25 @@ impl Simulation {
             return false;
         };
         // The budget by which it was formed: a lowered one may just have recovered.
-        self.check(&launch, self.scheduler.budget());
-        let requests = launch.tasks().iter().filter_map(number_of).collect();
+        let requests = self.check(&mut launch, self.scheduler.budget());
         let part = matches!(launch.work, Work::Part(..));
         let begun = self.scheduler.now();
-        let result = launch.run(&self.stages);
-        let (images, pairs) = launch.worked_on(&result);
+        let bytes: usize = match &launch.work {
+            Work::Phrases(words) => words.phrases.iter().map(|phrase| phrase.text().len()).sum(),
+            _ => 0,
+        };
+        let ended = launch.run(&self.stages);
+        let Load { stage, images, pairs, .. } = ended.load;
         let mut time = MS + Duration::from_micros(10) * (images * 100 + pairs) as u32;
-        if let Work::Phrases(phrases) = &launch.work {
-            time += TEXT_BYTE * phrases.iter().map(|phrase| phrase.text().len() as u32).sum::<u32>();
-        }
+        time += TEXT_BYTE * bytes as u32;
         time *= self.slowness;
-        if let Some((_, longer)) = self.stall.take_if(|(stage, _)| *stage == launch.stage) {
+        if let Some((_, longer)) = self.stall.take_if(|(stalled, _)| *stalled == stage) {
             time += longer;
         }
         self.pass(time);
-        self.launches.push(Launched { stage: launch.stage, images, pairs, time, requests, part });
+        self.launches.push(Launched { stage, images, pairs, time, requests, part });
         let ran = Ran { begun, ended: self.scheduler.now() };
-        let Aftermath { lost, .. } = self.scheduler.complete(&self.stages, launch, result, ran);
+        let Aftermath { lost, .. } = self.scheduler.complete(&self.stages, ended, ran);
         assert_eq!(lost, None);
         self.collect();
         true
@@ -284,8 +296,8 @@ impl Simulation {
             assert!(self.launches.len() < most, "this does not end");
         }
         assert!(self.scheduler.is_empty());
-        assert!(self.answers.values_mut().all(|answer| answer.try_recv().is_err()), "an answer was left");
-        assert!(self.answers.is_empty(), "{} requests were never answered", self.answers.len());
+        let unanswered = self.answers.len() + self.word_answers.len();
+        assert_eq!(unanswered, 0, "{unanswered} requests were never answered");
     }
 
     /// Steps until a request waits at a station.
@@ -296,7 +308,8 @@ impl Simulation {
     }
 
     pub(super) fn waits_at(&self, number: usize, stage: Stage) -> bool {
-        self.scheduler.stations[stage.index()].iter().any(|task| number_of(task) == Some(number))
+        let place = &self.places[&number];
+        self.scheduler.stations.of(stage).tickets().any(|ticket| Arc::ptr_eq(&ticket.place, place))
     }
 
     /// Launches that a request was in.
@@ -304,60 +317,71 @@ impl Simulation {
         self.launches.iter().filter(|launch| launch.requests.contains(&number)).count()
     }
 
-    fn check(&self, launch: &Launch<FakeStages>, (images, pairs): (usize, usize)) {
-        let (found_images, found_pairs) = launch.size();
-        match launch.stage {
-            Stage::TextEmbedding => assert!(found_pairs <= 8),
-            Stage::Encode => assert!(found_images <= images, "{found_images} images"),
+    /// Checks a launch. Returns the numbers of the requests for masks in it.
+    fn check(&self, launch: &mut Launch<FakeStages>, (images, pairs): (usize, usize)) -> Vec<usize> {
+        let load = launch.work.load();
+        let keys: Vec<_> = match &launch.work {
+            Work::Phrases(_) => {
+                assert!(load.pairs <= 8);
+                return Vec::new();
+            }
+            Work::Encode(tasks) => tasks.iter().map(|task| task.request.image_key()).collect(),
+            _ => Vec::new(),
+        };
+        let gone = launch.work.tickets_mut();
+        match load.stage {
+            Stage::Encode => assert!(load.images <= images, "{} images", load.images),
             Stage::Finish => {
-                let enlarged: f64 = launch.tasks().iter().map(|task| task.enlarged(Stage::Finish)).sum();
-                let is_bounded = found_pairs <= pairs && enlarged <= MOST_ENLARGED;
-                assert!(is_bounded || found_images == 1, "{found_pairs} pairs, enlarged to {enlarged}");
+                let enlarged: f64 = gone.iter().map(|ticket| ticket.enlarged()).sum();
+                let is_bounded = load.pairs <= pairs && enlarged <= MOST_ENLARGED;
+                assert!(is_bounded || load.images == 1, "{} pairs, enlarged to {enlarged}", load.pairs);
             }
-            _ => assert!(found_pairs <= pairs, "{found_pairs} pairs"),
+            _ => assert!(load.pairs <= pairs, "{} pairs", load.pairs),
         }
-        if launch.reason.is_none() {
-            return; // tried again, before everything else
-        }
-        for left in self.scheduler.stations[launch.stage.index()].iter() {
-            for gone in launch.tasks() {
-                let overtaken = left.priority() == gone.priority() && left.since() < gone.since();
-                let mut same_image = false;
-                if launch.stage == Stage::Encode {
-                    same_image = crate::launch::image_key(gone).is_some_and(|key| {
-                        launch.tasks().iter().filter(|t| crate::launch::image_key(*t) == Some(key)).count()
-                            > 1
-                    });
-                }
-                assert!(!overtaken || same_image, "{:?} overtook {:?}", number_of(gone), number_of(left));
+        // One that is tried again goes before everything else.
+        let is_new = launch.reason.is_some();
+        for left in self.scheduler.stations.of(load.stage).tickets().filter(|_| is_new) {
+            for (index, gone) in gone.iter().enumerate() {
+                let overtaken = left.urgency.priority == gone.urgency.priority && left.turn < gone.turn;
+                let same = |key: &Option<ImageKey>| keys.iter().filter(|other| *other == key).count() > 1;
+                let same_image = keys.get(index).is_some_and(|key| key.is_some() && same(key));
+                assert!(!overtaken || same_image, "{gone:?} overtook {left:?}");
             }
         }
+        gone.iter().map(|ticket| self.number_of(ticket)).collect()
+    }
+
+    /// The number of a request.
+    fn number_of(&self, ticket: &Ticket) -> usize {
+        let place = |(_, place): &(&usize, &Arc<Place>)| Arc::ptr_eq(place, &ticket.place);
+        *self.places.iter().find(place).unwrap().0
     }
 
     fn collect(&mut self) {
-        let mut done = Vec::new();
-        for (number, answer) in &mut self.answers {
-            match answer.try_recv() {
-                Ok(reply) => done.push((*number, reply)),
-                Err(oneshot::error::TryRecvError::Empty) => {}
-                Err(oneshot::error::TryRecvError::Closed) => panic!("request {number} was lost"),
-            }
+        for (number, reply) in arrived(&mut self.answers) {
+            assert!(self.results.insert(number, reply).is_none(), "request {number} was answered twice");
         }
-        for (number, reply) in done {
-            self.answers.remove(&number);
-            let again = match reply {
-                Ok(Outcome::Segmented(outcome)) => self.results.insert(number, Ok(*outcome)).is_some(),
-                Ok(Outcome::Embedded) => !self.embedded.insert(number),
-                Err(error) => self.results.insert(number, Err(error)).is_some(),
-            };
-            assert!(!again, "request {number} was answered twice");
+        for (number, reply) in arrived(&mut self.word_answers) {
+            match reply {
+                Ok(()) => assert!(self.embedded.insert(number), "request {number} was answered twice"),
+                Err(error) => assert!(self.results.insert(number, Err(error)).is_none()),
+            }
         }
     }
 }
 
-/// The number of a request, unless it asks for words alone.
-pub(super) fn number_of(task: &Task<FakeStages>) -> Option<usize> {
-    Some(task.job()?.output.width as usize - 1)
+/// Removes and returns the answers that have arrived.
+fn arrived<T>(answers: &mut HashMap<usize, Answer<T>>) -> Vec<(usize, Result<T, EngineError>)> {
+    let mut done = Vec::new();
+    answers.retain(|number, answer| match answer.try_recv() {
+        Ok(reply) => {
+            done.push((*number, reply));
+            false
+        }
+        Err(TryRecvError::Empty) => true,
+        Err(TryRecvError::Closed) => panic!("request {number} was lost"),
+    });
+    done
 }
 
 /// The outcome of a request that is alone in the engine, with a budget that fits it whole.
