@@ -223,7 +223,7 @@ pub(crate) fn resolve(modules: &Modules, from: &[String], path: &[String]) -> Ve
 fn follow(modules: &Modules, from: &[String], path: &[String], passed: &mut Vec<ModulePath>) {
     let mut at = from.to_vec();
     let known = |at: &ModulePath, name: &String| {
-        modules.contains_key(&[at.as_slice(), &[name.clone()]].concat())
+        modules.contains_key(&[at.as_slice(), std::slice::from_ref(name)].concat())
             || modules.get(at).is_some_and(|module| module.imports.contains_key(name))
     };
     for (index, name) in path.iter().enumerate() {

@@ -15,8 +15,8 @@ pub fn decode(width: u32, height: u32, masks: &[CategoryRle], max_pixels: u64) -
     check_map_size(width, height, max_pixels)?;
     let mut map = IndexMap::unlabelled(width, height)?;
     for mask in masks {
-        let rle = Rle::new(width, height, mask.rle.counts.clone())?;
-        for (start, length) in rle.ones() {
+        check_lengths(width, height, &mask.rle.counts)?;
+        for (start, length) in mask.rle.ones() {
             for at in start..start + length {
                 map.indices_mut()[((at % height) * width + at / height) as usize] = mask.category;
             }
@@ -32,12 +32,7 @@ impl Rle {
     /// [`ImageError::MalformedMask`] when they do not sum to `width * height`; [`ImageError::ZeroSize`],
     /// [`ImageError::TooManyPixels`] above 2^32 - 1.
     pub fn new(width: u32, height: u32, counts: Vec<u32>) -> Result<Self> {
-        let pixels = check_map_size(width, height, u64::from(u32::MAX))?;
-        let sum: u64 = counts.iter().map(|&count| u64::from(count)).sum();
-        if sum != pixels {
-            let reason = format!("the run lengths sum to {sum}, {width}x{height} has {pixels} pixels");
-            return Err(ImageError::MalformedMask { encoding: ENCODING, reason });
-        }
+        check_lengths(width, height, &counts)?;
         Ok(Self { counts })
     }
 
@@ -91,4 +86,15 @@ impl Rle {
             Some((start, length))
         })
     }
+}
+
+/// Checks that run lengths cover a map.
+fn check_lengths(width: u32, height: u32, counts: &[u32]) -> Result<()> {
+    let pixels = check_map_size(width, height, u64::from(u32::MAX))?;
+    let sum: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+    if sum == pixels {
+        return Ok(());
+    }
+    let reason = format!("the run lengths sum to {sum}, {width}x{height} has {pixels} pixels");
+    Err(ImageError::MalformedMask { encoding: ENCODING, reason })
 }
