@@ -29,8 +29,8 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ),
 ];
 
-/// The dependencies of a crate that the table does not allow, of any kind. A crate may depend on itself, which turns
-/// its features on for its tests.
+/// The dependencies of a crate that the table does not allow, of any kind. A crate may depend on itself, which
+/// turns its features on for its tests.
 pub(crate) fn forbidden(name: &str, folder: &Path) -> Vec<String> {
     let Some((_, allowed)) = ALLOWED.iter().find(|(of, _)| *of == name) else {
         return vec![format!("{name} is not in the table of crates; add it with what it may import")];
@@ -63,8 +63,19 @@ fn dependencies(manifest: &str) -> Vec<String> {
 
 #[test]
 fn every_way_to_name_a_dependency_is_seen() {
-    let manifest = "name = \"sed-none\"\n[dependencies]\nsed-a.workspace = true\nserde = \"1\"\n[build-dependencies]\n\
-                    sed-b = { path = \"b\" }\n[target.'cfg(unix)'.dependencies]\nsed-c = \"1\"\n[dependencies.sed-d]\n\
-                    version = \"1\"\n[features]\nsed-e = []\n";
+    let manifest = r#"
+name = "sed-none"
+[dependencies]
+sed-a.workspace = true
+serde = "1"
+[build-dependencies]
+sed-b = { path = "b" }
+[target.'cfg(unix)'.dependencies]
+sed-c = "1"
+[dependencies.sed-d]
+version = "1"
+[features]
+sed-e = []
+"#;
     assert_eq!(dependencies(manifest), ["sed-a", "sed-b", "sed-c", "sed-d"]);
 }

@@ -1,7 +1,8 @@
-//! The arrows of the house: which crate may import which, and no circle between modules that stand side by side.
+//! The arrows of the house: which crate may import which, and no circle between modules that stand side by
+//! side.
 //!
-//! The sources are read as text, without the code of tests: `use` declarations and paths that begin with `crate`,
-//! `self` or `super`, followed through re-exports to the module that defines the name.
+//! The sources are read as text, without the code of tests: `use` declarations and paths that begin with
+//! `crate`, `self` or `super`, followed through re-exports to the module that defines the name.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 

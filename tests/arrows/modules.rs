@@ -212,8 +212,8 @@ fn names(tokens: &[Token], mut at: usize) -> (Vec<String>, usize) {
     (names, at)
 }
 
-/// The modules that a path in module `from` leads through by re-exports, down to the one that defines the name; none
-/// for a path into another crate.
+/// The modules that a path in module `from` leads through by re-exports, down to the one that defines the name;
+/// none for a path into another crate.
 pub(crate) fn resolve(modules: &Modules, from: &[String], path: &[String]) -> Vec<ModulePath> {
     let mut passed = Vec::new();
     follow(modules, from, path, &mut passed);

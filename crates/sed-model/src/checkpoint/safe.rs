@@ -54,8 +54,8 @@ pub(super) fn read(bytes: &Bytes, origin: &str) -> Result<Contents> {
     Ok(contents)
 }
 
-/// Writes the start of a safetensors file whose numbers follow in the order of `tensors`: the header's length and the
-/// header, padded with spaces so that the numbers start at a multiple of eight bytes.
+/// Writes the start of a safetensors file whose numbers follow in the order of `tensors`: the header's length
+/// and the header, padded with spaces so that the numbers start at a multiple of eight bytes.
 pub(crate) fn header<'a>(
     tensors: impl Iterator<Item = (&'a String, &'a [usize], Dtype)>,
 ) -> io::Result<Vec<u8>> {

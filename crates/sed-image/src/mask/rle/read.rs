@@ -9,8 +9,8 @@ const ENCODING: &str = "coco run-length";
 /// Puts the masks back into one index map; where they overlap the later one wins.
 ///
 /// # Errors
-/// [`ImageError::MalformedMask`] when a mask's lengths do not sum to `width * height`; [`ImageError::ZeroSize`],
-/// [`ImageError::TooManyPixels`] for more than `max_pixels`.
+/// [`ImageError::MalformedMask`] when a mask's lengths do not sum to `width * height`;
+/// [`ImageError::ZeroSize`], [`ImageError::TooManyPixels`] for more than `max_pixels`.
 pub fn decode(width: u32, height: u32, masks: &[CategoryRle], max_pixels: u64) -> Result<IndexMap> {
     check_map_size(width, height, max_pixels)?;
     let mut map = IndexMap::unlabelled(width, height)?;
