@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use sed_bench::{
     mix::{Size, WordSource},
     model::Axes,
@@ -118,7 +118,7 @@ struct GridArgs {
     device: Vec<DeviceChoice>,
 
     /// Let a GPU round the factors of f32 products to TF32.
-    #[arg(long, env = "SED_TF32", hide_short_help = true)]
+    #[arg(long, env = "SED_TF32", value_parser = BoolishValueParser::new(), hide_short_help = true)]
     tf32: bool,
 
     /// Threads that compute; 0 is one for each core.
