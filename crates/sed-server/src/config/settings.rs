@@ -103,7 +103,7 @@ pub struct Settings {
     #[arg(long, help_heading = LIMITS, value_name = "N", default_value = "65536")]
     #[arg(value_parser = within::<usize>(1, 1 << 30))]
     pub queue_pairs: usize,
-    /// Requests of one stream that are worked on at the same time.
+    /// Requests of one stream that are worked on at the same time, at most --max-concurrent-requests.
     #[arg(long, help_heading = LIMITS, value_name = "N", default_value = "16")]
     #[arg(value_parser = within::<usize>(1, 10_000))]
     pub max_stream_requests: usize,
@@ -195,8 +195,8 @@ pub struct Settings {
     #[arg(long, help_heading = ACCESS, value_name = "true|false", default_value = "false")]
     #[arg(value_parser = switch, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub health_needs_token: bool,
-    /// Connections at the same time; more wait until one ends; no more than an eighth of --max-request-
-    /// memory-bytes holds at 128 KiB each [default: 4096, or as many as fit]
+    /// Connections at the same time; more wait until one ends; no more than an eighth of
+    /// --max-request-memory-bytes holds at 128 KiB each [default: 4096, or as many as fit]
     #[arg(long, help_heading = TRANSPORT, value_name = "N", value_parser = within::<usize>(1, 100_000))]
     pub max_connections: Option<usize>,
     /// After this time, give or take a tenth, a connection takes no more calls; 0 is never.
