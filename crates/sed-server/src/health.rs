@@ -7,13 +7,13 @@ use sed_engine::EngineState;
 use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::{inference, metrics::ServerMetrics};
+use crate::{methods, metrics::ServerMetrics};
 
 /// The name under which readiness is reported.
-pub const SERVICE_NAME: &str = "sed.v1.SegmentationService";
+pub const SERVICE_NAME: &str = methods::SEGMENTATION.name;
 
 /// All names under which readiness is reported: both services do the same work.
-const SERVICES: [&str; 2] = [SERVICE_NAME, inference::SERVICE_NAME];
+const SERVICES: [&str; 2] = [SERVICE_NAME, methods::INFERENCE.name];
 
 /// The health that the process reports.
 #[derive(Clone, Debug)]

@@ -4,7 +4,6 @@
 mod certificate;
 mod error;
 mod file;
-mod guard;
 mod hangups;
 mod own_thread;
 mod reloaded;
@@ -16,7 +15,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 pub use certificate::CertificateFacts;
 pub(crate) use certificate::name_of;
 pub use error::AccessError;
-pub(crate) use guard::Guard;
 pub(crate) use reloaded::Reloaded;
 pub(crate) use tls::Tls;
 pub(crate) use tokens::Tokens;

@@ -115,7 +115,7 @@ impl Tokens {
     }
 
     /// Returns the name of a token. The time that this takes reveals nothing about the tokens of the file.
-    pub(super) fn name_of(&self, token: &[u8]) -> Option<Arc<str>> {
+    pub(crate) fn name_of(&self, token: &[u8]) -> Option<Arc<str>> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         let mut found = u32::MAX;
         for (known, place) in &self.secrets {

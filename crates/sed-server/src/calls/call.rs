@@ -15,14 +15,15 @@ use tracing::Span;
 use super::span;
 use crate::{
     caller::Caller,
-    metrics::{CallOutcome, Code, Method, RejectReason, ServerMetrics},
+    methods::{CountedMethod, Work},
+    metrics::{CallOutcome, Code, RejectReason, ServerMetrics},
     status::{reason_name, reason_of},
 };
 
 /// A call that has begun. It is counted exactly once: by [`Call::end`], or as cancelled when it is dropped.
 #[derive(Debug)]
 pub(super) struct Call {
-    method: Method,
+    method: CountedMethod,
     caller: Option<Caller>,
     begun: Instant,
     span: Span,
@@ -36,7 +37,7 @@ pub(super) struct Call {
 impl Call {
     /// `caller` is the name of the token that the call brought.
     pub(super) fn begin(
-        method: Method,
+        method: CountedMethod,
         caller: Option<Caller>,
         span: Span,
         metrics: Arc<ServerMetrics>,
@@ -79,7 +80,7 @@ impl Call {
         metrics.request_duration.record(self.method, outcome, self.begun.elapsed());
         self.in_flight.set(0.0);
         metrics.count_refusal(status);
-        if matches!(self.method, Method::Segment | Method::SegmentStream | Method::ModelInfer) {
+        if self.method.0.work == Work::Masks {
             let received = self.received.load(Ordering::Relaxed);
             let sizes = [(&metrics.request_bytes, received), (&metrics.response_bytes, self.sent)];
             for (histogram, bytes) in sizes.into_iter().filter(|(_, bytes)| *bytes > 0) {

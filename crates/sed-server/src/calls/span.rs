@@ -1,29 +1,21 @@
 //! The span of a call, with the attributes of OpenTelemetry's conventions for gRPC.
 
-use http::HeaderMap;
+use http::{HeaderMap, Request};
 use opentelemetry::{
     global,
     propagation::Extractor,
     trace::{Status as SpanStatus, TraceContextExt},
 };
-use sed_telemetry::Label;
-use tonic::Code;
+use tonic::{Code, body::Body};
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{caller::Caller, connections::Peer, metrics::Method};
+use crate::{caller::CallerName, connections::Peer, methods::CountedMethod};
 
-/// A span that continues the trace of the headers, if they have one. Its caller is the name of the token, or
-/// else that in the client's certificate. `request_id` is for the method to fill in. Span fields also appear
-/// in log lines; OpenTelemetry attributes do not.
-pub(super) fn begin(
-    service: &'static str,
-    method: Method,
-    headers: &HeaderMap,
-    token: Option<&Caller>,
-    peer: Option<&Peer>,
-) -> Span {
-    let method = method.as_str();
+/// A span that continues the trace of the headers, if they have one. `request_id` is for the method to fill
+/// in. Span fields also appear in log lines; OpenTelemetry attributes do not.
+pub(super) fn begin(CountedMethod(method): CountedMethod, request: &Request<Body>) -> Span {
+    let (service, method) = (method.service.name, method.name);
     let span = tracing::info_span!(
         "call",
         method,
@@ -32,13 +24,14 @@ pub(super) fn begin(
         trace_id = Empty,
         otel.kind = "server"
     );
-    if let Some(caller) = token.or_else(|| peer?.name.as_ref()) {
-        span.record("caller", &**caller);
+    if let Some(caller) = request.extensions().get::<CallerName>() {
+        span.record("caller", &**caller.name());
     }
-    if let Some(peer) = peer {
+    if let Some(peer) = request.extensions().get::<Peer>() {
         span.set_attribute("network.peer.address", peer.address.ip().to_string());
     }
-    let sender = global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)));
+    let sender =
+        global::get_text_map_propagator(|propagator| propagator.extract(&Headers(request.headers())));
     let callers_trace = sender.span().span_context().trace_id();
     // It fails where traces are not exported; the caller's trace is then only named in the log.
     let _ = span.set_parent(sender);

@@ -37,9 +37,6 @@ use crate::{
     },
 };
 
-/// The service's name, under which its readiness is reported, too.
-pub(crate) const SERVICE_NAME: &str = "inference.GRPCInferenceService";
-
 /// The service. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct InferenceService {

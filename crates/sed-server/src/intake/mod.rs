@@ -3,8 +3,8 @@
 //! requests for masks take a place; the answer keeps what it holds until the client has it.
 
 mod answer;
+mod bounds;
 mod chunks;
-mod methods;
 mod reader;
 mod stream_body;
 mod unpack;
@@ -24,13 +24,13 @@ use tower::{Layer, Service, ServiceExt};
 
 use self::{
     answer::{AnswerBody, AnswerCharge, Held},
-    methods::{Method, Shape},
+    bounds::Bounds,
     reader::{MessageCharges, Reader},
     stream_body::StreamBody,
 };
 pub(crate) use self::{
     answer::{AnswerCharges, charged},
-    methods::Methods,
+    bounds::MethodBounds,
     reader::CallMemory,
 };
 use crate::{
@@ -59,11 +59,11 @@ struct Shared {
     account: Account,
     places: Places,
     pool: CpuPool,
-    methods: Methods,
+    methods: MethodBounds,
 }
 
 impl Intake {
-    pub(crate) fn new(account: Account, places: Places, pool: CpuPool, methods: Methods) -> Self {
+    pub(crate) fn new(account: Account, places: Places, pool: CpuPool, methods: MethodBounds) -> Self {
         Self { shared: Arc::new(Shared { account, places, pool, methods }) }
     }
 }
@@ -99,10 +99,10 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (shared, inner) = (Arc::clone(&self.shared), self.inner.clone());
         Box::pin(async move {
-            let Some(method) = shared.methods.find(request.uri().path()) else {
+            let Some(bounds) = shared.methods.find(request.uri().path()) else {
                 return inner.oneshot(request).await; // there is no such method, which needs no message
             };
-            let answered = shared.conduct(method, request, inner).await;
+            let answered = shared.conduct(bounds, request, inner).await;
             Ok(answered.unwrap_or_else(Status::into_http))
         })
     }
@@ -111,7 +111,7 @@ where
 impl Shared {
     async fn conduct<S>(
         &self,
-        method: Method,
+        bounds: Bounds,
         request: Request<Body>,
         service: S,
     ) -> Result<Response<Body>, Status>
@@ -120,13 +120,13 @@ impl Shared {
         S::Future: Send,
     {
         let (mut parts, body) = request.into_parts();
-        let is_stream = method.shape == Shape::Stream;
+        let is_stream = bounds.is_stream();
         let payer = if is_stream { self.payer(&parts).of_stream() } else { self.payer(&parts) };
         let base = payer.charge(CALL_BYTES + 2 * header_bytes(&parts)).await?;
         let connection = payer.owner().connection;
-        let present = (!method.is_small()).then(|| self.account.transfers().enter(connection));
+        let present = (!bounds.is_small()).then(|| self.account.transfers().enter(connection));
         let mut held = Held::new(base, present);
-        let encoding = match self.methods.encoding(method, &parts.headers) {
+        let encoding = match self.methods.encoding(&bounds, &parts.headers) {
             Ok(encoding) => encoding,
             // The transport says which ways it knows, without looking at the body.
             Err(_unknown) => return Ok(call(service, Request::from_parts(parts, Body::empty())).await),
@@ -135,7 +135,7 @@ impl Shared {
         let charges = MessageCharges::default();
         parts.extensions.insert(CallMemory { payer: payer.clone(), messages: charges.clone() });
         let reader =
-            Reader::new(body, method, encoding, payer.clone(), self.pool.clone(), self.methods.schema());
+            Reader::new(body, bounds, encoding, payer.clone(), self.pool.clone(), self.methods.schema());
 
         let response = if is_stream {
             parts.extensions.insert(StreamDeadline::of(&parts.headers));
@@ -144,18 +144,18 @@ impl Shared {
             let body = Body::new(StreamBody::new(reader, charges));
             call(service, Request::from_parts(parts, body)).await
         } else {
-            let deadline = Deadline::of(&parts.headers, method.longest);
+            let deadline = Deadline::of(&parts.headers, bounds.longest);
             parts.extensions.insert(deadline);
-            let work = self.answer_one(method, parts, (reader, charges), connection, service, &mut held);
+            let work = self.answer_one(bounds, parts, (reader, charges), connection, service, &mut held);
             timeout_at(deadline.0, work).await.unwrap_or_else(|_| Err(status::deadline_exceeded()))?
         };
-        Ok(self.send(method, response, payer, held))
+        Ok(self.send(&bounds, response, payer, held))
     }
 
     /// Reads the one message of a call, and lets the service answer it.
     async fn answer_one<S>(
         &self,
-        method: Method,
+        bounds: Bounds,
         mut parts: Parts,
         (mut reader, charges): (Reader, MessageCharges),
         connection: ConnectionId,
@@ -176,20 +176,20 @@ impl Shared {
         };
         drop(reader); // a client that sends more has its answer all the same
         parts.extensions.insert(Received(Instant::now()));
-        if method.works {
+        if bounds.takes_place() {
             held.place = Some(self.places.take(connection).await?);
         }
         Ok(call(service, Request::from_parts(parts, body)).await)
     }
 
     /// Wraps an answer so that it holds its charges and its place until it is sent.
-    fn send(&self, method: Method, response: Response<Body>, payer: Payer, held: Held) -> Response<Body> {
-        let response = if method.ours { self.explain(method, response) } else { response };
+    fn send(&self, bounds: &Bounds, response: Response<Body>, payer: Payer, held: Held) -> Response<Body> {
+        let response = if bounds.method.service.ours { explain(bounds, response) } else { response };
         if response.headers().contains_key("grpc-status") {
             return response; // a refusal without a body
         }
         let (transfers, exchange) = (self.account.transfers(), Exchange::current());
-        let transfer = if method.is_small() {
+        let transfer = if bounds.is_small() {
             transfers.begin_small_answer(payer.owner(), exchange)
         } else {
             transfers.begin_answer(payer.owner(), exchange)
@@ -202,25 +202,25 @@ impl Shared {
         Response::from_parts(parts, Body::new(body))
     }
 
-    /// Replaces the transport's own refusals, which say little, by ones that name the limit and blame the
-    /// message.
-    fn explain(&self, method: Method, response: Response<Body>) -> Response<Body> {
-        let headers = response.headers();
-        if headers.contains_key("grpc-status-details-bin") {
-            return response;
-        }
-        let code = headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
-        let explained = code.and_then(|code| status::of_transport(code, method.message_bytes));
-        explained.map_or(response, Status::into_http)
-    }
-
     fn payer(&self, parts: &Parts) -> Payer {
         let peer = parts.extensions.get::<Peer>();
         // A server without connections of its own, as in tests, has one for each call.
         let connection = peer.map_or_else(ConnectionId::next, |peer| peer.connection);
-        let caller = parts.extensions.get::<CallerName>().map(|name| Arc::clone(&name.0));
+        let caller = parts.extensions.get::<CallerName>().map(|caller| Arc::clone(caller.name()));
         Payer::new(self.account.clone(), connection, caller)
     }
+}
+
+/// Replaces the transport's own refusals, which say little, by ones that name the limit and blame the
+/// message.
+fn explain(bounds: &Bounds, response: Response<Body>) -> Response<Body> {
+    let headers = response.headers();
+    if headers.contains_key("grpc-status-details-bin") {
+        return response;
+    }
+    let code = headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
+    let explained = code.and_then(|code| status::of_transport(code, bounds.message_bytes));
+    explained.map_or(response, Status::into_http)
 }
 
 async fn call<S>(service: S, request: Request<Body>) -> Response<Body>

@@ -14,7 +14,7 @@ use sed_proto::v1::ErrorReason;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Status, body::Body};
 
-use super::{chunks::Chunks, methods::Method, stream_body::MessageBody, unpack::unpack};
+use super::{bounds::Bounds, chunks::Chunks, stream_body::MessageBody, unpack::unpack};
 use crate::{
     config::Compression,
     cpu_pool::{CpuPool, Load, Panicked},
@@ -117,7 +117,7 @@ pub(super) struct Reader {
     body: Body,
     /// Bytes that came behind the last message in the same frame.
     rest: BytesMut,
-    method: Method,
+    bounds: Bounds,
     packing: Option<Compression>,
     payer: Payer,
     pool: CpuPool,
@@ -127,13 +127,13 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(
         body: Body,
-        method: Method,
+        bounds: Bounds,
         packing: Option<Compression>,
         payer: Payer,
         pool: CpuPool,
         schema: Arc<Schema>,
     ) -> Self {
-        Self { body, rest: BytesMut::new(), method, packing, payer, pool, schema }
+        Self { body, rest: BytesMut::new(), bounds, packing, payer, pool, schema }
     }
 
     /// The only message of a call; `None` if the body ends before it.
@@ -159,7 +159,7 @@ impl Reader {
     /// end; what the client sends meanwhile stays in its windows.
     async fn begin_upload(&mut self) -> Result<Transfer, Status> {
         let (transfers, owner) = (self.payer.account().transfers(), self.payer.owner());
-        if self.method.is_small() {
+        if self.bounds.is_small() {
             return Ok(transfers.begin_small_upload(owner));
         }
         let give_up = Instant::now() + self.payer.patience();
@@ -183,10 +183,10 @@ impl Reader {
         upload.rest(); // what follows is the server's work
         let Some(OnWire { is_packed, bytes, charge, promise }) = read else { return Ok(None) };
         let (bytes, mut charge) = if is_packed { self.unpack(bytes, charge).await? } else { (bytes, charge) };
-        let weight = self.schema.weigh(self.method.input, &bytes, self.method.entries);
+        let weight = self.schema.weigh(self.bounds.input, &bytes, self.bounds.entries);
         let weight = weight.map_err(|Malformed| status::malformed())?;
-        if weight.counted() > self.method.entries {
-            return Err(too_many_entries(self.method.entries));
+        if weight.counted() > self.bounds.entries {
+            return Err(too_many_entries(self.bounds.entries));
         }
         charge.grow(weight.bytes).await?;
         upload.complete();
@@ -209,8 +209,8 @@ impl Reader {
             _ => return Err(status::malformed()),
         };
         let length = self.rest.get_u32() as usize;
-        if length > self.method.message_bytes {
-            return Err(status::message_too_large(self.method.message_bytes));
+        if length > self.bounds.message_bytes {
+            return Err(status::message_too_large(self.bounds.message_bytes));
         }
         // Its pieces, and then the whole beside them.
         let needed = 2 * length as u64;
@@ -240,7 +240,7 @@ impl Reader {
 
     async fn unpack(&mut self, packed: Bytes, charge: Charge) -> Result<(Bytes, Charge), Status> {
         let Some(packing) = self.packing else { return Err(status::malformed()) };
-        let (limit, account) = (self.method.message_bytes, self.payer.empty());
+        let (limit, account) = (self.bounds.message_bytes, self.payer.empty());
         let is_small = limit <= UNPACKED_HERE;
         let most = match packing {
             Compression::Gzip => packed.len().saturating_mul(MOST_PACKED),

@@ -4,21 +4,6 @@ use sed_proto::v1::ErrorReason;
 use sed_telemetry::{Label, label};
 
 label! {
-    /// The methods of `sed.v1.SegmentationService`, and the one of `inference.GRPCInferenceService` that does
-    /// work.
-    pub Method: "method" {
-        Segment = "Segment",
-        SegmentStream = "SegmentStream",
-        CreateVocabulary = "CreateVocabulary",
-        GetVocabulary = "GetVocabulary",
-        ListVocabularies = "ListVocabularies",
-        DeleteVocabulary = "DeleteVocabulary",
-        GetServerInfo = "GetServerInfo",
-        ModelInfer = "ModelInfer",
-    }
-}
-
-label! {
     /// Why a request was refused before the device worked on it.
     pub RejectReason: "reason" {
         Invalid = "invalid",

@@ -10,6 +10,8 @@ use sed_telemetry::{
 
 pub use labels::*;
 
+pub use crate::methods::CountedMethod;
+
 /// Metrics that are not recorded.
 #[cfg(test)]
 pub(crate) fn off() -> std::sync::Arc<ServerMetrics> {
@@ -20,9 +22,9 @@ families! {
     /// Families that the server records. The comment above each is its help text.
     pub struct ServerMetrics {
         /// Calls that have ended, by method and gRPC status code; cancelled ones are CANCELLED.
-        requests: Counter<(Method, Code)> = "sed_requests_total", Count;
+        requests: Counter<(CountedMethod, Code)> = "sed_requests_total", Count;
         /// From a call's headers to the last byte of its answer; `failed` are all whose code is not OK.
-        request_duration: Histogram<(Method, CallOutcome)> =
+        request_duration: Histogram<(CountedMethod, CallOutcome)> =
             "sed_request_duration_seconds", Seconds, buckets::REQUEST_SECONDS;
         /// Calls that have begun and not ended.
         requests_in_flight: Gauge = "sed_requests_in_flight", Count;

@@ -140,7 +140,7 @@ fn categories(vocabulary: &Vocabulary) -> Vec<v1::Category> {
 }
 
 fn caller<T>(request: &Request<T>) -> Option<Caller> {
-    request.extensions().get::<CallerName>().map(|CallerName(name)| name.clone())
+    request.extensions().get::<CallerName>().map(|caller| caller.name().clone())
 }
 
 fn refused(error: RequestError) -> Status {

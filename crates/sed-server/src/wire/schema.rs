@@ -70,9 +70,9 @@ impl Schema {
         Ok(Self { messages, inputs })
     }
 
-    /// All methods: the path that each is called at, and the message that it accepts.
-    pub(crate) fn inputs(&self) -> impl Iterator<Item = (&str, MessageIndex)> {
-        self.inputs.iter().map(|(path, input)| (path.as_str(), *input))
+    /// The message that the method at a path accepts; `None` for a method that the schema does not know.
+    pub(crate) fn input(&self, path: &str) -> Option<MessageIndex> {
+        self.inputs.get(path).copied()
     }
 
     /// Returns the kind of a field; `None` for one that the schema does not know, which is skipped

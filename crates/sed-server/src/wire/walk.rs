@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn input(schema: &Schema, path: &str) -> MessageIndex {
-        schema.inputs().find(|(known, _)| *known == path).unwrap().1
+        schema.input(path).unwrap()
     }
 
     fn weigh(path: &str, bytes: &[u8]) -> Result<Weight, Malformed> {

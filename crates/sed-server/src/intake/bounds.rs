@@ -1,12 +1,12 @@
-//! The methods that are served, each with its bounds.
+//! The bounds of the calls of each method.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
 use crate::{
-    config::Compression,
-    config::Settings,
+    config::{Compression, Settings},
+    methods::{self, Messages, Method, Work},
     wire::{MessageIndex, Schema},
 };
 
@@ -15,19 +15,10 @@ const SMALL_MESSAGE: usize = 64 << 10;
 /// The longest that such a call may take until its answer begins.
 const SMALL_CALL: Duration = Duration::from_secs(10);
 
-/// Number of messages that a method accepts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// One.
-    One,
-    /// Any number.
-    Stream,
-}
-
-/// A method and its bounds.
+/// A method and the bounds of its calls.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Method {
-    pub(super) shape: Shape,
+pub(super) struct Bounds {
+    pub(super) method: Method,
     /// Bytes of one message, unpacked.
     pub(super) message_bytes: usize,
     /// Messages, texts and byte strings within one message.
@@ -35,26 +26,41 @@ pub(super) struct Method {
     pub(super) input: MessageIndex,
     /// The longest that a call may take until its answer begins.
     pub(super) longest: Duration,
-    /// True if calls take one of the places for requests that are worked on.
-    pub(super) works: bool,
-    /// True if it belongs to a service whose errors carry details.
-    pub(super) ours: bool,
-    /// True if its messages may be compressed.
-    packed: bool,
 }
 
-impl Method {
+impl Bounds {
+    fn of(method: Method, input: MessageIndex, limits: &Settings) -> Self {
+        let (message_bytes, entries, longest) = match method.work {
+            Work::Small => (SMALL_MESSAGE, 64, SMALL_CALL.min(limits.max_timeout())),
+            Work::Words => {
+                (limits.max_message_bytes.min(word_bytes(limits)), most_entries(limits), limits.max_timeout())
+            }
+            Work::Masks => (limits.max_message_bytes, most_entries(limits), limits.max_timeout()),
+        };
+        Self { method, message_bytes, entries, input, longest }
+    }
+
     /// Reports whether its messages carry neither picture nor words.
     pub(super) fn is_small(&self) -> bool {
         self.message_bytes <= SMALL_MESSAGE
     }
+
+    pub(super) fn is_stream(&self) -> bool {
+        self.method.messages == Messages::Many
+    }
+
+    /// Reports whether calls take one of the places for requests that are worked on; a stream takes one for
+    /// each of its requests.
+    pub(super) fn takes_place(&self) -> bool {
+        self.method.work == Work::Masks && !self.is_stream()
+    }
 }
 
-/// All methods, by path.
+/// The bounds of all methods, by path.
 #[derive(Debug)]
-pub(crate) struct Methods {
+pub(crate) struct MethodBounds {
     schema: Arc<Schema>,
-    known: HashMap<String, Method>,
+    known: HashMap<String, Bounds>,
     compression: Vec<Compression>,
 }
 
@@ -62,20 +68,19 @@ pub(crate) struct Methods {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnknownCompression;
 
-impl Methods {
-    /// The methods of our services and of those that come with the transport.
+impl MethodBounds {
+    /// The bounds of the methods of all services.
     ///
     /// # Errors
     /// The descriptors are damaged.
     pub(crate) fn new(limits: &Settings, compression: &[Compression]) -> Result<Self, prost::DecodeError> {
-        let schema = Schema::read(&[
-            sed_proto::FILE_DESCRIPTOR_SET,
-            tonic_health::pb::FILE_DESCRIPTOR_SET,
-            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
-            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
-        ])?;
-        let known =
-            schema.inputs().map(|(path, input)| (path.to_owned(), bounds(path, input, limits))).collect();
+        let schema = Schema::read(&methods::DESCRIPTORS)?;
+        let bounds = |method: Method| {
+            let path = method.path();
+            let bounds = Bounds::of(method, schema.input(&path)?, limits);
+            Some((path, bounds))
+        };
+        let known = methods::all().filter_map(bounds).collect();
         Ok(Self { known, compression: compression.to_vec(), schema: Arc::new(schema) })
     }
 
@@ -84,14 +89,14 @@ impl Methods {
         Arc::clone(&self.schema)
     }
 
-    pub(super) fn find(&self, path: &str) -> Option<Method> {
+    pub(super) fn find(&self, path: &str) -> Option<Bounds> {
         self.known.get(path).copied()
     }
 
     /// Returns the compression of the messages of a call; `None` if they are not compressed.
     pub(super) fn encoding(
         &self,
-        method: Method,
+        bounds: &Bounds,
         headers: &HeaderMap,
     ) -> Result<Option<Compression>, UnknownCompression> {
         let name = match headers.get("grpc-encoding") {
@@ -99,41 +104,8 @@ impl Methods {
             Some(name) if name == "identity" => return Ok(None),
             Some(name) => name.to_str().map_err(|_| UnknownCompression)?,
         };
-        let accepted = self.compression.iter().find(|way| method.packed && way.name() == name);
+        let accepted = self.compression.iter().find(|way| bounds.method.service.ours && way.name() == name);
         accepted.map(|way| Some(*way)).ok_or(UnknownCompression)
-    }
-}
-
-fn bounds(path: &str, input: MessageIndex, limits: &Settings) -> Method {
-    let ours = path.starts_with("/sed.v1.") || path.starts_with("/inference.");
-    let small = Method {
-        shape: Shape::One,
-        message_bytes: SMALL_MESSAGE,
-        entries: 64,
-        input,
-        longest: SMALL_CALL.min(limits.max_timeout()),
-        works: false,
-        ours,
-        packed: ours,
-    };
-    let name = path.rsplit('/').next().unwrap_or_default();
-    match name {
-        "Segment" | "ModelInfer" | "SegmentStream" => Method {
-            shape: if name == "SegmentStream" { Shape::Stream } else { Shape::One },
-            message_bytes: limits.max_message_bytes,
-            entries: most_entries(limits),
-            longest: limits.max_timeout(),
-            works: name != "SegmentStream",
-            ..small
-        },
-        "CreateVocabulary" => Method {
-            message_bytes: limits.max_message_bytes.min(word_bytes(limits)),
-            entries: most_entries(limits),
-            longest: limits.max_timeout(),
-            ..small
-        },
-        "ServerReflectionInfo" => Method { shape: Shape::Stream, ..small },
-        _ => small,
     }
 }
 
