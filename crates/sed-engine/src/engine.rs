@@ -6,19 +6,21 @@ use sed_telemetry::Telemetry;
 use tokio::sync::watch;
 
 use crate::{
-    cost_model::Demand,
-    engine_config::EngineConfig,
-    error::EngineError,
-    feature_cache::{ImageKey, PinnedImage},
-    job::{JobImage, Priority, SegmentJob, SegmentOutcome},
-    member::Member,
+    admission::cost_model::Demand,
+    config::EngineConfig,
+    devices::{
+        member::Member,
+        state::{EngineState, Seat, StateBoard},
+    },
     metrics::EngineMetrics,
-    phrases::ReadPhrases,
-    stages::{ModelInfo, Stages},
-    state::{EngineState, Seat, StateBoard},
-    task::Order,
-    ticket::Urgency,
-    vocabulary::Vocabulary,
+    requests::{
+        error::EngineError,
+        image::{ImageKey, PinnedImage},
+        job::{JobImage, Priority, SegmentJob, SegmentOutcome},
+        vocabulary::Vocabulary,
+    },
+    scheduler::{task::Order, ticket::Urgency},
+    stages::{ModelInfo, Stages, phrases::ReadPhrases},
 };
 
 /// A running model, on one device or several. Cheap to clone; when the last clone is gone, its threads end.

@@ -1,5 +1,10 @@
 //! Admission: bounds the waiting requests, and refuses those that cannot be finished by their deadline.
 
+pub(crate) mod charge;
+pub(crate) mod cost_model;
+pub(crate) mod fit;
+pub(crate) mod place;
+
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -8,13 +13,14 @@ use std::{
 use sed_telemetry::GaugeShare;
 
 use crate::{
-    charge::Charge,
-    cost_model::{CostModel, Demand},
-    error::EngineError,
-    job::Priority,
+    admission::{
+        charge::Charge,
+        cost_model::{CostModel, Demand},
+        place::Place,
+    },
     metrics::EngineMetrics,
-    place::Place,
-    report::Stage,
+    requests::{error::EngineError, job::Priority},
+    stages::stage::Stage,
 };
 
 /// An idle engine admits a request that seems impossible once in this time, whose launches then correct a

@@ -2,7 +2,13 @@
 
 use sed_telemetry::{Label, label};
 
-use crate::{Priority, Stage, budget::Unit, stages::Level};
+use crate::{
+    requests::job::Priority,
+    stages::{
+        Level,
+        stage::{Stage, Unit},
+    },
+};
 
 label! {
     /// The reason why a request was dropped before its result.

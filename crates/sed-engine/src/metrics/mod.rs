@@ -10,7 +10,10 @@ use sed_telemetry::{
 
 pub use labels::*;
 
-use crate::{Priority, Stage, budget::Unit as BatchUnit};
+use crate::{
+    requests::job::Priority,
+    stages::stage::{Stage, Unit as BatchUnit},
+};
 
 /// Metrics that are not recorded.
 #[cfg(test)]

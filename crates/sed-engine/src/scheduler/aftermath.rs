@@ -5,12 +5,16 @@ use std::time::{Duration, Instant};
 
 use super::{Scheduler, stations::enter};
 use crate::{
-    job::SegmentOutcome,
-    launch::{Done, Ended, Load, Part, Phrases, Work, first_of_its_image},
     metrics::{CategoryOutcome, DecoderLevel},
-    report::{BatchTiming, LevelReport, RejectionReport, Stage},
-    stages::{Advanced, FinishedMap, Stages},
-    task::{Cut, Described, Encoding, MaskTask, Task},
+    requests::{
+        job::SegmentOutcome,
+        report::{BatchTiming, LevelReport, RejectionReport},
+    },
+    scheduler::{
+        launch::{Done, Ended, Load, Part, Phrases, Work, first_of_its_image},
+        task::{Cut, Described, Encoding, MaskTask, Task},
+    },
+    stages::{Advanced, FinishedMap, Stages, stage::Stage},
 };
 
 /// The consequences of a failed launch for the device thread.

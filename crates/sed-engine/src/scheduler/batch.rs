@@ -4,12 +4,15 @@ use std::{collections::HashSet, time::Instant};
 
 use super::{Scheduler, text::NextPhrases};
 use crate::{
-    budget::Unit,
-    lanes::Lanes,
-    launch::Work,
-    report::Stage,
-    stages::Stages,
-    task::{Cut, Encoding, MaskTask, Sliced},
+    scheduler::{
+        lanes::Lanes,
+        launch::Work,
+        task::{Cut, Encoding, MaskTask, Sliced},
+    },
+    stages::{
+        Stages,
+        stage::{Stage, Unit},
+    },
 };
 
 /// The most maps, each counted as often as its output is larger than it, of one launch of the last stage with

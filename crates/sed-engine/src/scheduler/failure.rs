@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use super::{Scheduler, aftermath::Aftermath};
 use crate::{
-    budget::Unit,
-    error::EngineError,
-    launch::{Launch, LaunchError, Load, Work},
     metrics::{DeviceErrorKind, RetryCause},
-    report::Stage,
-    stages::Stages,
-    ticket::Ticket,
+    requests::error::EngineError,
+    scheduler::{
+        launch::{Launch, LaunchError, Load, Work},
+        ticket::Ticket,
+    },
+    stages::{
+        Stages,
+        stage::{Stage, Unit},
+    },
 };
 
 /// A request that runs out of memory so often although it cannot be smaller is given up.

@@ -8,11 +8,18 @@
 
 mod aftermath;
 mod batch;
+pub(crate) mod budget;
 mod failure;
+pub(crate) mod lanes;
+pub(crate) mod launch;
+pub(crate) mod pixels;
 mod stations;
+pub(crate) mod task;
 #[cfg(test)]
 mod tests;
 mod text;
+pub(crate) mod ticket;
+pub(crate) mod timeline;
 
 use std::{
     cmp::Ordering,
@@ -23,18 +30,20 @@ use std::{
 
 use crate::{
     admission::Admission,
-    budget::{Budget, Unit},
-    error::EngineError,
-    feature_cache::FeatureCache,
-    launch::{Launch, Work},
+    caches::{feature_cache::FeatureCache, text_cache::TextCache, text_store::TextStoreThread},
     metrics::{EngineMetrics, FlushReason},
-    phrases::TokenPhrase,
-    report::Stage,
-    stages::Stages,
-    task::{Arrival, MaskTask},
-    text_cache::TextCache,
-    text_store::TextStoreThread,
-    ticket::{Progress, Ticket},
+    requests::error::EngineError,
+    scheduler::{
+        budget::Budget,
+        launch::{Launch, Work},
+        task::{Arrival, MaskTask},
+        ticket::{Progress, Ticket},
+    },
+    stages::{
+        Stages,
+        phrases::TokenPhrase,
+        stage::{Stage, Unit},
+    },
 };
 
 use stations::Stations;

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    lanes::{Lanes, Waits as _},
-    launch::Work,
-    report::Stage,
-    stages::{Level, Stages},
-    task::{Arrival, Cut, CutImage, CutPairs, MaskTask, Request, Sliced, Task, Texts, WordTask},
-    ticket::Ticket,
+    scheduler::{
+        lanes::{Lanes, Waits as _},
+        launch::Work,
+        task::{Arrival, Cut, CutImage, CutPairs, MaskTask, Request, Sliced, Task, Texts, WordTask},
+        ticket::Ticket,
+    },
+    stages::{Level, Stages, stage::Stage},
 };
 
 /// All stations.

@@ -8,16 +8,14 @@ use std::{
 
 use super::{Ran, Scheduler, aftermath::Completed, stations::enter};
 use crate::{
-    admission::TEXT_SHARE,
-    cost_model::text_units,
-    error::EngineError,
-    lanes::Waits as _,
-    launch::Phrases,
-    phrases::TokenPhrase,
-    report::Stage,
-    stages::{StageError, Stages},
-    task::{Arrival, Cut, Described, Gathering, MaskTask, Request, Task, Texts, WordTask},
-    vocabulary::Vocabulary,
+    admission::{TEXT_SHARE, cost_model::text_units},
+    requests::{error::EngineError, vocabulary::Vocabulary},
+    scheduler::{
+        lanes::Waits as _,
+        launch::Phrases,
+        task::{Arrival, Cut, Described, Gathering, MaskTask, Request, Task, Texts, WordTask},
+    },
+    stages::{StageError, Stages, phrases::TokenPhrase, stage::Stage},
 };
 
 /// The next phrases for the text tower.

@@ -7,12 +7,10 @@ use sed_telemetry::Telemetry;
 
 use super::simulation::{Asked, Setup, Simulation, USUAL};
 use crate::{
-    charge::Charge,
-    fake::Fault,
-    job::Priority,
+    admission::charge::Charge,
     metrics::EngineMetrics,
-    report::Stage,
-    stages::{Level, StageError},
+    requests::job::Priority,
+    stages::{Level, StageError, fake::Fault, stage::Stage},
 };
 
 /// A simulation that has seen all stages, whole and in parts.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::simulation::{Asked, MS, Setup, Simulation, USUAL};
-use crate::{error::EngineError, job::Priority, report::Stage};
+use crate::{
+    requests::{error::EngineError, job::Priority},
+    stages::stage::Stage,
+};
 
 const FREEZE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);

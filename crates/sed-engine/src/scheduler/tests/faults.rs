@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::simulation::{Asked, Setup, Simulation, USUAL, alone};
 use crate::{
-    error::EngineError,
-    fake::{Fault, POISON},
-    report::Stage,
-    stages::StageError,
+    requests::error::EngineError,
+    stages::{
+        StageError,
+        fake::{Fault, POISON},
+        stage::Stage,
+    },
 };
 
 /// Requests that share every launch, and one of them poisoned by its words, its picture, or by nothing.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::simulation::{Asked, MS, Setup, Simulation, USUAL, alone};
-use crate::{error::EngineError, job::Priority, report::Stage};
+use crate::{
+    requests::{error::EngineError, job::Priority},
+    stages::stage::Stage,
+};
 
 fn warm(simulation: &mut Simulation, words: usize) {
     simulation.ask(&Asked::words(words, 250));

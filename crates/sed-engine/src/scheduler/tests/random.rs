@@ -6,11 +6,12 @@ use proptest::prelude::*;
 
 use super::simulation::{Asked, MS, Setup, Simulation, alone};
 use crate::{
-    error::EngineError,
-    fake::{Fault, POISON},
-    job::Priority,
-    report::Stage,
-    stages::StageError,
+    requests::{error::EngineError, job::Priority},
+    stages::{
+        StageError,
+        fake::{Fault, POISON},
+        stage::Stage,
+    },
 };
 
 #[derive(Clone, Debug)]

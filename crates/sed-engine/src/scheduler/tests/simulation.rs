@@ -11,24 +11,35 @@ use tracing::Span;
 
 use super::super::{Aftermath, Clock, Policy, Ran, Scheduler, SchedulerParts, batch::MOST_ENLARGED};
 use crate::{
-    admission::{Admission, QueueLimits},
-    budget::Budget,
-    cost_model::{Demand, text_units},
-    error::EngineError,
-    fake::{FakeControl, FakeReader, FakeStages},
-    feature_cache::{FeatureCache, ImageFacts, ImageKey},
-    job::{JobImage, Priority, SegmentJob, SegmentOutcome},
-    launch::{Launch, Load, Work},
+    admission::{
+        Admission, QueueLimits,
+        cost_model::{Demand, text_units},
+        place::Place,
+    },
+    caches::{
+        feature_cache::FeatureCache,
+        text_cache::{KnownText, TextCache},
+        text_store::TextStoreThread,
+    },
     metrics::{self, EngineMetrics},
-    phrases::TokenPhrase,
-    place::Place,
-    report::Stage,
-    stages::{NetworkInput, OutputSpec, Rejection, Stages},
-    task::{Answer, Order},
-    text_cache::{KnownText, TextCache},
-    text_store::TextStoreThread,
-    ticket::{Ticket, Urgency},
-    vocabulary::{Category, Vocabulary},
+    requests::{
+        error::EngineError,
+        image::{ImageFacts, ImageKey},
+        job::{JobImage, Priority, SegmentJob, SegmentOutcome},
+        vocabulary::{Category, Vocabulary},
+    },
+    scheduler::{
+        budget::Budget,
+        launch::{Launch, Load, Work},
+        task::{Answer, Order},
+        ticket::{Ticket, Urgency},
+    },
+    stages::{
+        NetworkInput, OutputSpec, Rejection, Stages,
+        fake::{FakeControl, FakeReader, FakeStages},
+        phrases::TokenPhrase,
+        stage::Stage,
+    },
 };
 
 pub(super) const MS: Duration = Duration::from_millis(1);
@@ -60,7 +71,7 @@ impl Asked {
         let mut data: Vec<f32> =
             (0..32 * 32 * 3).map(|i| ((i * (3 + usize::from(self.picture))) % 89) as f32 / 40.0).collect();
         if self.poisoned {
-            data[0] = crate::fake::POISONED_PIXEL;
+            data[0] = crate::stages::fake::POISONED_PIXEL;
         }
         let key = ImageKey([self.picture; 32]);
         let facts = (!self.poisoned).then_some(ImageFacts { key, width: 3, height: 2, crop: None });
@@ -253,7 +264,8 @@ impl Simulation {
     pub(super) fn deliver(&mut self, phrase: &str) {
         // Without the faults of this one.
         let embedding = FakeStages::new().0.embed_phrases(&[phrase]).unwrap()[0];
-        self.scheduler.deliver(&self.stages, [(crate::text_store::tests::phrase(phrase), embedding)].into());
+        self.scheduler
+            .deliver(&self.stages, [(crate::caches::text_store::tests::phrase(phrase), embedding)].into());
         self.collect();
     }
 

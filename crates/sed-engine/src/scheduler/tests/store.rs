@@ -7,13 +7,12 @@ use std::{
 
 use super::simulation::{Asked, Simulation, USUAL, alone};
 use crate::{
-    fake::model_info,
-    metrics,
-    phrases::TokenPhrase,
-    text_store::{
+    caches::text_store::{
         TextStoreThread,
         tests::{Hanging, SHORT, phrase},
     },
+    metrics,
+    stages::{fake::model_info, phrases::TokenPhrase},
 };
 
 type Answers = mpsc::Receiver<(TokenPhrase, Option<Vec<u8>>)>;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::simulation::{Asked, Setup, Simulation, USUAL};
-use crate::{job::Priority, report::Stage};
+use crate::{requests::job::Priority, stages::stage::Stage};
 
 const PRIORITIES: [Priority; 3] = [Priority::Low, Priority::Normal, Priority::High];
 

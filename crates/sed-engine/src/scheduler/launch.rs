@@ -1,0 +1,377 @@
+//! One launch of a stage on the device: its requests and its output.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use crate::{
+    admission::cost_model::text_units,
+    metrics::FlushReason,
+    requests::{error::panic_message, image::ImageKey},
+    scheduler::{
+        task::{Cut, Described, Encoding, MaskTask, Sliced, Task, WordTask},
+        ticket::Ticket,
+    },
+    stages::{
+        Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, StageError, Stages, phrases::TokenPhrase,
+        stage::Stage,
+    },
+};
+
+/// A launch.
+pub(crate) struct Launch<S: Stages> {
+    pub(crate) work: Work<S>,
+    /// Why it goes now; `None` for one that is tried again.
+    pub(crate) reason: Option<FlushReason>,
+}
+
+/// The work of a launch.
+pub(crate) enum Work<S: Stages> {
+    Phrases(Phrases<S>),
+    Encode(Vec<MaskTask<Encoding<S>>>),
+    CostMap(Vec<MaskTask<Described<S>>>),
+    Decode(Level, Vec<MaskTask<S::Pairs>>),
+    Finish(Vec<MaskTask<S::Pairs>>),
+    Part(Part<S>),
+}
+
+/// Phrases for the text tower.
+pub(crate) struct Phrases<S: Stages> {
+    pub(crate) phrases: Vec<TokenPhrase>,
+    /// All requests that wait for them, while the launch runs.
+    pub(crate) tasks: Vec<WordTask<S>>,
+}
+
+/// At most so many pairs of one request.
+pub(crate) struct Part<S: Stages> {
+    pub(crate) task: Box<MaskTask<Sliced<S>>>,
+    pub(crate) most: usize,
+}
+
+/// The work of a launch that has succeeded, with one result for each phrase or request, or the progress of
+/// one part.
+pub(crate) enum Done<S: Stages> {
+    Phrases((Phrases<S>, Vec<S::PhraseEmbedding>)),
+    Encoded((Vec<MaskTask<Encoding<S>>>, Vec<S::ImageFeatures>)),
+    /// The cost map or a decoder level, with the new pairs.
+    Paired(Vec<MaskTask<S::Pairs>>),
+    Finished((Vec<MaskTask<S::Pairs>>, Vec<FinishedMap>)),
+    Part((Part<S>, Advanced<S::Pairs>)),
+}
+
+/// A launch that has run.
+pub(crate) struct Ended<S: Stages> {
+    pub(crate) load: Load,
+    /// A launch that failed is as it was before, so that it can be tried again.
+    pub(crate) result: Result<Done<S>, (Launch<S>, LaunchError)>,
+}
+
+/// The size of a launch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) stage: Stage,
+    pub(crate) requests: usize,
+    pub(crate) images: usize,
+    /// (Image, category) pairs, or phrases; of a part, at most so many until it has run.
+    pub(crate) pairs: usize,
+    /// Units of the cost model; `None` for a part, since a stage in parts is learned from once it is over.
+    pub(crate) units: Option<f64>,
+}
+
+/// The error of a launch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LaunchError {
+    OutOfMemory(String),
+    Lost(String),
+    NotFinite { found: usize, of: usize },
+    Failed(String),
+    Panicked(String),
+}
+
+impl From<StageError> for LaunchError {
+    fn from(error: StageError) -> Self {
+        match error {
+            StageError::OutOfMemory(message) => Self::OutOfMemory(message),
+            StageError::DeviceLost(message) => Self::Lost(message),
+            StageError::NotFinite { found, of } => Self::NotFinite { found, of },
+            StageError::Failed(message) => Self::Failed(message),
+        }
+    }
+}
+
+impl<S: Stages> Launch<S> {
+    /// Runs the launch.
+    pub(crate) fn run(self, stages: &S) -> Ended<S> {
+        let Self { work, reason } = self;
+        let mut load = work.load();
+        let result = work.run(stages).map_err(|(work, error)| (Self { work, reason }, error));
+        if let Ok(Done::Part((_, advanced))) = &result {
+            load.pairs = advanced.pairs;
+        }
+        Ended { load, result }
+    }
+}
+
+impl<S: Stages> Work<S> {
+    /// Phrases whose requests are at their station.
+    pub(crate) fn phrases(phrases: Vec<TokenPhrase>) -> Self {
+        Self::Phrases(Phrases { phrases, tasks: Vec::new() })
+    }
+
+    /// At most so many pairs of a request.
+    pub(crate) fn part(task: MaskTask<Sliced<S>>, most: usize) -> Self {
+        Self::Part(Part { task: Box::new(task), most })
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        match self {
+            Self::Phrases(_) => Stage::TextEmbedding,
+            Self::Encode(_) => Stage::Encode,
+            Self::CostMap(_) => Stage::CostMap,
+            Self::Decode(level, _) => Stage::Decode(*level),
+            Self::Finish(_) => Stage::Finish,
+            Self::Part(part) => match part.task.state {
+                Sliced::CostMap(_) => Stage::CostMap,
+                Sliced::Decode(level, _) => Stage::Decode(level),
+            },
+        }
+    }
+
+    /// Its size before it has run.
+    pub(crate) fn load(&self) -> Load {
+        let whole = |pairs: usize, requests| (requests, requests, pairs, Some(pairs as f64));
+        let (requests, images, pairs, units) = match self {
+            Self::Phrases(words) => {
+                let units = words.phrases.iter().map(text_units).sum();
+                (words.tasks.len(), 0, words.phrases.len(), Some(units))
+            }
+            Self::Encode(tasks) => {
+                let images = distinct_images(tasks).1;
+                (tasks.len(), images, 0, Some(images as f64))
+            }
+            Self::CostMap(tasks) => whole(pairs(tasks), tasks.len()),
+            Self::Decode(_, tasks) => whole(pairs(tasks), tasks.len()),
+            Self::Finish(tasks) => {
+                let units = tasks.iter().map(|task| task.ticket.enlarged()).sum();
+                (tasks.len(), tasks.len(), pairs(tasks), Some(units))
+            }
+            Self::Part(part) => (1, 1, part.task.ticket.pairs.min(part.most), None),
+        };
+        Load { stage: self.stage(), requests, images, pairs, units }
+    }
+
+    /// The tickets of the requests in it.
+    pub(crate) fn tickets_mut(&mut self) -> Vec<&mut Ticket> {
+        fn tickets<R, T>(tasks: &mut [Task<R, T>]) -> Vec<&mut Ticket> {
+            tasks.iter_mut().map(|task| &mut task.ticket).collect()
+        }
+        match self {
+            Self::Phrases(words) => tickets(&mut words.tasks),
+            Self::Encode(tasks) => tickets(tasks),
+            Self::CostMap(tasks) => tickets(tasks),
+            Self::Decode(_, tasks) | Self::Finish(tasks) => tickets(tasks),
+            Self::Part(part) => vec![&mut part.task.ticket],
+        }
+    }
+
+    /// Divides the work into its items, requests or phrases, of which `second` holds and the others. The requests
+    /// that wait for phrases are left out: they are at their station again.
+    pub(crate) fn divided(self, second: impl Fn(usize) -> bool) -> (Option<Self>, Option<Self>) {
+        match self {
+            Self::Phrases(words) => divided(words.phrases, second, Self::phrases),
+            Self::Encode(tasks) => divided(tasks, second, Self::Encode),
+            Self::CostMap(tasks) => divided(tasks, second, Self::CostMap),
+            Self::Decode(level, tasks) => divided(tasks, second, |tasks| Self::Decode(level, tasks)),
+            Self::Finish(tasks) => divided(tasks, second, Self::Finish),
+            part @ Self::Part(..) if second(0) => (None, Some(part)),
+            part @ Self::Part(..) => (Some(part), None),
+        }
+    }
+
+    /// Runs the work. A panic or an error leaves its requests as they were before.
+    fn run(self, stages: &S) -> Result<Done<S>, (Self, LaunchError)> {
+        match self {
+            Self::Phrases(words) => {
+                attempt(words, Self::Phrases, |words| embed(stages, &words.phrases)).map(Done::Phrases)
+            }
+            Self::Encode(tasks) => {
+                attempt(tasks, Self::Encode, |tasks| encode(stages, tasks)).map(Done::Encoded)
+            }
+            Self::CostMap(tasks) => {
+                attempt(tasks, Self::CostMap, |tasks| cost_map(stages, tasks)).map(paired)
+            }
+            Self::Decode(level, tasks) => {
+                let again = |tasks| Self::Decode(level, tasks);
+                attempt(tasks, again, |tasks| decode(stages, level, tasks)).map(paired)
+            }
+            Self::Finish(tasks) => {
+                attempt(tasks, Self::Finish, |tasks| finish(stages, tasks)).map(Done::Finished)
+            }
+            Self::Part(part) => attempt(part, Self::Part, |part| advance(stages, part)).map(Done::Part),
+        }
+    }
+}
+
+/// Runs a stage over tasks. Returns them with the result, or as work with the error.
+fn attempt<S: Stages, T, O>(
+    mut tasks: T,
+    again: impl FnOnce(T) -> Work<S>,
+    stage: impl FnOnce(&mut T) -> Result<O, StageError>,
+) -> Result<(T, O), (Work<S>, LaunchError)> {
+    // The model is only read, and a task is only changed once its stage has succeeded.
+    match catch_unwind(AssertUnwindSafe(|| stage(&mut tasks))) {
+        Ok(Ok(made)) => Ok((tasks, made)),
+        Ok(Err(error)) => Err((again(tasks), error.into())),
+        Err(payload) => Err((
+            again(tasks),
+            LaunchError::Panicked(panic_message(&*payload).unwrap_or("without a message").to_owned()),
+        )),
+    }
+}
+
+fn embed<S: Stages>(stages: &S, phrases: &[TokenPhrase]) -> Result<Vec<S::PhraseEmbedding>, StageError> {
+    let texts: Vec<&str> = phrases.iter().map(TokenPhrase::text).collect();
+    counted(stages.embed_phrases(&texts)?, texts.len())
+}
+
+/// For each task the number of its image among the different images, and the number of these.
+fn distinct_images<T>(tasks: &[MaskTask<T>]) -> (Vec<usize>, usize) {
+    let mut numbers: HashMap<ImageKey, usize> = HashMap::new();
+    let mut count = 0;
+    let of_task = tasks.iter().map(|task| {
+        let fresh = count;
+        let number = match task.request.image_key() {
+            Some(key) => *numbers.entry(key).or_insert(fresh),
+            None => fresh,
+        };
+        count = count.max(number + 1);
+        number
+    });
+    (of_task.collect(), count)
+}
+
+/// For each task whether no task before it has the same image.
+pub(crate) fn first_of_its_image<T>(tasks: &[MaskTask<T>]) -> Vec<bool> {
+    let mut known = 0;
+    let first = |number: usize| {
+        let is_first = number == known;
+        known += usize::from(is_first);
+        is_first
+    };
+    distinct_images(tasks).0.into_iter().map(first).collect()
+}
+
+fn encode<S: Stages>(
+    stages: &S,
+    tasks: &[MaskTask<Encoding<S>>],
+) -> Result<Vec<S::ImageFeatures>, StageError> {
+    let (numbers, count) = distinct_images(tasks);
+    let mut inputs = Vec::with_capacity(count);
+    for (task, &number) in tasks.iter().zip(&numbers) {
+        if number == inputs.len() {
+            inputs.push(&*task.state.pixels);
+        }
+    }
+    let features = counted(stages.encode(&inputs)?, count)?;
+    Ok(numbers.into_iter().map(|number| features[number].clone()).collect())
+}
+
+fn cost_map<S: Stages>(stages: &S, tasks: &[MaskTask<Described<S>>]) -> Result<Vec<S::Pairs>, StageError> {
+    let requests: Vec<_> = tasks.iter().map(|task| decode_request(&task.ticket, &task.state)).collect();
+    counted(stages.cost_map(&requests)?, tasks.len())
+}
+
+fn decode_request<'a, S: Stages>(
+    ticket: &Ticket,
+    image: &'a Described<S>,
+) -> DecodeRequest<'a, S::ImageFeatures, S::TextEmbedding> {
+    DecodeRequest { features: &image.features, text: &image.text, rejection: ticket.demand.rejection }
+}
+
+fn decode<S: Stages>(
+    stages: &S,
+    level: Level,
+    tasks: &[MaskTask<S::Pairs>],
+) -> Result<Vec<S::Pairs>, StageError> {
+    let batch = tasks.iter().map(|task| task.state.clone()).collect();
+    counted(stages.decode(level, batch)?, tasks.len())
+}
+
+fn finish<S: Stages>(stages: &S, tasks: &[MaskTask<S::Pairs>]) -> Result<Vec<FinishedMap>, StageError> {
+    let batch = tasks.iter().map(|task| task.state.clone()).collect();
+    let outputs: Vec<OutputSpec> = tasks.iter().map(|task| task.request.output).collect();
+    let maps = counted(stages.finish(batch, &outputs)?, tasks.len())?;
+    for ((map, output), task) in maps.iter().zip(&outputs).zip(tasks) {
+        check_map(map, output, task.ticket.vocabulary.size())?;
+    }
+    Ok(maps)
+}
+
+/// Checks the sizes of the model's map and counts, since later code indexes by them.
+fn check_map(map: &FinishedMap, output: &OutputSpec, categories: usize) -> Result<(), StageError> {
+    let area = map.width as usize * map.height as usize;
+    let sizes_fit = (map.width, map.height) == (output.width, output.height)
+        && map.indices.len() == area
+        && map.pixels.len() == categories
+        && map.mean_scores.len() == categories;
+    if sizes_fit {
+        Ok(())
+    } else {
+        Err(StageError::Failed("gave a map of another size than asked for".into()))
+    }
+}
+
+fn advance<S: Stages>(stages: &S, part: &mut Part<S>) -> Result<Advanced<S::Pairs>, StageError> {
+    let (task, most) = (&mut *part.task, part.most);
+    let ticket = &task.ticket;
+    match &mut task.state {
+        Sliced::CostMap(cut) => {
+            next_part(stages, cut, most, |image| stages.cost_map_parts(&decode_request(ticket, image)))
+        }
+        Sliced::Decode(level, cut) => {
+            next_part(stages, cut, most, |pairs| stages.decode_parts(*level, pairs.clone()))
+        }
+    }
+}
+
+/// Works on the next part of a task, and before the first one begins its parts.
+fn next_part<S: Stages, T>(
+    stages: &S,
+    cut: &mut Cut<T, S::Parts>,
+    most: usize,
+    begin: impl Fn(&T) -> Result<S::Parts, StageError>,
+) -> Result<Advanced<S::Pairs>, StageError> {
+    loop {
+        match cut {
+            Cut::Parts(parts) => return stages.advance(parts, most),
+            Cut::Whole(whole) => *cut = Cut::Parts(begin(whole)?),
+        }
+    }
+}
+
+fn paired<S: Stages, T>((tasks, pairs): (Vec<MaskTask<T>>, Vec<S::Pairs>)) -> Done<S> {
+    Done::Paired(tasks.into_iter().zip(pairs).map(|(task, pairs)| task.map(|_| pairs)).collect())
+}
+
+fn pairs<T>(tasks: &[MaskTask<T>]) -> usize {
+    tasks.iter().map(|task| task.ticket.pairs).sum()
+}
+
+fn divided<T, W>(
+    all: Vec<T>,
+    second: impl Fn(usize) -> bool,
+    work: impl Fn(Vec<T>) -> W,
+) -> (Option<W>, Option<W>) {
+    let (out, rest): (Vec<_>, Vec<_>) = all.into_iter().enumerate().partition(|(index, _)| second(*index));
+    let [rest, out] = [rest, out].map(|items| items.into_iter().map(|(_, item)| item).collect::<Vec<T>>());
+    ((!rest.is_empty()).then(|| work(rest)), (!out.is_empty()).then(|| work(out)))
+}
+
+fn counted<T>(results: Vec<T>, expected: usize) -> Result<Vec<T>, StageError> {
+    if results.len() == expected {
+        Ok(results)
+    } else {
+        Err(StageError::Failed(format!("gave {} results for {expected} inputs", results.len())))
+    }
+}

@@ -1,0 +1,426 @@
+//! A model that is deterministic and instant, with the rejection and the reports of a real one: the double
+//! for tests of this crate and of those above it.
+
+mod reader;
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::stages::{
+    Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, Rejection,
+    ScoreMaps, StageError, Stages, UNLABELLED, phrases::ReadPhrases, stage::Stage,
+};
+
+pub use reader::{FakeReader, ROOM};
+
+const INPUT_SIDE: usize = 32;
+const MAP_SIDE: usize = 8;
+const CELLS: usize = MAP_SIDE * MAP_SIDE;
+/// A phrase that holds this makes the text tower panic.
+pub const POISON: &str = "poison";
+/// An image whose first value is this makes the encoder panic.
+pub const POISONED_PIXEL: f32 = -99.0;
+
+/// A fault that a test injects into the fake's next call of a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Panic.
+    Panic,
+    /// Fail with this error.
+    Fail(StageError),
+    /// Take this long, then work.
+    Delay(Duration),
+    /// Wait for [`FakeControl::release`], then work.
+    Hold,
+}
+
+/// A test's control of a fake that runs in an engine. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct FakeControl {
+    inner: Arc<ControlInner>,
+}
+
+#[derive(Debug, Default)]
+struct ControlInner {
+    faults: Mutex<Vec<(Stage, Fault)>>,
+    calls: [AtomicUsize; 7],
+    embedded: AtomicUsize,
+    memory: AtomicUsize,
+    beyond_recovery: AtomicBool,
+    held: Mutex<Held>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    waiting: usize,
+    released: usize,
+}
+
+impl FakeControl {
+    /// Makes the next call of a stage misbehave. Several faults of one stage happen one after the other.
+    pub fn inject(&self, stage: Stage, fault: Fault) {
+        self.inner.faults.lock().unwrap_or_else(PoisonError::into_inner).push((stage, fault));
+    }
+
+    /// From now on, no more than so many pairs fit into a launch; 0 is no bound.
+    pub fn set_memory(&self, pairs: usize) {
+        self.inner.memory.store(pairs, Ordering::SeqCst);
+    }
+
+    /// Makes a lost device unable to recover in this process, from now on.
+    pub fn forbid_recovery(&self) {
+        self.inner.beyond_recovery.store(true, Ordering::SeqCst);
+    }
+
+    #[allow(clippy::panic)] // a panic on request is what this test double is for
+    fn poisoned(&self, stage: Stage, poisoned: bool) {
+        if poisoned {
+            panic!("poison in {}", stage.name());
+        }
+    }
+
+    /// Number of calls of a stage, the warm-up's included.
+    pub fn calls(&self, stage: Stage) -> usize {
+        self.inner.calls[stage.index()].load(Ordering::SeqCst)
+    }
+
+    /// Number of phrases that were embedded.
+    pub fn embedded(&self) -> usize {
+        self.inner.embedded.load(Ordering::SeqCst)
+    }
+
+    /// Waits until a call is held by [`Fault::Hold`]. Blocks the thread, for at most 10 seconds.
+    pub fn wait_until_held(&self) -> bool {
+        let held = self.inner.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait =
+            self.inner.changed.wait_timeout_while(held, Duration::from_secs(10), |held| held.waiting == 0);
+        wait.unwrap_or_else(PoisonError::into_inner).0.waiting > 0
+    }
+
+    /// Lets one held call go on, now or when it comes.
+    pub fn release(&self) {
+        self.inner.held.lock().unwrap_or_else(PoisonError::into_inner).released += 1;
+        self.inner.changed.notify_all();
+    }
+
+    #[allow(clippy::panic)] // a panic on request is what this test double is for
+    fn enter(&self, stage: Stage, pairs: usize) -> Result<(), StageError> {
+        self.inner.calls[stage.index()].fetch_add(1, Ordering::SeqCst);
+        let memory = self.inner.memory.load(Ordering::SeqCst);
+        if memory > 0 && pairs > memory {
+            return Err(StageError::OutOfMemory(format!("{pairs} pairs do not fit into {memory}")));
+        }
+        let fault = {
+            let mut faults = self.inner.faults.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = faults.iter().position(|(of, _)| *of == stage);
+            next.map(|index| faults.remove(index).1)
+        };
+        match fault {
+            None => Ok(()),
+            Some(Fault::Panic) => panic!("a fault was injected"),
+            Some(Fault::Fail(error)) => Err(error),
+            Some(Fault::Delay(time)) => {
+                std::thread::sleep(time);
+                Ok(())
+            }
+            Some(Fault::Hold) => {
+                self.hold();
+                Ok(())
+            }
+        }
+    }
+
+    fn hold(&self) {
+        let mut held = self.inner.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.waiting += 1;
+        self.inner.changed.notify_all();
+        held = self
+            .inner
+            .changed
+            .wait_while(held, |held| held.released == 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        held.released -= 1;
+        held.waiting -= 1;
+    }
+}
+
+/// The fake model. The score of a category at a cell of the picture depends on nothing but the category's
+/// words, the cell's brightness and place, and the level.
+#[derive(Clone, Debug, Default)]
+pub struct FakeStages {
+    control: FakeControl,
+}
+
+impl FakeStages {
+    /// A fake and its control.
+    pub fn new() -> (Self, FakeControl) {
+        let fake = Self::default();
+        let control = fake.control.clone();
+        (fake, control)
+    }
+}
+
+/// The fake's pairs of one image: its cells, its categories and those that are left.
+#[derive(Clone, Debug)]
+pub struct FakePairs {
+    cells: Arc<[u8]>,
+    words: Vec<u64>,
+    rejection: Rejection,
+    survivors: Vec<u32>,
+}
+
+/// A stage of the fake in parts, which are counted twice as the real model's are.
+#[derive(Debug)]
+pub struct FakeParts {
+    stage: Stage,
+    /// The result that the stage ends with.
+    result: FakePairs,
+    /// Pairs of the first half, and of the second.
+    halves: [usize; 2],
+    done: usize,
+}
+
+/// The description of the fake model.
+pub(crate) fn model_info() -> ModelInfo {
+    ModelInfo {
+        name: "fake".into(),
+        digest: format!("sha256:{}", "0".repeat(64)),
+        templates_digest: format!("sha256:{}", "1".repeat(64)),
+        text_arithmetic: 1,
+        dtype: "f32".into(),
+        device: "cpu".into(),
+        input_side: INPUT_SIDE,
+        map_side: MAP_SIDE,
+    }
+}
+
+impl Stages for FakeStages {
+    type PhraseEmbedding = u64;
+    type TextEmbedding = u64;
+    type ImageFeatures = Arc<[u8]>;
+    type Pairs = FakePairs;
+    type Parts = FakeParts;
+
+    fn info(&self) -> ModelInfo {
+        model_info()
+    }
+
+    fn phrase_reader(&self) -> Arc<dyn ReadPhrases> {
+        Arc::new(FakeReader)
+    }
+
+    fn can_recover(&self) -> bool {
+        !self.control.inner.beyond_recovery.load(Ordering::SeqCst)
+    }
+
+    fn memory(&self) -> MemoryNeeds {
+        MemoryNeeds {
+            free: None,
+            per_image: 1,
+            per_pair: 1,
+            useful_images: 8,
+            useful_pairs: 256,
+            most_pairs: usize::MAX,
+        }
+    }
+
+    fn phrase_bytes(&self, _: &u64) -> usize {
+        8
+    }
+
+    fn text_bytes(&self, _: &u64) -> usize {
+        8
+    }
+
+    fn feature_bytes(&self, features: &Arc<[u8]>) -> usize {
+        features.len()
+    }
+
+    fn store_phrase(&self, embedding: &u64) -> Result<Vec<u8>, StageError> {
+        Ok(embedding.to_le_bytes().to_vec())
+    }
+
+    fn restore_phrase(&self, bytes: &[u8]) -> Result<u64, StageError> {
+        let bytes = bytes.try_into().map_err(|_| StageError::Failed("8 bytes expected".into()))?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<u64>, StageError> {
+        self.control.enter(Stage::TextEmbedding, 0)?;
+        self.control.inner.embedded.fetch_add(phrases.len(), Ordering::SeqCst);
+        let poisoned = phrases.iter().any(|phrase| phrase.contains(POISON));
+        self.control.poisoned(Stage::TextEmbedding, poisoned);
+        Ok(phrases.iter().map(|phrase| hash_text(17, &FakeReader::folded(phrase))).collect())
+    }
+
+    fn combine(&self, phrases: &[u64]) -> Result<u64, StageError> {
+        Ok(phrases.iter().fold(17, |sum, phrase| mix(sum ^ phrase)))
+    }
+
+    fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<Arc<[u8]>>, StageError> {
+        self.control.enter(Stage::Encode, 0)?;
+        let poisoned =
+            inputs.iter().any(|input| input.data.first().is_some_and(|value| *value == POISONED_PIXEL));
+        self.control.poisoned(Stage::Encode, poisoned);
+        Ok(inputs.iter().map(|input| brightness(input).into()).collect())
+    }
+
+    fn cost_map(&self, requests: &[DecodeRequest<'_, Arc<[u8]>, u64>]) -> Result<Vec<FakePairs>, StageError> {
+        self.control.enter(Stage::CostMap, requests.iter().map(|request| request.text.len()).sum())?;
+        Ok(requests.iter().map(FakePairs::of).collect())
+    }
+
+    fn decode(&self, level: Level, batch: Vec<FakePairs>) -> Result<Vec<FakePairs>, StageError> {
+        self.control.enter(Stage::Decode(level), batch.iter().map(|image| image.survivors.len()).sum())?;
+        Ok(batch.into_iter().map(|image| image.decoded(level)).collect())
+    }
+
+    fn cost_map_parts(&self, request: &DecodeRequest<'_, Arc<[u8]>, u64>) -> Result<FakeParts, StageError> {
+        let result = FakePairs::of(request);
+        let halves = [request.text.len(), result.survivors.len()];
+        Ok(FakeParts { stage: Stage::CostMap, result, halves, done: 0 })
+    }
+
+    fn decode_parts(&self, level: Level, pairs: FakePairs) -> Result<FakeParts, StageError> {
+        let halves = [pairs.survivors.len(); 2];
+        Ok(FakeParts { stage: Stage::Decode(level), result: pairs.decoded(level), halves, done: 0 })
+    }
+
+    fn advance(&self, parts: &mut FakeParts, most: usize) -> Result<Advanced<FakePairs>, StageError> {
+        let [first, second] = parts.halves;
+        let left = if parts.done < first { first - parts.done } else { first + second - parts.done };
+        let pairs = left.min(most);
+        self.control.enter(parts.stage, pairs)?;
+        parts.done += pairs;
+        let finished = (parts.done == first + second).then(|| parts.result.clone());
+        Ok(Advanced { pairs, finished })
+    }
+
+    fn survivors(&self, pairs: &FakePairs) -> Vec<u32> {
+        pairs.survivors.clone()
+    }
+
+    fn finish(&self, batch: Vec<FakePairs>, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError> {
+        self.control.enter(Stage::Finish, 0)?;
+        Ok(batch.iter().zip(outputs).map(|(image, output)| image.finish(output)).collect())
+    }
+}
+
+impl FakePairs {
+    fn of(request: &DecodeRequest<'_, Arc<[u8]>, u64>) -> Self {
+        let words = request.text.to_vec();
+        let survivors = (0..words.len() as u32).collect();
+        let cells = Arc::clone(request.features);
+        let mut image = Self { cells, words, rejection: request.rejection, survivors };
+        image.reject(0);
+        image
+    }
+
+    fn decoded(mut self, level: Level) -> Self {
+        if !level.is_last() {
+            self.reject(level.number());
+        }
+        self
+    }
+
+    /// The score of a category at a cell, in (0, 1).
+    fn score(&self, level: u32, category: u32, cell: usize) -> f32 {
+        let seed = self.words[category as usize] ^ (u64::from(self.cells[cell]) << 8) ^ cell as u64;
+        let mixed = mix(seed ^ (u64::from(level) << 32));
+        ((mixed >> 41) as f32 + 1.0) / ((1_u64 << 23) as f32 + 2.0)
+    }
+
+    /// Rejects all categories but the union of the `top_k` best of every cell.
+    fn reject(&mut self, level: u32) {
+        let top_k = self.rejection.kept(self.survivors.len());
+        if top_k == self.survivors.len() {
+            return;
+        }
+        let mut keep = vec![false; self.words.len()];
+        for cell in 0..CELLS {
+            let mut ranked = self.survivors.clone();
+            ranked.sort_by(|a, b| self.score(level, *b, cell).total_cmp(&self.score(level, *a, cell)));
+            ranked.iter().take(top_k).for_each(|category| keep[*category as usize] = true);
+        }
+        self.survivors.retain(|category| keep[*category as usize]);
+    }
+
+    fn finish(&self, output: &OutputSpec) -> FinishedMap {
+        let (crop_width, crop_height) = output.crop.unwrap_or((MAP_SIDE as u32, MAP_SIDE as u32));
+        let best: Vec<(u32, f32)> = (0..CELLS)
+            .map(|cell| {
+                let scored =
+                    self.survivors.iter().map(|category| (*category, self.score(3, *category, cell)));
+                scored.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
+            })
+            .collect();
+        let mut indices = Vec::with_capacity(output.width as usize * output.height as usize);
+        let mut pixels = vec![0_u32; self.words.len()];
+        let mut sums = vec![0_f64; self.words.len()];
+        for y in 0..u64::from(output.height) {
+            let row = y * u64::from(crop_height) / u64::from(output.height);
+            for x in 0..u64::from(output.width) {
+                let column = x * u64::from(crop_width) / u64::from(output.width);
+                let (category, score) = best[row as usize * MAP_SIDE + column as usize];
+                if score < output.score_threshold {
+                    indices.push(UNLABELLED);
+                    continue;
+                }
+                indices.push(category as u16);
+                pixels[category as usize] += 1;
+                sums[category as usize] += f64::from(score);
+            }
+        }
+        let mean = |(sum, pixels): (&f64, &u32)| (sum / f64::from((*pixels).max(1))) as f32;
+        FinishedMap {
+            width: output.width,
+            height: output.height,
+            indices,
+            mean_scores: sums.iter().zip(&pixels).map(mean).collect(),
+            pixels,
+            score_maps: output.score_maps.then(|| self.score_maps()),
+        }
+    }
+
+    fn score_maps(&self) -> ScoreMaps {
+        let scores =
+            self.survivors.iter().flat_map(|category| (0..CELLS).map(|cell| self.score(3, *category, cell)));
+        ScoreMaps {
+            width: MAP_SIDE as u32,
+            height: MAP_SIDE as u32,
+            categories: self.survivors.clone(),
+            scores: scores.collect(),
+        }
+    }
+}
+
+/// Mean brightness of every cell, in coarse steps.
+fn brightness(input: &NetworkInput) -> Vec<u8> {
+    let step = INPUT_SIDE / MAP_SIDE;
+    let cell_mean = |cell: usize| {
+        let (top, left) = (cell / MAP_SIDE * step, cell % MAP_SIDE * step);
+        let rows = (top..top + step).flat_map(|y| {
+            let start = (y * INPUT_SIDE + left) * 3;
+            &input.data[start..start + step * 3]
+        });
+        rows.sum::<f32>() / (step * step * 3) as f32
+    };
+    (0..CELLS).map(|cell| (cell_mean(cell) * 2.0).round() as i32 as u8).collect()
+}
+
+fn hash_text(seed: u64, text: &str) -> u64 {
+    text.bytes().fold(mix(seed), |hash, byte| mix(hash ^ u64::from(byte)))
+}
+
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
