@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Crates whose circles are being opened. One without circles must not stand here.
-const KNOWN: [&str; 4] = ["sed-engine", "sed-kernels", "sed-serve", "sed-server"];
+const KNOWN: [&str; 0] = [];
 
 /// The folder of each crate in `crates/`, by the crate's name.
 fn folders() -> BTreeMap<String, PathBuf> {

@@ -1,6 +1,6 @@
 //! The engine's index map as the answer's masks, statistics and overlay. Runs on the CPU pool.
 //!
-//! Each encoding is a [`form::Form`] in a file of its own; [`form::FORMS`] lists them.
+//! Each encoding is a [`form::Form`] in a file of its own; [`table::FORMS`] lists them.
 
 mod coco_rle;
 mod form;
@@ -10,6 +10,7 @@ mod polygons;
 mod raw;
 mod runs;
 mod score_maps;
+mod table;
 
 use std::sync::Arc;
 
@@ -21,12 +22,12 @@ use sed_image::{
 use sed_proto::v1::{self, ErrorReason};
 
 use self::{
-    form::{Source, form_of},
-    runs::bytes_of_runs,
+    form::Source,
+    table::{bytes_of_runs, form_of},
 };
 pub(super) use self::{
-    form::{bytes_of_size, check_encodings, published},
     overlay::{OVERLAY_SIDE, picture_for_overlay},
+    table::{bytes_of_size, check_encodings, published},
 };
 use super::refusal::Refusal;
 use crate::{
