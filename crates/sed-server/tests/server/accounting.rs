@@ -145,6 +145,19 @@ async fn requests_of_a_stream_are_counted_one_by_one() {
 }
 
 #[tokio::test]
+async fn a_stream_that_ends_with_a_refusal_is_counted_with_its_reason() {
+    let server = Running::start(RawConfig { max_message_bytes: Some(2000), ..RawConfig::default() }).await;
+    let counts = server.counts();
+    let large = v1::SegmentRequest { request_id: "x".repeat(3000), ..request(2) };
+    let asked = [v1::SegmentStreamRequest { request: Some(large), ..v1::SegmentStreamRequest::default() }];
+    let mut answers = server.client().segment_stream(tokio_stream::iter(asked)).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::OutOfRange);
+    assert_eq!(counts.of(&rejected("message_too_large")), 1.0);
+    assert_eq!(counts.of_all("sed_requests_rejected_total"), 1.0);
+    assert_eq!(counts.of_all("sed_stream_requests_total"), 0.0); // it was not read
+}
+
+#[tokio::test]
 async fn a_call_past_its_deadline_is_counted_as_such() {
     let server = Running::start(Settings { max_timeout_seconds: 0.2, ..Settings::default() }).await;
     let counts = server.counts();
