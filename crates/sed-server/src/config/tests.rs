@@ -31,14 +31,14 @@ impl Drop for TempFile {
 }
 
 /// Settings as they would stand in a file.
-fn written(text: &str) -> Written {
+fn written(text: &str) -> Result<Written, ConfigError> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
-    Written::in_file(file.path()).unwrap()
+    Written::in_file(file.path())
 }
 
 fn check(text: &str) -> Result<ServerConfig, ConfigError> {
-    ServerConfig::read(&written(text))
+    ServerConfig::read(&written(text)?)
 }
 
 fn refusal(text: &str) -> String {
@@ -76,7 +76,7 @@ fn every_value_can_be_written_and_read_again() {
 fn flags_go_over_the_environment_and_that_over_the_file() {
     let file = TempFile::new("layers", "max_top_k = 30\nmax_synonyms = 30\nmax_phrases = 30\n");
     let variables = environment(&[("SED_MAX_SYNONYMS", "20"), ("SED_MAX_PHRASES", "20")]);
-    let settings = load(Some(&file.0), variables, written("max_phrases = 10")).unwrap().settings;
+    let settings = load(Some(&file.0), variables, written("max_phrases = 10").unwrap()).unwrap().settings;
     assert_eq!((settings.max_top_k, settings.max_synonyms, settings.max_phrases), (30, 20, 10));
 }
 
@@ -90,7 +90,7 @@ fn flags_are_those_that_were_given() {
     assert_eq!(given(&[]), Written::default());
     let line = ["--grpc-web", "--max-top-k", "30", "--compression", "gzip", "--compression=zstd"];
     let file = "grpc_web = true\nmax_top_k = 30\ncompression = [\"gzip\", \"zstd\"]";
-    assert_eq!(given(&line), written(file));
+    assert_eq!(given(&line), written(file).unwrap());
     let error = command().try_get_matches_from(["serve", "--max-top-k=0"]).unwrap_err().to_string();
     assert!(error.contains("'0' for '--max-top-k <N>': must be between 1 and 65535"), "{error}");
 }
