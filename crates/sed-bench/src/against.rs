@@ -53,8 +53,8 @@ pub struct Comparison {
 }
 
 impl Against {
-    /// Embeds the words of a mix with a model that is ready for the mix's pictures, and tells `embedding` the number
-    /// of categories before. `batch` is the number of images in a batch of the model alone.
+    /// Embeds the words of a mix with a model that is ready for the mix's pictures, and tells `embedding` the
+    /// number of categories before. `batch` is the number of images in a batch of the model alone.
     ///
     /// # Errors
     /// A vocabulary is not built in, or the model fails.

@@ -21,14 +21,14 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Returns a sender of a mix's requests. There must be at least one client; their deadline is `timeout`, and they
-    /// should repeat nothing, so that refusals are counted.
+    /// Returns a sender of a mix's requests. There must be at least one client; their deadline is `timeout`,
+    /// and they should repeat nothing, so that refusals are counted.
     pub fn new(clients: Arc<Vec<Client>>, mix: Arc<Mix>, timeout: Duration) -> Self {
         Self { clients, mix, timeout }
     }
 
-    /// Sends every vocabulary of the mix once, so that the measurement does not include its embedding. A refused
-    /// vocabulary is handed to `refused` only: the run counts its requests as failed.
+    /// Sends every vocabulary of the mix once, so that the measurement does not include its embedding. A
+    /// refused vocabulary is handed to `refused` only: the run counts its requests as failed.
     pub async fn prime(&self, refused: impl Fn(&Failure)) {
         for request in self.mix.one_of_each_vocabulary() {
             if let Err(failure) = self.send(request, 0).await {

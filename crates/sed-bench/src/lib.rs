@@ -1,8 +1,8 @@
 //! Measurements of a server under load, where it saturates, and of the model by itself.
 //!
-//! [`run::drive`] sends the requests of a [`mix`] at a pace and counts them in a [`tally`]; [`sweep`] does so at
-//! rising load. [`model`] runs the stages without any server, and [`against`] compares the two. Results are plain
-//! data; nothing is printed, and progress is reported to closures.
+//! [`run::drive`] sends the requests of a [`mix`] at a pace and counts them in a [`tally`]; [`sweep`] does so
+//! at rising load. [`model`] runs the stages without any server, and [`against`] compares the two. Results
+//! are plain data; nothing is printed, and progress is reported to closures.
 
 #![forbid(unsafe_code)]
 

@@ -22,8 +22,8 @@ pub struct StepResult {
     pub result: LoadResult,
 }
 
-/// Measures one pace after the other, until the sweep is over ([`Verdict::over`]) or `stop` is set, and returns the
-/// steps and where the knee is.
+/// Measures one pace after the other, until the sweep is over ([`Verdict::over`]) or `stop` is set, and
+/// returns the steps and where the knee is.
 pub async fn sweep<C: Call>(
     call: &C,
     paces: Vec<Pace>,

@@ -48,8 +48,8 @@ impl Client {
         Ok(Self { service, timeout: None, retries: Retries::default() })
     }
 
-    /// Returns a client whose calls have this deadline, all attempts of a call together. Without one, the server's
-    /// own bound holds for every attempt.
+    /// Returns a client whose calls have this deadline, all attempts of a call together. Without one, the
+    /// server's own bound holds for every attempt.
     #[must_use]
     pub fn with_timeout(self, timeout: Option<Duration>) -> Self {
         Self { timeout, ..self }

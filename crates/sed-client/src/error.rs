@@ -27,13 +27,14 @@ pub enum Error {
     },
     /// A file has no private key.
     #[error(
-        "{} holds no private key; it must have a line -----BEGIN PRIVATE KEY-----, not encrypted", .0.display()
+        "{} holds no private key; it must have a line -----BEGIN PRIVATE KEY-----, not encrypted",
+        .0.display()
     )]
     NoKey(PathBuf),
     /// A private key is of a kind that TLS does not support here.
     #[error(
-        "{} holds a key that cannot be used; give one of RSA with 2048 to 4096 bits, of ECDSA on P-256 or P-384, \
-         or of Ed25519, with its certificate",
+        "{} holds a key that cannot be used; give one of RSA with 2048 to 4096 bits, of ECDSA on P-256 or \
+         P-384, or of Ed25519, with its certificate",
         .0.display()
     )]
     UnusableKey(PathBuf),
@@ -126,8 +127,8 @@ impl Error {
         self.status()?.get_details_retry_info()?.retry_delay
     }
 
-    /// Reports whether a refusal concerns the picture of a request, so that the same request with another picture
-    /// may succeed.
+    /// Reports whether a refusal concerns the picture of a request, so that the same request with another
+    /// picture may succeed.
     pub fn concerns_one_picture(&self) -> bool {
         let Some(status) = self.status() else { return false };
         let details = status.get_error_details();

@@ -1,8 +1,8 @@
 //! The Rust client of sed-serve: a picture and words in, a category for every pixel out.
 //!
-//! A [`Client`] is one connection, cheap to clone; all clones share it. It repeats a call that the server refused
-//! with a delay ([`Retries`]), and every call when the connection ended before the request was sent. Failures are
-//! an [`Error`] with the server's reason and advice.
+//! A [`Client`] is one connection, cheap to clone; all clones share it. It repeats a call that the server
+//! refused with a delay ([`Retries`]), and every call when the connection ended before the request was sent.
+//! Failures are an [`Error`] with the server's reason and advice.
 //!
 //! ```no_run
 //! use std::time::Duration;

@@ -12,16 +12,16 @@ use crate::error::{reason, was_never_sent};
 const UNSENT: u32 = 3;
 /// The longest delay that is waited for.
 const LONGEST: Duration = Duration::from_secs(60);
-/// A delay is stretched by up to this share of itself, so that clients that were refused together do not return
-/// together.
+/// A delay is stretched by up to this share of itself, so that clients that were refused together do not
+/// return together.
 const JITTER: f64 = 0.25;
 
-/// Repetitions of a call that the server refused with a delay (`google.rpc.RetryInfo`). A call is only repeated
-/// where the delay ends before its deadline. `DEADLINE_UNREACHABLE` is never repeated: the next attempt would have
-/// the same deadline.
+/// Repetitions of a call that the server refused with a delay (`google.rpc.RetryInfo`). A call is only
+/// repeated where the delay ends before its deadline. `DEADLINE_UNREACHABLE` is never repeated: the next
+/// attempt would have the same deadline.
 ///
-/// A request whose connection ended before it was sent, for example at its maximum age, is sent again at once,
-/// whatever this says: the server has not seen it.
+/// A request whose connection ended before it was sent, for example at its maximum age, is sent again at
+/// once, whatever this says: the server has not seen it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// Attempts after the first.

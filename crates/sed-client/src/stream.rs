@@ -32,11 +32,11 @@ pub struct StreamAnswer {
 }
 
 impl Client {
-    /// Sends requests as they come from `requests`, and returns their answers. The client's timeout becomes that of
-    /// every request. A request without an id gets its number on the stream, counted from 1.
+    /// Sends requests as they come from `requests`, and returns their answers. The client's timeout becomes
+    /// that of every request. A request without an id gets its number on the stream, counted from 1.
     ///
-    /// Nothing is repeated: when the stream ends early, for example at the connection's maximum age, the requests
-    /// without an answer can be sent on a new one.
+    /// Nothing is repeated: when the stream ends early, for example at the connection's maximum age, the
+    /// requests without an answer can be sent on a new one.
     ///
     /// # Errors
     /// The stream cannot be opened.

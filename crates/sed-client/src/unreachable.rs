@@ -61,8 +61,9 @@ fn of_certificate(error: &CertificateError) -> &'static str {
             "reach the server by a name of its certificate, or make one with that name"
         }
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "the server shows the certificate of an authority (CA:TRUE), as `openssl req -x509` makes it by itself; make \
-             it again with -addext basicConstraints=critical,CA:FALSE, for the server and for --ca-certificate"
+            "the server shows the certificate of an authority (CA:TRUE), as `openssl req -x509` makes it by \
+             itself; make it again with -addext basicConstraints=critical,CA:FALSE, for the server and for \
+             --ca-certificate"
         }
         _ => "the server's certificate cannot be used; `sed-serve doctor` on its machine says more",
     }

@@ -5,7 +5,8 @@ use sed_proto::v1;
 use crate::{client::Client, error::Result};
 
 impl Client {
-    /// Registers a vocabulary under a name of the server's choice; `embed` computes its text embeddings at once.
+    /// Registers a vocabulary under a name of the server's choice; `embed` computes its text embeddings at
+    /// once.
     ///
     /// # Errors
     /// The server refuses the categories, or has no room.

@@ -71,8 +71,8 @@ pub(crate) struct Answer {
 }
 
 impl Asker {
-    /// Makes a sender of requests with these options, which must ask for an index PNG. `warn` receives the server's
-    /// warnings on the first answer that has any.
+    /// Makes a sender of requests with these options, which must ask for an index PNG. `warn` receives the
+    /// server's warnings on the first answer that has any.
     pub fn new(client: Client, options: v1::SegmentOptions, exif: Exif, warn: fn(&[v1::Warning])) -> Self {
         Self { client, options, exif, warn, warned: Arc::default() }
     }

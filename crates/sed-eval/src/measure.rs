@@ -78,8 +78,8 @@ struct One {
     report: Report,
 }
 
-/// Segments all pictures of a plan, at most `jobs` at a time, and scores the answers. Pictures that cannot be scored
-/// are left out.
+/// Segments all pictures of a plan, at most `jobs` at a time, and scores the answers. Pictures that cannot be
+/// scored are left out.
 ///
 /// # Errors
 /// A failure that every picture would have, or no picture can be scored.

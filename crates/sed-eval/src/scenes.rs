@@ -40,8 +40,8 @@ impl Words {
         let (objects, present, named) = (self.objects, self.present, self.categories.len());
         if objects > present || present > named {
             return Err(format!(
-                "\"objects\" ({objects}) must not be above \"present\" ({present}), nor that above the number of \
-                 \"categories\" ({named})"
+                "\"objects\" ({objects}) must not be above \"present\" ({present}), nor that above the number \
+                 of \"categories\" ({named})"
             )
             .into());
         }

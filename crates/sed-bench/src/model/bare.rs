@@ -158,7 +158,8 @@ impl BareModel {
     }
 }
 
-/// Times stages one after the other: on the host's clock until the device has done them, and on the device's own.
+/// Times stages one after the other: on the host's clock until the device has done them, and on the device's
+/// own.
 struct Clock<'a> {
     device: &'a Device,
     host: Vec<Duration>,

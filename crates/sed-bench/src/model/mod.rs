@@ -13,5 +13,5 @@ pub use fit::{Cost, Line, Over, costs};
 pub use grid::{Axes, Cell, cells};
 pub use memory::PeakOf;
 pub use peaks::Peaks;
-pub use result::{CellResult, StageResult, Work as Arithmetic};
+pub use result::{Arithmetic, CellResult, StageResult};
 pub use run::{ModelRun, Skipped, TextResult};

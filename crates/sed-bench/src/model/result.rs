@@ -34,7 +34,7 @@ pub struct CellResult {
     /// The stages in their order.
     pub stages: Vec<StageResult>,
     /// All stages together.
-    pub work: Work,
+    pub work: Arithmetic,
     /// The peak of this program's memory; `None` where the system does not report it.
     pub peak_memory_bytes: Option<u64>,
     /// The scope of that peak.
@@ -51,12 +51,12 @@ pub struct StageResult {
     /// On a GPU's own clock; `None` on the CPU.
     pub device_ms: Option<f64>,
     /// `None` for the last stage, which resamples and compares.
-    pub work: Option<Work>,
+    pub work: Option<Arithmetic>,
 }
 
-/// Arithmetic of a whole batch, and how fast it was done.
+/// Arithmetic of a whole batch, and its speed.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Work {
+pub struct Arithmetic {
     /// GFLOP of this implementation, a mean over the rounds.
     pub gflop: f64,
     /// GFLOP of the same work in the official order.
@@ -67,7 +67,7 @@ pub struct Work {
     pub share_of_peak: Option<f64>,
 }
 
-impl Work {
+impl Arithmetic {
     /// Work of `macs` multiply-accumulates (`reference` in the official order) in `ms`, at a peak in GFLOP/s.
     pub(super) fn new(macs: f64, reference: f64, ms: f64, peak: Option<f64>) -> Self {
         let gflop = 2.0 * macs / 1e9;
@@ -110,7 +110,7 @@ impl CellResult {
         let stage = |(index, stage): (usize, &&'static str)| {
             let median_ms = median_ms(taken.iter().map(|taken| taken.stages[index]))?;
             let work = (index < counted)
-                .then(|| Work::new(macs(ours, index), macs(reference, index), median_ms, subject.peak));
+                .then(|| Arithmetic::new(macs(ours, index), macs(reference, index), median_ms, subject.peak));
             Some(StageResult { stage, median_ms, device_ms: device(&|times| times[index]), work })
         };
         let all = |operations: Operations| (0..counted).map(|stage| macs(operations, stage)).sum();
@@ -128,7 +128,7 @@ impl CellResult {
             images_per_second: cell.batch as f64 / (batch_ms / 1e3),
             survivors: [0, 1, 2].map(survivors),
             stages: STAGES.iter().enumerate().filter_map(stage).collect(),
-            work: Work::new(all(ours), all(reference), batch_ms, subject.peak),
+            work: Arithmetic::new(all(ours), all(reference), batch_ms, subject.peak),
             peak_memory_bytes: memory.0,
             peak_memory_of: memory.1,
         })

@@ -17,7 +17,7 @@ use super::{
     grid::Cell,
     memory,
     peaks::Peaks,
-    result::{self, CellResult, Subject},
+    result::{Arithmetic, CellResult, Subject},
 };
 use crate::{error::Result, stop::Stop};
 
@@ -58,7 +58,7 @@ pub struct TextResult {
     /// Time of all of them.
     pub seconds: f64,
     /// Their arithmetic.
-    pub work: result::Work,
+    pub work: Arithmetic,
 }
 
 /// A combination that was not measured.
@@ -103,7 +103,7 @@ impl ModelRun {
             categories: words.len(),
             phrases: phrases.len(),
             seconds,
-            work: result::Work::new(ours, reference, seconds * 1e3, peak),
+            work: Arithmetic::new(ours, reference, seconds * 1e3, peak),
         };
         let run = Self {
             device,
@@ -162,7 +162,8 @@ impl ModelRun {
         self.skipped.push(Skipped { device, dtype, cell, reason });
     }
 
-    /// Returns the reason if a combination does not fit into the machine's memory. A GPU's memory is not checked.
+    /// Returns the reason if a combination does not fit into the machine's memory. A GPU's memory is not
+    /// checked.
     fn too_large(&self, bare: &BareModel, cell: Cell) -> Option<String> {
         if !bare.model().device().is_cpu() {
             return None;

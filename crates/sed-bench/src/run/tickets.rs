@@ -34,8 +34,8 @@ pub(crate) struct Tickets {
     counted: AtomicU64,
 }
 
-/// The number of the first request of the warm-up: those that count are 0, 1, 2, ..., so that they are the same
-/// requests in every run, and those that the model alone gets.
+/// The number of the first request of the warm-up: those that count are 0, 1, 2, ..., so that they are the
+/// same requests in every run, and those that the model alone gets.
 const WARM_UP: u64 = 1 << 63;
 
 /// The right to send one request.

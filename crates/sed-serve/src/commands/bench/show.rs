@@ -45,9 +45,8 @@ pub(crate) fn progress(pace: Pace, so_far: &SoFar) -> String {
     };
     let Counts { failed, dropped, .. } = figures.counts;
     let (rate, p50, p99) = (figures.rate, time(figures.p50), time(figures.p99));
-    format!(
-        "{pace}: {rate:.1}/s · {in_flight} in flight · {failed} failed, {dropped} dropped · p50 {p50} · p99 {p99}"
-    )
+    let now = format!("{rate:.1}/s · {in_flight} in flight");
+    format!("{pace}: {now} · {failed} failed, {dropped} dropped · p50 {p50} · p99 {p99}")
 }
 
 /// Prints the result of one load.

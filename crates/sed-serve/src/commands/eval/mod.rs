@@ -7,8 +7,8 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::{Result, bail};
 use indicatif::ProgressBar;
-use sed_client::Client;
-use sed_eval::{Asker, Exif, Plan, Step, dataset, measure, rejection, scenes};
+use sed_client::{Client, report::Model};
+use sed_eval::{Asker, Exif, Measured, Plan, Step, dataset, measure, rejection, scenes};
 
 pub(crate) use self::args::EvalArgs;
 use self::{
@@ -67,29 +67,19 @@ fn no_many_words(folder: &Path) -> Result<Work> {
 }
 
 async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> Result<()> {
-    let (jobs, per_category) = (args.what.jobs(), args.what.per_category);
+    let per_category = args.what.per_category;
     let exif = args.labels.exif.map_or(Exif::Apply, Exif::from);
     let asker = Asker::new(client, args.request.options(false), exif, output::warnings);
     let mut left_out = LeftOut::default();
     match work {
         Work::Dataset(plan) => {
-            left_out.of += plan.pictures();
-            let bar = progress::count(plan.pictures() as u64);
-            let (model, run) = measure(&asker, plan, jobs, &|step| show(&bar, step)).await?;
-            bar.finish_and_clear();
-            left_out.failed += run.failed.len();
-            warn_of_turned(args.labels.exif, &run.turned);
+            let (model, run) = scored(args, &asker, plan, &mut left_out).await?;
             Scores { model: &model, results: Results::Dataset(&run) }.print(as_json, per_category)?;
         }
         Work::Scenes(plans) => {
             let (mut model, mut runs) = (None, Vec::with_capacity(plans.len()));
             for plan in plans {
-                left_out.of += plan.pictures();
-                let bar = progress::count(plan.pictures() as u64);
-                let (answering, run) = measure(&asker, plan, jobs, &|step| show(&bar, step)).await?;
-                bar.finish_and_clear();
-                left_out.failed += run.failed.len();
-                warn_of_turned(args.labels.exif, &run.turned);
+                let (answering, run) = scored(args, &asker, plan, &mut left_out).await?;
                 model = Some(answering);
                 runs.push(run);
             }
@@ -102,7 +92,7 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
                 left_out.of += plan.pictures();
                 let bar = progress::count(plan.pictures() as u64);
                 let shown = |step: Step<'_>| show(&bar, step);
-                let measured = rejection::measure(&asker, plan, &top_ks, jobs, &shown).await?;
+                let measured = rejection::measure(&asker, plan, &top_ks, args.what.jobs(), &shown).await?;
                 bar.finish_and_clear();
                 left_out.failed += measured.failed.len();
                 model = Some(measured.model);
@@ -113,6 +103,22 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
         }
     }
     left_out.check()
+}
+
+/// Scores a plan, with a bar on the terminal.
+async fn scored(
+    args: &EvalArgs,
+    asker: &Asker,
+    plan: Plan,
+    left_out: &mut LeftOut,
+) -> Result<(Model, Measured)> {
+    left_out.of += plan.pictures();
+    let bar = progress::count(plan.pictures() as u64);
+    let (model, run) = measure(asker, plan, args.what.jobs(), &|step| show(&bar, step)).await?;
+    bar.finish_and_clear();
+    left_out.failed += run.failed.len();
+    warn_of_turned(args.labels.exif, &run.turned);
+    Ok((model, run))
 }
 
 /// Shows a step on the progress bar; failures stay on the terminal.
