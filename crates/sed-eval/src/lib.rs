@@ -1,7 +1,7 @@
 //! Scores a model's answers, through the real interface, against labelled pictures.
 //!
 //! A [`Plan`] is a set of pictures whose pixels are counted together: those of a [`dataset`], or [`scenes`]
-//! that bring their words along. [`measure`] segments and scores them; [`rejection::measure`] compares
+//! that bring their words along. [`measure()`] segments and scores them; [`rejection::measure`] compares
 //! rejection with the full path. Results are plain data; nothing is printed.
 
 #![forbid(unsafe_code)]
