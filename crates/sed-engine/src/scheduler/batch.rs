@@ -90,8 +90,8 @@ fn form_pairs<T, P>(
     Some(Batch::Whole(tasks))
 }
 
-/// A batch for the last stage. A request alone is never cut, since the stage makes nothing that grows with the
-/// pairs.
+/// A batch for the last stage. A request alone is never cut, since the stage makes nothing that grows with
+/// the pairs.
 fn form_maps<T>(station: &mut Lanes<MaskTask<T>>, budget: usize, now: Instant) -> Option<Vec<MaskTask<T>>> {
     let first = station.pop(now)?;
     let (mut pairs, mut enlarged) = (first.ticket.pairs, first.ticket.enlarged());

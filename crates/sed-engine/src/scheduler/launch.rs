@@ -164,19 +164,19 @@ impl<S: Stages> Work<S> {
     /// The tickets of the requests in it.
     pub(crate) fn tickets_mut(&mut self) -> Vec<&mut Ticket> {
         fn tickets<R, T>(tasks: &mut [Task<R, T>]) -> Vec<&mut Ticket> {
-            tasks.iter_mut().map(|task| &mut task.ticket).collect()
+            tasks.iter_mut().map(|task| &mut *task.ticket).collect()
         }
         match self {
             Self::Phrases(words) => tickets(&mut words.tasks),
             Self::Encode(tasks) => tickets(tasks),
             Self::CostMap(tasks) => tickets(tasks),
             Self::Decode(_, tasks) | Self::Finish(tasks) => tickets(tasks),
-            Self::Part(part) => vec![&mut part.task.ticket],
+            Self::Part(part) => vec![&mut *part.task.ticket],
         }
     }
 
-    /// Divides the work into its items, requests or phrases, of which `second` holds and the others. The requests
-    /// that wait for phrases are left out: they are at their station again.
+    /// Divides the items of the work, requests or phrases: those for which `second` holds are the second
+    /// result. The requests that wait for phrases are left out: they are at their station again.
     pub(crate) fn divided(self, second: impl Fn(usize) -> bool) -> (Option<Self>, Option<Self>) {
         match self {
             Self::Phrases(words) => divided(words.phrases, second, Self::phrases),

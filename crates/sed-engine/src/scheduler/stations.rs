@@ -35,7 +35,7 @@ pub(super) trait Station {
 
 impl<R: Into<Request>, T> Station for Lanes<Task<R, T>> {
     fn tickets(&self) -> Box<dyn Iterator<Item = &Ticket> + '_> {
-        Box::new(self.iter().map(|task| &task.ticket))
+        Box::new(self.iter().map(|task| &*task.ticket))
     }
 
     fn head_rank(&self, now: Instant) -> Option<f64> {

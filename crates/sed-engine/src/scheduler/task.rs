@@ -31,7 +31,7 @@ use crate::{
 /// A request, and what the stages have made of it so far.
 #[derive(Debug)]
 pub(crate) struct Task<R, T> {
-    pub(crate) ticket: Ticket,
+    pub(crate) ticket: Box<Ticket>,
     pub(crate) request: R,
     pub(crate) state: T,
 }
@@ -147,7 +147,7 @@ impl<T> Order<T> {
     /// The request with the place that it was admitted to, and the end at which its answer arrives.
     pub(crate) fn admitted(self, demand: Demand, place: Arc<Place>, span: Span) -> (Arrival, Answer<T>) {
         let ticket = Ticket::new(self.vocabulary, demand, self.urgency, place, span);
-        (Task { ticket, request: self.request, state: () }, self.answer)
+        (Task { ticket: Box::new(ticket), request: self.request, state: () }, self.answer)
     }
 }
 

@@ -118,7 +118,7 @@ impl<S: Stages> Scheduler<S> {
         station.iter().filter(can_be_embedded).map(rank).max_by(f64::total_cmp)
     }
 
-    /// Takes the requests that wait for the phrases of a launch from their station into the launch.
+    /// Moves the requests that wait for the phrases of a launch from their station into the launch.
     pub(super) fn attend(&mut self, words: &mut Phrases<S>) {
         let waits =
             |task: &WordTask<S>| words.phrases.iter().any(|phrase| task.state.missing.contains(phrase));
@@ -136,8 +136,8 @@ impl<S: Stages> Scheduler<S> {
         }
     }
 
-    /// The next phrases for the text tower, those of the first request first: at most a chunk, and no more than
-    /// it probably embeds in [`TEXT_LAUNCH`](crate::admission::TEXT_LAUNCH).
+    /// The next phrases for the text tower, those of the first request first: at most a chunk, and no more
+    /// than it probably embeds in [`TEXT_LAUNCH`](crate::admission::TEXT_LAUNCH).
     pub(super) fn next_phrases(&self) -> NextPhrases {
         let mut units_left = self.admission.text_launch_units();
         let mut phrases = Vec::new();

@@ -27,7 +27,7 @@ pub(crate) struct Urgency {
     pub(crate) deadline: Option<Instant>,
 }
 
-/// How far a request has come.
+/// The progress of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Progress {
     /// No launch has included it.
