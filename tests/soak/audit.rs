@@ -1,6 +1,6 @@
 //! The comparison of the clients' accounts with the server's counters.
 
-use sed_server::metrics::Method;
+use sed_server::metrics::CountedMethod;
 use sed_telemetry::Label;
 
 use crate::{
@@ -34,7 +34,7 @@ pub(crate) fn counters(shared: &Shared, counters: &Counters) -> u64 {
             0
         }
     };
-    for method in Method::ALL.iter().map(|method| method.as_str()) {
+    for method in CountedMethod::ALL.iter().map(|method| method.as_str()) {
         let account = tally.methods.get(method).unwrap_or(&nothing);
         heard += settle(method, account, "sed_requests_total", &format!("method=\"{method}\","));
     }
@@ -82,11 +82,11 @@ fn sums(counters: &Counters) -> Vec<String> {
 }
 
 fn unauthenticated(counters: &Counters) -> f64 {
-    let of = |method: &Method| {
+    let of = |method: &CountedMethod| {
         let method = method.as_str();
         counters.of(&format!("sed_requests_total{{method=\"{method}\",code=\"UNAUTHENTICATED\"}}"))
     };
-    Method::ALL.iter().map(of).sum()
+    CountedMethod::ALL.iter().map(of).sum()
 }
 
 fn came_up(counters: &Counters, level: u32) -> f64 {
@@ -137,7 +137,7 @@ fn missing(tally: &Tally, counters: &Counters) -> Vec<String> {
             found.push(format!("{metric} is 0"));
         }
     }
-    let segment = &tally.methods[Method::Segment.as_str()];
+    let segment = &tally.methods["Segment"];
     let (good, all) = (segment.answered.get("OK").copied().unwrap_or(0), segment.total());
     if good < all / 3 {
         found.push(format!("only {good} of {all} calls were answered well: the load is too hard"));

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use sed_server::metrics::Method;
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Response, Status};
 
@@ -71,7 +70,7 @@ impl Shared {
 /// connection that did not take it.
 pub(crate) async fn call<T, F>(
     shared: &Shared,
-    method: Method,
+    method: &'static str,
     caller: Caller,
     patience: Patience,
     mut send: impl FnMut() -> F,
@@ -89,7 +88,7 @@ where
                 let mut tally = shared.tally();
                 tally.gave_up(method, caller.name());
                 if matches!(patience, Patience::Ample) {
-                    tally.violation(format!("{method:?} was not answered within {most:?}"));
+                    tally.violation(format!("{method} was not answered within {most:?}"));
                 }
                 return None;
             }
@@ -113,14 +112,8 @@ macro_rules! ask {
             let (mut client, request) = (line.segmentation(), line.caller.request(message.clone()));
             async move { client.$function(request).await }
         };
-        crate::calls::call(
-            $shared,
-            sed_server::metrics::Method::$method,
-            line.caller,
-            crate::calls::Patience::Ample,
-            send,
-        )
-        .await
+        crate::calls::call($shared, stringify!($method), line.caller, crate::calls::Patience::Ample, send)
+            .await
     }};
 }
 pub(crate) use ask;
@@ -141,7 +134,7 @@ pub(crate) async fn segment(
         };
         async move { client.segment(request).await }
     };
-    call(shared, Method::Segment, line.caller, patience, send).await
+    call(shared, "Segment", line.caller, patience, send).await
 }
 
 /// The same over the Open Inference Protocol.
@@ -155,5 +148,5 @@ pub(crate) async fn infer(
         let (mut client, request) = (line.inference(), line.caller.request(message.clone()));
         async move { client.model_infer(request).await }
     };
-    call(shared, Method::ModelInfer, line.caller, patience, send).await
+    call(shared, "ModelInfer", line.caller, patience, send).await
 }

@@ -4,7 +4,6 @@ use sed_proto::{
     inference::ModelInferRequest,
     v1::{self, ErrorReason, SegmentRequest},
 };
-use sed_server::metrics::Method;
 use tonic::Status;
 
 use crate::{
@@ -213,8 +212,7 @@ impl Wrong {
                 Ok(tonic::Response::new(outcomes))
             }
         };
-        let Some(answer) = call(shared, Method::SegmentStream, line.caller, Patience::Ample, send).await
-        else {
+        let Some(answer) = call(shared, "SegmentStream", line.caller, Patience::Ample, send).await else {
             return;
         };
         let outcomes = match answer {
@@ -257,5 +255,5 @@ async fn nonsense(shared: &Shared, line: &Line) -> Option<Result<(), Status>> {
             grpc.unary(request, path, codec).await
         }
     };
-    error_of(call(shared, Method::Segment, line.caller, Patience::Ample, send).await)
+    error_of(call(shared, "Segment", line.caller, Patience::Ample, send).await)
 }

@@ -102,8 +102,8 @@ const fn method(service: Service, name: &'static str, messages: Messages, work: 
 }
 
 /// All methods.
-pub(crate) fn all() -> impl Iterator<Item = Method> {
-    COUNTED.into_iter().map(|CountedMethod(method)| method).chain(OTHERS)
+pub(crate) fn all() -> impl Iterator<Item = &'static Method> {
+    CountedMethod::ALL.iter().map(|CountedMethod(method)| method).chain(&OTHERS)
 }
 
 /// Reports whether a call at this path needs no token unless a setting says so.
@@ -128,7 +128,7 @@ impl CountedMethod {
     /// The method of a path; `None` for methods that are not counted or do not exist.
     pub(crate) fn at(path: &str) -> Option<Self> {
         let place = split(path)?;
-        COUNTED.into_iter().find(|CountedMethod(method)| (method.service.name, method.name) == place)
+        Self::ALL.iter().copied().find(|Self(method)| (method.service.name, method.name) == place)
     }
 }
 

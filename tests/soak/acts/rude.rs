@@ -5,7 +5,6 @@ use std::time::Duration;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sed_proto::v1::segmentation_service_client::SegmentationServiceClient;
-use sed_server::metrics::Method;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -66,11 +65,11 @@ async fn breaks(shared: &Shared, line: &Line, random: &mut fastrand::Rng, pause:
         let outcome = ended.unwrap();
         let error = outcome.as_ref().err();
         if error.is_none_or(|status| crate::judgement::reason_of(status).is_ok()) {
-            shared.tally().answered(Method::Segment, line.caller.name(), error);
+            shared.tally().answered("Segment", line.caller.name(), error);
             answered += 1;
         }
     }
     for _ in answered..count {
-        shared.tally().gave_up(Method::Segment, line.caller.name());
+        shared.tally().gave_up("Segment", line.caller.name());
     }
 }

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use sed_proto::v1::{self, ErrorReason, segment_stream_response::Outcome};
-use sed_server::metrics::Method;
 use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
 use tonic::Status;
@@ -82,7 +81,7 @@ fn draw<'a>(
 
 async fn talk(shared: &Shared, line: &Line, random: &mut fastrand::Rng, manner: Manner) {
     let (messages, mut open) = draw(shared, random, manner);
-    let (method, caller) = (Method::SegmentStream, line.caller);
+    let (method, caller) = ("SegmentStream", line.caller);
     let stays_open = manner.deadline.is_some();
     let end = tokio_stream::iter((!stays_open).then_some(())).map(|()| None).chain(tokio_stream::pending());
     let outgoing = tokio_stream::iter(messages.into_iter().map(Some)).chain(end).map_while(|message| message);

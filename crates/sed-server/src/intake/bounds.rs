@@ -75,9 +75,9 @@ impl MethodBounds {
     /// The descriptors are damaged.
     pub(crate) fn new(limits: &Settings, compression: &[Compression]) -> Result<Self, prost::DecodeError> {
         let schema = Schema::read(&methods::DESCRIPTORS)?;
-        let bounds = |method: Method| {
+        let bounds = |method: &Method| {
             let path = method.path();
-            let bounds = Bounds::of(method, schema.input(&path)?, limits);
+            let bounds = Bounds::of(*method, schema.input(&path)?, limits);
             Some((path, bounds))
         };
         let known = methods::all().filter_map(bounds).collect();

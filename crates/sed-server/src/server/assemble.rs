@@ -67,7 +67,7 @@ impl Server {
         });
         tracing::info!(%address, "listening");
         let serving = Box::pin(serving);
-        Ok(Running { engine, health, serving, stop, stopping, close, settings, operations })
+        Ok(Running { serving, health, stop, stopping, close, settings, engine, _operations: operations })
     }
 
     /// The state that all calls share, with `memory` bytes for them.

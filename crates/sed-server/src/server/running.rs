@@ -29,10 +29,9 @@ pub enum Drain {
 
 /// A server whose connections are served while it is polled.
 pub(super) struct Running {
-    pub(super) engine: Engine,
-    pub(super) health: Health,
     /// Resolves when all connections have ended after `stop`.
     pub(super) serving: Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub(super) health: Health,
     /// Ends the acceptance of connections.
     pub(super) stop: oneshot::Sender<()>,
     /// Turns true at the beginning of the shutdown.
@@ -40,8 +39,9 @@ pub(super) struct Running {
     /// Turns true when no new work is to begin.
     pub(super) close: watch::Sender<bool>,
     pub(super) settings: Arc<Settings>,
+    pub(super) engine: Engine,
     /// Tasks that end with the server.
-    pub(super) operations: JoinSet<()>,
+    pub(super) _operations: JoinSet<()>,
 }
 
 impl Running {
@@ -91,7 +91,6 @@ impl Running {
         };
         let stopped = timeout(LAST_STAGE, self.engine.shutdown()).await;
         tracing::info!(?drain, engine_stopped = stopped.is_ok(), "stopped");
-        drop(self.operations);
         drain
     }
 }

@@ -37,10 +37,11 @@ pub(crate) async fn answer(
     context: &Context,
     request: Request<v1::SegmentRequest>,
 ) -> Result<Response<v1::SegmentResponse>, Status> {
-    let deadline = Deadline::of_call(&request, context.settings.max_timeout());
+    let Deadline(deadline) = Deadline::of_call(&request, context.settings.max_timeout());
     let received = Received::of(&request);
     let memory = CallMemory::of(&request, &context.account);
-    let (answer, charge) = answer_message(context, request.into_inner(), memory, received, deadline).await?;
+    let outcome = attempt(context, request.into_inner(), memory, received, deadline).await;
+    let (answer, charge) = conclude(outcome, received)?;
     let compress = is_worth_compressing(&answer);
     Ok(charged(answer, charge, compress))
 }
@@ -95,16 +96,6 @@ async fn answer_when_there_is_room(
     }
 }
 
-async fn answer_message(
-    context: &Context,
-    message: v1::SegmentRequest,
-    memory: CallMemory,
-    received: Instant,
-    Deadline(deadline): Deadline,
-) -> Result<(v1::SegmentResponse, Charge), Status> {
-    conclude(attempt(context, message, memory, received, deadline).await, received)
-}
-
 async fn attempt(
     context: &Context,
     message: v1::SegmentRequest,
@@ -115,8 +106,15 @@ async fn attempt(
     name_request(&message.request_id, &context.settings);
     let request = validated(context, message, memory.connection()).await?;
     let warnings = warnings(&request, |phrase| Field::Phrase(CategoryList::Inline, phrase));
-    let (answer, charge) = segment(context, request, memory, received, deadline.into_std()).await?;
-    bounded(context, (v1::SegmentResponse { warnings, ..answer }, charge)).await
+    let (answer, mut charge) = segment(context, request, memory, received, deadline.into_std()).await?;
+    let answer = v1::SegmentResponse { warnings, ..answer };
+    let bytes = answer.encoded_len();
+    check_response_size(bytes, &context.settings, Field::MaskEncodings)?;
+    // The answer, its encoding, and as much again where that is packed.
+    let needed = 3 * bytes as u64;
+    charge.shrink_to(needed);
+    charge.grow(needed - charge.bytes()).await?;
+    Ok((answer, charge))
 }
 
 /// The warnings of the words that a request has written out; `field` returns the place of a phrase in it.
@@ -125,20 +123,6 @@ pub(crate) fn warnings(request: &ValidatedRequest, field: impl Fn(Phrase) -> Fie
         VocabularySource::Inline(vocabulary) => convert::warnings(vocabulary, field),
         VocabularySource::Named(_) => Vec::new(),
     }
-}
-
-/// Checks the size of an answer, and charges for it, for its encoding, and for as much again where that is
-/// packed.
-async fn bounded(
-    context: &Context,
-    (response, mut charge): (v1::SegmentResponse, Charge),
-) -> Result<(v1::SegmentResponse, Charge), Refusal> {
-    let bytes = response.encoded_len();
-    check_response_size(bytes, &context.settings, Field::MaskEncodings)?;
-    let needed = 3 * bytes as u64;
-    charge.shrink_to(needed);
-    charge.grow(needed - charge.bytes()).await?;
-    Ok((response, charge))
 }
 
 /// Checks a request. Words that are written out are read on the pool's threads.
