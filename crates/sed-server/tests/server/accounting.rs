@@ -146,7 +146,7 @@ async fn requests_of_a_stream_are_counted_one_by_one() {
 
 #[tokio::test]
 async fn a_stream_that_ends_with_a_refusal_is_counted_with_its_reason() {
-    let server = Running::start(RawConfig { max_message_bytes: Some(2000), ..RawConfig::default() }).await;
+    let server = Running::start(Settings { max_message_bytes: 2000, ..Settings::default() }).await;
     let counts = server.counts();
     let large = v1::SegmentRequest { request_id: "x".repeat(3000), ..request(2) };
     let asked = [v1::SegmentStreamRequest { request: Some(large), ..v1::SegmentStreamRequest::default() }];
