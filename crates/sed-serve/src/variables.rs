@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use clap::{Command, CommandFactory};
+use clap::Command;
 use sed_server::config;
-
-use crate::cli::Cli;
 
 /// Variables that are read below the command line.
 const NO_FLAGS: [&str; 2] = ["SED_CUDA_LIBRARIES", "SED_KERNELS_ISA"];
@@ -18,15 +16,15 @@ pub(crate) struct Unknown {
 }
 
 impl Unknown {
-    /// Returns those of this process's environment, by name.
-    pub(crate) fn here() -> Vec<Self> {
-        Self::among(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+    /// Returns those of this process's environment that no flag of `command` reads, by name.
+    pub(crate) fn here(command: &Command) -> Vec<Self> {
+        Self::among(command, std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
     }
 
-    fn among(names: impl Iterator<Item = String>) -> Vec<Self> {
+    fn among(command: &Command, names: impl Iterator<Item = String>) -> Vec<Self> {
         let mut known: BTreeSet<String> = config::keys().map(config::variable).collect();
         known.extend(NO_FLAGS.map(str::to_owned));
-        collect(&Cli::command(), &mut known);
+        collect(command, &mut known);
         // Kubernetes sets such variables for a service called `sed`.
         let of_kubernetes = |name: &str| name.contains("_SERVICE_") || name.contains("_PORT");
         let unknown: BTreeSet<String> = names
@@ -53,12 +51,18 @@ fn collect(command: &Command, variables: &mut BTreeSet<String>) {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::cli::Cli;
 
     #[test]
     fn misspelt_variables_are_noticed() {
         let unknown = |names: &[&str]| -> Vec<String> {
-            Unknown::among(names.iter().map(ToString::to_string)).iter().map(ToString::to_string).collect()
+            Unknown::among(&Cli::command(), names.iter().map(ToString::to_string))
+                .iter()
+                .map(ToString::to_string)
+                .collect()
         };
         let known = ["PATH", "SED_MODEL", "SED_TOKEN", "SED_LOG_FORMAT", "SED_CONFIG", "SED_KERNELS_ISA"];
         assert!(unknown(&known).is_empty());

@@ -3,7 +3,7 @@
 use std::{io::Write, process::ExitCode, time::Instant};
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Command};
 use sed_engine::EngineError;
 use sed_server::Drain;
 use sed_telemetry::Telemetry;
@@ -46,7 +46,8 @@ pub(crate) struct ServeArgs {
     print_config: bool,
 }
 
-pub(crate) fn run(args: &ServeArgs, as_json: bool) -> Result<ExitCode> {
+/// Serves. `command` is the whole command line, whose flags know their variables.
+pub(crate) fn run(args: &ServeArgs, as_json: bool, command: &Command) -> Result<ExitCode> {
     let mut config = args.server.load()?;
     // Trouble with the largest batches must show before the first request, not during one.
     config.engine.warm_up_largest_batches = true;
@@ -54,7 +55,7 @@ pub(crate) fn run(args: &ServeArgs, as_json: bool) -> Result<ExitCode> {
         print_config(&config.settings, as_json, &mut print::stdout())?;
         return Ok(ExitCode::SUCCESS);
     }
-    for unknown in Unknown::here() {
+    for unknown in Unknown::here(command) {
         tracing::warn!("the variable {unknown}");
     }
     descriptors::raise(config.settings.max_connections());

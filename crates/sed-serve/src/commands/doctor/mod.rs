@@ -11,7 +11,7 @@ mod worst;
 use std::{io::Write, process::ExitCode};
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Command};
 use serde_json::json;
 
 use crate::{
@@ -42,14 +42,15 @@ pub(crate) struct DoctorArgs {
     quick: bool,
 }
 
-pub(crate) fn run(args: &DoctorArgs, as_json: bool) -> Result<ExitCode> {
+/// Examines. `command` is the whole command line, whose flags know their variables.
+pub(crate) fn run(args: &DoctorArgs, as_json: bool, command: &Command) -> Result<ExitCode> {
     let (memory, memory_check) = machine::memory();
     let mut checks = vec![Check::good("version", format!("sed-serve {}", env!("CARGO_PKG_VERSION")))];
     checks.extend(machine::checks(&args.model));
     checks.push(memory_check);
     let (model_checks, model) = model::checks(&args.model, &memory, args.quick);
     checks.extend(model_checks);
-    checks.extend(settings::checks(&args.server, model, &memory));
+    checks.extend(settings::checks(&args.server, model, &memory, command));
     checks.extend(descriptors::check(&args.server));
 
     let wrong = checks.iter().filter(|check| check.verdict == Verdict::Wrong).count();

@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
+use clap::Command;
 use sed_server::ServerConfig;
 
 use super::{
@@ -15,7 +16,12 @@ use super::{
 };
 use crate::{args::ServerArgs, variables::Unknown};
 
-pub(super) fn checks(args: &ServerArgs, model: Option<ModelMemory>, memory: &Memory) -> Vec<Check> {
+pub(super) fn checks(
+    args: &ServerArgs,
+    model: Option<ModelMemory>,
+    memory: &Memory,
+    command: &Command,
+) -> Vec<Check> {
     let config = match args.load() {
         Ok(config) => config,
         Err(error) => return vec![Check::failed("settings", error)],
@@ -27,7 +33,7 @@ pub(super) fn checks(args: &ServerArgs, model: Option<ModelMemory>, memory: &Mem
     ];
     checks.extend(access::checks(&config));
     checks.extend(config.ops_listen.map(|address| port("operations port", address, "--ops-listen")));
-    checks.extend(unknown_variables(&Unknown::here()));
+    checks.extend(unknown_variables(&Unknown::here(command)));
     checks
 }
 
