@@ -1,8 +1,9 @@
 //! Errors of files of certificates, keys or tokens. They never repeat the content of a file.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
-use super::reloaded::LONGEST_READ;
+/// A read of small files that takes longer hangs in the file system.
+pub(super) const LONGEST_READ: Duration = Duration::from_secs(10);
 
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -13,11 +13,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{AccessError, hangups::Hangups, own_thread::own_thread};
+use super::{AccessError, error::LONGEST_READ, hangups::Hangups, own_thread::own_thread};
 use crate::metrics::ReloadOutcome;
-
-/// A read of small files that takes longer hangs in the file system.
-pub(super) const LONGEST_READ: Duration = Duration::from_secs(10);
 
 /// SHA-256 of all that was read.
 pub(super) type Digest = [u8; 32];

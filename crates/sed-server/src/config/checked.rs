@@ -1,13 +1,13 @@
 //! The checked configuration, with which the server works.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use sed_engine::{Category, EngineConfig, builtin_vocabularies};
 
 use super::{
     ConfigError, Settings, Written,
     transport::{self, Access, Transport},
-    values::Expected,
+    values::{Expected, file},
 };
 use crate::memory::Split;
 
@@ -123,11 +123,6 @@ fn preloaded(names: &[String]) -> Result<Vec<Vec<Category>>, ConfigError> {
         })
     };
     names.iter().map(find).collect()
-}
-
-/// The path of a setting; an empty one is none.
-pub(super) fn file(text: &str) -> Option<PathBuf> {
-    (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
 fn address(key: &'static str, text: &str, example: &'static str) -> Result<SocketAddr, ConfigError> {

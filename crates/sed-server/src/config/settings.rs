@@ -3,10 +3,7 @@
 use clap::{ArgAction, Args};
 use serde::Serialize;
 
-use super::{
-    Written,
-    values::{bytes, request_memory, seconds, switch, window, within},
-};
+use super::values::{bytes, request_memory, seconds, switch, window, within};
 
 /// Heading of the settings in `--help`.
 pub const SETTINGS: &str = "Settings (flag, or SED_<NAME> in the environment, or key of --config)";
@@ -251,12 +248,4 @@ pub struct Settings {
     #[arg(long, help_heading = TRANSPORT, value_name = "SECONDS", default_value = "30")]
     #[arg(value_parser = seconds(0.0))]
     pub shutdown_grace_seconds: f64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        // A test shows that the defaults pass their own check; it could only fail here if they did not.
-        #[allow(clippy::expect_used)]
-        Written::default().parse().expect("the defaults are in range")
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{ConfigError, Settings, checked::file};
+use super::{ConfigError, Settings, values::file};
 
 /// For the first bytes of a connection, TLS included: a handshake over a bad line takes a second or two.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

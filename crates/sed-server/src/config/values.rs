@@ -1,6 +1,6 @@
 //! Values as they are written: numbers in their ranges, sizes with a unit, and switches.
 
-use std::{fmt::Display, str::FromStr};
+use std::{fmt::Display, path::PathBuf, str::FromStr};
 
 /// A text that is not a valid value: the error says what the value must be.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -67,4 +67,9 @@ pub(super) fn switch(text: &str) -> Result<bool, Expected> {
 /// Splits the text of a list at its commas.
 pub(super) fn listed(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+}
+
+/// The path of a setting; an empty one is none.
+pub(super) fn file(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
 }

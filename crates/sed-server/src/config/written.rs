@@ -94,6 +94,14 @@ impl TryFrom<&Settings> for Written {
     }
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        // A test shows that the defaults pass their own check; it could only fail here if they did not.
+        #[allow(clippy::expect_used)]
+        Written::default().parse().expect("the defaults are in range")
+    }
+}
+
 impl Args for Written {
     fn augment_args(command: Command) -> Command {
         let short = |flag: Arg| {

@@ -5,6 +5,7 @@
 mod answer;
 mod bounds;
 mod chunks;
+mod message_body;
 mod reader;
 mod stream_body;
 mod unpack;

@@ -14,7 +14,7 @@ use sed_proto::v1::ErrorReason;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Status, body::Body};
 
-use super::{bounds::Bounds, chunks::Chunks, stream_body::MessageBody, unpack::unpack};
+use super::{bounds::Bounds, chunks::Chunks, message_body::MessageBody, unpack::unpack};
 use crate::{
     config::Compression,
     cpu_pool::{CpuPool, Load, Panicked},

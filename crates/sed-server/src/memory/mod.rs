@@ -9,15 +9,18 @@
 
 mod account;
 mod charge;
+mod owner;
 mod present;
+mod shortage;
 mod split;
 mod standing;
 mod transfer;
 mod windows;
 
 pub(crate) use self::{
-    account::{Account, ConnectionId, Promise},
+    account::{Account, Promise},
     charge::{Charge, Payer},
+    owner::ConnectionId,
     present::Present,
     split::Split,
     transfer::{LEAST_RATE, Transfer, Transfers},

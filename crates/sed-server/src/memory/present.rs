@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::account::ConnectionId;
+use super::owner::ConnectionId;
 
 /// The number of calls of every connection. Cheap to clone.
 #[derive(Clone, Debug, Default)]

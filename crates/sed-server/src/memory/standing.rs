@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::account::ConnectionId;
+use super::owner::ConnectionId;
 
 /// A connection without transfers for so long is as good as new.
 const FORGOTTEN: Duration = Duration::from_secs(60);

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    account::{ConnectionId, Owner, Whose},
+    owner::{ConnectionId, Owner, Whose},
     present::{Presence, Present},
     standing::Standings,
 };
