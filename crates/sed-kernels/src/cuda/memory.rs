@@ -1,6 +1,8 @@
 //! Memory of a device as kernels see it: addresses of tensors, and outputs that become tensors.
 
 use candle_core::backend::BackendDevice;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::{CudaStorage, CudaStorageSlice, cudarc::driver::DevicePtr};
 use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor, bail};
 
 /// Address and length in bytes of a contiguous tensor. The address is good while the tensor lives.
@@ -13,7 +15,7 @@ pub(crate) fn address(x: &Tensor) -> Result<(u64, usize)> {
     let base = match &*storage {
         Storage::Cpu(storage) => cpu_address(storage)?,
         #[cfg(feature = "cuda")]
-        Storage::Cuda(storage) => super::run::driver::address(storage)?,
+        Storage::Cuda(storage) => cuda_address(storage)?,
         _ => bail!("no kernel for device {:?}", x.device().location()),
     };
     Ok((base + (start * size) as u64, (end - start) * size))
@@ -75,7 +77,7 @@ impl Output {
         let address = match &mut self.storage {
             Storage::Cpu(storage) => cpu_address_mut(storage)?,
             #[cfg(feature = "cuda")]
-            Storage::Cuda(storage) => super::run::driver::address(storage)?,
+            Storage::Cuda(storage) => cuda_address(storage)?,
             other => bail!("no kernel for device {:?}", other.device().location()),
         };
         Ok((address, bytes))
@@ -116,5 +118,22 @@ fn cpu_address_mut(storage: &mut CpuStorage) -> Result<u64> {
         CpuStorage::I16(values) => values.as_mut_ptr() as u64,
         CpuStorage::I64(values) => values.as_mut_ptr() as u64,
         other => bail!("no kernel writes {:?}", candle_core::backend::BackendStorage::dtype(other)),
+    })
+}
+
+/// The address of memory on a device. It is valid while the storage lives.
+#[cfg(feature = "cuda")]
+fn cuda_address(storage: &CudaStorage) -> Result<u64> {
+    let stream = storage.device.cuda_stream();
+    // The guards record events, which are off: all work is on this one stream.
+    Ok(match &storage.slice {
+        CudaStorageSlice::F32(values) => values.device_ptr(&stream).0,
+        CudaStorageSlice::BF16(values) => values.device_ptr(&stream).0,
+        CudaStorageSlice::F16(values) => values.device_ptr(&stream).0,
+        CudaStorageSlice::U8(values) => values.device_ptr(&stream).0,
+        CudaStorageSlice::U32(values) => values.device_ptr(&stream).0,
+        CudaStorageSlice::I16(values) => values.device_ptr(&stream).0,
+        CudaStorageSlice::I64(values) => values.device_ptr(&stream).0,
+        _ => bail!("no kernel takes {:?}", candle_core::backend::BackendStorage::dtype(storage)),
     })
 }

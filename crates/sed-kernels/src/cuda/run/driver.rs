@@ -1,15 +1,14 @@
-//! Launches on a GPU: the compiled kernels, loaded once for each device, and the addresses of its memory.
+//! Launches on a GPU: the compiled kernels, loaded once for each device.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::sys::CUresult;
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaModule, DevicePtr, DriverError, LaunchConfig, PushKernelArg,
+    CudaFunction, CudaModule, DriverError, LaunchConfig, PushKernelArg,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
-use candle_core::cuda_backend::{CudaDevice, CudaStorage, CudaStorageSlice, DeviceId, WrapErr};
+use candle_core::cuda_backend::{CudaDevice, DeviceId, WrapErr};
 use candle_core::{Result, bail};
 
 use crate::cuda::launch::{Arg, Launch};
@@ -56,22 +55,6 @@ fn sizes(launch: &Launch, [x, y, z]: [usize; 3]) -> Result<(u32, u32, u32)> {
         (Ok(x), Ok(y), Ok(z)) => Ok((x, y, z)),
         _ => bail!("{}: a grid of {:?} blocks is too large; cut the batch", launch.kernel, launch.grid),
     }
-}
-
-/// The address of memory on a device. It is good while the storage lives.
-pub(in crate::cuda) fn address(storage: &CudaStorage) -> Result<u64> {
-    let stream = storage.device.cuda_stream();
-    // The guards record events, which are off: all work is on this one stream.
-    Ok(match &storage.slice {
-        CudaStorageSlice::F32(values) => values.device_ptr(&stream).0,
-        CudaStorageSlice::BF16(values) => values.device_ptr(&stream).0,
-        CudaStorageSlice::F16(values) => values.device_ptr(&stream).0,
-        CudaStorageSlice::U8(values) => values.device_ptr(&stream).0,
-        CudaStorageSlice::U32(values) => values.device_ptr(&stream).0,
-        CudaStorageSlice::I16(values) => values.device_ptr(&stream).0,
-        CudaStorageSlice::I64(values) => values.device_ptr(&stream).0,
-        _ => bail!("no kernel takes {:?}", storage.dtype()),
-    })
 }
 
 fn kernel(device: &CudaDevice, name: &str) -> Result<CudaFunction> {

@@ -1,7 +1,7 @@
 //! Running a launch: on the driver of a GPU, or on the emulator.
 
 #[cfg(feature = "cuda")]
-pub(super) mod driver;
+mod driver;
 #[cfg(feature = "cuda-emulator")]
 pub(super) mod emulator;
 
