@@ -1,7 +1,7 @@
 //! Tensor operations that candle lacks or does slowly, written for the SED network.
 //!
-//! Tensors are candle's, in channels-last layout. `layers` holds the weights, checks the arguments and
-//! chooses the wing for the tensors' device, with a namesake of every layer and operation:
+//! Tensors are candle's, in channels-last layout. `specs` holds the weights and results. `layers` checks the
+//! arguments and chooses the wing for the tensors' device, with a namesake of every layer and operation:
 //!
 //! - `cpu`: a kernel is written once over SIMD lanes (`simd`) and compiled for AVX-512 (with bf16 products or
 //!   without), AVX2 and plain Rust, of which `SED_KERNELS_ISA` may name one; it runs on the threads of
@@ -26,15 +26,18 @@ mod layers;
 pub mod parallel;
 pub mod peak;
 mod simd;
+mod specs;
 #[cfg(test)]
 mod testing;
 
 #[cfg(feature = "cuda-emulator")]
 pub use cuda::emulate_cuda;
 pub use layers::{
-    Activation, ArgmaxMap, ArgmaxSpec, AttentionSums, ClassAttention, ClassAttentionWeights, Conv2d,
-    ConvNextBlock, ConvNextWeights, DepthwiseConv, Fused, FusionOutputs, LayerNorm, Linear, PatchConv,
-    PatchConvWeights, PrefixChains, ScalarConv, ScoredMap, SkipFusion, SkipFusionWeights, UNLABELLED,
-    cost_map, gather_rows, normalise_rows, prefix_attention, score_and_upsample, sigmoid, top_k_union,
-    upsample_argmax,
+    ClassAttention, Conv2d, ConvNextBlock, DepthwiseConv, LayerNorm, Linear, PatchConv, ScalarConv,
+    SkipFusion, cost_map, gather_rows, normalise_rows, prefix_attention, score_and_upsample, sigmoid,
+    top_k_union, upsample_argmax,
+};
+pub use specs::{
+    Activation, ArgmaxMap, ArgmaxSpec, AttentionSums, ClassAttentionWeights, ConvNextWeights, Fused,
+    FusionOutputs, PatchConvWeights, PrefixChains, ScoredMap, SkipFusionWeights, UNLABELLED,
 };

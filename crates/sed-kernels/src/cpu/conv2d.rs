@@ -9,9 +9,9 @@ use super::epilogue::Epilogue;
 use super::memory::{Values, cpu_values, from_values, require_cpu, to_vec, written};
 use super::product::pack::PackedMatrix;
 use super::scratch::Scratch;
-use crate::layers::{Activation, Conv2d as Layer};
 use crate::parallel;
 use crate::simd::{Element, Isa, Lanes, kernel};
+use crate::specs::{Activation, conv_sizes};
 
 /// Values of a padded strip of rows: about what the second-level cache holds beside the weights.
 const STRIP_VALUES: usize = 96 * 1024;
@@ -29,7 +29,7 @@ impl Conv2d {
     /// Packs `weight [out, in, size, size]` (odd size) and `bias [out]`.
     pub(crate) fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         require_cpu(weight, "convolution")?;
-        let (out, inputs, size) = Layer::sizes(weight, bias)?;
+        let (out, inputs, size) = conv_sizes(weight, bias)?;
         let weights = pack_taps(&to_vec(weight)?, (out, inputs, size), 0..inputs, weight.dtype());
         Ok(Self { weights, bias: bias.map(to_vec).transpose()?, inputs, size })
     }

@@ -10,9 +10,9 @@ use super::memory::{Values, cpu_values, from_values, require_cpu, to_vec, writte
 use super::product::pack::{PANEL, PackedMatrix};
 use super::product::{Product, product};
 use super::scratch::with_scratch;
-use crate::layers::{Activation, ConvNextWeights};
 use crate::parallel;
 use crate::simd::{Isa, Lanes, kernel};
+use crate::specs::{Activation, ConvNextWeights};
 
 /// Pixels of a tile.
 const PIXELS: usize = 96;

@@ -1,7 +1,7 @@
 //! The tail of a matrix product: bias, activation, scale, residual.
 
-use crate::layers::Activation;
 use crate::simd::{Lanes, math};
+use crate::specs::Activation;
 
 /// The fused tail of a product: `residual + scale · activation(sum + bias)`.
 #[derive(Clone, Copy, Default)]

@@ -7,9 +7,9 @@ use super::memory::{Values, cpu_values, from_values, require_cpu, to_vec, writte
 use super::product::pack::PackedMatrix;
 use super::product::{Product, run_product};
 use super::scratch::with_scratch;
-use crate::layers::{Activation, Linear as Layer};
 use crate::parallel;
 use crate::simd::Isa;
+use crate::specs::{Activation, linear_shape, linear_sizes};
 
 /// Rows that one task multiplies; they and their outputs stay in the second-level cache.
 const ROW_BLOCK: usize = 96;
@@ -25,7 +25,7 @@ impl Linear {
     /// Packs `weight [out, in]` (f32, or bf16, to which the rows of `x` are then rounded) and `bias [out]`.
     pub(crate) fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         require_cpu(weight, "linear")?;
-        let (out, inputs) = Layer::sizes(weight, bias)?;
+        let (out, inputs) = linear_sizes(weight, bias)?;
         let packed = PackedMatrix::from_out_in(&to_vec(weight)?, out, inputs, weight.dtype());
         Ok(Self { weight: packed, bias: bias.map(to_vec).transpose()? })
     }
@@ -33,7 +33,7 @@ impl Linear {
     /// `x [.., in]` to `[.., out]`.
     pub(crate) fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         require_cpu(x, "linear")?;
-        let shape = Layer::shape(x, self.weight.k, self.weight.n)?;
+        let shape = linear_shape(x, self.weight.k, self.weight.n)?;
         let y = self.forward_values(&cpu_values(x)?, activation, Isa::best());
         from_values(y, shape)
     }

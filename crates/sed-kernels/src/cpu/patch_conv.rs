@@ -9,9 +9,9 @@ use super::memory::{Values, cpu_values, from_values, require_cpu, to_vec, writte
 use super::product::pack::PackedMatrix;
 use super::product::{Product, run_product};
 use super::scratch::with_scratch;
-use crate::layers::PatchConvWeights;
 use crate::parallel;
 use crate::simd::Isa;
+use crate::specs::PatchConvWeights;
 
 /// Patches that one task multiplies.
 const PATCHES: usize = 96;

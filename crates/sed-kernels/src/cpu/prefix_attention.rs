@@ -4,9 +4,9 @@ use candle_core::{Result, Tensor};
 
 use super::memory::{cpu_values, from_values};
 use super::scratch::with_scratch;
-use crate::layers::PrefixChains;
 use crate::parallel;
 use crate::simd::{Isa, Lanes, kernel};
+use crate::specs::PrefixChains;
 
 /// Rows that one task attends for.
 const ROW_BLOCK: usize = 32;

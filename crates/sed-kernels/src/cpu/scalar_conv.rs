@@ -5,9 +5,9 @@ use candle_core::{Result, Tensor, bail};
 use super::border::run_pad_rows;
 use super::memory::{Values, cpu_values, from_values, require_cpu};
 use super::scratch::with_scratch;
-use crate::layers::ScalarTaps;
 use crate::parallel;
 use crate::simd::{Element, Isa, Lanes, kernel};
+use crate::specs::ScalarTaps;
 
 /// Outputs that share the loads of a weight.
 const PIXELS: usize = 4;

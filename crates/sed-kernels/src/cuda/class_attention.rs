@@ -8,7 +8,7 @@ use super::launch::{Launch, WARP};
 use super::layer_norm::LayerNorm;
 use super::linear::{Linear, vector};
 use super::memory::Output;
-use crate::layers::{Activation, AttentionSums, ClassAttention as Layer, ClassAttentionWeights};
+use crate::specs::{Activation, AttentionSums, ClassAttentionWeights, attention_dims, check_offsets};
 
 /// `ATTENTION_PAIRS` of class_attention.cu.
 const PAIRS: usize = 4;
@@ -69,8 +69,8 @@ impl ClassAttention {
 
     /// As [`crate::ClassAttention::forward`].
     pub(crate) fn forward(&self, x: &Tensor, offsets: &[usize]) -> Result<Tensor> {
-        let (pairs, ..) = Layer::dims(x, self.norm1.channels())?;
-        Layer::check_offsets(offsets, pairs)?;
+        let (pairs, ..) = attention_dims(x, self.norm1.channels())?;
+        check_offsets(offsets, pairs)?;
         let x = x.to_dtype(self.qkv.dtype())?.contiguous()?;
         let qkv = self.project(&x)?;
         let offsets = offsets_on(&x, offsets)?;

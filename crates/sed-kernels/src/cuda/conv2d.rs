@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::convolve::{Convolve, Kernel, Taps};
 use super::linear::vector;
-use crate::layers::{Activation, Conv2d as Layer};
+use crate::specs::{Activation, conv_sizes};
 
 /// `activation(conv(x) + bias)`.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub(crate) struct Conv2d {
 impl Conv2d {
     /// Creates the layer from `weight [out, in, size, size]` (odd size) and `bias [out]`.
     pub(crate) fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
-        let (out, inputs, size) = Layer::sizes(weight, bias)?;
+        let (out, inputs, size) = conv_sizes(weight, bias)?;
         let kernel = Kernel::suiting(weight.dtype(), &[inputs], out);
         Ok(Self { weight: Taps::of(weight, kernel)?, bias: bias.map(vector).transpose()?, inputs, size })
     }

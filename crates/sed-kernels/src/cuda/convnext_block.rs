@@ -6,7 +6,7 @@ use super::depthwise::DepthwiseConv;
 use super::epilogue::Epilogue;
 use super::layer_norm::LayerNorm;
 use super::linear::{Linear, vector};
-use crate::layers::{Activation, ConvNextWeights};
+use crate::specs::{Activation, ConvNextWeights};
 
 /// The block's layers; it works in the dtype of its matrices.
 #[derive(Debug, Clone)]

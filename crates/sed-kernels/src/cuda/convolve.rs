@@ -5,7 +5,7 @@ use candle_core::{DType, Result, Tensor, bail};
 use super::epilogue::number;
 use super::launch::Launch;
 use super::memory::Output;
-use crate::layers::Activation;
+use crate::specs::Activation;
 
 /// The weights of a convolution, laid out for the kernel that reads them.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::launch::Launch;
 use super::memory::Output;
-use crate::layers::Activation;
+use crate::specs::Activation;
 
 /// Threads of a block.
 const THREADS: usize = 256;

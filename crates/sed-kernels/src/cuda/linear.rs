@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor};
 
 use super::epilogue::Epilogue;
 use super::product::product;
-use crate::layers::{Activation, Linear as Layer};
+use crate::specs::{Activation, linear_shape, linear_sizes};
 
 /// A weight in the dtype that it is multiplied in, and a bias in f32.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub(crate) struct Linear {
 impl Linear {
     /// Creates the layer from `weight [out, in]` and `bias [out]`.
     pub(crate) fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
-        Layer::sizes(weight, bias)?;
+        linear_sizes(weight, bias)?;
         let bias = bias.map(vector).transpose()?;
         Ok(Self { weight: weight.contiguous()?, bias })
     }
@@ -43,7 +43,7 @@ impl Linear {
 
     /// The product alone.
     pub(super) fn product(&self, x: &Tensor) -> Result<Tensor> {
-        let shape = Layer::shape(x, self.inputs(), self.outputs())?;
+        let shape = linear_shape(x, self.inputs(), self.outputs())?;
         let rows = x.elem_count() / self.inputs().max(1);
         let x = x.to_dtype(self.dtype())?.contiguous()?.reshape((rows, self.inputs()))?;
         product(&x, &self.weight)?.reshape(shape)

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
-use crate::layers::{Activation, PatchConvWeights};
+use crate::specs::{Activation, PatchConvWeights};
 
 /// ConvNeXt's stem and downsampling layers.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::launch::{Launch, WARP};
 use super::memory::Output;
-use crate::layers::PrefixChains;
+use crate::specs::PrefixChains;
 
 /// Warps of a block; each attends for one head of one row.
 const WARPS: usize = 4;

@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor, bail};
 
 use super::launch::{Launch, WARP};
 use super::memory::Output;
-use crate::layers::ScalarTaps;
+use crate::specs::ScalarTaps;
 
 /// Warps of a block, where each computes one pixel.
 const PIXELS: usize = 8;

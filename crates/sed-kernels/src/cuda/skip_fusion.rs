@@ -6,8 +6,8 @@ use super::convolve::{Convolve, Kernel, Taps, taps};
 use super::group_norm::GroupNorm;
 use super::linear::vector;
 use super::scalar_conv::ScalarConv;
-use crate::layers::{
-    Activation, Folded, Fused, FusionOutputs, ScalarTaps, SkipFusion as Layer, SkipFusionWeights, on_host,
+use crate::specs::{
+    Activation, Folded, Fused, FusionOutputs, ScalarTaps, SkipFusionWeights, check_fusion, on_host,
 };
 
 /// The layer's weights; it works in the dtype of `conv0`.
@@ -91,7 +91,7 @@ impl SkipFusion {
         image_of_pair: &[usize],
         outputs: FusionOutputs,
     ) -> Result<Fused> {
-        Layer::check((x, cost), guides, image_of_pair, [self.channels, self.below, self.conv1.outputs()])?;
+        check_fusion((x, cost), guides, image_of_pair, [self.channels, self.below, self.conv1.outputs()])?;
         let dtype = self.phases.dtype();
         let (x, cost) = (x.to_dtype(dtype)?.contiguous()?, cost.to_dtype(dtype)?.contiguous()?);
         let guide = Tensor::cat(guides, 0)?.to_dtype(dtype)?.contiguous()?;

@@ -6,7 +6,7 @@ use super::elementwise::counted_sigmoid;
 use super::launch::Launch;
 use super::memory::Output;
 use crate::device::download;
-use crate::layers::{ArgmaxMap, ArgmaxSpec, ScoredMap};
+use crate::specs::{ArgmaxMap, ArgmaxSpec, ScoredMap};
 
 /// Threads of a block, one for each output pixel.
 const THREADS: usize = 256;

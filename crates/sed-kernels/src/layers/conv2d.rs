@@ -1,9 +1,9 @@
 //! Square convolutions.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 
-use super::Activation;
 use super::wing::layer;
+use crate::specs::Activation;
 
 layer! {
     /// `activation(conv(x) + bias)`, stride 1, zero padding that keeps the size.
@@ -14,18 +14,4 @@ layer! {
 
     /// `x [n, height, width, in]` to `[n, height, width, out]`.
     pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor>;
-}
-
-impl Conv2d {
-    /// Returns the sizes `(out, in, size)` of `weight [out, in, size, size]`, which a bias must fit.
-    pub(crate) fn sizes(weight: &Tensor, bias: Option<&Tensor>) -> Result<(usize, usize, usize)> {
-        let (out, inputs, size, width) = weight.dims4()?;
-        if size != width || size % 2 == 0 {
-            bail!("convolution: weight {:?} is not [out, in, odd, odd]", weight.shape());
-        }
-        if bias.is_some_and(|bias| bias.elem_count() != out) {
-            bail!("convolution: the bias does not have {out} values");
-        }
-        Ok((out, inputs, size))
-    }
 }

@@ -3,44 +3,7 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::wing::in_wing_of;
-
-/// For each query row, the key rows that it attends to. A token of a text attends to itself and to every
-/// token before it; where texts share a prefix, their rows name the same keys.
-#[derive(Debug, Clone, Default)]
-pub struct PrefixChains {
-    /// End of each row's keys in `keys`.
-    ends: Vec<usize>,
-    keys: Vec<u32>,
-}
-
-impl PrefixChains {
-    /// Adds the next row's keys. Their order does not matter.
-    pub fn push(&mut self, keys: impl IntoIterator<Item = u32>) {
-        self.keys.extend(keys);
-        self.ends.push(self.keys.len());
-    }
-
-    /// Number of rows.
-    fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// The keys of a row.
-    pub(crate) fn row(&self, row: usize) -> &[u32] {
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        &self.keys[start..self.ends[row]]
-    }
-
-    /// The start of each row's keys, followed by the end of the last row's, and the keys of all rows.
-    pub(crate) fn starts_and_keys(&self) -> (Vec<u32>, &[u32]) {
-        (std::iter::once(0).chain(self.ends.iter().map(|&end| end as u32)).collect(), &self.keys)
-    }
-
-    /// Most keys of a row.
-    pub(crate) fn longest(&self) -> usize {
-        (0..self.len()).map(|row| self.row(row).len()).max().unwrap_or(0)
-    }
-}
+use crate::specs::PrefixChains;
 
 /// Scaled dot-product attention of each row of `queries [rows, width]` over the keys that `chains` names for
 /// it, in `heads` heads of `width / heads`: `softmax(q · k / sqrt(width / heads)) · v`, as `[rows, width]`.
@@ -65,12 +28,7 @@ pub fn prefix_attention(
     if heads == 0 || !width.is_multiple_of(heads) {
         bail!("prefix attention: {heads} heads do not divide a width of {width}");
     }
-    if chains.len() != rows || (0..rows).any(|row| chains.row(row).is_empty()) {
-        bail!("prefix attention: {rows} rows need as many chains, none of them empty");
-    }
-    if chains.keys.iter().any(|&key| key as usize >= keys) {
-        bail!("prefix attention: a chain names a key that is not among the {keys}");
-    }
+    chains.check(rows, keys)?;
     in_wing_of!(queries.device(), prefix_attention(queries, shared, own, chains, heads))
 }
 

@@ -20,9 +20,9 @@ use crate::cpu::layer_norm::LayerNorm;
 use crate::cpu::memory::{SharedMut, Values, cpu_values, from_values, require_cpu, to_vec, written};
 use crate::cpu::product::pack::PackedMatrix;
 use crate::cpu::scratch::with_scratch;
-use crate::layers::{ClassAttention as Layer, ClassAttentionWeights};
 use crate::parallel;
 use crate::simd::Isa;
+use crate::specs::{ClassAttentionWeights, attention_dims, check_offsets};
 use pixel::Heads;
 use tile::{Tile, Work, run_attention_tile};
 
@@ -66,8 +66,8 @@ impl ClassAttention {
     /// As [`crate::ClassAttention::forward`].
     pub(crate) fn forward(&self, x: &Tensor, offsets: &[usize]) -> Result<Tensor> {
         require_cpu(x, "class attention")?;
-        let (pairs, height, width, _) = Layer::dims(x, self.norm1.channels())?;
-        Layer::check_offsets(offsets, pairs)?;
+        let (pairs, height, width, _) = attention_dims(x, self.norm1.channels())?;
+        check_offsets(offsets, pairs)?;
         let y = self.forward_values(&cpu_values(x)?, height * width, offsets, Isa::best());
         from_values(y, x.shape())
     }

@@ -8,9 +8,9 @@ use super::ClassAttention;
 use super::tile::{Tile, Work, run_part_tile, run_sums_tile};
 use crate::cpu::memory::{SharedMut, cpu_values, from_values, require_cpu, to_vec, written};
 use crate::cpu::scratch::with_scratch;
-use crate::layers::AttentionSums;
 use crate::parallel;
 use crate::simd::Isa;
+use crate::specs::AttentionSums;
 
 impl ClassAttention {
     /// As [`crate::ClassAttention::add_sums`].

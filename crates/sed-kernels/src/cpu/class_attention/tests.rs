@@ -1,5 +1,5 @@
 use super::*;
-use crate::layers::AttentionSums;
+use crate::specs::AttentionSums;
 use crate::testing::{assert_close, random, tensor};
 
 fn row_times(weight: &[f32], bias: &[f32], row: &[f32]) -> Vec<f32> {

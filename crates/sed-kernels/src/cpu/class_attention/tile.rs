@@ -5,8 +5,8 @@ use crate::cpu::epilogue::Epilogue;
 use crate::cpu::layer_norm::layer_norm_into;
 use crate::cpu::memory::SharedMut;
 use crate::cpu::product::{Product, product};
-use crate::layers::Activation;
 use crate::simd::{Lanes, kernel};
+use crate::specs::Activation;
 
 use super::ClassAttention;
 use super::pixel::{Heads, PairRows, PixelSums, add_keys, attend, elu_row};

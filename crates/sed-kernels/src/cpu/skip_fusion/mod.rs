@@ -18,11 +18,9 @@ use crate::cpu::group_norm::GroupNorm;
 use crate::cpu::memory::{cpu_values, from_values, require_cpu, to_vec, written};
 use crate::cpu::product::pack::PackedMatrix;
 use crate::cpu::scalar_conv::ScalarConv;
-use crate::layers::{
-    Activation, Folded, Fused, FusionOutputs, ScalarTaps, SkipFusion as Layer, SkipFusionWeights,
-};
 use crate::parallel;
 use crate::simd::Isa;
+use crate::specs::{Activation, Folded, Fused, FusionOutputs, ScalarTaps, SkipFusionWeights, check_fusion};
 use pair::Pair;
 
 /// The layer with packed weights.
@@ -114,7 +112,7 @@ impl SkipFusion {
         require_cpu(x, "skip fusion")?;
         let (n, height, width, channels) = x.dims4()?;
         let (out, guidance, below) = (self.conv1.n, self.cost[0].n, self.cost[0].k);
-        Layer::check((x, cost), guides, image_of_pair, [self.phases[0].k / 4, below, out])?;
+        check_fusion((x, cost), guides, image_of_pair, [self.phases[0].k / 4, below, out])?;
         let (high, wide) = (2 * height, 2 * width);
         let (x, cost) = (cpu_values(x)?, cpu_values(cost)?);
         let guides = guides.iter().map(|g| cpu_values(g)).collect::<Result<Vec<_>>>()?;

@@ -10,9 +10,9 @@ use crate::cpu::group_norm::{ChannelStats, GroupNorm, run_scale_relu};
 use crate::cpu::product::pack::PackedMatrix;
 use crate::cpu::scalar_conv::run_scalar_rows;
 use crate::cpu::scratch::{Scratch, with_scratch};
-use crate::layers::Activation;
 use crate::parallel;
 use crate::simd::{Element, Isa, Lanes, kernel};
+use crate::specs::Activation;
 
 /// Output rows of one task: enough to pay for the task, few enough to share a pair among threads.
 const BAND: usize = 8;

@@ -1,8 +1,8 @@
 //! Blocks of neighbouring output columns, and one band of output rows through them.
 
 use super::{ROWS, Sample};
-use crate::layers::UNLABELLED;
 use crate::simd::{Lanes, kernel};
+use crate::specs::UNLABELLED;
 
 /// Lanes of the widest register.
 const LANES: usize = 16;

@@ -8,9 +8,9 @@ use candle_core::{Result, Tensor};
 
 use crate::cpu::elementwise::counted_sigmoid;
 use crate::cpu::memory::cpu_values;
-use crate::layers::{ArgmaxMap, ArgmaxSpec, ScoredMap, UNLABELLED};
 use crate::parallel;
 use crate::simd::Isa;
+use crate::specs::{ArgmaxMap, ArgmaxSpec, ScoredMap, UNLABELLED};
 use block::{Block, RowPairs, Rows, Won, run_best};
 
 /// Output rows of one task; fixed, so that sums do not depend on the number of threads.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::{Result, Tensor, bail};
 
 use super::SkipFusionWeights;
-use crate::layers::host::{host_values, on_host};
+use crate::specs::host::{host_values, on_host};
 
 /// Channel counts of the two weights.
 #[derive(Debug, Clone, Copy)]
