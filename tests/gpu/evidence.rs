@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use candle_core::{DType, Device};
 use sed_model::allocator::MiMalloc;
-use sed_model::device::products_off_plan;
+use sed_model::products_off_plan;
 use sed_tests::findings::Findings;
 use sed_tests::full_parity::{self, Variant};
 use sed_tests::{beside, device, reduced_parity};

@@ -34,8 +34,8 @@ mod testing;
 pub use cuda::emulate_cuda;
 pub use layers::{
     ClassAttention, Conv2d, ConvNextBlock, DepthwiseConv, LayerNorm, Linear, PatchConv, ScalarConv,
-    SkipFusion, cost_map, gather_rows, normalise_rows, prefix_attention, score_and_upsample, sigmoid,
-    top_k_union, upsample_argmax,
+    SkipFusion, activation_dtype, cost_map, gather_rows, has_cuda_kernels, normalise_rows, prefix_attention,
+    products_off_plan, score_and_upsample, sigmoid, top_k_union, upsample_argmax,
 };
 pub use specs::{
     Activation, ArgmaxMap, ArgmaxSpec, AttentionSums, ClassAttentionWeights, ConvNextWeights, Fused,

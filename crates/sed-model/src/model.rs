@@ -1,7 +1,8 @@
 //! The whole network, cut into the stages that a server schedules.
 
 use candle_core::{DType, Device, Tensor};
-use sed_kernels::device::{activation_dtype, has_cuda_kernels, synchronize, upload};
+use sed_kernels::device::{synchronize, upload};
+use sed_kernels::{activation_dtype, has_cuda_kernels};
 
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::config::SedConfig;

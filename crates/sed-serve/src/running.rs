@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, anyhow};
 use sed_engine::{Engine, ModelInfo, SedStages, builtin_vocabularies};
-use sed_model::device::products_off_plan;
+use sed_model::products_off_plan;
 use sed_server::{Drain, Server, ServerConfig, Settings};
 use sed_telemetry::Telemetry;
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};

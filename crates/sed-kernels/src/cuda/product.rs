@@ -73,7 +73,7 @@ mod tests {
                 assert_eq!(part, all[first * n..][..count * n], "{dtype:?}, rows {first} + {count}");
             }
         }
-        assert_eq!(crate::device::products_off_plan(), Vec::<String>::new());
+        assert_eq!(crate::products_off_plan(), Vec::<String>::new());
     }
 
     /// A product of a batch is the one that it is in any other batch.

@@ -16,8 +16,6 @@ use candle_core::{DType, Device, Error, Tensor};
 
 pub use events::EventTimer;
 
-use crate::layers::{Wing, in_wing_of};
-
 /// The reason why there is no GPU to compute on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoGpu {
@@ -194,26 +192,6 @@ pub fn diagnose(device: &Device, error: &Error) -> Fault {
         }
         _ => fault(error),
     }
-}
-
-/// Matrix products on GPUs for which cuBLASLt refused the algorithm chosen for their weight, with their sizes: their rows
-/// may depend on the number of rows in the launch. Empty unless a version of the library has such sizes.
-pub fn products_off_plan() -> Vec<String> {
-    #[cfg(feature = "cuda")]
-    return crate::cuda::off_plan();
-    #[cfg(not(feature = "cuda"))]
-    Vec::new()
-}
-
-/// Reports whether the CUDA kernels compute on a device's tensors: on a GPU, and on the CPU while a test
-/// emulates one.
-pub fn has_cuda_kernels(device: &Device) -> bool {
-    matches!(Wing::of(device), Wing::Cuda(()))
-}
-
-/// Number format of the activations on a device: that of the weights with CUDA kernels, f32 with the CPU's.
-pub fn activation_dtype(device: &Device, weights: DType) -> DType {
-    in_wing_of!(device, activation_dtype(weights))
 }
 
 /// Puts `values` of the host onto a device as a tensor of `shape` in format `dtype`; onto a GPU through memory that

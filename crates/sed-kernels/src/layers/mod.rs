@@ -31,4 +31,5 @@ pub use rejection::top_k_union;
 pub use scalar_conv::ScalarConv;
 pub use skip_fusion::SkipFusion;
 pub use upsample_argmax::{score_and_upsample, upsample_argmax};
-pub(crate) use wing::{Wing, in_wing_of};
+pub(crate) use wing::Wing;
+pub use wing::{activation_dtype, has_cuda_kernels, products_off_plan};

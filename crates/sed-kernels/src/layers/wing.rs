@@ -1,6 +1,6 @@
 //! The one place that chooses by device.
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 
 /// A folder of kernels for one kind of device, with what it made. Every wing has a namesake of each layer and
 /// operation; another kind of device is another folder, and its arm here.
@@ -27,6 +27,27 @@ macro_rules! in_wing_of {
     };
 }
 pub(crate) use in_wing_of;
+
+/// Reports whether the CUDA kernels compute on a device's tensors: on a GPU, and on the CPU while a test
+/// emulates one.
+pub fn has_cuda_kernels(device: &Device) -> bool {
+    matches!(Wing::of(device), Wing::Cuda(()))
+}
+
+/// Number format of the activations on a device: that of the weights with CUDA kernels, f32 with the CPU's.
+pub fn activation_dtype(device: &Device, weights: DType) -> DType {
+    in_wing_of!(device, activation_dtype(weights))
+}
+
+/// Matrix products on GPUs for which cuBLASLt refused the algorithm chosen for their weight, with their
+/// sizes: their rows may depend on the number of rows in the launch. Empty unless a version of the library
+/// has such sizes.
+pub fn products_off_plan() -> Vec<String> {
+    #[cfg(feature = "cuda")]
+    return crate::cuda::off_plan();
+    #[cfg(not(feature = "cuda"))]
+    Vec::new()
+}
 
 /// Declares a layer by its constructor, with the device that it makes the layer for, and its methods: those
 /// that each wing's layer of the same name has.

@@ -11,7 +11,7 @@ mod tree;
 use std::{collections::HashMap, sync::Arc};
 
 use candle_core::{D, DType, Tensor};
-use sed_kernels::{Activation, LayerNorm, Linear, device::activation_dtype};
+use sed_kernels::{Activation, LayerNorm, Linear, activation_dtype};
 
 use crate::checkpoint::Weights;
 use crate::config::SedConfig;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use data_encoding::HEXLOWER;
 use sed_engine::{Engine, EngineConfig, SedStages};
-use sed_model::{SedModel, config::SedConfig, device::products_off_plan};
+use sed_model::{SedModel, config::SedConfig, products_off_plan};
 use sed_telemetry::Telemetry;
 use sha2::{Digest, Sha256};
 
