@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, fmt};
 use clap::Command;
 use sed_server::config;
 
-/// Variables that are read below the command line.
-const NO_FLAGS: [&str; 2] = ["SED_CUDA_LIBRARIES", "SED_KERNELS_ISA"];
+/// Variables that no flag stands for.
+const NO_FLAGS: [&str; 3] = ["SED_CUDA_LIBRARIES", "SED_KERNELS_ISA", "SED_TOKEN"];
 
 /// A variable that sets nothing.
 #[derive(Debug)]
