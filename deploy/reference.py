@@ -59,7 +59,7 @@ def settings() -> str:
     page.append(
         "A flag wins over the environment, the environment over the file of `--config` (TOML; its keys are the flags' names\n"
         "with `_` for `-`). An empty variable, or an empty text in the file, counts as unset. A variable separates the items of a\n"
-        "list by commas. A number of BYTES may have a unit: `64 MiB`; a switch may be true or false, on or off, yes or no, 1 or\n"
+        "list by commas. A number of BYTES may have a unit: `64MiB`; a switch may be true or false, on or off, yes or no, 1 or\n"
         "0. `sed-serve serve --print-config` shows what the settings amount to; `sed-serve doctor` checks them, and warns of\n"
         "variables that begin with `SED_` and set nothing.\n"
     )

@@ -50,7 +50,7 @@ pub struct Settings {
     #[arg(value_parser = within::<f64>(0.0, 10_000.0))]
     pub batch_delay_ms: f64,
     /// Memory for text embeddings; 0 turns the cache off.
-    #[arg(long, help_heading = SETTINGS, value_name = "BYTES", default_value = "512 MiB")]
+    #[arg(long, help_heading = SETTINGS, value_name = "BYTES", default_value = "512MiB")]
     #[arg(value_parser = bytes::<usize>(0, u64::MAX))]
     pub text_cache_bytes: usize,
     /// A folder that keeps text embeddings, to share them with other processes [default: none]
@@ -58,15 +58,15 @@ pub struct Settings {
     #[arg(default_value = "", hide_default_value = true)]
     pub text_cache_dir: String,
     /// Size of the folder of --text-cache-dir.
-    #[arg(long, help_heading = SETTINGS, value_name = "BYTES", default_value = "4 GiB")]
+    #[arg(long, help_heading = SETTINGS, value_name = "BYTES", default_value = "4GiB")]
     #[arg(value_parser = bytes::<u64>(MIB, 1 << 50))]
     pub text_cache_dir_bytes: u64,
     /// Memory for whole vocabularies on the device; 0 turns the cache off.
-    #[arg(long, help_heading = SETTINGS, value_name = "BYTES", default_value = "512 MiB")]
+    #[arg(long, help_heading = SETTINGS, value_name = "BYTES", default_value = "512MiB")]
     #[arg(value_parser = bytes::<usize>(0, u64::MAX))]
     pub vocabulary_cache_bytes: usize,
     /// Memory for image features; 0 turns the cache, and ids of images, off.
-    #[arg(long, help_heading = SETTINGS, value_name = "BYTES", default_value = "512 MiB")]
+    #[arg(long, help_heading = SETTINGS, value_name = "BYTES", default_value = "512MiB")]
     #[arg(value_parser = bytes::<usize>(0, u64::MAX))]
     pub image_cache_bytes: usize,
     /// A built-in vocabulary whose words are embedded before the server is ready; may be given several times.
@@ -100,7 +100,7 @@ pub struct Settings {
     #[arg(long, help_heading = LIMITS, value_name = "N", default_value = "65536")]
     #[arg(value_parser = within::<usize>(1, 1 << 30))]
     pub queue_pairs: usize,
-    /// Requests of one stream that are worked on at the same time, at most --max-concurrent-requests.
+    /// Requests of one stream, at most --max-concurrent-requests, that are worked on at the same time.
     #[arg(long, help_heading = LIMITS, value_name = "N", default_value = "16")]
     #[arg(value_parser = within::<usize>(1, 10_000))]
     pub max_stream_requests: usize,
@@ -114,11 +114,11 @@ pub struct Settings {
     #[arg(value_parser = request_memory)]
     pub max_request_memory_bytes: u64,
     /// Size of one request message.
-    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "32 MiB")]
+    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "32MiB")]
     #[arg(value_parser = bytes::<usize>(KIB, GIB))]
     pub max_message_bytes: usize,
     /// Size of one answer.
-    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "128 MiB")]
+    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "128MiB")]
     #[arg(value_parser = bytes::<usize>(KIB, GIB))]
     pub max_response_bytes: usize,
     /// Size of an encoded image [default: that of a message, at most 32 MiB]
@@ -133,7 +133,7 @@ pub struct Settings {
     #[arg(value_parser = within::<u32>(1, 1 << 20))]
     pub max_image_side: u32,
     /// Memory that decoding one image may take.
-    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "768 MiB")]
+    #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "768MiB")]
     #[arg(value_parser = bytes::<u64>(KIB, 1 << 40))]
     pub max_decode_bytes: u64,
     /// Pixels of the masks.
@@ -217,11 +217,11 @@ pub struct Settings {
     #[arg(long, help_heading = TRANSPORT, value_name = "ORIGIN")]
     pub grpc_web_origins: Vec<String>,
     /// HTTP/2 flow control window of a stream.
-    #[arg(long, help_heading = TRANSPORT, value_name = "BYTES", default_value = "4 MiB")]
+    #[arg(long, help_heading = TRANSPORT, value_name = "BYTES", default_value = "4MiB")]
     #[arg(value_parser = window)]
     pub http2_stream_window_bytes: u32,
     /// HTTP/2 flow control window of a connection.
-    #[arg(long, help_heading = TRANSPORT, value_name = "BYTES", default_value = "16 MiB")]
+    #[arg(long, help_heading = TRANSPORT, value_name = "BYTES", default_value = "16MiB")]
     #[arg(value_parser = window)]
     pub http2_connection_window_bytes: u32,
     /// Streams of one connection at the same time.
@@ -229,7 +229,7 @@ pub struct Settings {
     #[arg(value_parser = within::<u32>(1, 100_000))]
     pub http2_max_streams: u32,
     /// Size of a request's headers.
-    #[arg(long, help_heading = TRANSPORT, value_name = "BYTES", default_value = "16 KiB")]
+    #[arg(long, help_heading = TRANSPORT, value_name = "BYTES", default_value = "16KiB")]
     #[arg(value_parser = bytes::<u32>(KIB, MIB))]
     pub http2_max_header_bytes: u32,
     /// A silent connection is pinged this often.

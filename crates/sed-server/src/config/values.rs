@@ -29,7 +29,7 @@ pub(super) fn seconds(least: f64) -> impl Fn(&str) -> Result<f64, Expected> + Cl
     within(least, 86_400.0)
 }
 
-/// Returns the parser of a number of bytes from `least` to `most`, with or without a unit: `4 MiB`.
+/// Returns the parser of a number of bytes from `least` to `most`, with or without a unit: `4MiB`.
 pub(super) fn bytes<T: TryFrom<u64>>(
     least: u64,
     most: u64,
