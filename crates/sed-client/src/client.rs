@@ -96,7 +96,8 @@ impl Client {
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        // A time beyond the clock is none.
+        let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut attempts = Attempts::new(self.retries, deadline);
         loop {
             let mut request = Request::new(message.clone());

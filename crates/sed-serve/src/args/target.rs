@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use sed_client::{Access, Client};
+use sed_client::{Access, Client, Retries};
 use sed_telemetry::Telemetry;
 
 use super::{AccessArgs, ModelArgs};
@@ -60,6 +60,6 @@ impl TargetArgs {
     }
 
     async fn connect(&self, url: &str, access: &Access) -> Result<Client> {
-        Ok(Client::connect(url, access).await?.with_timeout(self.timeout))
+        Ok(Client::connect(url, access).await?.with_timeout(self.timeout).with_retries(Retries::OFF))
     }
 }

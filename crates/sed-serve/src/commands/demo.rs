@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use sed_client::{Access, Client, SegmentRequest};
+use sed_client::{Access, Client, Retries, SegmentRequest};
 use sed_telemetry::Telemetry;
 
 use crate::{
@@ -117,7 +117,7 @@ async fn segment(
     folder: &mut OutputFolder,
     as_json: bool,
 ) -> Result<Vec<Report>> {
-    let client = Client::connect(url, &Access::default()).await?;
+    let client = Client::connect(url, &Access::default()).await?.with_retries(Retries::OFF);
     let options = RequestArgs::default().options(true);
     let bar = progress::count(examples.len() as u64);
     let mut reports = Vec::with_capacity(examples.len());

@@ -18,6 +18,10 @@ impl Ending {
 
     /// The status of an answer that ends with these trailers.
     pub(super) fn status(&self, trailers: &HeaderMap) -> Option<Status> {
-        self.0.get().cloned().or_else(|| Status::from_header_map(trailers))
+        let sent = Status::from_header_map(trailers)?;
+        // Frames before the noted end may have broken off for a reason of their own.
+        let noted =
+            self.0.get().filter(|noted| noted.code() == sent.code() && noted.message() == sent.message());
+        Some(noted.cloned().unwrap_or(sent))
     }
 }

@@ -51,7 +51,7 @@ pub struct Settings {
     pub batch_delay_ms: f64,
     /// Memory for text embeddings; 0 turns the cache off.
     #[arg(long, help_heading = SETTINGS, value_name = "BYTES", default_value = "512MiB")]
-    #[arg(value_parser = bytes::<usize>(0, u64::MAX))]
+    #[arg(value_parser = bytes::<usize>(0, i64::MAX as u64))]
     pub text_cache_bytes: usize,
     /// A folder that keeps text embeddings, to share them with other processes [default: none]
     #[arg(long, help_heading = SETTINGS, value_name = "FOLDER")]
@@ -63,11 +63,11 @@ pub struct Settings {
     pub text_cache_dir_bytes: u64,
     /// Memory for whole vocabularies on the device; 0 turns the cache off.
     #[arg(long, help_heading = SETTINGS, value_name = "BYTES", default_value = "512MiB")]
-    #[arg(value_parser = bytes::<usize>(0, u64::MAX))]
+    #[arg(value_parser = bytes::<usize>(0, i64::MAX as u64))]
     pub vocabulary_cache_bytes: usize,
     /// Memory for image features; 0 turns the cache, and ids of images, off.
     #[arg(long, help_heading = SETTINGS, value_name = "BYTES", default_value = "512MiB")]
-    #[arg(value_parser = bytes::<usize>(0, u64::MAX))]
+    #[arg(value_parser = bytes::<usize>(0, i64::MAX as u64))]
     pub image_cache_bytes: usize,
     /// A built-in vocabulary whose words are embedded before the server is ready; may be given several times.
     #[arg(long, help_heading = SETTINGS, value_name = "NAME")]

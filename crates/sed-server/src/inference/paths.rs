@@ -59,7 +59,11 @@ impl Paths {
     fn element(&self, Phrase { category, synonym }: Phrase) -> String {
         match synonym {
             None => self.categories.element(category),
-            Some(synonym) => self.synonyms.element(self.synonym_elements[category][synonym]),
+            Some(synonym) => {
+                let element = self.synonym_elements.get(category).and_then(|of| of.get(synonym));
+                element
+                    .map_or_else(|| self.synonyms.contents.clone(), |element| self.synonyms.element(*element))
+            }
         }
     }
 }
