@@ -110,7 +110,10 @@ impl CostModel {
         categories: usize,
         survivors: usize,
     ) {
-        let Rejection::TopK(top_k) = rejection else { return };
+        let top_k = match rejection {
+            Rejection::Off => return,
+            Rejection::TopK(top_k) => top_k,
+        };
         if survivors >= categories {
             return;
         }
@@ -164,7 +167,10 @@ impl CostModel {
     /// Categories that probably survive to a level: no more than to the levels before it.
     fn survivors(&self, level: Level, demand: &Demand) -> f64 {
         let all = demand.categories as f64;
-        let Rejection::TopK(top_k) = demand.rejection else { return all };
+        let top_k = match demand.rejection {
+            Rejection::Off => return all,
+            Rejection::TopK(top_k) => top_k,
+        };
         let known = self.survivors[..=level.index()].iter().flatten();
         known.map(|each| each * f64::from(top_k.get())).fold(all, f64::min)
     }

@@ -12,7 +12,7 @@ use crate::{
         ticket::Ticket,
     },
     stages::{
-        Stages,
+        StageError, Stages,
         stage::{Stage, Unit},
     },
 };
@@ -28,25 +28,25 @@ impl<S: Stages> Scheduler<S> {
         let stage = load.stage;
         let not_finite;
         let (kind, message) = match &error {
-            LaunchError::OutOfMemory(message) => (DeviceErrorKind::OutOfMemory, message),
-            LaunchError::Lost(message) => (DeviceErrorKind::Lost, message),
-            LaunchError::NotFinite { found, of } => {
+            LaunchError::Stage(StageError::OutOfMemory(message)) => (DeviceErrorKind::OutOfMemory, message),
+            LaunchError::Stage(StageError::DeviceLost(message)) => (DeviceErrorKind::Lost, message),
+            LaunchError::Stage(StageError::NotFinite { found, of }) => {
                 not_finite = format!("{found} of {of} scores of an image are not finite");
                 (DeviceErrorKind::NotFinite, &not_finite)
             }
-            LaunchError::Failed(message) => (DeviceErrorKind::Failed, message),
+            LaunchError::Stage(StageError::Failed(message)) => (DeviceErrorKind::Failed, message),
             LaunchError::Panicked(message) => (DeviceErrorKind::Panic, message),
         };
         self.metrics.device_errors.add(kind, 1);
         let (images, pairs) = (load.images, load.pairs);
         tracing::error!(stage = stage.name(), images, pairs, ?kind, message, "a launch failed");
         match error {
-            LaunchError::Lost(reason) => {
+            LaunchError::Stage(StageError::DeviceLost(reason)) => {
                 // All requests fail, but only once the engine's state says that the device is lost.
                 self.stations.put_back(work, self.now());
                 Aftermath { lost: Some(reason), panicked: false }
             }
-            LaunchError::OutOfMemory(_) => {
+            LaunchError::Stage(StageError::OutOfMemory(_)) => {
                 match work {
                     // Work of the scheduler's own, and not one of halves, has not been tried before.
                     Work::Phrases(_) => self.phrases_ran_out_of_memory(work, reason.is_some()),
@@ -54,11 +54,11 @@ impl<S: Stages> Scheduler<S> {
                 }
                 Aftermath::default()
             }
-            LaunchError::NotFinite { found, of } => {
+            LaunchError::Stage(StageError::NotFinite { found, of }) => {
                 self.bisect(work, &EngineError::ResultNotFinite { found, of });
                 Aftermath::default()
             }
-            LaunchError::Failed(message) => {
+            LaunchError::Stage(StageError::Failed(message)) => {
                 self.bisect(work, &EngineError::StageFailed { stage, message });
                 Aftermath::default()
             }

@@ -82,22 +82,8 @@ pub(crate) struct Load {
 /// The error of a launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LaunchError {
-    OutOfMemory(String),
-    Lost(String),
-    NotFinite { found: usize, of: usize },
-    Failed(String),
+    Stage(StageError),
     Panicked(String),
-}
-
-impl From<StageError> for LaunchError {
-    fn from(error: StageError) -> Self {
-        match error {
-            StageError::OutOfMemory(message) => Self::OutOfMemory(message),
-            StageError::DeviceLost(message) => Self::Lost(message),
-            StageError::NotFinite { found, of } => Self::NotFinite { found, of },
-            StageError::Failed(message) => Self::Failed(message),
-        }
-    }
 }
 
 impl<S: Stages> Launch<S> {
@@ -222,7 +208,7 @@ fn attempt<S: Stages, T, O>(
     // The model is only read, and a task is only changed once its stage has succeeded.
     match catch_unwind(AssertUnwindSafe(|| stage(&mut tasks))) {
         Ok(Ok(made)) => Ok((tasks, made)),
-        Ok(Err(error)) => Err((again(tasks), error.into())),
+        Ok(Err(error)) => Err((again(tasks), LaunchError::Stage(error))),
         Err(payload) => Err((
             again(tasks),
             LaunchError::Panicked(panic_message(&*payload).unwrap_or("without a message").to_owned()),

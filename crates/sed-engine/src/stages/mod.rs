@@ -15,12 +15,11 @@ pub(crate) mod stage;
 use std::sync::Arc;
 
 pub use sed_image::NetworkInput;
-pub use sed_model::{Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, Rejection, ScoreMaps};
+pub use sed_model::{
+    Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, Rejection, ScoreMaps, UNLABELLED,
+};
 
 use crate::stages::phrases::ReadPhrases;
-
-/// The index of a pixel that belongs to no category.
-pub const UNLABELLED: u16 = u16::MAX;
 
 /// A model, cut into the stages that the engine schedules. It is owned by one thread.
 pub trait Stages: Send + 'static {

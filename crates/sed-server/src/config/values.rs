@@ -41,7 +41,9 @@ pub(super) fn bytes<T: TryFrom<u64>>(
         let (count, unit) = unit.unwrap_or((text, 1));
         let size = count.trim_end().parse().ok().and_then(|count: u64| count.checked_mul(unit));
         let size = size.filter(|size| (least..=most).contains(size)).and_then(|size| size.try_into().ok());
-        size.ok_or_else(|| Expected::between(least, most))
+        size.ok_or_else(|| {
+            Expected(format!("a number of bytes, or of KiB, MiB or GiB, between {least} and {most}"))
+        })
     }
 }
 

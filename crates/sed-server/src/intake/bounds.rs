@@ -42,7 +42,7 @@ impl Bounds {
 
     /// Reports whether its messages carry neither picture nor words.
     pub(super) fn is_small(&self) -> bool {
-        self.message_bytes <= SMALL_MESSAGE
+        self.method.work == Work::Small
     }
 
     pub(super) fn is_stream(&self) -> bool {

@@ -2,7 +2,6 @@
 
 use sed_engine::Vocabulary;
 use sed_image::{ResizeMode, resize::shortest_edge_size};
-use sed_proto::v1::MaskEncoding;
 
 use super::mask_encoding::{self, OVERLAY_SIDE};
 use crate::{
@@ -82,7 +81,7 @@ fn of_result(
     map_side: usize,
 ) -> u64 {
     let map = u64::from(width) * u64::from(height) * INDEX;
-    let scores = options.mask_encodings.contains(&MaskEncoding::ScoreMaps);
+    let scores = mask_encoding::need_scores(options);
     // The score maps, and their copy in the answer, which grows by doubling.
     let each = (map_side * map_side) as u64 * 4 * 4;
     map + if scores { vocabulary.size() as u64 * each } else { 0 }

@@ -4,9 +4,13 @@ use std::{sync::Arc, time::Instant};
 
 use sed_engine::{ImageFacts, ImageKey, JobImage, OutputSpec, Vocabulary, metrics::RequestStage};
 use sed_image::{ResizeMode, RgbImage};
-use sed_proto::v1::{self, MaskEncoding};
+use sed_proto::v1;
 
-use super::{Context, costs, mask_encoding::picture_for_overlay, refusal::Refusal};
+use super::{
+    Context, costs,
+    mask_encoding::{need_scores, picture_for_overlay},
+    refusal::Refusal,
+};
 use crate::{
     config::Settings,
     cpu_pool::{Done, Errand, Load},
@@ -181,6 +185,6 @@ fn output_spec(
         // The map as it is holds all of it.
         crop: crop.filter(|_| options.output_size != OutputSize::Model),
         score_threshold: options.score_threshold,
-        score_maps: options.mask_encodings.contains(&MaskEncoding::ScoreMaps),
+        score_maps: need_scores(options),
     }
 }

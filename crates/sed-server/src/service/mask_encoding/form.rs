@@ -44,6 +44,11 @@ pub(super) trait Form: Sync {
         None
     }
 
+    /// Reports whether it is made of the scores, which the engine then returns with the map.
+    fn needs_scores(&self) -> bool {
+        false
+    }
+
     /// Makes the content of the mask.
     fn content(&self, source: &Source<'_>) -> Result<Content, RequestError>;
 }

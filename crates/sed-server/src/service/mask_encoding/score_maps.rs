@@ -13,6 +13,10 @@ impl Form for ScoreMapForm {
         MaskEncoding::ScoreMaps
     }
 
+    fn needs_scores(&self) -> bool {
+        true
+    }
+
     fn content(&self, source: &Source<'_>) -> Result<Content, RequestError> {
         let maps = source.score_maps.ok_or_else(|| {
             let message = "the model gave no scores";

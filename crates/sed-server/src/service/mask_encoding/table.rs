@@ -59,6 +59,12 @@ pub(in crate::service) fn check_encodings(
     Ok(())
 }
 
+/// Reports whether a mask is made of the scores.
+pub(in crate::service) fn need_scores(options: &ValidatedOptions) -> bool {
+    // The number of categories only decides between forms that are made of the map.
+    options.mask_encodings.iter().any(|encoding| form_of(*encoding, 0).needs_scores())
+}
+
 /// Returns the bytes that the masks of so many pixels take whatever they show.
 pub(in crate::service) fn bytes_of_size(
     pixels: u64,
