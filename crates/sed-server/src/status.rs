@@ -69,6 +69,17 @@ pub(crate) fn reason_of(status: &Status) -> Option<ErrorReason> {
     status.source()?.downcast_ref().map(|Reason(reason)| *reason)
 }
 
+/// Gives a status of this server that came through a request's body its reason back: the transport passes on
+/// the details of a body's error, but not its source.
+pub(crate) fn from_body(mut status: Status) -> Status {
+    let details = status.get_error_details();
+    let name = details.error_info().map(|info| format!("ERROR_REASON_{}", info.reason));
+    if let Some(reason) = name.and_then(|name| ErrorReason::from_str_name(&name)) {
+        status.set_source(Arc::new(Reason(reason)));
+    }
+    status
+}
+
 /// A builder of statuses.
 #[derive(Debug)]
 pub(crate) struct Failure {

@@ -160,7 +160,7 @@ impl Conversation {
             Ok(None) => self.reading = Reading::Ended(Ok(())),
             Err(failed) => {
                 let explained = status::of_transport(failed.code(), self.context.settings.max_message_bytes);
-                self.reading = Reading::Ended(Err(explained.unwrap_or(failed)));
+                self.reading = Reading::Ended(Err(explained.unwrap_or_else(|| status::from_body(failed))));
             }
         }
     }

@@ -158,6 +158,22 @@ async fn a_stream_that_ends_with_a_refusal_is_counted_with_its_reason() {
 }
 
 #[tokio::test]
+async fn what_is_no_message_on_a_stream_is_counted_with_its_reason() {
+    let server = Running::start(Settings::default()).await;
+    let counts = server.counts();
+    let nonsense = v1::RawImage { pixels: vec![0xff; 9].into(), ..Default::default() };
+    let mut grpc = tonic::client::Grpc::new(server.channel.clone());
+    grpc.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<v1::RawImage, v1::SegmentStreamResponse>::default();
+    let path = http::uri::PathAndQuery::from_static("/sed.v1.SegmentationService/SegmentStream");
+    let asked = tonic::Request::new(tokio_stream::iter([nonsense]));
+    let mut answers = grpc.streaming(asked, path, codec).await.unwrap().into_inner();
+    assert_eq!(facts(&answers.message().await.unwrap_err()).1, "REQUEST_MALFORMED");
+    assert_eq!(counts.of(&rejected("invalid")), 1.0);
+    assert_eq!(counts.of_all("sed_requests_rejected_total"), 1.0);
+}
+
+#[tokio::test]
 async fn a_call_past_its_deadline_is_counted_as_such() {
     let server = Running::start(Settings { max_timeout_seconds: 0.2, ..Settings::default() }).await;
     let counts = server.counts();
