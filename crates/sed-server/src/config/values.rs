@@ -39,11 +39,11 @@ pub(super) fn bytes<T: TryFrom<u64>>(
         let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
         let unit = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, 1 << shift)));
         let (count, unit) = unit.unwrap_or((text, 1));
-        let size = count.trim_end().parse().ok().and_then(|count: u64| count.checked_mul(unit));
-        let size = size.filter(|size| (least..=most).contains(size)).and_then(|size| size.try_into().ok());
-        size.ok_or_else(|| {
-            Expected(format!("a number of bytes, or of KiB, MiB or GiB, between {least} and {most}"))
-        })
+        let Ok(count) = count.trim_end().parse::<u64>() else {
+            return Err(Expected("a number of bytes, or of KiB, MiB or GiB".into()));
+        };
+        let size = count.checked_mul(unit).filter(|size| (least..=most).contains(size));
+        size.and_then(|size| size.try_into().ok()).ok_or_else(|| Expected::between(least, most))
     }
 }
 
