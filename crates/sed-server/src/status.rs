@@ -69,7 +69,7 @@ pub(crate) fn reason_of(status: &Status) -> Option<ErrorReason> {
     status.source()?.downcast_ref().map(|Reason(reason)| *reason)
 }
 
-/// Gives a status of this server that came through a request's body its reason back: the transport passes on
+/// Restores the reason of a status of this server that came through a request's body: the transport passes on
 /// the details of a body's error, but not its source.
 pub(crate) fn from_body(mut status: Status) -> Status {
     let details = status.get_error_details();
