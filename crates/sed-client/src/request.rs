@@ -96,12 +96,12 @@ pub fn words<W: Into<String>>(words: impl IntoIterator<Item = W>) -> v1::Vocabul
 pub fn categories(categories: impl IntoIterator<Item = (String, Vec<String>)>) -> v1::Vocabulary {
     let categories = categories.into_iter().map(|(name, synonyms)| v1::Category { name, synonyms });
     let list = v1::CategoryList { categories: categories.collect() };
-    v1::Vocabulary { source: Some(Words::Categories(list)) }
+    v1::Vocabulary { source: Some(Words::Categories(list)), ..Default::default() }
 }
 
 /// A vocabulary that the server knows by its name, such as `ade20k-150`.
 pub fn named(name: impl Into<String>) -> v1::Vocabulary {
-    v1::Vocabulary { source: Some(Words::Name(name.into())) }
+    v1::Vocabulary { source: Some(Words::Name(name.into())), ..Default::default() }
 }
 
 #[cfg(test)]

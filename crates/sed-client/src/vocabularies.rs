@@ -15,8 +15,11 @@ impl Client {
         categories: Vec<v1::Category>,
         embed: bool,
     ) -> Result<v1::CreateVocabularyResponse> {
-        let request =
-            v1::CreateVocabularyRequest { categories: Some(v1::CategoryList { categories }), embed };
+        let request = v1::CreateVocabularyRequest {
+            categories: Some(v1::CategoryList { categories }),
+            embed,
+            ..Default::default()
+        };
         self.call(request, |mut service, request| async move { service.create_vocabulary(request).await })
             .await
     }

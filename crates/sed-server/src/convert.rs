@@ -35,7 +35,12 @@ pub(crate) fn warnings(vocabulary: &Vocabulary, field: impl Fn(Phrase) -> Field)
             }
             VocabularyWarning::PhraseCut { phrase, .. } => (v1::WarningReason::PhraseCut, *phrase),
         };
-        v1::Warning { reason: reason.into(), field: field(phrase).to_string(), message: warning.to_string() }
+        v1::Warning {
+            reason: reason.into(),
+            field: field(phrase).to_string(),
+            message: warning.to_string(),
+            ..Default::default()
+        }
     };
     vocabulary.warnings().iter().map(warning).collect()
 }
@@ -47,6 +52,7 @@ pub(crate) fn rejection_report(report: RejectionReport, list_rejected: bool) -> 
         candidates: level.candidates,
         survivors: level.survivors,
         rejected: if list_rejected { level.rejected } else { Vec::new() },
+        ..Default::default()
     };
     v1::RejectionReport {
         top_k: report.rejection.top_k(),

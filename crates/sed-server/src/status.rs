@@ -45,7 +45,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::DeviceOutOfMemory
         | ErrorReason::DeadlineUnreachable
         | ErrorReason::MemoryExhausted
-        | ErrorReason::TooManyVocabularies => Code::ResourceExhausted,
+        | ErrorReason::TooManyVocabularies
+        | ErrorReason::VocabularyNotReady => Code::ResourceExhausted,
         ErrorReason::DeadlineExceeded | ErrorReason::DeadlineTooShort => Code::DeadlineExceeded,
         ErrorReason::VocabularyBuiltIn => Code::FailedPrecondition,
         ErrorReason::VocabularyNotOwned => Code::PermissionDenied,

@@ -53,6 +53,16 @@ fn answer(request: v1::SegmentRequest) -> v1::SegmentResponse {
 impl SegmentationService for Scripted {
     type SegmentStreamStream = Pin<Box<dyn Stream<Item = Result<v1::SegmentStreamResponse, Status>> + Send>>;
 
+    type PrepareVocabularyStream =
+        Pin<Box<dyn Stream<Item = Result<v1::PrepareVocabularyResponse, Status>> + Send>>;
+
+    async fn prepare_vocabulary(
+        &self,
+        _: Request<v1::PrepareVocabularyRequest>,
+    ) -> Result<Response<Self::PrepareVocabularyStream>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
     async fn segment(
         &self,
         request: Request<v1::SegmentRequest>,

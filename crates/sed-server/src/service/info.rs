@@ -61,5 +61,6 @@ fn limits(context: &Context) -> v1::Limits {
         max_connection_age: settings.max_connection_age().map(convert::duration),
         max_header_bytes: settings.http2_max_header_bytes,
         max_request_memory_bytes: settings.max_request_memory_bytes,
+        ..Default::default()
     }
 }

@@ -95,6 +95,15 @@ impl segmentation_service_server::SegmentationService for SegmentationService {
         vocabularies::list(&self.context, &request.into_inner()).map(Response::new)
     }
 
+    type PrepareVocabularyStream = tokio_stream::Pending<Result<v1::PrepareVocabularyResponse, Status>>;
+
+    async fn prepare_vocabulary(
+        &self,
+        _: Request<v1::PrepareVocabularyRequest>,
+    ) -> Result<Response<Self::PrepareVocabularyStream>, Status> {
+        Err(Status::unimplemented("comes with the engine's part"))
+    }
+
     async fn delete_vocabulary(
         &self,
         request: Request<v1::DeleteVocabularyRequest>,

@@ -195,7 +195,7 @@ pub(crate) async fn segment(
         model_name: model.name.clone(),
         model_digest: model.digest.clone(),
         image_id,
-        warnings: Vec::new(),
+        ..Default::default()
     };
     Ok((response, charge))
 }

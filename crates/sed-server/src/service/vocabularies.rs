@@ -128,7 +128,7 @@ pub(crate) fn summaries(page: Page) -> Vec<v1::NamedVocabulary> {
 }
 
 fn summary(name: String, size: usize, built_in: bool) -> v1::NamedVocabulary {
-    v1::NamedVocabulary { name, size: size as u32, built_in, categories: Vec::new() }
+    v1::NamedVocabulary { name, size: size as u32, built_in, ..Default::default() }
 }
 
 fn categories(vocabulary: &Vocabulary) -> Vec<v1::Category> {

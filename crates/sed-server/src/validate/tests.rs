@@ -13,6 +13,7 @@ fn good() -> v1::SegmentRequest {
             source: Some(vocabulary::Source::Categories(v1::CategoryList {
                 categories: categories.to_vec(),
             })),
+            ..Default::default()
         }),
         options: None,
         request_id: String::new(),
@@ -94,7 +95,7 @@ fn words_to_register_are_checked_like_others() {
     let create = |names: Option<&[&str]>| {
         let category = |name: &&str| v1::Category { name: (*name).into(), synonyms: Vec::new() };
         let list = names.map(|names| v1::CategoryList { categories: names.iter().map(category).collect() });
-        let request = v1::CreateVocabularyRequest { categories: list, embed: false };
+        let request = v1::CreateVocabularyRequest { categories: list, embed: false, ..Default::default() };
         validate_create_vocabulary(&request, &Settings::default(), &FakeReader)
     };
     assert_eq!(create(Some(&["dog", "cat"])).unwrap().size(), 2);
@@ -144,7 +145,10 @@ fn every_option_is_checked() {
 fn paths_lead_to_the_phrase() {
     let mut request = good();
     let list = |categories| {
-        Some(v1::Vocabulary { source: Some(vocabulary::Source::Categories(v1::CategoryList { categories })) })
+        Some(v1::Vocabulary {
+            source: Some(vocabulary::Source::Categories(v1::CategoryList { categories })),
+            ..Default::default()
+        })
     };
     let category = |name: &str, synonyms: &[&str]| v1::Category {
         name: name.into(),
@@ -202,7 +206,7 @@ fn any_request() -> impl Strategy<Value = v1::SegmentRequest> {
     (image, vocabulary, prop::option::of(options), any_text()).prop_map(
         |(image, vocabulary, options, request_id)| v1::SegmentRequest {
             image: Some(v1::Image { source: image }),
-            vocabulary: Some(v1::Vocabulary { source: vocabulary }),
+            vocabulary: Some(v1::Vocabulary { source: vocabulary, ..Default::default() }),
             options,
             request_id,
         },

@@ -210,7 +210,8 @@ async fn thresholds_and_small_regions_leave_pixels_unlabelled() {
 #[tokio::test]
 async fn an_overlay_is_a_picture() {
     let server = Running::start(Settings::default()).await;
-    let overlay = v1::Overlay { opacity: Some(0.4), without_legend: true, without_labels: false };
+    let overlay =
+        v1::Overlay { opacity: Some(0.4), without_legend: true, without_labels: false, ..Default::default() };
     let options = v1::SegmentOptions { overlay: Some(overlay), ..Default::default() };
     let mut request = with_options(3, options);
     assert!(server.segment(self::request(3)).await.unwrap().overlay_png.is_empty());

@@ -20,7 +20,11 @@ fn categories(names: &[&str]) -> Vec<v1::Category> {
 
 fn creation(names: &[&str], embed: bool) -> v1::CreateVocabularyRequest {
     let categories = categories(names);
-    v1::CreateVocabularyRequest { categories: Some(v1::CategoryList { categories }), embed }
+    v1::CreateVocabularyRequest {
+        categories: Some(v1::CategoryList { categories }),
+        embed,
+        ..Default::default()
+    }
 }
 
 async fn create(client: &mut Client, names: &[&str]) -> Result<(String, bool), Status> {
@@ -155,7 +159,8 @@ async fn what_cannot_be_done_has_its_reason() {
     let doubled =
         ["dog", "Dog"].map(|name| v1::Category { name: name.into(), synonyms: Vec::new() }).to_vec();
     let doubled = v1::CategoryList { categories: doubled };
-    let doubled = v1::CreateVocabularyRequest { categories: Some(doubled), embed: false };
+    let doubled =
+        v1::CreateVocabularyRequest { categories: Some(doubled), embed: false, ..Default::default() };
     let refused = client.create_vocabulary(doubled).await.unwrap_err();
     assert_eq!(facts(&refused), invalid("CATEGORY_DUPLICATE", "categories.categories[1].name"));
 }
@@ -237,7 +242,7 @@ async fn a_caller_is_told_what_it_should_know_of_its_words() {
         ]
     };
     let list = v1::CategoryList { categories: categories.clone() };
-    let creation = v1::CreateVocabularyRequest { categories: Some(list), embed: false };
+    let creation = v1::CreateVocabularyRequest { categories: Some(list), embed: false, ..Default::default() };
     let created = server.client().create_vocabulary(creation).await.unwrap().into_inner();
     assert_eq!(facts(&created.warnings), expected("categories.categories"));
     let by_words = v1::SegmentRequest { vocabulary: Some(inline(categories)), ..request(1) };

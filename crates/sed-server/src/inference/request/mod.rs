@@ -58,7 +58,7 @@ pub fn validate_infer(
 
     let segment = v1::SegmentRequest {
         image: Some(v1::Image { source: Some(image) }),
-        vocabulary: Some(v1::Vocabulary { source: Some(vocabulary) }),
+        vocabulary: Some(v1::Vocabulary { source: Some(vocabulary), ..Default::default() }),
         options: Some(options),
         request_id: request.id.clone(),
     };

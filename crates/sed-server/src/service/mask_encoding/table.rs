@@ -102,6 +102,7 @@ mod tests {
             }),
             vocabulary: Some(sed_proto::v1::Vocabulary {
                 source: Some(sed_proto::v1::vocabulary::Source::Name("pets".into())),
+                ..Default::default()
             }),
             ..Default::default()
         };
