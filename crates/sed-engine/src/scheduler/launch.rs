@@ -10,7 +10,7 @@ use crate::{
     metrics::FlushReason,
     requests::{error::panic_message, image::ImageKey},
     scheduler::{
-        task::{Cut, Described, Encoding, MaskTask, Sliced, Task, WordTask},
+        task::{Cut, Described, Encoding, MaskTask, Masks, Sliced, Task, WordTask},
         ticket::Ticket,
     },
     stages::{
@@ -62,14 +62,14 @@ pub(crate) enum Done<S: Stages> {
 
 /// A launch that has run.
 pub(crate) struct Ended<S: Stages> {
-    pub(crate) load: Load,
+    pub(crate) size: LaunchSize,
     /// A launch that failed is as it was before, so that it can be tried again.
     pub(crate) result: Result<Done<S>, (Launch<S>, LaunchError)>,
 }
 
 /// The size of a launch.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
+pub(crate) struct LaunchSize {
     pub(crate) stage: Stage,
     pub(crate) requests: usize,
     pub(crate) images: usize,
@@ -90,12 +90,12 @@ impl<S: Stages> Launch<S> {
     /// Runs the launch.
     pub(crate) fn run(self, stages: &S) -> Ended<S> {
         let Self { work, reason } = self;
-        let mut load = work.load();
+        let mut size = work.size();
         let result = work.run(stages).map_err(|(work, error)| (Self { work, reason }, error));
         if let Ok(Done::Part((_, advanced))) = &result {
-            load.pairs = advanced.pairs;
+            size.pairs = advanced.pairs;
         }
-        Ended { load, result }
+        Ended { size, result }
     }
 }
 
@@ -124,8 +124,8 @@ impl<S: Stages> Work<S> {
         }
     }
 
-    /// Its size before it has run.
-    pub(crate) fn load(&self) -> Load {
+    /// The size of its launch, before that has run.
+    pub(crate) fn size(&self) -> LaunchSize {
         let whole = |pairs: usize, requests| (requests, requests, pairs, Some(pairs as f64));
         let (requests, images, pairs, units) = match self {
             Self::Phrases(words) => {
@@ -144,7 +144,7 @@ impl<S: Stages> Work<S> {
             }
             Self::Part(part) => (1, 1, part.task.ticket.pairs.min(part.most), None),
         };
-        Load { stage: self.stage(), requests, images, pairs, units }
+        LaunchSize { stage: self.stage(), requests, images, pairs, units }
     }
 
     /// The tickets of the requests in it.
@@ -264,15 +264,15 @@ fn encode<S: Stages>(
 }
 
 fn cost_map<S: Stages>(stages: &S, tasks: &[MaskTask<Described<S>>]) -> Result<Vec<S::Pairs>, StageError> {
-    let requests: Vec<_> = tasks.iter().map(|task| decode_request(&task.ticket, &task.state)).collect();
+    let requests: Vec<_> = tasks.iter().map(|task| decode_request(&task.request, &task.state)).collect();
     counted(stages.cost_map(&requests)?, tasks.len())
 }
 
 fn decode_request<'a, S: Stages>(
-    ticket: &Ticket,
+    request: &Masks,
     image: &'a Described<S>,
 ) -> DecodeRequest<'a, S::ImageFeatures, S::TextEmbedding> {
-    DecodeRequest { features: &image.features, text: &image.text, rejection: ticket.demand.rejection }
+    DecodeRequest { features: &image.features, text: &image.text, rejection: request.rejection }
 }
 
 fn decode<S: Stages>(
@@ -313,10 +313,10 @@ fn check_map(map: &FinishedMap, output: &OutputSpec, categories: usize) -> Resul
 
 fn advance<S: Stages>(stages: &S, part: &mut Part<S>) -> Result<Advanced<S::Pairs>, StageError> {
     let (task, most) = (&mut *part.task, part.most);
-    let ticket = &task.ticket;
+    let request = &task.request;
     match &mut task.state {
         Sliced::CostMap(cut) => {
-            next_part(stages, cut, most, |image| stages.cost_map_parts(&decode_request(ticket, image)))
+            next_part(stages, cut, most, |image| stages.cost_map_parts(&decode_request(request, image)))
         }
         Sliced::Decode(level, cut) => {
             next_part(stages, cut, most, |pairs| stages.decode_parts(*level, pairs.clone()))

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::{
-    admission::{cost_model::Demand, place::Place},
+    admission::{cost_model::Demand, queue_slot::QueueSlot},
     metrics::{AbandonCause, EngineMetrics},
     requests::{
         error::EngineError,
@@ -25,7 +25,7 @@ use crate::{
         pixels::Pixels,
         ticket::{Ticket, Urgency},
     },
-    stages::{Level, NetworkInput, OutputSpec, Stages, phrases::TokenPhrase, stage::Stage},
+    stages::{Level, NetworkInput, OutputSpec, Rejection, Stages, phrases::TokenPhrase, stage::Stage},
 };
 
 /// A request, and what the stages have made of it so far.
@@ -106,6 +106,7 @@ pub(crate) struct Masks {
     pub(crate) pinned: Option<PinnedImage>,
     /// The pixels, dropped when they are encoded, or at once when the caller goes.
     pub(crate) pixels: Arc<Pixels>,
+    pub(crate) rejection: Rejection,
     pub(crate) output: OutputSpec,
     pub(crate) levels: Vec<LevelReport>,
     pub(crate) reply: Reply<SegmentOutcome>,
@@ -122,14 +123,14 @@ pub(crate) struct Order<T> {
 impl Order<SegmentOutcome> {
     /// Asks for a job.
     pub(crate) fn segment(job: SegmentJob) -> Self {
-        let SegmentJob { image, vocabulary, output, waiting_since, deadline, priority, .. } = job;
+        let SegmentJob { image, vocabulary, rejection, output, waiting_since, deadline, priority } = job;
         let (facts, pinned, pixels) = match image {
             JobImage::Pixels { input, facts } => (facts, None, Pixels::new(input)),
             JobImage::Cached(image) => (Some(image.facts()), Some(image), Pixels::default()),
         };
         let (reply, answer) = oneshot::channel();
         let (pixels, reply) = (Arc::new(pixels), Reply(reply));
-        let masks = Masks { facts, pinned, pixels, output, levels: Vec::new(), reply };
+        let masks = Masks { facts, pinned, pixels, rejection, output, levels: Vec::new(), reply };
         let urgency = Urgency { priority, since: waiting_since, deadline };
         Self { vocabulary, urgency, request: Request::Segment(Box::new(masks)), answer }
     }
@@ -144,9 +145,9 @@ impl Order<()> {
 }
 
 impl<T> Order<T> {
-    /// The request with the place that it was admitted to, and the end at which its answer arrives.
-    pub(crate) fn admitted(self, demand: Demand, place: Arc<Place>, span: Span) -> (Arrival, Answer<T>) {
-        let ticket = Ticket::new(self.vocabulary, demand, self.urgency, place, span);
+    /// The request with the slot that it was admitted to, and the end at which its answer arrives.
+    pub(crate) fn admitted(self, demand: Demand, slot: Arc<QueueSlot>, span: Span) -> (Arrival, Answer<T>) {
+        let ticket = Ticket::new(self.vocabulary, demand, self.urgency, slot, span);
         (Task { ticket: Box::new(ticket), request: self.request, state: () }, self.answer)
     }
 }
@@ -199,7 +200,7 @@ impl<R: Into<Request>, T> Task<R, T> {
     /// Answers the request with an error.
     pub(crate) fn fail(self, error: EngineError) {
         drop(self.ticket.stage_span);
-        self.ticket.place.leave();
+        self.ticket.slot.leave();
         match self.request.into() {
             Request::Segment(masks) => masks.reply.send(Err(error)),
             Request::Embed(reply) => reply.send(Err(error)),
