@@ -129,7 +129,7 @@ fn draw(
     };
     let request = v1::SegmentRequest {
         image: Some(v1::Image { source: Some(source) }),
-        vocabulary: Some(v1::Vocabulary { source: Some(vocabulary) }),
+        vocabulary: Some(v1::Vocabulary { source: Some(vocabulary), ..Default::default() }),
         options: Some(options),
         request_id: String::new(),
     };
