@@ -50,11 +50,8 @@ pub(crate) async fn answer(
 /// answers are PNG files, whose compression only costs time.
 fn is_worth_compressing(answer: &v1::SegmentResponse) -> bool {
     const SMALL: usize = 4096;
-    let png = |mask: &v1::Mask| match &mask.content {
-        Some(v1::mask::Content::IndexPng(png)) => png.len(),
-        _ => 0,
-    };
-    let compressed = answer.masks.iter().map(png).sum::<usize>() + answer.overlay_png.len();
+    let masks = answer.masks.iter().filter(|mask| mask_encoding::is_compressed(mask));
+    let compressed = masks.map(Message::encoded_len).sum::<usize>() + answer.overlay_png.len();
     let rest = answer.encoded_len().saturating_sub(compressed);
     rest >= SMALL && rest >= compressed
 }

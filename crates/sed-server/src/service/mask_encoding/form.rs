@@ -49,6 +49,11 @@ pub(super) trait Form: Sync {
         false
     }
 
+    /// Reports whether its content is compressed already, so that compressing it once more saves nothing.
+    fn is_compressed(&self) -> bool {
+        false
+    }
+
     /// Makes the content of the mask.
     fn content(&self, source: &Source<'_>) -> Result<Content, RequestError>;
 }

@@ -46,6 +46,10 @@ impl Form for IndexPng {
         4 * of_index * pixels
     }
 
+    fn is_compressed(&self) -> bool {
+        true
+    }
+
     fn content(&self, source: &Source<'_>) -> Result<Content, RequestError> {
         let png = png::encode(source.map, self.0).map_err(|error| own_fault(&error))?;
         Ok(Content::IndexPng(png.into()))

@@ -27,7 +27,7 @@ use self::{
 };
 pub(super) use self::{
     overlay::{OVERLAY_SIDE, picture_for_overlay},
-    table::{bytes_of_size, check_encodings, need_scores, published},
+    table::{bytes_of_size, check_encodings, is_compressed, need_scores, published},
 };
 use super::refusal::Refusal;
 use crate::{

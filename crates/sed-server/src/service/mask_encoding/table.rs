@@ -2,7 +2,7 @@
 
 use sed_engine::Vocabulary;
 use sed_image::{IndexMap, mask::png::IndexDepth};
-use sed_proto::v1::MaskEncoding;
+use sed_proto::v1::{self, MaskEncoding};
 
 use super::{
     coco_rle::CocoRle, form::Form, index_png::IndexPng, polygons::Polygons, raw::Raw, runs::Runs,
@@ -65,6 +65,12 @@ pub(in crate::service) fn need_scores(options: &ValidatedOptions) -> bool {
     options.mask_encodings.iter().any(|encoding| form_of(*encoding, 0).needs_scores())
 }
 
+/// Reports whether the content of a mask that a form has made is compressed already.
+pub(in crate::service) fn is_compressed(mask: &v1::Mask) -> bool {
+    // A mask names its form itself, whatever the number of categories.
+    form_of(mask.encoding(), 0).is_compressed()
+}
+
 /// Returns the bytes that the masks of so many pixels take whatever they show.
 pub(in crate::service) fn bytes_of_size(
     pixels: u64,
@@ -93,6 +99,15 @@ mod tests {
         assert_eq!(form_of(MaskEncoding::IndexPng, 256).encoding(), MaskEncoding::IndexPng16);
         assert_eq!(form_of(MaskEncoding::IndexPng16, 2).encoding(), MaskEncoding::IndexPng16);
         assert_eq!(form_of(MaskEncoding::Raw, 256).encoding(), MaskEncoding::Raw);
+    }
+
+    #[test]
+    fn only_index_pngs_are_compressed() {
+        let compressed = |encoding: MaskEncoding| {
+            is_compressed(&v1::Mask { encoding: encoding.into(), ..Default::default() })
+        };
+        let named: Vec<_> = FORMS.iter().map(|form| form.encoding()).filter(|of| compressed(*of)).collect();
+        assert_eq!(named, [MaskEncoding::IndexPng8, MaskEncoding::IndexPng16]);
     }
 
     fn usual() -> ValidatedOptions {
