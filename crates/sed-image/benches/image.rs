@@ -10,8 +10,11 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use sed_image::mask::{category_stats, png, polygon, remove_small_regions, rle};
-use sed_image::{IndexMap, OverlayOptions, ResizeMode, RgbImage, network_input, overlay, resize_antialiased};
+use sed_image::mask::{category_boxes, png, polygon, remove_small_regions, rle};
+use sed_image::{
+    IndexMap, OverlayCategory, OverlayOptions, ResizeMode, RgbImage, network_input, overlay,
+    resize_antialiased,
+};
 
 /// A picture with gradients and texture, so that no path is flattered by constant pixels.
 fn picture(width: u32, height: u32) -> RgbImage {
@@ -71,7 +74,7 @@ fn masks(criterion: &mut Criterion) {
     group.bench_function("polygons", |bench| {
         bench.iter(|| polygon::encode(black_box(&map), &polygon::PolygonOptions::default()));
     });
-    group.bench_function("statistics", |bench| bench.iter(|| category_stats(black_box(&map), 24)));
+    group.bench_function("bounding boxes", |bench| bench.iter(|| category_boxes(black_box(&map), 24)));
     group.bench_function("small regions removed", |bench| {
         bench.iter_batched(
             || map.clone(),
@@ -85,8 +88,12 @@ fn masks(criterion: &mut Criterion) {
 fn overlays(criterion: &mut Criterion) {
     let (photo, map) = (picture(1280, 960), index_map(1280, 960));
     let names: Vec<String> = (0..24).map(|i| format!("category {i}")).collect();
+    let mut pixels = [0; 24];
+    map.indices().iter().for_each(|&index| pixels[usize::from(index)] += 1);
+    let categories: Vec<_> =
+        names.iter().zip(pixels).map(|(name, pixels)| OverlayCategory { name, pixels }).collect();
     criterion.bench_function("overlay of 1280x960", |bench| {
-        bench.iter(|| overlay(black_box(&photo), &map, &names, &OverlayOptions::default()));
+        bench.iter(|| overlay(black_box(&photo), &map, &categories, &OverlayOptions::default()));
     });
 }
 

@@ -31,7 +31,7 @@ pub struct FinishedMap {
     pub height: u32,
     /// `[height, width]`: the category of every pixel as index into the vocabulary, or [`UNLABELLED`].
     pub indices: Vec<u16>,
-    /// Pixels of each category of the vocabulary.
+    /// Pixels of each category of the vocabulary in `indices`; those below the threshold count for none.
     pub pixels: Vec<u32>,
     /// Mean score of each category over its pixels, 0 to 1; 0 where it has none.
     pub mean_scores: Vec<f32>,

@@ -294,18 +294,21 @@ fn finish<S: Stages>(stages: &S, tasks: &[MaskTask<S::Pairs>]) -> Result<Vec<Fin
     Ok(maps)
 }
 
-/// Checks the sizes of the model's map and counts, since later code indexes by them.
+/// Checks the sizes of the model's map and counts, since later code indexes by them and subtracts the counts.
 fn check_map(map: &FinishedMap, output: &OutputSpec, categories: usize) -> Result<(), StageError> {
     let area = map.width as usize * map.height as usize;
     let sizes_fit = (map.width, map.height) == (output.width, output.height)
         && map.indices.len() == area
         && map.pixels.len() == categories
         && map.mean_scores.len() == categories;
-    if sizes_fit {
-        Ok(())
-    } else {
-        Err(StageError::Failed("gave a map of another size than asked for".into()))
+    if !sizes_fit {
+        return Err(StageError::Failed("gave a map of another size than asked for".into()));
     }
+    let counted: u64 = map.pixels.iter().copied().map(u64::from).sum();
+    if counted > area as u64 {
+        return Err(StageError::Failed(format!("counted {counted} pixels in a map of {area}")));
+    }
+    Ok(())
 }
 
 fn advance<S: Stages>(stages: &S, part: &mut Part<S>) -> Result<Advanced<S::Pairs>, StageError> {

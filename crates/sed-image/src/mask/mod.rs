@@ -4,16 +4,16 @@
 //! run-length encoding ([`rle`]), as polygons ([`polygon`]) or raw ([`raw`]). An index PNG can be read back; so can
 //! the others by tests, with the feature `test-util`.
 
+mod boxes;
 pub mod palette;
 pub mod png;
 pub mod polygon;
 pub mod raw;
 mod regions;
 pub mod rle;
-mod stats;
 
+pub use boxes::{PixelBox, category_boxes};
 pub use regions::remove_small_regions;
-pub use stats::{CategoryStats, PixelBox, category_stats};
 
 use crate::error::{ImageError, Result};
 use crate::rgb::count_pixels;
@@ -83,6 +83,19 @@ impl IndexMap {
         // Wrapping makes UNLABELLED the smallest; a plain maximum over lanes vectorises.
         let largest = self.indices.iter().fold(0u16, |most, index| most.max(index.wrapping_add(1)));
         largest.checked_sub(1)
+    }
+
+    /// Checks that a vocabulary of `categories` categories holds all categories of the map.
+    ///
+    /// # Errors
+    /// [`ImageError::CategoryOutOfRange`] for a category that is not below `categories`.
+    pub(crate) fn check_categories(&self, categories: u16) -> Result<()> {
+        let Some(category) = self.max_category().filter(|&most| most >= categories) else {
+            return Ok(());
+        };
+        let (context, advice) = ("the vocabulary", "give as many categories as the map was made with");
+        let most = categories.saturating_sub(1);
+        Err(ImageError::CategoryOutOfRange { category, context, most, advice })
     }
 
     /// Row `y`.

@@ -92,23 +92,30 @@ fn number(runs: &mut [Run], parents: &mut [u32]) -> Vec<u64> {
     areas
 }
 
-/// Makes every connected region smaller than `min_pixels` unlabelled and returns how many pixels that
-/// took. Regions are 4-connected. The pixels are not given to a neighbour: which one would be a guess.
-pub fn remove_small_regions(map: &mut IndexMap, min_pixels: u64) -> u64 {
+/// Makes every connected region smaller than `min_pixels` unlabelled. Regions are 4-connected. The pixels are
+/// not given to a neighbour: which one would be a guess.
+///
+/// Returns the pixels that each category lost, by its index. Categories beyond the end lost none, and the sum
+/// is the total.
+pub fn remove_small_regions(map: &mut IndexMap, min_pixels: u64) -> Vec<u64> {
+    let mut lost: Vec<u64> = Vec::new();
     if min_pixels <= 1 {
-        return 0;
+        return lost;
     }
     let regions = Regions::of(map);
     let width = map.width() as usize;
-    let mut removed = 0;
     for run in &regions.runs {
         if run.category != UNLABELLED && regions.areas[run.region as usize] < min_pixels {
             let row = run.y as usize * width;
             map.indices_mut()[row + run.start as usize..row + run.end as usize].fill(UNLABELLED);
-            removed += u64::from(run.end - run.start);
+            let category = usize::from(run.category);
+            if category >= lost.len() {
+                lost.resize(category + 1, 0);
+            }
+            lost[category] += u64::from(run.end - run.start);
         }
     }
-    removed
+    lost
 }
 
 #[cfg(test)]
@@ -166,14 +173,17 @@ mod tests {
         fn small_regions_become_unlabelled(map in maps(3), least in 0u64..8) {
             let areas = flood(&map);
             let mut cleaned = map.clone();
-            let removed = remove_small_regions(&mut cleaned, least);
-            let mut expected = 0;
+            let mut lost = remove_small_regions(&mut cleaned, least);
+            lost.resize(lost.len().max(3), 0);
+            let mut expected = vec![0; 3];
             for (at, &area) in areas.iter().enumerate() {
                 let small = area < least && map.indices()[at] != UNLABELLED;
-                expected += u64::from(small);
+                if small {
+                    expected[usize::from(map.indices()[at])] += 1;
+                }
                 prop_assert_eq!(cleaned.indices()[at], if small { UNLABELLED } else { map.indices()[at] });
             }
-            prop_assert_eq!(removed, expected);
+            prop_assert_eq!(lost, expected);
         }
     }
 }

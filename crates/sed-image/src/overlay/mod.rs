@@ -11,7 +11,7 @@ mod tint;
 use std::borrow::Cow;
 
 use crate::error::{ImageError, Result};
-use crate::mask::{IndexMap, UNLABELLED, category_stats};
+use crate::mask::{IndexMap, UNLABELLED};
 use crate::png_out::encode_png;
 use crate::resize::resize_antialiased;
 use crate::rgb::RgbImage;
@@ -41,24 +41,34 @@ impl Default for OverlayOptions {
     }
 }
 
+/// A category of the vocabulary as an overlay shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverlayCategory<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Pixels of the map that have it; the legend's share, and the order of legend and labels. Not checked
+    /// against the map.
+    pub pixels: u64,
+}
+
 /// Shortest length of the picture's longer side: below it, text would outgrow the picture, which is
 /// therefore enlarged.
 const MIN_SIDE: u32 = 640;
 
-/// Draws the overlay of `map` on `image`. `names` are the vocabulary's category names, by index. The map may
-/// have another size than the picture; it is stretched over it.
+/// Draws the overlay of `map` on `image`. `categories` is the whole vocabulary, by index. The map may have
+/// another size than the picture; it is stretched over it.
 ///
 /// # Errors
-/// [`ImageError::CategoryOutOfRange`] when the map holds a category without a name; [`ImageError::Option`]
-/// for a tint outside 0 to 1 or a `max_side` outside 64 to 16384.
-pub fn overlay<S: AsRef<str>>(
+/// [`ImageError::CategoryOutOfRange`] when the map holds a category that `categories` lacks;
+/// [`ImageError::Option`] for a tint outside 0 to 1 or a `max_side` outside 64 to 16384.
+pub fn overlay(
     image: &RgbImage,
     map: &IndexMap,
-    names: &[S],
+    categories: &[OverlayCategory<'_>],
     options: &OverlayOptions,
 ) -> Result<RgbImage> {
     check_options(options)?;
-    let entries = entries(map, names)?;
+    let entries = entries(map, categories)?;
     let (width, height) = shown_size(image.width(), image.height(), options.max_side);
     let shown = if (width, height) == (image.width(), image.height()) {
         Cow::Borrowed(image)
@@ -85,13 +95,13 @@ pub fn overlay<S: AsRef<str>>(
 ///
 /// # Errors
 /// As [`overlay`].
-pub fn overlay_png<S: AsRef<str>>(
+pub fn overlay_png(
     image: &RgbImage,
     map: &IndexMap,
-    names: &[S],
+    categories: &[OverlayCategory<'_>],
     options: &OverlayOptions,
 ) -> Result<Vec<u8>> {
-    encode_png(&overlay(image, map, names, options)?)
+    encode_png(&overlay(image, map, categories, options)?)
 }
 
 /// A category that the map shows.
@@ -104,16 +114,16 @@ struct Entry {
 }
 
 /// The categories with pixels, the largest first.
-fn entries<S: AsRef<str>>(map: &IndexMap, names: &[S]) -> Result<Vec<Entry>> {
+fn entries(map: &IndexMap, categories: &[OverlayCategory<'_>]) -> Result<Vec<Entry>> {
+    map.check_categories(u16::try_from(categories.len()).unwrap_or(UNLABELLED))?;
     let total = map.indices().len() as f64;
-    let categories = u16::try_from(names.len()).unwrap_or(UNLABELLED);
-    let mut entries: Vec<Entry> = category_stats(map, categories)?
-        .into_iter()
-        .filter(|stats| stats.pixels > 0)
-        .map(|stats| Entry {
-            category: stats.category,
-            name: text::printable(names[usize::from(stats.category)].as_ref()),
-            share: stats.pixels as f64 / total,
+    let mut entries: Vec<Entry> = (0..UNLABELLED)
+        .zip(categories)
+        .filter(|(_, category)| category.pixels > 0)
+        .map(|(index, category)| Entry {
+            category: index,
+            name: text::printable(category.name),
+            share: category.pixels as f64 / total,
         })
         .collect();
     // A stable sort: equal shares stay in the vocabulary's order.

@@ -9,13 +9,22 @@ fn grey(width: u32, height: u32) -> RgbImage {
     RgbImage::new(width, height, vec![120; width as usize * height as usize * 3]).unwrap()
 }
 
+/// The categories of `map` with these names, and their counts.
+fn counted<'a>(map: &IndexMap, names: &'a [impl AsRef<str>]) -> Vec<OverlayCategory<'a>> {
+    let pixels = |category| map.indices().iter().filter(|&&index| index == category).count() as u64;
+    (0..UNLABELLED)
+        .zip(names)
+        .map(|(category, name)| OverlayCategory { name: name.as_ref(), pixels: pixels(category) })
+        .collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn any_map_and_names_can_be_drawn(map in maps(40), name in "\\PC{0,200}", width in 1u32..90, height in 1u32..90) {
         let names: Vec<String> = (0..40).map(|i| format!("{name}{i}")).collect();
         let options = OverlayOptions { max_side: 320, ..OverlayOptions::default() };
-        let drawn = overlay(&grey(width, height), &map, &names, &options)?;
+        let drawn = overlay(&grey(width, height), &map, &counted(&map, &names), &options)?;
         prop_assert!(drawn.width() >= 1 && drawn.height() >= 1);
     }
 }
@@ -24,7 +33,7 @@ proptest! {
 fn without_legend_and_labels_the_size_is_the_pictures() {
     let map = IndexMap::new(2, 1, vec![0, UNLABELLED]).unwrap();
     let options = OverlayOptions { legend: false, labels: false, ..OverlayOptions::default() };
-    let drawn = overlay(&grey(700, 500), &map, &["sky"], &options).unwrap();
+    let drawn = overlay(&grey(700, 500), &map, &counted(&map, &["sky"]), &options).unwrap();
     assert_eq!((drawn.width(), drawn.height()), (700, 500));
     // Far from borders: half the colour on the left, dimmed on the right.
     let colour = crate::mask::palette::colour(0);
@@ -37,16 +46,27 @@ fn without_legend_and_labels_the_size_is_the_pictures() {
 fn thin_pictures_get_a_legend_too() {
     for (width, height) in [(2000, 3), (3, 2000), (1, 1)] {
         let map = IndexMap::new(1, 1, vec![0]).unwrap();
-        let drawn = overlay(&grey(width, height), &map, &["a name"], &OverlayOptions::default()).unwrap();
+        let categories = counted(&map, &["a name"]);
+        let drawn = overlay(&grey(width, height), &map, &categories, &OverlayOptions::default()).unwrap();
         assert!(drawn.height() > 30 && drawn.width() > 30, "{drawn:?}");
     }
 }
 
 #[test]
+fn the_categories_that_are_shown_come_by_their_share() {
+    let map = IndexMap::new(5, 1, vec![3, 3, 1, 2, UNLABELLED]).unwrap();
+    let shown = entries(&map, &counted(&map, &["absent", "cat", "dog", "sky"])).unwrap();
+    let shown: Vec<_> =
+        shown.iter().map(|entry| (entry.category, entry.name.as_str(), entry.share)).collect();
+    assert_eq!(shown, [(3, "sky", 0.4), (1, "cat", 0.2), (2, "dog", 0.2)]);
+}
+
+#[test]
 fn missing_names_and_bad_options_are_errors() {
     let map = IndexMap::new(1, 1, vec![1]).unwrap();
+    let categories = counted(&map, &["only one"]);
     let refused =
-        |options: OverlayOptions| overlay(&grey(1, 1), &map, &["only one"], &options).unwrap_err().reason();
+        |options: OverlayOptions| overlay(&grey(1, 1), &map, &categories, &options).unwrap_err().reason();
     let sound = OverlayOptions::default();
     assert_eq!(refused(sound), "MASK_CATEGORY_OUT_OF_RANGE");
     assert_eq!(refused(OverlayOptions { tint: f32::NAN, ..sound }), "OPTION_OUT_OF_RANGE");

@@ -208,6 +208,30 @@ async fn thresholds_and_small_regions_leave_pixels_unlabelled() {
 }
 
 #[tokio::test]
+async fn counts_are_those_of_the_map_that_is_sent() {
+    let server = Running::start(Settings::default()).await;
+    for (score_threshold, min_area) in [(0.0, 0), (0.5, 0), (0.0, 31), (0.5, 31)] {
+        let options =
+            v1::SegmentOptions { score_threshold: Some(score_threshold), min_area, ..Default::default() };
+        let answer = server.segment(with_options(3, options)).await.unwrap();
+        let map = index_map(&answer);
+        for category in &answer.categories {
+            let of_category = |index: &&u16| u32::from(**index) == category.index;
+            let counted = map.indices().iter().filter(of_category).count();
+            let case = format!("{score_threshold} {min_area} {category:?}");
+            assert_eq!(category.pixels, counted as u64, "{case}");
+            assert_eq!(category.area_share, (counted as f64 / 960.0) as f32, "{case}");
+            assert_eq!(category.bounding_box.is_some(), counted > 0, "{case}");
+        }
+        let unlabelled = map.indices().iter().filter(|index| **index == sed_image::UNLABELLED).count();
+        assert_eq!(answer.unlabelled_pixels, unlabelled as u64);
+        // Both options leave pixels out, and not all.
+        assert_eq!(unlabelled > 0, score_threshold > 0.0 || min_area > 0);
+        assert!(unlabelled < 960);
+    }
+}
+
+#[tokio::test]
 async fn an_overlay_is_a_picture() {
     let server = Running::start(Settings::default()).await;
     let overlay = v1::Overlay { opacity: Some(0.4), without_legend: true, without_labels: false };

@@ -1,4 +1,4 @@
-//! The engine's index map as the answer's masks, statistics and overlay. Runs on the CPU pool.
+//! The engine's index map as the answer's masks, categories and overlay. Runs on the CPU pool.
 //!
 //! Each encoding is a [`form::Form`] in a file of its own; [`table::FORMS`] lists them.
 
@@ -14,10 +14,10 @@ mod table;
 
 use std::sync::Arc;
 
-use sed_engine::{FinishedMap, Vocabulary};
+use sed_engine::{Category, FinishedMap, Vocabulary};
 use sed_image::{
     ImageError, RgbImage,
-    mask::{self, CategoryStats, IndexMap},
+    mask::{self, IndexMap, PixelBox},
 };
 use sed_proto::v1::{self, ErrorReason};
 
@@ -60,19 +60,19 @@ pub(super) struct EncodedMasks {
 /// Encodes everything that was asked for.
 pub(super) fn encode(job: MaskJob) -> Result<EncodedMasks, Refusal> {
     let MaskJob { map, vocabulary, options, picture, limits, mut charge } = job;
-    let FinishedMap { width, height, indices, mean_scores, score_maps, .. } = map;
+    let FinishedMap { width, height, indices, pixels, mean_scores, score_maps } = map;
     let mut index_map = IndexMap::new(width, height, indices).map_err(|error| own_fault(&error))?;
     let cost = bytes_of_runs(&index_map, &options, &limits);
     charge.try_grow(cost).map_err(|shortage| shortage.into_status(cost))?;
-    if options.min_area > 1 {
-        mask::remove_small_regions(&mut index_map, u64::from(options.min_area));
-    }
+    // The model has counted the pixels, so only those that leave the map are counted here.
+    let mut pixels: Vec<u64> = pixels.into_iter().map(u64::from).collect();
+    let lost = mask::remove_small_regions(&mut index_map, u64::from(options.min_area));
+    pixels.iter_mut().zip(lost).for_each(|(pixels, lost)| *pixels -= lost);
 
     // A vocabulary never has more categories than an index map can hold.
-    let stats =
-        mask::category_stats(&index_map, vocabulary.size() as u16).map_err(|error| own_fault(&error))?;
+    let boxes =
+        mask::category_boxes(&index_map, vocabulary.size() as u16).map_err(|error| own_fault(&error))?;
     let area = u64::from(width) * u64::from(height);
-    let labelled: u64 = stats.iter().map(|stats| stats.pixels).sum();
 
     let source =
         Source { map: &index_map, score_maps: score_maps.as_ref(), options: &options, limits: &limits };
@@ -82,42 +82,42 @@ pub(super) fn encode(job: MaskJob) -> Result<EncodedMasks, Refusal> {
         .map(|encoding| form_of(*encoding, vocabulary.size()).mask(&source))
         .collect::<Result<_, RequestError>>()?;
     let overlay_png = match (options.overlay, picture) {
-        (Some(look), Some(picture)) => overlay::png(&picture, &index_map, &vocabulary, look)?,
+        (Some(look), Some(picture)) => overlay::png(&picture, &index_map, &vocabulary, &pixels, look)?,
         _ => Vec::new(),
     };
     Ok(EncodedMasks {
         charge,
         masks,
-        categories: category_results(&vocabulary, &stats, &mean_scores, area),
-        unlabelled_pixels: area - labelled,
+        categories: category_results(&vocabulary, area, &pixels, &mean_scores, &boxes),
+        unlabelled_pixels: area - pixels.iter().sum::<u64>(),
         overlay_png,
     })
 }
 
+/// The results of the categories of a map of `area` pixels. The engine has checked that its lists have an
+/// entry for each category.
 fn category_results(
     vocabulary: &Vocabulary,
-    stats: &[CategoryStats],
-    mean_scores: &[f32],
     area: u64,
+    pixels: &[u64],
+    mean_scores: &[f32],
+    boxes: &[Option<PixelBox>],
 ) -> Vec<v1::CategoryResult> {
-    let parts = vocabulary.categories().iter().zip(stats).zip(mean_scores);
-    let result = |((category, stats), mean_score): ((&sed_engine::Category, &CategoryStats), &f32)| {
-        v1::CategoryResult {
-            index: stats.category.into(),
-            name: category.name.clone(),
-            pixels: stats.pixels,
-            area_share: (stats.pixels as f64 / area as f64) as f32,
-            // Where min_area took everything out, a mean would be the mean of nothing.
-            mean_score: if stats.pixels == 0 { 0.0 } else { *mean_score },
-            bounding_box: stats.bounds.map(|bounds| v1::BoundingBox {
-                x: bounds.x,
-                y: bounds.y,
-                width: bounds.width,
-                height: bounds.height,
-            }),
-        }
+    let result = |(index, category): (usize, &Category)| v1::CategoryResult {
+        index: index as u32,
+        name: category.name.clone(),
+        pixels: pixels[index],
+        area_share: (pixels[index] as f64 / area as f64) as f32,
+        // Where min_area took everything out, a mean would be the mean of nothing.
+        mean_score: if pixels[index] == 0 { 0.0 } else { mean_scores[index] },
+        bounding_box: boxes[index].map(|PixelBox { x, y, width, height }| v1::BoundingBox {
+            x,
+            y,
+            width,
+            height,
+        }),
     };
-    parts.map(result).collect()
+    vocabulary.categories().iter().enumerate().map(result).collect()
 }
 
 fn own_fault(error: &ImageError) -> RequestError {

@@ -1,7 +1,7 @@
 //! The overlay: the picture with its regions tinted and labelled, as a PNG.
 
 use sed_engine::Vocabulary;
-use sed_image::{ImageError, IndexMap, RgbImage};
+use sed_image::{ImageError, IndexMap, OverlayCategory, RgbImage};
 
 use super::own_fault;
 use crate::{request_error::RequestError, validate::OverlayOptions};
@@ -24,14 +24,20 @@ pub(in crate::service) fn picture_for_overlay(picture: RgbImage) -> Result<RgbIm
     sed_image::resize_antialiased(&picture, scaled(width), scaled(height))
 }
 
-/// Draws the overlay.
+/// Draws the overlay. `pixels` are those of each category of the vocabulary in the map.
 pub(super) fn png(
     picture: &RgbImage,
     map: &IndexMap,
     vocabulary: &Vocabulary,
+    pixels: &[u64],
     look: OverlayOptions,
 ) -> Result<Vec<u8>, RequestError> {
-    let names: Vec<&str> = vocabulary.categories().iter().map(|category| category.name.as_str()).collect();
+    let categories: Vec<_> = vocabulary
+        .categories()
+        .iter()
+        .zip(pixels)
+        .map(|(category, &pixels)| OverlayCategory { name: &category.name, pixels })
+        .collect();
     let usual = sed_image::OverlayOptions::default();
     let options = sed_image::OverlayOptions {
         tint: look.opacity.unwrap_or(usual.tint),
@@ -40,5 +46,5 @@ pub(super) fn png(
         labels: look.labels,
         ..usual
     };
-    sed_image::overlay_png(picture, map, &names, &options).map_err(|error| own_fault(&error))
+    sed_image::overlay_png(picture, map, &categories, &options).map_err(|error| own_fault(&error))
 }
