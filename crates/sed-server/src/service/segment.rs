@@ -16,7 +16,7 @@ use tracing::{Instrument, Span};
 use super::{
     Context,
     intake::{self, Prepared},
-    mask_encoding::{self, EncodedMasks, MaskJob},
+    mask_encoding::{self, MaskJob},
     refusal::{Refusal, conclude},
 };
 use crate::{
@@ -171,28 +171,22 @@ pub(crate) async fn segment(
     let SegmentOutcome { map, rejection, timings, caches, finished } = context.engine.segment(job).await?;
 
     let list_rejected = options.list_rejected;
-    let mask_size = v1::Size { width: map.width, height: map.height };
     let job = MaskJob { map, vocabulary, options, picture, limits: context.settings.clone(), charge };
     let load = Load { connection: memory.connection(), bytes: job.charge.bytes() };
     let errand = Errand { stage: RequestStage::MaskEncoding, load, since: finished, deadline };
     let encoded = context.pool.run(errand, move || mask_encoding::encode(job)).await?;
     let encode_times = encoded.times();
-    let EncodedMasks { charge, masks, categories, unlabelled_pixels, overlay_png } = encoded.result?;
+    let (of_map, charge) = encoded.result?;
     let total = received.elapsed();
     let response = v1::SegmentResponse {
         request_id,
         image_size: Some(image_size),
-        mask_size: Some(mask_size),
-        masks,
-        categories,
-        unlabelled_pixels,
-        overlay_png: overlay_png.into(),
         rejection: Some(convert::rejection_report(rejection, list_rejected)),
         latency: Some(convert::latency_report(total, decoding.as_ref(), timings, &encode_times, caches)),
         model_name: model.name.clone(),
         model_digest: model.digest.clone(),
         image_id,
-        warnings: Vec::new(),
+        ..of_map
     };
     Ok((response, charge))
 }

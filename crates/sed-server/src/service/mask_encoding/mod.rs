@@ -47,18 +47,9 @@ pub(super) struct MaskJob {
     pub(super) charge: Charge,
 }
 
-/// The parts of the answer that come from the map.
-#[derive(Debug)]
-pub(super) struct EncodedMasks {
-    pub(super) charge: Charge,
-    pub(super) masks: Vec<v1::Mask>,
-    pub(super) categories: Vec<v1::CategoryResult>,
-    pub(super) unlabelled_pixels: u64,
-    pub(super) overlay_png: Vec<u8>,
-}
-
-/// Encodes everything that was asked for.
-pub(super) fn encode(job: MaskJob) -> Result<EncodedMasks, Refusal> {
+/// Fills in the parts of the answer that come from the map; the others are left empty. The charge pays for
+/// them.
+pub(super) fn encode(job: MaskJob) -> Result<(v1::SegmentResponse, Charge), Refusal> {
     let MaskJob { map, vocabulary, options, picture, limits, mut charge } = job;
     let FinishedMap { width, height, indices, pixels, mean_scores, score_maps } = map;
     let mut index_map = IndexMap::new(width, height, indices).map_err(|error| own_fault(&error))?;
@@ -85,13 +76,15 @@ pub(super) fn encode(job: MaskJob) -> Result<EncodedMasks, Refusal> {
         (Some(look), Some(picture)) => overlay::png(&picture, &index_map, &vocabulary, &pixels, look)?,
         _ => Vec::new(),
     };
-    Ok(EncodedMasks {
-        charge,
+    let answer = v1::SegmentResponse {
+        mask_size: Some(v1::Size { width, height }),
         masks,
         categories: category_results(&vocabulary, area, &pixels, &mean_scores, &boxes),
         unlabelled_pixels: area - pixels.iter().sum::<u64>(),
-        overlay_png,
-    })
+        overlay_png: overlay_png.into(),
+        ..Default::default()
+    };
+    Ok((answer, charge))
 }
 
 /// The results of the categories of a map of `area` pixels. The engine has checked that its lists have an
