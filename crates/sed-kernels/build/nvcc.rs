@@ -25,9 +25,7 @@ pub(crate) fn compile() -> Outcome<()> {
     for variable in ["CUDA_HOME", CAPABILITIES_VARIABLE] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
-    for path in ["build", FOLDER] {
-        println!("cargo::rerun-if-changed={path}");
-    }
+    println!("cargo::rerun-if-changed={FOLDER}");
     let Some(nvcc) = find_nvcc() else {
         println!(
             "cargo::error=the feature `cuda` needs nvcc, the CUDA compiler, and there is none in $CUDA_HOME/bin, \

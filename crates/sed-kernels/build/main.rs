@@ -2,13 +2,12 @@
 //! the CPU (a C++ compiler).
 
 #[cfg(feature = "cuda")]
-#[path = "build/nvcc.rs"]
 mod nvcc;
 
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
     #[cfg(feature = "cuda")]
     nvcc::compile()?;
     #[cfg(feature = "cuda-emulator")]
