@@ -1,8 +1,8 @@
-//! The arrows of the house: which crate may import which, and no circle between modules that stand side by
-//! side.
+//! The arrows of the house: which crate may import which, no circle between modules that stand side by side,
+//! and no module elsewhere than its name says.
 //!
-//! The sources are read as text, without the code of tests: `use` declarations and paths that begin with
-//! `crate`, `self` or `super`, followed through re-exports to the module that defines the name.
+//! The sources are read as text. For the arrows without the code of tests: `use` declarations and paths that
+//! begin with `crate`, `self` or `super`, followed through re-exports to the module that defines the name.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -14,10 +14,14 @@ mod source;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// The folder of the repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
 /// The folder of each crate in `crates/`, by the crate's name.
 fn folders() -> BTreeMap<String, PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let folders = std::fs::read_dir(root.join("crates")).unwrap().map(|entry| entry.unwrap().path());
+    let folders = std::fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
     folders
         .filter(|folder| folder.join("Cargo.toml").exists())
         .map(|folder| (folder.file_name().unwrap().to_string_lossy().into_owned(), folder))
@@ -48,12 +52,10 @@ fn no_modules_side_by_side_form_a_circle() {
 #[test]
 fn modules_lie_where_their_names_say() {
     let mut problems = Vec::new();
-    for (_, folder) in folders() {
-        for file in source::files(&folder.join("src")) {
-            let tokens = source::tokens(&std::fs::read_to_string(&file).unwrap());
-            let attributes = tokens.windows(3).filter(|t| (t[0].is("#") && t[1].is("[")) && t[2].is("path"));
-            problems.extend(attributes.map(|t| format!("{}:{}: #[path]", file.display(), t[0].line)));
-        }
+    for file in source::files(root()) {
+        let tokens = source::tokens(&std::fs::read_to_string(&file).unwrap());
+        let attributes = tokens.windows(3).filter(|t| (t[0].is("#") && t[1].is("[")) && t[2].is("path"));
+        problems.extend(attributes.map(|t| format!("{}:{}: #[path]", file.display(), t[0].line)));
     }
     fail_with(&problems);
 }

@@ -20,7 +20,8 @@ impl Token {
     }
 }
 
-/// Every Rust file in a folder and the folders in it, in the order of their paths.
+/// Every Rust file in a folder and the folders in it, in the order of their paths; none of build outputs,
+/// packages of Node and hidden folders.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -28,7 +29,10 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in paths {
         if path.is_dir() {
-            found.extend(files(&path));
+            let name = path.file_name().unwrap().to_string_lossy();
+            if !name.starts_with('.') && name != "target" && name != "node_modules" {
+                found.extend(files(&path));
+            }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);
         }

@@ -1,5 +1,5 @@
-//! The server over real sockets on loopback, with the fake model: every call, every refusal, its beginning
-//! and its end.
+//! The server over real sockets on loopback, with the fake model: every call, every refusal, connections, its
+//! beginning and its end. One program for all, because each program links for long.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests fail their test
 
@@ -28,4 +28,5 @@ mod stream_ends;
 mod stream_order;
 mod streams;
 mod talk;
+mod transport;
 mod vocabularies;

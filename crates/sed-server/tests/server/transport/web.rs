@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{
+use super::{
     raw::frame,
     secured::{Secured, with_tokens},
 };

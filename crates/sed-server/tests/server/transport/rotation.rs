@@ -12,11 +12,11 @@ use tokio::task::JoinSet;
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 use tonic::Code;
 
-use crate::{
+use super::{
     certificates::{Issued, replace},
-    harness::{facts, request},
-    secured::{Secured, until, with_header, with_tls, with_tokens},
+    secured::{self, Secured, until, with_header, with_tls, with_tokens},
 };
+use crate::harness::{facts, request};
 
 /// The certificate that a new connection is shown.
 async fn shown(server: &Secured) -> CertificateDer<'static> {
@@ -55,10 +55,10 @@ impl Load {
             let header = format!("Bearer {}", secret.unwrap_or_default());
             let (on, answered) = (Arc::clone(&on), Arc::clone(&answered));
             tasks.spawn(async move {
-                let mut client = crate::secured::client(endpoint.connect_lazy());
+                let mut client = secured::client(endpoint.connect_lazy());
                 while on.load(Ordering::Relaxed) {
                     if number % 2 == 0 {
-                        client = crate::secured::client(endpoint.connect_lazy());
+                        client = secured::client(endpoint.connect_lazy());
                     }
                     client.segment(with_header(request(2), &header)).await.unwrap();
                     answered.fetch_add(1, Ordering::Relaxed);

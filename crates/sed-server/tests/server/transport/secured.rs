@@ -31,10 +31,8 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use crate::{
-    certificates::{Authority, Issued, replace},
-    harness::{Client, telemetry},
-};
+use super::certificates::{Authority, Issued, replace};
+use crate::harness::{Client, telemetry};
 
 /// Interval at which the files are checked for changes, in seconds.
 pub(crate) const RELOAD: f64 = 0.02;

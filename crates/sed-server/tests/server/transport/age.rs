@@ -25,10 +25,8 @@ use tokio::{net::TcpStream, task::JoinSet};
 use tonic::Status;
 use tower::Service;
 
-use crate::{
-    harness::request,
-    secured::{Secured, until, with_header, with_tls, with_tokens},
-};
+use super::secured::{Secured, until, with_header, with_tls, with_tokens};
+use crate::harness::request;
 
 fn aged(age: f64, grace: f64) -> Settings {
     Settings {

@@ -6,10 +6,8 @@ use sed_proto::v1;
 use sed_server::Settings;
 use tokio::time::timeout;
 
-use crate::{
-    harness::request,
-    secured::{Secured, client, until, with_tls},
-};
+use super::secured::{Secured, client, until, with_tls};
+use crate::harness::request;
 
 #[tokio::test]
 async fn a_connection_beyond_the_limit_waits_for_another_to_end() {

@@ -10,11 +10,11 @@ use tokio::{
 };
 use tonic::transport::{Certificate, ClientTlsConfig};
 
-use crate::{
+use super::{
     certificates::Authority,
-    harness::request,
     secured::{Secured, story, text, with_certificate, with_tls},
 };
+use crate::harness::request;
 
 pub(crate) fn failures(reason: &str) -> String {
     format!("sed_tls_handshake_failures_total{{reason=\"{reason}\"}}")

@@ -6,12 +6,12 @@ use sed_server::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::Code;
 
-use crate::{
+use super::{
     certificates::{Authority, Issued, replace},
-    harness::request,
     secured::{Secured, identity, text, with_tls},
     tls::failures,
 };
+use crate::harness::request;
 
 /// Clients need a certificate of the server's own authority.
 fn with_mutual_tls(folder: &Path, authority: &Authority) -> Settings {

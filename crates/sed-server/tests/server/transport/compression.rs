@@ -1,4 +1,4 @@
-//! Compressed messages, both ways. The test of bombs is a program of its own, because it measures memory.
+//! Compressed messages, both ways.
 
 use std::io::{Read, Write};
 
@@ -8,10 +8,8 @@ use sed_proto::v1::{self, MaskEncoding};
 use sed_server::Settings;
 use tonic::Code;
 
-use crate::{
-    harness::{Running, facts, request, with_options},
-    raw::{self, encoded, frame},
-};
+use super::raw::{self, encoded, frame};
+use crate::harness::{Running, facts, request, with_options};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());

@@ -9,14 +9,15 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest,
 };
 
-use crate::{
-    harness::{facts, request},
+use super::{
+    certificates::Authority,
     secured::{Secured, with_header, with_tokens},
 };
+use crate::harness::{facts, request};
 
 const SECRET: &str = "0123456789abcdef-0123456789abcdef";
 
-fn one_token(folder: &std::path::Path, _: &crate::certificates::Authority) -> Settings {
+fn one_token(folder: &std::path::Path, _: &Authority) -> Settings {
     with_tokens(folder, &format!("camera = \"{SECRET}\"\nspare = \"another-secret-for-it\"\n"))
 }
 
