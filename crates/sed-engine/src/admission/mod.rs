@@ -1,9 +1,9 @@
 //! Admission: bounds the waiting requests, and refuses those that cannot be finished by their deadline.
 
-pub(crate) mod charge;
 pub(crate) mod cost_model;
 pub(crate) mod fit;
-pub(crate) mod place;
+pub(crate) mod prediction;
+pub(crate) mod queue_slot;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,9 +14,9 @@ use sed_telemetry::GaugeShare;
 
 use crate::{
     admission::{
-        charge::Charge,
         cost_model::{CostModel, Demand},
-        place::Place,
+        prediction::Prediction,
+        queue_slot::QueueSlot,
     },
     metrics::EngineMetrics,
     requests::{error::EngineError, job::Priority},
@@ -43,12 +43,12 @@ pub(crate) struct QueueLimits {
     pub(crate) pairs: usize,
 }
 
-/// The shared account of all requests in the engine.
+/// The queue of a device, which callers and the device thread share.
 #[derive(Debug)]
 pub(crate) struct Admission {
     /// `None` is unbounded.
     limits: Option<QueueLimits>,
-    state: Mutex<Account>,
+    queue: Mutex<Queue>,
     /// This device's part of the gauges; `None` for the engine's own requests.
     published: Option<Mutex<Published>>,
 }
@@ -65,7 +65,7 @@ struct Published {
 /// Counts and predicted device time of the requests in the engine, in the order in which the scheduler serves
 /// them.
 #[derive(Debug, Default)]
-pub(crate) struct Account {
+pub(crate) struct Queue {
     model: CostModel,
     /// Requests in the engine.
     pub(crate) present: usize,
@@ -92,12 +92,12 @@ impl Admission {
             .map(|priority| metrics.queue_depth.share(priority, 0.0));
         let published = Published { depth, pairs: metrics.queued_pairs.share(0.0), _capacities: capacities };
         let published = Some(Mutex::new(published));
-        Arc::new(Self { limits: Some(limits), state: Mutex::default(), published })
+        Arc::new(Self { limits: Some(limits), queue: Mutex::default(), published })
     }
 
-    /// An account of the engine's own requests, which refuses none and appears in no metric.
+    /// A queue of the engine's own requests, which refuses none and appears in no metric.
     pub(crate) fn unlimited() -> Arc<Self> {
-        Arc::new(Self { limits: None, state: Mutex::default(), published: None })
+        Arc::new(Self { limits: None, queue: Mutex::default(), published: None })
     }
 
     /// Admits a request.
@@ -110,33 +110,33 @@ impl Admission {
         priority: Priority,
         deadline: Option<Instant>,
         now: Instant,
-    ) -> Result<Arc<Place>, EngineError> {
-        let mut state = self.lock();
-        let waiting = state.waiting.iter().sum::<usize>();
-        let full = |unit, capacity| EngineError::QueueFull { unit, capacity, retry_after: state.room_in() };
+    ) -> Result<Arc<QueueSlot>, EngineError> {
+        let mut queue = self.lock();
+        let waiting = queue.waiting.iter().sum::<usize>();
+        let full = |unit, capacity| EngineError::QueueFull { unit, capacity, retry_after: queue.room_in() };
         if let Some(limits) = self.limits {
             if waiting >= limits.requests {
                 return Err(full("requests", limits.requests));
             }
             // A vocabulary larger than the whole limit must get in when nothing else waits.
-            if waiting > 0 && state.waiting_pairs + demand.categories > limits.pairs {
+            if waiting > 0 && queue.waiting_pairs + demand.categories > limits.pairs {
                 return Err(full("(image, category) pairs", limits.pairs));
             }
         }
-        let mut charge = Charge::predicted(&state.model, demand);
+        let mut prediction = Prediction::new(&queue.model, demand);
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(now);
-            state.check_deadline(&charge, priority, left, now)?;
-            charge = charge.within(left);
+            queue.check_deadline(&prediction, priority, left, now)?;
+            prediction = prediction.within(left);
         }
-        state.present += 1;
-        state.waiting[priority as usize] += 1;
-        state.waiting_pairs += demand.categories;
-        state.words[priority as usize] += charge.of(Stage::TextEmbedding);
-        state.queued[priority as usize] += charge.behind_words();
-        drop(state);
+        queue.present += 1;
+        queue.waiting[priority as usize] += 1;
+        queue.waiting_pairs += demand.categories;
+        queue.words[priority as usize] += prediction.of(Stage::TextEmbedding);
+        queue.queued[priority as usize] += prediction.behind_words();
+        drop(queue);
         self.publish();
-        Ok(Arc::new(Place::new(Arc::clone(self), priority, demand.categories, charge)))
+        Ok(Arc::new(QueueSlot::new(Arc::clone(self), priority, demand.categories, prediction)))
     }
 
     /// Requests that wait for their first launch.
@@ -147,15 +147,15 @@ impl Admission {
     /// The predicted time until the device is done with what goes before a request, and how many requests are
     /// there.
     pub(crate) fn ahead_of(&self, demand: &Demand, priority: Priority) -> (Duration, usize) {
-        let state = self.lock();
-        (state.ahead_of(&Charge::predicted(&state.model, demand), priority), state.present)
+        let queue = self.lock();
+        (queue.ahead_of(&Prediction::new(&queue.model, demand), priority), queue.present)
     }
 
     /// The predicted device seconds of all requests that are here, and how many they are.
     #[cfg(test)]
     pub(crate) fn load(&self) -> (f64, usize) {
-        let state = self.lock();
-        (state.total().as_secs_f64(), state.present)
+        let queue = self.lock();
+        (queue.total().as_secs_f64(), queue.present)
     }
 
     /// The predicted device seconds of a request.
@@ -177,25 +177,25 @@ impl Admission {
     pub(crate) fn publish(&self) {
         let Some(published) = &self.published else { return };
         let mut published = published.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = self.lock();
-        let (waiting, pairs) = (state.waiting, state.waiting_pairs);
-        drop(state);
+        let queue = self.lock();
+        let (waiting, pairs) = (queue.waiting, queue.waiting_pairs);
+        drop(queue);
         published.depth.iter_mut().zip(waiting).for_each(|(share, waiting)| share.set(waiting as f64));
         published.pairs.set(pairs as f64);
     }
 
-    /// The account.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Account> {
-        // Nothing under the lock leaves the account half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The queue.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing under the lock leaves the queue half changed.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Account {
+impl Queue {
     /// Checks a request's own predicted time, and that of what goes before it, against the time `left`.
     fn check_deadline(
         &mut self,
-        own: &Charge,
+        own: &Prediction,
         priority: Priority,
         left: Duration,
         now: Instant,
@@ -225,7 +225,7 @@ impl Account {
     }
 
     /// Predicted time of the work that the scheduler does before a request's.
-    fn ahead_of(&self, own: &Charge, priority: Priority) -> Duration {
+    fn ahead_of(&self, own: &Prediction, priority: Priority) -> Duration {
         let own_lane = priority as usize;
         let above = own_lane + 1;
         let words_above: Duration = self.words[above..].iter().sum();

@@ -1,4 +1,4 @@
-//! Bounds, deadlines, trials, and an even account.
+//! Bounds, deadlines, trials, and an even queue.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ fn demand(categories: usize, text: f64) -> Demand {
     Demand { text, encode: true, categories, rejection: Rejection::Off, enlargement: 1.0 }
 }
 
-/// An account that knows that a pair and a unit of text take 10 ms, and that nothing else takes time.
+/// A queue that knows that a pair and a unit of text take 10 ms, and that nothing else takes time.
 fn admission() -> Arc<Admission> {
     let admission = Admission::new(LIMITS, &metrics::off());
     admission.learn(|model| {
@@ -30,7 +30,7 @@ fn admit(
     categories: usize,
     priority: Priority,
     milliseconds: Option<u64>,
-) -> Result<Arc<Place>, EngineError> {
+) -> Result<Arc<QueueSlot>, EngineError> {
     let now = Instant::now();
     let deadline = milliseconds.map(|left| now + Duration::from_millis(left));
     admission.admit(&demand(categories, 0.0), priority, deadline, now)
@@ -38,10 +38,10 @@ fn admit(
 
 #[track_caller]
 fn assert_even(admission: &Admission) {
-    let account = admission.lock();
-    assert_eq!((account.present, account.waiting, account.waiting_pairs), (0, [0; 3], 0));
+    let queue = admission.lock();
+    assert_eq!((queue.present, queue.waiting, queue.waiting_pairs), (0, [0; 3], 0));
     let zero = Duration::ZERO;
-    assert_eq!((account.words, account.queued, account.in_flight), ([zero; 3], [zero; 3], zero));
+    assert_eq!((queue.words, queue.queued, queue.in_flight), ([zero; 3], [zero; 3], zero));
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn what_cannot_be_in_time_is_refused_at_once() {
     drop(admit(&admission, 30, Priority::High, Some(600)).unwrap()); // goes before the first
     first.begin(Stage::CostMap);
     assert!(admit(&admission, 30, Priority::High, Some(600)).is_err()); // what is in flight is finished first
-    first.pay(Stage::CostMap, 0.8);
+    first.deduct(Stage::CostMap, 0.8);
     admit(&admission, 30, Priority::High, Some(600)).unwrap();
 }
 
@@ -114,7 +114,7 @@ fn an_idle_engine_tries_what_seems_impossible_once_in_a_while() {
         now += TRIAL_INTERVAL / 10;
     }
     assert_eq!(trials, 10);
-    // A trial is charged no more than its deadline leaves: it does not keep others out for longer.
+    // A trial counts for no more than its deadline leaves: it does not keep others out for longer.
     now += TRIAL_INTERVAL;
     let trial = ask(now, 100).unwrap();
     assert!((0.099..=0.1).contains(&admission.load().0), "{:?}", admission.load());
@@ -144,7 +144,7 @@ fn words_of_others_are_not_ahead_of_known_words() {
     };
     assert!(cold(Priority::Low, 10).is_err());
     assert!(cold(Priority::Low, 12).is_ok() && cold(Priority::High, 2).is_ok());
-    words.pay(Stage::TextEmbedding, 0.9);
+    words.deduct(Stage::TextEmbedding, 0.9);
     assert!(cold(Priority::Low, 3).is_ok());
 }
 
@@ -152,50 +152,50 @@ fn words_of_others_are_not_ahead_of_known_words() {
 #[derive(Clone, Debug)]
 enum Step {
     Begin(usize),
-    Pay(usize, f64),
+    Deduct(usize, f64),
     Over(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (0_usize..7).prop_map(Step::Begin),
-        (0_usize..7, -0.5..1.5_f64).prop_map(|(stage, share)| Step::Pay(stage, share)),
+        (0_usize..7, -0.5..1.5_f64).prop_map(|(stage, share)| Step::Deduct(stage, share)),
         (0_usize..7).prop_map(Step::Over),
     ]
 }
 
 proptest! {
     #[test]
-    fn payments_add_up_and_the_account_is_even_in_the_end(
+    fn deductions_add_up_and_the_queue_is_even_in_the_end(
         requests in prop::collection::vec(
             (0_usize..50, 0.0..500.0_f64, 0_usize..3, prop::collection::vec(step(), 0..12), any::<bool>()),
             1..3,
         ),
     ) {
         let admission = admission();
-        let mut places = Vec::new();
+        let mut slots = Vec::new();
         for (categories, text, priority, steps, finishes) in requests {
             let priority = [Priority::Low, Priority::Normal, Priority::High][priority];
             let demand = demand(categories, text);
-            let place = admission.admit(&demand, priority, None, Instant::now()).unwrap();
+            let slot = admission.admit(&demand, priority, None, Instant::now()).unwrap();
             let before = admission.lock().total();
             for step in steps {
                 match step {
-                    Step::Begin(stage) => drop(place.begin(Stage::ALL[stage])),
-                    Step::Pay(stage, share) => place.pay(Stage::ALL[stage], share),
-                    Step::Over(stage) => place.pay_up_to(Stage::ALL[stage]),
+                    Step::Begin(stage) => drop(slot.begin(Stage::ALL[stage])),
+                    Step::Deduct(stage, share) => slot.deduct(Stage::ALL[stage], share),
+                    Step::Over(stage) => slot.deduct_up_to(Stage::ALL[stage]),
                 }
-                let (mine, account) = (place.left().total(), admission.lock().total());
-                let others: Duration = places.iter().map(|place: &Arc<Place>| place.left().total()).sum();
-                prop_assert!(account == others + mine && account <= before);
+                let (mine, queue) = (slot.left().total(), admission.lock().total());
+                let others: Duration = slots.iter().map(|slot: &Arc<QueueSlot>| slot.left().total()).sum();
+                prop_assert!(queue == others + mine && queue <= before);
             }
             if finishes {
-                place.pay_up_to(Stage::Finish);
-                prop_assert_eq!(place.left(), Charge::default());
+                slot.deduct_up_to(Stage::Finish);
+                prop_assert_eq!(slot.left(), Prediction::default());
             }
-            places.push(place);
+            slots.push(slot);
         }
-        drop(places);
+        drop(slots);
         assert_even(&admission);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     requests::error::EngineError,
     scheduler::{
         Aftermath, Ran, Scheduler,
-        launch::{Launch, Load},
+        launch::{Launch, LaunchSize},
     },
     stages::Stages,
 };
@@ -157,7 +157,7 @@ impl<S: Stages> DeviceThread<S> {
         let begun = self.scheduler.now();
         let ended = span.in_scope(|| launch.run(&self.stages));
         let ran = Ran { begun, ended: self.scheduler.now() };
-        span.record("pairs", ended.load.pairs);
+        span.record("pairs", ended.size.pairs);
         drop(span);
         let aftermath = self.scheduler.complete(&self.stages, ended, ran);
         if let Some(reason) = &aftermath.lost {
@@ -174,7 +174,7 @@ impl<S: Stages> DeviceThread<S> {
         if !self.scheduler.recording {
             return Span::none(); // the engine's own requests have no caller
         }
-        let Load { stage, images, .. } = launch.work.load();
+        let LaunchSize { stage, images, .. } = launch.work.size();
         let stage = stage.name();
         // The number of pairs in a part of a stage is known once it has run.
         let pairs = tracing::field::Empty;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{admission::place::Place, scheduler::task::Arrival, stages::phrases::TokenPhrase};
+use crate::{admission::queue_slot::QueueSlot, scheduler::task::Arrival, stages::phrases::TokenPhrase};
 
 /// A message to the device thread.
 #[derive(Debug)]
@@ -52,10 +52,10 @@ impl Inbox {
         Ok(())
     }
 
-    /// Removes and returns the request of a place, if the thread has not seen it yet.
-    pub(crate) fn withdraw(&self, place: &Arc<Place>) -> Option<Arrival> {
+    /// Removes and returns the request of a slot, if the thread has not seen it yet.
+    pub(crate) fn withdraw(&self, slot: &Arc<QueueSlot>) -> Option<Arrival> {
         let is_wanted = |event: &Event| match event {
-            Event::Arrived(request) => Arc::ptr_eq(&request.ticket.place, place),
+            Event::Arrived(request) => Arc::ptr_eq(&request.ticket.slot, slot),
             Event::WasRead { .. } => false,
         };
         let mut state = self.lock();

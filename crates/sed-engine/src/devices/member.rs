@@ -1,4 +1,4 @@
-//! One device of an engine: the way to its thread, its account of requests, and its caches.
+//! One device of an engine: the way to its thread, its queue, and its caches.
 
 use std::{
     sync::Arc,
@@ -11,7 +11,7 @@ use crate::{
     admission::{
         Admission, QueueLimits,
         cost_model::{Demand, text_units},
-        place::Place,
+        queue_slot::QueueSlot,
     },
     caches::{
         feature_cache::FeatureCache,
@@ -166,9 +166,9 @@ impl Member {
     /// Admits a request.
     pub(crate) fn submit<T>(&self, order: Order<T>, demand: Demand) -> Result<Pending<T>, EngineError> {
         let Urgency { priority, deadline, .. } = order.urgency;
-        let place = self.admission.admit(&demand, priority, deadline, Instant::now())?;
-        let (request, answer) = order.admitted(demand, Arc::clone(&place), Span::current());
-        let leaving = Leaving { place, pixels: request.request.pixels(), line: Arc::clone(&self.line) };
+        let slot = self.admission.admit(&demand, priority, deadline, Instant::now())?;
+        let (request, answer) = order.admitted(demand, Arc::clone(&slot), Span::current());
+        let leaving = Leaving { slot, pixels: request.request.pixels(), line: Arc::clone(&self.line) };
         let arrived = self.line.inbox.push(Event::Arrived(Box::new(request)));
         arrived.map_err(|_| EngineError::ShuttingDown)?;
         Ok(Pending { leaving, answer, deadline })
@@ -206,21 +206,21 @@ impl<T> Pending<T> {
 
 /// Releases what a caller's request holds when the caller goes, at once, even while the device is busy.
 struct Leaving {
-    place: Arc<Place>,
+    slot: Arc<QueueSlot>,
     pixels: Option<Arc<Pixels>>,
     line: Arc<Line>,
 }
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        // The place goes first: a task without pixels is then known to be unwanted.
-        if !self.place.leave() {
+        // The slot goes first: a task without pixels is then known to be unwanted.
+        if !self.slot.leave() {
             return;
         }
         if let Some(pixels) = &self.pixels {
             pixels.discard();
         }
-        if let Some(unseen) = self.line.inbox.withdraw(&self.place) {
+        if let Some(unseen) = self.line.inbox.withdraw(&self.slot) {
             unseen.abandon(Stage::TextEmbedding, Instant::now(), &self.line.seat.metrics);
         }
     }

@@ -41,7 +41,7 @@ impl WarmUp {
         Self::default()
     }
 
-    /// The rounds of pictures. None is refused: the engine's own requests have an account of their own.
+    /// The rounds of pictures. None is refused: the engine's own requests have a queue of their own.
     pub(crate) fn pictures<S: Stages>(
         &self,
         stages: &S,
@@ -110,11 +110,11 @@ fn text(vocabulary: &Vocabulary) -> f64 {
 }
 
 fn round<T>(orders: impl IntoIterator<Item = (Demand, Order<T>)>) -> Result<Round<T>, String> {
-    let account = Admission::unlimited();
+    let admission = Admission::unlimited();
     let admitted = |(demand, order): (Demand, Order<T>)| {
         let Urgency { priority, since, .. } = order.urgency;
-        let place = account.admit(&demand, priority, None, since).map_err(|error| error.to_string())?;
-        Ok(order.admitted(demand, place, Span::none()))
+        let slot = admission.admit(&demand, priority, None, since).map_err(|error| error.to_string())?;
+        Ok(order.admitted(demand, slot, Span::none()))
     };
     let admitted = orders.into_iter().map(admitted).collect::<Result<Vec<_>, String>>()?;
     Ok(admitted.into_iter().unzip())

@@ -11,7 +11,7 @@ use crate::{
         report::{BatchTiming, LevelReport, RejectionReport},
     },
     scheduler::{
-        launch::{Done, Ended, Load, Part, Phrases, Work, first_of_its_image},
+        launch::{Done, Ended, LaunchSize, Part, Phrases, Work, first_of_its_image},
         task::{Cut, Described, Encoding, MaskTask, Task},
     },
     stages::{Advanced, FinishedMap, Stages, stage::Stage},
@@ -51,7 +51,7 @@ pub(super) struct Completed {
 impl<S: Stages> Scheduler<S> {
     /// Completes a launch: records its time, and hands its result to its requests.
     pub(crate) fn complete(&mut self, stages: &S, ended: Ended<S>, ran: Ran) -> Aftermath {
-        let done = self.note_launch(&ended.load, ended.result.is_ok(), ran);
+        let done = self.note_launch(&ended.size, ended.result.is_ok(), ran);
         match ended.result {
             Ok(Done::Phrases((words, embeddings))) => self.embedded(stages, &done, words, embeddings),
             Ok(Done::Encoded((tasks, features))) => {
@@ -84,8 +84,8 @@ impl<S: Stages> Scheduler<S> {
     }
 
     /// Records what a launch took, for the metrics and for predictions.
-    fn note_launch(&mut self, load: &Load, succeeded: bool, ran: Ran) -> Completed {
-        let &Load { stage, requests, images, pairs, units } = load;
+    fn note_launch(&mut self, size: &LaunchSize, succeeded: bool, ran: Ran) -> Completed {
+        let &LaunchSize { stage, requests, images, pairs, units } = size;
         let device_time = ran.time();
         if self.recording {
             self.metrics.device_busy.add(device_time);
@@ -131,7 +131,7 @@ impl<S: Stages> Scheduler<S> {
         ticket.part_time += done.ran.time();
         let Some(pairs) = advanced.finished else {
             ticket.end_launch(done.ran.ended, &done.batch);
-            ticket.place.pay(stage, advanced.pairs as f64 / (2 * all) as f64);
+            ticket.slot.deduct(stage, advanced.pairs as f64 / (2 * all) as f64);
             return self.stations.put_back(Work::Part(part), self.now());
         };
         let time = std::mem::take(&mut ticket.part_time);
@@ -160,7 +160,7 @@ impl<S: Stages> Scheduler<S> {
             self.metrics.image_cache_misses.add(u64::from(first));
         }
         task.request.pixels.discard();
-        task.ticket.place.pay_up_to(Stage::Encode);
+        task.ticket.slot.deduct_up_to(Stage::Encode);
         let now = self.now();
         let task = task.map(|Encoding { text, .. }| Cut::Whole(Described { text, features }));
         enter(&mut self.stations.cost_map, task, now);
@@ -170,7 +170,7 @@ impl<S: Stages> Scheduler<S> {
     fn has_pairs(&mut self, stages: &S, done: &Completed, mut task: MaskTask<S::Pairs>) {
         let ticket = &mut task.ticket;
         ticket.end_launch(done.ran.ended, &done.batch);
-        ticket.place.pay_up_to(done.stage);
+        ticket.slot.deduct_up_to(done.stage);
         let survivors = stages.survivors(&task.state);
         ticket.pairs = survivors.len();
         let now = self.now();
@@ -200,8 +200,8 @@ impl<S: Stages> Scheduler<S> {
     fn finished(&mut self, done: &Completed, task: MaskTask<S::Pairs>, map: FinishedMap) {
         let Task { mut ticket, request, .. } = task;
         ticket.end_launch(done.ran.ended, &done.batch);
-        ticket.place.pay_up_to(Stage::Finish);
-        ticket.place.leave();
+        ticket.slot.deduct_up_to(Stage::Finish);
+        ticket.slot.leave();
         let rejection = RejectionReport { rejection: ticket.demand.rejection, levels: request.levels };
         let (timings, finished) = ticket.timeline.into_parts();
         let outcome = SegmentOutcome { map, rejection, timings, caches: ticket.caches, finished };

@@ -8,7 +8,7 @@ use crate::{
     metrics::{DeviceErrorKind, RetryCause},
     requests::error::EngineError,
     scheduler::{
-        launch::{Launch, LaunchError, Load, Work},
+        launch::{Launch, LaunchError, LaunchSize, Work},
         ticket::Ticket,
     },
     stages::{
@@ -24,8 +24,8 @@ impl<S: Stages> Scheduler<S> {
     /// A launch gave an error.
     pub(super) fn failed(&mut self, launch: Launch<S>, error: LaunchError) -> Aftermath {
         let Launch { work, reason } = launch;
-        let load = work.load();
-        let stage = load.stage;
+        let size = work.size();
+        let stage = size.stage;
         let not_finite;
         let (kind, message) = match &error {
             LaunchError::Stage(StageError::OutOfMemory(message)) => (DeviceErrorKind::OutOfMemory, message),
@@ -38,7 +38,7 @@ impl<S: Stages> Scheduler<S> {
             LaunchError::Panicked(message) => (DeviceErrorKind::Panic, message),
         };
         self.metrics.device_errors.add(kind, 1);
-        let (images, pairs) = (load.images, load.pairs);
+        let (images, pairs) = (size.images, size.pairs);
         tracing::error!(stage = stage.name(), images, pairs, ?kind, message, "a launch failed");
         match error {
             LaunchError::Stage(StageError::DeviceLost(reason)) => {
@@ -50,7 +50,7 @@ impl<S: Stages> Scheduler<S> {
                 match work {
                     // Work of the scheduler's own, and not one of halves, has not been tried before.
                     Work::Phrases(_) => self.phrases_ran_out_of_memory(work, reason.is_some()),
-                    _ => self.ran_out_of_memory(work, &load),
+                    _ => self.ran_out_of_memory(work, &size),
                 }
                 Aftermath::default()
             }
@@ -93,8 +93,8 @@ impl<S: Stages> Scheduler<S> {
 
     /// Lowers the budget and tries smaller batches, or smaller parts. What cannot be smaller has one more
     /// try.
-    fn ran_out_of_memory(&mut self, mut work: Work<S>, load: &Load) {
-        let &Load { stage, requests, images, pairs, .. } = load;
+    fn ran_out_of_memory(&mut self, mut work: Work<S>, size: &LaunchSize) {
+        let &LaunchSize { stage, requests, images, pairs, .. } = size;
         let can_be_smaller = match stage {
             // However many requests ask about it, one image is one image.
             Stage::Encode => images > 1,
@@ -119,11 +119,11 @@ impl<S: Stages> Scheduler<S> {
 
     /// Puts both halves before everything else. Returns work of one item, which has no halves.
     fn retry_in_halves(&mut self, work: Work<S>, cause: RetryCause) -> Option<Work<S>> {
-        let load = work.load();
-        let items = if load.stage == Stage::TextEmbedding { load.pairs } else { load.requests };
+        let size = work.size();
+        let items = if size.stage == Stage::TextEmbedding { size.pairs } else { size.requests };
         match work.divided(|index| index >= items / 2) {
             (Some(first), Some(second)) => {
-                self.metrics.batch_retries.add(load.stage, cause, 1);
+                self.metrics.batch_retries.add(size.stage, cause, 1);
                 self.retries.push_front(second);
                 self.retries.push_front(first);
                 None
@@ -138,9 +138,9 @@ impl<S: Stages> Scheduler<S> {
         if let Work::Phrases(words) = &mut work {
             self.attend(words);
         }
-        let failed: Vec<_> = work.tickets_mut().into_iter().map(|ticket| Arc::clone(&ticket.place)).collect();
+        let failed: Vec<_> = work.tickets_mut().into_iter().map(|ticket| Arc::clone(&ticket.slot)).collect();
         self.stations.put_back(work, self.now());
-        let has_failed = |ticket: &Ticket| failed.iter().any(|place| Arc::ptr_eq(place, &ticket.place));
+        let has_failed = |ticket: &Ticket| failed.iter().any(|slot| Arc::ptr_eq(slot, &ticket.slot));
         for request in self.stations.of_mut(stage).remove(&has_failed) {
             request.fail(error.clone());
         }

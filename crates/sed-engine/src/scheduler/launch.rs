@@ -62,14 +62,14 @@ pub(crate) enum Done<S: Stages> {
 
 /// A launch that has run.
 pub(crate) struct Ended<S: Stages> {
-    pub(crate) load: Load,
+    pub(crate) size: LaunchSize,
     /// A launch that failed is as it was before, so that it can be tried again.
     pub(crate) result: Result<Done<S>, (Launch<S>, LaunchError)>,
 }
 
 /// The size of a launch.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
+pub(crate) struct LaunchSize {
     pub(crate) stage: Stage,
     pub(crate) requests: usize,
     pub(crate) images: usize,
@@ -90,12 +90,12 @@ impl<S: Stages> Launch<S> {
     /// Runs the launch.
     pub(crate) fn run(self, stages: &S) -> Ended<S> {
         let Self { work, reason } = self;
-        let mut load = work.load();
+        let mut size = work.size();
         let result = work.run(stages).map_err(|(work, error)| (Self { work, reason }, error));
         if let Ok(Done::Part((_, advanced))) = &result {
-            load.pairs = advanced.pairs;
+            size.pairs = advanced.pairs;
         }
-        Ended { load, result }
+        Ended { size, result }
     }
 }
 
@@ -124,8 +124,8 @@ impl<S: Stages> Work<S> {
         }
     }
 
-    /// Its size before it has run.
-    pub(crate) fn load(&self) -> Load {
+    /// The size of its launch, before that has run.
+    pub(crate) fn size(&self) -> LaunchSize {
         let whole = |pairs: usize, requests| (requests, requests, pairs, Some(pairs as f64));
         let (requests, images, pairs, units) = match self {
             Self::Phrases(words) => {
@@ -144,7 +144,7 @@ impl<S: Stages> Work<S> {
             }
             Self::Part(part) => (1, 1, part.task.ticket.pairs.min(part.most), None),
         };
-        Load { stage: self.stage(), requests, images, pairs, units }
+        LaunchSize { stage: self.stage(), requests, images, pairs, units }
     }
 
     /// The tickets of the requests in it.

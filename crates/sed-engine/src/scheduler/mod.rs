@@ -239,12 +239,12 @@ impl<S: Stages> Scheduler<S> {
 
     /// Reports whether work is within the budget as it is now.
     fn fits(&self, work: &Work<S>) -> bool {
-        let load = work.load();
-        match load.stage {
+        let size = work.size();
+        match size.stage {
             Stage::TextEmbedding => true,
-            Stage::Encode => load.images <= self.budget.get(Unit::Images),
-            Stage::Finish if load.images == 1 => true,
-            _ => load.pairs <= self.budget.get(Unit::Pairs),
+            Stage::Encode => size.images <= self.budget.get(Unit::Images),
+            Stage::Finish if size.images == 1 => true,
+            _ => size.pairs <= self.budget.get(Unit::Pairs),
         }
     }
 
@@ -266,7 +266,7 @@ impl<S: Stages> Scheduler<S> {
     fn begin_launch(&self, ticket: &mut Ticket, stage: Stage, now: Instant) {
         let reached = if stage == Stage::TextEmbedding { Progress::Begun } else { Progress::InFlight };
         ticket.progress = ticket.progress.max(reached);
-        let first = ticket.place.begin(stage);
+        let first = ticket.slot.begin(stage);
         if first && self.recording {
             let waited = now.saturating_duration_since(ticket.urgency.since);
             self.metrics.queue_wait.record(ticket.urgency.priority, waited.as_secs_f64());

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::{
-    admission::{cost_model::Demand, place::Place},
+    admission::{cost_model::Demand, queue_slot::QueueSlot},
     metrics::{AbandonCause, EngineMetrics},
     requests::{
         error::EngineError,
@@ -144,9 +144,9 @@ impl Order<()> {
 }
 
 impl<T> Order<T> {
-    /// The request with the place that it was admitted to, and the end at which its answer arrives.
-    pub(crate) fn admitted(self, demand: Demand, place: Arc<Place>, span: Span) -> (Arrival, Answer<T>) {
-        let ticket = Ticket::new(self.vocabulary, demand, self.urgency, place, span);
+    /// The request with the slot that it was admitted to, and the end at which its answer arrives.
+    pub(crate) fn admitted(self, demand: Demand, slot: Arc<QueueSlot>, span: Span) -> (Arrival, Answer<T>) {
+        let ticket = Ticket::new(self.vocabulary, demand, self.urgency, slot, span);
         (Task { ticket: Box::new(ticket), request: self.request, state: () }, self.answer)
     }
 }
@@ -199,7 +199,7 @@ impl<R: Into<Request>, T> Task<R, T> {
     /// Answers the request with an error.
     pub(crate) fn fail(self, error: EngineError) {
         drop(self.ticket.stage_span);
-        self.ticket.place.leave();
+        self.ticket.slot.leave();
         match self.request.into() {
             Request::Segment(masks) => masks.reply.send(Err(error)),
             Request::Embed(reply) => reply.send(Err(error)),

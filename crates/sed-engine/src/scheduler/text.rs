@@ -173,7 +173,7 @@ impl<S: Stages> Scheduler<S> {
                 }
             }
             if units > 0.0 {
-                task.ticket.place.pay(Stage::TextEmbedding, units / task.ticket.demand.text);
+                task.ticket.slot.deduct(Stage::TextEmbedding, units / task.ticket.demand.text);
             }
         }
         for task in self.stations.words.take(|task| task.state.missing.is_empty()) {
@@ -203,12 +203,12 @@ impl<S: Stages> Scheduler<S> {
     /// The words of a request are ready.
     fn has_words(&mut self, mut task: Task<Request, Texts<S>>, begun: Instant) {
         task.ticket.timeline.end(self.now().max(begun), None);
-        task.ticket.place.pay_up_to(Stage::TextEmbedding);
+        task.ticket.slot.deduct_up_to(Stage::TextEmbedding);
         let Task { ticket, request, state } = task;
         match request {
             Request::Segment(request) => self.seek_features(Task { ticket, request, state }),
             Request::Embed(reply) => {
-                ticket.place.leave();
+                ticket.slot.leave();
                 reply.send(Ok(()));
             }
         }
@@ -226,7 +226,7 @@ impl<S: Stages> Scheduler<S> {
             self.metrics.image_cache_hits.add(1);
         }
         task.request.pixels.discard();
-        task.ticket.place.pay_up_to(Stage::Encode);
+        task.ticket.slot.deduct_up_to(Stage::Encode);
         let task = task.map(|text| Cut::Whole(Described { text, features }));
         enter(&mut self.stations.cost_map, task, now);
     }

@@ -8,7 +8,7 @@ use std::{
 use tracing::Span;
 
 use crate::{
-    admission::{cost_model::Demand, place::Place},
+    admission::{cost_model::Demand, queue_slot::QueueSlot},
     requests::{
         error::EngineError,
         job::Priority,
@@ -46,7 +46,7 @@ pub(crate) struct Ticket {
     pub(crate) demand: Demand,
     pub(crate) urgency: Urgency,
     /// Held until the request is over or its caller goes.
-    pub(crate) place: Arc<Place>,
+    pub(crate) slot: Arc<QueueSlot>,
     /// The caller's span: the parent of those of the stages.
     pub(crate) span: Span,
     pub(crate) timeline: Timeline,
@@ -74,7 +74,7 @@ impl Ticket {
         vocabulary: Vocabulary,
         demand: Demand,
         urgency: Urgency,
-        place: Arc<Place>,
+        slot: Arc<QueueSlot>,
         span: Span,
     ) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Ticket {
             vocabulary,
             demand,
             urgency,
-            place,
+            slot,
             span,
         }
     }
@@ -103,7 +103,7 @@ impl Ticket {
         if self.urgency.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(EngineError::DeadlineExceeded);
         }
-        if self.place.is_gone() { Err(EngineError::Cancelled) } else { Ok(()) }
+        if self.slot.is_gone() { Err(EngineError::Cancelled) } else { Ok(()) }
     }
 
     /// Maps that the last stage enlarges for it, each counted as often as its output is larger than the map.

@@ -27,7 +27,7 @@ pub(super) struct Loaded<T> {
 }
 
 /// Reads the files and makes the value of them.
-type Load<T> = Arc<dyn Fn() -> Result<Loaded<T>, AccessError> + Send + Sync>;
+type Loader<T> = Arc<dyn Fn() -> Result<Loaded<T>, AccessError> + Send + Sync>;
 /// Makes a value known that comes into force.
 type Announce<T> = Box<dyn Fn(&T) + Send + Sync>;
 /// Receives the result of a thread that reads the files.
@@ -37,7 +37,7 @@ type Reading<T> = oneshot::Receiver<Result<Loaded<T>, AccessError>>;
 pub(crate) struct Reloaded<T> {
     what: &'static str,
     reloads: Counter<ReloadOutcome>,
-    load: Load<T>,
+    load: Loader<T>,
     /// Called with every value that comes into force.
     announce: Announce<T>,
     current: RwLock<Arc<T>>,
@@ -63,7 +63,7 @@ impl<T: Send + 'static> Reloaded<T> {
         load: impl Fn() -> Result<Loaded<T>, AccessError> + Send + Sync + 'static,
         announce: impl Fn(&T) + Send + Sync + 'static,
     ) -> Result<Self, AccessError> {
-        let load: Load<T> = Arc::new(load);
+        let load: Loader<T> = Arc::new(load);
         let read = timeout(LONGEST_READ, reading(&load)?).await;
         // A panic of the thread is one of `load`, which has none of its own.
         let loaded = read.ok().and_then(Result::ok).unwrap_or(Err(AccessError::Slow { what }));
@@ -151,7 +151,7 @@ impl<T: Send + 'static> Reloaded<T> {
 }
 
 /// Begins to read the files.
-fn reading<T: Send + 'static>(load: &Load<T>) -> Result<Reading<T>, AccessError> {
+fn reading<T: Send + 'static>(load: &Loader<T>) -> Result<Reading<T>, AccessError> {
     let load = Arc::clone(load);
     own_thread("access-files", move || load()).map_err(AccessError::NoThread)
 }

@@ -21,7 +21,7 @@ use tracing::Instrument;
 use super::{
     Context, segment,
     stream_answers::{Answers, Charged},
-    unanswered::{Ticket, Unanswered},
+    unanswered::{Numbered, Unanswered},
 };
 use crate::{
     calls::{Ending, log_refusal},
@@ -54,7 +54,7 @@ pub(crate) fn answer(
         reading: Reading::On,
         unanswered: Unanswered::default(),
         tasks: JoinSet::new(),
-        tickets: HashMap::new(),
+        numbered: HashMap::new(),
     };
     tokio::spawn(conversation.run(request.into_inner(), answers).in_current_span());
     let (taken, ending) = (AnswerCharges::default(), Ending::default());
@@ -85,7 +85,7 @@ struct Conversation {
     reading: Reading,
     unanswered: Unanswered,
     tasks: JoinSet<Worked>,
-    tickets: HashMap<Id, Ticket>,
+    numbered: HashMap<Id, Numbered>,
 }
 
 impl Conversation {
@@ -176,7 +176,7 @@ impl Conversation {
         // An id that is too long is refused; the answer repeats only its start.
         let id = request.as_ref().map_or("", |request| request.request_id.as_str());
         let id = &id[..id.floor_char_boundary(self.context.settings.max_request_id_bytes)];
-        let (ticket, entered) = self.unanswered.enter(id);
+        let (numbered, entered) = self.unanswered.enter(id);
         let request = request.ok_or_else(|| RequestError::missing(Field::Request, "give what to segment"));
         let checked = request.and_then(|request| {
             entered?;
@@ -189,11 +189,11 @@ impl Conversation {
             Err(refused) => {
                 let span = tracing::info_span!("request", request_id = tracing::field::Empty);
                 span.in_scope(|| {
-                    segment::name_request(ticket.id(), &self.context.settings);
+                    segment::name_request(numbered.id(), &self.context.settings);
                     log_refusal(&refused);
                 });
                 counted.end(Some(&refused));
-                self.unanswered.done(ticket, Outcome::Error(stream_error(&refused)), None);
+                self.unanswered.done(numbered, Outcome::Error(stream_error(&refused)), None);
             }
             Ok((request, time)) => {
                 let context = Arc::clone(&self.context);
@@ -205,7 +205,7 @@ impl Conversation {
                     answer
                 };
                 let task = self.tasks.spawn(work.in_current_span());
-                self.tickets.insert(task.id(), ticket);
+                self.numbered.insert(task.id(), numbered);
             }
         }
     }
@@ -229,12 +229,12 @@ impl Conversation {
                 (error.id(), Err(status::internal(message).into_status()))
             }
         };
-        let Some(ticket) = self.tickets.remove(&id) else { return };
+        let Some(numbered) = self.numbered.remove(&id) else { return };
         let (outcome, charge) = match result {
             Ok((response, charge)) => (Outcome::Response(response), Some(charge)),
             Err(status) => (Outcome::Error(stream_error(&status)), None),
         };
-        self.unanswered.done(ticket, outcome, charge);
+        self.unanswered.done(numbered, outcome, charge);
     }
 }
 

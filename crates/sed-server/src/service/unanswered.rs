@@ -21,16 +21,16 @@ pub(super) struct Unanswered {
     ready: BTreeMap<u64, Ready>,
 }
 
-/// A request's place in the stream.
+/// The number and the id of a request that was read from the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Ticket {
+pub(super) struct Numbered {
     number: u64,
     id: String,
     /// True if the id is reserved for this request; it is free again once the request is answered.
     owns_id: bool,
 }
 
-impl Ticket {
+impl Numbered {
     /// The request's id, empty if it has none.
     pub(super) fn id(&self) -> &str {
         &self.id
@@ -44,8 +44,8 @@ struct Ready {
 }
 
 impl Unanswered {
-    /// Adds a request with this id. One whose id is missing or in use gets a ticket, too, for its error.
-    pub(super) fn enter(&mut self, id: &str) -> (Ticket, Result<(), RequestError>) {
+    /// Adds a request with this id. One whose id is missing or in use is entered, too, for its error.
+    pub(super) fn enter(&mut self, id: &str) -> (Numbered, Result<(), RequestError>) {
         let invalid =
             |message: &str| Err(RequestError::new(ErrorReason::StreamIdInvalid, Field::RequestId, message));
         let outcome = if id.is_empty() {
@@ -55,9 +55,9 @@ impl Unanswered {
         } else {
             Ok(())
         };
-        let ticket = Ticket { number: self.read, id: id.to_owned(), owns_id: outcome.is_ok() };
+        let numbered = Numbered { number: self.read, id: id.to_owned(), owns_id: outcome.is_ok() };
         self.read += 1;
-        (ticket, outcome)
+        (numbered, outcome)
     }
 
     /// Lets answers overtake each other from now on.
@@ -66,8 +66,8 @@ impl Unanswered {
     }
 
     /// Adds the outcome of a request; `charge` holds its answer.
-    pub(super) fn done(&mut self, ticket: Ticket, outcome: Outcome, charge: Option<Charge>) {
-        let Ticket { number, id, owns_id } = ticket;
+    pub(super) fn done(&mut self, numbered: Numbered, outcome: Outcome, charge: Option<Charge>) {
+        let Numbered { number, id, owns_id } = numbered;
         let answer = v1::SegmentStreamResponse { request_id: id, outcome: Some(outcome) };
         self.ready.insert(number, Ready { answer: Charged { answer, charge }, owns_id });
     }

@@ -1,4 +1,4 @@
-//! Admission's account of the work that is left, launch by launch.
+//! The predicted work that is left in the queue, launch by launch.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use sed_telemetry::Telemetry;
 
 use super::simulation::{Asked, Setup, Simulation, USUAL};
 use crate::{
-    admission::charge::Charge,
+    admission::prediction::Prediction,
     metrics::EngineMetrics,
     requests::job::Priority,
     stages::{Level, StageError, fake::Fault, stage::Stage},
@@ -30,7 +30,7 @@ fn cold(count: usize, top_k: u32, priority: Priority) -> Asked {
 }
 
 #[test]
-fn every_launch_pays_for_what_it_has_done() {
+fn every_launch_deducts_what_it_has_done() {
     let mut simulation = taught();
     let number = simulation.ask(&cold(333, 0, Priority::Normal));
     let mut left = simulation.admission.load().0;
@@ -38,9 +38,9 @@ fn every_launch_pays_for_what_it_has_done() {
     while simulation.step() && !simulation.results.contains_key(&number) {
         let now = simulation.admission.load().0;
         let launch = simulation.launches.last().unwrap();
-        let paid = left - now;
+        let deducted = left - now;
         let time = launch.time.as_secs_f64();
-        assert!((time * 0.5..time * 2.0).contains(&paid), "{paid} for {launch:?}");
+        assert!((time * 0.5..time * 2.0).contains(&deducted), "{deducted} for {launch:?}");
         left = now;
     }
     assert!(simulation.results[&number].is_ok());
@@ -119,7 +119,7 @@ fn action() -> impl Strategy<Value = Action> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
-    fn payments_are_the_prediction_whatever_the_launches(
+    fn deductions_are_the_prediction_whatever_the_launches(
         actions in prop::collection::vec(action(), 1..40),
         pairs in 5_usize..80,
     ) {
@@ -137,16 +137,16 @@ proptest! {
                 Action::Cancel => simulation.cancel(last),
                 Action::Steps(steps) => (0..steps).for_each(|_| _ = simulation.step()),
             }
-            // The account is what is left of its requests, to the nanosecond.
-            let present = simulation.places.values().filter(|place| !place.is_gone());
-            let left: Duration = present.map(|place| place.left().total()).sum();
+            // The queue holds what is left of its requests, to the nanosecond.
+            let present = simulation.slots.values().filter(|slot| !slot.is_gone());
+            let left: Duration = present.map(|slot| slot.left().total()).sum();
             prop_assert_eq!(simulation.admission.load().0, left.as_secs_f64());
         }
         simulation.run();
-        for (number, place) in &simulation.places {
+        for (number, slot) in &simulation.slots {
             let answered = matches!(simulation.results.get(number), Some(Ok(_)));
             if answered || simulation.embedded.contains(number) {
-                prop_assert_eq!(place.left(), Charge::default());
+                prop_assert_eq!(slot.left(), Prediction::default());
             }
         }
         prop_assert_eq!(simulation.admission.load(), (0.0, 0));

@@ -14,7 +14,7 @@ use crate::{
     admission::{
         Admission, QueueLimits,
         cost_model::{Demand, text_units},
-        place::Place,
+        queue_slot::QueueSlot,
     },
     caches::{
         feature_cache::FeatureCache,
@@ -30,7 +30,7 @@ use crate::{
     },
     scheduler::{
         budget::Budget,
-        launch::{Launch, Load, Work},
+        launch::{Launch, LaunchSize, Work},
         task::{Answer, Order},
         ticket::{Ticket, Urgency},
     },
@@ -121,7 +121,7 @@ pub(super) struct Simulation {
     /// Factor by which all launches take longer.
     pub(super) slowness: u32,
     /// Of the requests that were admitted.
-    pub(super) places: HashMap<usize, Arc<Place>>,
+    pub(super) slots: HashMap<usize, Arc<QueueSlot>>,
     answers: HashMap<usize, Answer<SegmentOutcome>>,
     word_answers: HashMap<usize, Answer<()>>,
     pub(super) results: HashMap<usize, Result<SegmentOutcome, EngineError>>,
@@ -180,7 +180,7 @@ impl Simulation {
             admission,
             stall: None,
             slowness: 1,
-            places: HashMap::new(),
+            slots: HashMap::new(),
             answers: HashMap::new(),
             word_answers: HashMap::new(),
             results: HashMap::new(),
@@ -198,26 +198,26 @@ impl Simulation {
     pub(super) fn ask(&mut self, asked: &Asked) -> usize {
         let job = asked.job(self.count, self.scheduler.now());
         let demand = self.demand(&job);
-        let place = self.admission.admit(&demand, asked.priority, None, self.scheduler.now()).unwrap();
-        self.send_job(job, demand, place)
+        let slot = self.admission.admit(&demand, asked.priority, None, self.scheduler.now()).unwrap();
+        self.send_job(job, demand, slot)
     }
 
     /// Sends a request that is refused if its deadline cannot be kept.
     pub(super) fn try_ask(&mut self, asked: &Asked) -> Result<usize, EngineError> {
         let job = asked.job(self.count, self.scheduler.now());
         let demand = self.demand(&job);
-        let place = self.admission.admit(&demand, asked.priority, job.deadline, self.scheduler.now())?;
-        Ok(self.send_job(job, demand, place))
+        let slot = self.admission.admit(&demand, asked.priority, job.deadline, self.scheduler.now())?;
+        Ok(self.send_job(job, demand, slot))
     }
 
     /// Asks for the words of a request alone.
     pub(super) fn ask_words(&mut self, asked: &Asked) -> usize {
         let job = asked.job(self.count, self.scheduler.now());
         let demand = Demand::of_words(self.demand(&job).text);
-        let place = self.admission.admit(&demand, asked.priority, None, self.scheduler.now()).unwrap();
+        let slot = self.admission.admit(&demand, asked.priority, None, self.scheduler.now()).unwrap();
         let SegmentJob { priority, waiting_since: since, deadline, vocabulary, .. } = job;
         let order = Order::embed(vocabulary, Urgency { priority, since, deadline });
-        let (number, answer) = self.send(order, demand, place);
+        let (number, answer) = self.send(order, demand, slot);
         self.word_answers.insert(number, answer);
         self.collect();
         number
@@ -231,18 +231,18 @@ impl Simulation {
         Demand::of_job(job, 8, text, encode)
     }
 
-    fn send_job(&mut self, job: SegmentJob, demand: Demand, place: Arc<Place>) -> usize {
-        let (number, answer) = self.send(Order::segment(job), demand, place);
+    fn send_job(&mut self, job: SegmentJob, demand: Demand, slot: Arc<QueueSlot>) -> usize {
+        let (number, answer) = self.send(Order::segment(job), demand, slot);
         self.answers.insert(number, answer);
         self.collect();
         number
     }
 
-    fn send<T>(&mut self, order: Order<T>, demand: Demand, place: Arc<Place>) -> (usize, Answer<T>) {
+    fn send<T>(&mut self, order: Order<T>, demand: Demand, slot: Arc<QueueSlot>) -> (usize, Answer<T>) {
         let number = self.count;
         self.count += 1;
-        let (request, answer) = order.admitted(demand, Arc::clone(&place), Span::none());
-        self.places.insert(number, place);
+        let (request, answer) = order.admitted(demand, Arc::clone(&slot), Span::none());
+        self.slots.insert(number, slot);
         self.scheduler.arrive(&self.stages, request);
         (number, answer)
     }
@@ -257,7 +257,7 @@ impl Simulation {
     pub(super) fn cancel(&mut self, number: usize) {
         self.answers.remove(&number);
         self.word_answers.remove(&number);
-        self.places[&number].leave();
+        self.slots[&number].leave();
     }
 
     /// The embedding of a phrase comes from elsewhere.
@@ -285,7 +285,7 @@ impl Simulation {
             _ => 0,
         };
         let ended = launch.run(&self.stages);
-        let Load { stage, images, pairs, .. } = ended.load;
+        let LaunchSize { stage, images, pairs, .. } = ended.size;
         let mut time = MS + Duration::from_micros(10) * (images * 100 + pairs) as u32;
         time += TEXT_BYTE * bytes as u32;
         time *= self.slowness;
@@ -320,8 +320,8 @@ impl Simulation {
     }
 
     pub(super) fn waits_at(&self, number: usize, stage: Stage) -> bool {
-        let place = &self.places[&number];
-        self.scheduler.stations.of(stage).tickets().any(|ticket| Arc::ptr_eq(&ticket.place, place))
+        let slot = &self.slots[&number];
+        self.scheduler.stations.of(stage).tickets().any(|ticket| Arc::ptr_eq(&ticket.slot, slot))
     }
 
     /// Launches that a request was in.
@@ -331,28 +331,28 @@ impl Simulation {
 
     /// Checks a launch. Returns the numbers of the requests for masks in it.
     fn check(&self, launch: &mut Launch<FakeStages>, (images, pairs): (usize, usize)) -> Vec<usize> {
-        let load = launch.work.load();
+        let size = launch.work.size();
         let keys: Vec<_> = match &launch.work {
             Work::Phrases(_) => {
-                assert!(load.pairs <= 8);
+                assert!(size.pairs <= 8);
                 return Vec::new();
             }
             Work::Encode(tasks) => tasks.iter().map(|task| task.request.image_key()).collect(),
             _ => Vec::new(),
         };
         let gone = launch.work.tickets_mut();
-        match load.stage {
-            Stage::Encode => assert!(load.images <= images, "{} images", load.images),
+        match size.stage {
+            Stage::Encode => assert!(size.images <= images, "{} images", size.images),
             Stage::Finish => {
                 let enlarged: f64 = gone.iter().map(|ticket| ticket.enlarged()).sum();
-                let is_bounded = load.pairs <= pairs && enlarged <= MOST_ENLARGED;
-                assert!(is_bounded || load.images == 1, "{} pairs, enlarged to {enlarged}", load.pairs);
+                let is_bounded = size.pairs <= pairs && enlarged <= MOST_ENLARGED;
+                assert!(is_bounded || size.images == 1, "{} pairs, enlarged to {enlarged}", size.pairs);
             }
-            _ => assert!(load.pairs <= pairs, "{} pairs", load.pairs),
+            _ => assert!(size.pairs <= pairs, "{} pairs", size.pairs),
         }
         // One that is tried again goes before everything else.
         let is_new = launch.reason.is_some();
-        for left in self.scheduler.stations.of(load.stage).tickets().filter(|_| is_new) {
+        for left in self.scheduler.stations.of(size.stage).tickets().filter(|_| is_new) {
             for (index, gone) in gone.iter().enumerate() {
                 let overtaken = left.urgency.priority == gone.urgency.priority && left.turn < gone.turn;
                 let same = |key: &Option<ImageKey>| keys.iter().filter(|other| *other == key).count() > 1;
@@ -365,8 +365,8 @@ impl Simulation {
 
     /// The number of a request.
     fn number_of(&self, ticket: &Ticket) -> usize {
-        let place = |(_, place): &(&usize, &Arc<Place>)| Arc::ptr_eq(place, &ticket.place);
-        *self.places.iter().find(place).unwrap().0
+        let slot = |(_, slot): &(&usize, &Arc<QueueSlot>)| Arc::ptr_eq(slot, &ticket.slot);
+        *self.slots.iter().find(slot).unwrap().0
     }
 
     fn collect(&mut self) {

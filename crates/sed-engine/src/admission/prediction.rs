@@ -10,18 +10,18 @@ use crate::{
 /// No stage of a request is predicted to take longer, so that sums of predictions never overflow.
 const MOST: Duration = Duration::from_secs(24 * 3600);
 
-/// Device time for each stage. Whole nanoseconds, so that what is paid in pieces adds up exactly.
+/// Predicted device time of each stage. Whole nanoseconds, so that pieces that are deducted add up exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Charge([Duration; Stage::COUNT]);
+pub(crate) struct Prediction([Duration; Stage::COUNT]);
 
-impl Charge {
-    /// The charge that a model of costs predicts.
-    pub(crate) fn predicted(model: &CostModel, demand: &Demand) -> Self {
+impl Prediction {
+    /// The prediction of a model of costs for the work of a request.
+    pub(crate) fn new(model: &CostModel, demand: &Demand) -> Self {
         let seconds = |stage: Stage| model.stage_seconds(stage, demand).max(0.0);
         Self(Stage::ALL.map(|stage| Duration::try_from_secs_f64(seconds(stage)).unwrap_or(MOST).min(MOST)))
     }
 
-    /// Scales the charge to at most `most` in total: a request does not live longer than its deadline.
+    /// Scales the prediction to at most `most` in total: a request does not live longer than its deadline.
     pub(crate) fn within(self, most: Duration) -> Self {
         let total = self.total();
         if total <= most {
