@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::{
     admission::fit::Fit,
     requests::job::SegmentJob,
-    stages::{Level, Rejection, phrases::TokenPhrase, stage::Stage},
+    stages::{Level, phrases::TokenPhrase, stage::Stage},
 };
 
 /// Weight of the survivor average so far, when the next survivor count is added to it.
@@ -24,7 +24,7 @@ pub(crate) struct CostModel {
     stages: [Fit; Stage::COUNT],
     /// The same stages in parts: all parts of a request together.
     parts: [Parts; Stage::COUNT],
-    /// For each level: categories that survived, for each one that `top_k` asked for.
+    /// For each level: categories that survived, for each one that stays at one position.
     survivors: [Option<f64>; Level::COUNT],
 }
 
@@ -45,8 +45,8 @@ pub(crate) struct Demand {
     pub(crate) encode: bool,
     /// Categories of its vocabulary; 0 for a request that only wants them embedded.
     pub(crate) categories: usize,
-    /// Its rejection.
-    pub(crate) rejection: Rejection,
+    /// Categories that rejection leaves at one position of the map; all of them where it leaves out none.
+    pub(crate) kept: usize,
     /// Pixels of its output for each pixel of the network's map, at least 1.
     pub(crate) enlargement: f64,
 }
@@ -55,18 +55,19 @@ impl Demand {
     /// The demand of a job on a network with maps of `map_side`, when phrases of `text` units are unknown.
     pub(crate) fn of_job(job: &SegmentJob, map_side: usize, text: f64, encode: bool) -> Self {
         let pixels = f64::from(job.output.width) * f64::from(job.output.height);
+        let categories = job.vocabulary.size();
         Self {
             text,
             encode,
-            categories: job.vocabulary.size(),
-            rejection: job.rejection,
+            categories,
+            kept: job.rejection.kept(categories),
             enlargement: (pixels / (map_side * map_side).max(1) as f64).max(1.0),
         }
     }
 
     /// The demand of a request that only embeds phrases of `text` units.
     pub(crate) fn of_words(text: f64) -> Self {
-        Self { text, encode: false, categories: 0, rejection: Rejection::Off, enlargement: 1.0 }
+        Self { text, encode: false, categories: 0, kept: 0, enlargement: 1.0 }
     }
 }
 
@@ -101,23 +102,13 @@ impl CostModel {
         parts.most = Some(most);
     }
 
-    /// Learns how many of `categories` survived to a level. Where all survived, more of a larger vocabulary
-    /// would have, so that says nothing; nor does a request without rejection.
-    pub(crate) fn observe_survivors(
-        &mut self,
-        level: Level,
-        rejection: Rejection,
-        categories: usize,
-        survivors: usize,
-    ) {
-        let top_k = match rejection {
-            Rejection::Off => return,
-            Rejection::TopK(top_k) => top_k,
-        };
-        if survivors >= categories {
+    /// Learns how many categories of a request survived to a level. Where all survived, more of a larger
+    /// vocabulary would have, so that says nothing.
+    pub(crate) fn observe_survivors(&mut self, level: Level, demand: &Demand, survivors: usize) {
+        if survivors >= demand.categories {
             return;
         }
-        let now = survivors as f64 / f64::from(top_k.get());
+        let now = survivors as f64 / demand.kept as f64;
         let known = &mut self.survivors[level.index()];
         *known = Some(known.map_or(now, |old| SURVIVOR_MEMORY * old + (1.0 - SURVIVOR_MEMORY) * now));
     }
@@ -164,15 +155,11 @@ impl CostModel {
         }
     }
 
-    /// Categories that probably survive to a level: no more than to the levels before it.
+    /// Categories that probably survive to a level: no more than to the levels before it, and no fewer than
+    /// stay at one position.
     fn survivors(&self, level: Level, demand: &Demand) -> f64 {
-        let all = demand.categories as f64;
-        let top_k = match demand.rejection {
-            Rejection::Off => return all,
-            Rejection::TopK(top_k) => top_k,
-        };
         let known = self.survivors[..=level.index()].iter().flatten();
-        known.map(|each| each * f64::from(top_k.get())).fold(all, f64::min)
+        known.map(|each| each.max(1.0) * demand.kept as f64).fold(demand.categories as f64, f64::min)
     }
 }
 
@@ -180,9 +167,9 @@ impl CostModel {
 mod tests {
     use super::*;
 
-    fn demand(categories: usize, top_k: u32) -> Demand {
-        let rejection = Rejection::from_top_k(top_k);
-        Demand { text: 0.0, encode: true, categories, rejection, enlargement: 1.0 }
+    /// A request of which `kept` categories stay at one position.
+    fn demand(categories: usize, kept: usize) -> Demand {
+        Demand { text: 0.0, encode: true, categories, kept, enlargement: 1.0 }
     }
 
     fn observe(model: &mut CostModel, stage: Stage, units: f64, requests: usize, seconds: f64) {
@@ -195,7 +182,7 @@ mod tests {
         for size in [4.0, 8.0] {
             observe(&mut model, Stage::Encode, size, 4, 0.4 + 0.1 * size);
         }
-        assert!((model.stage_seconds(Stage::Encode, &demand(1, 0)) - 0.2).abs() < 1e-9);
+        assert!((model.stage_seconds(Stage::Encode, &demand(1, 1)) - 0.2).abs() < 1e-9);
     }
 
     #[test]
@@ -204,10 +191,9 @@ mod tests {
         for stage in Stage::ALL {
             observe(&mut model, stage, 100.0, 1, 1.0);
         }
-        let rejection = Rejection::from_top_k(8);
-        Level::ALL.into_iter().for_each(|level| model.observe_survivors(level, rejection, 200, 40));
-        let level = |top_k| model.stage_seconds(Stage::Decode(Level::Two), &demand(200, top_k));
-        assert!((level(0) - 2.0).abs() < 1e-9);
+        Level::ALL.into_iter().for_each(|level| model.observe_survivors(level, &demand(200, 8), 40));
+        let level = |kept| model.stage_seconds(Stage::Decode(Level::Two), &demand(200, kept));
+        assert!((level(200) - 2.0).abs() < 1e-9);
         assert!((level(8) - 0.4).abs() < 1e-9);
         assert!((level(80) - 2.0).abs() < 1e-9); // never more than there are
     }
@@ -217,13 +203,12 @@ mod tests {
         let mut model = CostModel::default();
         observe(&mut model, Stage::Decode(Level::Three), 100.0, 1, 1.0);
         let level_3 = |model: &CostModel| model.stage_seconds(Stage::Decode(Level::Three), &demand(800, 8));
-        let rejection = Rejection::from_top_k(8);
-        Level::ALL.into_iter().for_each(|level| model.observe_survivors(level, rejection, 21, 21));
+        Level::ALL.into_iter().for_each(|level| model.observe_survivors(level, &demand(21, 8), 21));
         assert!((level_3(&model) - 8.0).abs() < 1e-9);
         // Categories that were rejected before level 1 do not come back.
-        model.observe_survivors(Level::One, rejection, 847, 400);
+        model.observe_survivors(Level::One, &demand(847, 8), 400);
         assert!((level_3(&model) - 4.0).abs() < 1e-9);
-        model.observe_survivors(Level::Three, rejection, 847, 80);
+        model.observe_survivors(Level::Three, &demand(847, 8), 80);
         assert!((level_3(&model) - 0.8).abs() < 1e-9);
     }
 
@@ -247,7 +232,7 @@ mod tests {
         let mut model = CostModel::default();
         (1..20).for_each(|size| observe(&mut model, Stage::CostMap, f64::from(size), 1, 0.1));
         model.observe_parts(Stage::CostMap, (300, 50), Duration::from_secs(3), Instant::now());
-        let seconds = |categories| model.stage_seconds(Stage::CostMap, &demand(categories, 0));
+        let seconds = |categories| model.stage_seconds(Stage::CostMap, &demand(categories, categories));
         assert!((seconds(50) - 0.1).abs() < 1e-9 && (seconds(600) - 6.0).abs() < 1e-9);
     }
 

@@ -3,13 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{metrics, stages::Rejection};
+use crate::metrics;
 
 const LIMITS: QueueLimits = QueueLimits { requests: 3, pairs: 100 };
 
 /// A request of `categories` pairs and `text` units of unknown words.
 fn demand(categories: usize, text: f64) -> Demand {
-    Demand { text, encode: true, categories, rejection: Rejection::Off, enlargement: 1.0 }
+    Demand { text, encode: true, categories, kept: categories, enlargement: 1.0 }
 }
 
 /// A queue that knows that a pair and a unit of text take 10 ms, and that nothing else takes time.

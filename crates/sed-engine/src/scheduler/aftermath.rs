@@ -178,8 +178,7 @@ impl<S: Stages> Scheduler<S> {
             return enter(&mut self.stations.finish, task, now);
         };
         let (all, left) = (ticket.vocabulary.size(), survivors.len());
-        let rejection = ticket.demand.rejection;
-        self.admission.learn(|model| model.observe_survivors(level, rejection, all, left));
+        self.admission.learn(|model| model.observe_survivors(level, &ticket.demand, left));
         let report = match task.request.levels.last() {
             Some(before) => LevelReport::new(level, &before.survivors, survivors),
             None => LevelReport::new(level, &(0..all as u32).collect::<Vec<_>>(), survivors),
@@ -202,7 +201,7 @@ impl<S: Stages> Scheduler<S> {
         ticket.end_launch(done.ran.ended, &done.batch);
         ticket.slot.deduct_up_to(Stage::Finish);
         ticket.slot.leave();
-        let rejection = RejectionReport { rejection: ticket.demand.rejection, levels: request.levels };
+        let rejection = RejectionReport { rejection: request.rejection, levels: request.levels };
         let (timings, finished) = ticket.timeline.into_parts();
         let outcome = SegmentOutcome { map, rejection, timings, caches: ticket.caches, finished };
         request.reply.send(Ok(outcome));

@@ -10,7 +10,7 @@ use crate::{
     metrics::FlushReason,
     requests::{error::panic_message, image::ImageKey},
     scheduler::{
-        task::{Cut, Described, Encoding, MaskTask, Sliced, Task, WordTask},
+        task::{Cut, Described, Encoding, MaskTask, Masks, Sliced, Task, WordTask},
         ticket::Ticket,
     },
     stages::{
@@ -264,15 +264,15 @@ fn encode<S: Stages>(
 }
 
 fn cost_map<S: Stages>(stages: &S, tasks: &[MaskTask<Described<S>>]) -> Result<Vec<S::Pairs>, StageError> {
-    let requests: Vec<_> = tasks.iter().map(|task| decode_request(&task.ticket, &task.state)).collect();
+    let requests: Vec<_> = tasks.iter().map(|task| decode_request(&task.request, &task.state)).collect();
     counted(stages.cost_map(&requests)?, tasks.len())
 }
 
 fn decode_request<'a, S: Stages>(
-    ticket: &Ticket,
+    request: &Masks,
     image: &'a Described<S>,
 ) -> DecodeRequest<'a, S::ImageFeatures, S::TextEmbedding> {
-    DecodeRequest { features: &image.features, text: &image.text, rejection: ticket.demand.rejection }
+    DecodeRequest { features: &image.features, text: &image.text, rejection: request.rejection }
 }
 
 fn decode<S: Stages>(
@@ -313,10 +313,10 @@ fn check_map(map: &FinishedMap, output: &OutputSpec, categories: usize) -> Resul
 
 fn advance<S: Stages>(stages: &S, part: &mut Part<S>) -> Result<Advanced<S::Pairs>, StageError> {
     let (task, most) = (&mut *part.task, part.most);
-    let ticket = &task.ticket;
+    let request = &task.request;
     match &mut task.state {
         Sliced::CostMap(cut) => {
-            next_part(stages, cut, most, |image| stages.cost_map_parts(&decode_request(ticket, image)))
+            next_part(stages, cut, most, |image| stages.cost_map_parts(&decode_request(request, image)))
         }
         Sliced::Decode(level, cut) => {
             next_part(stages, cut, most, |pairs| stages.decode_parts(*level, pairs.clone()))

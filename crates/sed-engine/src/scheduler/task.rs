@@ -25,7 +25,7 @@ use crate::{
         pixels::Pixels,
         ticket::{Ticket, Urgency},
     },
-    stages::{Level, NetworkInput, OutputSpec, Stages, phrases::TokenPhrase, stage::Stage},
+    stages::{Level, NetworkInput, OutputSpec, Rejection, Stages, phrases::TokenPhrase, stage::Stage},
 };
 
 /// A request, and what the stages have made of it so far.
@@ -106,6 +106,7 @@ pub(crate) struct Masks {
     pub(crate) pinned: Option<PinnedImage>,
     /// The pixels, dropped when they are encoded, or at once when the caller goes.
     pub(crate) pixels: Arc<Pixels>,
+    pub(crate) rejection: Rejection,
     pub(crate) output: OutputSpec,
     pub(crate) levels: Vec<LevelReport>,
     pub(crate) reply: Reply<SegmentOutcome>,
@@ -122,14 +123,14 @@ pub(crate) struct Order<T> {
 impl Order<SegmentOutcome> {
     /// Asks for a job.
     pub(crate) fn segment(job: SegmentJob) -> Self {
-        let SegmentJob { image, vocabulary, output, waiting_since, deadline, priority, .. } = job;
+        let SegmentJob { image, vocabulary, rejection, output, waiting_since, deadline, priority } = job;
         let (facts, pinned, pixels) = match image {
             JobImage::Pixels { input, facts } => (facts, None, Pixels::new(input)),
             JobImage::Cached(image) => (Some(image.facts()), Some(image), Pixels::default()),
         };
         let (reply, answer) = oneshot::channel();
         let (pixels, reply) = (Arc::new(pixels), Reply(reply));
-        let masks = Masks { facts, pinned, pixels, output, levels: Vec::new(), reply };
+        let masks = Masks { facts, pinned, pixels, rejection, output, levels: Vec::new(), reply };
         let urgency = Urgency { priority, since: waiting_since, deadline };
         Self { vocabulary, urgency, request: Request::Segment(Box::new(masks)), answer }
     }
