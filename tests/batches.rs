@@ -97,7 +97,7 @@ proptest! {
             .collect();
         let outputs: Vec<OutputSpec> = requests
             .iter()
-            .map(|r| OutputSpec { height: r.3.0, width: r.3.1, crop: None, score_threshold: r.4, score_maps: true })
+            .map(|r| OutputSpec { width: r.3.1, height: r.3.0, crop: None, score_threshold: r.4, score_maps: true })
             .collect();
         let together = run(model, &batch, &outputs);
         for (i, (kept, map)) in together.into_iter().enumerate() {
@@ -123,7 +123,7 @@ proptest! {
         let Fixture { model, images, words } = fixture();
         let text: Vec<TextEmbedding> = chosen.iter().map(|&w| words[w].clone()).collect();
         let request = DecodeRequest { features: &images[image], text: &text, rejection };
-        let output = OutputSpec { height: 50, width: 60, crop: None, score_threshold: 0.0, score_maps: true };
+        let output = OutputSpec { width: 60, height: 50, crop: None, score_threshold: 0.0, score_maps: true };
         let (kept, whole) = run(model, &[request], &[output]).remove(0);
         let mut sizes = sizes.into_iter().cycle();
         let mut finish = |mut parts: Parts| loop {
@@ -155,7 +155,7 @@ proptest! {
             .zip(images.iter().cycle())
             .map(|(text, features)| DecodeRequest { features, text, rejection })
             .collect();
-        let output = OutputSpec { height: 20, width: 30, crop: None, score_threshold: 0.0, score_maps: true };
+        let output = OutputSpec { width: 30, height: 20, crop: None, score_threshold: 0.0, score_maps: true };
         let outputs = vec![output; requests.len()];
         let mut singles = model.cost_map(&requests).unwrap().split().unwrap();
         for level in Level::ALL {
@@ -175,7 +175,7 @@ proptest! {
 #[test]
 fn the_order_of_categories_only_orders_the_answer() {
     let Fixture { model, images, words } = fixture();
-    let output = OutputSpec { height: 48, width: 48, crop: None, score_threshold: 0.0, score_maps: false };
+    let output = OutputSpec { width: 48, height: 48, crop: None, score_threshold: 0.0, score_maps: false };
     let forward: Vec<TextEmbedding> = words[..20].to_vec();
     let backward: Vec<TextEmbedding> = forward.iter().rev().cloned().collect();
     let request = |text| DecodeRequest { features: &images[0], text, rejection: Rejection::from_top_k(3) };
@@ -192,7 +192,7 @@ fn the_order_of_categories_only_orders_the_answer() {
 #[test]
 fn a_top_k_that_keeps_all_equals_no_rejection() {
     let Fixture { model, images, words } = fixture();
-    let output = OutputSpec { height: 40, width: 30, crop: None, score_threshold: 0.0, score_maps: true };
+    let output = OutputSpec { width: 30, height: 40, crop: None, score_threshold: 0.0, score_maps: true };
     let request = |top_k| {
         let rejection = Rejection::from_top_k(top_k);
         DecodeRequest { features: &images[1], text: &words[..7], rejection }

@@ -71,7 +71,7 @@ fn check_case(model: &SedModel, name: &str) {
                 info["kept_after_level"].as_array().unwrap().iter().map(golden::numbers).collect();
             assert_eq!(kept[..3], expected, "{name} {mode}: survivors");
         }
-        let output = OutputSpec { height, width, crop: Some(crop), score_threshold: 0.0, score_maps: true };
+        let output = OutputSpec { width, height, crop: Some(crop), score_threshold: 0.0, score_maps: true };
         let map = model.finish(&pairs, &[output]).unwrap().remove(0);
         let scores = score_maps(&map);
         match rejection {
@@ -193,7 +193,7 @@ fn bf16_stays_close_to_f32() {
     assert_eq!(features.dense().dtype(), DType::BF16);
     let request = DecodeRequest { features: &features, text: &text, rejection: Rejection::Off };
     let (pairs, _) = decode_all(&model, &[request]);
-    let output = OutputSpec { height, width, crop: Some(crop), score_threshold: 0.0, score_maps: true };
+    let output = OutputSpec { width, height, crop: Some(crop), score_threshold: 0.0, score_maps: true };
     let map = model.finish(&pairs, &[output]).unwrap().remove(0);
     let want = golden::tensors("nano/sed_nano.a24.safetensors");
     assert_near(&score_maps(&map), &sigmoid(&want["normal.head_out"]), 3e-2, "bf16 scores");

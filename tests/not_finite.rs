@@ -74,7 +74,7 @@ fn answers(model: &SedModel, words: &[&str], rejections: &[Rejection]) -> Vec<Re
     let text = model.embed_categories(&words).unwrap();
     let input = Tensor::from_vec(pixels(side, 0), (1, side, side, 3), &Device::Cpu).unwrap();
     let features = model.encode(&input).unwrap().remove(0);
-    let output = OutputSpec { height: 9, width: 11, crop: None, score_threshold: 0.0, score_maps: false };
+    let output = OutputSpec { width: 11, height: 9, crop: None, score_threshold: 0.0, score_maps: false };
     let answer = |&rejection: &Rejection| -> Result<usize, ModelError> {
         let request = DecodeRequest { features: &features, text: &text, rejection };
         let (pairs, _) = decode_all(model, &[request]);

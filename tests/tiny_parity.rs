@@ -63,8 +63,8 @@ fn ten_scenes_come_out_as_in_pytorch() {
             let kept: Vec<Vec<u32>> = kept[..3].iter().map(|level| level[0].clone()).collect();
             assert_eq!(kept, survivors(&scene[name]), "scene {i}, {name}: other categories survive");
             let output = OutputSpec {
-                height: picture.height(),
                 width: picture.width(),
+                height: picture.height(),
                 crop: None,
                 score_threshold: 0.0,
                 score_maps: false,

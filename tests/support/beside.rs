@@ -64,7 +64,7 @@ impl Beside {
             Work::Decode { categories, top_k, height, width, write } => {
                 let rejection = Rejection::from_top_k(top_k.unwrap_or(0));
                 let output =
-                    OutputSpec { height, width, crop: None, score_threshold: 0.0, score_maps: false };
+                    OutputSpec { width, height, crop: None, score_threshold: 0.0, score_maps: false };
                 self.decode(&self.text[..categories], rejection, output, write.as_deref())
             }
             Work::Embed { words, write } => self.embed(&words, write.as_deref()),

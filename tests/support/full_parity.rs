@@ -167,7 +167,7 @@ impl Check {
             }
         }
         let ((width, height), crop) = (picture.size, picture.crop);
-        let output = OutputSpec { height, width, crop: Some(crop), score_threshold: 0.0, score_maps: true };
+        let output = OutputSpec { width, height, crop: Some(crop), score_threshold: 0.0, score_maps: true };
         let map = self.model.finish(&pairs, &[output]).unwrap().remove(0);
         let scores = score_maps(&map);
         let want = match rejection {

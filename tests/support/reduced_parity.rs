@@ -44,7 +44,7 @@ impl Loaded {
 
     fn finish(&self, pairs: &PairBatch) -> FinishedMap {
         let ((width, height), crop) = (self.size, Some(self.crop));
-        let output = OutputSpec { height, width, crop, score_threshold: 0.0, score_maps: true };
+        let output = OutputSpec { width, height, crop, score_threshold: 0.0, score_maps: true };
         self.model.finish(pairs, &[output]).unwrap().remove(0)
     }
 

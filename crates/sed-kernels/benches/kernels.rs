@@ -246,12 +246,12 @@ fn end(c: &mut Criterion) {
     run(c, "sigmoid, 16 maps at 192", PAIRS * 192 * 192, || {
         sigmoid(&maps).unwrap();
     });
-    for (maps, height, width) in [(PAIRS, 3000, 4000), (150, 768, 768)] {
+    for (maps, width, height) in [(PAIRS, 4000, 3000), (150, 768, 768)] {
         // Smooth, as the decoder's are.
         let coarse = values(&[1, maps, 24, 24]);
         let scores =
             sigmoid(&coarse.upsample_bilinear2d(192, 192, false).unwrap().squeeze(0).unwrap()).unwrap();
-        let spec = ArgmaxSpec { height, width, crop: None, threshold: 0.0 };
+        let spec = ArgmaxSpec { width, height, crop: None, threshold: 0.0 };
         run(c, &format!("upsample and argmax, {maps} maps to {width} x {height}"), height * width, || {
             upsample_argmax(&scores, &spec).unwrap();
         });

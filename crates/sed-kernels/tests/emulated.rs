@@ -162,7 +162,7 @@ fn operations() {
         let (shared, own) = (values(&[2, 16], 4), values(&[3, 16], 5));
         Ok(vec![prefix_attention(&values(&[3, 8], 6), Some(&shared), &own, &chains, 2)?])
     });
-    let spec = ArgmaxSpec { height: 9, width: 11, crop: Some((3, 5)), threshold: 0.1 };
+    let spec = ArgmaxSpec { width: 11, height: 9, crop: Some((5, 3)), threshold: 0.1 };
     let scores = x.abs().unwrap();
     let both = |on| {
         emulate_cuda(on);

@@ -74,9 +74,9 @@ pub(crate) fn finish(batch: &PairBatch, outputs: &[OutputSpec]) -> Result<Vec<Fi
         let survivors = batch.survivors(image);
         let logits = logits.narrow(0, offsets[image], survivors.len())?;
         let spec = ArgmaxSpec {
-            height: output.height as usize,
             width: output.width as usize,
-            crop: output.crop.map(|(width, height)| (height as usize, width as usize)),
+            height: output.height as usize,
+            crop: output.crop.map(|(width, height)| (width as usize, height as usize)),
             threshold: output.score_threshold,
         };
         let ScoredMap { scores, map, not_finite } = score_and_upsample(&logits, &spec)?;

@@ -23,12 +23,12 @@ pub(crate) fn limited(
     make_room: impl Fn() + Send + Sync + 'static,
 ) -> ReceiverStream<io::Result<Accepted>> {
     let (accepted, stream) = mpsc::channel(1);
-    let places = Arc::new(Semaphore::new(most));
+    let permits = Arc::new(Semaphore::new(most));
     tokio::spawn(async move {
         loop {
             tokio::select! {
                 () = accepted.closed() => return,
-                connection = accept(&listener, &places, &make_room) => {
+                connection = accept(&listener, &permits, &make_room) => {
                     if connection.is_err() {
                         sleep(PAUSE_AFTER_FAILURE).await;
                     }
@@ -44,21 +44,21 @@ pub(crate) fn limited(
 
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
     make_room: &(impl Fn() + Sync),
 ) -> io::Result<Accepted> {
     let (stream, address) = listener.accept().await?;
-    let place = loop {
-        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
-            break place;
+    let permit = loop {
+        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+            break permit;
         }
         make_room();
-        if let Ok(place) = timeout(ROOM, Arc::clone(places).acquire_owned()).await {
-            break place.map_err(io::Error::other)?;
+        if let Ok(permit) = timeout(ROOM, Arc::clone(permits).acquire_owned()).await {
+            break permit.map_err(io::Error::other)?;
         }
     };
     stream.set_nodelay(true)?; // answers are whole messages; waiting to fill a packet only delays them
-    Ok(Accepted { stream, address, place })
+    Ok(Accepted { stream, address, permit })
 }
 
 /// A connection that was accepted.
@@ -67,6 +67,6 @@ pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     /// The address of the client.
     pub(crate) address: SocketAddr,
-    /// Its place among the open connections, to be dropped when it is closed.
-    pub(crate) place: OwnedSemaphorePermit,
+    /// Its right to be open, to be dropped when it is closed.
+    pub(crate) permit: OwnedSemaphorePermit,
 }

@@ -143,8 +143,8 @@ impl BareModel {
         }
         clock.time(|| {
             let output = |work: &Work<'_>| OutputSpec {
-                height: picture(work).height,
                 width: picture(work).width,
+                height: picture(work).height,
                 crop: None,
                 score_threshold: 0.0,
                 score_maps: false,

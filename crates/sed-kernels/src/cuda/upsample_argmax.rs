@@ -13,7 +13,7 @@ const THREADS: usize = 256;
 /// Most maps whose counts a block adds up in shared memory.
 const SHARED_MAPS: usize = 1024;
 
-/// As [`crate::upsample_argmax`], which has checked the arguments; the first rows and columns of `scores`,
+/// As [`crate::upsample_argmax`], which has checked the arguments; the first columns and rows of `scores`,
 /// `used` of each, count. Indices and counts are copied to the host.
 pub(crate) fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec, used: (usize, usize)) -> Result<ArgmaxMap> {
     let counts = Output::zeros(scores.device(), DType::U32, scores.dim(0)? + 1)?;
@@ -37,7 +37,7 @@ pub(crate) fn score_and_upsample(
 fn best_of(
     scores: &Tensor,
     spec: &ArgmaxSpec,
-    (high, wide): (usize, usize),
+    (wide, high): (usize, usize),
     mut counts: Output,
 ) -> Result<(ArgmaxMap, usize)> {
     let (n, rows, columns) = scores.dims3()?;
@@ -83,21 +83,21 @@ mod tests {
 
     #[test]
     fn equals_the_cpu() {
-        for (n, rows, columns, height, width, crop) in [
-            (5, 6, 7, 23, 31, None),
-            (20, 12, 12, 30, 17, Some((9, 11))),
-            (1, 1, 1, 2, 3, None),
+        for (n, rows, columns, width, height, crop) in [
+            (5, 6, 7, 31, 23, None),
+            (20, 12, 12, 17, 30, Some((11, 9))),
+            (1, 1, 1, 3, 2, None),
             (1100, 2, 2, 9, 9, None),
             (0, 3, 3, 4, 4, None),
         ] {
             let scores: Vec<f32> = random(n * rows * columns, 1).iter().map(|v| v.abs()).collect();
             for threshold in [0.0, 0.8] {
-                let spec = ArgmaxSpec { height, width, crop, threshold };
+                let spec = ArgmaxSpec { width, height, crop, threshold };
                 for dtype in DTYPES {
                     let scores = on_device(&tensor(&scores, &[n, rows, columns]), dtype);
                     let want = crate::upsample_argmax(&scores.rounded, &spec).unwrap();
                     let got =
-                        upsample_argmax(&scores.tensor, &spec, crop.unwrap_or((rows, columns))).unwrap();
+                        upsample_argmax(&scores.tensor, &spec, crop.unwrap_or((columns, rows))).unwrap();
                     assert_eq!(got.indices, want.indices, "{n} {spec:?} {dtype:?}");
                     assert_eq!(got.pixels, want.pixels);
                     assert_close(&got.mean_scores, &want.mean_scores, 1e-6, "mean scores");
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn logits_that_are_not_finite_are_counted() {
-        let spec = ArgmaxSpec { height: 9, width: 5, crop: Some((3, 2)), threshold: 0.0 };
+        let spec = ArgmaxSpec { width: 5, height: 9, crop: Some((2, 3)), threshold: 0.0 };
         let mut logits = random(4 * 12, 1);
         for faults in [0, 3] {
             if faults > 0 {
@@ -116,7 +116,7 @@ mod tests {
             }
             for dtype in DTYPES {
                 let logits = on_device(&tensor(&logits, &[4, 4, 3]), dtype);
-                let got = score_and_upsample(&logits.tensor, &spec, (3, 2)).unwrap();
+                let got = score_and_upsample(&logits.tensor, &spec, (2, 3)).unwrap();
                 let want = crate::score_and_upsample(&logits.rounded, &spec).unwrap();
                 assert_eq!((got.not_finite, want.not_finite), (faults, faults), "{dtype:?}");
                 if faults == 0 {

@@ -20,14 +20,14 @@ pub fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec) -> Result<ArgmaxMap> 
     in_wing_of!(scores.device(), upsample_argmax(scores, spec, used))
 }
 
-/// Returns the rows and columns of the maps `[n, h, w]` that count.
+/// Returns the columns and rows of the maps `[n, h, w]` that count, `(width, height)`.
 fn checked_crop(maps: &Tensor, spec: &ArgmaxSpec) -> Result<(usize, usize)> {
     let (n, rows, columns) = maps.dims3()?;
-    let (high, wide) = spec.crop.unwrap_or((rows, columns));
+    let (wide, high) = spec.crop.unwrap_or((columns, rows));
     if n >= usize::from(UNLABELLED) || high == 0 || wide == 0 || high > rows || wide > columns {
-        bail!("upsample argmax: cannot crop {:?} to {high}×{wide}", maps.shape());
+        bail!("upsample argmax: cannot crop {:?} to width {wide} and height {high}", maps.shape());
     }
-    Ok((high, wide))
+    Ok((wide, high))
 }
 
 #[cfg(test)]
@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn a_crop_beyond_the_maps_is_refused() {
         let scores = tensor(&[0.5; 16], &[1, 4, 4]);
-        let spec = ArgmaxSpec { height: 2, width: 2, crop: Some((5, 4)), threshold: 0.0 };
+        let spec = ArgmaxSpec { width: 2, height: 2, crop: Some((4, 5)), threshold: 0.0 };
         assert!(upsample_argmax(&scores, &spec).is_err());
     }
 }

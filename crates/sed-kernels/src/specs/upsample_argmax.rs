@@ -8,11 +8,11 @@ pub const UNLABELLED: u16 = u16::MAX;
 /// Size of the output, crop of the maps, and threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ArgmaxSpec {
-    /// Output rows.
-    pub height: usize,
-    /// Output columns.
+    /// Width of the output in pixels.
     pub width: usize,
-    /// Only the first so many rows and columns of the maps are used.
+    /// Height of the output in pixels.
+    pub height: usize,
+    /// Only the first so many columns and rows of the maps, `(width, height)`, are used.
     pub crop: Option<(usize, usize)>,
     /// Pixels whose best score is lower become [`UNLABELLED`].
     pub threshold: f32,

@@ -111,7 +111,7 @@ impl Connections {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
     {
-        let Accepted { stream, address, place: _place } = accepted;
+        let Accepted { stream, address, permit: _permit } = accepted;
         let _counted = self.metrics.connections.share(1.0);
         let (age, aged) = watch::channel(false);
         let activity = self.crowd.enter();

@@ -70,7 +70,7 @@ impl Ops {
 
 /// One request and its answer.
 async fn converse(accepted: Accepted, sources: Sources) {
-    let Accepted { stream, place: _place, .. } = accepted;
+    let Accepted { stream, permit: _permit, .. } = accepted;
     let service = service_fn(|request| {
         let answer = answer::answer(request.method(), request.uri().path(), &sources);
         async { Ok::<_, Infallible>(answer) }

@@ -16,7 +16,7 @@ use block::{Block, RowPairs, Rows, Won, run_best};
 /// Output rows of one task; fixed, so that sums do not depend on the number of threads.
 const ROWS: usize = 16;
 
-/// As [`crate::score_and_upsample`], which has checked the arguments; the first rows and columns of `logits`,
+/// As [`crate::score_and_upsample`], which has checked the arguments; the first columns and rows of `logits`,
 /// `used` of each, count.
 pub(crate) fn score_and_upsample(
     logits: &Tensor,
@@ -33,11 +33,11 @@ pub(crate) fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec, used: (usize, 
     Ok(best_of(&cpu_values(scores)?, scores.dims3()?, used, spec, Isa::best()))
 }
 
-/// [`upsample_argmax`] of `maps [n, rows, columns]`, of which the first `high` rows and `wide` columns count.
+/// [`upsample_argmax`] of `maps [n, rows, columns]`, of which the first `wide` columns and `high` rows count.
 fn best_of(
     maps: &[f32],
     (n, rows, columns): (usize, usize, usize),
-    (high, wide): (usize, usize),
+    (wide, high): (usize, usize),
     spec: &ArgmaxSpec,
     isa: Isa,
 ) -> ArgmaxMap {
@@ -102,7 +102,7 @@ mod tests {
 
     /// Every map interpolated at every pixel.
     fn naive(scores: &[f32], (n, rows, columns): (usize, usize, usize), spec: &ArgmaxSpec) -> ArgmaxMap {
-        let (high, wide) = spec.crop.unwrap_or((rows, columns));
+        let (wide, high) = spec.crop.unwrap_or((columns, rows));
         let mut indices = Vec::new();
         let (mut pixels, mut sums) = (vec![0; n], vec![0.0; n]);
         for y in 0..spec.height {
@@ -139,17 +139,17 @@ mod tests {
         fn equals_interpolating_everything(
             seed in 0u64..1000,
             (n, rows, columns) in (0usize..20, 1usize..13, 1usize..40),
-            (height, width) in (1usize..60, 1usize..90),
+            (width, height) in (1usize..90, 1usize..60),
             crop in any::<bool>(),
             threshold in prop::sample::select(vec![0.0f32, 0.5, 0.97]),
         ) {
             // Smooth maps, as a decoder gives, with some exact zeros, as a sigmoid may underflow to.
             let scores: Vec<f32> =
                 random(n * rows * columns, seed).iter().map(|v| (v * 0.6 + 0.5).clamp(0.0, 1.0)).collect();
-            let crop = crop.then_some((rows.div_ceil(2), columns.div_ceil(3)));
-            let spec = ArgmaxSpec { height, width, crop, threshold };
+            let crop = crop.then_some((columns.div_ceil(3), rows.div_ceil(2)));
+            let spec = ArgmaxSpec { width, height, crop, threshold };
             let want = naive(&scores, (n, rows, columns), &spec);
-            let used = crop.unwrap_or((rows, columns));
+            let used = crop.unwrap_or((columns, rows));
             for isa in Isa::available() {
                 let got = best_of(&scores, (n, rows, columns), used, &spec, isa);
                 prop_assert_eq!(&got.indices, &want.indices, "{:?}", isa);
