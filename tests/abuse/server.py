@@ -34,6 +34,8 @@ class Server:
 
     def __init__(self, folder: Path, limit_mib: int | None) -> None:
         self.program = os.environ["SED_SERVE"]
+        # Without the variable of these tests, of which the program would warn.
+        self.environment = {name: value for name, value in os.environ.items() if name != "SED_SERVE"}
         self.text = folder / "text"
         self.log = folder / "log"
         self.address = ("127.0.0.1", _free_port())
@@ -67,7 +69,7 @@ class Server:
         command = [self.program, "serve", "--listen", _text(self.address), "--ops-listen", _text(self.ops), *self.flags]
         command = self.limit.wrap(command) if limited else command
         with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+            self._process = await asyncio.create_subprocess_exec(*command, env=self.environment, stdout=log, stderr=log)
         if limited:
             self.limit.hold(self.pid)
         self.starts += 1
@@ -124,7 +126,8 @@ class Server:
     def _worst(self) -> int:
         """The bytes that `doctor` states for the worst case."""
         command = [self.program, "--json", "doctor", "--quick", "--listen", _text(self.address)]
-        done = subprocess.run([*command, *self.flags, "--ops-listen", _text(self.ops)], capture_output=True, text=True)
+        command += [*self.flags, "--ops-listen", _text(self.ops)]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
         texts = [check["found"] for check in json.loads(done.stdout)["checks"]]
         found = re.search(r"at worst ([\d.]+) (KiB|MiB|GiB)", "\n".join(texts))
         if not found:

@@ -49,8 +49,10 @@ class Replica:
     def start(self) -> None:
         """Starts the process, without waiting for its warm-up."""
         command = [os.environ["SED_SERVE"], "serve", "--listen", self.address, "--ops-listen", f"{self.host}:9464"]
+        # Without the variable of these tests, of which the replica would warn.
+        environment = {name: value for name, value in os.environ.items() if name != "SED_SERVE"}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command + self.flags, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command + self.flags, stdout=log, stderr=log, env=environment)
         self.starts += 1
 
     def wait_ready(self) -> None:
