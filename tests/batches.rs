@@ -97,7 +97,7 @@ proptest! {
             .collect();
         let outputs: Vec<OutputSpec> = requests
             .iter()
-            .map(|r| OutputSpec { width: r.3.1, height: r.3.0, crop: None, score_threshold: r.4, score_maps: true })
+            .map(|r| OutputSpec { width: r.3.0, height: r.3.1, crop: None, score_threshold: r.4, score_maps: true })
             .collect();
         let together = run(model, &batch, &outputs);
         for (i, (kept, map)) in together.into_iter().enumerate() {
