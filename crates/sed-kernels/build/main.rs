@@ -1,6 +1,8 @@
 //! Compiles what is not Rust: the CUDA kernels, with feature `cuda` for GPUs (nvcc), with feature `cuda-emulator` for
 //! the CPU (a C++ compiler).
 
+#![allow(clippy::print_stdout)] // cargo reads it
+
 #[cfg(feature = "cuda")]
 mod nvcc;
 
