@@ -1,4 +1,4 @@
-//! The engine with the fake model. One program, because each one that starts an engine compiles its scheduler.
+//! The engine with the fake model. One program, because each that starts an engine compiles its scheduler.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests fail their test
 
