@@ -30,6 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".") // an image is not copied between the socket and its decoder
         .codec_path("crate::codec::SizedCodec")
+        // The server reads limits from its settings of the same names; spans of time are no settings.
+        .type_attribute(".sed.v1.Limits", "#[derive(serde::Deserialize)] #[serde(default)]")
+        .field_attribute(".sed.v1.Limits.max_timeout", "#[serde(skip)]")
+        .field_attribute(".sed.v1.Limits.max_connection_age", "#[serde(skip)]")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

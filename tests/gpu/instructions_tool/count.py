@@ -1,7 +1,10 @@
 """Figures of every kernel: resources, instructions of the reference launch, share of tensor instructions."""
 
+import concurrent.futures
 import dataclasses
+import functools
 import hashlib
+import itertools
 import json
 import pathlib
 
@@ -39,30 +42,34 @@ def code_digest() -> str:
 
 
 def figures() -> list[Figures]:
-    """Figures of all kernels, compiled and walked where that has not been done before."""
-    compiler = toolchain.nvcc()
-    known, tool = references(), code_digest()
-    used: set[str] = set()
-    found: list[Figures] = []
-    for source in toolchain.sources():
-        for architecture in toolchain.ARCHITECTURES:
-            text, resources = toolchain.machine_code(source, architecture, compiler)
-            names = {family(kernel) for kernel in resources}
-            missing = sorted(names - known.keys())
-            if missing:
-                raise toolchain.ToolError(f"no launch in instructions_launches.toml for {', '.join(missing)}")
-            used |= names
-            launches = json.dumps([dataclasses.asdict(known[name]) for name in sorted(names)], sort_keys=True)
-            key = hashlib.sha256("\n".join([tool, text, launches]).encode()).hexdigest()[:24]
-            cache = toolchain.CACHE / f"{source.stem}.{architecture}.{key}.figures.json"
-            if not cache.exists():
-                toolchain.say(f"walking {source.name} for sm_{architecture}")
-                counted = of_listing(text, resources, architecture)
-                cache.write_text(json.dumps([dataclasses.asdict(each) for each in counted]))
-            found += [Figures(**each) for each in json.loads(cache.read_text())]
-    if unused := sorted(known.keys() - used):
+    """Figures of all kernels, compiled and walked where that has not been done before, a file for each core."""
+    compiler, tool = toolchain.nvcc(), code_digest()
+    toolchain.disassemblers()  # one process fetches them
+    pairs = list(itertools.product(toolchain.sources(), toolchain.ARCHITECTURES))
+    with concurrent.futures.ProcessPoolExecutor() as pool:
+        found = list(pool.map(functools.partial(of_file, compiler, tool), *zip(*pairs)))
+    used = {name for names, _ in found for name in names}
+    if unused := sorted(references().keys() - used):
         raise toolchain.ToolError(f"instructions_launches.toml has {', '.join(unused)}, which no kernel is called")
-    return found
+    return [each for _, kernels in found for each in kernels]
+
+
+def of_file(compiler: str, tool: str, source: pathlib.Path, architecture: int) -> tuple[set[str], list[Figures]]:
+    """The families and the figures of one file's kernels."""
+    known = references()
+    text, resources = toolchain.machine_code(source, architecture, compiler)
+    names = {family(kernel) for kernel in resources}
+    missing = sorted(names - known.keys())
+    if missing:
+        raise toolchain.ToolError(f"no launch in instructions_launches.toml for {', '.join(missing)}")
+    launches = json.dumps([dataclasses.asdict(known[name]) for name in sorted(names)], sort_keys=True)
+    key = hashlib.sha256("\n".join([tool, text, launches]).encode()).hexdigest()[:24]
+    cache = toolchain.CACHE / f"{source.stem}.{architecture}.{key}.figures.json"
+    if not cache.exists():
+        toolchain.say(f"walking {source.name} for sm_{architecture}")
+        counted = of_listing(text, resources, architecture)
+        cache.write_text(json.dumps([dataclasses.asdict(each) for each in counted]))
+    return names, [Figures(**each) for each in json.loads(cache.read_text())]
 
 
 def of_listing(text: str, resources: dict[str, dict[str, int]], architecture: int) -> list[Figures]:

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use sed_engine::{Memory, Rejection, VocabularyLimits};
 use sed_image::DecodeLimits;
+use sed_proto::v1;
 
-use super::Settings;
+use super::{ConfigError, Settings, written::table};
 use crate::memory::Split;
 
 /// The least memory for requests that the machine's size leads to, and the most, in bytes.
@@ -89,5 +90,14 @@ impl Settings {
             phrases: self.max_phrases,
             phrase_bytes: self.max_phrase_bytes,
         }
+    }
+
+    /// Returns the published limits that have the name of a setting; the others are 0.
+    ///
+    /// # Errors
+    /// The type of a limit does not hold the value of its setting.
+    pub(super) fn published_limits(&self) -> Result<v1::Limits, ConfigError> {
+        let one_line = |text: String| text.trim_end().replace('\n', " ");
+        table(self)?.try_into().map_err(|error| ConfigError::Unpublished(one_line(error.to_string())))
     }
 }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use sed_engine::{Category, EngineConfig, builtin_vocabularies};
+use sed_proto::v1;
 
 use super::{
     ConfigError, Settings, Written,
@@ -16,6 +17,8 @@ use crate::memory::Split;
 pub struct ServerConfig {
     /// The settings, with every default filled in.
     pub settings: Arc<Settings>,
+    /// The limits of `GetServerInfo` that have the name of a setting; the others are 0.
+    pub published_limits: v1::Limits,
     /// Address of the gRPC port.
     pub listen: SocketAddr,
     /// Address of the operations port, for liveness, readiness and metrics; `None` turns it off.
@@ -75,6 +78,7 @@ impl ServerConfig {
             engine: engine(&settings)?,
             transport: transport::transport(&settings)?,
             access: transport::access(&settings)?,
+            published_limits: settings.published_limits()?,
             settings: Arc::new(settings),
         })
     }

@@ -80,6 +80,9 @@ pub enum ConfigError {
         /// The setting that it needs.
         other: &'static str,
     },
+    /// The published limit of a setting's name cannot hold its value.
+    #[error("cannot publish a setting as the limit of its name: {0}")]
+    Unpublished(String),
     /// There is no such vocabulary.
     #[error("preload_vocabulary is {name:?}, but the built-in vocabularies are {known}")]
     UnknownVocabulary {

@@ -305,3 +305,10 @@ fn words_that_are_unknown_are_told_with_those_that_are_known() {
     let variables = environment(&[("SED_COMPRESSION", "off")]);
     assert_eq!(load(None, variables, Written::default()).unwrap().transport.compression, []);
 }
+
+#[test]
+fn a_value_that_the_limit_of_its_name_cannot_hold_is_an_error_that_names_both() {
+    let settings = Settings { max_categories: 1 << 32, ..Settings::default() };
+    let error = settings.published_limits().unwrap_err().to_string();
+    assert!(error.contains("integer `4294967296`") && error.ends_with("in `max_categories`"), "{error}");
+}

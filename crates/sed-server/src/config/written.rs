@@ -90,7 +90,7 @@ impl TryFrom<&Settings> for Written {
     type Error = ConfigError;
 
     fn try_from(settings: &Settings) -> Result<Self, ConfigError> {
-        Self::in_table(Table::try_from(settings).map_err(|error| ConfigError::Source(error.to_string()))?)
+        Self::in_table(table(settings)?)
     }
 }
 
@@ -130,6 +130,11 @@ impl FromArgMatches for Written {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// Serialises settings by their keys, without those that have no value.
+pub(super) fn table(settings: &Settings) -> Result<Table, ConfigError> {
+    Table::try_from(settings).map_err(|error| ConfigError::Source(error.to_string()))
 }
 
 /// Returns the keys of all settings.

@@ -93,6 +93,7 @@ impl Server {
                 Arc::clone(metrics),
             ),
             settings: Arc::clone(settings),
+            published_limits: config.published_limits,
             transport: config.transport.clone(),
             pool: self.pool.clone(),
             places: Places::new(requests, transfers.clone(), Arc::clone(metrics)),

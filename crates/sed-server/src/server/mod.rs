@@ -4,7 +4,7 @@ mod assemble;
 mod error;
 mod running;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
 use sed_engine::{Engine, VocabularyBook, metrics::EngineMetrics};
 use sed_telemetry::Telemetry;
@@ -27,6 +27,9 @@ pub struct Server {
     telemetry: Telemetry,
     metrics: Arc<ServerMetrics>,
 }
+
+/// A server that answers while it is polled, until it ends.
+type Serving<'a> = Pin<Box<dyn Future<Output = Result<Drain, ServeError>> + Send + 'a>>;
 
 impl Server {
     /// Reads certificates and tokens, and opens the sockets. Connections wait until [`Server::serve`]. The
@@ -73,9 +76,20 @@ impl Server {
     ///
     /// # Errors
     /// The services cannot be set up.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<Drain, ServeError> {
-        self.warn_of_open_secrets();
-        Ok(self.assemble().await?.run(shutdown).await)
+    pub fn serve<'a>(
+        self,
+        shutdown: impl Future<Output = ()> + Send + 'a,
+    ) -> impl Future<Output = Result<Drain, ServeError>> + Send + 'a {
+        self.serve_until(Box::pin(shutdown))
+    }
+
+    /// [`Server::serve`] without a type parameter, behind a pointer: the whole server is compiled here, once,
+    /// and not again in every program that serves.
+    fn serve_until<'a>(self, shutdown: Pin<Box<dyn Future<Output = ()> + Send + 'a>>) -> Serving<'a> {
+        Box::pin(async move {
+            self.warn_of_open_secrets();
+            Ok(self.assemble().await?.run(shutdown).await)
+        })
     }
 
     /// Warns if tokens travel unencrypted over a network, where they can be read.

@@ -46,7 +46,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Serves until `shutdown` resolves or the engine gives its last device up, and then drains.
-    pub(super) async fn run(mut self, shutdown: impl Future<Output = ()>) -> Drain {
+    pub(super) async fn run(mut self, shutdown: Pin<Box<dyn Future<Output = ()> + Send + '_>>) -> Drain {
         let (health, engine) = (&self.health, &self.engine);
         let following = async {
             health.follow(engine.state()).await;

@@ -30,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) engine: Engine,
     pub(crate) vocabularies: VocabularyRegistry,
     pub(crate) settings: Arc<Settings>,
+    /// The limits of `GetServerInfo` that have the name of a setting; the others are 0.
+    pub(crate) published_limits: v1::Limits,
     pub(crate) transport: Transport,
     pub(crate) pool: CpuPool,
     /// Places for requests; a stream takes them one by one.

@@ -276,7 +276,9 @@ async fn server_info_tells_model_limits_and_vocabularies() {
     let raw = Settings {
         max_categories: 77,
         default_top_k: Some(3),
+        queue_capacity: Some(21),
         queue_pairs: 123,
+        max_timeout_seconds: 2.5,
         batch_images: 3,
         batch_pairs: 45,
         text_cache_bytes: 1001,
@@ -293,8 +295,8 @@ async fn server_info_tells_model_limits_and_vocabularies() {
     let limits = info.limits.unwrap();
     assert_eq!(limits.max_categories, 77);
     assert_eq!(limits.max_message_bytes, Settings::default().max_message_bytes as u64);
-    assert_eq!(limits.max_timeout, Some(prost_types::Duration { seconds: 60, nanos: 0 }));
-    assert_eq!((limits.max_queued_requests, limits.max_queued_pairs), (64, 123));
+    assert_eq!(limits.max_timeout, Some(prost_types::Duration { seconds: 2, nanos: 500_000_000 }));
+    assert_eq!((limits.max_queued_requests, limits.max_queued_pairs), (21, 123));
     assert_eq!((limits.max_batch_images, limits.max_batch_pairs), (3, 45));
     let caches = [limits.text_cache_bytes, limits.vocabulary_cache_bytes, limits.image_cache_bytes];
     assert_eq!(caches, [1001, 1002, 1003]);

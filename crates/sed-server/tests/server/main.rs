@@ -16,6 +16,7 @@ mod images;
 mod infer;
 mod inference;
 mod inference_errors;
+mod limits;
 mod load;
 mod malformed_images;
 mod memory;

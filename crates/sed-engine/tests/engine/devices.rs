@@ -1,8 +1,6 @@
 //! An engine on several devices: the choice of a request's device, and the effect of one lost device on the
 //! others.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests fail their test
-
 use std::time::{Duration, Instant};
 
 use sed_engine::{

@@ -1,7 +1,5 @@
 //! The engine with the fake model: answers, reports, faults, deadlines, cancellation, and its end.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests fail their test
-
 use std::time::{Duration, Instant};
 
 use sed_engine::{

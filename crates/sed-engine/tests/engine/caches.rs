@@ -1,7 +1,5 @@
 //! The three caches, as callers see them.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests fail their test
-
 use std::{
     fs,
     path::Path,

@@ -1,0 +1,7 @@
+//! The engine with the fake model. One program, because each that starts an engine compiles its scheduler.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests fail their test
+
+mod caches;
+mod devices;
+mod requests;
