@@ -98,12 +98,9 @@ def segment(
     picture: Picture, categories: Words | None, vocabulary: str | None, request_id: str, **options: Unpack[Options]
 ) -> pb.SegmentRequest:
     """Makes the request for one picture."""
-    if categories is not None and vocabulary is None:
-        words = vocabulary_message(categories, options)
-    elif vocabulary is not None and categories is None:
-        words = vocabulary_message(vocabulary, options)
-    else:
+    if (categories is None) == (vocabulary is None):
         raise ValueError("give either categories or the name of a vocabulary")
+    words = _vocabulary(categories, vocabulary, options)
     return pb.SegmentRequest(
         image=image(picture), vocabulary=words, options=segment_options(**options), request_id=request_id
     )
@@ -125,17 +122,16 @@ def new_vocabulary(
 def preparation(words: Words | str, **options: Unpack[WordOptions]) -> vocabulary_pb2.PrepareVocabularyRequest:
     """Makes the request that prepares words, or a vocabulary of this name."""
     _check_known(options, WordOptions)
-    return vocabulary_pb2.PrepareVocabularyRequest(vocabulary=vocabulary_message(words, options))
+    vocabulary = _vocabulary(None, words, options) if isinstance(words, str) else _vocabulary(words, None, options)
+    return vocabulary_pb2.PrepareVocabularyRequest(vocabulary=vocabulary)
 
 
-def vocabulary_message(words: Words | str, options: WordOptions) -> vocabulary_pb2.Vocabulary:
-    """Converts words, or the name of a vocabulary, into a message."""
-    made = vocabulary_pb2.Vocabulary(synonym_mode=_synonym_mode(options), contrast=_contrast(options))
-    if isinstance(words, str):
-        made.name = words
-    else:
-        made.categories.CopyFrom(category_list(words))
-    return made
+def _vocabulary(categories: Words | None, name: str | None, options: WordOptions) -> vocabulary_pb2.Vocabulary:
+    mode, contrast = _synonym_mode(options), _contrast(options)
+    if categories is not None:
+        made = category_list(categories)
+        return vocabulary_pb2.Vocabulary(categories=made, synonym_mode=mode, contrast=contrast)
+    return vocabulary_pb2.Vocabulary(name=name or "", synonym_mode=mode, contrast=contrast)
 
 
 def _synonym_mode(options: WordOptions) -> vocabulary_pb2.SynonymMode.ValueType:
