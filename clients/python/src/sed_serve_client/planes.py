@@ -23,13 +23,14 @@ def index_map(mask: mask_pb2.Mask, width: int, height: int) -> IndexMap:
     return _png(mask.index_png)
 
 
-def runner_up_map(mask: mask_pb2.Mask, best: IndexMap, unlabelled_index: int) -> IndexMap:
-    """Reads the indices of the second best categories; type and unlabelled index are those of the best ones."""
+def runner_up_map(mask: mask_pb2.Mask, unlabelled_index: int) -> IndexMap:
+    """Reads the indices of the second best categories, [height, width], with the unlabelled index of the best ones."""
     indices = _png(mask.runner_up_png)
     if mask.unlabelled_index == unlabelled_index:
         return indices
-    alike = np.where(indices == mask.unlabelled_index, unlabelled_index, indices)
-    return alike.astype(np.uint8) if best.dtype == np.uint8 else alike.astype(np.uint16)
+    wide = indices.astype(np.uint16)  # the best ones are raw, and these fit 8 bits
+    wide[indices == mask.unlabelled_index] = unlabelled_index
+    return wide
 
 
 def score_map(raw: bytes, width: int, height: int) -> ScoreMap:
@@ -38,4 +39,6 @@ def score_map(raw: bytes, width: int, height: int) -> ScoreMap:
 
 
 def _png(file: bytes) -> IndexMap:
-    return np.asarray(Image.open(io.BytesIO(file), formats=["PNG"]))
+    indices = np.asarray(Image.open(io.BytesIO(file), formats=["PNG"]))
+    # Older versions of Pillow read 16 bits of grey as 32.
+    return indices if indices.dtype == np.uint8 else indices.astype(np.uint16, copy=False)

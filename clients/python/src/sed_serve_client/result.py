@@ -200,12 +200,11 @@ class Segmentation:
 def segmentation(answer: pb.SegmentResponse) -> Segmentation:
     """Reads an answer."""
     mask, width, height = answer.masks[0], answer.mask_size.width, answer.mask_size.height
-    best = index_map(mask, width, height)
     by_content = {mask.WhichOneof("content"): mask for mask in answer.masks}
     scores, margins = by_content.get("raw_scores"), by_content.get("raw_margins")
     runner_up = by_content.get("runner_up_png")
     return Segmentation(
-        mask=best,
+        mask=index_map(mask, width, height),
         unlabelled_index=mask.unlabelled_index,
         unlabelled_pixels=answer.unlabelled_pixels,
         categories=tuple(_category(category) for category in answer.categories),
@@ -218,7 +217,7 @@ def segmentation(answer: pb.SegmentResponse) -> Segmentation:
         model_digest=answer.model_digest,
         warnings=warnings_of(answer.warnings),
         confidence=score_map(scores.raw_scores, width, height) if scores else None,
-        runner_up=runner_up_map(runner_up, best, mask.unlabelled_index) if runner_up else None,
+        runner_up=runner_up_map(runner_up, mask.unlabelled_index) if runner_up else None,
         margin=score_map(margins.raw_margins, width, height) if margins else None,
         ambiguities=tuple(_ambiguity(found, answer.categories) for found in answer.ambiguities),
         contrast=_contrast(answer.contrast) if answer.HasField("contrast") else None,
