@@ -3,7 +3,7 @@
 import type { PrepareVocabularyResponse } from "./generated/sed/v1/vocabulary";
 import { type InputWarning, milliseconds, warningsOf } from "./result";
 
-/** How far the words of a vocabulary are prepared. */
+/** The progress of preparing the words of a vocabulary. */
 export interface Preparation {
   /** The different names and synonyms to prepare, those of contrast words included. */
   phrases: number;

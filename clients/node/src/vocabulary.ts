@@ -4,7 +4,7 @@ import { type NamedVocabulary as Message, SynonymMode } from "./generated/sed/v1
 
 /** A vocabulary that the server knows by name; proto/sed/v1/vocabulary.proto explains each field. */
 export interface NamedVocabulary extends Omit<Message, "synonymMode"> {
-  /** How the synonyms of its categories count. */
+  /** Says how the synonyms of its categories count. */
   synonymMode: "mean" | "best";
 }
 

@@ -72,7 +72,7 @@ class Cold(services.SegmentationServiceServicer):
                 yield pb.SegmentStreamResponse(request_id=number, response=nothing(int(number)))
 
     def PrepareVocabulary(self, request, context) -> Iterator[vocabulary_pb2.PrepareVocabularyResponse]:
-        """Takes the next course."""
+        """Follows the next course."""
         self.calls += 1
         self.left.append(context.time_remaining())
         self.prepared.append(request.vocabulary)

@@ -1,4 +1,4 @@
-"""How sure the model is, against a running server: scores, runner-up and margins, ambiguities, thresholds of
+"""Answers that say how sure they are, of a running server: scores, runner-up and margins, ambiguities, thresholds of
 categories, contrast words, synonym modes, and words that are prepared.
 
 python sureness.py HOST:PORT    the server must hold the reduced model

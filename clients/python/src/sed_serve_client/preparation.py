@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """How far the words of a vocabulary are prepared.
+    """The progress of preparing the words of a vocabulary.
 
     phrases: the different names and synonyms to prepare, those of contrast words included.
     known: those whose text embeddings were there when the call began; embedded: those that are ready on every device.
