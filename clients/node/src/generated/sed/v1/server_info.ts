@@ -124,6 +124,11 @@ export interface Limits {
    * that are being sent. A connection may hold about three eighths of it.
    */
   maxRequestMemoryBytes: number;
+  /**
+   * Names and synonyms that may be prepared at the same time, for all callers together. One caller may have half of
+   * them.
+   */
+  maxPreparingPhrases: number;
 }
 
 /** This server's values for absent options. */
@@ -283,6 +288,7 @@ function createBaseLimits(): Limits {
     maxConnectionAge: undefined,
     maxHeaderBytes: 0,
     maxRequestMemoryBytes: 0,
+    maxPreparingPhrases: 0,
   };
 }
 
@@ -383,6 +389,9 @@ export const Limits: MessageFns<Limits> = {
     }
     if (message.maxRequestMemoryBytes !== 0) {
       writer.uint32(256).uint64(message.maxRequestMemoryBytes);
+    }
+    if (message.maxPreparingPhrases !== 0) {
+      writer.uint32(264).uint32(message.maxPreparingPhrases);
     }
     return writer;
   },
@@ -656,6 +665,14 @@ export const Limits: MessageFns<Limits> = {
             message.maxRequestMemoryBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 33: {
+            if (tag !== 264) {
+              break;
+            }
+
+            message.maxPreparingPhrases = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -709,6 +726,7 @@ export const Limits: MessageFns<Limits> = {
       : undefined;
     message.maxHeaderBytes = object.maxHeaderBytes ?? 0;
     message.maxRequestMemoryBytes = object.maxRequestMemoryBytes ?? 0;
+    message.maxPreparingPhrases = object.maxPreparingPhrases ?? 0;
     return message;
   },
 };
