@@ -37,7 +37,7 @@ class _SynonymModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SynonymMo
     """
 
 class SynonymMode(_SynonymMode, metaclass=_SynonymModeEnumTypeWrapper):
-    """How the phrases of a category become its scores."""
+    """Ways in which the phrases of a category become its scores."""
 
 SYNONYM_MODE_UNSPECIFIED: SynonymMode.ValueType  # 0
 """The default that the field states."""
@@ -64,7 +64,7 @@ class Vocabulary(_message.Message):
     CreateVocabulary returned. ListVocabularies lists them.
     """
     synonym_mode: Global___SynonymMode.ValueType
-    """How the synonyms of a category count. Unspecified: as the named vocabulary says, and MEAN for words written out."""
+    """The counting of synonyms. Unspecified: as the named vocabulary says, and MEAN for words written out."""
     @_builtins.property
     def categories(self) -> Global___CategoryList:
         """The categories, written out. Their order is the order of the answer and of the mask's indices."""
@@ -231,7 +231,7 @@ class NamedVocabulary(_message.Message):
     embedded_phrases: _builtins.int
     """Those of its phrases whose text embeddings are in the memory of every device of the server."""
     synonym_mode: Global___SynonymMode.ValueType
-    """How the synonyms of its categories count."""
+    """The counting of synonyms in its categories."""
     contrast_size: _builtins.int
     """Number of its contrast words."""
     @_builtins.property
@@ -274,7 +274,7 @@ class CreateVocabularyRequest(_message.Message):
     with VOCABULARY_NOT_READY.
     """
     synonym_mode: Global___SynonymMode.ValueType
-    """How the synonyms of its categories count. Unspecified: MEAN. Part of the vocabulary's name."""
+    """The counting of synonyms in its categories. Unspecified: MEAN. Part of the vocabulary's name."""
     @_builtins.property
     def categories(self) -> Global___CategoryList:
         """The categories. Required."""

@@ -13,7 +13,7 @@ export const protobufPackage = "sed.v1";
 
 export const protobufFileName = "sed/v1/vocabulary.proto";
 
-/** How the phrases of a category become its scores. */
+/** Ways in which the phrases of a category become its scores. */
 export enum SynonymMode {
   /** SYNONYM_MODE_UNSPECIFIED - The default that the field states. */
   SYNONYM_MODE_UNSPECIFIED = 0,
@@ -40,7 +40,7 @@ export interface Vocabulary {
      */
     { $case: "name"; value: string }
     | undefined;
-  /** How the synonyms of a category count. Unspecified: as the named vocabulary says, and MEAN for words written out. */
+  /** The counting of synonyms. Unspecified: as the named vocabulary says, and MEAN for words written out. */
   synonymMode: SynonymMode;
   /**
    * Words that compete with the categories and are never in the answer. Absent: those of the named vocabulary, and
@@ -108,7 +108,7 @@ export interface NamedVocabulary {
   phrases: number;
   /** Those of its phrases whose text embeddings are in the memory of every device of the server. */
   embeddedPhrases: number;
-  /** How the synonyms of its categories count. */
+  /** The counting of synonyms in its categories. */
   synonymMode: SynonymMode;
   /** Number of its contrast words. */
   contrastSize: number;
@@ -126,7 +126,7 @@ export interface CreateVocabularyRequest {
    * with VOCABULARY_NOT_READY.
    */
   embed: boolean;
-  /** How the synonyms of its categories count. Unspecified: MEAN. Part of the vocabulary's name. */
+  /** The counting of synonyms in its categories. Unspecified: MEAN. Part of the vocabulary's name. */
   synonymMode: SynonymMode;
   /**
    * Its contrast words. Part of the vocabulary's name. `auto` is resolved once, which needs the text embeddings: as
