@@ -17,6 +17,7 @@ mod engine;
 pub mod metrics;
 mod requests;
 mod scheduler;
+mod similarity;
 mod stages;
 
 pub use config::EngineConfig;
@@ -29,9 +30,11 @@ pub use requests::{
     report::{BatchTiming, CacheReport, LevelReport, RejectionReport, StageTiming},
     vocabulary::{
         Category, Phrase, Vocabulary, VocabularyDigest, VocabularyError, VocabularyLimits, VocabularyWarning,
+        advice,
     },
-    vocabulary_book::{VocabularyBook, builtin_vocabularies},
+    vocabulary_book::{COMMON_WORDS, VocabularyBook, builtin_vocabularies},
 };
+pub use similarity::{CategoryPair, ClosestPairs, Directions, Similarity, far_from};
 #[cfg(any(test, feature = "test-util"))]
 pub use stages::fake;
 pub use stages::{

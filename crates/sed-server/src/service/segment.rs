@@ -117,7 +117,7 @@ async fn attempt(
 /// The warnings of the words that a request has written out; `field` returns the place of a phrase in it.
 pub(crate) fn warnings(request: &ValidatedRequest, field: impl Fn(Phrase) -> Field) -> Vec<v1::Warning> {
     match &request.vocabulary {
-        VocabularySource::Inline(vocabulary) => convert::warnings(vocabulary, field),
+        VocabularySource::Inline(vocabulary) => convert::warnings(vocabulary.warnings(), field),
         VocabularySource::Named(_) => Vec::new(),
     }
 }

@@ -53,7 +53,8 @@ pub(crate) async fn create(
     }
     let (name, existed) = context.vocabularies.register(&vocabulary, caller).map_err(full)?;
     tracing::info!(name, existed, categories = vocabulary.size(), "registered a vocabulary");
-    let warnings = convert::warnings(&vocabulary, |phrase| Field::Phrase(CategoryList::Registered, phrase));
+    let warnings =
+        convert::warnings(vocabulary.warnings(), |phrase| Field::Phrase(CategoryList::Registered, phrase));
     let vocabulary = Some(summary(name, vocabulary.size(), false));
     Ok(v1::CreateVocabularyResponse { vocabulary, existed, warnings })
 }

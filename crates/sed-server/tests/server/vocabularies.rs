@@ -252,6 +252,10 @@ async fn a_caller_is_told_what_it_should_know_of_its_words() {
         answer.warnings[1].message,
         "categories 0 and 2 are both called `Bag`; only their index tells them apart"
     );
+    let values = |index: usize, name: &str| answer.warnings[index].metadata[name].clone();
+    let (tokens, room) = (values(0, "tokens"), values(0, "room"));
+    assert_eq!([tokens, room], [fake::ROOM + 1, fake::ROOM].map(|count| count.to_string()));
+    assert_eq!([values(1, "first"), values(1, "second")], ["0", "2"]);
     // A request by name has not written the words out.
     let by_name = server.segment(by_name(&created.vocabulary.unwrap().name)).await.unwrap();
     assert_eq!(by_name.warnings, []);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::similarity::Similarity;
+
 /// A place in a vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phrase {
@@ -139,6 +141,27 @@ pub enum VocabularyWarning {
         tokens: usize,
         /// Tokens that every prompt has room for.
         room: usize,
+    },
+    /// The text embeddings of two categories are so close that the model will hardly tell them apart.
+    #[error(
+        "categories {first} and {second}, `{}` and `{}`, are hardly different to the model (similarity \
+         {similarity}, alike from {threshold}); if they mean the same, make them synonyms of one category",
+        shown(first_name),
+        shown(second_name)
+    )]
+    Alike {
+        /// Index of the first category.
+        first: usize,
+        /// Index of the second, which is higher.
+        second: usize,
+        /// The name of the first.
+        first_name: String,
+        /// The name of the second.
+        second_name: String,
+        /// Similarity of their text embeddings.
+        similarity: Similarity,
+        /// The similarity from which two categories of this vocabulary are alike.
+        threshold: Similarity,
     },
 }
 

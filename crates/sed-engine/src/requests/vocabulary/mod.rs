@@ -1,5 +1,6 @@
 //! Vocabularies that have been checked: an ordered list of categories within stated limits.
 
+mod advice;
 mod error;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use crate::stages::{
 };
 pub use sed_model::prompts::Category;
 
+pub use advice::advice;
 pub use error::{Phrase, VocabularyError, VocabularyWarning};
 
 /// Limits on the size of a vocabulary.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use data_encoding::HEXLOWER;
 use sed_model::{
     config::SedConfig,
-    prompts::builtin_vocabulary,
+    prompts::{COMMON_WORDS, builtin_vocabulary},
     tokenizer::{PhraseReader, Tokenizer},
 };
 
@@ -183,6 +183,7 @@ fn official_lists_are_accepted_as_anyone_elses() {
     };
     assert_eq!(warnings("ade20k-150"), []);
     assert_eq!(warnings("pascal-context-459"), []);
+    assert_eq!(warnings(COMMON_WORDS), []);
     let repeated: BTreeSet<String> = warnings("ade20k-847")
         .into_iter()
         .map(|warning| match warning {
