@@ -116,7 +116,8 @@ def overload(folder: pathlib.Path, asked: list[Question], ending: contextlib.Exi
         return answer
 
     calls = client.calls_of(balancer.address)
-    with Load(asked, ask, clients=8) as load:
+    # So many that even a fast machine does not answer all of them in the half second that a call waits for a place.
+    with Load(asked, ask, clients=64) as load:
         load.go_on_for(40)
         until("a request was refused and answered later", lambda: sum(refusals) > 0)
     narrow.terminate()
