@@ -237,7 +237,7 @@ fn is_registered_name(name: &str) -> bool {
 }
 
 /// Memory that a vocabulary holds.
-fn bytes_of(vocabulary: &Vocabulary) -> usize {
+pub(crate) fn bytes_of(vocabulary: &Vocabulary) -> usize {
     let categories = vocabulary.all_categories();
     let phrases = categories.iter().flat_map(Category::phrases);
     let text: usize = phrases.map(|phrase| phrase.len() + size_of::<String>()).sum();

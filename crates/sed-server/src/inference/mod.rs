@@ -126,8 +126,7 @@ impl InferenceService {
         name_request(&message.id, limits);
         self.check_model(&message.model_name, &message.model_version)?;
         let (checked_by, reader) = (limits.clone(), self.context.engine.phrase_reader());
-        let connection = memory.connection();
-        let load = Load { connection, bytes: message.encoded_len() as u64 };
+        let load = Load { connection: memory.connection(), bytes: message.encoded_len() as u64 };
         let check = move || validate_infer(&message, &checked_by, &*reader);
         let ValidatedInfer { request, outputs, typed, timeout, paths } =
             self.context.pool.run_unseen(load, check).await??;
@@ -138,7 +137,7 @@ impl InferenceService {
         };
         let written = request.words.written_out();
         let answer = async {
-            let request = words::find(&self.context, request, connection, deadline.into_std()).await?;
+            let request = words::find(&self.context, request, &memory, deadline.into_std()).await?;
             let field = |phrase| paths.of(Field::Phrase(CategoryList::Inline, phrase));
             let warnings = convert::warnings(written.warnings(&request.vocabulary), field);
             let answer = segment(&self.context, request, memory, received, deadline.into_std()).await?;

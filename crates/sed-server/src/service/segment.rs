@@ -102,10 +102,10 @@ async fn attempt(
     deadline: tokio::time::Instant,
 ) -> Result<(v1::SegmentResponse, Charge), Refusal> {
     name_request(&message.request_id, &context.settings);
-    let (connection, deadline) = (memory.connection(), deadline.into_std());
-    let request = validated(context, message, connection).await?;
+    let deadline = deadline.into_std();
+    let request = validated(context, message, memory.connection()).await?;
     let written = request.words.written_out();
-    let request = words::find(context, request, connection, deadline).await?;
+    let request = words::find(context, request, &memory, deadline).await?;
     let field = |phrase| Field::Phrase(CategoryList::Inline, phrase);
     let warnings = convert::warnings(written.warnings(&request.vocabulary), field);
     let (answer, mut charge) = segment(context, request, memory, received, deadline).await?;
@@ -144,7 +144,7 @@ pub(crate) async fn segment(
     received: Instant,
     deadline: Instant,
 ) -> Result<(v1::SegmentResponse, Charge), Refusal> {
-    let FoundRequest { image, vocabulary, options, mut request_id } = request;
+    let FoundRequest { image, vocabulary, options, mut request_id, charge: _words } = request;
     if request_id.is_empty() {
         request_id = new_request_id();
         Span::current().record("request_id", &request_id);

@@ -8,11 +8,13 @@ use super::{Context, refusal::Refusal};
 use crate::{
     cpu_pool::Load,
     field::CategoryList,
-    memory::ConnectionId,
+    intake::CallMemory,
+    memory::{Charge, ConnectionId},
     validate::{
         ContrastSource, ImageSource, ValidatedOptions, ValidatedRequest, ValidatedWords, VocabularySource,
         complete,
     },
+    vocabulary_registry::bytes_of,
 };
 
 /// A valid request whose words are found.
@@ -22,21 +24,29 @@ pub(crate) struct FoundRequest {
     pub(crate) vocabulary: Vocabulary,
     pub(crate) options: ValidatedOptions,
     pub(crate) request_id: String,
+    /// Pays for words that were put together for it; those that it writes out are paid for with its message.
+    pub(crate) charge: Charge,
 }
 
 /// Finds the words of a request.
 ///
 /// # Errors
-/// As [`find_words`].
+/// As [`find_words`], and when there is too little memory.
 pub(crate) async fn find(
     context: &Context,
     request: ValidatedRequest,
-    connection: ConnectionId,
+    memory: &CallMemory,
     deadline: Instant,
 ) -> Result<FoundRequest, Refusal> {
     let ValidatedRequest { image, words, options, request_id } = request;
-    let vocabulary = find_words(context, (CategoryList::Inline, words), connection, deadline).await?;
-    Ok(FoundRequest { image, vocabulary, options, request_id })
+    let as_they_are = words.synonym_mode.is_none() && words.contrast == ContrastSource::Vocabulary;
+    let words = (CategoryList::Inline, words);
+    let vocabulary = find_words(context, words, memory.connection(), deadline).await?;
+    let mut charge = memory.payer.empty();
+    if !as_they_are {
+        charge.grow(bytes_of(&vocabulary) as u64).await?;
+    }
+    Ok(FoundRequest { image, vocabulary, options, request_id, charge })
 }
 
 /// Finds words: those that are named, and the contrast words that the server is to choose. `list` is where
