@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::{
     admission::cost_model::Demand,
+    caches::direction_cache::DirectionCache,
     config::EngineConfig,
     devices::{
         member::Member,
@@ -20,6 +21,7 @@ use crate::{
         vocabulary::Vocabulary,
     },
     scheduler::{task::Order, ticket::Urgency},
+    similarity::Directions,
     stages::{ModelInfo, Stages, phrases::ReadPhrases},
 };
 
@@ -33,6 +35,7 @@ struct Shared {
     model: ModelInfo,
     reader: Arc<dyn ReadPhrases>,
     board: Arc<StateBoard>,
+    directions: DirectionCache,
     /// One for each device, at least one.
     members: Vec<Member>,
 }
@@ -82,7 +85,8 @@ impl Engine {
             Member::start(stages, config, Seat::new(&board, number, &model.device, &metrics))
         };
         let members = stages.into_iter().zip(&models).enumerate().map(member).collect::<Result<_, _>>()?;
-        Ok(Self { shared: Arc::new(Shared { model, reader, board, members }) })
+        let directions = DirectionCache::new();
+        Ok(Self { shared: Arc::new(Shared { model, reader, board, directions, members }) })
     }
 
     /// The model that runs here.
@@ -169,9 +173,7 @@ impl Engine {
             (ahead + judge.map_or(0.0, |judge| judge.seconds(&demand)), present, member, demand)
         });
         let best = rated.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        // They were ready a moment ago.
-        let lost = || EngineError::DeviceLost("no device is left".into());
-        best.map(|(_, _, member, demand)| (member, demand)).ok_or_else(lost)
+        best.map(|(_, _, member, demand)| (member, demand)).ok_or_else(none_left)
     }
 
     fn working(&self) -> impl Iterator<Item = &Member> {
@@ -196,6 +198,30 @@ impl Engine {
         Ok(())
     }
 
+    /// The directions of a vocabulary's words: one for each category, those of its contrast words behind the
+    /// others. Words that no device knows are embedded on the one that has least of them to embed.
+    ///
+    /// # Errors
+    /// As [`Engine::segment`].
+    pub async fn directions(
+        &self,
+        vocabulary: &Vocabulary,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<Directions>, EngineError> {
+        if let Some(known) = self.shared.directions.get(vocabulary) {
+            return Ok(known);
+        }
+        self.check_ready()?;
+        let rated = self.working().map(|member| (member, member.demand_of_words(vocabulary)));
+        let best = rated.min_by(|(_, one), (_, other)| one.text.total_cmp(&other.text));
+        let (member, demand) = best.ok_or_else(none_left)?;
+        let urgency = Urgency { priority: Priority::Normal, since: Instant::now(), deadline };
+        let order = Order::directions(vocabulary.clone(), urgency);
+        let directions = member.submit(order, demand)?.wait().await?;
+        self.shared.directions.keep(vocabulary, Arc::clone(&directions));
+        Ok(directions)
+    }
+
     /// Number of requests that wait for a device.
     pub fn queue_depth(&self) -> usize {
         self.shared.members.iter().map(Member::waiting).sum()
@@ -208,6 +234,11 @@ impl Engine {
         // The board holds the sender, so waiting for a state cannot fail.
         let _ = self.state().wait_for(|state| *state == EngineState::Stopped).await;
     }
+}
+
+/// The error where no device works, of those that were ready a moment ago.
+fn none_left() -> EngineError {
+    EngineError::DeviceLost("no device is left".into())
 }
 
 /// The error with which a state refuses requests; `Ok` when it accepts them.

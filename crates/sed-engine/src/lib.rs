@@ -29,8 +29,8 @@ pub use requests::{
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
     report::{BatchTiming, CacheReport, LevelReport, RejectionReport, StageTiming},
     vocabulary::{
-        Category, Phrase, Vocabulary, VocabularyDigest, VocabularyError, VocabularyLimits, VocabularyWarning,
-        advice,
+        Category, CategoryPlace, Phrase, SynonymMode, Vocabulary, VocabularyDigest, VocabularyError,
+        VocabularyLimits, VocabularyWarning, advice,
     },
     vocabulary_book::{COMMON_WORDS, VocabularyBook, builtin_vocabularies},
 };
@@ -39,7 +39,7 @@ pub use similarity::{CategoryPair, ClosestPairs, Directions, Similarity, far_fro
 pub use stages::fake;
 pub use stages::{
     Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, Rejection,
-    ScoreMaps, StageError, Stages, UNLABELLED,
+    ScoreMaps, StageError, Stages, Thresholds, UNLABELLED,
     machine::Memory,
     phrases::{PhraseTokens, ReadPhrases, TokenPhrase},
     sed::{SedStages, USEFUL_IMAGES_CPU, USEFUL_PAIRS_CPU, device_name},

@@ -37,4 +37,4 @@ pub use pairs::{DecodeRequest, PairBatch};
 pub use parts::{Advanced, Parts};
 pub use rejection::{ParseRejectionError, Rejection};
 pub use sed_kernels::{UNLABELLED, allocator, device, parallel, peak, products_off_plan};
-pub use segmentation::{FinishedMap, OutputSpec, ScoreMaps};
+pub use segmentation::{FinishedMap, OutputSpec, ScoreMaps, Thresholds};

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sed_engine::{
-    CacheReport, Level, ModelInfo, Phrase, RejectionReport, Stage, StageTiming, VocabularyWarning,
+    CacheReport, CategoryPlace, Level, ModelInfo, Phrase, RejectionReport, Stage, StageTiming, SynonymMode,
+    Vocabulary, VocabularyWarning,
 };
 use sed_proto::v1;
 
@@ -33,10 +34,10 @@ pub(crate) fn warnings<'a>(
     field: impl Fn(Phrase) -> Field,
 ) -> Vec<v1::Warning> {
     let convert = |warning: &VocabularyWarning| {
-        let (reason, phrase, values) = facts(warning);
+        let (reason, values) = facts(warning);
         v1::Warning {
             reason: reason.into(),
-            field: field(phrase).to_string(),
+            field: field(warning.phrase()).to_string(),
             message: warning.to_string(),
             metadata: values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         }
@@ -44,17 +45,20 @@ pub(crate) fn warnings<'a>(
     warnings.into_iter().map(convert).collect()
 }
 
-/// The reason of a warning, the phrase that it is about, and its values by name.
-fn facts(warning: &VocabularyWarning) -> (v1::WarningReason, Phrase, Vec<(&'static str, String)>) {
-    let name_of = |category: usize| Phrase { category, synonym: None };
+/// The reason of a warning, and its values by name.
+fn facts(warning: &VocabularyWarning) -> (v1::WarningReason, Vec<(&'static str, String)>) {
     match warning {
         VocabularyWarning::NameRepeated { first, second, .. } => {
-            let values = vec![("first", first.to_string()), ("second", second.to_string())];
-            (v1::WarningReason::CategoryNameRepeated, name_of(*second), values)
+            let value = |asked, place: &CategoryPlace| match place {
+                CategoryPlace::Asked(index) => (asked, index.to_string()),
+                CategoryPlace::Contrast(index) => ("contrast", index.to_string()),
+            };
+            let values = vec![value("first", first), value("second", second)];
+            (v1::WarningReason::CategoryNameRepeated, values)
         }
-        VocabularyWarning::PhraseCut { phrase, tokens, room, .. } => {
+        VocabularyWarning::PhraseCut { tokens, room, .. } => {
             let values = vec![("tokens", tokens.to_string()), ("room", room.to_string())];
-            (v1::WarningReason::PhraseCut, *phrase, values)
+            (v1::WarningReason::PhraseCut, values)
         }
         VocabularyWarning::Alike { first, second, similarity, threshold, .. } => {
             let values = vec![
@@ -63,9 +67,23 @@ fn facts(warning: &VocabularyWarning) -> (v1::WarningReason, Phrase, Vec<(&'stat
                 ("similarity", similarity.to_string()),
                 ("threshold", threshold.to_string()),
             ];
-            (v1::WarningReason::CategoriesAlike, name_of(*second), values)
+            (v1::WarningReason::CategoriesAlike, values)
         }
     }
+}
+
+pub(crate) fn synonym_mode(mode: SynonymMode) -> v1::SynonymMode {
+    match mode {
+        SynonymMode::Mean => v1::SynonymMode::Mean,
+        SynonymMode::Best => v1::SynonymMode::Best,
+    }
+}
+
+/// The report on the contrast words of a vocabulary, if it has any.
+pub(crate) fn contrast_report(vocabulary: &Vocabulary, pixels: u64) -> Option<v1::ContrastReport> {
+    let words = vocabulary.contrast();
+    let names = || words.iter().map(|category| category.name.clone()).collect();
+    (!words.is_empty()).then(|| v1::ContrastReport { names: names(), pixels })
 }
 
 /// Converts the rejection report; the rejected categories are included only with `list_rejected`.
@@ -75,7 +93,8 @@ pub(crate) fn rejection_report(report: RejectionReport, list_rejected: bool) -> 
         candidates: level.candidates,
         survivors: level.survivors,
         rejected: if list_rejected { level.rejected } else { Vec::new() },
-        ..Default::default()
+        contrast_candidates: level.contrast_candidates,
+        contrast_survivors: level.contrast_survivors,
     };
     v1::RejectionReport {
         top_k: report.rejection.top_k(),

@@ -119,7 +119,7 @@ impl Admission {
                 return Err(full("requests", limits.requests));
             }
             // A vocabulary larger than the whole limit must get in when nothing else waits.
-            if waiting > 0 && queue.waiting_pairs + demand.categories > limits.pairs {
+            if waiting > 0 && queue.waiting_pairs + demand.pairs > limits.pairs {
                 return Err(full("(image, category) pairs", limits.pairs));
             }
         }
@@ -131,12 +131,12 @@ impl Admission {
         }
         queue.present += 1;
         queue.waiting[priority as usize] += 1;
-        queue.waiting_pairs += demand.categories;
+        queue.waiting_pairs += demand.pairs;
         queue.words[priority as usize] += prediction.of(Stage::TextEmbedding);
         queue.queued[priority as usize] += prediction.behind_words();
         drop(queue);
         self.publish();
-        Ok(Arc::new(QueueSlot::new(Arc::clone(self), priority, demand.categories, prediction)))
+        Ok(Arc::new(QueueSlot::new(Arc::clone(self), priority, demand.pairs, prediction)))
     }
 
     /// Requests that wait for their first launch.

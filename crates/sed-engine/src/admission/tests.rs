@@ -7,9 +7,9 @@ use crate::metrics;
 
 const LIMITS: QueueLimits = QueueLimits { requests: 3, pairs: 100 };
 
-/// A request of `categories` pairs and `text` units of unknown words.
-fn demand(categories: usize, text: f64) -> Demand {
-    Demand { text, encode: true, categories, kept: categories, enlargement: 1.0 }
+/// A request of `pairs` pairs and `text` units of unknown words.
+fn demand(pairs: usize, text: f64) -> Demand {
+    Demand { text, encode: true, pairs, kept: pairs, enlargement: 1.0 }
 }
 
 /// A queue that knows that a pair and a unit of text take 10 ms, and that nothing else takes time.
@@ -27,13 +27,13 @@ fn admission() -> Arc<Admission> {
 
 fn admit(
     admission: &Arc<Admission>,
-    categories: usize,
+    pairs: usize,
     priority: Priority,
     milliseconds: Option<u64>,
 ) -> Result<Arc<QueueSlot>, EngineError> {
     let now = Instant::now();
     let deadline = milliseconds.map(|left| now + Duration::from_millis(left));
-    admission.admit(&demand(categories, 0.0), priority, deadline, now)
+    admission.admit(&demand(pairs, 0.0), priority, deadline, now)
 }
 
 #[track_caller]
@@ -174,9 +174,9 @@ proptest! {
     ) {
         let admission = admission();
         let mut slots = Vec::new();
-        for (categories, text, priority, steps, finishes) in requests {
+        for (pairs, text, priority, steps, finishes) in requests {
             let priority = [Priority::Low, Priority::Normal, Priority::High][priority];
-            let demand = demand(categories, text);
+            let demand = demand(pairs, text);
             let slot = admission.admit(&demand, priority, None, Instant::now()).unwrap();
             let before = admission.lock().total();
             for step in steps {

@@ -236,7 +236,7 @@ mod tests {
         metrics,
         requests::{job::SegmentOutcome, vocabulary::Category},
         stages::{
-            NetworkInput, OutputSpec, Rejection,
+            NetworkInput, OutputSpec, Rejection, Thresholds,
             fake::{FakeControl, FakeReader, FakeStages, Fault, model_info},
         },
     };
@@ -260,7 +260,13 @@ mod tests {
             },
             vocabulary: Vocabulary::built_in(vec![Category::new("object")], &FakeReader).unwrap(),
             rejection: Rejection::Off,
-            output: OutputSpec { width: 8, height: 8, crop: None, score_threshold: 0.0, score_maps: false },
+            output: OutputSpec {
+                width: 8,
+                height: 8,
+                crop: None,
+                thresholds: Thresholds::Same(0.0),
+                score_maps: false,
+            },
             waiting_since: Instant::now(),
             deadline: None,
             priority: Priority::Normal,

@@ -172,38 +172,46 @@ impl<S: Stages> Scheduler<S> {
         ticket.end_launch(done.ran.ended, &done.batch);
         ticket.slot.deduct_up_to(done.stage);
         let survivors = stages.survivors(&task.state);
-        ticket.pairs = survivors.len();
+        let left = survivors.len();
+        ticket.pairs = left;
         let now = self.now();
         let Some(Stage::Decode(level)) = done.stage.next() else {
             return enter(&mut self.stations.finish, task, now);
         };
-        let (all, left) = (ticket.vocabulary.size(), survivors.len());
         self.admission.learn(|model| model.observe_survivors(level, &ticket.demand, left));
-        let report = match task.request.levels.last() {
-            Some(before) => LevelReport::new(level, &before.survivors, survivors),
-            None => LevelReport::new(level, &(0..all as u32).collect::<Vec<_>>(), survivors),
-        };
+        let report = LevelReport::new(level, &ticket.vocabulary, task.request.levels.last(), &survivors);
         if self.recording {
-            self.metrics.categories_survived.record(DecoderLevel(level), left as f64);
-            self.metrics.category_levels.add(DecoderLevel(level), CategoryOutcome::Survived, left as u64);
-            self.metrics.category_levels.add(
-                DecoderLevel(level),
-                CategoryOutcome::Rejected,
-                report.rejected.len() as u64,
-            );
+            let (level, categories) = (DecoderLevel(level), &self.metrics.category_levels);
+            self.metrics.categories_survived.record(level, report.survivors.len() as f64);
+            categories.add(level, CategoryOutcome::Survived, report.survivors.len() as u64);
+            categories.add(level, CategoryOutcome::Rejected, report.rejected.len() as u64);
         }
         task.request.levels.push(report);
         enter(&mut self.stations.decode[level.index()], task.map(Cut::Whole), now);
     }
 
-    fn finished(&mut self, done: &Completed, task: MaskTask<S::Pairs>, map: FinishedMap) {
+    fn finished(&mut self, done: &Completed, task: MaskTask<S::Pairs>, mut map: FinishedMap) {
         let Task { mut ticket, request, .. } = task;
         ticket.end_launch(done.ran.ended, &done.batch);
         ticket.slot.deduct_up_to(Stage::Finish);
         ticket.slot.leave();
         let rejection = RejectionReport { rejection: request.rejection, levels: request.levels };
+        let contrast_pixels = remove_contrast(&mut map, ticket.vocabulary.size());
         let (timings, finished) = ticket.timeline.into_parts();
-        let outcome = SegmentOutcome { map, rejection, timings, caches: ticket.caches, finished };
+        let caches = ticket.caches;
+        let outcome = SegmentOutcome { map, contrast_pixels, rejection, timings, caches, finished };
         request.reply.send(Ok(outcome));
     }
+}
+
+/// Removes what belongs to contrast words, whose indices are `size` and above, from a map. Returns their
+/// pixels.
+fn remove_contrast(map: &mut FinishedMap, size: usize) -> u64 {
+    map.mean_scores.truncate(size);
+    if let Some(scores) = &mut map.score_maps {
+        let asked = scores.categories.partition_point(|category| (*category as usize) < size);
+        scores.categories.truncate(asked);
+        scores.scores.truncate(asked * scores.width as usize * scores.height as usize);
+    }
+    map.pixels.drain(size..).map(u64::from).sum()
 }

@@ -36,7 +36,7 @@ use crate::{
     scheduler::{
         budget::Budget,
         launch::{Launch, Work},
-        task::{Arrival, MaskTask},
+        task::{Arrival, MaskTask, Request},
         ticket::{Progress, Ticket},
     },
     stages::{
@@ -141,8 +141,8 @@ impl<S: Stages> Scheduler<S> {
 
     /// Adds a request that has arrived.
     pub(crate) fn arrive(&mut self, stages: &S, arrival: Arrival) {
-        if self.recording && arrival.ticket.demand.categories > 0 {
-            self.metrics.categories_requested.record(arrival.ticket.demand.categories as f64);
+        if self.recording && matches!(arrival.request, Request::Segment(_)) {
+            self.metrics.categories_requested.record(arrival.ticket.vocabulary.size() as f64);
         }
         self.gather_words(stages, arrival);
     }

@@ -25,6 +25,7 @@ use crate::{
         pixels::Pixels,
         ticket::{Ticket, Urgency},
     },
+    similarity::Directions,
     stages::{Level, NetworkInput, OutputSpec, Rejection, Stages, phrases::TokenPhrase, stage::Stage},
 };
 
@@ -42,7 +43,7 @@ pub(crate) type Arrival = Task<Request, ()>;
 pub(crate) type WordTask<S> = Task<Request, Gathering<<S as Stages>::PhraseEmbedding>>;
 /// A request for masks behind the words.
 pub(crate) type MaskTask<T> = Task<Box<Masks>, T>;
-/// The text embeddings of all categories of a vocabulary.
+/// The text embeddings of all pairs of a vocabulary.
 pub(crate) type Texts<S> = Arc<[<S as Stages>::TextEmbedding]>;
 
 /// The embeddings of a vocabulary's phrases, as far as they are known.
@@ -95,6 +96,8 @@ pub(crate) enum Request {
     Segment(Box<Masks>),
     /// The text embeddings of a vocabulary, for later.
     Embed(Reply<()>),
+    /// The directions of a vocabulary's words.
+    Directions(Reply<Arc<Directions>>),
 }
 
 /// A request for masks.
@@ -123,7 +126,8 @@ pub(crate) struct Order<T> {
 impl Order<SegmentOutcome> {
     /// Asks for a job.
     pub(crate) fn segment(job: SegmentJob) -> Self {
-        let SegmentJob { image, vocabulary, rejection, output, waiting_since, deadline, priority } = job;
+        let output = job.model_output();
+        let SegmentJob { image, vocabulary, rejection, waiting_since, deadline, priority, .. } = job;
         let (facts, pinned, pixels) = match image {
             JobImage::Pixels { input, facts } => (facts, None, Pixels::new(input)),
             JobImage::Cached(image) => (Some(image.facts()), Some(image), Pixels::default()),
@@ -141,6 +145,14 @@ impl Order<()> {
     pub(crate) fn embed(vocabulary: Vocabulary, urgency: Urgency) -> Self {
         let (reply, answer) = oneshot::channel();
         Self { vocabulary, urgency, request: Request::Embed(Reply(reply)), answer }
+    }
+}
+
+impl Order<Arc<Directions>> {
+    /// Asks for the directions of a vocabulary's words.
+    pub(crate) fn directions(vocabulary: Vocabulary, urgency: Urgency) -> Self {
+        let (reply, answer) = oneshot::channel();
+        Self { vocabulary, urgency, request: Request::Directions(Reply(reply)), answer }
     }
 }
 
@@ -166,7 +178,7 @@ impl Request {
     pub(crate) fn pixels(&self) -> Option<Arc<Pixels>> {
         match self {
             Self::Segment(masks) => Some(Arc::clone(&masks.pixels)),
-            Self::Embed(_) => None,
+            Self::Embed(_) | Self::Directions(_) => None,
         }
     }
 }
@@ -204,6 +216,7 @@ impl<R: Into<Request>, T> Task<R, T> {
         match self.request.into() {
             Request::Segment(masks) => masks.reply.send(Err(error)),
             Request::Embed(reply) => reply.send(Err(error)),
+            Request::Directions(reply) => reply.send(Err(error)),
         }
     }
 

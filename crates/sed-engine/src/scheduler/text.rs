@@ -15,6 +15,7 @@ use crate::{
         launch::Phrases,
         task::{Arrival, Cut, Described, Gathering, MaskTask, Request, Task, Texts, WordTask},
     },
+    similarity::Directions,
     stages::{StageError, Stages, phrases::TokenPhrase, stage::Stage},
 };
 
@@ -64,7 +65,7 @@ impl<S: Stages> Scheduler<S> {
         match ready {
             Some(text) => {
                 self.begin_stage(&mut task.ticket, Stage::TextEmbedding, now);
-                self.has_words(task.map(|()| text), now);
+                self.has_words(stages, task.map(|()| text), now);
             }
             None if missing.is_empty() => self.assemble(stages, task.map(|()| Gathering { known, missing })),
             None => enter(&mut self.stations.words, task.map(|()| Gathering { known, missing }), now),
@@ -191,7 +192,7 @@ impl<S: Stages> Scheduler<S> {
                 let bytes = embeddings.iter().map(|embedding| stages.text_bytes(embedding)).sum();
                 let text: Texts<S> = embeddings.into();
                 self.text_cache.keep_vocabulary(vocabulary.digest(), Arc::clone(&text), bytes);
-                self.has_words(task.map(|_| text), begun);
+                self.has_words(stages, task.map(|_| text), begun);
             }
             Err(error) => {
                 let message = error.to_string();
@@ -201,7 +202,7 @@ impl<S: Stages> Scheduler<S> {
     }
 
     /// The words of a request are ready.
-    fn has_words(&mut self, mut task: Task<Request, Texts<S>>, begun: Instant) {
+    fn has_words(&mut self, stages: &S, mut task: Task<Request, Texts<S>>, begun: Instant) {
         task.ticket.timeline.end(self.now().max(begun), None);
         task.ticket.slot.deduct_up_to(Stage::TextEmbedding);
         let Task { ticket, request, state } = task;
@@ -210,6 +211,10 @@ impl<S: Stages> Scheduler<S> {
             Request::Embed(reply) => {
                 ticket.slot.leave();
                 reply.send(Ok(()));
+            }
+            Request::Directions(reply) => {
+                ticket.slot.leave();
+                reply.send(directions(stages, &ticket.vocabulary, &state));
             }
         }
     }
@@ -238,15 +243,45 @@ fn turn_after(turn: Instant, ran: Ran) -> Instant {
     (turn + ran.time() * TEXT_SHARE).min(ran.ended)
 }
 
-/// The embeddings of all categories.
+/// The embeddings of all pairs.
 fn combine<S: Stages>(
     stages: &S,
     vocabulary: &Vocabulary,
     known: &HashMap<TokenPhrase, S::PhraseEmbedding>,
 ) -> Result<Vec<S::TextEmbedding>, StageError> {
-    let category = |phrases: &[TokenPhrase]| {
+    let pair = |phrases: &[TokenPhrase]| {
         let embeddings: Vec<_> = phrases.iter().filter_map(|phrase| known.get(phrase).cloned()).collect();
         stages.combine(&embeddings)
     };
-    vocabulary.phrases_by_category().map(category).collect()
+    vocabulary.phrases_by_pair().map(pair).collect()
+}
+
+/// The direction of every category: of one with several pairs the mean of theirs.
+fn directions<S: Stages>(
+    stages: &S,
+    vocabulary: &Vocabulary,
+    text: &[S::TextEmbedding],
+) -> Result<Arc<Directions>, EngineError> {
+    let failed = |error: StageError| EngineError::StageFailed {
+        stage: Stage::TextEmbedding,
+        message: error.to_string(),
+    };
+    let mut sums: Vec<Vec<f32>> = Vec::with_capacity(vocabulary.all_categories().len());
+    for (pair, embedding) in text.iter().enumerate() {
+        let direction = stages.direction(embedding).map_err(failed)?;
+        let category = vocabulary.groups().map_or(pair, |groups| groups[pair] as usize);
+        match sums.get_mut(category) {
+            Some(sum) => sum.iter_mut().zip(&direction).for_each(|(sum, value)| *sum += value),
+            None => sums.push(direction),
+        }
+    }
+    if vocabulary.groups().is_some() {
+        sums.iter_mut().for_each(|sum| make_unit(sum));
+    }
+    Ok(Arc::new(Directions::new(&sums, vocabulary.size())))
+}
+
+fn make_unit(vector: &mut [f32]) {
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    vector.iter_mut().for_each(|value| *value /= length);
 }

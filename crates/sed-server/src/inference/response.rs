@@ -101,6 +101,10 @@ fn parameters(answer: &v1::SegmentResponse) -> HashMap<String, InferParameter> {
         let lines = answer.warnings.iter().map(|warning| format!("{}: {}", warning.field, warning.message));
         said.push(("warnings", StringParam(lines.collect::<Vec<_>>().join("\n"))));
     }
+    if let Some(contrast) = &answer.contrast {
+        said.push(("contrast", StringParam(contrast.names.join("\n"))));
+        said.push(("contrast_pixels", count(contrast.pixels)));
+    }
     if let Some(size) = &answer.image_size {
         said.push(("image_width", count(size.width.into())));
         said.push(("image_height", count(size.height.into())));

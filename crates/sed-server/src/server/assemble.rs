@@ -26,7 +26,7 @@ use crate::{
     memory::{Account, Split, Transfers, Windows},
     ops::Sources,
     places::Places,
-    service::{Context, SegmentationService},
+    service::{Context, SegmentationService, contrast::ContrastChoices},
     vocabulary_registry::VocabularyRegistry,
     web::{AnyService, open_to_browsers},
 };
@@ -84,7 +84,10 @@ impl Server {
         let transfers = Transfers::new(UPLOADS_EACH * requests, stall_timeout, Arc::clone(metrics));
         let client_names = config.access.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let callers_have_names = config.access.tokens.is_some() || client_names;
-        let built_in = built_in(&self.vocabularies, &*engine.phrase_reader())?;
+        let reader = engine.phrase_reader();
+        let built_in = built_in(&self.vocabularies, &*reader)?;
+        let contrast = ContrastChoices::new(&*reader)
+            .map_err(|error| ServeError::Vocabulary { name: "contrast words".into(), error })?;
         Ok(Context {
             engine: engine.clone(),
             vocabularies: VocabularyRegistry::new(
@@ -92,6 +95,7 @@ impl Server {
                 settings.max_registered_vocabularies,
                 Arc::clone(metrics),
             ),
+            contrast,
             settings: Arc::clone(settings),
             published_limits: config.published_limits,
             transport: config.transport.clone(),

@@ -84,7 +84,7 @@ fn of_result(
     let scores = mask_encoding::need_scores(options);
     // The score maps, and their copy in the answer, which grows by doubling.
     let each = (map_side * map_side) as u64 * 4 * 4;
-    map + if scores { vocabulary.size() as u64 * each } else { 0 }
+    map + if scores { vocabulary.pairs() as u64 * each } else { 0 }
 }
 
 /// Returns the bytes that the masks of a size take whatever they show, and the overlay.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use sed_engine::{ImageFacts, ImageKey, JobImage, OutputSpec, Vocabulary, metrics::RequestStage};
+use sed_engine::{ImageFacts, ImageKey, JobImage, OutputSpec, Thresholds, Vocabulary, metrics::RequestStage};
 use sed_image::{ResizeMode, RgbImage};
 use sed_proto::v1;
 
@@ -184,7 +184,7 @@ fn output_spec(
         height,
         // The map as it is holds all of it.
         crop: crop.filter(|_| options.output_size != OutputSize::Model),
-        score_threshold: options.score_threshold,
+        thresholds: Thresholds::Same(options.score_threshold),
         score_maps: need_scores(options),
     }
 }

@@ -5,6 +5,7 @@
     expect(dead_code, reason = "the masks' encoder calls it once the engine returns margins")
 )]
 mod ambiguities;
+pub(crate) mod contrast;
 mod costs;
 mod info;
 mod intake;
@@ -15,6 +16,7 @@ mod stream;
 mod stream_answers;
 mod unanswered;
 mod vocabularies;
+pub(crate) mod words;
 
 use std::{sync::Arc, time::Instant};
 
@@ -23,7 +25,7 @@ use sed_proto::v1::{self, segmentation_service_server};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use self::stream_answers::Answers;
+use self::{contrast::ContrastChoices, stream_answers::Answers};
 use crate::{
     config::Settings, config::Transport, cpu_pool::CpuPool, memory::Account, metrics::ServerMetrics,
     places::Places, vocabulary_registry::VocabularyRegistry,
@@ -34,6 +36,7 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) engine: Engine,
     pub(crate) vocabularies: VocabularyRegistry,
+    pub(crate) contrast: ContrastChoices,
     pub(crate) settings: Arc<Settings>,
     /// The limits of `GetServerInfo` that have the name of a setting; the others are 0.
     pub(crate) published_limits: v1::Limits,

@@ -9,6 +9,7 @@ use tonic::{Request, Status};
 use super::{
     Context,
     refusal::{Refusal, unknown_vocabulary},
+    words,
 };
 use crate::{
     caller::{Caller, CallerName},
@@ -43,7 +44,11 @@ pub(crate) async fn create(
         .run_unseen(load, check)
         .await
         .map_err(|panicked| Refusal::from(panicked).into_status())?;
-    let vocabulary = checked.map_err(refused)?;
+    let words = checked.map_err(refused)?;
+    let written = words.written_out();
+    let vocabulary =
+        words::find_words(context, (CategoryList::Registered, words), connection, deadline.into_std()).await;
+    let vocabulary = vocabulary.map_err(Refusal::into_status)?;
     if embed {
         // Words that cannot be registered are not embedded, and words are registered only once they are
         // embedded.
@@ -53,9 +58,9 @@ pub(crate) async fn create(
     }
     let (name, existed) = context.vocabularies.register(&vocabulary, caller).map_err(full)?;
     tracing::info!(name, existed, categories = vocabulary.size(), "registered a vocabulary");
-    let warnings =
-        convert::warnings(vocabulary.warnings(), |phrase| Field::Phrase(CategoryList::Registered, phrase));
-    let vocabulary = Some(summary(name, vocabulary.size(), false));
+    let field = |phrase| Field::Phrase(CategoryList::Registered, phrase);
+    let warnings = convert::warnings(written.warnings(&vocabulary), field);
+    let vocabulary = Some(summary(name, &vocabulary, false));
     Ok(v1::CreateVocabularyResponse { vocabulary, existed, warnings })
 }
 
@@ -66,10 +71,8 @@ pub(crate) fn get(
     let name = &request.name;
     vocabulary_name(Field::Name, name, &context.settings).map_err(refused)?;
     let (found, built_in) = context.vocabularies.get(name).ok_or_else(|| unknown_vocabulary(name))?;
-    let vocabulary = v1::NamedVocabulary {
-        categories: categories(&found),
-        ..summary(name.clone(), found.size(), built_in)
-    };
+    let vocabulary =
+        v1::NamedVocabulary { categories: categories(&found), ..summary(name.clone(), &found, built_in) };
     Ok(v1::GetVocabularyResponse { vocabulary: Some(vocabulary) })
 }
 
@@ -125,11 +128,19 @@ pub(crate) fn delete(
 /// A page's vocabularies without their categories.
 pub(crate) fn summaries(page: Page) -> Vec<v1::NamedVocabulary> {
     let entries = page.entries.into_iter();
-    entries.map(|(position, size)| summary(position.name, size, !position.registered)).collect()
+    entries.map(|(position, found)| summary(position.name, &found, !position.registered)).collect()
 }
 
-fn summary(name: String, size: usize, built_in: bool) -> v1::NamedVocabulary {
-    v1::NamedVocabulary { name, size: size as u32, built_in, ..Default::default() }
+/// A vocabulary without its categories.
+fn summary(name: String, vocabulary: &Vocabulary, built_in: bool) -> v1::NamedVocabulary {
+    v1::NamedVocabulary {
+        name,
+        size: vocabulary.size() as u32,
+        built_in,
+        synonym_mode: convert::synonym_mode(vocabulary.synonym_mode()).into(),
+        contrast_size: vocabulary.contrast().len() as u32,
+        ..Default::default()
+    }
 }
 
 fn categories(vocabulary: &Vocabulary) -> Vec<v1::Category> {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sed_engine::{
-    Category, JobImage, OutputSpec, Priority, Rejection, SegmentJob, Vocabulary, VocabularyLimits,
-    fake::FakeReader,
+    Category, JobImage, OutputSpec, Priority, Rejection, SegmentJob, Thresholds, Vocabulary,
+    VocabularyLimits, fake::FakeReader,
 };
 use sed_proto::v1;
 use sed_server::Settings;
@@ -30,7 +30,13 @@ async fn the_mask_is_the_engines() {
         image: JobImage::Pixels { input, facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap(),
         rejection: Rejection::from_top_k(8),
-        output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },
+        output: OutputSpec {
+            width: 40,
+            height: 24,
+            crop: None,
+            thresholds: Thresholds::Same(0.0),
+            score_maps: false,
+        },
         waiting_since: std::time::Instant::now(),
         deadline: None,
         priority: Priority::Normal,

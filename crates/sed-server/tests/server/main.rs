@@ -7,6 +7,7 @@ mod accounting;
 mod answers;
 mod bad_requests;
 mod callers;
+mod contrast;
 mod early_answers;
 mod encodings;
 mod harness;

@@ -26,7 +26,7 @@ use crate::{
         error::EngineError,
         image::{ImageFacts, ImageKey},
         job::{JobImage, Priority, SegmentJob, SegmentOutcome},
-        vocabulary::{Category, Vocabulary},
+        vocabulary::{Category, SynonymMode, Vocabulary, VocabularyLimits},
     },
     scheduler::{
         budget::Budget,
@@ -35,7 +35,7 @@ use crate::{
         ticket::{Ticket, Urgency},
     },
     stages::{
-        NetworkInput, OutputSpec, Rejection, Stages,
+        NetworkInput, OutputSpec, Rejection, Stages, Thresholds,
         fake::{FakeControl, FakeReader, FakeStages},
         phrases::TokenPhrase,
         stage::Stage,
@@ -57,14 +57,40 @@ pub(super) struct Asked {
     pub(super) height: u32,
     pub(super) timeout: Option<Duration>,
     pub(super) poisoned: bool,
+    /// Synonyms of each word; with any, every phrase is a pair of its own.
+    pub(super) synonyms: usize,
+    /// Contrast words beside them.
+    pub(super) contrast: usize,
 }
 
 impl Asked {
     /// So many words that other requests share, about a picture.
     pub(super) fn words(count: usize, picture: u8) -> Self {
         let words = (0..count).map(|word| format!("word {word}")).collect();
-        let (top_k, priority) = (2, Priority::Normal);
-        Self { words, top_k, priority, picture, height: 3, timeout: None, poisoned: false }
+        Self {
+            words,
+            top_k: 2,
+            priority: Priority::Normal,
+            picture,
+            height: 3,
+            timeout: None,
+            poisoned: false,
+            synonyms: 0,
+            contrast: 0,
+        }
+    }
+
+    fn vocabulary(&self) -> Vocabulary {
+        let category = |name: &String| Category {
+            name: name.clone(),
+            synonyms: (0..self.synonyms).map(|synonym| format!("{name} as {synonym}")).collect(),
+        };
+        let asked = self.words.iter().map(category).collect();
+        let contrast = (0..self.contrast).map(|word| category(&format!("contrast {word}"))).collect();
+        let mode = if self.synonyms > 0 { SynonymMode::Best } else { SynonymMode::Mean };
+        let limits = VocabularyLimits { categories: 10_000, phrases: 10_000, ..VocabularyLimits::default() };
+        let asked = Vocabulary::built_in(asked, &FakeReader).unwrap();
+        asked.with(mode, contrast, &limits, &FakeReader).unwrap()
     }
 
     fn job(&self, number: usize, now: Instant) -> SegmentJob {
@@ -75,17 +101,16 @@ impl Asked {
         }
         let key = ImageKey([self.picture; 32]);
         let facts = (!self.poisoned).then_some(ImageFacts { key, width: 3, height: 2, crop: None });
-        let categories = self.words.iter().map(Category::new).collect();
         SegmentJob {
             image: JobImage::Pixels { input: NetworkInput::new(32, data), facts },
-            vocabulary: Vocabulary::built_in(categories, &FakeReader).unwrap(),
+            vocabulary: self.vocabulary(),
             rejection: Rejection::from_top_k(self.top_k),
             // The width tells requests apart in the launches.
             output: OutputSpec {
                 width: number as u32 + 1,
                 height: self.height,
                 crop: None,
-                score_threshold: 0.1,
+                thresholds: Thresholds::Same(0.1),
                 score_maps: false,
             },
             waiting_since: now,

@@ -49,7 +49,8 @@ pub fn validate_infer(
     reader: &dyn ReadPhrases,
 ) -> Result<ValidatedInfer, RequestError> {
     let outputs = outputs(request)?;
-    let Said { mut options, image_id, vocabulary, timeout } = parameters::read(request)?;
+    let Said { mut options, image_id, vocabulary, synonym_mode, contrast, timeout } =
+        parameters::read(request)?;
     let inputs = Inputs::of(request)?;
     let mut paths = Paths::default();
     let image = inputs.image(image_id, &mut paths)?;
@@ -58,7 +59,11 @@ pub fn validate_infer(
 
     let segment = v1::SegmentRequest {
         image: Some(v1::Image { source: Some(image) }),
-        vocabulary: Some(v1::Vocabulary { source: Some(vocabulary), ..Default::default() }),
+        vocabulary: Some(v1::Vocabulary {
+            source: Some(vocabulary),
+            synonym_mode: synonym_mode.into(),
+            contrast,
+        }),
         options: Some(options),
         request_id: request.id.clone(),
     };
