@@ -5,8 +5,8 @@ use sed_model::{FinishedMap, UNLABELLED, f16};
 use crate::compare::{interpolate, score_maps};
 
 /// Fails unless every pixel's category, score, runner-up and margin are those of the score maps, of which all
-/// are interpolated and sorted at every pixel. `map` has score maps and sureness, and no thresholds; `crop` is
-/// the part of the maps that was used, `(width, height)`.
+/// are interpolated and sorted at every pixel. `map` has score maps and sureness, and no thresholds; `crop`
+/// is the part of the maps that was used, `(width, height)`.
 #[track_caller]
 pub fn assert_sureness(map: &FinishedMap, crop: (u32, u32), what: &str) {
     let sureness = map.sureness.as_ref().expect("the test asks for sureness");

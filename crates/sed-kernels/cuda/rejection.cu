@@ -61,9 +61,9 @@ SED_KERNEL(top_k_union, PARAMETERS, (logits, offsets, top_k, kept, pixels))
 #undef PARAMETERS
 
 // Leaves of each group of pairs only the best at every pixel: `masked` [pairs, pixels] is the logit of the
-// group's best pair, the lowest of equals, and minus infinity of the others. A NaN stays one. Pairs of group i
-// are `starts[i] .. starts[i + 1]`. A thread for each (pixel, group), or for several groups where they are more
-// than a grid has blocks; blocks: (pixels, groups).
+// group's best pair, the lowest of equals, and minus infinity of the others. A NaN stays one. Pairs of group
+// i are `starts[i] .. starts[i + 1]`. A thread for each (pixel, group), or for several groups where they are
+// more than a grid has blocks; blocks: (pixels, groups).
 // Floor: the logits read twice, `masked` written.
 template <typename T>
 __device__ void best_of_groups(const T* logits, const unsigned* starts, float* masked, int groups,

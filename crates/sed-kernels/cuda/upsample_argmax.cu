@@ -19,9 +19,10 @@ __device__ inline float blend(float a, float b, float low, float high) {
   return __fadd_rn(__fmul_rn(low, a), __fmul_rn(high, b));
 }
 
-// Settings of each map, and planes of each pixel [height, width]; without planes `scores` is null. `scores` is
-// the best score, `runner_up` the best map of another label, the lowest of equals, or 65535 where there is none
-// or it is a contrast word's, whose threshold is infinite; `margins` is the best score less the runner-up's.
+// Settings of each map, and planes of each pixel [height, width]; without planes `scores` is null. `scores`
+// is the best score, `runner_up` the best map of another label, the lowest of equals, or 65535 where there is
+// none or it is a contrast word's, whose threshold is infinite; `margins` is the best score less the
+// runner-up's.
 struct Ranked {
   const float* thresholds; // [maps]
   const unsigned* labels;  // [maps]
@@ -30,12 +31,12 @@ struct Ranked {
   __half* margins;
 };
 
-// `scores` [maps, rows, columns] (0 to 1), of which the first `high` rows and `wide` columns count, bilinearly
-// (`align_corners=False`) to [height, width]: `indices` is the best map, the lowest of equals, or 65535 below
-// its threshold: `threshold`, or with `RANKED` the map's own. `pixels` [maps] counts each map's pixels, those of
-// a contrast word although `indices` is 65535 there, `sums` [maps] their scores in units of 2^-32, which makes
-// the sum independent of its order. Both start as zeros. With `shared_counts` != 0, a block adds up in dynamic
-// shared memory (12 bytes a map) first. A thread for each output pixel.
+// `scores` [maps, rows, columns] (0 to 1), of which the first `high` rows and `wide` columns count,
+// bilinearly (`align_corners=False`) to [height, width]: `indices` is the best map, the lowest of equals, or
+// 65535 below its threshold: `threshold`, or with `RANKED` the map's own. `pixels` [maps] counts each map's
+// pixels, those of a contrast word although `indices` is 65535 there, `sums` [maps] their scores in units of
+// 2^-32, which makes the sum independent of its order. Both start as zeros. With `shared_counts` != 0, a
+// block adds up in dynamic shared memory (12 bytes a map) first. A thread for each output pixel.
 template <typename T, bool RANKED>
 __device__ inline void upsample(const T* scores, short* indices, unsigned* pixels, long long* sums, int maps,
                                 int rows, int columns, int high, int wide, int height, int width,

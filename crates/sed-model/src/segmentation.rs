@@ -26,8 +26,8 @@ pub struct OutputSpec {
     pub sureness: bool,
 }
 
-/// The least score of a labelled pixel, 0 to 1. It decides after the arg-max: the second best category does not
-/// get the pixel.
+/// The least score of a labelled pixel, 0 to 1. It decides after the arg-max: the second best category does
+/// not get the pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Thresholds {
     /// The same for all categories.
@@ -93,8 +93,8 @@ impl ScoreMaps {
     }
 }
 
-/// Merges neighbouring maps `[labels, area]` of one label to their largest values, in place. Returns the labels
-/// that are left.
+/// Merges neighbouring maps `[labels, area]` of one label to their largest values, in place. Returns the
+/// labels that are left.
 fn merge(labels: &[u16], scores: &mut Vec<f32>, area: usize) -> Vec<u32> {
     let mut categories: Vec<u32> = Vec::with_capacity(labels.len());
     for (map, &label) in labels.iter().enumerate() {
@@ -122,8 +122,8 @@ struct Labels {
 }
 
 impl Labels {
-    /// Of the maps of the pairs `survivors`, indices into a vocabulary of so many categories. `groups` has the
-    /// category of each of its pairs; without, pairs are categories.
+    /// Of the maps of the pairs `survivors`, indices into a vocabulary of so many categories. `groups` has
+    /// the category of each of its pairs; without, pairs are categories.
     fn of(survivors: &[u32], groups: Option<&[u32]>, categories: usize) -> Self {
         let category = |pair: &u32| groups.map_or(*pair, |groups| groups[*pair as usize]) as u16;
         Self { of_map: survivors.iter().map(category).collect(), categories }

@@ -27,7 +27,7 @@ def rows(entry: Entry) -> float:
 
 
 def argmax(entry: Entry) -> float:
-    """upsample_argmax: the maps are a view of a batch's. With second places, the last three are planes or null."""
+    """upsample_argmax: the maps are a view of a batch's; ranked, the last three are planes or null."""
     args = entry["args"]
     scores = args[4]["i32"] * args[5]["i32"] * args[6]["i32"] * args[0]["element"]
     planes = 1 + sum(arg.get("pointer", 0) > 0 for arg in args[-3:])

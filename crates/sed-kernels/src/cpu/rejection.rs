@@ -187,7 +187,8 @@ mod tests {
             let of_image = |pairs: usize| (0..pairs).scan(0, next);
             let groups: Vec<u32> = images.iter().flat_map(|(pairs, _)| of_image(*pairs)).collect();
             let logits = tensor(&maps, &[pairs, pixels]);
-            let got = crate::top_k_union(&logits, &offsets, &top_k, joined.as_ref().map(|_| &*groups)).unwrap();
+            let asked = joined.as_ref().map(|_| groups.as_slice());
+            let got = crate::top_k_union(&logits, &offsets, &top_k, asked).unwrap();
             for (i, (count, k)) in images.into_iter().enumerate() {
                 let maps = &maps[offsets[i] * pixels..offsets[i + 1] * pixels];
                 let want = match k {

@@ -13,8 +13,8 @@ use super::wing::in_wing_of;
 /// kept, so that the fault is seen at the end.
 ///
 /// `groups` (a number for each pair, rising within an image) joins pairs that compete as one: at every pixel
-/// a group has the value of its best pair, the lowest where several are equal, and only that pair can be kept;
-/// `top_k` counts groups.
+/// a group has the value of its best pair, the lowest where several are equal, and only that pair can be
+/// kept; `top_k` counts groups.
 pub fn top_k_union(
     logits: &Tensor,
     offsets: &[usize],
