@@ -108,6 +108,7 @@ proptest! {
             prop_assert_eq!(map.pixels, alone.pixels);
             prop_assert_eq!(map.mean_scores, alone.mean_scores);
             prop_assert_eq!(map.score_maps, alone.score_maps);
+            prop_assert_eq!(map.sureness, alone.sureness);
         }
     }
 }
@@ -169,6 +170,7 @@ proptest! {
             let map = model.finish(&single, &outputs[i..=i]).unwrap().remove(0);
             prop_assert_eq!(map.indices, alone.indices);
             prop_assert_eq!(map.score_maps, alone.score_maps);
+            prop_assert_eq!(map.sureness, alone.sureness);
         }
     }
 }
@@ -182,6 +184,7 @@ fn the_order_of_categories_only_orders_the_answer() {
         crop: None,
         thresholds: Thresholds::Same(0.0),
         score_maps: false,
+        sureness: false,
     };
     let forward: Vec<TextEmbedding> = words[..20].to_vec();
     let backward: Vec<TextEmbedding> = forward.iter().rev().cloned().collect();
@@ -200,8 +203,14 @@ fn the_order_of_categories_only_orders_the_answer() {
 #[test]
 fn a_top_k_that_keeps_all_equals_no_rejection() {
     let Fixture { model, images, words } = fixture();
-    let output =
-        OutputSpec { width: 30, height: 40, crop: None, thresholds: Thresholds::Same(0.0), score_maps: true };
+    let output = OutputSpec {
+        width: 30,
+        height: 40,
+        crop: None,
+        thresholds: Thresholds::Same(0.0),
+        score_maps: true,
+        sureness: false,
+    };
     let request = |top_k| {
         let rejection = Rejection::from_top_k(top_k);
         DecodeRequest { features: &images[1], text: &words[..7], groups: None, rejection }
@@ -213,7 +222,7 @@ fn a_top_k_that_keeps_all_equals_no_rejection() {
 }
 
 fn output(thresholds: Thresholds) -> OutputSpec {
-    OutputSpec { width: 60, height: 50, crop: None, thresholds, score_maps: true }
+    OutputSpec { width: 60, height: 50, crop: None, thresholds, score_maps: true, sureness: true }
 }
 
 /// The category of each pair, for categories of so many pairs.
@@ -264,6 +273,7 @@ proptest! {
             let in_parts = model.finish(&pairs, &outputs[i..=i]).unwrap().remove(0);
             prop_assert_eq!(&in_parts.indices, &alone.indices);
             prop_assert_eq!(&in_parts.score_maps, &alone.score_maps);
+            prop_assert_eq!(&in_parts.sureness, &alone.sureness);
         }
     }
 
@@ -285,6 +295,14 @@ proptest! {
         prop_assert_eq!(kept, all_kept);
         let taken_out = |index: &u16| if usize::from(*index) < asked { *index } else { UNLABELLED };
         prop_assert_eq!(found.indices, all.indices.iter().map(taken_out).collect::<Vec<u16>>());
+        let (sure, all_sure) = (found.sureness.unwrap(), all.sureness.unwrap());
+        prop_assert_eq!(&sure.scores, &all_sure.scores);
+        let rivals = all_sure.runner_up.iter().map(taken_out).collect::<Vec<u16>>();
+        prop_assert_eq!(&sure.runner_up, &rivals);
+        for (pixel, rival) in rivals.into_iter().enumerate() {
+            let margins = if rival == UNLABELLED { &sure.scores } else { &all_sure.margins };
+            prop_assert_eq!(sure.margins[pixel], margins[pixel]);
+        }
         prop_assert_eq!(found.pixels, all.pixels);
         prop_assert_eq!(&found.mean_scores[..asked], &all.mean_scores[..asked]);
         prop_assert_eq!(found.score_maps, all.score_maps);
@@ -308,6 +326,16 @@ proptest! {
             pair => category_of[usize::from(pair)] as u16,
         };
         prop_assert_eq!(found.indices, each.indices.iter().map(merged).collect::<Vec<u16>>());
+        let (sure, each_sure) = (found.sureness.unwrap(), each.sureness.unwrap());
+        prop_assert_eq!(&sure.scores, &each_sure.scores);
+        for (pixel, rival) in each_sure.runner_up.iter().map(merged).enumerate() {
+            // A pair whose rival is a synonym has a rival of another category behind it, or none.
+            if sure.runner_up[pixel] == rival {
+                prop_assert_eq!(sure.margins[pixel], each_sure.margins[pixel]);
+            } else {
+                prop_assert!(sure.margins[pixel] >= each_sure.margins[pixel]);
+            }
+        }
 
         let (mut pixels, mut sums) = (vec![0_u32; sizes.len()], vec![0.0_f64; sizes.len()]);
         for ((category, counted), mean) in category_of.iter().zip(&each.pixels).zip(&each.mean_scores) {

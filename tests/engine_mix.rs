@@ -112,6 +112,7 @@ fn job(asked: &Asked, side: usize) -> SegmentJob {
             crop: None,
             thresholds: Thresholds::Same(asked.threshold),
             score_maps: true,
+            sureness: false,
         },
         waiting_since: Instant::now(),
         deadline: None,

@@ -74,8 +74,14 @@ fn answers(model: &SedModel, words: &[&str], rejections: &[Rejection]) -> Vec<Re
     let text = model.embed_categories(&words).unwrap();
     let input = Tensor::from_vec(pixels(side, 0), (1, side, side, 3), &Device::Cpu).unwrap();
     let features = model.encode(&input).unwrap().remove(0);
-    let output =
-        OutputSpec { width: 11, height: 9, crop: None, thresholds: Thresholds::Same(0.0), score_maps: false };
+    let output = OutputSpec {
+        width: 11,
+        height: 9,
+        crop: None,
+        thresholds: Thresholds::Same(0.0),
+        score_maps: false,
+        sureness: false,
+    };
     let answer = |&rejection: &Rejection| -> Result<usize, ModelError> {
         let request = DecodeRequest { features: &features, text: &text, groups: None, rejection };
         let (pairs, _) = decode_all(model, &[request]);
@@ -123,6 +129,7 @@ fn job(words: &[&str], data: Vec<f32>, side: usize, reader: &dyn ReadPhrases) ->
             crop: None,
             thresholds: Thresholds::Same(0.0),
             score_maps: false,
+            sureness: false,
         },
         waiting_since: Instant::now(),
         deadline: None,

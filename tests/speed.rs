@@ -59,6 +59,7 @@ fn again_with_new_words(model: SedModel, data: Vec<f32>, rounds: usize) -> [(Str
                 crop: None,
                 thresholds: Thresholds::Same(0.0),
                 score_maps: false,
+                sureness: false,
             },
             waiting_since: Instant::now(),
             deadline: None,

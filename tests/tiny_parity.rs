@@ -68,6 +68,7 @@ fn ten_scenes_come_out_as_in_pytorch() {
                 crop: None,
                 thresholds: Thresholds::Same(0.0),
                 score_maps: false,
+                sureness: false,
             };
             let map = model.finish(&pairs, &[output]).unwrap().remove(0);
             let expected = image::open(repository(&format!("tests/golden/tiny/{i}.{name}.png"))).unwrap();

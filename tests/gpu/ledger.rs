@@ -85,6 +85,7 @@ impl Subject {
             crop: None,
             thresholds: Thresholds::Same(0.0),
             score_maps: false,
+            sureness: false,
         };
         mark("encode");
         let features = self.stages.encode(&inputs.iter().collect::<Vec<_>>()).unwrap();

@@ -69,6 +69,7 @@ impl Beside {
                     crop: None,
                     thresholds: Thresholds::Same(0.0),
                     score_maps: false,
+                    sureness: false,
                 };
                 self.decode(&self.text[..categories], rejection, output, write.as_deref())
             }

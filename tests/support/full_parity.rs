@@ -173,6 +173,7 @@ impl Check {
             crop: Some(crop),
             thresholds: Thresholds::Same(0.0),
             score_maps: true,
+            sureness: false,
         };
         let map = self.model.finish(&pairs, &[output]).unwrap().remove(0);
         let scores = score_maps(&map);

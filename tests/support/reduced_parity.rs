@@ -45,7 +45,14 @@ impl Loaded {
 
     fn finish(&self, pairs: &PairBatch) -> FinishedMap {
         let ((width, height), crop) = (self.size, Some(self.crop));
-        let output = OutputSpec { width, height, crop, thresholds: Thresholds::Same(0.0), score_maps: true };
+        let output = OutputSpec {
+            width,
+            height,
+            crop,
+            thresholds: Thresholds::Same(0.0),
+            score_maps: true,
+            sureness: false,
+        };
         self.model.finish(pairs, &[output]).unwrap().remove(0)
     }
 

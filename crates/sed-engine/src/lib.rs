@@ -39,7 +39,7 @@ pub use similarity::{CategoryPair, ClosestPairs, Directions, Similarity, far_fro
 pub use stages::fake;
 pub use stages::{
     Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, Rejection,
-    ScoreMaps, StageError, Stages, Thresholds, UNLABELLED,
+    ScoreMaps, StageError, Stages, Sureness, Thresholds, UNLABELLED, f16,
     machine::Memory,
     phrases::{PhraseTokens, ReadPhrases, TokenPhrase},
     sed::{SedStages, USEFUL_IMAGES_CPU, USEFUL_PAIRS_CPU, device_name},

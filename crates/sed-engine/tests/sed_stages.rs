@@ -66,8 +66,14 @@ async fn the_engine_gives_what_the_model_gives() {
 
     let crops = [None, Some((map_side as u32, map_side as u32 / 2))]; // width, height
     for (rejection, crop) in [0, 1, 2].map(Rejection::from_top_k).into_iter().zip(crops.into_iter().cycle()) {
-        let output =
-            OutputSpec { width: 30, height: 20, crop, thresholds: Thresholds::Same(0.3), score_maps: true };
+        let output = OutputSpec {
+            width: 30,
+            height: 20,
+            crop,
+            thresholds: Thresholds::Same(0.3),
+            score_maps: true,
+            sureness: true,
+        };
         let (survivors, expected) = by_hand(&model, rejection, output.clone());
         // The second time the words come from the cache.
         for _ in 0..2 {

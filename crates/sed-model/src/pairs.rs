@@ -290,11 +290,8 @@ impl PairBatch {
     pub(crate) fn reject(&mut self, logits: &Tensor) -> Result<Option<Vec<usize>>> {
         let offsets = self.offsets();
         let top_k: Vec<usize> = self.images.iter().map(Image::top_k).collect();
-        if self.competitors().is_some() {
-            // To be replaced by the kernel's own argument: `top_k_union(logits, &offsets, &top_k, groups)`.
-            return Err(ModelError::input("the kernels of this build know no groups of pairs"));
-        }
-        let kept = sed_kernels::top_k_union(logits, &offsets, &top_k)?;
+        let competitors = self.competitors();
+        let kept = sed_kernels::top_k_union(logits, &offsets, &top_k, competitors.as_deref())?;
         let before = self.pairs();
         for ((image, kept), first) in self.images.iter_mut().zip(&kept).zip(&offsets) {
             image.survivors = kept.iter().map(|pair| image.survivors[pair - first]).collect();

@@ -153,6 +153,7 @@ impl BareModel {
                 crop: None,
                 thresholds: Thresholds::Same(0.0),
                 score_maps: false,
+                sureness: false,
             };
             let outputs: Vec<OutputSpec> = batch.iter().map(output).collect();
             Ok(self.model.finish(&pairs, &outputs)?)

@@ -266,6 +266,7 @@ mod tests {
                 crop: None,
                 thresholds: Thresholds::Same(0.0),
                 score_maps: false,
+                sureness: false,
             },
             waiting_since: Instant::now(),
             deadline: None,

@@ -91,6 +91,7 @@ fn job<S: Stages>(stages: &S, categories: usize, rejection: Rejection) -> Result
             crop: None,
             thresholds: Thresholds::Same(0.0),
             score_maps: false,
+            sureness: false,
         },
         waiting_since: Instant::now(),
         deadline: None,

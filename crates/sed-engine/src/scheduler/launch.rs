@@ -14,8 +14,8 @@ use crate::{
         ticket::Ticket,
     },
     stages::{
-        Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, StageError, Stages, phrases::TokenPhrase,
-        stage::Stage,
+        Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, StageError, Stages, Sureness,
+        phrases::TokenPhrase, stage::Stage,
     },
 };
 
@@ -304,10 +304,16 @@ fn finish<S: Stages>(stages: &S, tasks: &[MaskTask<S::Pairs>]) -> Result<Vec<Fin
     Ok(maps)
 }
 
-/// Checks the sizes of the model's map and counts, since later code indexes by them and subtracts the counts.
+/// Checks the sizes of the model's map, planes and counts, since later code indexes by them and subtracts the
+/// counts.
 fn check_map(map: &FinishedMap, output: &OutputSpec, categories: usize) -> Result<(), StageError> {
     let area = map.width as usize * map.height as usize;
+    let planes_fit = map.sureness.as_ref().map_or(!output.sureness, |sureness| {
+        let Sureness { scores, runner_up, margins } = sureness;
+        output.sureness && [scores.len(), runner_up.len(), margins.len()] == [area; 3]
+    });
     let sizes_fit = (map.width, map.height) == (output.width, output.height)
+        && planes_fit
         && map.indices.len() == area
         && map.pixels.len() == categories
         && map.mean_scores.len() == categories;

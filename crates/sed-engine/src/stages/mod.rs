@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 pub use sed_image::NetworkInput;
 pub use sed_model::{
-    Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, Rejection, ScoreMaps, Thresholds, UNLABELLED,
+    Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, Rejection, ScoreMaps, Sureness, Thresholds,
+    UNLABELLED, f16,
 };
 
 use crate::stages::phrases::ReadPhrases;

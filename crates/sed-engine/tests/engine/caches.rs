@@ -41,6 +41,7 @@ fn job(picture: u8, vocabulary: Vocabulary) -> SegmentJob {
             crop: None,
             thresholds: Thresholds::Same(0.0),
             score_maps: false,
+            sureness: false,
         },
         waiting_since: Instant::now(),
         deadline: None,

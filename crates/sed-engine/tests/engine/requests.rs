@@ -47,6 +47,7 @@ fn job(categories: usize) -> SegmentJob {
             crop: None,
             thresholds: Thresholds::Same(0.0),
             score_maps: false,
+            sureness: false,
         },
         waiting_since: Instant::now(),
         deadline: None,

@@ -186,5 +186,6 @@ fn output_spec(
         crop: crop.filter(|_| options.output_size != OutputSize::Model),
         thresholds: Thresholds::Same(options.score_threshold),
         score_maps: need_scores(options),
+        sureness: false,
     }
 }

@@ -36,6 +36,7 @@ async fn the_mask_is_the_engines() {
             crop: None,
             thresholds: Thresholds::Same(0.0),
             score_maps: false,
+            sureness: false,
         },
         waiting_since: std::time::Instant::now(),
         deadline: None,

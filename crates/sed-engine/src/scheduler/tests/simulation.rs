@@ -112,6 +112,7 @@ impl Asked {
                 crop: None,
                 thresholds: Thresholds::Same(0.1),
                 score_maps: false,
+                sureness: false,
             },
             waiting_since: now,
             deadline: self.timeout.map(|timeout| now + timeout),

@@ -51,7 +51,7 @@ pub(super) struct MaskJob {
 /// them.
 pub(super) fn encode(job: MaskJob) -> Result<(v1::SegmentResponse, Charge), Refusal> {
     let MaskJob { map, vocabulary, options, picture, limits, mut charge } = job;
-    let FinishedMap { width, height, indices, pixels, mean_scores, score_maps } = map;
+    let FinishedMap { width, height, indices, pixels, mean_scores, score_maps, .. } = map;
     let mut index_map = IndexMap::new(width, height, indices).map_err(|error| own_fault(&error))?;
     let cost = bytes_of_runs(&index_map, &options, &limits);
     charge.try_grow(cost).map_err(|shortage| shortage.into_status(cost))?;
