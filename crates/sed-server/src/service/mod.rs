@@ -1,9 +1,6 @@
 //! The calls of `sed.v1.SegmentationService`.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the masks' encoder calls it once the engine returns margins")
-)]
+pub(crate) mod answer_size;
 mod ambiguities;
 pub(crate) mod contrast;
 mod costs;

@@ -8,13 +8,14 @@ use std::{
 
 use prost::Message;
 use sed_engine::{EngineError, OutputSpec, SegmentJob, SegmentOutcome, metrics::RequestStage};
-use sed_proto::v1::{self, ErrorReason};
+use sed_proto::v1;
 use tokio::time::{sleep, timeout_at};
 use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span};
 
 use super::{
     Context,
+    answer_size::check_response_size,
     intake::{self, Prepared},
     mask_encoding::{self, MaskJob},
     refusal::{Refusal, conclude},
@@ -29,7 +30,6 @@ use crate::{
     field::{CategoryList, Field},
     intake::{CallMemory, charged},
     memory::{Charge, ConnectionId},
-    request_error::RequestError,
     status,
     validate::{ValidatedRequest, request_id, thresholds, validate_segment},
 };
@@ -192,16 +192,6 @@ pub(crate) async fn segment(
     Ok((response, charge))
 }
 
-/// Refuses an answer that is too large for a message. `field` is the option at fault.
-pub(crate) fn check_response_size(bytes: usize, limits: &Settings, field: Field) -> Result<(), RequestError> {
-    let limit = limits.max_response_bytes;
-    if bytes <= limit {
-        return Ok(());
-    }
-    let message = format!(
-        "the answer has {bytes} bytes, more than the limit of {limit}; ask for less, or smaller masks"
-    );
-    Err(RequestError::new(ErrorReason::OutputTooLarge, field, message).with_limit(limit as u64))
 }
 
 /// Puts a request's id into the log lines of its span, unless the id is one that will be refused.

@@ -98,6 +98,10 @@ pub struct ValidatedOptions {
     pub priority: Priority,
     /// True if the answer lists the rejected categories.
     pub list_rejected: bool,
+    /// True if the answer lists the pairs of categories between which the model could hardly choose.
+    pub report_ambiguities: bool,
+    /// True if `RUNNER_UP_PNG` is to hold raw indices in place of a file, for callers that make a tensor of them.
+    pub raw_runner_up: bool,
 }
 
 /// The size of the masks.
@@ -136,6 +140,8 @@ pub struct OverlayOptions {
     pub legend: bool,
     /// True if labels in the picture name the regions.
     pub labels: bool,
+    /// True if the colours fade where the margin between the two best categories is small.
+    pub fade_unsure: bool,
 }
 
 /// Checks a request against the limits. Reading its words takes time; do it off the runtime's threads.
@@ -221,6 +227,8 @@ fn options(options: &v1::SegmentOptions, limits: &Settings) -> Result<ValidatedO
         overlay: options.overlay.as_ref().map(overlay).transpose()?,
         priority: priority(options.priority)?,
         list_rejected: options.list_rejected,
+        report_ambiguities: options.report_ambiguities,
+        raw_runner_up: false,
     })
 }
 
@@ -312,7 +320,12 @@ fn polygon_tolerance(tolerance: Option<f32>) -> Result<f32, RequestError> {
 
 fn overlay(overlay: &v1::Overlay) -> Result<OverlayOptions, RequestError> {
     let opacity = overlay.opacity.map(|opacity| share(Field::OverlayOpacity, opacity)).transpose()?;
-    Ok(OverlayOptions { opacity, legend: !overlay.without_legend, labels: !overlay.without_labels })
+    Ok(OverlayOptions {
+        opacity,
+        legend: !overlay.without_legend,
+        labels: !overlay.without_labels,
+        fade_unsure: overlay.fade_unsure,
+    })
 }
 
 fn priority(number: i32) -> Result<Priority, RequestError> {
@@ -329,4 +342,4 @@ fn unknown_value(field: Field, number: i32) -> RequestError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

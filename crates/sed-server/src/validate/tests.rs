@@ -25,6 +25,11 @@ fn with_options(options: v1::SegmentOptions) -> v1::SegmentRequest {
     v1::SegmentRequest { options: Some(options), ..good() }
 }
 
+/// The options of a request without any.
+pub(crate) fn usual() -> ValidatedOptions {
+    validate_segment(&good(), &Settings::default(), &FakeReader).unwrap().options
+}
+
 fn refusal(request: &v1::SegmentRequest) -> (ErrorReason, String) {
     let error = validate_segment(request, &Settings::default(), &FakeReader).unwrap_err();
     (error.reason, error.field.to_string())
@@ -32,7 +37,6 @@ fn refusal(request: &v1::SegmentRequest) -> (ErrorReason, String) {
 
 #[test]
 fn a_request_without_options_gets_the_usual_ones() {
-    let valid = validate_segment(&good(), &Settings::default(), &FakeReader).unwrap();
     let expected = ValidatedOptions {
         rejection: None,
         score_threshold: 0.0,
@@ -45,8 +49,10 @@ fn a_request_without_options_gets_the_usual_ones() {
         overlay: None,
         priority: Priority::Normal,
         list_rejected: false,
+        report_ambiguities: false,
+        raw_runner_up: false,
     };
-    assert_eq!(valid.options, expected);
+    assert_eq!(usual(), expected);
 }
 
 #[test]
@@ -59,7 +65,22 @@ fn zero_is_a_value_and_not_an_absence() {
     };
     let valid = validate_segment(&with_options(options), &Settings::default(), &FakeReader).unwrap().options;
     assert_eq!((valid.rejection, valid.polygon_tolerance), (Some(Rejection::Off), 0.0));
-    assert_eq!(valid.overlay, Some(OverlayOptions { opacity: Some(0.0), legend: true, labels: true }));
+    let painted = OverlayOptions { opacity: Some(0.0), legend: true, labels: true, fade_unsure: false };
+    assert_eq!(valid.overlay, Some(painted));
+}
+
+#[test]
+fn sureness_is_shown_where_it_is_asked_for() {
+    let options = v1::SegmentOptions {
+        mask_encodings: vec![MaskEncoding::ScorePng.into(), MaskEncoding::MarginRaw.into()],
+        overlay: Some(v1::Overlay { fade_unsure: true, ..Default::default() }),
+        report_ambiguities: true,
+        ..Default::default()
+    };
+    let valid = validate_segment(&with_options(options), &Settings::default(), &FakeReader).unwrap().options;
+    assert_eq!(valid.mask_encodings, [MaskEncoding::ScorePng, MaskEncoding::MarginRaw]);
+    assert!(valid.overlay.is_some_and(|overlay| overlay.fade_unsure) && valid.report_ambiguities);
+    assert!(!valid.raw_runner_up);
 }
 
 #[test]

@@ -254,6 +254,23 @@ async fn an_overlay_is_a_picture() {
 }
 
 #[tokio::test]
+async fn an_overlay_fades_where_it_is_asked_to() {
+    let server = Running::start(Settings::default()).await;
+    let painted = async |fade_unsure| {
+        let overlay = v1::Overlay { opacity: Some(1.0), fade_unsure, ..Default::default() };
+        let options = v1::SegmentOptions { overlay: Some(overlay), ..Default::default() };
+        let answer = server.segment(with_options(9, options)).await.unwrap();
+        sed_image::decode(&answer.overlay_png, &Default::default()).unwrap().image
+    };
+    let (plain, faded) = (painted(false).await, painted(true).await);
+    assert_eq!((plain.width(), plain.height()), (faded.width(), faded.height()));
+    // Of nine random scores some two best are close, and most are not.
+    let pairs = plain.pixels().chunks(3).zip(faded.pixels().chunks(3));
+    let differing = pairs.filter(|(plain, faded)| plain != faded).count();
+    assert!(differing > 0 && differing < plain.pixels().len() / 3, "{differing}");
+}
+
+#[tokio::test]
 async fn named_vocabularies_are_found() {
     let server = Running::start(Settings::default()).await;
     let mut by_name = request(1);
@@ -313,7 +330,7 @@ async fn server_info_tells_model_limits_and_vocabularies() {
     let named = |info: v1::NamedVocabulary| (info.name, info.size, info.built_in);
     let named: Vec<_> = info.vocabularies.into_iter().map(named).collect();
     assert_eq!(named, [("many".into(), 300, true), ("pets".into(), 3, true)]);
-    assert_eq!(info.mask_encodings.len(), 7);
+    assert_eq!(info.mask_encodings.len(), 12);
     assert_eq!(info.image_formats, ["jpeg", "png", "webp", "gif", "bmp", "tiff"]);
     assert_eq!(info.server_version, env!("CARGO_PKG_VERSION"));
 }

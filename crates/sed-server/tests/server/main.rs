@@ -29,6 +29,7 @@ mod shutdown;
 mod stream_ends;
 mod stream_order;
 mod streams;
+mod sureness;
 mod talk;
 mod transport;
 mod vocabularies;

@@ -60,7 +60,8 @@ fn any_request() -> impl Strategy<Value = ModelInferRequest> {
     let parameters = prop::collection::hash_map(name, any_choice(), 0..3);
     let inputs = prop::collection::vec(any_input(), 0..4);
     let raw = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..16), 0..4);
-    let outputs = prop::collection::vec("mask|scores|survivors|names|[a-c]", 0..3);
+    let outputs =
+        prop::collection::vec("mask|scores|survivors|names|confidence|runner_up|margin|[a-c]", 0..3);
     (inputs, raw, parameters, outputs, ".{0,3}").prop_map(|(inputs, raw, parameters, outputs, id)| {
         let parameter = |(name, choice)| (name, InferParameter { parameter_choice: choice });
         let wanted = |name| InferRequestedOutputTensor { name, parameters: HashMap::new() };

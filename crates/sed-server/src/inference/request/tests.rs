@@ -1,10 +1,13 @@
 use std::collections::HashMap;
 
 use sed_engine::{Priority, Rejection, SynonymMode, fake::FakeReader};
-use sed_proto::inference::{
-    InferParameter, InferTensorContents,
-    infer_parameter::ParameterChoice,
-    model_infer_request::{InferInputTensor, InferRequestedOutputTensor},
+use sed_proto::{
+    inference::{
+        InferParameter, InferTensorContents,
+        infer_parameter::ParameterChoice,
+        model_infer_request::{InferInputTensor, InferRequestedOutputTensor},
+    },
+    v1::MaskEncoding,
 };
 
 use super::*;
@@ -181,11 +184,16 @@ fn only_wanted_outputs_are_made() {
         let outputs = names.iter().map(wanted).collect();
         ModelInferRequest { outputs, ..raw(&[image(), categories(&["cat"])]) }
     };
-    assert_eq!(valid(&wanting(&[])).outputs, Output::ALL);
+    assert_eq!(valid(&wanting(&[])).outputs, Output::USUAL);
     let some = valid(&wanting(&["names", "mask"]));
     assert_eq!(some.outputs, [Output::Names, Output::Mask]);
     assert_eq!(some.request.options.mask_encodings, [MaskEncoding::Raw]);
     assert!(valid(&wanting(&["scores"])).request.options.mask_encodings.is_empty());
+    let sure = valid(&wanting(&["margin", "names", "runner_up", "mask", "confidence"])).request.options;
+    let encodings =
+        [MaskEncoding::MarginRaw, MaskEncoding::RunnerUpPng, MaskEncoding::Raw, MaskEncoding::ScoreRaw];
+    assert_eq!(sure.mask_encodings, encodings);
+    assert!(sure.raw_runner_up);
     assert_eq!(refusal(&wanting(&["mask", "masks"])), tensor("outputs[1].name"));
     assert_eq!(refusal(&wanting(&["mask", "mask"])), tensor("outputs[1].name"));
     let mut classification = wanting(&["scores"]);
