@@ -44,6 +44,7 @@ def main() -> None:
         synonyms(client, cases["sed_nano.b12"])
         many_at_once(client, picture)
         asyncio.run(without_threads(target, picture))
+        sure(client, picture)
         errors(client, picture)
 
 
@@ -96,6 +97,9 @@ def about(client: triton.InferenceServerClient) -> str:
         "scores": ("FP32", [-1]),
         "survivors": ("BOOL", [LEVELS, -1]),
         "names": ("BYTES", [-1]),
+        "confidence": ("FP16", [-1, -1]),
+        "runner_up": ("UINT16", [-1, -1]),
+        "margin": ("FP16", [-1, -1]),
     }, tensors
     print(f"{server.name} {server.version}: {model.name}, version {version[:19]}, platform {model.platform}")
     return version
@@ -246,6 +250,20 @@ async def without_threads(target: str, picture: str) -> None:
         result = await client.infer(MODEL, inputs)
         assert result.as_numpy("survivors").all() and await client.is_model_ready(MODEL)
     print("asyncio: answered")
+
+
+def sure(client, picture: str) -> None:
+    """Score, runner-up and margin of every pixel, which only come by their names."""
+    given = [file(picture), tensor("categories", np.array(["cat", "sky", "grass"], dtype=object))]
+    assert client.infer(MODEL, given).as_numpy("confidence") is None
+    outputs = [triton.InferRequestedOutput(name) for name in ["mask", "confidence", "runner_up", "margin"]]
+    result = client.infer(MODEL, given, outputs=outputs, parameters={"top_k": 0})
+    mask, confidence, runner_up, margin = (result.as_numpy(output.name()) for output in outputs)
+    assert confidence.dtype == margin.dtype == np.float16 and runner_up.dtype == np.uint16
+    assert confidence.shape == runner_up.shape == margin.shape == mask.shape
+    assert (0 <= margin).all() and (margin <= confidence).all() and (confidence <= 1).all()
+    assert (runner_up < 3).all() and (runner_up != mask).all()
+    print(f"sureness: scores of {confidence.min():.3f} to {confidence.max():.3f}, margins of up to {margin.max():.3f}")
 
 
 def errors(client, picture: str) -> None:
