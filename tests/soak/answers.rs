@@ -6,7 +6,8 @@ use sed_proto::{inference::ModelInferResponse, v1};
 const OF_THE_MOMENT: [&str; 5] =
     ["request_id", "milliseconds", "queue_milliseconds", "image_cache_hit", "vocabulary_cache_hit"];
 
-/// The answer without its times, its caches, its request's id, and the similarities that it has where time is left.
+/// The answer without its times, its caches, its request's id, and the similarities that it has where time is
+/// left.
 pub(crate) fn timeless(answer: &v1::SegmentResponse) -> v1::SegmentResponse {
     let mut answer = v1::SegmentResponse { request_id: String::new(), latency: None, ..answer.clone() };
     answer.ambiguities.iter_mut().for_each(|ambiguity| ambiguity.text_similarity = None);

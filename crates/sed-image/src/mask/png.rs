@@ -89,7 +89,8 @@ pub(super) enum Channel {
     Grey16(Vec<u8>),
 }
 
-/// Reads width, height and values of a PNG with one channel of 8 or 16 bits. `encoding` is its name in errors.
+/// Reads width, height and values of a PNG with one channel of 8 or 16 bits. `encoding` is its name in
+/// errors.
 ///
 /// # Errors
 /// As [`decode`].

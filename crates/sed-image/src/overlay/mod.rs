@@ -32,8 +32,8 @@ pub struct OverlayOptions<'a> {
     pub labels: bool,
     /// Most categories that the legend lists one by one; the rest are summed up in one line.
     pub max_entries: usize,
-    /// The margin between the best and the second best category of every pixel: the tint fades where it is below
-    /// 0.1, evenly to none at 0. Borders stay. As the map, it is stretched over the picture.
+    /// The margin between the best and the second best category of every pixel: the tint fades where it is
+    /// below 0.1, evenly to none at 0. Borders stay. As the map, it is stretched over the picture.
     pub margins: Option<&'a GreyMap>,
 }
 

@@ -7,13 +7,13 @@ use crate::mask::{IndexMap, UNLABELLED, palette};
 /// Brightness of pixels without a category.
 const DIMMED: f32 = 0.62;
 
-/// The least margin between the two best categories at which a pixel has the whole tint. Smaller ones are those
-/// that a report of ambiguities calls small, too.
+/// The least margin between the two best categories at which a pixel has the whole tint. Smaller ones are
+/// those that a report of ambiguities calls small, too.
 const SURE: f32 = 0.1;
 
-/// Tints `pixels` (H × W × 3) by the regions of `map`, `strength` 0 to 1, less where `margins` (H × W, 0 to 1 as 0
-/// to 255) are small. Along each border runs a light line, and inside it one of the region's own colour, each
-/// about `border` pixels wide.
+/// Tints `pixels` (H × W × 3) by the regions of `map`, `strength` 0 to 1, less where `margins` (H × W, 0 to 1
+/// as 0 to 255) are small. Along each border runs a light line, and inside it one of the region's own colour,
+/// each about `border` pixels wide.
 pub(super) fn tint(pixels: &mut [u8], map: &IndexMap, margins: Option<&[u8]>, strength: f32, border: f32) {
     let width = map.width() as usize;
     let reach = (border * 2.0).ceil() as usize + 1;

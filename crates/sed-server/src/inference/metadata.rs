@@ -59,7 +59,7 @@ impl Output {
         self.metadata().0
     }
 
-    /// Its type of data in an answer. There is no field for typed floats of 16 bits, so they become ones of 32.
+    /// Its type of data in an answer. Typed floats of 16 bits have no field, so they become ones of 32.
     pub(super) fn datatype(self, typed: bool) -> &'static str {
         match self.metadata().1 {
             "FP16" if typed => "FP32",

@@ -100,7 +100,8 @@ pub struct ValidatedOptions {
     pub list_rejected: bool,
     /// True if the answer lists the pairs of categories between which the model could hardly choose.
     pub report_ambiguities: bool,
-    /// True if `RUNNER_UP_PNG` is to hold raw indices in place of a file, for callers that make a tensor of them.
+    /// True if `RUNNER_UP_PNG` is to hold raw indices in place of a file, for callers that make a tensor of
+    /// them.
     pub raw_runner_up: bool,
 }
 

@@ -29,7 +29,7 @@ impl Planes {
 pub(super) struct Plane {
     width: u32,
     height: u32,
-    values: Vec<f16>,
+    pub(super) values: Vec<f16>,
 }
 
 impl Plane {

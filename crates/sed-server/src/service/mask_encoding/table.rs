@@ -53,8 +53,8 @@ static FORMS: [&dyn Form; 11] = [
     &RawValues(Values::Margins),
 ];
 
-/// The form of an encoding for a vocabulary of so many categories. The depth of `INDEX_PNG` and `RUNNER_UP_PNG`
-/// follows from the vocabulary, not from the picture: callers see the same one every time.
+/// The form of an encoding for a vocabulary of so many categories. The depth of `INDEX_PNG` and
+/// `RUNNER_UP_PNG` follows from the vocabulary, not from the picture: callers see the same one every time.
 pub(super) fn form_of(encoding: MaskEncoding, categories: usize) -> &'static dyn Form {
     let wide = categories > MOST_IN_8_BITS;
     match encoding {

@@ -37,7 +37,8 @@ impl Form for ValuePng {
         }
     }
 
-    /// The values in 8 bits, rows with their filters, and a file that does not shrink, which grows by doubling.
+    /// The values in 8 bits, rows with their filters, and a file that does not shrink, which grows by
+    /// doubling.
     fn bytes_of_size(&self, pixels: u64) -> u64 {
         4 * pixels
     }
