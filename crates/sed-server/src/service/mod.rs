@@ -1,7 +1,7 @@
 //! The calls of `sed.v1.SegmentationService`.
 
-pub(crate) mod answer_size;
 mod ambiguities;
+pub(crate) mod answer_size;
 pub(crate) mod contrast;
 mod costs;
 mod info;

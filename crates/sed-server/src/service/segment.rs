@@ -192,8 +192,6 @@ pub(crate) async fn segment(
     Ok((response, charge))
 }
 
-}
-
 /// Puts a request's id into the log lines of its span, unless the id is one that will be refused.
 pub(crate) fn name_request(id: &str, limits: &Settings) {
     if !id.is_empty() && request_id(id, limits).is_ok() {
