@@ -1,6 +1,29 @@
-{{/* Where a pod runs and what it takes there. */}}
+{{/* Whose rights a pod has, where it runs and what it takes there. */}}
+{{- define "sed-serve.podBasics" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+serviceAccountName: {{ include "sed-serve.serviceAccount" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- if and (gt (int .Values.gpu.count) 0) .Values.gpu.runtimeClassName }}
+runtimeClassName: {{ .Values.gpu.runtimeClassName }}
+{{- end }}
+{{- if eq .Values.model.source "fetch" }}
+initContainers:
+  {{- include "sed-serve.fetch" . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Resources with the GPUs; `resources` are those of the Job, where it has its own. */}}
 {{- define "sed-serve.resources" -}}
-{{- $resources := deepCopy .Values.resources }}
+{{- $resources := deepCopy (.resources | default .Values.resources) }}
 {{- $count := int .Values.gpu.count }}
 {{- if gt $count 0 }}
 {{- $gpus := dict .Values.gpu.resourceName (toString $count) }}
@@ -23,6 +46,9 @@ tolerations:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{- define "sed-serve.spread" -}}
 {{- with .Values.topologySpreadConstraints }}
 topologySpreadConstraints:
   {{- range . }}
