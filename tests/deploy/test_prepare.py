@@ -60,11 +60,9 @@ def test_the_job_holds_no_secret_and_no_configuration(with_job: list[chart.Objec
     assert volumes.keys() == {"tmp", "model", "text-cache"}
 
 
-def test_the_job_names_every_vocabulary_and_the_size_of_the_folder() -> None:
-    assert job_container(chart.render(SHARED))["args"][:4] == ["vocabulary", "prepare", "ade20k-847", "pascal-voc-20"]
-    args = job_container(chart.render(chart.VALUES["prepare"]))["args"]
-    assert args[-2:] == ["--text-cache-dir-bytes", "17179869184"]
-    assert "--text-cache-dir-bytes" not in job_container(chart.render(SHARED))["args"]
+def test_the_job_names_every_vocabulary() -> None:
+    names = ["ade20k-847", "pascal-voc-20"]
+    assert job_container(chart.render(SHARED))["args"][:-2] == ["vocabulary", "prepare", *names]
 
 
 def test_the_job_may_have_resources_of_its_own() -> None:
@@ -73,6 +71,15 @@ def test_the_job_may_have_resources_of_its_own() -> None:
     assert job_container(chart.render(shared))["resources"] == own
     objects = chart.render(SHARED)
     assert job_container(objects)["resources"] == chart.container(objects)["resources"]
+
+
+def test_the_job_uses_one_gpu() -> None:
+    objects = chart.render(SHARED | {"gpu": {"count": 4}})
+    assert chart.environment(chart.container(objects))["SED_DEVICE"] == "cuda:0,cuda:1,cuda:2,cuda:3"
+    container = job_container(objects)
+    assert chart.environment(container)["SED_DEVICE"] == "cuda:0"
+    assert {container["resources"][part]["nvidia.com/gpu"] for part in ("requests", "limits")} == {"1"}
+    assert "nvidia.com/gpu" not in str(job_container(chart.render(SHARED))["resources"])
 
 
 def test_nothing_takes_the_job_for_a_pod_that_serves(with_job: list[chart.Object]) -> None:
@@ -108,7 +115,7 @@ def test_another_pod_is_another_job() -> None:
         {"vocabularies": WORDS[:1]},
         {"image": {"tag": "2"}},
         {"dtype": "bf16"},
-        {"settings": {"text_cache_dir_bytes": 1 << 33}},
+        {"gpu": {"count": 1}},
         {"model": {"source": "pvc", "file": "a.pth", "pvc": {"claimName": "b"}}},
     ]
     assert len({name(), *(name(**values) for values in others)}) == 1 + len(others)

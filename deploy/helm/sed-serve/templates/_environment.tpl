@@ -6,10 +6,10 @@
 {{- .Values.device | default (ternary (join "," $all) "cpu" (gt $gpus 0)) }}
 {{- end }}
 
-{{/* What every command of the program is told of the model and of its log. */}}
+{{/* What every command of the program is told of the model and of its log. `device` is the Job's, which uses one. */}}
 {{- define "sed-serve.modelEnvironment" -}}
 - name: SED_DEVICE
-  value: {{ include "sed-serve.device" . | quote }}
+  value: {{ .device | default (include "sed-serve.device" .) | quote }}
 - name: SED_DTYPE
   value: {{ .Values.dtype }}
 {{- if .Values.tf32 }}

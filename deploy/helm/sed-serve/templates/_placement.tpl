@@ -21,10 +21,10 @@ initContainers:
 {{- end }}
 {{- end }}
 
-{{/* Resources with the GPUs; `resources` are those of the Job, where it has its own. */}}
+{{/* Resources with the GPUs; `resources` and `gpus` are the Job's, where they are others. */}}
 {{- define "sed-serve.resources" -}}
 {{- $resources := deepCopy (.resources | default .Values.resources) }}
-{{- $count := int .Values.gpu.count }}
+{{- $count := int (.gpus | default .Values.gpu.count) }}
 {{- if gt $count 0 }}
 {{- $gpus := dict .Values.gpu.resourceName (toString $count) }}
 {{- $resources = mergeOverwrite $resources (dict "requests" $gpus) (dict "limits" (deepCopy $gpus)) }}

@@ -30,14 +30,12 @@ spec:
         {{- end }}
         - --text-cache-dir
         - {{ include "sed-serve.textCacheFolder" . }}
-        {{- with .Values.settings.text_cache_dir_bytes }}
-        - --text-cache-dir-bytes
-        - {{ int64 . | quote }}
-        {{- end }}
       env:
-        {{- include "sed-serve.modelEnvironment" . | nindent 8 }}
+        {{- $device := include "sed-serve.device" . | splitList "," | first }}
+        {{- include "sed-serve.modelEnvironment" (dict "Values" .Values "device" $device) | nindent 8 }}
       resources:
-        {{- include "sed-serve.resources" (dict "Values" .Values "resources" .Values.prepareJob.resources) | nindent 8 }}
+        {{- $own := dict "resources" .Values.prepareJob.resources "gpus" (min 1 .Values.gpu.count) }}
+        {{- include "sed-serve.resources" (merge $own (dict "Values" .Values)) | nindent 8 }}
       securityContext:
         {{- toYaml .Values.securityContext | nindent 8 }}
       volumeMounts:
