@@ -29,7 +29,7 @@ const NO_PLACE: usize = usize::MAX;
 /// The planes of a finished map, a value for each pixel. `M` is the number format of the margins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Planes<'a, M> {
-    /// The final index map: the best category, where it passed thresholds and `min_area`.
+    /// The model's index map: the best category, where it passed its threshold; before `min_area`.
     pub(crate) indices: &'a [u16],
     /// The second best category, or the unlabelled index.
     pub(crate) runner_up: &'a [u16],
@@ -56,23 +56,25 @@ where
     in_bands(planes, categories, rayon::current_num_threads().min(MOST_BANDS))
 }
 
-/// Converts ambiguities of a mask of so many pixels; `directions` are those of the words, if they could be
-/// had.
-pub(crate) fn report(
-    found: &[Ambiguity],
-    mask_pixels: u64,
-    directions: Option<&Directions>,
-) -> Vec<v1::Ambiguity> {
+/// Converts ambiguities of a mask of so many pixels, without the similarity of their texts.
+pub(crate) fn report(found: &[Ambiguity], mask_pixels: u64) -> Vec<v1::Ambiguity> {
     let convert = |pair: &Ambiguity| v1::Ambiguity {
         first_index: pair.first.into(),
         second_index: pair.second.into(),
         pixels: pair.pixels,
         area_share: (pair.pixels as f64 / mask_pixels as f64) as f32,
         mean_margin: pair.mean_margin,
-        text_similarity: directions
-            .map(|directions| directions.similarity(pair.first.into(), pair.second.into()).get()),
+        text_similarity: None,
     };
     found.iter().map(convert).collect()
+}
+
+/// Fills in the similarity of the texts, whose directions are those of the vocabulary.
+pub(crate) fn add_similarities(report: &mut [v1::Ambiguity], directions: &Directions) {
+    for pair in report {
+        let similarity = directions.similarity(pair.first_index as usize, pair.second_index as usize);
+        pair.text_similarity = Some(similarity.get());
+    }
 }
 
 /// Pixels in doubt and the sum of their margins.
@@ -252,10 +254,11 @@ mod tests {
     fn a_report_holds_shares_and_the_similarity_of_the_words() {
         let found = [Ambiguity { first: 0, second: 1, pixels: 25, mean_margin: 0.03 }];
         let words = Directions::new(&[vec![1.0, 0.0], vec![0.6, 0.8]], 2);
-        let reported = report(&found, 200, Some(&words));
+        let mut reported = report(&found, 200);
+        assert_eq!(reported[0].text_similarity, None);
+        add_similarities(&mut reported, &words);
         assert_eq!((reported[0].first_index, reported[0].second_index), (0, 1));
         assert_eq!((reported[0].area_share, reported[0].mean_margin), (0.125, 0.03));
         assert_eq!(reported[0].text_similarity, Some(0.6));
-        assert_eq!(report(&found, 200, None)[0].text_similarity, None);
     }
 }

@@ -7,14 +7,14 @@ use std::{
 };
 
 use prost::Message;
-use sed_engine::{EngineError, OutputSpec, SegmentJob, SegmentOutcome, metrics::RequestStage};
+use sed_engine::{EngineError, OutputSpec, SegmentJob, SegmentOutcome, Vocabulary, metrics::RequestStage};
 use sed_proto::v1;
 use tokio::time::{sleep, timeout_at};
 use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span};
 
 use super::{
-    Context,
+    Context, ambiguities,
     answer_size::check_response_size,
     intake::{self, Prepared},
     mask_encoding::{self, MaskJob},
@@ -171,12 +171,16 @@ pub(crate) async fn segment(
 
     let contrast = convert::contrast_report(&vocabulary, contrast_pixels);
     let list_rejected = options.list_rejected;
-    let job = MaskJob { map, vocabulary, options, picture, limits: context.settings.clone(), charge };
+    let limits = context.settings.clone();
+    let job = MaskJob { map, vocabulary: vocabulary.clone(), options, picture, limits, charge };
     let load = Load { connection: memory.connection(), bytes: job.charge.bytes() };
     let errand = Errand { stage: RequestStage::MaskEncoding, load, since: finished, deadline };
     let encoded = context.pool.run(errand, move || mask_encoding::encode(job)).await?;
     let encode_times = encoded.times();
-    let (of_map, charge) = encoded.result?;
+    let (mut of_map, charge) = encoded.result?;
+    if !of_map.ambiguities.is_empty() {
+        compare_texts(context, &vocabulary, &mut of_map.ambiguities, deadline).await;
+    }
     let total = received.elapsed();
     let response = v1::SegmentResponse {
         request_id,
@@ -190,6 +194,20 @@ pub(crate) async fn segment(
         ..of_map
     };
     Ok((response, charge))
+}
+
+/// Fills in the similarity of the texts of ambiguous pairs. An answer does not fail for them: they stay absent
+/// where the engine has no room or no time left, as the interface says.
+async fn compare_texts(
+    context: &Context,
+    vocabulary: &Vocabulary,
+    pairs: &mut [v1::Ambiguity],
+    deadline: Instant,
+) {
+    match context.engine.directions(vocabulary, Some(deadline)).await {
+        Ok(directions) => ambiguities::add_similarities(pairs, &directions),
+        Err(error) => tracing::debug!(%error, "ambiguities without the similarity of their texts"),
+    }
 }
 
 /// Puts a request's id into the log lines of its span, unless the id is one that will be refused.

@@ -35,7 +35,10 @@ pub(super) use self::{
         bytes_of_size, check_encodings, is_compressed, least_content, need_scores, need_sureness, published,
     },
 };
-use super::refusal::Refusal;
+use super::{
+    ambiguities::{self, ambiguities},
+    refusal::Refusal,
+};
 use crate::{
     config::Settings, field::Field, memory::Charge, request_error::RequestError, validate::ValidatedOptions,
 };
@@ -61,6 +64,17 @@ pub(super) fn encode(job: MaskJob) -> Result<(v1::SegmentResponse, Charge), Refu
     let mut index_map = IndexMap::new(width, height, indices).map_err(|error| own_fault(&error))?;
     let planes = sureness.map(|sureness| Planes::new((width, height), sureness)).transpose();
     let planes = planes.map_err(|error| own_fault(&error))?;
+    let area = u64::from(width) * u64::from(height);
+    let reported = planes.as_ref().filter(|_| options.report_ambiguities);
+    // As the model decided: min_area is a matter of taste, not of doubt.
+    let found = reported.map_or_else(Vec::new, |planes| {
+        let planes = ambiguities::Planes {
+            indices: index_map.indices(),
+            runner_up: planes.runner_up.indices(),
+            margins: &planes.margins.values,
+        };
+        ambiguities(planes, vocabulary.size())
+    });
     let cost = bytes_of_runs(&index_map, &options, &limits);
     charge.try_grow(cost).map_err(|shortage| shortage.into_status(cost))?;
     // The model has counted the pixels, so only those that leave the map are counted here.
@@ -71,7 +85,6 @@ pub(super) fn encode(job: MaskJob) -> Result<(v1::SegmentResponse, Charge), Refu
     // A vocabulary never has more categories than an index map can hold.
     let boxes =
         mask::category_boxes(&index_map, vocabulary.size() as u16).map_err(|error| own_fault(&error))?;
-    let area = u64::from(width) * u64::from(height);
 
     let source = Source {
         map: &index_map,
@@ -95,6 +108,7 @@ pub(super) fn encode(job: MaskJob) -> Result<(v1::SegmentResponse, Charge), Refu
         categories: category_results(&vocabulary, area, &pixels, &mean_scores, &boxes),
         unlabelled_pixels: area - pixels.iter().sum::<u64>(),
         overlay_png: overlay_png.into(),
+        ambiguities: ambiguities::report(&found, area),
         ..Default::default()
     };
     Ok((answer, charge))
