@@ -15,6 +15,7 @@ mod config;
 mod devices;
 mod engine;
 pub mod metrics;
+mod preparing;
 mod requests;
 mod scheduler;
 mod stages;
@@ -22,8 +23,9 @@ mod stages;
 pub use config::EngineConfig;
 pub use devices::state::EngineState;
 pub use engine::Engine;
+pub use preparing::{Preparation, PreparationState, Progress};
 pub use requests::{
-    error::{EngineError, panic_message},
+    error::{EngineError, NotReady, panic_message},
     image::{ImageFacts, ImageKey, PinnedImage},
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
     report::{BatchTiming, CacheReport, LevelReport, RejectionReport, StageTiming},

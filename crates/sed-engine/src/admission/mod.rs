@@ -33,6 +33,9 @@ const IDLE_SLACK: u32 = 2;
 pub(crate) const TEXT_LAUNCH: Duration = Duration::from_millis(250);
 /// Words get at least one in so many seconds of a busy device.
 pub(crate) const TEXT_SHARE: u32 = 4;
+/// The same as [`TEXT_LAUNCH`] for words that are prepared: a request that comes meanwhile waits for one such
+/// launch.
+pub(crate) const BACKGROUND_LAUNCH: Duration = Duration::from_millis(20);
 
 /// Bounds of what may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,6 +142,20 @@ impl Admission {
         Ok(Arc::new(QueueSlot::new(Arc::clone(self), priority, demand.categories, prediction)))
     }
 
+    /// Reports whether a request that was refused for its deadline would be admitted if its words were known.
+    pub(crate) fn would_admit_known_words(
+        &self,
+        demand: &Demand,
+        priority: Priority,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> bool {
+        let queue = self.lock();
+        let prediction = Prediction::new(&queue.model, demand).without_words();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        demand.text > 0.0 && left.is_none_or(|left| queue.keeps(&prediction, priority, left).is_ok())
+    }
+
     /// Requests that wait for their first launch.
     pub(crate) fn waiting(&self) -> usize {
         self.lock().waiting.iter().sum()
@@ -158,6 +175,11 @@ impl Admission {
         (queue.total().as_secs_f64(), queue.present)
     }
 
+    /// The predicted device time of a request, by stage.
+    pub(crate) fn predict(&self, demand: &Demand) -> Prediction {
+        Prediction::new(&self.lock().model, demand)
+    }
+
     /// The predicted device seconds of a request.
     pub(crate) fn seconds(&self, demand: &Demand) -> f64 {
         self.lock().model.seconds(demand)
@@ -171,6 +193,20 @@ impl Admission {
     /// The most units that a launch of the text tower works on.
     pub(crate) fn text_launch_units(&self) -> f64 {
         self.lock().model.text_units_within(TEXT_LAUNCH)
+    }
+
+    /// The most units that a launch of the text tower works on for words that are prepared; none while nothing is
+    /// known of its times, so that such a launch has one phrase.
+    pub(crate) fn background_launch_units(&self) -> f64 {
+        let queue = self.lock();
+        let is_known = queue.model.text_pace(1.0).is_some();
+        if is_known { queue.model.text_units_within(BACKGROUND_LAUNCH) } else { 0.0 }
+    }
+
+    /// Seconds that the text tower takes for a unit of words that are prepared; `None` while nothing is known.
+    pub(crate) fn background_pace(&self) -> Option<f64> {
+        let launch = self.background_launch_units();
+        self.lock().model.text_pace(launch)
     }
 
     /// Brings the gauges up to date.
@@ -192,7 +228,8 @@ impl Admission {
 }
 
 impl Queue {
-    /// Checks a request's own predicted time, and that of what goes before it, against the time `left`.
+    /// Checks that a deadline can be kept, or that the request may be tried. Words that take too long are no reason
+    /// to try: the request would end among them, and they are prepared instead.
     fn check_deadline(
         &mut self,
         own: &Prediction,
@@ -200,10 +237,18 @@ impl Queue {
         left: Duration,
         now: Instant,
     ) -> Result<(), EngineError> {
+        let kept = self.keeps(own, priority, left);
+        let is_too_long = matches!(kept, Err(EngineError::DeadlineTooShort { .. })) && self.present == 0;
+        let words_take_it = || self.keeps(&own.without_words(), priority, left).is_ok();
+        if is_too_long && !words_take_it() && self.begin_trial(left, now) { Ok(()) } else { kept }
+    }
+
+    /// Checks a request's own predicted time, and that of what goes before it, against the time `left`.
+    fn keeps(&self, own: &Prediction, priority: Priority, left: Duration) -> Result<(), EngineError> {
         let needed = own.total();
         let idle = self.present == 0;
         let most = if idle { left.saturating_mul(IDLE_SLACK) } else { left };
-        if needed > most && !(idle && self.begin_trial(left, now)) {
+        if needed > most {
             return Err(EngineError::DeadlineTooShort { needed, left });
         }
         let predicted = needed + self.ahead_of(own, priority);
