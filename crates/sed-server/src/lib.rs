@@ -47,6 +47,6 @@ pub use server::{Drain, ServeError, Server};
 pub use status::{ERROR_DOMAIN, code_of, reason_name};
 pub use validate::{
     ImageSource, OutputSize, OverlayOptions, SentImage, ValidatedOptions, ValidatedRequest, VocabularySource,
-    validate_create_vocabulary, validate_segment,
+    validate_create_vocabulary, validate_prepare_vocabulary, validate_segment,
 };
 pub use vocabulary_registry::REGISTERED_VOCABULARY_BYTES;

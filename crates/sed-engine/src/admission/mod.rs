@@ -46,6 +46,15 @@ pub(crate) struct QueueLimits {
     pub(crate) pairs: usize,
 }
 
+/// The requests that an idle engine tries although they seem impossible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trials {
+    All,
+    /// All but those that only their words make impossible: a trial would end among the words, and they are prepared
+    /// instead.
+    KnownWords,
+}
+
 /// The queue of a device, which callers and the device thread share.
 #[derive(Debug)]
 pub(crate) struct Admission {
@@ -114,6 +123,31 @@ impl Admission {
         deadline: Option<Instant>,
         now: Instant,
     ) -> Result<Arc<QueueSlot>, EngineError> {
+        self.admit_trying(Trials::All, demand, priority, deadline, now)
+    }
+
+    /// As [`Admission::admit`], for a request whose words can be prepared.
+    ///
+    /// # Errors
+    /// As [`Admission::admit`].
+    pub(crate) fn admit_or_prepare(
+        self: &Arc<Self>,
+        demand: &Demand,
+        priority: Priority,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Result<Arc<QueueSlot>, EngineError> {
+        self.admit_trying(Trials::KnownWords, demand, priority, deadline, now)
+    }
+
+    fn admit_trying(
+        self: &Arc<Self>,
+        trials: Trials,
+        demand: &Demand,
+        priority: Priority,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Result<Arc<QueueSlot>, EngineError> {
         let mut queue = self.lock();
         let waiting = queue.waiting.iter().sum::<usize>();
         let full = |unit, capacity| EngineError::QueueFull { unit, capacity, retry_after: queue.room_in() };
@@ -129,7 +163,7 @@ impl Admission {
         let mut prediction = Prediction::new(&queue.model, demand);
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(now);
-            queue.check_deadline(&prediction, priority, left, now)?;
+            queue.check_deadline(trials, &prediction, priority, (left, now))?;
             prediction = prediction.within(left);
         }
         queue.present += 1;
@@ -228,19 +262,21 @@ impl Admission {
 }
 
 impl Queue {
-    /// Checks that a deadline can be kept, or that the request may be tried. Words that take too long are no reason
-    /// to try: the request would end among them, and they are prepared instead.
+    /// Checks that the time `left` until a deadline is enough, or that the request may be tried.
     fn check_deadline(
         &mut self,
+        trials: Trials,
         own: &Prediction,
         priority: Priority,
-        left: Duration,
-        now: Instant,
+        (left, now): (Duration, Instant),
     ) -> Result<(), EngineError> {
         let kept = self.keeps(own, priority, left);
         let is_too_long = matches!(kept, Err(EngineError::DeadlineTooShort { .. })) && self.present == 0;
-        let words_take_it = || self.keeps(&own.without_words(), priority, left).is_ok();
-        if is_too_long && !words_take_it() && self.begin_trial(left, now) { Ok(()) } else { kept }
+        let may_be_tried = match trials {
+            Trials::All => true,
+            Trials::KnownWords => self.keeps(&own.without_words(), priority, left).is_err(),
+        };
+        if is_too_long && may_be_tried && self.begin_trial(left, now) { Ok(()) } else { kept }
     }
 
     /// Checks a request's own predicted time, and that of what goes before it, against the time `left`.

@@ -60,6 +60,13 @@ pub(crate) struct TextRoom {
     pub(crate) most_phrases: usize,
 }
 
+impl TextRoom {
+    /// Reports whether the vocabulary fits one of the caches, so that the next request with it finds it.
+    pub(crate) fn fits(&self) -> bool {
+        self.phrases <= self.phrase_capacity || self.assembled <= self.vocabulary_capacity
+    }
+}
+
 impl<P: Clone, T> TextCache<P, T> {
     /// A cache of at most `phrase_bytes` of phrases and `vocabulary_bytes` of vocabularies; 0 turns either
     /// off.

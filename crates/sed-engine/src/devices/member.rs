@@ -47,6 +47,8 @@ pub(crate) struct Member {
     line: Arc<Line>,
     device: String,
     map_side: usize,
+    /// Phrases that one caller may have prepared.
+    most_prepared: usize,
     admission: Arc<Admission>,
     budget: Arc<SharedBudget>,
     known_text: Arc<dyn KnownText>,
@@ -124,7 +126,17 @@ impl Member {
             Probes { interval: config.probe_interval, most_failed: config.lost_probes, failed: 0, lost: 0 };
         DeviceThread { line: Arc::clone(&line), stages, scheduler, warm_up, probes }.start()?;
         let (device, map_side, budget) = (model.device, model.map_side, shared_budget);
-        Ok(Self { line, device, map_side, admission, budget, known_text: text_cache, stored_text, images })
+        Ok(Self {
+            line,
+            device,
+            map_side,
+            most_prepared: config.preparing_phrases.div_ceil(2),
+            admission,
+            budget,
+            known_text: text_cache,
+            stored_text,
+            images,
+        })
     }
 
     /// Reports whether the device accepts requests now.
@@ -202,6 +214,12 @@ impl Member {
         self.known_text.room_for(vocabulary, phrases)
     }
 
+    /// Reports whether a vocabulary can be prepared here if no other is.
+    fn can_prepare(&self, vocabulary: &Vocabulary) -> bool {
+        let phrases = vocabulary.phrases().len();
+        phrases <= self.most_prepared && self.room_for(vocabulary, phrases).fits()
+    }
+
     /// Prepares a vocabulary. A device that has ended drops the assignment, which ends its share.
     pub(crate) fn prepare(&self, assignment: Assignment) {
         drop(self.line.inbox.push(Event::Assigned(Box::new(assignment))));
@@ -211,7 +229,12 @@ impl Member {
     pub(crate) fn submit<T>(&self, order: Order<T>, demand: Demand) -> Result<Pending<T>, Failure> {
         let Urgency { priority, deadline, .. } = order.urgency;
         let now = Instant::now();
-        let slot = self.admission.admit(&demand, priority, deadline, now).map_err(|refused| {
+        let admitted = if demand.text > 0.0 && self.can_prepare(&order.vocabulary) {
+            self.admission.admit_or_prepare(&demand, priority, deadline, now)
+        } else {
+            self.admission.admit(&demand, priority, deadline, now)
+        };
+        let slot = admitted.map_err(|refused| {
             let is_late = matches!(
                 refused,
                 EngineError::DeadlineTooShort { .. } | EngineError::DeadlineUnreachable { .. }

@@ -157,8 +157,8 @@ impl Engine {
         let mut plan = Plan { phrases, most_held: usize::MAX, devices: Vec::new(), caller };
         for member in members {
             let room = member.room_for(vocabulary, phrases);
-            if let Some(why) = too_large(&room) {
-                return Err(self.not_ready(vocabulary, None, why));
+            if !room.fits() {
+                return Err(self.not_ready(vocabulary, None, too_large(&room)));
             }
             plan.most_held = plan.most_held.min(room.most_phrases);
             let remaining = member.words(&member.demand_of_words(vocabulary));
@@ -195,15 +195,14 @@ fn already(plan: Plan) -> Progress {
     }
 }
 
-/// The reason if a vocabulary fits neither cache of a device.
-fn too_large(room: &TextRoom) -> Option<NotReady> {
-    let fits = room.phrases <= room.phrase_capacity || room.assembled <= room.vocabulary_capacity;
-    (!fits).then_some(NotReady::TooLarge {
+/// The refusal of a vocabulary that fits neither cache of a device.
+fn too_large(room: &TextRoom) -> NotReady {
+    NotReady::TooLarge {
         needed: room.phrases as u64,
         text_cache: room.phrase_capacity as u64,
         assembled: room.assembled as u64,
         vocabulary_cache: room.vocabulary_capacity as u64,
-    })
+    }
 }
 
 /// Hands the assignments of a new effort to its devices.

@@ -81,8 +81,10 @@ pub enum ConfigError {
         other: &'static str,
     },
     /// There is no such vocabulary.
-    #[error("preload_vocabulary is {name:?}, but the built-in vocabularies are {known}")]
+    #[error("{key} is {name:?}, but the built-in vocabularies are {known}")]
     UnknownVocabulary {
+        /// The setting.
+        key: &'static str,
         /// The name.
         name: String,
         /// The names of the built-in vocabularies.

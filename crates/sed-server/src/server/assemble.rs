@@ -100,6 +100,7 @@ impl Server {
             stopping,
             closing,
             started: Instant::now(),
+            replica: replica(),
             metrics: Arc::clone(metrics),
         })
     }
@@ -142,6 +143,12 @@ impl Server {
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?))
     }
+}
+
+/// The name of the host, by which a replica is known; empty where the system says none.
+fn replica() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
+    name.unwrap_or_default().trim().to_owned()
 }
 
 /// Reads the vocabularies that come with the program.

@@ -4,6 +4,7 @@ mod costs;
 mod info;
 mod intake;
 mod mask_encoding;
+mod preparing;
 pub(crate) mod refusal;
 pub(crate) mod segment;
 mod stream;
@@ -18,7 +19,7 @@ use sed_proto::v1::{self, segmentation_service_server};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use self::stream_answers::Answers;
+use self::{preparing::Messages, stream_answers::Answers};
 use crate::{
     config::Settings, config::Transport, cpu_pool::CpuPool, memory::Account, metrics::ServerMetrics,
     places::Places, vocabulary_registry::VocabularyRegistry,
@@ -41,6 +42,8 @@ pub(crate) struct Context {
     /// True once no new work is to begin.
     pub(crate) closing: watch::Receiver<bool>,
     pub(crate) started: Instant,
+    /// The name of the host.
+    pub(crate) replica: String,
     pub(crate) metrics: Arc<ServerMetrics>,
 }
 
@@ -95,13 +98,13 @@ impl segmentation_service_server::SegmentationService for SegmentationService {
         vocabularies::list(&self.context, &request.into_inner()).map(Response::new)
     }
 
-    type PrepareVocabularyStream = tokio_stream::Pending<Result<v1::PrepareVocabularyResponse, Status>>;
+    type PrepareVocabularyStream = Messages;
 
     async fn prepare_vocabulary(
         &self,
-        _: Request<v1::PrepareVocabularyRequest>,
+        request: Request<v1::PrepareVocabularyRequest>,
     ) -> Result<Response<Self::PrepareVocabularyStream>, Status> {
-        Err(Status::unimplemented("comes with the engine's part"))
+        preparing::answer(&self.context, request).await
     }
 
     async fn delete_vocabulary(

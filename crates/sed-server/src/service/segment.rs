@@ -168,7 +168,9 @@ pub(crate) async fn segment(
         deadline: Some(deadline),
         priority: options.priority,
     };
-    let SegmentOutcome { map, rejection, timings, caches, finished } = context.engine.segment(job).await?;
+    let caller = memory.payer.owner().caller.clone();
+    let SegmentOutcome { map, rejection, timings, caches, finished } =
+        context.engine.segment_for(job, caller).await?;
 
     let list_rejected = options.list_rejected;
     let job = MaskJob { map, vocabulary, options, picture, limits: context.settings.clone(), charge };
@@ -191,7 +193,8 @@ pub(crate) async fn segment(
     Ok((response, charge))
 }
 
-fn find_vocabulary(context: &Context, source: VocabularySource) -> Result<Vocabulary, Refusal> {
+/// Returns the words of a request: those written out, or those of a name that the server knows.
+pub(crate) fn find_vocabulary(context: &Context, source: VocabularySource) -> Result<Vocabulary, Refusal> {
     match source {
         VocabularySource::Inline(vocabulary) => Ok(vocabulary),
         VocabularySource::Named(name) => {

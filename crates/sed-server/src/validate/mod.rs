@@ -175,6 +175,18 @@ pub fn validate_create_vocabulary(
     }
 }
 
+/// Checks words that are to be prepared, off the runtime's threads like [`validate_segment`].
+///
+/// # Errors
+/// The first rule that is broken, with the path of the field.
+pub fn validate_prepare_vocabulary(
+    request: &v1::PrepareVocabularyRequest,
+    limits: &Settings,
+    reader: &dyn ReadPhrases,
+) -> Result<VocabularySource, RequestError> {
+    vocabulary_source(request.vocabulary.as_ref(), limits, reader)
+}
+
 /// Checks the name of a vocabulary, which may still be unknown.
 pub(crate) fn vocabulary_name(field: Field, name: &str, limits: &Settings) -> Result<(), RequestError> {
     if name.is_empty() {
