@@ -1,4 +1,5 @@
-//! Words that are prepared in the background: what callers see of it, and how a first contact ends in an answer.
+//! Words that are prepared in the background: what callers see of it, and how a first contact ends in an
+//! answer.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests fail their test
 

@@ -50,8 +50,8 @@ pub(crate) struct QueueLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trials {
     All,
-    /// All but those that only their words make impossible: a trial would end among the words, and they are prepared
-    /// instead.
+    /// All but those that only their words make impossible: a trial would end among the words, and they are
+    /// prepared instead.
     KnownWords,
 }
 
@@ -229,15 +229,16 @@ impl Admission {
         self.lock().model.text_units_within(TEXT_LAUNCH)
     }
 
-    /// The most units that a launch of the text tower works on for words that are prepared; none while nothing is
-    /// known of its times, so that such a launch has one phrase.
+    /// The most units that a launch of the text tower works on for words that are prepared; none while
+    /// nothing is known of its times, so that such a launch has one phrase.
     pub(crate) fn background_launch_units(&self) -> f64 {
         let queue = self.lock();
         let is_known = queue.model.text_pace(1.0).is_some();
         if is_known { queue.model.text_units_within(BACKGROUND_LAUNCH) } else { 0.0 }
     }
 
-    /// Seconds that the text tower takes for a unit of words that are prepared; `None` while nothing is known.
+    /// Seconds that the text tower takes for a unit of words that are prepared; `None` while nothing is
+    /// known.
     pub(crate) fn background_pace(&self) -> Option<f64> {
         let launch = self.background_launch_units();
         self.lock().model.text_pace(launch)

@@ -46,8 +46,8 @@ pub(crate) trait KnownText: Send + Sync {
     fn room_for(&self, vocabulary: &Vocabulary, phrases: usize) -> TextRoom;
 }
 
-/// The bytes that a vocabulary needs, by the size of embeddings that there have been, and those that the caches
-/// hold.
+/// The bytes that a vocabulary needs, by the size of embeddings that there have been, and those that the
+/// caches hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TextRoom {
     /// Of its phrases.

@@ -45,7 +45,8 @@ struct State {
 }
 
 impl Inbox {
-    /// Adds a message. A closed inbox returns it as the error, unless it is the answer to a question of the thread.
+    /// Adds a message. A closed inbox returns it as the error, unless it is the answer to a question of the
+    /// thread.
     pub(crate) fn push(&self, event: Event) -> Result<(), Event> {
         let mut state = self.lock();
         if state.closed && !matches!(event, Event::WasRead { .. }) {

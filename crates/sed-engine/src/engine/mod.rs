@@ -150,8 +150,8 @@ impl Engine {
     /// Segments one image. Dropping the future cancels the request: it is taken out before its next stage.
     ///
     /// # Errors
-    /// The engine is not ready, its queue is full, the deadline cannot be kept or passes, or a stage fails. Where
-    /// only unknown words stand between a request and its deadline, they are prepared, and the error is
+    /// The engine is not ready, its queue is full, the deadline cannot be kept or passes, or a stage fails.
+    /// Where only unknown words stand between a request and its deadline, they are prepared, and the error is
     /// [`EngineError::VocabularyNotReady`].
     pub async fn segment(&self, job: SegmentJob) -> Result<SegmentOutcome, EngineError> {
         self.segment_for(job, None).await

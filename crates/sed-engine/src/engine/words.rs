@@ -89,12 +89,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Computes the text embeddings of a vocabulary on every device that works, in the background of all requests.
-    /// Callers that prepare the same words share one effort. `caller` is the name that its phrases count for.
+    /// Computes the text embeddings of a vocabulary on every device that works, in the background of all
+    /// requests. Callers that prepare the same words share one effort. `caller` is the name that its phrases
+    /// count for.
     ///
     /// # Errors
-    /// The engine is not ready, or [`EngineError::VocabularyNotReady`] if the embeddings do not fit the caches, or too
-    /// many phrases are being prepared.
+    /// The engine is not ready, or [`EngineError::VocabularyNotReady`] if the embeddings do not fit the
+    /// caches, or too many phrases are being prepared.
     pub fn prepare(
         &self,
         vocabulary: &Vocabulary,
@@ -112,8 +113,8 @@ impl Engine {
         Ok(preparation)
     }
 
-    /// Returns the number of different phrases of a vocabulary, and of those whose embeddings are in the memory of
-    /// every device that works.
+    /// Returns the number of different phrases of a vocabulary, and of those whose embeddings are in the
+    /// memory of every device that works.
     pub fn embedded(&self, vocabulary: &Vocabulary) -> (usize, usize) {
         let different: HashSet<&TokenPhrase> = vocabulary.phrases().iter().collect();
         let least = self.working().map(|member| member.embedded(vocabulary, &different)).min();
@@ -130,8 +131,8 @@ impl Engine {
         }
     }
 
-    /// Has the words of a request prepared that could not be answered in time, and returns its error, which says when
-    /// to ask again. Fails with the error if they cannot be prepared.
+    /// Has the words of a request prepared that could not be answered in time, and returns its error, which
+    /// says when to ask again. Fails with the error if they cannot be prepared.
     fn prepare_late(&self, late: LateWords) -> Result<EngineError, EngineError> {
         let LateWords { vocabulary, time, rest, caller } = late;
         let members: Vec<&Member> = self.working().collect();

@@ -126,7 +126,8 @@ impl Effort {
         });
     }
 
-    /// A device has failed. Others go on without one that is lost; the words themselves are to blame for all else.
+    /// A device has failed. Others go on without one that is lost; the words themselves are to blame for all
+    /// else.
     pub(super) fn fail(&mut self, device: usize, error: &EngineError) {
         if !self.parts.get(device).is_some_and(|part| part.standing == Standing::Working) {
             return;

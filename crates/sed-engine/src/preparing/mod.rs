@@ -1,5 +1,5 @@
-//! Vocabularies that are prepared: their text embeddings are computed in the background of all requests. Callers
-//! that ask for the same words share one effort, which every device that works takes part in.
+//! Vocabularies that are prepared: their text embeddings are computed in the background of all requests.
+//! Callers that ask for the same words share one effort, which every device that works takes part in.
 
 mod effort;
 mod progress;
@@ -92,8 +92,9 @@ pub(crate) struct Share {
     over: Arc<AtomicBool>,
 }
 
-/// A vocabulary that is being prepared. Dropping it leaves: the effort goes on while another caller waits for it,
-/// or a refused request has asked for it lately; otherwise it ends, and what is embedded stays in the caches.
+/// A vocabulary that is being prepared. Dropping it leaves: the effort goes on while another caller waits for
+/// it, or a refused request has asked for it lately; otherwise it ends, and what is embedded stays in the
+/// caches.
 #[derive(Debug)]
 pub struct Preparation {
     progress: watch::Receiver<Progress>,
@@ -141,8 +142,8 @@ impl Preparations {
         Arc::new(Self { most_phrases, efforts: Mutex::default(), metrics: Arc::clone(metrics) })
     }
 
-    /// Waits for the effort for a vocabulary, or begins it. The assignments, which only a new effort has, are in the
-    /// order of the plan's devices.
+    /// Waits for the effort for a vocabulary, or begins it. The assignments, which only a new effort has, are
+    /// in the order of the plan's devices.
     ///
     /// # Errors
     /// Too many phrases are being prepared.

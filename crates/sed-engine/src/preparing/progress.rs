@@ -15,8 +15,8 @@ pub struct Progress {
     pub embedded: usize,
     /// Predicted time until every device has all; `None` while nothing is known of it.
     pub remaining: Option<Duration>,
-    /// The devices that take part, each with its name and the phrases whose embeddings it has. A device that is lost
-    /// leaves the list.
+    /// The devices that take part, each with its name and the phrases whose embeddings it has. A device that
+    /// is lost leaves the list.
     pub devices: Vec<(String, usize)>,
     /// The state.
     pub state: PreparationState,

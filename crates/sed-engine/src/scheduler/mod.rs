@@ -182,7 +182,8 @@ impl<S: Stages> Scheduler<S> {
         }
     }
 
-    /// Reports whether no request waits, whatever is being prepared. Those of a launch that runs do not count.
+    /// Reports whether no request waits, whatever is being prepared. Those of a launch that runs do not
+    /// count.
     pub(crate) fn is_empty(&self) -> bool {
         self.retries.is_empty()
             && Stage::ALL.into_iter().all(|stage| self.stations.of(stage).tickets().next().is_none())

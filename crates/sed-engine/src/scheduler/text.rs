@@ -174,7 +174,8 @@ impl<S: Stages> Scheduler<S> {
         NextPhrases { phrases, full: false }
     }
 
-    /// Hands embeddings to the requests and preparations that wait for them; those that have all of theirs go on.
+    /// Hands embeddings to the requests and preparations that wait for them; those that have all of theirs go
+    /// on.
     pub(super) fn deliver(&mut self, stages: &S, found: HashMap<TokenPhrase, S::PhraseEmbedding>) {
         for task in self.stations.words.iter_mut() {
             let units = task.state.receive(&found);

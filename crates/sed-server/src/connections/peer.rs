@@ -19,7 +19,8 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Resolves when a connection takes no new calls any more, by what its [`Peer`] says of it; never without one.
+    /// Resolves when a connection takes no new calls any more, by what its [`Peer`] says of it; never without
+    /// one.
     pub(crate) async fn has_aged(aged: Option<watch::Receiver<bool>>) {
         match aged {
             // An error: the connection has ended, and its streams with it.

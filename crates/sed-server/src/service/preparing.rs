@@ -1,7 +1,8 @@
-//! `PrepareVocabulary`: the words are embedded in the background of all requests, and the caller sees how far it is.
+//! `PrepareVocabulary`: the words are embedded in the background of all requests, and the caller sees how far
+//! it is.
 //!
-//! A call holds no place of those for requests. It lasts as long as its client waits, whatever the longest time of a
-//! request is, until its connection is old or the server ends.
+//! A call holds no place of those for requests. It lasts as long as its client waits, whatever the longest
+//! time of a request is, until its connection is old or the server ends.
 
 use std::{
     pin::Pin,

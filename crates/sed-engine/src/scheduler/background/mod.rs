@@ -1,5 +1,5 @@
-//! Words that are prepared in the background of all requests, in launches so small that a request hardly waits for
-//! one. They have no place in the queue, no deadline and no priority.
+//! Words that are prepared in the background of all requests, in launches so small that a request hardly
+//! waits for one. They have no place in the queue, no deadline and no priority.
 
 mod turn;
 
@@ -143,8 +143,8 @@ impl<S: Stages> Scheduler<S> {
         (!phrases.is_empty()).then(|| Work::phrases(phrases))
     }
 
-    /// Returns the time until the device may work in the background if no request comes; `None` if there is nothing to
-    /// do.
+    /// Returns the time until the device may work in the background if no request comes; `None` if there is
+    /// nothing to do.
     pub(crate) fn background_in(&self) -> Option<Duration> {
         let has_phrases = self.background_phrases().next().is_some();
         has_phrases.then(|| self.background.turn.quiet_in(self.now()))

@@ -1,16 +1,16 @@
 //! The times at which the device may work in the background of its requests.
 //!
-//! A request that arrives during a background launch waits for its end, which may be as long as a request on a
-//! slow device. So a device without requests counts as busy until it was quiet for [`QUIET`], and a busy one works
-//! in the background for one part in [`SHARE`] of its time, and in launches that are long beside its requests for
-//! one request in [`MANY`].
+//! A request that arrives during a background launch waits for its end, which may be as long as a request on
+//! a slow device. So a device without requests counts as busy until it was quiet for [`QUIET`], and a busy
+//! one works in the background for one part in [`SHARE`] of its time, and in launches that are long beside
+//! its requests for one request in [`MANY`].
 
 use std::time::{Duration, Instant};
 
 use crate::scheduler::Ran;
 
-/// A device that worked for a request so lately is busy: a client that sends one request after the other is back
-/// sooner.
+/// A device that worked for a request so lately is busy: a client that sends one request after the other is
+/// back sooner.
 pub(super) const QUIET: Duration = Duration::from_secs(1);
 /// The part of a busy device: one in so many.
 pub(super) const SHARE: u32 = 20;
@@ -71,7 +71,8 @@ mod tests {
         Ran { begun, ended: begun + MS * milliseconds }
     }
 
-    /// Milliseconds of background launches of `launch` among requests of `request` milliseconds, in 1000 requests.
+    /// Milliseconds of background launches of `launch` among requests of `request` milliseconds, in 1000
+    /// requests.
     fn background(launch: u32, request: u32) -> u32 {
         let (mut turn, mut now, mut spent) = (Turn::default(), Instant::now(), 0);
         for _ in 0..1000 {
