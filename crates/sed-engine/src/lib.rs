@@ -5,7 +5,8 @@
 //! which puts launches together; the `device_thread` runs them.
 //!
 //! [`Engine::start`] accepts any [`Stages`] and returns a handle to clone; [`Engine::segment`] answers one
-//! [`SegmentJob`] with a [`SegmentOutcome`] or an [`EngineError`].
+//! [`SegmentJob`] with a [`SegmentOutcome`] or an [`EngineError`]; [`Engine::prepare`] embeds words in the
+//! background of all requests.
 
 #![forbid(unsafe_code)]
 

@@ -4,7 +4,8 @@
 //! Work in flight goes first, the latest stage before the earlier ones, so that it gets out of the way; only
 //! when none waits does the request that came first begin. So work in flight is bounded, and no request
 //! starves: what is in flight is finite until something new begins. Words are never in flight: they are
-//! embedded in short launches, between which the work of other requests has its turn.
+//! embedded in short launches, between which the work of other requests has its turn. Words that are prepared
+//! for later go in the background of all that.
 
 mod aftermath;
 mod background;

@@ -249,8 +249,9 @@ fn a_large_vocabulary_ends_in_an_answer_by_asking_again() {
         loop {
             tries += 1;
             let outcome = simulation.try_ask(&asked).and_then(|number| {
+                // The last step of a request that is late has no launch.
                 while !simulation.results.contains_key(&number) {
-                    assert!(simulation.step());
+                    assert!(simulation.step() || simulation.results.contains_key(&number));
                 }
                 simulation.results.remove(&number).unwrap()
             });
