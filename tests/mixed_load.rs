@@ -159,7 +159,7 @@ fn is_right(kind: Kind, status: &Status) -> bool {
     let late = matches!(
         (status.code(), reason.as_str()),
         (Code::DeadlineExceeded, "DEADLINE_EXCEEDED" | "DEADLINE_TOO_SHORT")
-            | (Code::ResourceExhausted, "DEADLINE_UNREACHABLE")
+            | (Code::ResourceExhausted, "DEADLINE_UNREACHABLE" | "VOCABULARY_NOT_READY")
     );
     match kind {
         Kind::Good | Kind::Abandoned => busy || stumbled,

@@ -5,7 +5,8 @@
 //! which puts launches together; the `device_thread` runs them.
 //!
 //! [`Engine::start`] accepts any [`Stages`] and returns a handle to clone; [`Engine::segment`] answers one
-//! [`SegmentJob`] with a [`SegmentOutcome`] or an [`EngineError`].
+//! [`SegmentJob`] with a [`SegmentOutcome`] or an [`EngineError`]; [`Engine::prepare`] embeds words in the
+//! background of all requests.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ mod config;
 mod devices;
 mod engine;
 pub mod metrics;
+mod preparing;
 mod requests;
 mod scheduler;
 mod similarity;
@@ -23,8 +25,9 @@ mod stages;
 pub use config::EngineConfig;
 pub use devices::state::EngineState;
 pub use engine::Engine;
+pub use preparing::{Preparation, PreparationState, Progress};
 pub use requests::{
-    error::{EngineError, panic_message},
+    error::{EngineError, NotReady, panic_message},
     image::{ImageFacts, ImageKey, PinnedImage},
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
     report::{BatchTiming, CacheReport, LevelReport, RejectionReport, StageTiming},

@@ -48,6 +48,6 @@ pub use status::{ERROR_DOMAIN, code_of, reason_name};
 pub use validate::{
     CategoryName, CategoryThreshold, ContrastSource, ImageSource, OutputSize, OverlayOptions, SentImage,
     ValidatedOptions, ValidatedRequest, ValidatedWords, VocabularySource, validate_create_vocabulary,
-    validate_segment,
+    validate_prepare_vocabulary, validate_segment,
 };
 pub use vocabulary_registry::REGISTERED_VOCABULARY_BYTES;

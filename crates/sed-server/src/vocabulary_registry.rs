@@ -113,7 +113,7 @@ impl VocabularyRegistry {
     }
 
     /// Refuses a vocabulary that can never be registered.
-    pub(crate) fn check_room(&self, vocabulary: &Vocabulary) -> Result<(), Full> {
+    fn check_room(&self, vocabulary: &Vocabulary) -> Result<(), Full> {
         if self.most == 0 {
             return Err(Full::Count(0));
         }

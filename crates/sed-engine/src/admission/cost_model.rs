@@ -149,6 +149,13 @@ impl CostModel {
         if line.each > 0.0 { (time.as_secs_f64() - line.fixed).max(0.0) / line.each } else { f64::INFINITY }
     }
 
+    /// Seconds that the text tower takes for a unit in launches of so many; `None` while nothing is known.
+    pub(crate) fn text_pace(&self, launch: f64) -> Option<f64> {
+        let fit = &self.stages[Stage::TextEmbedding.index()];
+        fit.largest()?;
+        Some(fit.line().fixed / launch.max(1.0) + fit.line().each)
+    }
+
     /// The work that a request brings to one stage, in the stage's units.
     fn units(&self, stage: Stage, demand: &Demand) -> f64 {
         let pairs = demand.pairs as f64;
@@ -251,5 +258,7 @@ mod tests {
         assert!((model.seconds(&Demand::of_words(1000.0)) - 15.0).abs() < 1e-6);
         assert!((model.text_units_within(Duration::from_secs(1)) - 50.0).abs() < 1e-6);
         assert_eq!(model.text_units_within(Duration::ZERO), 0.0);
+        assert!(model.text_pace(10.0).is_some_and(|pace| (pace - 0.06).abs() < 1e-6));
+        assert_eq!(CostModel::default().text_pace(10.0), None);
     }
 }

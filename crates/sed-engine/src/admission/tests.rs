@@ -127,6 +127,27 @@ fn an_idle_engine_tries_what_seems_impossible_once_in_a_while() {
 }
 
 #[test]
+fn words_that_take_too_long_are_prepared_instead_of_tried() {
+    let (admission, now) = (admission(), Instant::now());
+    let left = Duration::from_millis(200);
+    let known_words =
+        |demand: &Demand| admission.would_admit_known_words(demand, Priority::Normal, Some(now + left), now);
+    let ask = |demand: &Demand| admission.admit_or_prepare(demand, Priority::Normal, Some(now + left), now);
+    // A second of words.
+    let cold = demand(1, 100.0);
+    assert!(matches!(ask(&cold), Err(EngineError::DeadlineTooShort { .. })));
+    assert!(known_words(&cold) && !known_words(&demand(1, 0.0)));
+    // A second of pairs, too, of which only a trial can show that it is less.
+    let both = demand(100, 100.0);
+    assert!(!known_words(&both));
+    drop(ask(&both).unwrap());
+    assert!(ask(&both).is_err());
+    // Words that cannot be prepared are tried.
+    let later = now + TRIAL_INTERVAL;
+    drop(admission.admit(&cold, Priority::Normal, Some(later + left), later).unwrap());
+}
+
+#[test]
 fn words_of_others_are_not_ahead_of_known_words() {
     let admission = admission();
     let now = Instant::now();

@@ -89,10 +89,15 @@ impl<S: Stages> Scheduler<S> {
         let device_time = ran.time();
         if self.recording {
             self.metrics.device_busy.add(device_time);
+            match requests {
+                0 => self.background.note_launch(units.unwrap_or(0.0), ran),
+                _ => self.background.note_requests(ran),
+            }
         }
         if succeeded {
             if let Some(units) = units {
-                self.admission.learn(|model| model.observe(stage, units, requests, device_time, ran.ended));
+                self.admission
+                    .learn(|model| model.observe(stage, units, requests.max(1), device_time, ran.ended));
             }
             if self.recording {
                 self.metrics.stage_duration.record(stage.into(), device_time.as_secs_f64());
@@ -112,6 +117,9 @@ impl<S: Stages> Scheduler<S> {
         mut words: Phrases<S>,
         embeddings: Vec<S::PhraseEmbedding>,
     ) {
+        if words.tasks.is_empty() {
+            self.metrics.prepared_phrases.add(words.phrases.len() as u64);
+        }
         self.words_had_launch(&mut words, done);
         for (phrase, embedding) in words.phrases.iter().zip(&embeddings) {
             let bytes = stages.phrase_bytes(embedding);
@@ -195,6 +203,7 @@ impl<S: Stages> Scheduler<S> {
         ticket.end_launch(done.ran.ended, &done.batch);
         ticket.slot.deduct_up_to(Stage::Finish);
         ticket.slot.leave();
+        self.background.note_answer();
         let rejection = RejectionReport { rejection: request.rejection, levels: request.levels };
         let contrast_pixels = remove_contrast(&mut map, ticket.vocabulary.size());
         let (timings, finished) = ticket.timeline.into_parts();

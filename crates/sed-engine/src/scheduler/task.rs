@@ -11,7 +11,10 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::{
-    admission::{cost_model::Demand, queue_slot::QueueSlot},
+    admission::{
+        cost_model::{Demand, text_units},
+        queue_slot::QueueSlot,
+    },
     metrics::{AbandonCause, EngineMetrics},
     requests::{
         error::EngineError,
@@ -51,6 +54,20 @@ pub(crate) type Texts<S> = Arc<[<S as Stages>::TextEmbedding]>;
 pub(crate) struct Gathering<E> {
     pub(crate) known: HashMap<TokenPhrase, E>,
     pub(crate) missing: HashSet<TokenPhrase>,
+}
+
+impl<E: Clone> Gathering<E> {
+    /// Adds the embeddings that are missing here. Returns the units of their phrases.
+    pub(crate) fn receive(&mut self, found: &HashMap<TokenPhrase, E>) -> f64 {
+        let mut units = 0.0;
+        for (phrase, embedding) in found {
+            if self.missing.remove(phrase) {
+                units += text_units(phrase);
+                self.known.insert(phrase.clone(), embedding.clone());
+            }
+        }
+        units
+    }
 }
 
 /// The state of a task in a launch of the encoder, which holds its pixels.

@@ -5,4 +5,5 @@
 mod caches;
 mod contrast;
 mod devices;
+mod preparing;
 mod requests;

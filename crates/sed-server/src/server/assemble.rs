@@ -14,7 +14,7 @@ use tokio::{
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tower::Layer;
 
-use super::{ServeError, Server, running::Running};
+use super::{ServeError, Server, prepared, running::Running};
 use crate::{
     calls::Calls,
     config::Compression,
@@ -50,6 +50,10 @@ impl Server {
         let context = Arc::new(self.context(split.calls, stop_seen.clone(), closing)?);
         let routes = self.routes(&context)?.add_service(health_service).prepare();
         let service = self.layers(&context, routes)?;
+        let reader = self.engine.phrase_reader();
+        let prepared_words =
+            self.config.prepared.iter().map(|(name, categories)| read_built_in(name, categories, &*reader));
+        let prepared_words = prepared_words.collect::<Result<Vec<_>, _>>()?;
 
         let Self { config, access, engine, listener, address, ops, telemetry, metrics, .. } = self;
         let mut operations = JoinSet::new();
@@ -57,6 +61,7 @@ impl Server {
             operations.spawn(ops.serve(Sources { engine: engine.state(), stopping: stop_seen, telemetry }));
         }
         operations.spawn(context.account.transfers().clone().watch());
+        operations.spawn(prepared::prepare(engine.clone(), prepared_words));
         let windows = Windows::new(split.windows, settings.http2_connection_window_bytes);
         let connections = Connections::new(&config, access.tls.clone(), windows, metrics);
         operations.spawn(access.follow(config.access.reload_interval));
@@ -105,6 +110,7 @@ impl Server {
             stopping,
             closing,
             started: Instant::now(),
+            replica: replica(),
             metrics: Arc::clone(metrics),
         })
     }
@@ -149,17 +155,29 @@ impl Server {
     }
 }
 
+/// The name of the host, by which a replica is known; empty where the system says none.
+fn replica() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
+    name.unwrap_or_default().trim().to_owned()
+}
+
 /// Reads the vocabularies that come with the program.
 fn built_in(
     book: &VocabularyBook,
     reader: &dyn ReadPhrases,
 ) -> Result<BTreeMap<String, Vocabulary>, ServeError> {
-    let read = |(name, categories): (&str, &[Category])| {
-        let broken = |error| ServeError::Vocabulary { name: name.to_owned(), error };
-        let vocabulary = Vocabulary::built_in(categories.to_vec(), reader).map_err(broken)?;
-        Ok((name.to_owned(), vocabulary))
-    };
-    book.iter().map(read).collect()
+    book.iter().map(|(name, categories)| read_built_in(name, categories, reader)).collect()
+}
+
+/// Reads one of them.
+fn read_built_in(
+    name: &str,
+    categories: &[Category],
+    reader: &dyn ReadPhrases,
+) -> Result<(String, Vocabulary), ServeError> {
+    let broken = |error| ServeError::Vocabulary { name: name.to_owned(), error };
+    let vocabulary = Vocabulary::built_in(categories.to_vec(), reader).map_err(broken)?;
+    Ok((name.to_owned(), vocabulary))
 }
 
 /// Converts a compression to the transport's type.

@@ -48,6 +48,11 @@ impl ContrastChoices {
         Ok(Self { list, chosen: Mutex::default() })
     }
 
+    /// The list.
+    pub(crate) fn list(&self) -> &Vocabulary {
+        &self.list
+    }
+
     /// The contrast words for a vocabulary without any: as many as the limits leave room for.
     ///
     /// # Errors

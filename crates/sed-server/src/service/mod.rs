@@ -1,5 +1,6 @@
 //! The calls of `sed.v1.SegmentationService`.
 
+mod advice;
 mod ambiguities;
 pub(crate) mod answer_size;
 pub(crate) mod contrast;
@@ -7,6 +8,7 @@ mod costs;
 mod info;
 mod intake;
 mod mask_encoding;
+mod preparing;
 pub(crate) mod refusal;
 pub(crate) mod segment;
 mod stream;
@@ -22,7 +24,7 @@ use sed_proto::v1::{self, segmentation_service_server};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use self::{contrast::ContrastChoices, stream_answers::Answers};
+use self::{contrast::ContrastChoices, preparing::Messages, stream_answers::Answers};
 use crate::{
     config::Settings, config::Transport, cpu_pool::CpuPool, memory::Account, metrics::ServerMetrics,
     places::Places, vocabulary_registry::VocabularyRegistry,
@@ -48,6 +50,8 @@ pub(crate) struct Context {
     /// True once no new work is to begin.
     pub(crate) closing: watch::Receiver<bool>,
     pub(crate) started: Instant,
+    /// The name of the host.
+    pub(crate) replica: String,
     pub(crate) metrics: Arc<ServerMetrics>,
 }
 
@@ -102,13 +106,13 @@ impl segmentation_service_server::SegmentationService for SegmentationService {
         vocabularies::list(&self.context, &request.into_inner()).map(Response::new)
     }
 
-    type PrepareVocabularyStream = tokio_stream::Pending<Result<v1::PrepareVocabularyResponse, Status>>;
+    type PrepareVocabularyStream = Messages;
 
     async fn prepare_vocabulary(
         &self,
-        _: Request<v1::PrepareVocabularyRequest>,
+        request: Request<v1::PrepareVocabularyRequest>,
     ) -> Result<Response<Self::PrepareVocabularyStream>, Status> {
-        Err(Status::unimplemented("comes with the engine's part"))
+        preparing::answer(Arc::clone(&self.context), request).await
     }
 
     async fn delete_vocabulary(

@@ -166,7 +166,8 @@ pub(crate) async fn segment(
         deadline: Some(deadline),
         priority: options.priority,
     };
-    let outcome = context.engine.segment(job).await?;
+    let caller = memory.payer.owner().caller.clone();
+    let outcome = context.engine.segment_for(job, caller).await?;
     let SegmentOutcome { map, contrast_pixels, rejection, timings, caches, finished } = outcome;
 
     let contrast = convert::contrast_report(&vocabulary, contrast_pixels);

@@ -11,11 +11,14 @@ use sed_proto::v1::{self, ErrorReason, MaskEncoding, image, output_size};
 use self::thresholds::category_thresholds;
 pub(crate) use self::{
     thresholds::thresholds,
-    words::{complete, validate_words, vocabulary_name},
+    words::{WrittenOut, complete, validate_words, vocabulary_name},
 };
 pub use self::{
     thresholds::{CategoryName, CategoryThreshold},
-    words::{ContrastSource, ValidatedWords, VocabularySource, validate_create_vocabulary},
+    words::{
+        ContrastSource, ValidatedWords, VocabularySource, validate_create_vocabulary,
+        validate_prepare_vocabulary,
+    },
 };
 use crate::{config::Settings, field::Field, image_id, request_error::RequestError};
 

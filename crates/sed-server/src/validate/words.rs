@@ -130,6 +130,18 @@ pub fn validate_create_vocabulary(
     completed_if_written_out(words, list, &limits.vocabulary_limits(), reader)
 }
 
+/// Checks words that are to be prepared, off the runtime's threads like [`super::validate_segment`].
+///
+/// # Errors
+/// The first rule that is broken, with the path of the field.
+pub fn validate_prepare_vocabulary(
+    request: &v1::PrepareVocabularyRequest,
+    limits: &Settings,
+    reader: &dyn ReadPhrases,
+) -> Result<ValidatedWords, RequestError> {
+    validate_words(request.vocabulary.as_ref(), limits, reader)
+}
+
 /// Checks the name of a vocabulary, which may still be unknown.
 pub(crate) fn vocabulary_name(field: Field, name: &str, limits: &Settings) -> Result<(), RequestError> {
     if name.is_empty() {

@@ -309,6 +309,7 @@ async fn server_info_tells_model_limits_and_vocabularies() {
         vocabulary_cache_bytes: 1002,
         image_cache_bytes: 1003,
         max_registered_vocabularies: 7,
+        max_preparing_phrases: 9,
         max_stream_requests: 5,
         ..Settings::default()
     };
@@ -325,6 +326,7 @@ async fn server_info_tells_model_limits_and_vocabularies() {
     let caches = [limits.text_cache_bytes, limits.vocabulary_cache_bytes, limits.image_cache_bytes];
     assert_eq!(caches, [1001, 1002, 1003]);
     assert_eq!((limits.max_registered_vocabularies, limits.max_stream_requests), (7, 5));
+    assert_eq!(limits.max_preparing_phrases, 9);
     assert_eq!(limits.max_registered_vocabulary_bytes, 64 << 20);
     assert_eq!(info.defaults.unwrap().top_k, 3);
     let named = |info: v1::NamedVocabulary| (info.name, info.size, info.built_in);

@@ -22,6 +22,7 @@ mod load;
 mod malformed_images;
 mod memory;
 mod operations;
+mod preparing;
 mod rawcall;
 mod reflection;
 mod scrape;

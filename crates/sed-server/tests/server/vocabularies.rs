@@ -11,7 +11,7 @@ use sed_server::Settings;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::harness::{Client, Running, facts, inline, metadata, named, quota, request, until};
+use crate::harness::{Client, Running, facts, inline, metadata, named, quota, request, retry_delay, until};
 
 fn categories(names: &[&str]) -> Vec<v1::Category> {
     let category = |name: &&str| v1::Category { name: (*name).into(), synonyms: vec![format!("a {name}")] };
@@ -181,15 +181,26 @@ async fn words_can_be_embedded_before_their_first_picture() {
 }
 
 #[tokio::test]
-async fn words_that_could_not_be_embedded_in_time_are_not_registered() {
+async fn words_that_could_not_be_embedded_in_time_stay_registered_and_are_prepared() {
     let server = Running::start(Settings { max_timeout_seconds: 0.3, ..Settings::default() }).await;
     server.control.inject(Stage::TextEmbedding, Fault::Hold);
     let mut client = server.client();
     let refused = client.create_vocabulary(creation(&["dog"], true)).await.unwrap_err();
-    assert_eq!(facts(&refused), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".into(), String::new()));
-    assert_eq!(list(&mut client, 0, "").await.unwrap().0, ["many", "pets"]);
+    assert_eq!(facts(&refused), (Code::ResourceExhausted, "VOCABULARY_NOT_READY".into(), String::new()));
+    assert_eq!(metadata(&refused, "phrases").as_deref(), Some("2"));
+    assert!(retry_delay(&refused).is_some());
+    let (name, existed) = create(&mut client, &["dog"]).await.unwrap();
+    assert!(existed);
     server.control.release();
+    let get = async || {
+        let request = v1::GetVocabularyRequest { name: name.clone() };
+        server.client().get_vocabulary(request).await.unwrap().into_inner().vocabulary.unwrap()
+    };
+    while get().await.embedded_phrases < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     until(|| server.engine.queue_depth() == 0).await;
+    client.create_vocabulary(creation(&["dog"], true)).await.unwrap();
 }
 
 #[tokio::test]

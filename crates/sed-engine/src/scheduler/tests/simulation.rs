@@ -22,6 +22,7 @@ use crate::{
         text_store::TextStoreThread,
     },
     metrics::{self, EngineMetrics},
+    preparing::Preparations,
     requests::{
         error::EngineError,
         image::{ImageFacts, ImageKey},
@@ -93,7 +94,7 @@ impl Asked {
         asked.with(mode, contrast, &limits, &FakeReader).unwrap()
     }
 
-    fn job(&self, number: usize, now: Instant) -> SegmentJob {
+    pub(super) fn job(&self, number: usize, now: Instant) -> SegmentJob {
         let mut data: Vec<f32> =
             (0..32 * 32 * 3).map(|i| ((i * (3 + usize::from(self.picture))) % 89) as f32 / 40.0).collect();
         if self.poisoned {
@@ -134,14 +135,17 @@ pub(super) struct Launched {
     /// Numbers of the requests in it.
     pub(super) requests: Vec<usize>,
     pub(super) part: bool,
+    /// No request waits for it.
+    pub(super) background: bool,
 }
 
 pub(super) struct Simulation {
     pub(super) scheduler: Scheduler<FakeStages>,
     pub(super) control: FakeControl,
-    stages: FakeStages,
+    pub(super) stages: FakeStages,
     time: Arc<Mutex<Instant>>,
     pub(super) admission: Arc<Admission>,
+    pub(super) preparations: Arc<Preparations>,
     /// The next launch of a stage that takes this much longer.
     pub(super) stall: Option<(Stage, Duration)>,
     /// Factor by which all launches take longer.
@@ -154,7 +158,7 @@ pub(super) struct Simulation {
     /// Requests for words alone that were answered.
     pub(super) embedded: HashSet<usize>,
     pub(super) launches: Vec<Launched>,
-    count: usize,
+    pub(super) count: usize,
 }
 
 /// The settings of a simulation.
@@ -183,6 +187,7 @@ impl Simulation {
             Arc::new(move || *time.lock().unwrap())
         };
         let admission = Admission::new(QueueLimits { requests: 100_000, pairs: 100_000_000 }, &metrics);
+        let preparations = Preparations::new(100_000, &metrics);
         let scheduler = Scheduler::new(SchedulerParts {
             policy: Policy { delay: setup.delay, ageing: Duration::from_secs(5), text_chunk: 8 },
             clock,
@@ -204,6 +209,7 @@ impl Simulation {
             stages,
             time,
             admission,
+            preparations,
             stall: None,
             slowness: 1,
             slots: HashMap::new(),
@@ -228,12 +234,20 @@ impl Simulation {
         self.send_job(job, demand, slot)
     }
 
-    /// Sends a request that is refused if its deadline cannot be kept.
+    /// Sends a request that is refused if its deadline cannot be kept. Words that are late are prepared.
     pub(super) fn try_ask(&mut self, asked: &Asked) -> Result<usize, EngineError> {
-        let job = asked.job(self.count, self.scheduler.now());
+        let now = self.scheduler.now();
+        let job = asked.job(self.count, now);
         let demand = self.demand(&job);
-        let slot = self.admission.admit(&demand, asked.priority, job.deadline, self.scheduler.now())?;
-        Ok(self.send_job(job, demand, slot))
+        match self.admission.admit_or_prepare(&demand, asked.priority, job.deadline, now) {
+            Ok(slot) => Ok(self.send_job(job, demand, slot)),
+            Err(refused) => {
+                if self.admission.would_admit_known_words(&demand, asked.priority, job.deadline, now) {
+                    self.prepare_late(asked);
+                }
+                Err(refused)
+            }
+        }
     }
 
     /// Asks for the words of a request alone.
@@ -305,6 +319,7 @@ impl Simulation {
         // The budget by which it was formed: a lowered one may just have recovered.
         let requests = self.check(&mut launch, self.scheduler.budget());
         let part = matches!(launch.work, Work::Part(..));
+        let background = launch.work.size().requests == 0;
         let begun = self.scheduler.now();
         let bytes: usize = match &launch.work {
             Work::Phrases(words) => words.phrases.iter().map(|phrase| phrase.text().len()).sum(),
@@ -319,7 +334,7 @@ impl Simulation {
             time += longer;
         }
         self.pass(time);
-        self.launches.push(Launched { stage, images, pairs, time, requests, part });
+        self.launches.push(Launched { stage, images, pairs, time, requests, part, background });
         let ran = Ran { begun, ended: self.scheduler.now() };
         let Aftermath { lost, .. } = self.scheduler.complete(&self.stages, ended, ran);
         assert_eq!(lost, None);

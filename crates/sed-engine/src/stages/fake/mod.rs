@@ -7,7 +7,7 @@ mod reader;
 use std::{
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -54,6 +54,8 @@ struct ControlInner {
     faults: Mutex<Vec<(Stage, Fault)>>,
     calls: [AtomicUsize; 7],
     embedded: AtomicUsize,
+    /// Microseconds that the text tower takes for a phrase.
+    phrase_time: AtomicU64,
     memory: AtomicUsize,
     beyond_recovery: AtomicBool,
     held: Mutex<Held>,
@@ -75,6 +77,11 @@ impl FakeControl {
     /// From now on, no more than so many pairs fit into a launch; 0 is no bound.
     pub fn set_memory(&self, pairs: usize) {
         self.inner.memory.store(pairs, Ordering::SeqCst);
+    }
+
+    /// From now on, the text tower takes so long for each phrase.
+    pub fn slow_words(&self, each: Duration) {
+        self.inner.phrase_time.store(each.as_micros() as u64, Ordering::SeqCst);
     }
 
     /// Makes a lost device unable to recover in this process, from now on.
@@ -248,6 +255,8 @@ impl Stages for FakeStages {
 
     fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<u64>, StageError> {
         self.control.enter(Stage::TextEmbedding, 0)?;
+        let each = self.control.inner.phrase_time.load(Ordering::SeqCst);
+        std::thread::sleep(Duration::from_micros(each * phrases.len() as u64));
         self.control.inner.embedded.fetch_add(phrases.len(), Ordering::SeqCst);
         let poisoned = phrases.iter().any(|phrase| phrase.contains(POISON));
         self.control.poisoned(Stage::TextEmbedding, poisoned);

@@ -1,6 +1,8 @@
 //! The handle by which the rest of the program uses the model.
 
-use std::{sync::Arc, time::Instant};
+mod words;
+
+use std::sync::Arc;
 
 use sed_telemetry::Telemetry;
 use tokio::sync::watch;
@@ -14,16 +16,17 @@ use crate::{
         state::{EngineState, Seat, StateBoard},
     },
     metrics::EngineMetrics,
+    preparing::Preparations,
     requests::{
         error::EngineError,
         image::{ImageKey, PinnedImage},
-        job::{JobImage, Priority, SegmentJob, SegmentOutcome},
-        vocabulary::Vocabulary,
+        job::{JobImage, SegmentJob, SegmentOutcome},
     },
-    scheduler::{task::Order, ticket::Urgency},
-    similarity::Directions,
+    scheduler::task::Order,
     stages::{ModelInfo, Stages, phrases::ReadPhrases},
 };
+
+use self::words::LateWords;
 
 /// A running model, on one device or several. Cheap to clone; when the last clone is gone, its threads end.
 #[derive(Clone, Debug)]
@@ -36,6 +39,7 @@ struct Shared {
     reader: Arc<dyn ReadPhrases>,
     board: Arc<StateBoard>,
     directions: DirectionCache,
+    preparations: Arc<Preparations>,
     /// One for each device, at least one.
     members: Vec<Member>,
 }
@@ -86,7 +90,8 @@ impl Engine {
         };
         let members = stages.into_iter().zip(&models).enumerate().map(member).collect::<Result<_, _>>()?;
         let directions = DirectionCache::new();
-        Ok(Self { shared: Arc::new(Shared { model, reader, board, directions, members }) })
+        let preparations = Preparations::new(config.preparing_phrases, &metrics);
+        Ok(Self { shared: Arc::new(Shared { model, reader, board, directions, preparations, members }) })
     }
 
     /// The model that runs here.
@@ -149,11 +154,30 @@ impl Engine {
     ///
     /// # Errors
     /// The engine is not ready, its queue is full, the deadline cannot be kept or passes, or a stage fails.
+    /// Where only unknown words stand between a request and its deadline, they are prepared, and the error is
+    /// [`EngineError::VocabularyNotReady`].
     pub async fn segment(&self, job: SegmentJob) -> Result<SegmentOutcome, EngineError> {
+        self.segment_for(job, None).await
+    }
+
+    /// As [`Engine::segment`], for a caller with a name, which words that are prepared count for.
+    ///
+    /// # Errors
+    /// As [`Engine::segment`].
+    pub async fn segment_for(
+        &self,
+        job: SegmentJob,
+        caller: Option<Arc<str>>,
+    ) -> Result<SegmentOutcome, EngineError> {
         self.check_ready()?;
         job.check(&self.shared.model)?;
         let (member, demand) = self.best_for(&job)?;
-        member.submit(Order::segment(job), demand)?.wait().await
+        let late = LateWords::of(&job.vocabulary, job.deadline, member.behind_words(&demand), caller);
+        let outcome = match member.submit(Order::segment(job), demand) {
+            Ok(pending) => pending.wait().await,
+            Err(refused) => Err(refused),
+        };
+        outcome.map_err(|failure| self.explain(failure, late))
     }
 
     /// The device that will probably be the first to be done with a job, and what the job asks of it.
@@ -178,48 +202,6 @@ impl Engine {
 
     fn working(&self) -> impl Iterator<Item = &Member> {
         self.shared.members.iter().filter(|member| member.is_ready())
-    }
-
-    /// Computes the text embeddings of a vocabulary on every device, so that the first picture does not wait
-    /// for them.
-    ///
-    /// # Errors
-    /// As [`Engine::segment`].
-    pub async fn embed(&self, vocabulary: Vocabulary, deadline: Option<Instant>) -> Result<(), EngineError> {
-        self.check_ready()?;
-        let urgency = Urgency { priority: Priority::Normal, since: Instant::now(), deadline };
-        let submit = |member: &Member| {
-            let demand = member.demand_of_words(&vocabulary);
-            member.submit(Order::embed(vocabulary.clone(), urgency), demand)
-        };
-        for pending in self.working().map(submit).collect::<Result<Vec<_>, _>>()? {
-            pending.wait().await?;
-        }
-        Ok(())
-    }
-
-    /// The directions of a vocabulary's words: one for each category, those of its contrast words behind the
-    /// others. Words that no device knows are embedded on the one that has least of them to embed.
-    ///
-    /// # Errors
-    /// As [`Engine::segment`].
-    pub async fn directions(
-        &self,
-        vocabulary: &Vocabulary,
-        deadline: Option<Instant>,
-    ) -> Result<Arc<Directions>, EngineError> {
-        if let Some(known) = self.shared.directions.get(vocabulary) {
-            return Ok(known);
-        }
-        self.check_ready()?;
-        let rated = self.working().map(|member| (member, member.demand_of_words(vocabulary)));
-        let best = rated.min_by(|(_, one), (_, other)| one.text.total_cmp(&other.text));
-        let (member, demand) = best.ok_or_else(none_left)?;
-        let urgency = Urgency { priority: Priority::Normal, since: Instant::now(), deadline };
-        let order = Order::directions(vocabulary.clone(), urgency);
-        let directions = member.submit(order, demand)?.wait().await?;
-        self.shared.directions.keep(vocabulary, Arc::clone(&directions));
-        Ok(directions)
     }
 
     /// Number of requests that wait for a device.
