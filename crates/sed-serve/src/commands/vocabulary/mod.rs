@@ -1,21 +1,33 @@
-//! `vocabulary`: lists and shows the built-in vocabularies.
+//! `vocabulary`: lists, shows and checks vocabularies, prepares their text embeddings, and registers them.
 
-use std::{io::Write, process::ExitCode};
+mod check;
+mod closest;
+mod list;
+mod local;
+mod prepare;
+mod registered;
 
-use anyhow::{Context, Result};
+use std::process::ExitCode;
+
+use anyhow::Result;
 use clap::{Args, Subcommand};
-use sed_model::prompts::{self, Category};
-use serde_json::json;
-
-use crate::{
-    args::to_line,
-    print::{self, Cell, FAINT, Table},
-};
+use sed_client::v1;
+use serde_json::{Value, json};
 
 const EXAMPLES: &str = "\
 Examples:
   sed-serve vocabulary list
-  sed-serve vocabulary show pascal-voc-20 > words.txt    to change it and use it with --words-file";
+  sed-serve vocabulary show pascal-voc-20 > words.txt    to change it and use it with --words-file
+  sed-serve vocabulary check --words-file words.txt --model models/sed-b.safetensors
+  sed-serve vocabulary prepare ade20k-150 --server http://127.0.0.1:50051
+  sed-serve vocabulary prepare ade20k-150 --model models/sed-b.safetensors --text-cache-dir embeddings
+  sed-serve vocabulary create --words-file words.txt --prepare --server http://127.0.0.1:50051
+  sed-serve segment photos/ --vocabulary voc-0123… --server http://127.0.0.1:50051
+
+The first picture with new words waits until their text embeddings are computed: some hundredths of a second \
+for each name and synonym with a small model or a GPU, up to seconds with a large model on a few cores; \
+`sed-serve doctor` predicts it for the built-in vocabularies. `prepare` pays for that beforehand, in the \
+background of a server's other work or into a folder that servers share (--text-cache-dir).";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -26,60 +38,48 @@ pub(crate) struct VocabularyArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the built-in vocabularies.
-    List,
-    /// Show the categories of one, a line each, synonyms separated by `|`; --words-file reads this output,
-    /// and that of --json.
+    /// List the built-in vocabularies, or with --server those that a server knows, and how much of each is
+    /// embedded there.
+    List(list::ListArgs),
+    /// Show the categories of a built-in vocabulary, a line each, synonyms separated by `|`; --words-file
+    /// reads this output, and that of --json.
     Show {
         /// The name of the vocabulary.
         name: String,
     },
+    /// Look for words that the model reads otherwise than you may think: cut, doubled, empty, and pairs that
+    /// it will hardly tell apart.
+    Check(Box<check::CheckArgs>),
+    /// Compute the text embeddings of words: on a server, or without one into a folder that servers share.
+    Prepare(Box<prepare::PrepareArgs>),
+    /// Register words on a server, under a name that is made of them; it forgets them when it ends.
+    Create(registered::CreateArgs),
+    /// Remove a registered vocabulary from a server.
+    Delete(registered::DeleteArgs),
 }
 
 pub(crate) fn run(args: &VocabularyArgs, as_json: bool) -> Result<ExitCode> {
     match &args.action {
-        Action::List => list(as_json)?,
-        Action::Show { name } => show(name, as_json)?,
+        Action::List(args) => list::list(args, as_json)?,
+        Action::Show { name } => list::show(name, as_json)?,
+        Action::Check(args) => return check::run(args, as_json),
+        Action::Prepare(args) => prepare::run(args, as_json)?,
+        Action::Create(args) => registered::create(args, as_json)?,
+        Action::Delete(args) => registered::delete(args, as_json)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(as_json: bool) -> Result<()> {
-    let mut table = Table::default();
-    let heads = ["name", "categories", "phrases", "the first of them"];
-    table.row(heads.map(|head| Cell::left(head).styled(FAINT)));
-    for name in prompts::builtin_vocabularies() {
-        let categories = categories(name)?;
-        let phrases: usize = categories.iter().map(|category| category.phrases().count()).sum();
-        if as_json {
-            print::json_line(&json!({ "name": name, "categories": categories.len(), "phrases": phrases }))?;
-        }
-        let first = print::some(categories.iter().map(|category| category.name.as_str()), 40);
-        let numbers = [categories.len(), phrases].map(|number| Cell::right(number.to_string()));
-        let [count, phrases] = numbers;
-        table.row([Cell::left(name), count, phrases, Cell::left(first).styled(FAINT)]);
-    }
-    if !as_json {
-        table.write("", &mut print::stdout())?;
-    }
-    Ok(())
-}
-
-fn show(name: &str, as_json: bool) -> Result<()> {
-    let categories = categories(name)?;
-    if as_json {
-        return print::json_line(&categories);
-    }
-    let mut out = print::stdout();
-    for category in categories {
-        writeln!(out, "{}", to_line(&category))?;
-    }
-    Ok(())
-}
-
-fn categories(name: &str) -> Result<Vec<Category>> {
-    prompts::builtin_vocabulary(name).with_context(|| {
-        let known: Vec<&str> = prompts::builtin_vocabularies().collect();
-        format!("there is no built-in vocabulary {name:?}; there are {}", known.join(", "))
-    })
+/// Advice on words as JSON.
+fn advice(warnings: &[v1::Warning]) -> Vec<Value> {
+    let one = |warning: &v1::Warning| {
+        let reason = warning.reason().as_str_name().trim_start_matches("WARNING_REASON_");
+        json!({
+            "reason": reason,
+            "field": warning.field,
+            "message": warning.message,
+            "metadata": warning.metadata,
+        })
+    };
+    warnings.iter().map(one).collect()
 }
