@@ -62,20 +62,21 @@ pub(crate) struct Attempts {
     /// Time for all attempts between two waits for words.
     timeout: Option<Duration>,
     deadline: Option<Instant>,
-    /// The end of all waits for words; `None` lies beyond the clock.
-    ready_by: Option<Instant>,
+    ready_timeout: Duration,
+    /// The first refusal until words are ready.
+    not_ready_since: Option<Instant>,
 }
 
 impl Attempts {
     /// The attempts of a call that begins now.
     pub(crate) fn new(retries: Retries, timeout: Option<Duration>) -> Self {
-        let now = Instant::now();
         Self {
             refused: retries.most,
             unsent: UNSENT,
             timeout,
-            deadline: after(now, timeout),
-            ready_by: now.checked_add(retries.ready_timeout),
+            deadline: after(Instant::now(), timeout),
+            ready_timeout: retries.ready_timeout,
+            not_ready_since: None,
         }
     }
 
@@ -106,8 +107,10 @@ impl Attempts {
 
     /// Allows another attempt with a whole deadline, if it begins within the time for words.
     fn wait_for_words(&mut self, delay: Duration) -> Option<Duration> {
-        let again = Instant::now().checked_add(delay)?;
-        if self.ready_by.is_some_and(|end| again >= end) {
+        let now = Instant::now();
+        let again = now.checked_add(delay)?;
+        let since = *self.not_ready_since.get_or_insert(now);
+        if again.duration_since(since) >= self.ready_timeout {
             return None;
         }
         self.deadline = after(again, self.timeout);
