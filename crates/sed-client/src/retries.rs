@@ -34,8 +34,8 @@ const JITTER: f64 = 0.25;
 pub struct Retries {
     /// Attempts after the first.
     pub most: u32,
-    /// Time for which a call may wait until the server has prepared its words; zero returns the first
-    /// refusal.
+    /// Time for which a call may wait, from the first such refusal, until the server has prepared its words;
+    /// zero returns that refusal.
     pub ready_timeout: Duration,
 }
 
