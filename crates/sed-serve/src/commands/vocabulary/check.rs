@@ -66,7 +66,7 @@ pub(super) fn run(args: &CheckArgs, as_json: bool) -> Result<ExitCode> {
     let tokenizer = Tokenizer::new(&args.local.model().open()?.config.text)?;
     let findings = findings(&categories, &PhraseReader::new(Arc::new(tokenizer)), lenient);
     let pairs = args.pairs.min(categories.len() * categories.len().saturating_sub(1) / 2);
-    let closest = if pairs > 0 { Some(closest(&args.local, &categories, pairs)?) } else { None };
+    let closest = if pairs > 0 { Some(closest(&args.local, &categories, &title, pairs)?) } else { None };
     if as_json {
         print::json_line(&json!({
             "vocabulary": title,

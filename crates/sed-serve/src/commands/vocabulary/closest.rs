@@ -1,19 +1,15 @@
 //! The closest pairs of a vocabulary, by the text embeddings of its categories.
 
 use anyhow::Result;
-use candle_core::{DType, Tensor};
-use sed_model::{
-    checkpoint::Weights,
-    prompts::Category,
-    text_tower::{TextEmbedding, TextTower},
-};
+use sed_engine::{CategoryPair, ClosestPairs};
+use sed_model::prompts::{COMMON_WORDS, Category};
 use serde::Serialize;
 
-use super::local::LocalArgs;
-use crate::{opened_model::OpenedModel, progress};
+use super::local::{Local, LocalArgs};
+use crate::{args::built_in, running::runtime};
 
-/// The share of the way from a typical pair to the same word from which two categories are alike.
-const ALIKE: f32 = 0.75;
+/// Vocabularies of fewer categories are measured by the spread of the common words.
+const SMALL: usize = 16;
 
 /// The closest pairs of a vocabulary.
 #[derive(Debug, Serialize)]
@@ -35,48 +31,30 @@ pub(super) struct Pair {
     pub(super) alike: bool,
 }
 
-/// Embeds categories, at least two, with the text tower alone and finds their `most` closest pairs.
-pub(super) fn closest(args: &LocalArgs, categories: &[Category], most: usize) -> Result<Closest> {
-    let directions = directions(args, categories)?;
-    let mut pairs: Vec<Pair> = Vec::new();
-    for (second, other) in directions.iter().enumerate() {
-        for (first, one) in directions[..second].iter().enumerate() {
-            let similarity = one.iter().zip(other).map(|(one, other)| one * other).sum();
-            pairs.push(Pair { first, second, similarity, alike: false });
-        }
-    }
-    pairs.sort_by(|one, other| other.similarity.total_cmp(&one.similarity));
-    // Half of the pairs are less similar: what is usual in this vocabulary.
-    let typical = pairs.get(pairs.len() / 2).map_or(0.0, |pair| pair.similarity);
-    let threshold = typical + ALIKE * (1.0 - typical);
-    pairs.truncate(most);
-    pairs.iter_mut().for_each(|pair| pair.alike = pair.similarity >= threshold);
-    Ok(Closest { threshold, pairs })
-}
-
-/// A unit vector for each category: the mean of its text embedding over the templates.
-fn directions(args: &LocalArgs, categories: &[Category]) -> Result<Vec<Vec<f32>>> {
-    let device = args.model().one_device()?;
-    args.model().start_threads()?;
-    let OpenedModel { checkpoint, config } = args.model().open()?;
-    let tower = TextTower::load(&Weights::new(&checkpoint, &device), &config)?;
-    let bar = progress::count(categories.len() as u64);
-    bar.set_message("categories embedded");
-    let direction = |category: &Category| {
-        let phrases: Vec<&str> = category.phrases().collect();
-        let embedding = TextEmbedding::combine(&tower.embed_phrases(&phrases)?)?;
-        bar.inc(1);
-        unit_mean(embedding.tensor())
+/// Embeds categories, at least two, and finds their `most` closest pairs.
+pub(super) fn closest(
+    args: &LocalArgs,
+    categories: &[Category],
+    title: &str,
+    most: usize,
+) -> Result<Closest> {
+    let mut local = Local::start(args, args.folder())?;
+    let found = runtime()?.block_on(async {
+        local.ready().await?;
+        let directions = local.directions(categories, title).await?;
+        let common = if categories.len() < SMALL {
+            Some(local.directions(&built_in(COMMON_WORDS)?, COMMON_WORDS).await?)
+        } else {
+            None
+        };
+        local.stop().await;
+        anyhow::Ok(ClosestPairs::of(&directions, common.as_deref(), most))
+    })?;
+    let pair = |pair: &CategoryPair| Pair {
+        first: pair.first,
+        second: pair.second,
+        similarity: pair.similarity.get(),
+        alike: pair.similarity >= found.threshold,
     };
-    let directions = categories.iter().map(direction).collect();
-    bar.finish_and_clear();
-    directions
-}
-
-/// The mean of rows `[rows, channels]`, made unit length.
-fn unit_mean(rows: &Tensor) -> Result<Vec<f32>> {
-    let mut mean = rows.to_dtype(DType::F32)?.mean(0)?.to_vec1::<f32>()?;
-    let length = mean.iter().map(|value| value * value).sum::<f32>().sqrt();
-    mean.iter_mut().for_each(|value| *value /= length);
-    Ok(mean)
+    Ok(Closest { threshold: found.threshold.get(), pairs: found.pairs.iter().map(pair).collect() })
 }

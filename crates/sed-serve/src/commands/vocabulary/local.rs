@@ -3,11 +3,12 @@
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result};
 use clap::Args;
-use sed_engine::{Engine, EngineConfig, TokenPhrase, Vocabulary, metrics::EngineMetrics};
+use sed_engine::{Directions, Engine, EngineConfig, TokenPhrase, Vocabulary, metrics::EngineMetrics};
 use sed_model::prompts::Category;
 use sed_telemetry::Telemetry;
 
@@ -101,6 +102,17 @@ impl Local {
         }
         bar.finish_and_clear();
         Ok(phrases.len())
+    }
+
+    /// The directions of categories, which are embedded first, with a bar.
+    pub(super) async fn directions(
+        &mut self,
+        categories: &[Category],
+        title: &str,
+    ) -> Result<Arc<Directions>> {
+        self.embed(categories, title).await?;
+        let vocabulary = Vocabulary::built_in(categories.to_vec(), &*self.engine.phrase_reader())?;
+        Ok(self.engine.directions(&vocabulary, None).await?)
     }
 
     /// Ends the engine, which writes what waits for the folder, and returns the counts. The warm-up's own
