@@ -63,7 +63,7 @@ async def upload(address: str, image: Path, output: Path) -> tuple[float, str]:
     """Seconds, and the digest of the index map that came back."""
     begun = time.monotonic()
     process = await asyncio.create_subprocess_exec(
-        os.environ["SED_SERVE"], "segment", image, "--words", "cat, dog, sky", "--server", f"http://{address}",
+        os.environ["SED_SERVE"], "segment", image, "--words", "cat, dog, sky", "--contrast", "off", "--server", f"http://{address}",
         "--output", output, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     if await process.wait() != 0:
