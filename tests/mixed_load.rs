@@ -131,7 +131,7 @@ fn draw(
         v1::vocabulary::Source::Categories(v1::CategoryList { categories })
     };
     let synonym_mode = random.i32(0..3);
-    let auto = v1::contrast::Source::Auto(v1::AutoContrast {});
+    let auto = v1::contrast::Source::Automatic(v1::AutoContrast {});
     let contrast = (random.u32(0..6) == 0).then_some(v1::Contrast { source: Some(auto) });
     let request = v1::SegmentRequest {
         image: Some(v1::Image { source: Some(source) }),

@@ -151,7 +151,7 @@ function synonymMode({ synonyms }: WordOptions): SynonymMode {
 function contrast({ contrast }: WordOptions): Contrast | undefined {
   if (contrast === undefined) return undefined;
   if (contrast === null) return { source: undefined };
-  if (contrast === "auto") return { source: { $case: "auto", value: {} } };
+  if (contrast === "auto") return { source: { $case: "automatic", value: {} } };
   return { source: source(contrast) };
 }
 

@@ -37,7 +37,7 @@ impl From<Contrast> for v1::Contrast {
     fn from(contrast: Contrast) -> Self {
         let source = match contrast {
             Contrast::Off => None,
-            Contrast::Auto => Some(contrast::Source::Auto(v1::AutoContrast {})),
+            Contrast::Auto => Some(contrast::Source::Automatic(v1::AutoContrast {})),
             Contrast::Named(name) => Some(contrast::Source::Name(name)),
             Contrast::Words(categories) => {
                 Some(contrast::Source::Categories(v1::CategoryList { categories }))
@@ -97,7 +97,7 @@ mod tests {
         let list = v1::CategoryList { categories: vec![category.clone()] };
         for (contrast, source) in [
             (Contrast::Off, None),
-            (Contrast::Auto, Some(contrast::Source::Auto(v1::AutoContrast {}))),
+            (Contrast::Auto, Some(contrast::Source::Automatic(v1::AutoContrast {}))),
             (Contrast::Named("voc-1".into()), Some(contrast::Source::Name("voc-1".into()))),
             (Contrast::Words(vec![category.clone()]), Some(contrast::Source::Categories(list.clone()))),
         ] {

@@ -123,7 +123,7 @@ assert.deepEqual([plain.confidence, plain.runnerUp, plain.margin, plain.ambiguit
 const sent = (words, options) => client.segment(picture, words, options).then(() => asked);
 assert.deepEqual([asked.vocabulary.contrast, asked.vocabulary.synonymMode, asked.options.categoryThresholds], [undefined, 0, []]);
 assert.deepEqual((await sent(NAMES, { contrast: null })).vocabulary.contrast, { source: undefined });
-assert.equal((await sent(NAMES, { contrast: "auto" })).vocabulary.contrast.source.$case, "auto");
+assert.equal((await sent(NAMES, { contrast: "auto" })).vocabulary.contrast.source.$case, "automatic");
 const { vocabulary } = await sent({ vocabulary: "voc-1" }, { contrast: ["wall", ["floor", "ground"]], synonyms: "mean" });
 assert.deepEqual([vocabulary.source.value, vocabulary.synonymMode], ["voc-1", 1]);
 assert.deepEqual(vocabulary.contrast.source.value.categories, [{ name: "wall", synonyms: [] }, { name: "floor", synonyms: ["ground"] }]);

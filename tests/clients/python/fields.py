@@ -143,7 +143,7 @@ def check_requests(sure: Sure, client: Client) -> None:
     request = asked(NAMES, contrast=None, synonyms="mean")
     assert request.vocabulary.HasField("contrast") and request.vocabulary.contrast.WhichOneof("source") is None
     assert request.vocabulary.synonym_mode == vocabulary_pb2.SYNONYM_MODE_MEAN
-    assert asked(NAMES, contrast="auto").vocabulary.contrast.WhichOneof("source") == "auto"
+    assert asked(NAMES, contrast="auto").vocabulary.contrast.WhichOneof("source") == "automatic"
     assert asked(NAMES, contrast="ade20k-150").vocabulary.contrast.name == "ade20k-150"
     words = asked(vocabulary="voc-1", contrast=["wall", ["floor", "ground"]]).vocabulary
     assert words.name == "voc-1"
@@ -186,7 +186,7 @@ async def check_tasks(sure: Sure, target: str) -> None:
         assert (found.margin == MARGINS).all() and found.contrast.names == ("wall", "floor")
         assert sure.asked.options.category_thresholds[0].name == "cat"
         assert (await client.create_vocabulary(NAMES, contrast="auto")).contrast_size == 2
-        assert sure.created.contrast.WhichOneof("source") == "auto"
+        assert sure.created.contrast.WhichOneof("source") == "automatic"
 
 
 def main() -> None:

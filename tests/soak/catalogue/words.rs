@@ -40,7 +40,7 @@ pub(super) fn draw(random: &mut fastrand::Rng) -> v1::Vocabulary {
 /// Mostly no contrast words.
 fn contrast(random: &mut fastrand::Rng) -> Option<v1::Contrast> {
     let source = match random.u32(0..12) {
-        0 => v1::contrast::Source::Auto(v1::AutoContrast {}),
+        0 => v1::contrast::Source::Automatic(v1::AutoContrast {}),
         1 => v1::contrast::Source::Categories(categories(["a wall of fog".to_owned()])),
         _ => return None,
     };

@@ -150,7 +150,7 @@ def _contrast(options: WordOptions) -> vocabulary_pb2.Contrast | None:
     if not isinstance(words, str):
         return vocabulary_pb2.Contrast(categories=category_list(words))
     if words == "auto":
-        return vocabulary_pb2.Contrast(auto=vocabulary_pb2.AutoContrast())
+        return vocabulary_pb2.Contrast(automatic=vocabulary_pb2.AutoContrast())
     return vocabulary_pb2.Contrast(name=words)
 
 

@@ -65,7 +65,11 @@ fn job(vocabulary: Vocabulary, rejection: Rejection, thresholds: Thresholds) -> 
 
 /// Segments with the vocabulary beside requests with other words.
 async fn segment(engine: &Engine, job: SegmentJob) -> SegmentOutcome {
-    let other = |words: usize| SegmentJob { vocabulary: checked(things("other", words)), ..job.clone() };
+    let other = |words: usize| SegmentJob {
+        vocabulary: checked(things("other", words)),
+        output: OutputSpec { thresholds: same(0.0), ..job.output.clone() },
+        ..job.clone()
+    };
     let (first, second) = (engine.segment(other(3)), engine.segment(other(5)));
     let (first, outcome, second) = tokio::join!(first, engine.segment(job.clone()), second);
     assert!(first.is_ok() && second.is_ok());

@@ -120,7 +120,7 @@ impl<'a> Parameters<'a> {
         let Some(text) = self.text("contrast")? else { return Ok(None) };
         let source = match text {
             "off" => None,
-            "auto" => Some(Source::Auto(v1::AutoContrast {})),
+            "auto" => Some(Source::Automatic(v1::AutoContrast {})),
             name => Some(Source::Name(name.to_owned())),
         };
         Ok(Some(v1::Contrast { source }))

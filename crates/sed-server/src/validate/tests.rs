@@ -170,7 +170,7 @@ fn words_that_are_written_out_are_complete() {
 fn what_is_to_be_found_is_left_open() {
     let contrast = |source| words(&with_contrast(source)).contrast;
     assert_eq!(contrast(None), ContrastSource::Vocabulary);
-    assert_eq!(contrast(Some(contrast::Source::Auto(v1::AutoContrast {}))), ContrastSource::Auto);
+    assert_eq!(contrast(Some(contrast::Source::Automatic(v1::AutoContrast {}))), ContrastSource::Auto);
     let name = contrast::Source::Name("pets".into());
     assert_eq!(contrast(Some(name)), ContrastSource::Named("pets".into()));
 
@@ -220,7 +220,7 @@ fn contrast_words_are_checked_like_others() {
     let same = contrast::Source::Categories(list(&[category("Dog", &[])]));
     let path = "contrast.categories.categories[0].name".to_string();
     assert_eq!(create(same, 0), (ErrorReason::CategoryDuplicate, path));
-    let auto = contrast::Source::Auto(v1::AutoContrast {});
+    let auto = contrast::Source::Automatic(v1::AutoContrast {});
     assert_eq!(create(auto, -1), (ErrorReason::OptionInvalid, "synonym_mode".into()));
     let name = contrast::Source::Name(String::new());
     assert_eq!(create(name, 0), (ErrorReason::FieldMissing, "contrast.name".into()));
@@ -339,7 +339,7 @@ fn any_contrast() -> impl Strategy<Value = v1::Contrast> {
     let source = prop_oneof![
         4 => any_list().prop_map(contrast::Source::Categories),
         1 => any_text().prop_map(contrast::Source::Name),
-        1 => Just(contrast::Source::Auto(v1::AutoContrast {})),
+        1 => Just(contrast::Source::Automatic(v1::AutoContrast {})),
     ];
     prop::option::of(source).prop_map(|source| v1::Contrast { source })
 }

@@ -243,7 +243,7 @@ fn contrast_source(
     let Some(contrast) = contrast else { return Ok(ContrastSource::Vocabulary) };
     match &contrast.source {
         None => Ok(ContrastSource::Off),
-        Some(contrast::Source::Auto(_)) => Ok(ContrastSource::Auto),
+        Some(contrast::Source::Automatic(_)) => Ok(ContrastSource::Auto),
         Some(contrast::Source::Name(name)) => {
             vocabulary_name(Field::ContrastName(list), name, limits)?;
             Ok(ContrastSource::Named(name.clone()))

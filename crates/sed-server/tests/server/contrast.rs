@@ -29,7 +29,7 @@ fn written(names: &[&str]) -> Source {
 }
 
 fn auto() -> Source {
-    Source::Auto(v1::AutoContrast {})
+    Source::Automatic(v1::AutoContrast {})
 }
 
 fn contrast(source: Option<Source>) -> Option<v1::Contrast> {

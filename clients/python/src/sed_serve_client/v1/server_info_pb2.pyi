@@ -118,11 +118,13 @@ class Limits(_message.Message):
     max_response_bytes: _builtins.int
     """Bytes of one answer."""
     max_categories: _builtins.int
-    """Categories of a vocabulary."""
+    """Categories of a vocabulary, contrast words included."""
     max_synonyms: _builtins.int
     """Synonyms of a category."""
     max_phrases: _builtins.int
-    """Names and synonyms of a vocabulary together."""
+    """Names and synonyms of a vocabulary together, those of contrast words included. In SYNONYM_MODE_BEST, where each is
+    looked for, this bounds the work of a request.
+    """
     max_phrase_bytes: _builtins.int
     """UTF-8 bytes of a name or synonym."""
     max_top_k: _builtins.int

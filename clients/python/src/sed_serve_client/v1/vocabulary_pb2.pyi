@@ -104,7 +104,7 @@ class Contrast(_message.Message):
 
     CATEGORIES_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
-    AUTO_FIELD_NUMBER: _builtins.int
+    AUTOMATIC_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The categories of a vocabulary that the server knows by name."""
     @_builtins.property
@@ -112,7 +112,7 @@ class Contrast(_message.Message):
         """Words written out."""
 
     @_builtins.property
-    def auto(self) -> Global___AutoContrast:
+    def automatic(self) -> Global___AutoContrast:
         """Common words of the built-in vocabularies, less those that are near the words asked for."""
 
     def __init__(
@@ -120,13 +120,13 @@ class Contrast(_message.Message):
         *,
         categories: Global___CategoryList | None = ...,
         name: _builtins.str = ...,
-        auto: Global___AutoContrast | None = ...,
+        automatic: Global___AutoContrast | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["auto", b"auto", "categories", b"categories", "name", b"name", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["automatic", b"automatic", "categories", b"categories", "name", b"name", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto", b"auto", "categories", b"categories", "name", b"name", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["automatic", b"automatic", "categories", b"categories", "name", b"name", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["categories", "name", "auto"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["categories", "name", "automatic"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
@@ -281,7 +281,7 @@ class CreateVocabularyRequest(_message.Message):
 
     @_builtins.property
     def contrast(self) -> Global___Contrast:
-        """Its contrast words. Part of the vocabulary's name. `auto` is resolved once, which needs the text embeddings: as
+        """Its contrast words. Part of the vocabulary's name. `automatic` is resolved once, which needs the text embeddings: as
         with `embed`.
         """
 

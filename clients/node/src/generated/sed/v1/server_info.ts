@@ -50,11 +50,14 @@ export interface Limits {
   maxOutputSide: number;
   /** Bytes of one answer. */
   maxResponseBytes: number;
-  /** Categories of a vocabulary. */
+  /** Categories of a vocabulary, contrast words included. */
   maxCategories: number;
   /** Synonyms of a category. */
   maxSynonyms: number;
-  /** Names and synonyms of a vocabulary together. */
+  /**
+   * Names and synonyms of a vocabulary together, those of contrast words included. In SYNONYM_MODE_BEST, where each is
+   * looked for, this bounds the work of a request.
+   */
   maxPhrases: number;
   /** UTF-8 bytes of a name or synonym. */
   maxPhraseBytes: number;

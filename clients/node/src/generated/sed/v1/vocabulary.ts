@@ -65,7 +65,7 @@ export interface Contrast {
     { $case: "name"; value: string }
     | //
     /** Common words of the built-in vocabularies, less those that are near the words asked for. */
-    { $case: "auto"; value: AutoContrast }
+    { $case: "automatic"; value: AutoContrast }
     | undefined;
 }
 
@@ -129,7 +129,7 @@ export interface CreateVocabularyRequest {
   /** The counting of synonyms in its categories. Unspecified: MEAN. Part of the vocabulary's name. */
   synonymMode: SynonymMode;
   /**
-   * Its contrast words. Part of the vocabulary's name. `auto` is resolved once, which needs the text embeddings: as
+   * Its contrast words. Part of the vocabulary's name. `automatic` is resolved once, which needs the text embeddings: as
    * with `embed`.
    */
   contrast: Contrast | undefined;
@@ -347,7 +347,7 @@ export const Contrast: MessageFns<Contrast> = {
       case "name":
         writer.uint32(18).string(message.source.value);
         break;
-      case "auto":
+      case "automatic":
         AutoContrast.encode(message.source.value, writer.uint32(26).fork()).join();
         break;
     }
@@ -388,7 +388,7 @@ export const Contrast: MessageFns<Contrast> = {
               break;
             }
 
-            message.source = { $case: "auto", value: AutoContrast.decode(reader, reader.uint32()) };
+            message.source = { $case: "automatic", value: AutoContrast.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -421,9 +421,9 @@ export const Contrast: MessageFns<Contrast> = {
         }
         break;
       }
-      case "auto": {
+      case "automatic": {
         if (object.source?.value !== undefined && object.source?.value !== null) {
-          message.source = { $case: "auto", value: AutoContrast.fromPartial(object.source.value) };
+          message.source = { $case: "automatic", value: AutoContrast.fromPartial(object.source.value) };
         }
         break;
       }
