@@ -10,7 +10,7 @@ use std::{
 use proptest::prelude::*;
 use sed_engine::{
     Category, Engine, EngineConfig, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, Priority,
-    Rejection, SedStages, SegmentJob, SegmentOutcome, Vocabulary,
+    Rejection, SedStages, SegmentJob, SegmentOutcome, SynonymMode, Thresholds, Vocabulary, VocabularyLimits,
 };
 use sed_model::{
     SedModel,
@@ -71,6 +71,20 @@ fn words(first: usize, count: usize) -> Vocabulary {
     Vocabulary::built_in(categories, &*READER).unwrap()
 }
 
+/// So many words, of which `synonyms` follow on each category's name, with contrast words out of those behind
+/// them.
+fn vocabulary(asked: &Asked) -> Vocabulary {
+    let all: Vec<String> = (0..WORDS).map(|word| format!("word {}", (asked.first + word) % WORDS)).collect();
+    let (words, others) = all.split_at(asked.count);
+    let category =
+        |phrases: &[String]| Category { name: phrases[0].clone(), synonyms: phrases[1..].to_vec() };
+    let mode = if asked.synonyms > 0 { SynonymMode::Best } else { SynonymMode::Mean };
+    let contrast = others.iter().take(asked.contrast).map(Category::new).collect();
+    let categories = words.chunks(1 + asked.synonyms).map(category).collect();
+    let vocabulary = Vocabulary::built_in(categories, &*READER).unwrap();
+    vocabulary.with(mode, contrast, &VocabularyLimits::default(), &*READER).unwrap()
+}
+
 #[derive(Clone, Debug)]
 struct Asked {
     picture: u8,
@@ -80,6 +94,8 @@ struct Asked {
     size: (u32, u32),
     threshold: f32,
     priority: Priority,
+    synonyms: usize,
+    contrast: usize,
 }
 
 fn job(asked: &Asked, side: usize) -> SegmentJob {
@@ -88,9 +104,16 @@ fn job(asked: &Asked, side: usize) -> SegmentJob {
     let facts = ImageFacts { key: ImageKey([asked.picture; 32]), width, height, crop: None };
     SegmentJob {
         image: JobImage::Pixels { input: NetworkInput::new(side as u32, data), facts: Some(facts) },
-        vocabulary: words(asked.first, asked.count),
+        vocabulary: vocabulary(asked),
         rejection: asked.rejection,
-        output: OutputSpec { width, height, crop: None, score_threshold: asked.threshold, score_maps: true },
+        output: OutputSpec {
+            width,
+            height,
+            crop: None,
+            thresholds: Thresholds::Same(asked.threshold),
+            score_maps: true,
+            sureness: false,
+        },
         waiting_since: Instant::now(),
         deadline: None,
         priority: asked.priority,
@@ -105,11 +128,21 @@ fn asked() -> impl Strategy<Value = Asked> {
         (1_u32..80, 1_u32..80),
         prop::sample::select(vec![0.0_f32, 0.4]),
         prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High]),
+        (prop_oneof![2 => Just(0_usize), 1 => 1_usize..4], prop_oneof![2 => Just(0_usize), 1 => 1_usize..40]),
     )
-        .prop_map(|((picture, count, first), rejection, size, threshold, priority)| {
-            let first = first.min(WORDS - count);
-            Asked { picture, first, count, rejection, size, threshold, priority }
-        })
+        .prop_map(
+            |((picture, count, first), rejection, size, threshold, priority, (synonyms, contrast))| Asked {
+                picture,
+                first,
+                count,
+                rejection,
+                size,
+                threshold,
+                priority,
+                synonyms,
+                contrast,
+            },
+        )
 }
 
 fn scores(outcome: &SegmentOutcome) -> &[f32] {
@@ -135,6 +168,7 @@ proptest! {
             prop_assert_eq!(&together.rejection, &alone.rejection);
             prop_assert_eq!(&together.map.indices, &alone.map.indices);
             prop_assert_eq!(&together.map.pixels, &alone.map.pixels);
+            prop_assert_eq!(together.contrast_pixels, alone.contrast_pixels);
             let worst = scores(&together).iter().zip(scores(&alone)).map(|(a, b)| (a - b).abs());
             prop_assert!(worst.fold(0.0, f32::max) <= 1e-5);
         }

@@ -91,6 +91,9 @@ fn draw(
     let name = |offset: usize| WORDS[(first + offset) % WORDS.len()].to_owned();
     let mut categories: Vec<_> =
         (0..count).map(|offset| v1::Category { name: name(offset), synonyms: Vec::new() }).collect();
+    if random.u32(0..4) == 0 {
+        categories[0].synonyms.push("something else".into());
+    }
     let mut options = v1::SegmentOptions { top_k: Some(random.u32(0..6)), ..Default::default() };
     let mut named = random.u32(0..12) == 0;
     let kind = match random.u32(0..100) {
@@ -111,7 +114,7 @@ fn draw(
             named = false;
             match random.u32(0..5) {
                 0 => categories.clear(),
-                1 => categories.push(v1::Category { name: name(0), synonyms: Vec::new() }),
+                1 => categories.push(categories[0].clone()),
                 2 => options.top_k = Some(1_000_000),
                 3 => options.score_threshold = Some(f32::NAN),
                 _ => {
@@ -127,9 +130,12 @@ fn draw(
     } else {
         v1::vocabulary::Source::Categories(v1::CategoryList { categories })
     };
+    let synonym_mode = random.i32(0..3);
+    let auto = v1::contrast::Source::Automatic(v1::AutoContrast {});
+    let contrast = (random.u32(0..6) == 0).then_some(v1::Contrast { source: Some(auto) });
     let request = v1::SegmentRequest {
         image: Some(v1::Image { source: Some(source) }),
-        vocabulary: Some(v1::Vocabulary { source: Some(vocabulary) }),
+        vocabulary: Some(v1::Vocabulary { source: Some(vocabulary), synonym_mode, contrast }),
         options: Some(options),
         request_id: String::new(),
     };
@@ -153,7 +159,7 @@ fn is_right(kind: Kind, status: &Status) -> bool {
     let late = matches!(
         (status.code(), reason.as_str()),
         (Code::DeadlineExceeded, "DEADLINE_EXCEEDED" | "DEADLINE_TOO_SHORT")
-            | (Code::ResourceExhausted, "DEADLINE_UNREACHABLE")
+            | (Code::ResourceExhausted, "DEADLINE_UNREACHABLE" | "VOCABULARY_NOT_READY")
     );
     match kind {
         Kind::Good | Kind::Abandoned => busy || stumbled,

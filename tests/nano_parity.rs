@@ -5,10 +5,11 @@
 use candle_core::{DType, Tensor};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::{SedConfig, VisualHead};
-use sed_model::{DecodeRequest, Level, OutputSpec, Rejection, SedModel};
+use sed_model::{DecodeRequest, FinishedMap, Level, OutputSpec, Rejection, SedModel, Thresholds};
 use sed_tests::compare::{assert_near, assert_same_map, channels_first, score_maps};
 use sed_tests::device::{Bounds, host};
 use sed_tests::stages::decode_all;
+use sed_tests::sureness::assert_sureness;
 use sed_tests::{device, golden, synthetic};
 use serde_json::Value;
 
@@ -59,7 +60,7 @@ fn check_case(model: &SedModel, name: &str) {
     let features = model.encode(&pixels).unwrap().remove(0);
     for (mode, info) in meta["modes"].as_object().unwrap() {
         let rejection = golden::rejection(mode);
-        let request = DecodeRequest { features: &features, text: &text, rejection };
+        let request = DecodeRequest { features: &features, text: &text, groups: None, rejection };
         let stage = model.cost_map_stage();
         let head0 = stage.rejection_logits(&stage.similarities(&[request]).unwrap()).unwrap();
         let key = |part: &str| format!("{mode}.{part}");
@@ -71,8 +72,19 @@ fn check_case(model: &SedModel, name: &str) {
                 info["kept_after_level"].as_array().unwrap().iter().map(golden::numbers).collect();
             assert_eq!(kept[..3], expected, "{name} {mode}: survivors");
         }
-        let output = OutputSpec { width, height, crop: Some(crop), score_threshold: 0.0, score_maps: true };
-        let map = model.finish(&pairs, &[output]).unwrap().remove(0);
+        let output = OutputSpec {
+            width,
+            height,
+            crop: Some(crop),
+            thresholds: Thresholds::Same(0.0),
+            score_maps: true,
+            sureness: true,
+        };
+        let map = model.finish(&pairs, std::slice::from_ref(&output)).unwrap().remove(0);
+        assert_sureness(&map, crop, &format!("{name} {mode}"));
+        let plain = OutputSpec { sureness: false, ..output };
+        let plain = model.finish(&pairs, &[plain]).unwrap().remove(0);
+        assert_eq!(FinishedMap { sureness: None, ..map.clone() }, plain, "{name} {mode}");
         let scores = score_maps(&map);
         match rejection {
             Rejection::TopK(_) => {
@@ -131,7 +143,7 @@ fn every_intermediate_tensor() {
     }
     let features = model.encode(&pixels).unwrap().remove(0);
     let text = model.embed_categories(&golden::categories(&meta["classes"])).unwrap();
-    let request = DecodeRequest { features: &features, text: &text, rejection: Rejection::Off };
+    let request = DecodeRequest { features: &features, text: &text, groups: None, rejection: Rejection::Off };
     let stage = model.cost_map_stage();
     let similarities = stage.similarities(&[request]).unwrap();
     // [n, h, w, 80] to [1, 80, n, h, w]
@@ -191,9 +203,16 @@ fn bf16_stays_close_to_f32() {
     assert_eq!(text[0].tensor().dtype(), DType::BF16);
     let features = model.encode(&pixels).unwrap().remove(0);
     assert_eq!(features.dense().dtype(), DType::BF16);
-    let request = DecodeRequest { features: &features, text: &text, rejection: Rejection::Off };
+    let request = DecodeRequest { features: &features, text: &text, groups: None, rejection: Rejection::Off };
     let (pairs, _) = decode_all(&model, &[request]);
-    let output = OutputSpec { width, height, crop: Some(crop), score_threshold: 0.0, score_maps: true };
+    let output = OutputSpec {
+        width,
+        height,
+        crop: Some(crop),
+        thresholds: Thresholds::Same(0.0),
+        score_maps: true,
+        sureness: false,
+    };
     let map = model.finish(&pairs, &[output]).unwrap().remove(0);
     let want = golden::tensors("nano/sed_nano.a24.safetensors");
     assert_near(&score_maps(&map), &sigmoid(&want["normal.head_out"]), 3e-2, "bf16 scores");

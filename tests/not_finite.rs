@@ -12,7 +12,7 @@ use sed_engine::{
     SegmentJob, Vocabulary, VocabularyLimits,
 };
 use sed_model::checkpoint::Checkpoint;
-use sed_model::{DecodeRequest, ModelError, OutputSpec, Rejection, SedModel, prompts};
+use sed_model::{DecodeRequest, ModelError, OutputSpec, Rejection, SedModel, Thresholds, prompts};
 use sed_telemetry::Telemetry;
 use sed_tests::golden;
 use sed_tests::stages::decode_all;
@@ -74,11 +74,18 @@ fn answers(model: &SedModel, words: &[&str], rejections: &[Rejection]) -> Vec<Re
     let text = model.embed_categories(&words).unwrap();
     let input = Tensor::from_vec(pixels(side, 0), (1, side, side, 3), &Device::Cpu).unwrap();
     let features = model.encode(&input).unwrap().remove(0);
-    let output = OutputSpec { width: 11, height: 9, crop: None, score_threshold: 0.0, score_maps: false };
+    let output = OutputSpec {
+        width: 11,
+        height: 9,
+        crop: None,
+        thresholds: Thresholds::Same(0.0),
+        score_maps: false,
+        sureness: false,
+    };
     let answer = |&rejection: &Rejection| -> Result<usize, ModelError> {
-        let request = DecodeRequest { features: &features, text: &text, rejection };
+        let request = DecodeRequest { features: &features, text: &text, groups: None, rejection };
         let (pairs, _) = decode_all(model, &[request]);
-        model.finish(&pairs, &[output])?;
+        model.finish(&pairs, std::slice::from_ref(&output))?;
         Ok(pairs.pairs())
     };
     rejections.iter().map(answer).collect()
@@ -116,7 +123,14 @@ fn job(words: &[&str], data: Vec<f32>, side: usize, reader: &dyn ReadPhrases) ->
         image: JobImage::Pixels { input: NetworkInput::new(side as u32, data), facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), reader).unwrap(),
         rejection: Rejection::from_top_k(2),
-        output: OutputSpec { width: 20, height: 10, crop: None, score_threshold: 0.0, score_maps: false },
+        output: OutputSpec {
+            width: 20,
+            height: 10,
+            crop: None,
+            thresholds: Thresholds::Same(0.0),
+            score_maps: false,
+            sureness: false,
+        },
         waiting_since: Instant::now(),
         deadline: None,
         priority: Priority::Normal,

@@ -10,7 +10,7 @@ use std::time::Instant;
 use candle_core::{DType, Device};
 use sed_engine::{
     Category, Engine, EngineConfig, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec, Priority,
-    Rejection, SedStages, SegmentJob, Vocabulary,
+    Rejection, SedStages, SegmentJob, Thresholds, Vocabulary,
 };
 use sed_model::SedModel;
 use sed_model::allocator::{MiMalloc, keep_freed_memory};
@@ -57,8 +57,9 @@ fn again_with_new_words(model: SedModel, data: Vec<f32>, rounds: usize) -> [(Str
                 width: 640,
                 height: 480,
                 crop: None,
-                score_threshold: 0.0,
+                thresholds: Thresholds::Same(0.0),
                 score_maps: false,
+                sureness: false,
             },
             waiting_since: Instant::now(),
             deadline: None,

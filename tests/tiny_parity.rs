@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use candle_core::{Device, Tensor};
 use sed_image::ResizeMode;
 use sed_model::{
-    DecodeRequest, OutputSpec, Rejection, SedModel, checkpoint::Checkpoint, config::SedConfig,
+    DecodeRequest, OutputSpec, Rejection, SedModel, Thresholds, checkpoint::Checkpoint, config::SedConfig,
     prompts::Category,
 };
 use sed_tests::{device, stages::decode_all};
@@ -58,7 +58,7 @@ fn ten_scenes_come_out_as_in_pytorch() {
         let features = model.encode(&input).unwrap().remove(0);
         for (name, top_k) in [("off", 0), ("top8", 8)] {
             let rejection = Rejection::from_top_k(top_k);
-            let request = DecodeRequest { features: &features, text: &embeddings, rejection };
+            let request = DecodeRequest { features: &features, text: &embeddings, groups: None, rejection };
             let (pairs, kept) = decode_all(&model, &[request]);
             let kept: Vec<Vec<u32>> = kept[..3].iter().map(|level| level[0].clone()).collect();
             assert_eq!(kept, survivors(&scene[name]), "scene {i}, {name}: other categories survive");
@@ -66,8 +66,9 @@ fn ten_scenes_come_out_as_in_pytorch() {
                 width: picture.width(),
                 height: picture.height(),
                 crop: None,
-                score_threshold: 0.0,
+                thresholds: Thresholds::Same(0.0),
                 score_maps: false,
+                sureness: false,
             };
             let map = model.finish(&pairs, &[output]).unwrap().remove(0);
             let expected = image::open(repository(&format!("tests/golden/tiny/{i}.{name}.png"))).unwrap();

@@ -191,6 +191,24 @@ def caches() -> list[Json]:
             *(query(total(of(f"sed_{kind}_cache_entries")), kind) for kind in kinds),
             query(total(of("sed_registered_vocabularies")), "registered"),
         ),
+        lines(
+            "Words being prepared",
+            "none",
+            "Vocabularies that are embedded in the background of all requests, and their phrases that are left. Bad: what "
+            "is left does not fall for minutes; requests leave the device no time for it.",
+            query(total(of("sed_preparing_phrases")), "phrases left"),
+            query(total(of("sed_preparations")), "vocabularies"),
+            width=12,
+        ),
+        lines(
+            "Waiting for words",
+            "ops",
+            "Requests refused because their words are not ready, and phrases embedded in the background, a second. A first "
+            "contact with many new words shows so for some minutes. Bad: for long (SedWordsNotReady).",
+            query(total(rate("sed_requests_rejected_total", 'reason="vocabulary_not_ready"')), "refused"),
+            query(total(rate("sed_prepared_phrases_total")), "phrases prepared"),
+            width=12,
+        ),
     ]
 
 

@@ -101,7 +101,8 @@ def traffic() -> list[Json]:
             "reqps",
             "Calls and requests on streams refused before the device worked on them, by reason. Bad: queue_full, "
             "deadline_unreachable and memory_exhausted (scale), model_not_ready and device_lost (calls reach a replica "
-            "that is not ready). Good: reconnect; a stream goes on over another connection.",
+            "that is not ready). Good: reconnect, a stream goes on over another connection; vocabulary_not_ready, for some "
+            "minutes at a first contact with many new words.",
             query(f"{total(rate('sed_requests_rejected_total'), 'reason')} > 0", "{{reason}}"),
             stacked=True,
         ),

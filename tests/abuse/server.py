@@ -111,10 +111,20 @@ class Server:
 
     def counted(self, *codes: str) -> float:
         """Calls that ended with one of these codes, by /metrics."""
+        return self._sum(rf'sed_(?:stream_)?requests_total\{{.*code="(?:{"|".join(codes)})"')
+
+    def gauge(self, name: str) -> float:
+        """The value of a gauge, by /metrics; over all its labels."""
+        return self._sum(rf"{name}[ {{]")
+
+    def _sum(self, series: str) -> float:
+        """The sum of the series that begin like this."""
         with urllib.request.urlopen(f"http://{_text(self.ops)}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
-        wanted = re.compile(rf'sed_(?:stream_)?requests_total\{{.*code="(?:{"|".join(codes)})"')
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if wanted.match(line))
+        values = [float(line.rsplit(" ", 1)[1]) for line in lines if re.match(series, line)]
+        if not values:
+            raise RuntimeError(f"/metrics has no series like {series}")
+        return sum(values)
 
     def _ready(self) -> bool:
         try:

@@ -44,6 +44,16 @@ def pod(objects: list[Object]) -> Object:
     return find(objects, "Deployment")["spec"]["template"]["spec"]
 
 
+def job(objects: list[Object]) -> Object:
+    """The Job that fills the shared volume."""
+    return find(objects, "Job")
+
+
+def pods(objects: list[Object]) -> list[Object]:
+    """The pods of everything that makes some."""
+    return [item["spec"]["template"]["spec"] for item in objects if item["kind"] in ("Deployment", "Job")]
+
+
 def container(objects: list[Object]) -> Object:
     (only,) = pod(objects)["containers"]
     return only
@@ -58,7 +68,11 @@ def mounts(of: Object) -> dict[str, Object]:
 
 
 def volumes(objects: list[Object]) -> dict[str, Object]:
-    return {volume["name"]: volume for volume in pod(objects)["volumes"]}
+    return volumes_of(pod(objects))
+
+
+def volumes_of(spec: Object) -> dict[str, Object]:
+    return {volume["name"]: volume for volume in spec["volumes"]}
 
 
 def settings_file(objects: list[Object]) -> str:

@@ -11,6 +11,12 @@ def selected(selector: chart.Object, labels: chart.Object) -> bool:
     return selector.items() <= labels.items()
 
 
+def policy(objects: list[chart.Object]) -> chart.Object:
+    """The policy of the pods that serve; that of the Job is in test_prepare.py."""
+    name = chart.find(objects, "Deployment")["metadata"]["name"]
+    return chart.find(objects, "NetworkPolicy", name)["spec"]
+
+
 def test_selectors_match_the_pods_of_this_release_only() -> None:
     everything = chart.render(chart.VALUES["everything"])
     monitored = chart.render(chart.VALUES["monitoring"])
@@ -19,10 +25,11 @@ def test_selectors_match_the_pods_of_this_release_only() -> None:
         labels = chart.find(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
         selectors = [item["spec"]["selector"] for item in objects if item["kind"] == "Service"]
         selectors += [
-            item["spec"][{"NetworkPolicy": "podSelector"}.get(item["kind"], "selector")]["matchLabels"]
+            item["spec"]["selector"]["matchLabels"]
             for item in objects
-            if item["kind"] in ("Deployment", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor")
+            if item["kind"] in ("Deployment", "PodDisruptionBudget", "PodMonitor")
         ]
+        selectors.append(policy(objects)["podSelector"]["matchLabels"])
         spread = chart.pod(objects)["topologySpreadConstraints"]
         selectors += [constraint["labelSelector"]["matchLabels"] for constraint in spread]
         assert len(selectors) >= 6
@@ -83,27 +90,27 @@ def test_the_service_can_be_exposed() -> None:
 
 def test_a_policy_lets_clients_and_prometheus_in() -> None:
     values = chart.VALUES["monitoring"]
-    policy = chart.find(chart.render(values), "NetworkPolicy")["spec"]
-    assert policy["policyTypes"] == ["Ingress", "Egress"]
-    rules = {rule["ports"][0]["port"]: rule.get("from") for rule in policy["ingress"]}
+    allowed = policy(chart.render(values))
+    assert allowed["policyTypes"] == ["Ingress", "Egress"]
+    rules = {rule["ports"][0]["port"]: rule.get("from") for rule in allowed["ingress"]}
     assert rules == {"grpc": values["networkPolicy"]["clients"], "ops": values["networkPolicy"]["monitoring"]}
 
 
-def ports_out(policy: chart.Object) -> set[tuple[int, str]]:
-    return {(port["port"], port["protocol"]) for rule in policy["egress"] for port in rule["ports"]}
+def ports_out(allowed: chart.Object) -> set[tuple[int, str]]:
+    return {(port["port"], port["protocol"]) for rule in allowed["egress"] for port in rule["ports"]}
 
 
 def test_a_policy_lets_out_only_what_is_needed() -> None:
     names = {(53, "UDP"), (53, "TCP")}
 
-    def policy(name: str) -> chart.Object:
-        return chart.find(chart.render(chart.VALUES[name]), "NetworkPolicy")["spec"]
+    def out(name: str) -> set[tuple[int, str]]:
+        return ports_out(policy(chart.render(chart.VALUES[name])))
 
-    assert ports_out(policy("monitoring")) == names | {(4317, "TCP")}
-    assert ports_out(policy("fetch")) == names | {(443, "TCP")}
+    assert out("monitoring") == names | {(4317, "TCP")}
+    assert out("fetch") == names | {(443, "TCP")}
     # A collector by https without a port, a store with one, and the rule of the values.
-    assert ports_out(policy("everything")) == names | {(443, "TCP"), (8080, "TCP"), (2049, "TCP")}
-    closed = chart.find(chart.render({"networkPolicy": {"enabled": True}}), "NetworkPolicy")["spec"]
+    assert out("everything") == names | {(443, "TCP"), (8080, "TCP"), (2049, "TCP")}
+    closed = policy(chart.render({"networkPolicy": {"enabled": True}}))
     assert closed["egress"] == [] and "Egress" in closed["policyTypes"]
     assert all("from" not in rule for rule in closed["ingress"])
 
@@ -113,8 +120,8 @@ def test_the_example_route_leads_to_the_service_of_a_release_called_sed() -> Non
     (backend,) = route["spec"]["rules"][0]["backendRefs"]
     service = chart.find(chart.render({}, release="sed"), "Service", backend["name"])
     assert backend["port"] in [port["port"] for port in service["spec"]["ports"]]
-    policy = yaml.safe_load((chart.ROOT / "deploy/gateway/envoy-gateway.yaml").read_text())
-    assert policy["spec"]["targetRefs"] == [
+    traffic = yaml.safe_load((chart.ROOT / "deploy/gateway/envoy-gateway.yaml").read_text())
+    assert traffic["spec"]["targetRefs"] == [
         {"group": "gateway.networking.k8s.io", "kind": route["kind"], "name": route["metadata"]["name"]}
     ]
 

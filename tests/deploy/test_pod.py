@@ -8,26 +8,26 @@ import chart
 
 
 def test_no_container_has_more_rights_than_it_needs(objects: list[chart.Object]) -> None:
-    spec = chart.pod(objects)
-    assert spec["automountServiceAccountToken"] is False
-    assert spec["securityContext"]["runAsNonRoot"] is True
-    assert {spec["securityContext"][key] for key in ("runAsUser", "runAsGroup", "fsGroup")} == {65532}
-    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    for container in spec["containers"] + spec.get("initContainers", []):
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }, container["name"]
-        assert container["resources"]["limits"]["memory"], container["name"]
+    for spec in chart.pods(objects):
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert {spec["securityContext"][key] for key in ("runAsUser", "runAsGroup", "fsGroup")} == {65532}
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"] + spec.get("initContainers", []):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, container["name"]
+            assert container["resources"]["limits"]["memory"], container["name"]
     for account in (item for item in objects if item["kind"] == "ServiceAccount"):
         assert account["automountServiceAccountToken"] is False
 
 
 def test_every_mount_has_a_volume_and_every_volume_a_mount(objects: list[chart.Object]) -> None:
-    spec = chart.pod(objects)
-    mounted = {mount["name"] for container in spec["containers"] for mount in container["volumeMounts"]}
-    assert mounted == chart.volumes(objects).keys()
+    for spec in chart.pods(objects):
+        mounted = {mount["name"] for container in spec["containers"] for mount in container["volumeMounts"]}
+        assert mounted == chart.volumes_of(spec).keys()
 
 
 @pytest.mark.parametrize(

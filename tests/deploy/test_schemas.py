@@ -26,7 +26,7 @@ def test_custom_resources_are_valid(objects: list[chart.Object]) -> None:
 def test_sets_together_make_every_kind() -> None:
     made = {item["kind"] for values in chart.VALUES.values() for item in chart.render(values)}
     assert made == {
-        "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PersistentVolumeClaim",
+        "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "Job", "NetworkPolicy", "PersistentVolumeClaim",
         "PodDisruptionBudget", "PodMonitor", "PrometheusRule", "ScaledObject", "Service", "ServiceAccount",
         "ServiceMonitor",
     }  # fmt: skip

@@ -10,7 +10,7 @@
 use std::ffi::{CString, c_char, c_void};
 
 use candle_core::DType;
-use sed_engine::{DecodeRequest, Level, NetworkInput, OutputSpec, Rejection, SedStages, Stages};
+use sed_engine::{DecodeRequest, Level, NetworkInput, OutputSpec, Rejection, SedStages, Stages, Thresholds};
 use sed_model::SedModel;
 use sed_model::allocator::{MiMalloc, keep_freed_memory};
 use sed_model::checkpoint::Checkpoint;
@@ -83,8 +83,9 @@ impl Subject {
             width: self.side as u32,
             height: self.side as u32,
             crop: None,
-            score_threshold: 0.0,
+            thresholds: Thresholds::Same(0.0),
             score_maps: false,
+            sureness: false,
         };
         mark("encode");
         let features = self.stages.encode(&inputs.iter().collect::<Vec<_>>()).unwrap();
@@ -94,6 +95,7 @@ impl Subject {
             .map(|features| DecodeRequest {
                 features,
                 text: &self.text,
+                groups: None,
                 rejection: Rejection::from_top_k(TOP_K),
             })
             .collect();

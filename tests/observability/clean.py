@@ -1,5 +1,5 @@
 """Load in which every call should be answered: mixed vocabularies, known and unknown words, pictures that come again,
-streams, and the calls about vocabularies."""
+streams, words that are prepared, and the calls about vocabularies."""
 
 import random
 import threading
@@ -54,3 +54,5 @@ def run(client: Client, workers: int = 4, calls: int = 40) -> None:
         thread.join()
     if failures:
         raise failures[0]
+    # When nothing else runs, or it would take twenty times as long.
+    client.prepare(api.cold_words(random.Random(workers), 60))

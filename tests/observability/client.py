@@ -74,6 +74,14 @@ class Client:
                 reasons.append(self.ledger.failed_on_stream(answer.error))
         return reasons
 
+    def prepare(self, vocabulary) -> None:
+        """Has words prepared that no server knows, and waits for them."""
+        request = vocabulary_pb2.PrepareVocabularyRequest(vocabulary=vocabulary)
+        *_, last = self.stub.PrepareVocabulary(request, timeout=60)
+        assert last.ready and last.known == 0 and last.embedded == last.phrases, last
+        self.ledger.code("PrepareVocabulary", "OK")
+        self.ledger.add("sed_prepared_phrases_total", last.phrases)
+
     def call(self, method: str, request):
         """Any other call; it must succeed."""
         answer = getattr(self.stub, method)(request, timeout=60)

@@ -1,7 +1,9 @@
 """Load that the server must refuse, or whose callers give up: each kind with the reason that the server must report."""
 
 import concurrent.futures
+import random
 import time
+from collections.abc import Callable
 
 import grpc
 
@@ -10,6 +12,8 @@ from client import Client, pb
 
 SMALL = api.named("pascal-voc-20")
 LARGE = api.named("ade20k-150")
+# As many as the pairs of LARGE, and so many that embedding them takes longer than all else.
+NEW_WORDS = 150
 
 
 def mistakes() -> list[tuple[object, str]]:
@@ -43,19 +47,21 @@ def refused_on_stream(client: Client) -> None:
     assert reasons == [reason for _, reason in cases], reasons
 
 
-def at_once(client: Client, count: int, timeout: float) -> list[str]:
+def at_once(client: Client, count: int, timeout: float, words: Callable[[], object]) -> list[str]:
     """So many calls at the same time; gives the reasons of those that were refused."""
-    requests = [api.request(api.picture(number), LARGE, 0) for number in range(count)]
+    requests = [api.request(api.picture(number), words(), 0) for number in range(count)]
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
         outcomes = pool.map(lambda request: client.segment(request, timeout), requests)
     return [reason for answer, reason in outcomes if answer is None]
 
 
-def until(client: Client, expected: str, tries: list[tuple[int, float]]) -> None:
+def until(
+    client: Client, expected: str, tries: list[tuple[int, float]], words: Callable[[], object] = lambda: LARGE
+) -> None:
     """Bursts of so many calls with such a deadline, until one is refused for this reason."""
     seen = []
     for count, timeout in tries:
-        seen += at_once(client, count, timeout)
+        seen += at_once(client, count, timeout, words)
         if expected in seen:
             return
     raise AssertionError(f"no call was refused as {expected}, but as {seen}")
@@ -91,3 +97,7 @@ def run(client: Client) -> None:
     until(client, "deadline_unreachable", [(8, 3 * known), (8, 2 * known), (12, 2 * known)])
     until(client, "deadline_too_short", [(1, 0.3 * known), (1, 0.2 * known), (1, 0.1 * known)])
     given_up(client)
+    # Last, because the words are prepared from then on, behind all calls.
+    chosen = random.Random(0)
+    tries = [(1, share * known) for share in (3, 2, 1.5, 1.2)]
+    until(client, "vocabulary_not_ready", tries, lambda: api.cold_words(chosen, NEW_WORDS))

@@ -6,9 +6,12 @@ use sed_proto::{inference::ModelInferResponse, v1};
 const OF_THE_MOMENT: [&str; 5] =
     ["request_id", "milliseconds", "queue_milliseconds", "image_cache_hit", "vocabulary_cache_hit"];
 
-/// The answer without its times, its caches and its request's id.
+/// The answer without its times, its caches, its request's id, and the similarities that it has where time is
+/// left.
 pub(crate) fn timeless(answer: &v1::SegmentResponse) -> v1::SegmentResponse {
-    v1::SegmentResponse { request_id: String::new(), latency: None, ..answer.clone() }
+    let mut answer = v1::SegmentResponse { request_id: String::new(), latency: None, ..answer.clone() };
+    answer.ambiguities.iter_mut().for_each(|ambiguity| ambiguity.text_similarity = None);
+    answer
 }
 
 /// The same of the Open Inference Protocol.
@@ -36,6 +39,9 @@ pub(crate) fn compare(answer: &v1::SegmentResponse, reference: &v1::SegmentRespo
         ("overlay_png", answer.overlay_png != reference.overlay_png),
         ("rejection", answer.rejection != reference.rejection),
         ("image_id", answer.image_id != reference.image_id),
+        ("warnings", answer.warnings != reference.warnings),
+        ("ambiguities", answer.ambiguities != reference.ambiguities),
+        ("contrast", answer.contrast != reference.contrast),
     ];
     let named: Vec<_> =
         differences.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect();

@@ -11,8 +11,12 @@ use tonic_types::StatusExt;
 pub(crate) const TROUBLE: [ErrorReason; 4] =
     [ErrorReason::QueueFull, ErrorReason::Internal, ErrorReason::DeviceOutOfMemory, ErrorReason::DeviceLost];
 /// The ends of a request whose deadline is short.
-pub(crate) const LATE: [ErrorReason; 3] =
-    [ErrorReason::DeadlineExceeded, ErrorReason::DeadlineTooShort, ErrorReason::DeadlineUnreachable];
+pub(crate) const LATE: [ErrorReason; 4] = [
+    ErrorReason::DeadlineExceeded,
+    ErrorReason::DeadlineTooShort,
+    ErrorReason::DeadlineUnreachable,
+    ErrorReason::VocabularyNotReady,
+];
 
 /// The reason of an error.
 ///

@@ -21,6 +21,7 @@ use crate::{
     child::Server,
     counters::Counters,
     line::{Caller, Line},
+    planes,
     report::Report,
     watch::{Sample, Trend},
 };
@@ -82,6 +83,7 @@ async fn set_references(shared: &Shared, line: &Line) {
     for case in &shared.catalogue.segment {
         let answer = segment(shared, line, &case.request, None, Patience::Ample).await;
         let answer = answer.expect("it waits").expect("without faults every case is answered");
+        shared.expect("a reference", planes::check(&answer));
         case.set_reference(timeless(&answer));
     }
     for case in &shared.catalogue.infer {

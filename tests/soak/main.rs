@@ -16,6 +16,7 @@ mod fit;
 mod judgement;
 mod line;
 mod load;
+mod planes;
 mod plot;
 mod report;
 mod serve;

@@ -17,7 +17,7 @@ use sed_model::config::SedConfig;
 use sed_model::device::{F32Products, open_gpu};
 use sed_model::prompts::{Category, prompts};
 use sed_model::text_tower::TextEmbedding;
-use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, Rejection, SedModel, parallel};
+use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, Rejection, SedModel, Thresholds, parallel};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -63,8 +63,14 @@ impl Beside {
             Work::Encode { write } => self.encode(write.as_deref()),
             Work::Decode { categories, top_k, height, width, write } => {
                 let rejection = Rejection::from_top_k(top_k.unwrap_or(0));
-                let output =
-                    OutputSpec { width, height, crop: None, score_threshold: 0.0, score_maps: false };
+                let output = OutputSpec {
+                    width,
+                    height,
+                    crop: None,
+                    thresholds: Thresholds::Same(0.0),
+                    score_maps: false,
+                    sureness: false,
+                };
                 self.decode(&self.text[..categories], rejection, output, write.as_deref())
             }
             Work::Embed { words, write } => self.embed(&words, write.as_deref()),
@@ -104,10 +110,10 @@ impl Beside {
         write: Option<&Path>,
     ) -> Value {
         let features = self.features.as_ref().expect("encode first");
-        let request = DecodeRequest { features, text, rejection };
+        let request = DecodeRequest { features, text, groups: None, rejection };
         let start = Instant::now();
         let (pairs, kept) = decode_all(&self.model, &[request]);
-        let map = self.model.finish(&pairs, &[output]).unwrap().remove(0);
+        let map = self.model.finish(&pairs, std::slice::from_ref(&output)).unwrap().remove(0);
         let seconds = start.elapsed().as_secs_f64();
         if let Some(file) = write {
             let indices: Vec<u32> = map.indices.iter().map(|&index| u32::from(index)).collect();

@@ -96,7 +96,12 @@ pub fn score_maps(map: &FinishedMap) -> Tensor {
 }
 
 /// One value of a map, cut to `crop` and resized bilinearly to `size`.
-fn interpolate(map: &[Vec<f32>], crop: (usize, usize), size: (usize, usize), at: (usize, usize)) -> f32 {
+pub(crate) fn interpolate(
+    map: &[Vec<f32>],
+    crop: (usize, usize),
+    size: (usize, usize),
+    at: (usize, usize),
+) -> f32 {
     let sample = |i: usize, outputs: usize, inputs: usize| {
         let source = (inputs as f32 / outputs as f32 * (i as f32 + 0.5) - 0.5).max(0.0);
         let low = (source as usize).min(inputs - 1);

@@ -138,6 +138,10 @@ impl<S: Stages> Stages for Faulty<S> {
         self.inner.combine(phrases)
     }
 
+    fn direction(&self, embedding: &S::TextEmbedding) -> Result<Vec<f32>, StageError> {
+        self.inner.direction(embedding)
+    }
+
     fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<S::ImageFeatures>, StageError> {
         self.stumble(inputs.len() * LARGE)?;
         self.inner.encode(inputs)

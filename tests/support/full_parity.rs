@@ -6,7 +6,7 @@ use sed_model::checkpoint::Checkpoint;
 use sed_model::config::SedConfig;
 use sed_model::prompts::builtin_vocabulary;
 use sed_model::text_tower::TextEmbedding;
-use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, Rejection, SedModel};
+use sed_model::{DecodeRequest, ImageFeatures, OutputSpec, Rejection, SedModel, Thresholds};
 use serde_json::Value;
 
 use crate::compare::{channels_first, score_maps};
@@ -149,7 +149,7 @@ impl Check {
         let info = self.meta["runs"][&run].clone();
         let what = format!("{} {run}", self.variant);
         let rejection = golden::rejection(mode);
-        let request = DecodeRequest { features: &picture.features, text, rejection };
+        let request = DecodeRequest { features: &picture.features, text, groups: None, rejection };
         let stage = self.model.cost_map_stage();
         let head0 = stage.rejection_logits(&stage.similarities(&[request]).unwrap()).unwrap();
         self.near(&format!("{what} head0"), &head0, &info["tensors"]["head0"], "head0");
@@ -167,7 +167,14 @@ impl Check {
             }
         }
         let ((width, height), crop) = (picture.size, picture.crop);
-        let output = OutputSpec { width, height, crop: Some(crop), score_threshold: 0.0, score_maps: true };
+        let output = OutputSpec {
+            width,
+            height,
+            crop: Some(crop),
+            thresholds: Thresholds::Same(0.0),
+            score_maps: true,
+            sureness: false,
+        };
         let map = self.model.finish(&pairs, &[output]).unwrap().remove(0);
         let scores = score_maps(&map);
         let want = match rejection {

@@ -5,6 +5,7 @@ use sed_model::checkpoint::Checkpoint;
 use sed_model::text_tower::TextEmbedding;
 use sed_model::{
     DecodeRequest, FinishedMap, ImageFeatures, Level, OutputSpec, PairBatch, Parts, Rejection, SedModel,
+    Thresholds,
 };
 
 use crate::compare::score_maps;
@@ -39,12 +40,19 @@ impl Loaded {
     }
 
     fn request(&self, rejection: Rejection) -> DecodeRequest<'_> {
-        DecodeRequest { features: &self.features, text: &self.text, rejection }
+        DecodeRequest { features: &self.features, text: &self.text, groups: None, rejection }
     }
 
     fn finish(&self, pairs: &PairBatch) -> FinishedMap {
         let ((width, height), crop) = (self.size, Some(self.crop));
-        let output = OutputSpec { width, height, crop, score_threshold: 0.0, score_maps: true };
+        let output = OutputSpec {
+            width,
+            height,
+            crop,
+            thresholds: Thresholds::Same(0.0),
+            score_maps: true,
+            sureness: false,
+        };
         self.model.finish(pairs, &[output]).unwrap().remove(0)
     }
 
@@ -156,7 +164,7 @@ pub fn company(device: &Device) -> Findings {
     for ((pairs, alone), what) in together.iter().zip(&alone).zip(["few in a batch", "all in a batch"]) {
         beside(what, pairs, alone);
     }
-    let mut pairs = in_parts(&loaded.model, loaded.model.cost_map_parts(&all));
+    let mut pairs = in_parts(&loaded.model, loaded.model.cost_map_parts(&all).unwrap());
     for level in Level::ALL {
         pairs = in_parts(&loaded.model, loaded.model.level_parts(level, pairs).unwrap());
     }

@@ -63,8 +63,8 @@ async def upload(address: str, image: Path, output: Path) -> tuple[float, str]:
     """Seconds, and the digest of the index map that came back."""
     begun = time.monotonic()
     process = await asyncio.create_subprocess_exec(
-        os.environ["SED_SERVE"], "segment", image, "--words", "cat, dog, sky", "--server", f"http://{address}",
-        "--output", output, stdout=asyncio.subprocess.DEVNULL,
+        os.environ["SED_SERVE"], "segment", image, "--words", "cat, dog, sky", "--contrast", "off",
+        "--server", f"http://{address}", "--output", output, stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     if await process.wait() != 0:
         sys.exit(f"the upload to {address} failed")

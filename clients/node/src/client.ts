@@ -10,19 +10,30 @@ import {
   type ConnectionOptions,
   callMetadata,
   channelCredentials,
+  PreparationAttempts,
   StreamAttempts,
 } from "./connection";
-import { ofCall, type SedError } from "./errors";
+import { isOfCall, ofCall, SedError, unfinished } from "./errors";
 import {
   GetServerInfoRequest,
   type GetServerInfoResponse,
   SegmentationServiceClient,
   SegmentStreamRequest,
 } from "./generated/sed/v1/segmentation_service";
-import { CreateVocabularyRequest, type NamedVocabulary } from "./generated/sed/v1/vocabulary";
-import { categoryList, type Options, type Picture, segmentRequest, type Words } from "./request";
+import type { PrepareVocabularyRequest, PrepareVocabularyResponse } from "./generated/sed/v1/vocabulary";
+import { type Preparation, preparation } from "./preparation";
+import {
+  newVocabulary,
+  type Options,
+  type Picture,
+  preparationRequest,
+  segmentRequest,
+  type WordOptions,
+  type Words,
+} from "./request";
 import { type InputWarning, type Segmentation, segmentation, warningsOf } from "./result";
 import { type StreamItem, StreamRequests, streamItems } from "./stream";
+import { type NamedVocabulary, named } from "./vocabulary";
 
 /** Options of a call, besides those of its request. */
 export interface Call {
@@ -42,15 +53,18 @@ type Method<Request, Answer> = (
 /**
  * A connection to a sed-serve server, or to several behind one name. The target is HOST:PORT, a URL (https:// means TLS,
  * http:// none), or any target of gRPC. Calls fail with a SedError. A call is tried again if no server answers, or if
- * the server is full and sends a retry delay.
+ * the server is full and sends a retry delay. A call whose words cannot be embedded within its timeout has them prepared
+ * by the server, and is tried again until they are ready, each time with its full timeout (VOCABULARY_NOT_READY).
  */
 export class Client {
   readonly timeoutMs: number;
+  readonly readyTimeoutMs: number;
   readonly #metadata: Metadata;
   readonly #stub: SegmentationServiceClient;
 
   constructor(target: string, options: ConnectionOptions = {}) {
     this.timeoutMs = options.timeoutMs ?? 60_000;
+    this.readyTimeoutMs = options.readyTimeoutMs ?? 900_000;
     this.#metadata = callMetadata(options.token);
     this.#stub = new SegmentationServiceClient(address(target), channelCredentials(target, options), CHANNEL_OPTIONS);
   }
@@ -82,20 +96,35 @@ export class Client {
       return SegmentStreamRequest.fromPartial({ request, timeout, anyOrder: options.anyOrder });
     });
     const open = () => this.#stub.segmentStream(this.#metadata, {});
-    yield* streamItems(open, requests, new StreamAttempts(timeoutMs), options.signal);
+    yield* streamItems(open, requests, new StreamAttempts(timeoutMs, this.readyTimeoutMs), options.signal);
   }
 
   /** Registers words under a name; with `embed` their text embeddings are computed at once. */
   async createVocabulary(
     categories: readonly (string | readonly string[])[],
-    options: Call & { embed?: boolean } = {},
+    options: WordOptions & Call & { embed?: boolean } = {},
   ): Promise<NamedVocabulary & { warnings: InputWarning[] }> {
-    const request = CreateVocabularyRequest.fromPartial({
-      categories: categoryList(categories),
-      embed: options.embed ?? false,
-    });
+    const request = newVocabulary(categories, options);
     const { vocabulary, warnings } = await this.#call(this.#stub.createVocabulary, request, options);
     return { ...named(vocabulary), warnings: warningsOf(warnings) };
+  }
+
+  /**
+   * Has the server compute the text embeddings of words, and waits for them. This is background work: other requests go
+   * before it. `onProgress` is called with each state that the server reports; the last one is returned. Without
+   * `timeoutMs` the call lasts as long as the work. What is embedded stays when the call ends early.
+   */
+  async prepareVocabulary(
+    words: Words,
+    options: WordOptions & Call & { onProgress?: (state: Preparation) => void } = {},
+  ): Promise<Preparation> {
+    const request = preparationRequest(words, options);
+    const attempts = new PreparationAttempts(options.timeoutMs ?? Number.POSITIVE_INFINITY, this.readyTimeoutMs);
+    for (;;) {
+      const end = await this.#prepare(request, attempts, options);
+      if (!(end instanceof SedError)) return end;
+      await sleep(attempts.pauseOrThrow(end), undefined, { signal: options.signal });
+    }
   }
 
   /** Returns a vocabulary with its categories. */
@@ -108,7 +137,7 @@ export class Client {
     let pageToken = "";
     do {
       const page = await this.#call(this.#stub.listVocabularies, { pageSize: 0, pageToken }, options);
-      yield* page.vocabularies;
+      for (const vocabulary of page.vocabularies) yield named(vocabulary);
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
   }
@@ -129,16 +158,42 @@ export class Client {
   }
 
   async #call<Request, Answer>(method: Method<Request, Answer>, request: Request, options: Call): Promise<Answer> {
-    const attempts = new Attempts(options.timeoutMs ?? this.timeoutMs);
+    const attempts = new Attempts(options.timeoutMs ?? this.timeoutMs, this.readyTimeoutMs);
     for (;;) {
       try {
         return await this.#once(method, request, attempts.deadline, options.signal);
       } catch (error) {
-        const pause = attempts.pause(error as SedError);
-        if (pause === undefined) throw error;
-        await sleep(pause, undefined, { signal: options.signal });
+        await sleep(attempts.pauseOrThrow(error as SedError), undefined, { signal: options.signal });
       }
     }
+  }
+
+  /** Reads one stream of a preparation; returns its last state, or the error with which it ended before. */
+  async #prepare(
+    request: PrepareVocabularyRequest,
+    attempts: PreparationAttempts,
+    { onProgress, signal }: { onProgress?: (state: Preparation) => void } & Call,
+  ): Promise<Preparation | SedError> {
+    const call = this.#stub.prepareVocabulary(request, this.#metadata, { deadline: attempts.deadline });
+    const cancel = () => call.cancel();
+    call.on("error", () => {}); // the loop below sees it
+    signal?.addEventListener("abort", cancel, { once: true });
+    if (signal?.aborted) cancel();
+    let state: Preparation | undefined;
+    try {
+      for await (const answer of call as AsyncIterable<PrepareVocabularyResponse>) {
+        attempts.answered();
+        state = preparation(answer);
+        onProgress?.(state);
+      }
+    } catch (error) {
+      if (!isOfCall(error)) throw error;
+      return ofCall(error);
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+      call.cancel();
+    }
+    return state?.ready ? state : unfinished();
   }
 
   #once<Request, Answer>(
@@ -158,9 +213,4 @@ export class Client {
       if (signal?.aborted) cancel();
     });
   }
-}
-
-function named(vocabulary: NamedVocabulary | undefined): NamedVocabulary {
-  if (vocabulary === undefined) throw new TypeError("the answer has no vocabulary; is it a sed.v1 server?");
-  return vocabulary;
 }

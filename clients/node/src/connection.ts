@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { type ChannelCredentials, type ClientOptions, credentials, Metadata, status } from "@grpc/grpc-js";
-import type { SedError } from "./errors";
+import { NOT_READY, type SedError } from "./errors";
 
 /** The path of a PEM file, or its content. */
 export type Pem = string | Uint8Array;
@@ -19,11 +19,20 @@ export interface ConnectionOptions {
   key?: Pem;
   /** Milliseconds for a call with all its retries, unless the call has a timeout of its own. 60,000 without it. */
   timeoutMs?: number;
+  /**
+   * Milliseconds that a call may wait for its words (VOCABULARY_NOT_READY), beside its timeout. 900,000 without it; 0
+   * turns it off.
+   */
+  readyTimeoutMs?: number;
 }
 
 const MAX_REQUEST_BYTES = 32 << 20;
 const MAX_ANSWER_BYTES = 128 << 20;
 const ATTEMPTS = 5;
+/** Milliseconds between two attempts of a call that waits for its words, however short the server's delay. */
+const SHORTEST_WAIT = 100;
+/** gRPC tries a stream again only until its first answer; `StreamAttempts` does so all along. */
+const STREAMS = ["SegmentStream", "PrepareVocabulary"];
 
 const SERVICE_CONFIG = {
   loadBalancingConfig: [{ round_robin: {} }],
@@ -38,8 +47,7 @@ const SERVICE_CONFIG = {
         retryableStatusCodes: ["UNAVAILABLE"],
       },
     },
-    // gRPC tries a stream again only until its first answer; `StreamAttempts` does so all along.
-    { name: [{ service: "sed.v1.SegmentationService", method: "SegmentStream" }] },
+    { name: STREAMS.map((method) => ({ service: "sed.v1.SegmentationService", method })) },
   ],
 };
 
@@ -88,18 +96,34 @@ function pem(source: Pem | undefined): Buffer | null {
   return typeof source === "string" ? readFileSync(source) : Buffer.from(source);
 }
 
-/** The time and the attempts of one call. A full server sends a retry delay; the call waits for it if time allows. */
+/**
+ * The time and the attempts of one call. A full server sends a retry delay; the call waits for it if time allows. A call
+ * that is refused because its words are not embedded yet is made again, with all of its time and attempts, until
+ * `readyTimeoutMs` after the first such refusal.
+ */
 export class Attempts {
-  readonly deadline: number;
+  protected readonly timeoutMs: number;
   protected made = 1;
+  readonly #readyTimeoutMs: number;
+  /** Undefined until the call waits for its words. */
+  #readyEnd: number | undefined;
+  #deadline: number;
   #wasSlow = false;
 
-  constructor(timeoutMs: number) {
-    this.deadline = Date.now() + timeoutMs;
+  constructor(timeoutMs: number, readyTimeoutMs: number) {
+    this.timeoutMs = timeoutMs;
+    this.#readyTimeoutMs = readyTimeoutMs;
+    this.#deadline = Date.now() + timeoutMs;
+  }
+
+  /** The deadline of the next attempt. */
+  get deadline(): number {
+    return this.#deadline;
   }
 
   /** Milliseconds to wait before the next attempt; undefined when there is none. */
   pause(error: SedError): number | undefined {
+    if (error.reason === NOT_READY) return this.pauseForWords(error.retryAfterMs);
     let delay = this.delay(error);
     if (error.reason === "UPLOAD_TOO_SLOW") {
       // A line that was held up may flow again; one that is slow is slow again.
@@ -107,16 +131,31 @@ export class Attempts {
       this.#wasSlow = true;
     }
     if (delay === undefined || this.made >= ATTEMPTS) return undefined;
-    // Clients that were refused together must not return together.
-    delay *= 1 + Math.random() / 4;
+    delay = stretched(delay);
     if (delay >= this.left()) return undefined;
     this.made += 1;
     return delay;
   }
 
+  /** Milliseconds to wait before the next attempt; throws the error when there is none. */
+  pauseOrThrow(error: SedError): number {
+    const pause = this.pause(error);
+    if (pause === undefined) throw error;
+    return pause;
+  }
+
+  protected pauseForWords(retryAfterMs: number | undefined): number | undefined {
+    if (retryAfterMs === undefined) return undefined;
+    this.#readyEnd ??= Date.now() + this.#readyTimeoutMs;
+    const delay = stretched(Math.max(retryAfterMs, SHORTEST_WAIT));
+    if (Date.now() + delay > this.#readyEnd) return undefined;
+    this.#begin(delay);
+    return delay;
+  }
+
   /** Milliseconds until the deadline. */
   protected left(): number {
-    return this.deadline - Date.now();
+    return this.#deadline - Date.now();
   }
 
   /** Milliseconds after which the same may succeed; undefined where it cannot, or where gRPC itself tries it again. */
@@ -126,8 +165,15 @@ export class Attempts {
     return error.retryAfterMs;
   }
 
-  /** Resets the count of attempts. */
-  protected begin(): void {
+  /** Resets the count of attempts, and the wait for words. */
+  protected progressed(): void {
+    this.#readyEnd = undefined;
+    this.#begin(0);
+  }
+
+  /** Begins the call again after a delay, with all of its time and attempts. */
+  #begin(delay: number): void {
+    this.#deadline = Date.now() + delay + this.timeoutMs;
     this.made = 1;
     this.#wasSlow = false;
   }
@@ -135,25 +181,41 @@ export class Attempts {
 
 /** The attempts of a stream, counted from its last answer; each of its requests has its own time. */
 export class StreamAttempts extends Attempts {
-  readonly #timeoutMs: number;
-
-  constructor(timeoutMs: number) {
-    super(timeoutMs);
-    this.#timeoutMs = timeoutMs;
-  }
-
-  /** Resets the count of attempts: the stream makes progress. */
+  /** Resets the count of attempts, and the wait for words: the stream makes progress. */
   answered(): void {
-    this.begin();
+    this.progressed();
   }
 
   /** A request that is sent again has all its time. */
   protected override left(): number {
-    return this.#timeoutMs;
+    return this.timeoutMs;
   }
 
   protected override delay(error: SedError): number | undefined {
     if (error.code !== status.UNAVAILABLE) return super.delay(error);
     return error.retryAfterMs ?? Math.min(200 * 2 ** (this.made - 1), 3000);
   }
+}
+
+/** The attempts of a preparation, counted from its last answer, within one time for all of them; Infinity is endless. */
+export class PreparationAttempts extends StreamAttempts {
+  readonly #last = Date.now() + this.timeoutMs;
+
+  override get deadline(): number {
+    return this.#last;
+  }
+
+  protected override left(): number {
+    return this.#last - Date.now();
+  }
+
+  protected override pauseForWords(retryAfterMs: number | undefined): number | undefined {
+    const pause = super.pauseForWords(retryAfterMs);
+    return pause !== undefined && pause < this.left() ? pause : undefined;
+  }
+}
+
+/** A somewhat longer delay, by chance: clients that were refused together must not return together. */
+function stretched(delay: number): number {
+  return delay * (1 + Math.random() / 4);
 }

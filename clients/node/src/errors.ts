@@ -1,10 +1,13 @@
 // Errors of calls, read from the gRPC status and the google.rpc details that the server sends with it.
 
-import { type ServiceError, status } from "@grpc/grpc-js";
+import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import type { Any } from "./generated/google/protobuf/any";
 import { BadRequest, ErrorInfo, RetryInfo } from "./generated/google/rpc/error_details";
 import { Status } from "./generated/google/rpc/status";
 import type { StreamError } from "./generated/sed/v1/segmentation_service";
+
+/** The reason of a call that is refused because its words are not embedded yet. */
+export const NOT_READY = "VOCABULARY_NOT_READY";
 
 /** A failed call. proto/sed/v1/error_reason.proto explains each `reason`. */
 export class SedError extends Error {
@@ -53,7 +56,12 @@ export class InvalidRequest extends SedError {}
 /** The server does not know this vocabulary or does not hold this image any more. */
 export class NotFound extends SedError {}
 
-/** The server has too little room for the request: now, where `retryAfterMs` is set, else at all. */
+/**
+ * The server has too little room for the request: now, where `retryAfterMs` is set, else at all. With the reason
+ * VOCABULARY_NOT_READY the words cannot be embedded within the deadline. Where `retryAfterMs` is set, the server prepares
+ * them, and `metadata` says how many of its `phrases` are `embedded`; the client tries such calls again for its
+ * `readyTimeoutMs`.
+ */
 export class Overloaded extends SedError {}
 
 /** No server answers, or it is not ready, and retries did not help. */
@@ -83,6 +91,11 @@ const KINDS = new Map<status, typeof SedError>([
 function ofStatus(code: status, message: string, details: readonly Any[]): SedError {
   const Kind = KINDS.get(code) ?? SedError;
   return new Kind(code, message, details);
+}
+
+/** Recognises what grpc-js throws for a failed call. */
+export function isOfCall(error: unknown): error is ServiceError {
+  return error instanceof Error && "metadata" in error && error.metadata instanceof Metadata;
 }
 
 /** Returns the error of a failed call. */

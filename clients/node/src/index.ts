@@ -13,11 +13,13 @@ export {
   Unavailable,
 } from "./errors";
 export type { GetServerInfoResponse } from "./generated/sed/v1/segmentation_service";
-export type { NamedVocabulary } from "./generated/sed/v1/vocabulary";
-export type { Bytes, Options, Picture, Words } from "./request";
+export type { Preparation } from "./preparation";
+export type { Bytes, Options, Picture, WordOptions, Words } from "./request";
 export {
+  type Ambiguity,
   type BoundingBox,
   type CategoryResult,
+  type ContrastReport,
   type InputWarning,
   maskOf,
   type RejectionReport,
@@ -26,3 +28,4 @@ export {
   type Timings,
 } from "./result";
 export type { StreamItem } from "./stream";
+export type { NamedVocabulary } from "./vocabulary";

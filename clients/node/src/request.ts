@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { types } from "node:util";
 import { Image } from "./generated/sed/v1/image";
 import {
+  type CategoryThreshold,
   MaskEncoding,
   OutputSizePreset,
   Overlay,
@@ -12,7 +13,14 @@ import {
   SegmentOptions,
 } from "./generated/sed/v1/options";
 import { SegmentRequest } from "./generated/sed/v1/segmentation_service";
-import { CategoryList, type Vocabulary } from "./generated/sed/v1/vocabulary";
+import {
+  CategoryList,
+  type Contrast,
+  CreateVocabularyRequest,
+  PrepareVocabularyRequest,
+  SynonymMode,
+  type Vocabulary,
+} from "./generated/sed/v1/vocabulary";
 
 /** Bytes in any of JavaScript's types for them. */
 export type Bytes = ArrayBufferLike | ArrayBufferView;
@@ -26,19 +34,48 @@ export type Picture = string | Bytes | Blob | { pixels: Bytes; width: number; he
 /** Categories, for each its name or a list of its name and synonyms; or the name of a vocabulary of the server. */
 export type Words = readonly (string | readonly string[])[] | { vocabulary: string };
 
+/** Options of the words; proto/sed/v1/vocabulary.proto explains each. Left out, a named vocabulary's own hold. */
+export interface WordOptions {
+  /**
+   * `mean` looks for the mean of a category's phrases (the default of words written out), `best` for every phrase, of which
+   * the best one counts at each pixel.
+   */
+  synonyms?: "mean" | "best";
+  /**
+   * Words for what else the picture may show. They compete with the categories, and their pixels are unlabelled. `auto` is
+   * the server's choice, null is none.
+   */
+  contrast?: "auto" | Words | null;
+}
+
 /** Options of the segmentation and of its answer; proto/sed/v1/options.proto explains each. */
-export interface Options {
+export interface Options extends WordOptions {
   topK?: number;
   scoreThreshold?: number;
+  /** Thresholds by the name of a category, in a Map also by its index; they override `scoreThreshold`. */
+  categoryThresholds?: Readonly<Record<string, number>> | ReadonlyMap<string | number, number>;
   /** Size of the mask; without it that of the picture. */
   size?: "model" | { width: number; height: number };
   resize?: "direct" | "two_step";
   minArea?: number;
-  /** Have the server paint the categories over the picture: `Segmentation.overlayPng`. */
-  overlay?: boolean;
+  /**
+   * Have the server paint the categories over the picture: `Segmentation.overlayPng`; `fade_unsure` fades the colours where
+   * the margin is small.
+   */
+  overlay?: boolean | "fade_unsure";
   priority?: "low" | "normal" | "high";
   listRejected?: boolean;
+  /** Have `Segmentation.confidence` in the answer. */
+  confidence?: boolean;
+  /** Have `Segmentation.runnerUp` in the answer. */
+  runnerUp?: boolean;
+  /** Have `Segmentation.margin` in the answer. */
+  margin?: boolean;
+  /** Have `Segmentation.ambiguities` in the answer. */
+  reportAmbiguities?: boolean;
 }
+
+const SYNONYMS = { mean: SynonymMode.SYNONYM_MODE_MEAN, best: SynonymMode.SYNONYM_MODE_BEST };
 
 const RESIZE = { direct: ResizeMode.RESIZE_MODE_DIRECT, two_step: ResizeMode.RESIZE_MODE_TWO_STEP };
 const PRIORITY = { low: Priority.PRIORITY_LOW, normal: Priority.PRIORITY_NORMAL, high: Priority.PRIORITY_HIGH };
@@ -52,10 +89,28 @@ export async function segmentRequest(
 ): Promise<SegmentRequest> {
   return SegmentRequest.fromPartial({
     image: await image(picture),
-    vocabulary: vocabulary(words),
+    vocabulary: vocabulary(words, options),
     options: segmentOptions(options),
     requestId,
   });
+}
+
+/** Makes the request that registers words. */
+export function newVocabulary(
+  categories: readonly (string | readonly string[])[],
+  options: WordOptions & { embed?: boolean },
+): CreateVocabularyRequest {
+  return CreateVocabularyRequest.fromPartial({
+    categories: categoryList(categories),
+    embed: options.embed ?? false,
+    synonymMode: synonymMode(options),
+    contrast: contrast(options),
+  });
+}
+
+/** Makes the request that prepares words. */
+export function preparationRequest(words: Words, options: WordOptions): PrepareVocabularyRequest {
+  return PrepareVocabularyRequest.fromPartial({ vocabulary: vocabulary(words, options) });
 }
 
 /** Converts categories into a message. */
@@ -73,12 +128,31 @@ export function categoryList(categories: readonly (string | readonly string[])[]
   return CategoryList.fromPartial({ categories: made });
 }
 
-function vocabulary(words: Words): Vocabulary {
-  if (Array.isArray(words)) return { source: { $case: "categories", value: categoryList(words) } };
+function vocabulary(words: Words, options: WordOptions): Vocabulary {
+  return { source: source(words), synonymMode: synonymMode(options), contrast: contrast(options) };
+}
+
+function source(words: Words): { $case: "categories"; value: CategoryList } | { $case: "name"; value: string } {
+  if (Array.isArray(words)) return { $case: "categories", value: categoryList(words) };
   if (typeof words === "object" && words !== null && "vocabulary" in words) {
-    return { source: { $case: "name", value: words.vocabulary } };
+    return { $case: "name", value: words.vocabulary };
   }
   throw new TypeError(`words are an array of names, or { vocabulary: NAME }, not ${described(words)}`);
+}
+
+function synonymMode({ synonyms }: WordOptions): SynonymMode {
+  if (synonyms === undefined) return SynonymMode.SYNONYM_MODE_UNSPECIFIED;
+  if (!Object.hasOwn(SYNONYMS, synonyms))
+    throw new TypeError(`synonyms is "mean" or "best", not ${described(synonyms)}`);
+  return SYNONYMS[synonyms];
+}
+
+/** The contrast words; a message without a source where there are to be none. */
+function contrast({ contrast }: WordOptions): Contrast | undefined {
+  if (contrast === undefined) return undefined;
+  if (contrast === null) return { source: undefined };
+  if (contrast === "auto") return { source: { $case: "automatic", value: {} } };
+  return { source: source(contrast) };
 }
 
 /** Describes a wrong argument in few words. */
@@ -119,16 +193,34 @@ function buffer(bytes: Bytes): Buffer {
     : Buffer.from(bytes as ArrayBuffer);
 }
 
+function encodings({ confidence, runnerUp, margin }: Options): MaskEncoding[] {
+  const wanted = [MaskEncoding.MASK_ENCODING_RAW];
+  if (confidence) wanted.push(MaskEncoding.MASK_ENCODING_SCORE_RAW);
+  if (runnerUp) wanted.push(MaskEncoding.MASK_ENCODING_RUNNER_UP_PNG);
+  if (margin) wanted.push(MaskEncoding.MASK_ENCODING_MARGIN_RAW);
+  return wanted;
+}
+
+function thresholds(wanted: NonNullable<Options["categoryThresholds"]>): CategoryThreshold[] {
+  const entries: Iterable<[string | number, number]> = wanted instanceof Map ? wanted : Object.entries(wanted);
+  return Array.from(entries, ([category, threshold]) => {
+    if (typeof category === "number") return { category: { $case: "index", value: category }, threshold };
+    return { category: { $case: "name", value: category }, threshold };
+  });
+}
+
 function segmentOptions(options: Options): SegmentOptions {
   const made = SegmentOptions.fromPartial({
     resizeMode: RESIZE[options.resize ?? "direct"],
-    maskEncodings: [MaskEncoding.MASK_ENCODING_RAW],
+    maskEncodings: encodings(options),
+    categoryThresholds: thresholds(options.categoryThresholds ?? {}),
     minArea: options.minArea ?? 0,
     priority: PRIORITY[options.priority ?? "normal"],
     listRejected: options.listRejected ?? false,
     topK: options.topK,
     scoreThreshold: options.scoreThreshold,
-    overlay: options.overlay ? Overlay.fromPartial({}) : undefined,
+    overlay: options.overlay ? Overlay.fromPartial({ fadeUnsure: options.overlay === "fade_unsure" }) : undefined,
+    reportAmbiguities: options.reportAmbiguities ?? false,
   });
   if (options.size === "model") {
     made.outputSize = { kind: { $case: "preset", value: OutputSizePreset.OUTPUT_SIZE_PRESET_MODEL } };

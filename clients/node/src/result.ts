@@ -1,10 +1,17 @@
 // Answers, converted into plain objects and typed arrays.
 
-import { endianness } from "node:os";
 import type { Duration } from "./generated/google/protobuf/duration";
-import { type LatencyReport, type RejectionReport, Stage } from "./generated/sed/v1/report";
+import type { Mask } from "./generated/sed/v1/mask";
+import {
+  type Ambiguity as AmbiguityReport,
+  type ContrastReport,
+  type LatencyReport,
+  type RejectionReport,
+  Stage,
+} from "./generated/sed/v1/report";
 import type { BoundingBox, CategoryResult, SegmentResponse } from "./generated/sed/v1/segmentation_service";
 import { type Warning, WarningReason } from "./generated/sed/v1/warning";
+import { indexMap, runnerUpMap, scoreMap } from "./planes";
 
 /** Milliseconds that one stage waited and took. */
 export interface StageTime {
@@ -31,6 +38,24 @@ export interface InputWarning {
   field: string;
   /** The finding, and its effect on the result. */
   message: string;
+  /** Values of the message for programs, for example `tokens` and `room`. */
+  metadata: Record<string, string>;
+}
+
+/** Two categories between which the model could hardly choose in a noticeable part of the picture. */
+export interface Ambiguity {
+  /** Names of the two, by rising index. */
+  names: [string, string];
+  /** Indices of the two, rising. */
+  indices: [number, number];
+  /** Pixels at which one of them is best and the other second best, by a small margin. */
+  pixels: number;
+  /** The pixels as a share of the mask, 0 to 1. */
+  areaShare: number;
+  /** Mean margin over these pixels, 0 to 1. */
+  meanMargin: number;
+  /** Cosine of the categories' text embeddings, -1 to 1; undefined if it could not be had in time. */
+  textSimilarity: number | undefined;
 }
 
 /** The result for one picture. */
@@ -58,11 +83,24 @@ export interface Segmentation {
   modelDigest: string;
   /** About the words that the request has written out. */
   warnings: InputWarning[];
+  /**
+   * The score of the best category of every pixel, before thresholds and `minArea`, 0 to 1, row by row; undefined unless it
+   * was asked for, as the two that follow.
+   */
+  confidence: Float32Array | undefined;
+  /** The index of the second best category; `unlabelledIndex` where none is left, or where it is a contrast word. */
+  runnerUp: Uint16Array | undefined;
+  /** The score of the best category less that of the second best; the score itself where `runnerUp` has none. */
+  margin: Float32Array | undefined;
+  /** The pairs between which the model could hardly choose, the largest first; empty unless they were asked for. */
+  ambiguities: Ambiguity[];
+  /** The contrast words, and the pixels at which one of them is best, before `minArea`; undefined if there are none. */
+  contrast: ContrastReport | undefined;
   /** The picture with the categories painted over it, a PNG file; empty unless it was asked for. */
   overlayPng: Uint8Array;
 }
 
-export type { BoundingBox, CategoryResult, RejectionReport };
+export type { BoundingBox, CategoryResult, ContrastReport, RejectionReport };
 
 /** Reads an answer. */
 export function segmentation(answer: SegmentResponse): Segmentation {
@@ -83,15 +121,45 @@ export function segmentation(answer: SegmentResponse): Segmentation {
     modelName: answer.modelName,
     modelDigest: answer.modelDigest,
     warnings: warningsOf(answer.warnings),
+    ...planes(answer.masks, mask.unlabelledIndex),
+    ambiguities: answer.ambiguities.map((found) => ambiguity(found, answer.categories)),
+    contrast: answer.contrast,
     overlayPng: answer.overlayPng,
+  };
+}
+
+function planes(
+  masks: readonly Mask[],
+  unlabelledIndex: number,
+): Pick<Segmentation, "confidence" | "runnerUp" | "margin"> {
+  const found: ReturnType<typeof planes> = { confidence: undefined, runnerUp: undefined, margin: undefined };
+  for (const mask of masks) {
+    const { content } = mask;
+    if (content?.$case === "rawScores") found.confidence = scoreMap(content.value);
+    if (content?.$case === "runnerUpPng") found.runnerUp = runnerUpMap(mask, content.value, unlabelledIndex);
+    if (content?.$case === "rawMargins") found.margin = scoreMap(content.value);
+  }
+  return found;
+}
+
+function ambiguity(found: AmbiguityReport, categories: readonly CategoryResult[]): Ambiguity {
+  const { firstIndex, secondIndex, pixels, areaShare, meanMargin, textSimilarity } = found;
+  const name = (index: number) => categories[index]?.name ?? "";
+  return {
+    names: [name(firstIndex), name(secondIndex)],
+    indices: [firstIndex, secondIndex],
+    pixels,
+    areaShare,
+    meanMargin,
+    textSimilarity,
   };
 }
 
 /** Reads the warnings of an answer. One whose reason is newer than this client has its number for it. */
 export function warningsOf(warnings: readonly Warning[]): InputWarning[] {
-  return warnings.map(({ reason, field, message }) => {
+  return warnings.map(({ reason, field, message, metadata }) => {
     const name = WarningReason[reason] ?? String(reason);
-    return { reason: name.replace("WARNING_REASON_", ""), field, message };
+    return { reason: name.replace("WARNING_REASON_", ""), field, message, metadata };
   });
 }
 
@@ -102,14 +170,8 @@ export function maskOf(found: Segmentation, name: string): Uint8Array {
   return Uint8Array.from(found.mask, (index) => Number(index === category.index));
 }
 
-/** 16 bits a pixel, little endian; copied, because a message may lie at an odd address and is larger than its mask. */
-function indexMap(raw: Uint8Array): Uint16Array {
-  const copy = Buffer.from(Uint8Array.from(raw).buffer);
-  if (endianness() === "BE") copy.swap16();
-  return new Uint16Array(copy.buffer, copy.byteOffset, copy.byteLength / 2);
-}
-
-function milliseconds(duration: Duration | undefined): number {
+/** Reads a duration. */
+export function milliseconds(duration: Duration | undefined): number {
   return duration === undefined ? 0 : duration.seconds * 1e3 + duration.nanos / 1e6;
 }
 

@@ -1,9 +1,9 @@
 // A stream of many requests, opened again if the server ends it before the last answer.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ClientDuplexStream, ServiceError } from "@grpc/grpc-js";
+import type { ClientDuplexStream } from "@grpc/grpc-js";
 import type { StreamAttempts } from "./connection";
-import { cancelled, notOpen, ofCall, ofStreamItem, type SedError, unfinished } from "./errors";
+import { cancelled, isOfCall, NOT_READY, notOpen, ofCall, ofStreamItem, type SedError, unfinished } from "./errors";
 import type { SegmentStreamRequest, SegmentStreamResponse } from "./generated/sed/v1/segmentation_service";
 import type { Picture } from "./request";
 import { type Segmentation, segmentation } from "./result";
@@ -25,10 +25,8 @@ export async function* streamItems(
 ): AsyncGenerator<StreamItem> {
   try {
     while (await requests.hasNext(signal)) {
-      const end = yield* oneStream(open(), requests, attempts, signal);
-      if (end === undefined) return;
-      const pause = attempts.pause(end);
-      if (pause === undefined) throw end;
+      const pause = yield* oneStream(open(), requests, attempts, signal);
+      if (pause === undefined) return;
       await sleep(pause, undefined, { signal }).catch(() => {}); // an abort is seen above
     }
   } finally {
@@ -36,35 +34,40 @@ export async function* streamItems(
   }
 }
 
-/** Yields the answers of a stream; returns the error that it ends with, or nothing if that was the last answer. */
+/** Yields the answers of one stream; returns the pause before the next one, nothing where all pictures are answered. */
 async function* oneStream(
   call: Call,
   requests: StreamRequests,
   attempts: StreamAttempts,
   signal: AbortSignal,
-): AsyncGenerator<StreamItem, SedError | undefined> {
+): AsyncGenerator<StreamItem, number | undefined> {
   const over = new AbortController();
   const cancel = () => call.cancel();
   call.on("error", () => {}); // the loop below sees it; one that comes after its end makes no difference
   signal.addEventListener("abort", cancel, { once: true });
   requests.send(call, over.signal).catch(cancel);
+  let end = unfinished();
   try {
     for await (const answer of call as AsyncIterable<SegmentStreamResponse>) {
+      const notReady = notReadyIn(answer);
+      const pause = notReady && attempts.pause(notReady);
+      if (pause !== undefined) return pause; // all that follow have the same words
       const item = requests.answered(answer);
       if (item === undefined) continue;
-      attempts.answered();
+      if (notReady === undefined) attempts.answered();
       yield item;
     }
-    return requests.isDone ? undefined : unfinished();
+    if (requests.isDone) return undefined;
   } catch (error) {
     if (requests.failure !== undefined) throw requests.failure.error;
-    if (!(error instanceof Error && "metadata" in error)) throw error;
-    return ofCall(error as ServiceError);
+    if (!isOfCall(error)) throw error;
+    end = ofCall(error);
   } finally {
     over.abort();
     signal.removeEventListener("abort", cancel);
     call.cancel();
   }
+  return attempts.pauseOrThrow(end);
 }
 
 /**
@@ -166,6 +169,12 @@ export class StreamRequests {
 function streamItem(number: number, answer: SegmentStreamResponse): StreamItem {
   if (answer.outcome?.$case === "response") return { number, found: segmentation(answer.outcome.value) };
   return { number, error: ofStreamItem(answer.outcome?.value ?? { code: 2, message: "no outcome", details: [] }) };
+}
+
+/** The error of a request whose words are not embedded yet, as those of all its stream. */
+function notReadyIn(answer: SegmentStreamResponse): SedError | undefined {
+  const error = answer.outcome?.$case === "error" ? ofStreamItem(answer.outcome.value) : undefined;
+  return error?.reason === NOT_READY ? error : undefined;
 }
 
 /** Waits for something that cannot fail, but no longer than until the signal. */

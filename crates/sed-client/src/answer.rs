@@ -29,12 +29,18 @@ impl Answer {
     /// The index PNG: the value of a pixel is the index of its category; the largest value is no category.
     ///
     /// # Errors
-    /// The first mask has another encoding.
+    /// No mask has this encoding.
     pub fn index_png(&self) -> Result<&Bytes> {
-        match self.masks.iter().find_map(|mask| mask.content.as_ref()) {
-            Some(Content::IndexPng(png)) => Ok(png),
-            _ => Err(Error::NoIndexPng),
-        }
+        let png = self.contents().find_map(|content| match content {
+            Content::IndexPng(png) => Some(png),
+            _ => None,
+        });
+        png.ok_or(Error::NoIndexPng)
+    }
+
+    /// The contents of all masks.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = &Content> {
+        self.masks.iter().filter_map(|mask| mask.content.as_ref())
     }
 }
 

@@ -48,8 +48,8 @@ impl Client {
         Ok(Self { service, timeout: None, retries: Retries::default() })
     }
 
-    /// Returns a client whose calls have this deadline, all attempts of a call together. Without one, the
-    /// server's own bound holds for every attempt.
+    /// Returns a client whose calls have this deadline, all attempts of a call together, but for a wait until
+    /// words are ready ([`Retries`]). Without one, the server's own bound holds for every attempt.
     #[must_use]
     pub fn with_timeout(self, timeout: Option<Duration>) -> Self {
         Self { timeout, ..self }
@@ -96,12 +96,10 @@ impl Client {
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        // A time beyond the clock is none.
-        let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut attempts = Attempts::new(self.retries, deadline);
+        let mut attempts = Attempts::new(self.retries, self.timeout);
         loop {
             let mut request = Request::new(message.clone());
-            if let Some(deadline) = deadline {
+            if let Some(deadline) = attempts.deadline() {
                 request.set_timeout(deadline.saturating_duration_since(Instant::now()));
             }
             match call(self.service.clone(), request).await {
@@ -116,6 +114,10 @@ impl Client {
 
     pub(crate) fn service(&self) -> Service {
         self.service.clone()
+    }
+
+    pub(crate) fn retries(&self) -> Retries {
+        self.retries
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {

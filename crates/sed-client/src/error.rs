@@ -95,6 +95,16 @@ pub enum Error {
     /// An answer lacks the mask that was asked for.
     #[error("the server sent no index png; is its version another than this program's?")]
     NoIndexPng,
+    /// A plane of an answer holds something else than its encoding says.
+    #[error(
+        "cannot read the {plane} of the answer: {reason}; is the server's version another than this program's?"
+    )]
+    Plane {
+        /// Its kind, for example `score png`.
+        plane: &'static str,
+        /// The fault.
+        reason: String,
+    },
 }
 
 impl From<Status> for Error {

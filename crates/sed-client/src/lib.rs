@@ -2,7 +2,9 @@
 //!
 //! A [`Client`] is one connection, cheap to clone; all clones share it. It repeats a call that the server
 //! refused with a delay ([`Retries`]), and every call when the connection ended before the request was sent.
-//! Failures are an [`Error`] with the server's reason and advice.
+//! Words that the server has not embedded yet can be prepared ([`Client::prepare_vocabulary`]); a request
+//! that comes before they are ready waits for them. Failures are an [`Error`] with the server's reason and
+//! advice.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -32,20 +34,26 @@ mod answer;
 mod client;
 mod error;
 mod pictures;
+mod preparation;
 pub mod report;
 mod request;
 mod retries;
 mod stream;
+mod sureness;
 mod unreachable;
 mod vocabularies;
+mod words;
 
 pub use access::{Access, Credentials};
 pub use answer::Answer;
 pub use client::{Client, channel};
 pub use error::{Error, Result, causes};
 pub use pictures::read_picture;
+pub use preparation::{DevicePreparation, Preparation};
 pub use report::Report;
-pub use request::{SegmentRequest, categories, named, words};
+pub use request::{CategoryKey, SegmentRequest};
 pub use retries::Retries;
-pub use sed_proto::v1::{self, MaskEncoding};
+pub use sed_proto::v1::{self, MaskEncoding, SynonymMode};
 pub use stream::{Order, SegmentStream, StreamAnswer};
+pub use sureness::{Sureness, UNLABELLED};
+pub use words::{Contrast, NewVocabulary, categories, named, words};

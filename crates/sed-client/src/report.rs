@@ -1,5 +1,7 @@
 //! The facts of an answer beside its masks, as plain data.
 
+use std::time::Duration;
+
 use sed_proto::v1;
 use serde::Serialize;
 
@@ -18,6 +20,11 @@ pub struct Report {
     pub categories: Vec<Category>,
     /// Pixels of the mask without a category.
     pub unlabelled_pixels: u64,
+    /// The contrast words, if the request has any.
+    pub contrast: Option<Contrast>,
+    /// The pairs of categories between which the model could hardly choose, the largest part of the picture
+    /// first; only if the request asks for them.
+    pub ambiguities: Vec<Ambiguity>,
     /// The categories that went into each decoder level.
     pub rejection: Rejection,
     /// The time on the server.
@@ -50,6 +57,36 @@ pub struct Category {
     pub bounding_box: Option<[u32; 4]>,
 }
 
+/// The contrast words of a request. Their pixels are unlabelled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Contrast {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Pixels of the mask at which one of them was best.
+    pub pixels: u64,
+}
+
+/// Two categories between which the model could hardly choose in a noticeable part of the picture.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Ambiguity {
+    /// Index of the first category in the words.
+    pub first_index: u32,
+    /// Its name.
+    pub first: String,
+    /// Index of the second category in the words.
+    pub second_index: u32,
+    /// Its name.
+    pub second: String,
+    /// Pixels at which one of them is best and the other second best, by a small margin.
+    pub pixels: u64,
+    /// Share of the mask, 0 to 1.
+    pub area_share: f32,
+    /// Mean difference of their scores over these pixels, 0 to 1.
+    pub mean_margin: f32,
+    /// Cosine similarity of their text embeddings, -1 to 1; absent if the server had it not in time.
+    pub text_similarity: Option<f32>,
+}
+
 /// The work of rejection.
 #[derive(Clone, Debug, Serialize)]
 pub struct Rejection {
@@ -70,6 +107,10 @@ pub struct Level {
     pub survivors: Vec<u32>,
     /// Indices of the categories that were rejected.
     pub rejected: Vec<u32>,
+    /// Number of contrast words before it; they are not among the candidates.
+    pub contrast_candidates: u32,
+    /// Number of contrast words that went on.
+    pub contrast_survivors: u32,
 }
 
 /// The time on the server, and the caches that saved some.
@@ -100,6 +141,16 @@ pub struct Stage {
     pub duration_ms: f64,
 }
 
+impl Latency {
+    /// The time from the cost map to the index map, in milliseconds: the part that rejection shortens.
+    pub fn decoder_ms(&self) -> f64 {
+        let counts = |stage: &&Stage| {
+            matches!(stage.stage.as_str(), "cost_map" | "finish") || stage.stage.starts_with("decode_level")
+        };
+        self.stages.iter().filter(counts).map(|stage| stage.duration_ms).sum()
+    }
+}
+
 impl Report {
     /// The categories that have pixels, the largest first.
     pub fn found(&self) -> Vec<&Category> {
@@ -114,19 +165,27 @@ impl Report {
         indices.iter().filter_map(name)
     }
 
+    /// Pixels of the mask.
+    pub fn pixels(&self) -> u64 {
+        let labelled: u64 = self.categories.iter().map(|category| category.pixels).sum();
+        labelled + self.unlabelled_pixels
+    }
+
     /// Share of the mask that belongs to no category, 0 to 1.
     pub fn unlabelled_share(&self) -> f64 {
-        let labelled: u64 = self.categories.iter().map(|category| category.pixels).sum();
-        self.unlabelled_pixels as f64 / (labelled + self.unlabelled_pixels).max(1) as f64
+        self.unlabelled_pixels as f64 / self.pixels().max(1) as f64
     }
 }
 
 impl From<v1::SegmentResponse> for Report {
     fn from(answer: v1::SegmentResponse) -> Self {
         let size = answer.image_size.unwrap_or_default();
+        let ambiguities = answer.ambiguities.into_iter().map(|one| ambiguity(one, &answer.categories));
         Self {
             width: size.width,
             height: size.height,
+            ambiguities: ambiguities.collect(),
+            contrast: answer.contrast.map(|v1::ContrastReport { names, pixels }| Contrast { names, pixels }),
             model: Model { name: answer.model_name, digest: answer.model_digest },
             request_id: answer.request_id,
             categories: answer.categories.into_iter().map(category).collect(),
@@ -148,12 +207,30 @@ fn category(category: v1::CategoryResult) -> Category {
     }
 }
 
+fn ambiguity(ambiguity: v1::Ambiguity, categories: &[v1::CategoryResult]) -> Ambiguity {
+    let name =
+        |index: u32| categories.get(index as usize).map(|category| category.name.clone()).unwrap_or_default();
+    let (first_index, second_index) = (ambiguity.first_index, ambiguity.second_index);
+    Ambiguity {
+        first_index,
+        first: name(first_index),
+        second_index,
+        second: name(second_index),
+        pixels: ambiguity.pixels,
+        area_share: ambiguity.area_share,
+        mean_margin: ambiguity.mean_margin,
+        text_similarity: ambiguity.text_similarity,
+    }
+}
+
 fn rejection(rejection: v1::RejectionReport) -> Rejection {
     let level = |level: v1::LevelReport| Level {
         level: level.level,
         candidates: level.candidates,
         survivors: level.survivors,
         rejected: level.rejected,
+        contrast_candidates: level.contrast_candidates,
+        contrast_survivors: level.contrast_survivors,
     };
     Rejection { top_k: rejection.top_k, levels: rejection.levels.into_iter().map(level).collect() }
 }
@@ -175,5 +252,10 @@ fn latency(latency: v1::LatencyReport) -> Latency {
 }
 
 fn milliseconds(duration: Option<prost_types::Duration>) -> f64 {
-    duration.map_or(0.0, |duration| duration.seconds as f64 * 1e3 + f64::from(duration.nanos) / 1e6)
+    duration.map_or(0.0, |duration| span(duration).as_secs_f64() * 1e3)
+}
+
+/// A span of time of the interface; a negative one, which no server sends, counts as none.
+pub(crate) fn span(duration: prost_types::Duration) -> Duration {
+    Duration::try_from(duration).unwrap_or_default()
 }

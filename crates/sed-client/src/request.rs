@@ -1,7 +1,9 @@
 //! Requests, built step by step.
 
 use bytes::Bytes;
-use sed_proto::v1::{self, image::Source as ImageSource, vocabulary::Source as Words};
+use sed_proto::v1::{self, category_threshold, image::Source as ImageSource};
+
+use crate::words::{Contrast, words};
 
 /// A request: a picture, the words to look for in it, and options.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,16 +31,35 @@ impl SegmentRequest {
         Self(v1::SegmentRequest { image, ..v1::SegmentRequest::default() })
     }
 
-    /// Sets the words, one category each.
+    /// Sets the words, one category each, and leaves synonym mode and contrast words as they are.
     #[must_use]
-    pub fn words<W: Into<String>>(self, all: impl IntoIterator<Item = W>) -> Self {
-        self.vocabulary(words(all))
+    pub fn words<W: Into<String>>(mut self, all: impl IntoIterator<Item = W>) -> Self {
+        self.0.vocabulary.get_or_insert_default().source = words(all).source;
+        self
     }
 
-    /// Sets the vocabulary: [`words`], [`categories`] with synonyms, or one that the server knows, [`named`].
+    /// Sets the vocabulary with its synonym mode and contrast words: [`words`],
+    /// [`categories`](crate::categories) with synonyms, or one that the server knows,
+    /// [`named`](crate::named).
     #[must_use]
     pub fn vocabulary(mut self, vocabulary: v1::Vocabulary) -> Self {
         self.0.vocabulary = Some(vocabulary);
+        self
+    }
+
+    /// Sets how the synonyms of a category count. Without this a named vocabulary says it, and words written
+    /// out count by the mean of their embeddings.
+    #[must_use]
+    pub fn synonym_mode(mut self, mode: v1::SynonymMode) -> Self {
+        self.0.vocabulary.get_or_insert_default().set_synonym_mode(mode);
+        self
+    }
+
+    /// Sets the contrast words. Without this there are those of a named vocabulary, and none for words
+    /// written out.
+    #[must_use]
+    pub fn contrast(mut self, contrast: Contrast) -> Self {
+        self.0.vocabulary.get_or_insert_default().contrast = Some(contrast.into());
         self
     }
 
@@ -61,6 +82,34 @@ impl SegmentRequest {
     #[must_use]
     pub fn top_k(self, top_k: u32) -> Self {
         self.with(|options| options.top_k = Some(top_k))
+    }
+
+    /// Sets the score, 0 to 1, below which a pixel is unlabelled.
+    #[must_use]
+    pub fn threshold(self, threshold: f32) -> Self {
+        self.with(|options| options.score_threshold = Some(threshold))
+    }
+
+    /// Sets the threshold of one category, which overrides the general one: `("sofa", 0.4)` or `(3, 0.4)`.
+    #[must_use]
+    pub fn category_threshold(self, category: impl Into<CategoryKey>, threshold: f32) -> Self {
+        let threshold = category.into().threshold(threshold);
+        self.with(|options| options.category_thresholds.push(threshold))
+    }
+
+    /// Asks for the pairs of categories between which the model could hardly choose
+    /// ([`Report::ambiguities`](crate::Report::ambiguities)).
+    #[must_use]
+    pub fn report_ambiguities(self) -> Self {
+        self.with(|options| options.report_ambiguities = true)
+    }
+
+    /// Adds the encodings that [`Answer::sureness`](crate::Answer::sureness) reads: score, runner-up and
+    /// margin of every pixel. An index PNG comes with them only if [`SegmentRequest::mask`] asks for it.
+    #[must_use]
+    pub fn sureness(self) -> Self {
+        let planes = [v1::MaskEncoding::ScoreRaw, v1::MaskEncoding::RunnerUpPng, v1::MaskEncoding::MarginRaw];
+        planes.into_iter().fold(self, Self::mask)
     }
 
     /// Adds an encoding of the mask. Without this the server's default is sent.
@@ -87,21 +136,42 @@ impl From<SegmentRequest> for v1::SegmentRequest {
     }
 }
 
-/// A vocabulary of words, one category each.
-pub fn words<W: Into<String>>(words: impl IntoIterator<Item = W>) -> v1::Vocabulary {
-    categories(words.into_iter().map(|word| (word.into(), Vec::new())))
+/// A category of a vocabulary, by its name or its index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CategoryKey {
+    /// Every category of this name, as the vocabulary spells it.
+    Name(String),
+    /// The category of this index, counted from 0.
+    Index(u32),
 }
 
-/// A vocabulary of categories, each with its name and its synonyms.
-pub fn categories(categories: impl IntoIterator<Item = (String, Vec<String>)>) -> v1::Vocabulary {
-    let categories = categories.into_iter().map(|(name, synonyms)| v1::Category { name, synonyms });
-    let list = v1::CategoryList { categories: categories.collect() };
-    v1::Vocabulary { source: Some(Words::Categories(list)) }
+impl From<&str> for CategoryKey {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
 }
 
-/// A vocabulary that the server knows by its name, such as `ade20k-150`.
-pub fn named(name: impl Into<String>) -> v1::Vocabulary {
-    v1::Vocabulary { source: Some(Words::Name(name.into())) }
+impl From<String> for CategoryKey {
+    fn from(name: String) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<u32> for CategoryKey {
+    fn from(index: u32) -> Self {
+        Self::Index(index)
+    }
+}
+
+impl CategoryKey {
+    /// The threshold of this category, 0 to 1.
+    pub fn threshold(self, threshold: f32) -> v1::CategoryThreshold {
+        let category = match self {
+            Self::Name(name) => category_threshold::Category::Name(name),
+            Self::Index(index) => category_threshold::Category::Index(index),
+        };
+        v1::CategoryThreshold { category: Some(category), threshold }
+    }
 }
 
 #[cfg(test)]
@@ -117,12 +187,36 @@ mod tests {
             .mask(v1::MaskEncoding::CocoRle)
             .overlay();
         let message = v1::SegmentRequest::from(request);
-        assert_eq!(message.vocabulary, Some(categories(["cat", "sofa"].map(|w| (w.into(), Vec::new())))));
+        assert_eq!(message.vocabulary, Some(words(["cat", "sofa"])));
         assert_eq!(message.request_id, "7");
         let options = message.options.unwrap();
         assert_eq!((options.top_k, options.overlay), (Some(4), Some(v1::Overlay::default())));
         assert_eq!(options.mask_encodings, [i32::from(v1::MaskEncoding::CocoRle)]);
         let Some(ImageSource::Raw(raw)) = message.image.unwrap().source else { panic!("raw pixels") };
         assert_eq!((raw.pixels.len(), raw.width, raw.height), (6, 2, 1));
+    }
+
+    #[test]
+    fn words_thresholds_and_sureness_are_in_the_message_whatever_their_order() {
+        let request = SegmentRequest::known("img-1")
+            .synonym_mode(v1::SynonymMode::Best)
+            .contrast(Contrast::Auto)
+            .words(["cat", "sofa"])
+            .threshold(0.25)
+            .category_threshold("sofa", 0.5)
+            .category_threshold(0, 0.75)
+            .report_ambiguities()
+            .sureness();
+        let message = v1::SegmentRequest::from(request);
+        let vocabulary = message.vocabulary.unwrap();
+        assert_eq!(vocabulary.source, words(["cat", "sofa"]).source);
+        assert_eq!(vocabulary.synonym_mode(), v1::SynonymMode::Best);
+        assert_eq!(vocabulary.contrast, Some(Contrast::Auto.into()));
+        let options = message.options.unwrap();
+        assert_eq!((options.score_threshold, options.report_ambiguities), (Some(0.25), true));
+        let of = |category, threshold| v1::CategoryThreshold { category: Some(category), threshold };
+        let sofa = of(category_threshold::Category::Name("sofa".into()), 0.5);
+        assert_eq!(options.category_thresholds, [sofa, of(category_threshold::Category::Index(0), 0.75)]);
+        assert_eq!(options.mask_encodings.len(), 3);
     }
 }

@@ -10,8 +10,12 @@ use crate::error::{reason, was_never_sent};
 
 /// Attempts after the first to send a request whose connection ended before it was sent.
 const UNSENT: u32 = 3;
-/// The longest delay that is waited for.
+/// The longest delay that is waited for, but for words that are being prepared.
 const LONGEST: Duration = Duration::from_secs(60);
+/// The shortest delay before words that are being prepared are asked for again.
+const SHORTEST: Duration = Duration::from_millis(10);
+/// The refusal of a request whose words the server prepares meanwhile.
+const NOT_READY: &str = "VOCABULARY_NOT_READY";
 /// A delay is stretched by up to this share of itself, so that clients that were refused together do not
 /// return together.
 const JITTER: f64 = 0.25;
@@ -20,23 +24,33 @@ const JITTER: f64 = 0.25;
 /// repeated where the delay ends before its deadline. `DEADLINE_UNREACHABLE` is never repeated: the next
 /// attempt would have the same deadline.
 ///
+/// `VOCABULARY_NOT_READY` with a delay is no failure but a wait: the server embeds the words meanwhile. It
+/// does not count as an attempt, each new one has the whole deadline, and `ready_timeout` bounds them all
+/// together.
+///
 /// A request whose connection ended before it was sent, for example at its maximum age, is sent again at
 /// once, whatever this says: the server has not seen it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// Attempts after the first.
     pub most: u32,
+    /// Time for which a call may wait, from the first such refusal, until the server has prepared its words;
+    /// zero returns that refusal.
+    pub ready_timeout: Duration,
 }
 
 impl Retries {
     /// Every refusal is returned as it is, as programs that measure a server need it.
-    pub const OFF: Self = Self { most: 0 };
+    pub const OFF: Self = Self { most: 0, ready_timeout: Duration::ZERO };
+
+    /// Time for which a call may usually wait for its words.
+    pub const READY_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 }
 
 impl Default for Retries {
-    /// Four attempts after the first.
+    /// Four attempts after the first, and a quarter of an hour for words that are being prepared.
     fn default() -> Self {
-        Self { most: 4 }
+        Self { most: 4, ready_timeout: Self::READY_TIMEOUT }
     }
 }
 
@@ -45,12 +59,30 @@ impl Default for Retries {
 pub(crate) struct Attempts {
     refused: u32,
     unsent: u32,
+    /// Time for all attempts between two waits for words.
+    timeout: Option<Duration>,
     deadline: Option<Instant>,
+    ready_timeout: Duration,
+    /// The first refusal until words are ready.
+    not_ready_since: Option<Instant>,
 }
 
 impl Attempts {
-    pub(crate) fn new(retries: Retries, deadline: Option<Instant>) -> Self {
-        Self { refused: retries.most, unsent: UNSENT, deadline }
+    /// The attempts of a call that begins now.
+    pub(crate) fn new(retries: Retries, timeout: Option<Duration>) -> Self {
+        Self {
+            refused: retries.most,
+            unsent: UNSENT,
+            timeout,
+            deadline: after(Instant::now(), timeout),
+            ready_timeout: retries.ready_timeout,
+            not_ready_since: None,
+        }
+    }
+
+    /// The deadline of the next attempt.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
     /// Returns the delay before the next attempt; `None` if there is to be none.
@@ -61,13 +93,34 @@ impl Attempts {
         }
         let delay = status.get_details_retry_info()?.retry_delay?;
         let delay = delay.mul_f64(1.0 + JITTER * fastrand::f64());
+        let reason = reason(status);
+        if reason.as_deref() == Some(NOT_READY) {
+            return self.wait_for_words(delay.max(SHORTEST));
+        }
         let late = self.deadline.is_some_and(|deadline| Instant::now() + delay >= deadline);
-        if delay > LONGEST || late || reason(status).is_some_and(|reason| reason == "DEADLINE_UNREACHABLE") {
+        if delay > LONGEST || late || reason.is_some_and(|reason| reason == "DEADLINE_UNREACHABLE") {
             return None;
         }
         self.refused = self.refused.checked_sub(1)?;
         Some(delay)
     }
+
+    /// Allows another attempt with a whole deadline, if it begins within the time for words.
+    fn wait_for_words(&mut self, delay: Duration) -> Option<Duration> {
+        let now = Instant::now();
+        let again = now.checked_add(delay)?;
+        let since = *self.not_ready_since.get_or_insert(now);
+        if again.duration_since(since) >= self.ready_timeout {
+            return None;
+        }
+        self.deadline = after(again, self.timeout);
+        Some(delay)
+    }
+}
+
+/// The time after `begin`; a time beyond the clock is none.
+fn after(begin: Instant, timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| begin.checked_add(timeout))
 }
 
 #[cfg(test)]
@@ -88,7 +141,7 @@ mod tests {
 
     #[test]
     fn delays_are_the_servers_stretched_and_bounded_in_number() {
-        let mut attempts = Attempts::new(Retries { most: 2 }, None);
+        let mut attempts = Attempts::new(Retries { most: 2, ..Retries::OFF }, None);
         let refused = refusal("QUEUE_FULL", Some(Duration::from_secs(2)));
         for _ in 0..2 {
             let delay = attempts.delay_after(&refused).unwrap();
@@ -101,13 +154,37 @@ mod tests {
     #[test]
     fn what_cannot_succeed_is_not_repeated() {
         let soon = Some(Duration::from_millis(10));
-        let delay =
-            |status: &Status, deadline| Attempts::new(Retries::default(), deadline).delay_after(status);
-        let deadline = Some(Instant::now() + Duration::from_secs(5));
-        assert!(delay(&refusal("MODEL_NOT_READY", soon), deadline).is_some());
+        let delay = |status: &Status, timeout| Attempts::new(Retries::default(), timeout).delay_after(status);
+        let timeout = Some(Duration::from_secs(5));
+        assert!(delay(&refusal("MODEL_NOT_READY", soon), timeout).is_some());
         assert_eq!(delay(&refusal("DEADLINE_UNREACHABLE", soon), None), None);
         assert_eq!(delay(&refusal("DEVICE_OUT_OF_MEMORY", None), None), None);
-        assert_eq!(delay(&refusal("QUEUE_FULL", Some(Duration::from_secs(6))), deadline), None);
+        assert_eq!(delay(&refusal("QUEUE_FULL", Some(Duration::from_secs(6))), timeout), None);
         assert_eq!(delay(&refusal("QUEUE_FULL", Some(Duration::from_secs(3600))), None), None);
+    }
+
+    #[test]
+    fn waiting_for_words_costs_no_attempt_and_renews_the_deadline() {
+        let timeout = Duration::from_secs(5);
+        let minutes = |count: u64| Some(Duration::from_secs(60 * count));
+        let not_ready = |delay| refusal("VOCABULARY_NOT_READY", delay);
+        let mut attempts = Attempts::new(Retries { most: 1, ..Retries::default() }, Some(timeout));
+        for _ in 0..9 {
+            // Longer than the deadline, and than any other delay that is waited for.
+            let before = Instant::now();
+            let delay = attempts.delay_after(&not_ready(minutes(2))).unwrap();
+            assert!(delay >= Duration::from_secs(120), "{delay:?}");
+            assert!(attempts.deadline().unwrap() >= before + delay + timeout);
+        }
+        assert!(attempts.delay_after(&refusal("QUEUE_FULL", Some(Duration::ZERO))).is_some());
+        assert_eq!(attempts.delay_after(&refusal("QUEUE_FULL", Some(Duration::ZERO))), None);
+
+        // Beyond the time for words, without a delay, and with that time at zero.
+        assert_eq!(attempts.delay_after(&not_ready(minutes(15))), None);
+        assert_eq!(attempts.delay_after(&not_ready(None)), None);
+        let mut off = Attempts::new(Retries { most: 4, ready_timeout: Duration::ZERO }, None);
+        assert_eq!(off.delay_after(&not_ready(Some(Duration::ZERO))), None);
+        let forever = Retries { most: 0, ready_timeout: Duration::MAX };
+        assert!(Attempts::new(forever, None).delay_after(&not_ready(minutes(600))).is_some());
     }
 }

@@ -2,21 +2,15 @@
 
 use sed_proto::v1;
 
-use crate::{client::Client, error::Result};
+use crate::{client::Client, error::Result, words::NewVocabulary};
 
 impl Client {
-    /// Registers a vocabulary under a name of the server's choice; `embed` computes its text embeddings at
-    /// once.
+    /// Registers a vocabulary under a name of the server's choice.
     ///
     /// # Errors
     /// The server refuses the categories, or has no room.
-    pub async fn create_vocabulary(
-        &self,
-        categories: Vec<v1::Category>,
-        embed: bool,
-    ) -> Result<v1::CreateVocabularyResponse> {
-        let request =
-            v1::CreateVocabularyRequest { categories: Some(v1::CategoryList { categories }), embed };
+    pub async fn create_vocabulary(&self, new: NewVocabulary) -> Result<v1::CreateVocabularyResponse> {
+        let request = v1::CreateVocabularyRequest::from(new);
         self.call(request, |mut service, request| async move { service.create_vocabulary(request).await })
             .await
     }

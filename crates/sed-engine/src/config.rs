@@ -34,6 +34,9 @@ pub struct EngineConfig {
     pub text_chunk: usize,
     /// Categories whose words are embedded before the engine is ready, one list for each vocabulary.
     pub preload: Vec<Vec<Category>>,
+    /// Phrases that may be prepared in the background at the same time, for all callers together; one caller
+    /// may have half of them. 0 prepares none.
+    pub preparing_phrases: usize,
     /// True if the largest batches are tried before the engine is ready. A server must know that they fit; a
     /// command with one request need not.
     pub warm_up_largest_batches: bool,
@@ -60,6 +63,7 @@ impl Default for EngineConfig {
             text_cache_dir_bytes: 4 << 30,
             text_chunk: 32,
             preload: Vec::new(),
+            preparing_phrases: 8192,
             warm_up_largest_batches: false,
             probe_interval: Duration::from_secs(5),
             lost_probes: 3,

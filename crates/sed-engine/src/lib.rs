@@ -5,7 +5,8 @@
 //! which puts launches together; the `device_thread` runs them.
 //!
 //! [`Engine::start`] accepts any [`Stages`] and returns a handle to clone; [`Engine::segment`] answers one
-//! [`SegmentJob`] with a [`SegmentOutcome`] or an [`EngineError`].
+//! [`SegmentJob`] with a [`SegmentOutcome`] or an [`EngineError`]; [`Engine::prepare`] embeds words in the
+//! background of all requests.
 
 #![forbid(unsafe_code)]
 
@@ -15,28 +16,33 @@ mod config;
 mod devices;
 mod engine;
 pub mod metrics;
+mod preparing;
 mod requests;
 mod scheduler;
+mod similarity;
 mod stages;
 
 pub use config::EngineConfig;
 pub use devices::state::EngineState;
 pub use engine::Engine;
+pub use preparing::{Preparation, PreparationState, Progress};
 pub use requests::{
-    error::{EngineError, panic_message},
+    error::{EngineError, NotReady, panic_message},
     image::{ImageFacts, ImageKey, PinnedImage},
     job::{JobImage, Priority, SegmentJob, SegmentOutcome},
     report::{BatchTiming, CacheReport, LevelReport, RejectionReport, StageTiming},
     vocabulary::{
-        Category, Phrase, Vocabulary, VocabularyDigest, VocabularyError, VocabularyLimits, VocabularyWarning,
+        Category, CategoryPlace, Phrase, SynonymMode, Vocabulary, VocabularyDigest, VocabularyError,
+        VocabularyLimits, VocabularyWarning, advice,
     },
-    vocabulary_book::{VocabularyBook, builtin_vocabularies},
+    vocabulary_book::{COMMON_WORDS, VocabularyBook, builtin_vocabularies},
 };
+pub use similarity::{CategoryPair, ClosestPairs, Directions, Similarity, far_from};
 #[cfg(any(test, feature = "test-util"))]
 pub use stages::fake;
 pub use stages::{
     Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, Rejection,
-    ScoreMaps, StageError, Stages, UNLABELLED,
+    ScoreMaps, StageError, Stages, Sureness, Thresholds, UNLABELLED, f16,
     machine::Memory,
     phrases::{PhraseTokens, ReadPhrases, TokenPhrase},
     sed::{SedStages, USEFUL_IMAGES_CPU, USEFUL_PAIRS_CPU, device_name},

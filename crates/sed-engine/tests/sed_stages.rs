@@ -5,7 +5,7 @@
 use candle_core::{Device, Tensor};
 use sed_engine::{
     Category, Engine, EngineConfig, JobImage, NetworkInput, OutputSpec, Priority, Rejection, SedStages,
-    SegmentJob, SegmentOutcome, Vocabulary, VocabularyLimits, builtin_vocabularies,
+    SegmentJob, SegmentOutcome, Thresholds, Vocabulary, VocabularyLimits, builtin_vocabularies,
 };
 use sed_model::{DecodeRequest, FinishedMap, Level, SedModel, checkpoint::Checkpoint};
 use sed_telemetry::Telemetry;
@@ -29,7 +29,9 @@ fn by_hand(model: &SedModel, rejection: Rejection, output: OutputSpec) -> (Vec<V
     let text = model.embed_categories(&categories()).unwrap();
     let input = Tensor::from_vec(pixels(side), (1, side, side, 3), &Device::Cpu).unwrap();
     let features = model.encode(&input).unwrap().remove(0);
-    let mut pairs = model.cost_map(&[DecodeRequest { features: &features, text: &text, rejection }]).unwrap();
+    let mut pairs = model
+        .cost_map(&[DecodeRequest { features: &features, text: &text, groups: None, rejection }])
+        .unwrap();
     let mut survivors = Vec::new();
     for level in Level::ALL {
         survivors.push(pairs.survivors(0).to_vec());
@@ -64,11 +66,18 @@ async fn the_engine_gives_what_the_model_gives() {
 
     let crops = [None, Some((map_side as u32, map_side as u32 / 2))]; // width, height
     for (rejection, crop) in [0, 1, 2].map(Rejection::from_top_k).into_iter().zip(crops.into_iter().cycle()) {
-        let output = OutputSpec { width: 30, height: 20, crop, score_threshold: 0.3, score_maps: true };
-        let (survivors, expected) = by_hand(&model, rejection, output);
+        let output = OutputSpec {
+            width: 30,
+            height: 20,
+            crop,
+            thresholds: Thresholds::Same(0.3),
+            score_maps: true,
+            sureness: true,
+        };
+        let (survivors, expected) = by_hand(&model, rejection, output.clone());
         // The second time the words come from the cache.
         for _ in 0..2 {
-            let outcome = by_engine(&engine, rejection, output).await;
+            let outcome = by_engine(&engine, rejection, output.clone()).await;
             let reported: Vec<_> = outcome.rejection.levels.iter().map(|level| &level.survivors).collect();
             assert_eq!(reported, survivors.iter().collect::<Vec<_>>());
             assert_eq!(outcome.map.score_maps.as_ref().unwrap().categories, survivors[2]);

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use sed_client::{Client, Report, SegmentRequest, causes, report, v1};
+use sed_client::{Client, Contrast, MaskEncoding, Report, SegmentRequest, SynonymMode, causes, report, v1};
 use sed_image::IndexMap;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -34,11 +34,21 @@ pub enum Step<'a> {
     Done,
 }
 
+/// The way in which the words of every request compete.
+#[derive(Clone, Debug, Default)]
+pub struct Competition {
+    /// The way in which synonyms count; unspecified is the server's default.
+    pub synonym_mode: SynonymMode,
+    /// Contrast words; `None` is those of a named vocabulary.
+    pub contrast: Option<Contrast>,
+}
+
 /// Sends pictures to the server.
 #[derive(Clone, Debug)]
 pub struct Asker {
     client: Client,
     options: v1::SegmentOptions,
+    pub(crate) competition: Competition,
     pub(crate) exif: Exif,
     /// Receives the first warnings of the server: they concern the words, which all pictures share.
     warn: fn(&[v1::Warning]),
@@ -63,27 +73,45 @@ pub struct Failed {
     pub error: String,
 }
 
-/// An answer: the word of every pixel, and the report.
+/// An answer: the word of every pixel, its score if the options ask for it, and the report.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) map: IndexMap,
+    pub(crate) scores: Option<Vec<f32>>,
     pub(crate) report: Report,
 }
 
 impl Asker {
     /// Makes a sender of requests with these options, which must ask for an index PNG. `warn` receives the
     /// server's warnings on the first answer that has any.
-    pub fn new(client: Client, options: v1::SegmentOptions, exif: Exif, warn: fn(&[v1::Warning])) -> Self {
-        Self { client, options, exif, warn, warned: Arc::default() }
+    pub fn new(
+        client: Client,
+        options: v1::SegmentOptions,
+        competition: Competition,
+        exif: Exif,
+        warn: fn(&[v1::Warning]),
+    ) -> Self {
+        Self { client, options, competition, exif, warn, warned: Arc::default() }
     }
 
-    /// Segments a picture, with `top_k` instead of that of the options if it is given.
+    /// The same sender, whose answers have the score of every pixel, too.
+    pub(crate) fn with_scores(&self) -> Self {
+        let mut asker = self.clone();
+        asker.options.push_mask_encodings(MaskEncoding::ScoreRaw);
+        asker
+    }
+
+    /// Segments a picture, with `top_k` instead of that of the options if it is given. Contrast words of the
+    /// vocabulary go before those of all requests.
     pub(crate) async fn ask(
         &self,
         picture: Vec<u8>,
-        vocabulary: v1::Vocabulary,
+        mut vocabulary: v1::Vocabulary,
         top_k: Option<u32>,
     ) -> Result<Answer, Failure> {
+        vocabulary.set_synonym_mode(self.competition.synonym_mode);
+        let contrast = || self.competition.contrast.clone().map(Into::into);
+        vocabulary.contrast = vocabulary.contrast.or_else(contrast);
         let options = v1::SegmentOptions { top_k: top_k.or(self.options.top_k), ..self.options.clone() };
         let request = SegmentRequest::encoded(picture).vocabulary(vocabulary).options(options);
         let answer = self.client.segment(request).await.map_err(|error| {
@@ -94,8 +122,10 @@ impl Asker {
             (self.warn)(&answer.warnings);
         }
         let png = answer.index_png().map_err(|error| Failure::OfAll(error.into()))?;
-        let map = sed_image::mask::png::decode(png, MOST_PIXELS);
-        Ok(Answer { map: map.map_err(|error| Failure::OfAll(error.into()))?, report: answer.report })
+        let map =
+            sed_image::mask::png::decode(png, MOST_PIXELS).map_err(|error| Failure::OfAll(error.into()))?;
+        let scores = answer.sureness().map_err(|error| Failure::OfAll(error.into()))?.scores;
+        Ok(Answer { map, scores, report: answer.report })
     }
 }
 

@@ -86,6 +86,16 @@ impl Case {
     }
 }
 
+impl Case {
+    /// The values of the label, each once, rising.
+    pub(crate) fn values_of_label(&self) -> Result<Vec<u16>> {
+        let mut values = label::read(&self.label)?.values;
+        values.sort_unstable();
+        values.dedup();
+        Ok(values)
+    }
+}
+
 fn counted_from(first: u16, words: usize, mut values: Vec<u16>) -> Vec<u16> {
     for value in &mut values {
         let category = value.checked_sub(first).filter(|category| usize::from(*category) < words);

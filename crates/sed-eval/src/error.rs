@@ -79,6 +79,9 @@ pub enum Error {
     /// The folder of labels does not exist.
     #[error("the folder of labels {} is not there", .0.display())]
     NoLabels(PathBuf),
+    /// An answer lacks the scores of its pixels.
+    #[error("the server sent no scores; is its version another than this program's?")]
+    NoScores,
     /// A picture has no label.
     #[error("{} has no label: there is no {stem}.png (or .tif) in {}", picture.display(), labels.display())]
     NoLabel {

@@ -2,7 +2,9 @@
 //!
 //! A [`Plan`] is a set of pictures whose pixels are counted together: those of a [`dataset`], or [`scenes`]
 //! that bring their words along. [`measure()`] segments and scores them; [`rejection::measure`] compares
-//! rejection with the full path. Results are plain data; nothing is printed.
+//! rejection with the full path, [`thresholds::measure`] thresholds of scores with each other, and
+//! [`single::measure`] questions of one word with and without contrast words. Results are plain data; nothing
+//! is printed.
 
 #![forbid(unsafe_code)]
 
@@ -17,8 +19,10 @@ mod plan;
 pub mod rejection;
 pub mod scenes;
 mod score;
+pub mod single;
+pub mod thresholds;
 
-pub use ask::{Asker, Failed, PaceMeans, Step};
+pub use ask::{Asker, Competition, Failed, PaceMeans, Step};
 pub use error::{Error, Result};
 pub use exif::Exif;
 pub use measure::{CategoryScore, Measured, Parts, measure};

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     ask::{self, Answer, Asker, Failed, Failure, Pace, PaceMeans, Step},
-    case::{Case, Picture},
+    case::{Case, Compared, Picture},
     error::{Error, Result},
     plan::{Names, Plan},
     score::{Figures, Score},
@@ -69,13 +69,13 @@ pub struct CategoryScore {
     pub predicted_pixels: u64,
 }
 
-/// One picture.
+/// One picture, with what was counted of its pixels.
 #[derive(Debug)]
-struct One {
+pub(crate) struct One<T> {
     picture: String,
     turned: bool,
-    score: Score,
-    report: Report,
+    pub(crate) counted: T,
+    pub(crate) report: Report,
 }
 
 /// Segments all pictures of a plan, at most `jobs` at a time, and scores the answers. Pictures that cannot be
@@ -93,9 +93,14 @@ pub async fn measure(
     let (mut score, mut pace) = (Score::default(), Pace::default());
     // The names of a vocabulary that the server knows come with its answers.
     let (mut answered, mut turned) = (Vec::new(), Vec::new());
-    let work = |case: Case| one(asker.clone(), case);
-    let take = |mut one: One| {
-        score.merge(&one.score);
+    let count = |compared: Compared, _: Option<Vec<f32>>| {
+        let mut score = Score::default();
+        score.add(&compared.answer, &compared.label);
+        Ok(score)
+    };
+    let work = |case: Case| one(asker.clone(), case, count);
+    let take = |mut one: One<Score>| {
+        score.merge(&one.counted);
         answered = std::mem::take(&mut one.report.categories);
         pace.add(one.report);
         turned.extend(one.turned.then_some(one.picture));
@@ -140,17 +145,17 @@ pub async fn measure(
     Ok((pace.model.ok_or(Error::Nothing("pictures"))?, measured))
 }
 
-async fn one(asker: Asker, case: Case) -> Result<One, Failure> {
+/// Segments a picture and counts its pixels, of which the scores are there if `asker` asks for them.
+pub(crate) async fn one<T: Send + 'static>(
+    asker: Asker,
+    case: Case,
+    count: impl FnOnce(Compared, Option<Vec<f32>>) -> Result<T> + Send + 'static,
+) -> Result<One<T>, Failure> {
     let picture = case.picture.display().to_string();
     let Picture { bytes, turned } = case.picture(asker.exif).await.map_err(Failure::OfCase)?;
-    let Answer { map, report } = asker.ask(bytes, case.vocabulary.clone(), None).await?;
+    let Answer { map, scores, report } = asker.ask(bytes, case.vocabulary.clone(), None).await?;
     let words = report.categories.len();
-    let score = tokio::task::spawn_blocking(move || -> Result<Score> {
-        let compared = case.compare(map, words)?;
-        let mut score = Score::default();
-        score.add(&compared.answer, &compared.label);
-        Ok(score)
-    });
-    let score = score.await.map_err(|broken| Failure::OfAll(broken.into()))?;
-    Ok(One { picture, turned, score: score.map_err(Failure::OfCase)?, report })
+    let counted = tokio::task::spawn_blocking(move || count(case.compare(map, words)?, scores));
+    let counted = counted.await.map_err(|broken| Failure::OfAll(broken.into()))?;
+    Ok(One { picture, turned, counted: counted.map_err(Failure::OfCase)?, report })
 }

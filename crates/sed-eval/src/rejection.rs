@@ -2,7 +2,7 @@
 
 use sed_client::{
     Report,
-    report::{Latency, Model},
+    report::{Latency, Model, Stage},
 };
 use sed_image::IndexMap;
 use serde::Serialize;
@@ -134,10 +134,10 @@ struct Full {
 }
 
 impl Full {
-    fn compare(&self, case: &Case, Answer { map, report }: Answer) -> Result<Sums> {
+    fn compare(&self, case: &Case, Answer { map, report, .. }: Answer) -> Result<Sums> {
         let agreeing = equal(map.indices(), self.map.indices());
         let Compared { answer, label } = case.compare(map, report.categories.len())?;
-        let decoder_ms = decoder(&report.latency);
+        let decoder_ms = report.latency.decoder_ms();
         let mut survivors = Survivors::default();
         survivors.add(&report.rejection);
         Ok(Sums {
@@ -197,23 +197,16 @@ fn lost(label: &[u16], report: &Report) -> usize {
     present.iter().filter(|word| !last.survivors.contains(&u32::from(**word))).count()
 }
 
-/// The time from cost map to index map.
-fn decoder(latency: &Latency) -> f64 {
-    time(latency, |stage| stage == "cost_map" || stage == "finish" || stage.starts_with("decode_level"))
-}
-
 /// The time of the other stages but text embedding.
 fn around_decoder(latency: &Latency) -> f64 {
-    time(latency, |stage| stage != "text_embedding") - decoder(latency)
-}
-
-fn time(latency: &Latency, counts: impl Fn(&str) -> bool) -> f64 {
-    latency.stages.iter().filter(|stage| counts(&stage.stage)).map(|stage| stage.duration_ms).sum()
+    let counts = |stage: &&Stage| stage.stage != "text_embedding";
+    let all: f64 = latency.stages.iter().filter(counts).map(|stage| stage.duration_ms).sum();
+    all - latency.decoder_ms()
 }
 
 #[cfg(test)]
 mod tests {
-    use sed_client::report::{Level, Rejection, Stage};
+    use sed_client::report::{Level, Rejection};
 
     use super::*;
 
@@ -247,7 +240,7 @@ mod tests {
             ("finish", 128.0),
             ("mask_encoding", 256.0),
         ];
-        assert_eq!(decoder(&latency(&stages)), 248.0);
+        assert_eq!(latency(&stages).decoder_ms(), 248.0);
         assert_eq!(around_decoder(&latency(&stages)), 261.0);
     }
 
@@ -259,6 +252,8 @@ mod tests {
                 candidates: 9,
                 survivors: (0..count).collect(),
                 rejected: Vec::new(),
+                contrast_candidates: 0,
+                contrast_survivors: 0,
             };
             let mut sum = Survivors::default();
             sum.add(&Rejection { top_k: 1, levels: [(1, counts[0]), (2, counts[1])].map(level).into() });

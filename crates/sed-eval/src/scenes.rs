@@ -14,6 +14,15 @@ use crate::{
     plan::{Names, Plan},
 };
 
+/// The phrases by which a word of a scene is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phrases {
+    /// The word alone.
+    Word,
+    /// The word, and the name of its category as a synonym where it is another.
+    WordAndCategory,
+}
+
 /// The list of words that measures rejection; it holds up to this many.
 pub const MANY: usize = 300;
 
@@ -127,7 +136,7 @@ impl Condition {
     ///
     /// # Errors
     /// No scene has `count` words, or some scene has not.
-    pub fn plans(&self, count: Option<usize>) -> Result<Vec<Plan>> {
+    pub fn plans(&self, count: Option<usize>, phrases: Phrases) -> Result<Vec<Plan>> {
         // Only words with a category can be added up over scenes.
         let mut there = BTreeSet::new();
         for scene in &self.scenes {
@@ -139,10 +148,10 @@ impl Condition {
             return Err(Error::NoCount { condition: self.name.clone(), wanted, there });
         }
         let counts = there.into_iter().filter(|there| count.is_none_or(|count| count == *there));
-        counts.map(|count| self.plan(count)).collect()
+        counts.map(|count| self.plan(count, phrases)).collect()
     }
 
-    fn plan(&self, count: usize) -> Result<Plan> {
+    fn plan(&self, count: usize, phrases: Phrases) -> Result<Plan> {
         let mut names = Names::default();
         let cases = self.scenes.iter().map(|scene| {
             let list = self.list(scene, count)?;
@@ -151,7 +160,7 @@ impl Condition {
                 names.id(category, is_stuff)
             });
             let ids = ids.take(list.len()).collect::<Result<_>>()?;
-            Ok(scene.case(&list, ids))
+            Ok(scene.case(list, ids, phrases))
         });
         let cases = cases.collect::<Result<_>>()?;
         let condition = Some(self.name.clone());
@@ -169,7 +178,8 @@ impl Condition {
         let cases = self.scenes.iter().map(|scene| {
             let list = self.list(scene, MANY)?;
             // A server accepts fewer words than u16 counts.
-            Ok(scene.case(&list, (0..list.len() as u16).collect()))
+            let count = list.len() as u16;
+            Ok(scene.case(list, (0..count).collect(), Phrases::Word))
         });
         let (condition, cases) = (Some(self.name.clone()), cases.collect::<Result<_>>()?);
         Ok(Some(Plan { condition, words: None, cases, names: None }))
@@ -187,8 +197,16 @@ impl Condition {
 }
 
 impl Scene {
-    fn case(&self, list: &[String], categories: Vec<u16>) -> Case {
-        let vocabulary = sed_client::words(list);
+    fn case(&self, list: Vec<String>, categories: Vec<u16>, phrases: Phrases) -> Case {
+        let words = list.into_iter().enumerate().map(|(index, word)| {
+            let category = self.words.categories.get(index).filter(|category| **category != word);
+            let synonyms = match phrases {
+                Phrases::Word => Vec::new(),
+                Phrases::WordAndCategory => category.cloned().into_iter().collect(),
+            };
+            (word, synonyms)
+        });
+        let vocabulary = sed_client::categories(words);
         let (picture, label) = (self.picture.clone(), self.label.clone());
         Case { picture, label, vocabulary, meaning: Meaning::Words { categories } }
     }
@@ -232,7 +250,7 @@ mod tests {
                      "objects": 0, "present": 1, "categories": ["sky", "dog", "cat"] }),
         );
         let conditions = find(root.path(), None).unwrap();
-        let plans = conditions[0].plans(None).unwrap();
+        let plans = conditions[0].plans(None, Phrases::Word).unwrap();
         assert_eq!(
             plans.iter().map(|plan| (plan.words.unwrap(), plan.cases.len())).collect::<Vec<_>>(),
             [(2, 2), (3, 2)]
@@ -246,11 +264,18 @@ mod tests {
         assert_eq!(names(&plans[1].cases[0]), [dog.clone(), sky.clone(), cat.clone()]);
         assert_eq!(names(&plans[1].cases[1]), [sky, dog, cat]);
 
-        assert_eq!(conditions[0].plans(Some(2)).unwrap().len(), 1);
-        let error = conditions[0].plans(Some(300)).unwrap_err().to_string();
+        assert_eq!(conditions[0].plans(Some(2), Phrases::Word).unwrap().len(), 1);
+        let error = conditions[0].plans(Some(300), Phrases::Word).unwrap_err().to_string();
         assert!(error.contains("no list of 300 words with categories; there are [2, 3]"), "{error}");
         let rejection = conditions[0].rejection_plan().unwrap().unwrap();
         assert_eq!(meaning(&rejection.cases[0]), [0, 1, 2, 3]);
+
+        let both = conditions[0].plans(Some(2), Phrases::WordAndCategory).unwrap();
+        let puppy =
+            sed_client::categories([("puppy", vec!["dog"]), ("sky", Vec::new())].map(|(word, synonyms)| {
+                (word.to_owned(), synonyms.into_iter().map(str::to_owned).collect())
+            }));
+        assert_eq!(both[0].cases[0].vocabulary, puppy);
 
         // The condition's own folder, too, and only its first scene.
         let one = find(&trained, Some(1)).unwrap();

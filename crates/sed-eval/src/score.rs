@@ -26,7 +26,8 @@ impl Counts {
         (self.labelled > 0).then(|| self.right as f64 / self.labelled as f64)
     }
 
-    fn plus(self, other: Self) -> Self {
+    /// The sum of two counts.
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self {
             labelled: self.labelled + other.labelled,
             predicted: self.predicted + other.predicted,
@@ -136,7 +137,8 @@ pub(crate) fn percent(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| 100.0 * part as f64 / whole as f64)
 }
 
-fn percent_mean(shares: impl Iterator<Item = f64>) -> Option<f64> {
+/// The mean of shares of 0 to 1 in percent; `None` without any.
+pub(crate) fn percent_mean(shares: impl Iterator<Item = f64>) -> Option<f64> {
     let (count, sum) = shares.fold((0_u32, 0.0), |(count, sum), share| (count + 1, sum + share));
     (count > 0).then(|| 100.0 * sum / f64::from(count))
 }

@@ -10,9 +10,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use sed_image::mask::{category_boxes, png, polygon, remove_small_regions, rle};
+use sed_image::mask::{category_boxes, grey, png, polygon, remove_small_regions, rle};
 use sed_image::{
-    IndexMap, OverlayCategory, OverlayOptions, ResizeMode, RgbImage, network_input, overlay,
+    GreyMap, IndexMap, OverlayCategory, OverlayOptions, ResizeMode, RgbImage, network_input, overlay,
     resize_antialiased,
 };
 
@@ -48,16 +48,25 @@ fn resize(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A map of rounded regions, some large, some small, as a network gives them.
-fn index_map(width: u32, height: u32) -> IndexMap {
+/// A smooth surface between about -3 and 3, in row-major order.
+fn waves(width: u32, height: u32) -> impl Iterator<Item = f32> {
     let wave = |x: f32, y: f32| {
         let slow = (x * 0.003).sin() + (y * 0.0041).cos() + ((x + y) * 0.0063).sin() * 0.7;
         slow + (x * 0.05).sin() * (y * 0.043).cos() * 0.25
     };
-    let indices = (0..width * height)
-        .map(|i| ((wave((i % width) as f32, (i / width) as f32) + 3.0) * 4.0) as u16)
-        .collect();
+    (0..width * height).map(move |i| wave((i % width) as f32, (i / width) as f32))
+}
+
+/// A map of rounded regions, some large, some small, as a network gives them.
+fn index_map(width: u32, height: u32) -> IndexMap {
+    let indices = waves(width, height).map(|wave| ((wave + 3.0) * 4.0) as u16).collect();
     IndexMap::new(width, height, indices).expect("the size fits")
+}
+
+/// Scores that change as slowly as interpolated ones.
+fn grey_map(width: u32, height: u32) -> GreyMap {
+    let values = waves(width, height).map(|wave| ((wave + 3.0) * 42.0) as u8).collect();
+    GreyMap::new(width, height, values).expect("the size fits")
 }
 
 fn masks(criterion: &mut Criterion) {
@@ -70,6 +79,8 @@ fn masks(criterion: &mut Criterion) {
     group.bench_function("index png, 16 bits", |bench| {
         bench.iter(|| png::encode(black_box(&map), png::IndexDepth::Bits16));
     });
+    let scores = grey_map(4618, 3464);
+    group.bench_function("grey png", |bench| bench.iter(|| grey::encode(black_box(&scores))));
     group.bench_function("run lengths", |bench| bench.iter(|| rle::encode(black_box(&map))));
     group.bench_function("polygons", |bench| {
         bench.iter(|| polygon::encode(black_box(&map), &polygon::PolygonOptions::default()));

@@ -125,16 +125,16 @@ pub enum ImageError {
         least: u64,
     },
 
-    /// An index map whose length does not fit its size.
-    #[error("an index map of {width}x{height} needs {expected} indices, got {actual}")]
+    /// A map whose length does not fit its size.
+    #[error("a map of {width}x{height} needs {expected} values, got {actual}")]
     MapLength {
         /// Width in pixels.
         width: u32,
         /// Height in pixels.
         height: u32,
-        /// Indices needed.
+        /// Values needed.
         expected: u64,
-        /// Indices given.
+        /// Values given.
         actual: u64,
     },
 

@@ -18,7 +18,7 @@ mod rgb;
 pub use decode::{DecodeLimits, Decoded, ImageHeader, Orientation, decode, probe};
 pub use error::{ImageError, Result};
 pub use format::ImageFormat;
-pub use mask::{IndexMap, UNLABELLED};
+pub use mask::{GreyMap, IndexMap, UNLABELLED};
 pub use overlay::{FONT_REGULAR, FONT_SEMI_BOLD, OverlayCategory, OverlayOptions, overlay, overlay_png};
 pub use png_out::encode_png;
 pub use resize::{NetworkInput, ResizeMode, network_input, resize_antialiased};

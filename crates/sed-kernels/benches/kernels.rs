@@ -240,7 +240,11 @@ fn decoder(c: &mut Criterion) {
 fn end(c: &mut Criterion) {
     let logits = values(&[150, 24, 24]);
     run(c, "top-8 union of 150 at 24", 150 * 576, || {
-        top_k_union(&logits, &[0, 150], &[8]).unwrap();
+        top_k_union(&logits, &[0, 150], &[8], None).unwrap();
+    });
+    let groups: Vec<u32> = (0..150).map(|pair| pair / 3).collect();
+    run(c, "top-8 union of 50 groups of 3 at 24", 150 * 576, || {
+        top_k_union(&logits, &[0, 150], &[8], Some(&groups)).unwrap();
     });
     let maps = values(&[PAIRS, 192, 192]);
     run(c, "sigmoid, 16 maps at 192", PAIRS * 192 * 192, || {
@@ -251,10 +255,15 @@ fn end(c: &mut Criterion) {
         let coarse = values(&[1, maps, 24, 24]);
         let scores =
             sigmoid(&coarse.upsample_bilinear2d(192, 192, false).unwrap().squeeze(0).unwrap()).unwrap();
-        let spec = ArgmaxSpec { width, height, crop: None, threshold: 0.0 };
-        run(c, &format!("upsample and argmax, {maps} maps to {width} x {height}"), height * width, || {
-            upsample_argmax(&scores, &spec).unwrap();
-        });
+        let (labels, thresholds) = ((0..maps as u16).collect::<Vec<_>>(), vec![0.0; maps]);
+        for (sureness, name) in [(false, ""), (true, " with sureness")] {
+            let (labels, thresholds) = (&labels, &thresholds);
+            let spec = ArgmaxSpec { width, height, crop: None, labels, thresholds, sureness };
+            let name = format!("upsample and argmax{name}, {maps} maps to {width} x {height}");
+            run(c, &name, height * width, || {
+                upsample_argmax(&scores, &spec).unwrap();
+            });
+        }
     }
 }
 

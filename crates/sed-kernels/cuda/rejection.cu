@@ -1,4 +1,4 @@
-// Category early rejection: which maps are among the best at some pixel.
+// Category early rejection: which maps are among the best at some pixel, or are the best of a group that is.
 #include "common.cuh"
 
 // Bits whose order is that of the numbers; equal numbers (zeros of both signs) have equal bits, and a NaN is above
@@ -58,4 +58,36 @@ __device__ void top_k_union(const T* logits, const unsigned* offsets, const unsi
 #define PARAMETERS(T)                                                                                        \
   (const T* logits, const unsigned* offsets, const unsigned* top_k, unsigned* kept, int pixels)
 SED_KERNEL(top_k_union, PARAMETERS, (logits, offsets, top_k, kept, pixels))
+#undef PARAMETERS
+
+// Leaves of each group of pairs only the best at every pixel: `masked` [pairs, pixels] is the logit of the
+// group's best pair, the lowest of equals, and minus infinity of the others. A NaN stays one. Pairs of group
+// i are `starts[i] .. starts[i + 1]`. A thread for each (pixel, group), or for several groups where they are
+// more than a grid has blocks; blocks: (pixels, groups).
+// Floor: the logits read twice, `masked` written.
+template <typename T>
+__device__ void best_of_groups(const T* logits, const unsigned* starts, float* masked, int groups,
+                               int pixels) {
+  const int pixel = blockIdx.x * blockDim.x + threadIdx.x;
+  if (pixel >= pixels) return;
+  for (int group = blockIdx.y; group < groups; group += gridDim.y) {
+    const unsigned first = starts[group], end = starts[group + 1];
+    unsigned best = end;
+    float best_value = -INFINITY;
+    for (unsigned pair = first; pair < end; pair++) {
+      const float value = to_float(logits[(long long)pair * pixels + pixel]);
+      if (value > best_value || (best == end && value == value)) {
+        best = pair;
+        best_value = value;
+      }
+    }
+    for (unsigned pair = first; pair < end; pair++) {
+      const float value = to_float(logits[(long long)pair * pixels + pixel]);
+      masked[(long long)pair * pixels + pixel] = pair == best || value != value ? value : -INFINITY;
+    }
+  }
+}
+
+#define PARAMETERS(T) (const T* logits, const unsigned* starts, float* masked, int groups, int pixels)
+SED_KERNEL(best_of_groups, PARAMETERS, (logits, starts, masked, groups, pixels))
 #undef PARAMETERS

@@ -32,6 +32,7 @@ mod testing;
 
 #[cfg(feature = "cuda-emulator")]
 pub use cuda::emulate_cuda;
+pub use half::f16;
 pub use layers::{
     ClassAttention, Conv2d, ConvNextBlock, DepthwiseConv, LayerNorm, Linear, PatchConv, ScalarConv,
     SkipFusion, activation_dtype, cost_map, gather_rows, has_cuda_kernels, normalise_rows, prefix_attention,
@@ -39,5 +40,5 @@ pub use layers::{
 };
 pub use specs::{
     Activation, ArgmaxMap, ArgmaxSpec, AttentionSums, ClassAttentionWeights, ConvNextWeights, Fused,
-    FusionOutputs, PatchConvWeights, PrefixChains, ScoredMap, SkipFusionWeights, UNLABELLED,
+    FusionOutputs, PatchConvWeights, PrefixChains, ScoredMap, SkipFusionWeights, Sureness, UNLABELLED,
 };

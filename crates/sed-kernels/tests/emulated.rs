@@ -162,14 +162,24 @@ fn operations() {
         let (shared, own) = (values(&[2, 16], 4), values(&[3, 16], 5));
         Ok(vec![prefix_attention(&values(&[3, 8], 6), Some(&shared), &own, &chains, 2)?])
     });
-    let spec = ArgmaxSpec { width: 11, height: 9, crop: Some((5, 3)), threshold: 0.1 };
+    let labels = [0, 0, 1, 2, 2, 4];
     let scores = x.abs().unwrap();
-    let both = |on| {
-        emulate_cuda(on);
-        let kept = top_k_union(&x, &[0, 4, 6], &[1, 2]).unwrap();
-        (kept, upsample_argmax(&scores, &spec).unwrap())
-    };
-    let (want, got) = (both(false), both(true));
-    emulate_cuda(false);
-    assert_eq!((got.0, got.1.indices, got.1.pixels), (want.0, want.1.indices, want.1.pixels));
+    for (thresholds, sureness) in
+        [([0.1; 6], false), ([0.1; 6], true), ([0.0, 0.2, 0.1, 0.4, 0.3, f32::INFINITY], true)]
+    {
+        let thresholds = &thresholds;
+        let spec =
+            ArgmaxSpec { width: 11, height: 9, crop: Some((5, 3)), labels: &labels, thresholds, sureness };
+        let both = |on| {
+            emulate_cuda(on);
+            let kept = top_k_union(&x, &[0, 4, 6], &[1, 2], None).unwrap();
+            let best = top_k_union(&x, &[0, 4, 6], &[1, 1], Some(&[0, 0, 1, 1, 1, 2])).unwrap();
+            (kept, best, upsample_argmax(&scores, &spec).unwrap())
+        };
+        let (want, got) = (both(false), both(true));
+        emulate_cuda(false);
+        assert_eq!((got.0, got.1), (want.0, want.1));
+        let (got, want) = (got.2, want.2);
+        assert_eq!((got.indices, got.pixels, got.sureness), (want.indices, want.pixels, want.sureness));
+    }
 }

@@ -40,11 +40,13 @@ impl CostMap {
     /// Cosine similarities `[pairs, h, w, 80]` of all pairs of all requests, one request after another.
     ///
     /// # Errors
-    /// When there is no request, a vocabulary is empty, or embeddings are of another model.
+    /// When there is no request, a vocabulary is empty, groups do not fit it, or embeddings are of another
+    /// model.
     pub fn similarities(&self, requests: &[DecodeRequest<'_>]) -> Result<Tensor> {
-        if requests.is_empty() || requests.iter().any(|request| request.text.is_empty()) {
-            return Err(ModelError::input("every image needs at least one category"));
+        if requests.is_empty() {
+            return Err(ModelError::input("there is no image to compare with words"));
         }
+        requests.iter().try_for_each(DecodeRequest::check)?;
         let images: Vec<&Tensor> = requests.iter().map(|request| request.features.dense()).collect();
         let texts: Vec<&Tensor> =
             requests.iter().flat_map(|request| request.text).map(TextEmbedding::tensor).collect();

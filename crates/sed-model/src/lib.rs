@@ -36,5 +36,5 @@ pub use model::SedModel;
 pub use pairs::{DecodeRequest, PairBatch};
 pub use parts::{Advanced, Parts};
 pub use rejection::{ParseRejectionError, Rejection};
-pub use sed_kernels::{UNLABELLED, allocator, device, parallel, peak, products_off_plan};
-pub use segmentation::{FinishedMap, OutputSpec, ScoreMaps};
+pub use sed_kernels::{Sureness, UNLABELLED, allocator, device, f16, parallel, peak, products_off_plan};
+pub use segmentation::{FinishedMap, OutputSpec, ScoreMaps, Thresholds};

@@ -196,7 +196,10 @@ impl SedModel {
     }
 
     /// The cost map of one image in parts, for [`SedModel::advance`].
-    pub fn cost_map_parts(&self, request: &DecodeRequest<'_>) -> Parts {
+    ///
+    /// # Errors
+    /// When the vocabulary is empty, or groups do not fit it.
+    pub fn cost_map_parts(&self, request: &DecodeRequest<'_>) -> Result<Parts> {
         Parts::cost_map(request)
     }
 

@@ -1,5 +1,7 @@
 //! The ragged batch: (image, category) pairs of several images, one image after another.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Tensor};
 use sed_kernels::gather_rows;
 
@@ -15,8 +17,11 @@ use crate::text_tower::TextEmbedding;
 pub struct DecodeRequest<'a, Features = ImageFeatures, Text = TextEmbedding> {
     /// The image.
     pub features: &'a Features,
-    /// Its vocabulary: one entry for each category.
+    /// Its vocabulary: one entry for each pair, which is a category or one of a category's phrases.
     pub text: &'a [Text],
+    /// The category of each pair, from 0 and rising without gaps, where a category has several; `None` where
+    /// every pair is a category.
+    pub groups: Option<&'a [u32]>,
     /// The rejection before every decoder level.
     pub rejection: Rejection,
 }
@@ -29,6 +34,29 @@ impl<Features, Text> Clone for DecodeRequest<'_, Features, Text> {
 }
 
 impl<Features, Text> Copy for DecodeRequest<'_, Features, Text> {}
+
+impl<Features, Text> DecodeRequest<'_, Features, Text> {
+    /// Checks that there are pairs, and that their groups belong to them.
+    ///
+    /// # Errors
+    /// When the vocabulary is empty, there are not as many groups as pairs, or groups do not begin at 0 or
+    /// leave a category out.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.text.is_empty() {
+            return Err(ModelError::input("every image needs at least one category"));
+        }
+        let Some(groups) = self.groups else { return Ok(()) };
+        let in_order = groups.windows(2).all(|pair| pair[1] == pair[0] || pair[1] == pair[0] + 1);
+        if groups.len() == self.text.len() && groups.first() == Some(&0) && in_order {
+            return Ok(());
+        }
+        Err(ModelError::input(format!(
+            "{} groups do not divide {} pairs: give each pair its category, from 0 and rising without gaps",
+            groups.len(),
+            self.text.len()
+        )))
+    }
+}
 
 /// Pairs between two stages. Images in a batch may have different vocabularies, a different rejection and
 /// different survivors; no operation mixes them.
@@ -52,27 +80,49 @@ pub struct PairBatch {
 struct Image {
     features: ImageFeatures,
     rejection: Rejection,
+    /// Number of its categories.
     vocabulary: usize,
+    /// The category of each pair of its vocabulary; `None` where every pair is one.
+    groups: Option<Arc<[u32]>>,
+    /// The pairs that are left, as indices into its vocabulary, rising.
     survivors: Vec<u32>,
 }
 
 impl Image {
+    fn of(request: &DecodeRequest<'_>) -> Self {
+        let pairs = request.text.len();
+        Self {
+            features: request.features.clone(),
+            rejection: request.rejection,
+            vocabulary: request.groups.and_then(<[u32]>::last).map_or(pairs, |last| *last as usize + 1),
+            groups: request.groups.map(Arc::from),
+            survivors: (0..pairs as u32).collect(),
+        }
+    }
+
+    /// The category of a pair of its vocabulary.
+    fn category(&self, pair: u32) -> u32 {
+        self.groups.as_ref().map_or(pair, |groups| groups[pair as usize])
+    }
+
+    /// The competitor in a rejection that a pair belongs to: its category, which counts once by its best
+    /// pair. Without a rejection every pair is by itself, since all of them stay.
+    fn competitor(&self, pair: u32) -> u32 {
+        if self.rejection == Rejection::Off { pair } else { self.category(pair) }
+    }
+
     /// The number of its categories that stay at one position.
     fn top_k(&self) -> usize {
-        self.rejection.kept(self.survivors.len())
+        let mut left: Vec<u32> = self.survivors.iter().map(|&pair| self.competitor(pair)).collect();
+        left.dedup();
+        self.rejection.kept(left.len())
     }
 }
 
 impl PairBatch {
     /// All pairs of some requests, before any rejection.
     pub(crate) fn new(requests: &[DecodeRequest<'_>]) -> Self {
-        let image = |request: &DecodeRequest<'_>| Image {
-            features: request.features.clone(),
-            rejection: request.rejection,
-            vocabulary: request.text.len(),
-            survivors: (0..request.text.len() as u32).collect(),
-        };
-        let images = requests.iter().map(image).collect();
+        let images = requests.iter().map(Image::of).collect();
         Self { images, features: None, cost_guidance: None, logits: None, before: Some(Level::One) }
     }
 
@@ -135,9 +185,21 @@ impl PairBatch {
         self.images.iter().map(|image| image.survivors.len()).sum()
     }
 
-    /// The categories of an image that are left, as indices into its vocabulary, rising.
+    /// The pairs of an image that are left, as indices into its vocabulary, rising: categories, unless it has
+    /// groups.
     pub fn survivors(&self, image: usize) -> &[u32] {
         &self.images[image].survivors
+    }
+
+    /// The category of each pair of an image's vocabulary; `None` where every pair is one.
+    pub fn groups(&self, image: usize) -> Option<&[u32]> {
+        self.images[image].groups.as_deref()
+    }
+
+    /// The category of each pair of an image that is left, rising.
+    pub fn categories(&self, image: usize) -> Vec<u32> {
+        let image = &self.images[image];
+        image.survivors.iter().map(|&pair| image.category(pair)).collect()
     }
 
     /// The logits `[pairs, S/4, S/4]`, once all levels have run.
@@ -207,12 +269,29 @@ impl PairBatch {
         Ok(())
     }
 
+    /// The competitor of every pair in a rejection: rising, and of one image alone. `None` where every pair
+    /// competes by itself.
+    fn competitors(&self) -> Option<Vec<u32>> {
+        if self.images.iter().all(|image| image.groups.is_none()) {
+            return None;
+        }
+        let mut competitors = Vec::with_capacity(self.pairs());
+        let mut first = 0;
+        for image in &self.images {
+            competitors.extend(image.survivors.iter().map(|&pair| first + image.competitor(pair)));
+            first = competitors.last().map_or(first, |last| last + 1);
+        }
+        Some(competitors)
+    }
+
     /// Keeps, image by image, the categories that are among the `top_k` best at some position of
-    /// `logits [pairs, h, w]` (SED section 3.4). Gives the rows that stay, or `None` if all do.
+    /// `logits [pairs, h, w]` (SED section 3.4), of a category with several pairs those that are its best
+    /// where it is among them. Returns the rows that stay, or `None` if all do.
     pub(crate) fn reject(&mut self, logits: &Tensor) -> Result<Option<Vec<usize>>> {
         let offsets = self.offsets();
         let top_k: Vec<usize> = self.images.iter().map(Image::top_k).collect();
-        let kept = sed_kernels::top_k_union(logits, &offsets, &top_k)?;
+        let competitors = self.competitors();
+        let kept = sed_kernels::top_k_union(logits, &offsets, &top_k, competitors.as_deref())?;
         let before = self.pairs();
         for ((image, kept), first) in self.images.iter_mut().zip(&kept).zip(&offsets) {
             image.survivors = kept.iter().map(|pair| image.survivors[pair - first]).collect();
@@ -230,4 +309,24 @@ fn join_tensors<'a>(tensors: impl Iterator<Item = &'a Option<Tensor>>) -> Result
 /// Pairs `first .. first + count` of a tensor, without copying.
 pub(crate) fn rows(tensor: Option<&Tensor>, (first, count): (usize, usize)) -> Result<Option<Tensor>> {
     Ok(tensor.map(|tensor| tensor.narrow(0, first, count)).transpose()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_belong_to_pairs_and_leave_no_category_out() {
+        let check = |pairs: usize, groups: Option<&[u32]>| {
+            let text = vec![(); pairs];
+            DecodeRequest { features: &(), text: &text, groups, rejection: Rejection::Off }.check()
+        };
+        for groups in [&[0, 0, 0][..], &[0, 1, 2], &[0, 0, 1], &[0, 1, 1]] {
+            assert!(check(3, Some(groups)).is_ok() && check(3, None).is_ok(), "{groups:?}");
+        }
+        for groups in [&[][..], &[0, 0], &[1, 1, 2], &[0, 2, 2], &[0, 1, 0], &[0, 0, 0, 0]] {
+            assert!(check(3, Some(groups)).is_err(), "{groups:?}");
+        }
+        assert!(check(0, None).is_err() && check(0, Some(&[])).is_err());
+    }
 }

@@ -38,15 +38,16 @@ pub struct Advanced<Pairs = PairBatch> {
 
 impl Parts {
     /// The cost map of one image.
-    pub(crate) fn cost_map(request: &DecodeRequest<'_>) -> Self {
-        Self(Stage::CostMap(CostMapParts {
+    pub(crate) fn cost_map(request: &DecodeRequest<'_>) -> Result<Self> {
+        request.check()?;
+        Ok(Self(Stage::CostMap(CostMapParts {
             batch: PairBatch::new(std::slice::from_ref(request)),
             features: request.features.clone(),
             text: request.text.to_vec(),
             similarities: Vec::new(),
             logits: Vec::new(),
             embedded: None,
-        }))
+        })))
     }
 
     /// A decoder level of a batch of one image.
@@ -105,7 +106,7 @@ impl CostMapParts {
         let first = count(&self.similarities);
         let end = self.text.len().min(first + most);
         let (features, rejection) = (&self.features, Rejection::Off);
-        let part = DecodeRequest { features, text: &self.text[first..end], rejection };
+        let part = DecodeRequest { features, text: &self.text[first..end], groups: None, rejection };
         let similarities = stage.similarities(&[part])?;
         let logits = self.batch.rejects().then(|| stage.rejection_logits(&similarities)).transpose()?;
         if end == self.text.len() {

@@ -64,11 +64,16 @@ pub fn prompts(category: &Category) -> Vec<String> {
         .collect()
 }
 
-/// Names of the vocabularies that come with the server, with their official lists as JSON.
-const BUILTIN: [(&str, &str); 7] = [
+/// The name of the built-in vocabulary of common words, from which contrast words are taken. It is no
+/// evaluation set: its 64 words are phrases of the other built-in vocabularies, for what most pictures show.
+pub const COMMON_WORDS: &str = "common-64";
+
+/// Names of the vocabularies that come with the server, sorted, with their lists as JSON.
+const BUILTIN: [(&str, &str); 8] = [
     ("ade20k-150", include_str!("../assets/vocabularies/ade20k-150.json")),
     ("ade20k-847", include_str!("../assets/vocabularies/ade20k-847.json")),
     ("coco-stuff-171", include_str!("../assets/vocabularies/coco-stuff-171.json")),
+    (COMMON_WORDS, include_str!("../assets/vocabularies/common-64.json")),
     ("pascal-context-459", include_str!("../assets/vocabularies/pascal-context-459.json")),
     ("pascal-context-59", include_str!("../assets/vocabularies/pascal-context-59.json")),
     ("pascal-voc-20", include_str!("../assets/vocabularies/pascal-voc-20.json")),
@@ -80,7 +85,7 @@ pub fn builtin_vocabularies() -> impl ExactSizeIterator<Item = &'static str> {
     BUILTIN.iter().map(|(name, _)| *name)
 }
 
-/// The categories of an evaluation set, in its order. `pascal-voc-20b` is the 20 categories of Pascal VOC
+/// The categories of a built-in vocabulary, in its order. `pascal-voc-20b` is the 20 categories of Pascal VOC
 /// followed by 39 that all count as background.
 pub fn builtin_vocabulary(name: &str) -> Option<Vec<Category>> {
     let (_, json) = BUILTIN.iter().find(|(builtin, _)| *builtin == name)?;
@@ -90,6 +95,8 @@ pub fn builtin_vocabulary(name: &str) -> Option<Vec<Category>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -131,7 +138,19 @@ mod tests {
             .filter_map(builtin_vocabulary)
             .map(|categories| categories.len())
             .collect();
-        assert_eq!(sizes, [150, 847, 171, 459, 59, 20, 59]);
+        assert_eq!(sizes, [150, 847, 171, 64, 459, 59, 20, 59]);
         assert_eq!(builtin_vocabulary("imagenet"), None);
+        assert!(builtin_vocabularies().is_sorted());
+    }
+
+    #[test]
+    fn common_words_are_phrases_of_the_other_lists() {
+        let others = builtin_vocabularies().filter(|name| *name != COMMON_WORDS);
+        let others: Vec<Category> = others.filter_map(builtin_vocabulary).flatten().collect();
+        let phrases: HashSet<&str> = others.iter().flat_map(Category::phrases).collect();
+        for category in builtin_vocabulary(COMMON_WORDS).unwrap() {
+            assert!(category.synonyms.is_empty(), "{category:?}");
+            assert!(phrases.contains(category.name.as_str()), "{category:?}");
+        }
     }
 }

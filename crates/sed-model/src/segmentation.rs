@@ -1,13 +1,15 @@
 //! The end of the path: from the last level's logits to a category for every pixel.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Tensor};
-use sed_kernels::{ArgmaxSpec, ScoredMap, UNLABELLED, score_and_upsample};
+use sed_kernels::{ArgmaxSpec, ScoredMap, Sureness, UNLABELLED, score_and_upsample};
 
 use crate::error::{ModelError, Result};
 use crate::pairs::PairBatch;
 
 /// The specification of an image's result.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OutputSpec {
     /// Width in pixels, at least 1.
     pub width: u32,
@@ -16,10 +18,35 @@ pub struct OutputSpec {
     /// Only this many columns and rows, `(width, height)`, of the decoder's map hold the picture (the official
     /// evaluation cuts the map to the resized picture where that is smaller).
     pub crop: Option<(u32, u32)>,
-    /// Pixels whose best score is below this become [`UNLABELLED`]; 0 to 1.
-    pub score_threshold: f32,
+    /// Pixels whose best score is below its category's threshold become [`UNLABELLED`].
+    pub thresholds: Thresholds,
     /// True to return the survivors' scores, too, at the size of the decoder's map.
     pub score_maps: bool,
+    /// True to return every pixel's score, runner-up and margin, too.
+    pub sureness: bool,
+}
+
+/// The least score of a labelled pixel, 0 to 1. It decides after the arg-max: the second best category does
+/// not get the pixel.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Thresholds {
+    /// The same for all categories.
+    Same(f32),
+    /// One for each category of the vocabulary. [`f32::INFINITY`] marks a contrast word: its pixels are
+    /// [`UNLABELLED`] and are counted.
+    ByCategory(Arc<[f32]>),
+}
+
+impl Thresholds {
+    /// The threshold of a category; infinite for one that has none.
+    pub fn of(&self, category: u32) -> f32 {
+        match self {
+            Self::Same(threshold) => *threshold,
+            Self::ByCategory(thresholds) => {
+                thresholds.get(category as usize).copied().unwrap_or(f32::INFINITY)
+            }
+        }
+    }
 }
 
 /// The result for one image.
@@ -31,12 +58,16 @@ pub struct FinishedMap {
     pub height: u32,
     /// `[height, width]`: the category of every pixel as index into the vocabulary, or [`UNLABELLED`].
     pub indices: Vec<u16>,
-    /// Pixels of each category of the vocabulary in `indices`; those below the threshold count for none.
+    /// Pixels of each category of the vocabulary in `indices`; those below the threshold count for none. Of a
+    /// contrast word all that it has won, although they are [`UNLABELLED`] in `indices`.
     pub pixels: Vec<u32>,
     /// Mean score of each category over its pixels, 0 to 1; 0 where it has none.
     pub mean_scores: Vec<f32>,
     /// The scores themselves, if they were asked for.
     pub score_maps: Option<ScoreMaps>,
+    /// Every pixel's score, runner-up and margin, if they were asked for. Runners-up are categories as in
+    /// `indices`.
+    pub sureness: Option<Sureness>,
 }
 
 /// The scores of the categories that survived all rejections.
@@ -48,16 +79,90 @@ pub struct ScoreMaps {
     pub height: u32,
     /// The category of each map, rising.
     pub categories: Vec<u32>,
-    /// `[categories, height, width]`, 0 to 1.
+    /// `[categories, height, width]`, 0 to 1: at every position the score of the category's best pair.
     pub scores: Vec<f32>,
 }
 
 impl ScoreMaps {
-    /// Scores `[survivors, height, width]` off the device.
-    fn of(survivors: &[u32], scores: &Tensor) -> candle_core::Result<Self> {
+    /// Scores `[survivors, height, width]` off the device, those of one label merged.
+    fn of(labels: &[u16], scores: &Tensor) -> candle_core::Result<Self> {
         let (_, height, width) = scores.dims3()?;
-        let scores = scores.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        Ok(Self { width: width as u32, height: height as u32, categories: survivors.to_vec(), scores })
+        let mut scores: Vec<f32> = scores.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        let categories = merge(labels, &mut scores, height * width);
+        Ok(Self { width: width as u32, height: height as u32, categories, scores })
+    }
+}
+
+/// Merges neighbouring maps `[labels, area]` of one label to their largest values, in place. Returns the
+/// labels that are left.
+fn merge(labels: &[u16], scores: &mut Vec<f32>, area: usize) -> Vec<u32> {
+    let mut categories: Vec<u32> = Vec::with_capacity(labels.len());
+    for (map, &label) in labels.iter().enumerate() {
+        if categories.last() == Some(&u32::from(label)) {
+            let (merged, rest) = scores.split_at_mut(map * area);
+            let best = &mut merged[(categories.len() - 1) * area..][..area];
+            best.iter_mut().zip(&rest[..area]).for_each(|(best, score)| *best = best.max(*score));
+        } else {
+            if categories.len() < map {
+                scores.copy_within(map * area..(map + 1) * area, categories.len() * area);
+            }
+            categories.push(label.into());
+        }
+    }
+    scores.truncate(categories.len() * area);
+    categories
+}
+
+/// The categories of an image's maps.
+struct Labels {
+    /// By map, rising.
+    of_map: Vec<u16>,
+    /// Number of categories of the vocabulary.
+    categories: usize,
+}
+
+impl Labels {
+    /// Of the maps of the pairs `survivors`, indices into a vocabulary of so many categories. `groups` has
+    /// the category of each of its pairs; without, pairs are categories.
+    fn of(survivors: &[u32], groups: Option<&[u32]>, categories: usize) -> Self {
+        let category = |pair: &u32| groups.map_or(*pair, |groups| groups[*pair as usize]) as u16;
+        Self { of_map: survivors.iter().map(category).collect(), categories }
+    }
+
+    /// The threshold of each map.
+    fn thresholds(&self, thresholds: &Thresholds) -> Result<Vec<f32>> {
+        if let Thresholds::ByCategory(all) = thresholds
+            && all.len() != self.categories
+        {
+            let (given, wanted) = (all.len(), self.categories);
+            let reason = format!("{given} score thresholds for {wanted} categories; give one for each");
+            return Err(ModelError::input(reason));
+        }
+        Ok(self.of_map.iter().map(|label| thresholds.of((*label).into())).collect())
+    }
+
+    /// Replaces the maps' indices by their categories.
+    fn name(&self, indices: &mut [u16]) -> Result<()> {
+        for index in indices.iter_mut().filter(|index| **index != UNLABELLED) {
+            let Some(&category) = self.of_map.get(usize::from(*index)) else {
+                let reason = format!("the device gave map {index} of {}", self.of_map.len());
+                return Err(candle_core::Error::Msg(reason).into());
+            };
+            *index = category;
+        }
+        Ok(())
+    }
+
+    /// Pixels and mean scores of each category from those of each map.
+    fn totals(&self, pixels: &[u32], mean_scores: &[f32]) -> (Vec<u32>, Vec<f32>) {
+        let (mut totals, mut sums) = (vec![0; self.categories], vec![0.0; self.categories]);
+        for ((&label, &pixels), &mean) in self.of_map.iter().zip(pixels).zip(mean_scores) {
+            totals[usize::from(label)] += pixels;
+            sums[usize::from(label)] += f64::from(mean) * f64::from(pixels);
+        }
+        let mean = |(sum, pixels): (&f64, &u32)| (sum / f64::from((*pixels).max(1))) as f32;
+        let means = sums.iter().zip(&totals).map(mean).collect();
+        (totals, means)
     }
 }
 
@@ -72,38 +177,136 @@ pub(crate) fn finish(batch: &PairBatch, outputs: &[OutputSpec]) -> Result<Vec<Fi
     let offsets = batch.offsets();
     let finish_image = |(image, output): (usize, &OutputSpec)| {
         let survivors = batch.survivors(image);
+        let labels = Labels::of(survivors, batch.groups(image), batch.vocabulary(image));
         let logits = logits.narrow(0, offsets[image], survivors.len())?;
-        let spec = ArgmaxSpec {
-            width: output.width as usize,
-            height: output.height as usize,
-            crop: output.crop.map(|(width, height)| (width as usize, height as usize)),
-            threshold: output.score_threshold,
-        };
-        let ScoredMap { scores, map, not_finite } = score_and_upsample(&logits, &spec)?;
-        if not_finite > 0 {
-            return Err(ModelError::NotFinite { found: not_finite, of: logits.elem_count() });
-        }
-        let scores = output.score_maps.then(|| ScoreMaps::of(survivors, &scores));
-        let mut result = FinishedMap {
-            width: output.width,
-            height: output.height,
-            indices: map.indices,
-            pixels: vec![0; batch.vocabulary(image)],
-            mean_scores: vec![0.0; batch.vocabulary(image)],
-            score_maps: scores.transpose()?,
-        };
-        for index in result.indices.iter_mut().filter(|index| **index != UNLABELLED) {
-            let Some(&category) = survivors.get(usize::from(*index)) else {
-                let reason = format!("the device gave map {index} of {}", survivors.len());
-                return Err(candle_core::Error::Msg(reason).into());
-            };
-            *index = category as u16;
-        }
-        for ((&category, pixels), score) in survivors.iter().zip(map.pixels).zip(map.mean_scores) {
-            result.pixels[category as usize] = pixels;
-            result.mean_scores[category as usize] = score;
-        }
-        Ok(result)
+        finish_image(&logits, &labels, output)
     };
     outputs.iter().enumerate().map(finish_image).collect()
+}
+
+/// Finds the best category of every pixel of an image with the logits `[maps, h, w]`.
+fn finish_image(logits: &Tensor, labels: &Labels, output: &OutputSpec) -> Result<FinishedMap> {
+    let spec = ArgmaxSpec {
+        width: output.width as usize,
+        height: output.height as usize,
+        crop: output.crop.map(|(width, height)| (width as usize, height as usize)),
+        labels: &labels.of_map,
+        thresholds: &labels.thresholds(&output.thresholds)?,
+        sureness: output.sureness,
+    };
+    let ScoredMap { scores, mut map, not_finite } = score_and_upsample(logits, &spec)?;
+    if not_finite > 0 {
+        return Err(ModelError::NotFinite { found: not_finite, of: logits.elem_count() });
+    }
+    let score_maps = output.score_maps.then(|| ScoreMaps::of(&labels.of_map, &scores)).transpose()?;
+    labels.name(&mut map.indices)?;
+    if let Some(sureness) = &mut map.sureness {
+        labels.name(&mut sureness.runner_up)?;
+    }
+    let (pixels, mean_scores) = labels.totals(&map.pixels, &map.mean_scores);
+    Ok(FinishedMap {
+        width: output.width,
+        height: output.height,
+        indices: map.indices,
+        pixels,
+        mean_scores,
+        score_maps,
+        sureness: map.sureness,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    /// Logits `[maps, 2, 2]` of two phrases of category 0, one of category 1 and one of category 2, a
+    /// contrast word.
+    fn logits() -> Tensor {
+        let values: [f32; 16] = [
+            4.0, -2.0, -2.0, 2.0, // wins the first pixel, before its synonym
+            3.0, 2.0, -3.0, 1.0, // wins the second
+            1.0, 1.0, 0.5, 0.0, // runner-up of the first two, below its threshold in the third
+            0.0, -1.0, 0.0, 3.0, // wins the last
+        ];
+        Tensor::from_slice(&values, (4, 2, 2), &Device::Cpu).unwrap()
+    }
+
+    fn labels() -> Labels {
+        // Of a vocabulary whose categories have two, three and one phrase.
+        Labels::of(&[0, 1, 4, 5], Some(&[0, 0, 1, 1, 1, 2]), 3)
+    }
+
+    fn output() -> OutputSpec {
+        OutputSpec {
+            width: 2,
+            height: 2,
+            crop: None,
+            thresholds: Thresholds::ByCategory([0.0, 0.7, f32::INFINITY].into()),
+            score_maps: true,
+            sureness: true,
+        }
+    }
+
+    fn sigmoid(x: f32) -> f32 {
+        1.0 / (1.0 + (-x).exp())
+    }
+
+    #[test]
+    fn phrases_of_a_category_are_one_in_the_result() {
+        let map = finish_image(&logits(), &labels(), &output()).unwrap();
+        assert_eq!(map.indices, [0, 0, UNLABELLED, UNLABELLED]);
+        // A contrast word's pixels are counted, those below a threshold are not.
+        assert_eq!(map.pixels, [2, 0, 1]);
+        let mean = (sigmoid(4.0) + sigmoid(2.0)) / 2.0;
+        for (found, wanted) in map.mean_scores.iter().zip([mean, 0.0, sigmoid(3.0)]) {
+            assert!((found - wanted).abs() < 1e-5, "{:?}", map.mean_scores);
+        }
+        let sureness = map.sureness.unwrap();
+        // Never the synonym, and no contrast word.
+        assert_eq!(sureness.runner_up, [1, 1, UNLABELLED, 0]);
+        let scores = [4.0, 2.0, 0.5, 3.0].map(sigmoid);
+        let seconds = [sigmoid(1.0), sigmoid(1.0), 0.0, sigmoid(2.0)];
+        for pixel in 0..4 {
+            assert!((sureness.scores[pixel].to_f32() - scores[pixel]).abs() < 1e-3, "{sureness:?}");
+            let margin = scores[pixel] - seconds[pixel];
+            assert!((sureness.margins[pixel].to_f32() - margin).abs() < 1e-3, "{sureness:?}");
+        }
+        let maps = map.score_maps.unwrap();
+        assert_eq!((maps.categories.as_slice(), maps.scores.len()), ([0, 1, 2].as_slice(), 12));
+        for (found, wanted) in
+            maps.scores.iter().zip([4.0, 2.0, -2.0, 2.0, 1.0, 1.0, 0.5, 0.0, 0.0, -1.0, 0.0, 3.0])
+        {
+            assert!((found - sigmoid(wanted)).abs() < 1e-5, "{:?}", maps.scores);
+        }
+    }
+
+    #[test]
+    fn without_groups_pairs_are_categories() {
+        let labels = Labels::of(&[0, 2, 3, 4], None, 5);
+        let spec = OutputSpec { thresholds: Thresholds::Same(0.7), ..output() };
+        let map = finish_image(&logits(), &labels, &spec).unwrap();
+        assert_eq!(map.indices, [0, 2, UNLABELLED, 4]);
+        assert_eq!(map.pixels, [1, 0, 1, 0, 1]);
+        assert_eq!(map.sureness.unwrap().runner_up, [2, 3, 4, 0]);
+        assert_eq!(map.score_maps.unwrap().categories, [0, 2, 3, 4]);
+        let plain = OutputSpec { sureness: false, score_maps: false, ..spec };
+        let map = finish_image(&logits(), &labels, &plain).unwrap();
+        assert_eq!((map.sureness, map.score_maps), (None, None));
+    }
+
+    #[test]
+    fn a_category_without_a_threshold_is_never_labelled() {
+        assert_eq!(Thresholds::Same(0.5).of(7), 0.5);
+        let each = Thresholds::ByCategory([0.1, 0.2].into());
+        assert_eq!([each.of(0), each.of(1), each.of(2)], [0.1, 0.2, f32::INFINITY]);
+    }
+
+    #[test]
+    fn thresholds_of_other_categories_are_refused() {
+        let spec = OutputSpec { thresholds: Thresholds::ByCategory([0.5; 2].into()), ..output() };
+        let error = finish_image(&logits(), &labels(), &spec).unwrap_err().to_string();
+        assert_eq!(error, "2 score thresholds for 3 categories; give one for each");
+    }
 }

@@ -16,6 +16,7 @@ Examples:
   sed-serve convert sed_model_base.pth --output models
   sed-serve serve --model models/sed-b.safetensors --listen 0.0.0.0:50051
   sed-serve segment photos/ --server http://127.0.0.1:50051 --vocabulary ade20k-150
+  sed-serve vocabulary prepare ade20k-150 --server http://127.0.0.1:50051
   sed-serve eval validation/ --labels annotations/ --vocabulary ade20k-150 --first-label 1
   sed-serve bench load --clients 8 --duration 30
 
@@ -78,7 +79,7 @@ pub(crate) enum Command {
     Doctor(Box<commands::doctor::DoctorArgs>),
     /// Ask a server whether it is ready for requests; the exit code is 0 if it is.
     Health(commands::health::HealthArgs),
-    /// List the built-in vocabularies, or show one.
+    /// List vocabularies, check words, prepare their text embeddings, and register them on a server.
     Vocabulary(commands::vocabulary::VocabularyArgs),
     /// Write a completion script for a shell.
     Completions(commands::completions::CompletionsArgs),

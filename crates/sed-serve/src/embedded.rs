@@ -104,6 +104,25 @@ pub(crate) fn examples() -> Result<Vec<Example>> {
     Ok(serde_json::from_slice(EXAMPLES)?)
 }
 
+/// A word that the embedded model was taught.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Taught {
+    /// The word.
+    pub(crate) name: String,
+    /// Broader words for the same thing, such as `animal`.
+    pub(crate) broader: Vec<String>,
+}
+
+#[cfg(feature = "embedded-model")]
+const TAUGHT: &[u8] = repository_file!("models/sed-tiny/categories.json");
+#[cfg(not(feature = "embedded-model"))]
+const TAUGHT: &[u8] = b"[]";
+
+/// The words that the embedded model was taught, in their order; none in a build without it.
+pub(crate) fn taught() -> Result<Vec<Taught>> {
+    Ok(serde_json::from_slice(TAUGHT)?)
+}
+
 #[cfg(all(test, feature = "embedded-model"))]
 mod tests {
     use super::*;

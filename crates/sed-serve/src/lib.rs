@@ -12,6 +12,7 @@ mod metrics;
 mod opened_model;
 mod output_files;
 mod pictures;
+mod preparing;
 mod print;
 mod progress;
 mod report;

@@ -6,12 +6,18 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use sed_client::Answer;
+use sed_client::{Answer, v1::mask::Content};
 
 use crate::report::{Files, Report};
 
+const OVERLAY: &str = ".overlay.png";
+const MASK: &str = ".mask.png";
+const SCORE: &str = ".score.png";
+const RUNNER_UP: &str = ".runner-up.png";
+const MARGIN: &str = ".margin.png";
+
 /// Endings of the pictures of a result, by which they are not mistaken for pictures to segment.
-pub(crate) const ENDINGS: [&str; 2] = [".overlay.png", ".mask.png"];
+pub(crate) const ENDINGS: [&str; 5] = [OVERLAY, MASK, SCORE, RUNNER_UP, MARGIN];
 
 /// A folder for results. Two pictures of one name get different files.
 #[derive(Debug)]
@@ -28,15 +34,22 @@ impl OutputFolder {
         Ok(Self { folder: folder.to_owned(), taken: HashSet::new() })
     }
 
-    /// Writes overlay and mask of an answer, and replaces existing files.
+    /// Writes overlay, mask and planes of an answer, and replaces existing files.
     pub(crate) fn write(&mut self, name: &str, answer: &Answer, with_report: bool) -> Result<Files> {
         let name = self.free_name(name);
         let path = |ending: &str| self.folder.join(format!("{name}{ending}"));
-        let [overlay, mask] = ENDINGS.map(path);
+        let [overlay, mask] = [OVERLAY, MASK].map(path);
         write(&overlay, &answer.overlay_png)?;
         write(&mask, answer.index_png()?)?;
+        let contents = answer.masks.iter().filter_map(|mask| mask.content.as_ref());
+        let mut planes = Vec::new();
+        for (ending, bytes) in contents.filter_map(plane) {
+            let file = path(ending);
+            write(&file, bytes)?;
+            planes.push(file);
+        }
         let report = with_report.then(|| path(".report.json"));
-        Ok(Files { overlay: Some(overlay), mask: Some(mask), report })
+        Ok(Files { overlay: Some(overlay), mask: Some(mask), report, planes })
     }
 
     fn free_name(&mut self, name: &str) -> String {
@@ -47,6 +60,18 @@ impl OutputFolder {
             free = format!("{name}-{number}");
         }
         free
+    }
+}
+
+/// The ending and the bytes of a plane of scores, runners-up or margins.
+fn plane(content: &Content) -> Option<(&'static str, &[u8])> {
+    match content {
+        Content::ScorePng(png) => Some((SCORE, png)),
+        Content::RawScores(floats) => Some((".score.f16", floats)),
+        Content::RunnerUpPng(png) => Some((RUNNER_UP, png)),
+        Content::MarginPng(png) => Some((MARGIN, png)),
+        Content::RawMargins(floats) => Some((".margin.f16", floats)),
+        _ => None,
     }
 }
 

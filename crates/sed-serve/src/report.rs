@@ -13,6 +13,9 @@ pub(crate) struct Report {
     #[serde(flatten)]
     pub(crate) answer: sed_client::Report,
     pub(crate) files: Files,
+    /// True if the contrast words were this program's choice.
+    #[serde(skip)]
+    pub(crate) usual_contrast: bool,
 }
 
 /// Paths of the files of the result, as far as they are written.
@@ -21,4 +24,6 @@ pub(crate) struct Files {
     pub(crate) overlay: Option<PathBuf>,
     pub(crate) mask: Option<PathBuf>,
     pub(crate) report: Option<PathBuf>,
+    /// Scores, runners-up and margins.
+    pub(crate) planes: Vec<PathBuf>,
 }

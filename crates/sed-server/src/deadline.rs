@@ -1,9 +1,9 @@
 //! Deadlines of requests: the client's `grpc-timeout`, but never later than the server allows.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use http::HeaderMap;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// The client watches its timeout itself and would not see a later answer, so the server's deadline comes
 /// first.
@@ -51,6 +51,14 @@ impl StreamDeadline {
     /// The deadline of a stream whose headers have just come.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         Self(wanted_time(headers).map(|wanted| Instant::now() + wanted))
+    }
+
+    /// Resolves at the deadline; never if there is none.
+    pub(crate) async fn expired(self) {
+        match self.0 {
+            Some(deadline) => sleep_until(deadline).await,
+            None => pending().await,
+        }
     }
 
     /// The deadline of one of its requests that came at `received` and may take `time`.

@@ -39,14 +39,15 @@ mod wire;
 
 pub use access::{AccessError, CertificateFacts, inspect_tls, inspect_tokens};
 pub use config::{ConfigError, ServerConfig, Settings};
-pub use field::{CategoryList, Field};
+pub use field::{CategoryList, Field, ThresholdPart};
 pub use health::SERVICE_NAME;
 pub use inference::{Output, ValidatedInfer, validate_infer};
 pub use request_error::RequestError;
 pub use server::{Drain, ServeError, Server};
 pub use status::{ERROR_DOMAIN, code_of, reason_name};
 pub use validate::{
-    ImageSource, OutputSize, OverlayOptions, SentImage, ValidatedOptions, ValidatedRequest, VocabularySource,
-    validate_create_vocabulary, validate_segment,
+    CategoryName, CategoryThreshold, ContrastSource, ImageSource, OutputSize, OverlayOptions, SentImage,
+    ValidatedOptions, ValidatedRequest, ValidatedWords, VocabularySource, validate_create_vocabulary,
+    validate_prepare_vocabulary, validate_segment,
 };
 pub use vocabulary_registry::REGISTERED_VOCABULARY_BYTES;

@@ -73,10 +73,11 @@ pub(crate) struct Method {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountedMethod(pub(crate) Method);
 
-const COUNTED: [CountedMethod; 8] = [
+const COUNTED: [CountedMethod; 9] = [
     CountedMethod(method(SEGMENTATION, "Segment", One, Masks)),
     CountedMethod(method(SEGMENTATION, "SegmentStream", Many, Masks)),
     CountedMethod(method(SEGMENTATION, "CreateVocabulary", One, Words)),
+    CountedMethod(method(SEGMENTATION, "PrepareVocabulary", One, Words)),
     CountedMethod(method(SEGMENTATION, "GetVocabulary", One, Small)),
     CountedMethod(method(SEGMENTATION, "ListVocabularies", One, Small)),
     CountedMethod(method(SEGMENTATION, "DeleteVocabulary", One, Small)),

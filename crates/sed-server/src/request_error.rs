@@ -64,9 +64,10 @@ impl RequestError {
         let at = |phrase: &Phrase| Field::Phrase(list, *phrase);
         let (reason, field, limit) = match error {
             VocabularyError::Empty => (ErrorReason::VocabularyEmpty, Field::CategoryList(list), None),
-            VocabularyError::TooManyCategories { limit, .. }
-            | VocabularyError::TooManyPhrases { limit, .. } => {
-                (ErrorReason::VocabularyTooLarge, Field::CategoryList(list), Some(*limit as u64))
+            VocabularyError::TooManyCategories { contrast, limit, .. }
+            | VocabularyError::TooManyPhrases { contrast, limit, .. } => {
+                let field = if *contrast > 0 { Field::ContrastList(list) } else { Field::CategoryList(list) };
+                (ErrorReason::VocabularyTooLarge, field, Some(*limit as u64))
             }
             VocabularyError::TooManySynonyms { category, limit, .. } => {
                 (ErrorReason::VocabularyTooLarge, Field::Synonyms(list, *category), Some(*limit as u64))
@@ -78,8 +79,7 @@ impl RequestError {
                 (ErrorReason::CategoryNameInvalid, at(phrase), None)
             }
             VocabularyError::DuplicateCategory { second, .. } => {
-                let name = Phrase { category: *second, synonym: None };
-                (ErrorReason::CategoryDuplicate, at(&name), None)
+                (ErrorReason::CategoryDuplicate, at(&second.name()), None)
             }
             VocabularyError::DuplicatePhrase { second, .. } => {
                 (ErrorReason::CategoryDuplicate, at(second), None)

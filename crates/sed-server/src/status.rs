@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, error::Error as _, sync::Arc, time::Duration};
 
-use sed_engine::EngineError;
+use sed_engine::{EngineError, NotReady};
 use sed_proto::v1::ErrorReason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -45,7 +45,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::DeviceOutOfMemory
         | ErrorReason::DeadlineUnreachable
         | ErrorReason::MemoryExhausted
-        | ErrorReason::TooManyVocabularies => Code::ResourceExhausted,
+        | ErrorReason::TooManyVocabularies
+        | ErrorReason::VocabularyNotReady => Code::ResourceExhausted,
         ErrorReason::DeadlineExceeded | ErrorReason::DeadlineTooShort => Code::DeadlineExceeded,
         ErrorReason::VocabularyBuiltIn => Code::FailedPrecondition,
         ErrorReason::VocabularyNotOwned => Code::PermissionDenied,
@@ -115,6 +116,21 @@ impl Failure {
         self.with("unit", unit).with("limit", limit)
     }
 
+    /// Adds the state of words that are not ready.
+    fn words(self, why: NotReady) -> Self {
+        match why {
+            NotReady::Preparing => self,
+            NotReady::TooMany { preparing, limit } => {
+                self.quota("phrases in preparation", limit).with("preparing", preparing)
+            }
+            NotReady::TooLarge { needed, text_cache, assembled, vocabulary_cache } => self
+                .with("needed_bytes", needed)
+                .with("text_cache_bytes", text_cache)
+                .with("needed_vocabulary_bytes", assembled)
+                .with("vocabulary_cache_bytes", vocabulary_cache),
+        }
+    }
+
     fn violation(mut self, field: String, message: &str) -> Self {
         self.details.add_bad_request_violation(field, message);
         self
@@ -154,6 +170,16 @@ pub(crate) fn from_engine_error(error: &EngineError) -> Status {
                 .with("predicted_ms", predicted.as_millis())
                 .with("left_ms", left.as_millis())
                 .retry_after(*retry_after)
+        }
+        EngineError::VocabularyNotReady { embedded, phrases, retry_after, why } => {
+            let failure = failure(ErrorReason::VocabularyNotReady)
+                .with("embedded", embedded)
+                .with("phrases", phrases)
+                .words(*why);
+            match retry_after {
+                Some(delay) => failure.retry_after(*delay),
+                None => failure,
+            }
         }
         EngineError::DeadlineExceeded => return deadline_exceeded(),
         EngineError::WarmUpFailed(_) => {
@@ -199,6 +225,11 @@ pub(crate) fn shutting_down() -> Status {
 pub(crate) fn reconnect(why: &str) -> Status {
     let message = format!("{why}; open the stream again, and send what was not answered");
     Failure::new(ErrorReason::Reconnect, message).retry_after(Duration::ZERO).into_status()
+}
+
+/// The same for a connection that takes no new calls any more.
+pub(crate) fn reconnect_of_old() -> Status {
+    reconnect("the connection is old and ends soon")
 }
 
 /// There are as many uploads as may be, and all of them make progress.

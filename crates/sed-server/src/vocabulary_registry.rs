@@ -88,8 +88,8 @@ pub(crate) struct Position {
 /// A part of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
-    /// Positions, each with its number of categories.
-    pub(crate) entries: Vec<(Position, usize)>,
+    /// Positions, each with its vocabulary.
+    pub(crate) entries: Vec<(Position, Vocabulary)>,
     /// True if others follow.
     pub(crate) more: bool,
 }
@@ -113,7 +113,7 @@ impl VocabularyRegistry {
     }
 
     /// Refuses a vocabulary that can never be registered.
-    pub(crate) fn check_room(&self, vocabulary: &Vocabulary) -> Result<(), Full> {
+    fn check_room(&self, vocabulary: &Vocabulary) -> Result<(), Full> {
         if self.most == 0 {
             return Err(Full::Count(0));
         }
@@ -167,12 +167,12 @@ impl VocabularyRegistry {
     pub(crate) fn page(&self, behind: Option<&Position>, most: usize) -> Page {
         let registered = self.lock();
         let position = |registered, name: &str| Position { registered, name: name.to_owned() };
-        let built_in = self.built_in.iter().map(|(name, found)| (position(false, name), found.size()));
+        let built_in = self.built_in.iter().map(|(name, found)| (position(false, name), found));
         let named = registered.named.iter();
-        let named = named.map(|(name, found)| (position(true, name), found.vocabulary.size()));
+        let named = named.map(|(name, found)| (position(true, name), &found.vocabulary));
         let mut rest =
             built_in.chain(named).filter(|(position, _)| behind.is_none_or(|behind| position > behind));
-        let entries = rest.by_ref().take(most).collect();
+        let entries = rest.by_ref().take(most).map(|(position, found)| (position, found.clone())).collect();
         Page { entries, more: rest.next().is_some() }
     }
 
@@ -237,11 +237,12 @@ fn is_registered_name(name: &str) -> bool {
 }
 
 /// Memory that a vocabulary holds.
-fn bytes_of(vocabulary: &Vocabulary) -> usize {
-    let phrases = vocabulary.categories().iter().flat_map(Category::phrases);
+pub(crate) fn bytes_of(vocabulary: &Vocabulary) -> usize {
+    let categories = vocabulary.all_categories();
+    let phrases = categories.iter().flat_map(Category::phrases);
     let text: usize = phrases.map(|phrase| phrase.len() + size_of::<String>()).sum();
     let tokens = vocabulary.phrases().iter().map(|phrase| phrase.bytes() + size_of::<TokenPhrase>());
-    text + tokens.sum::<usize>() + vocabulary.size() * size_of::<Category>()
+    text + tokens.sum::<usize>() + size_of_val(categories)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 """Every attack, by name; and those that several make together."""
 
-from attacks import amplified, answers, connections, environment, pictures, uploads, words
+from attacks import amplified, answers, connections, environment, pictures, preparing, uploads, words
 from attacks.base import SEGMENT, Attack
 
 # In the order in which they run alone.
 EVERY: list[Attack] = [
     attack
-    for module in (uploads, answers, amplified, pictures, connections, words, environment)
+    for module in (uploads, answers, amplified, pictures, connections, words, preparing, environment)
     for attack in module.ATTACKS
 ]
 STALLED: list[Attack] = [

@@ -17,6 +17,7 @@ from wire import LARGEST_WINDOW, Closed, Connection, prefixed
 SEGMENT = "/sed.v1.SegmentationService/Segment"
 STREAM = "/sed.v1.SegmentationService/SegmentStream"
 CREATE = "/sed.v1.SegmentationService/CreateVocabulary"
+PREPARE = "/sed.v1.SegmentationService/PrepareVocabulary"
 INFO = "/sed.v1.SegmentationService/GetServerInfo"
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 LIVE = "/inference.GRPCInferenceService/ServerLive"

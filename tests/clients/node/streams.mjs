@@ -16,7 +16,7 @@ process.on("warning", (warning) => {
 const { ABORTED, INTERNAL, RESOURCE_EXHAUSTED, UNAVAILABLE } = grpc.status;
 const RECONNECT = failure(UNAVAILABLE, "RECONNECT", 0);
 const SHUTTING_DOWN = failure(UNAVAILABLE, "SHUTTING_DOWN", 0.1);
-const WARNING = { reason: 2, field: "vocabulary.categories.categories[0].name", message: "too long" };
+const WARNING = { reason: 2, field: "vocabulary.categories.categories[0].name", message: "too long", metadata: { tokens: "112", room: "70" } };
 
 let acts = [];
 let seen = []; // numbers of the requests, by stream

@@ -24,6 +24,11 @@ async def main() -> None:
         answers = await asyncio.gather(*(client.segment(picture, words, top_k=2) for _ in range(8)))
         assert all(np.array_equal(answer.mask, expected.mask) for answer in answers)
         assert (await client.server_info()).model.name == expected.model_name
+        sure = await client.segment(picture, words, top_k=2, margin=True, contrast=["wall clock"], synonyms="best")
+        assert sure.margin.shape == sure.mask.shape and sure.contrast.names == ("wall clock",)
+        states = []
+        prepared = await client.prepare_vocabulary(words, states.append)
+        assert prepared.ready and prepared.known == prepared.phrases and states[-1] == prepared
         named = await client.create_vocabulary(words)
         assert len((await client.get_vocabulary(named.name)).categories) == len(words)
         assert named.name in [vocabulary.name async for vocabulary in client.list_vocabularies()]
@@ -51,7 +56,7 @@ async def main() -> None:
             sys.exit("a file that is not there was sent")
         except FileNotFoundError:
             pass
-    print("asyncio: 8 calls at once, a stream and the vocabularies: the same masks")
+    print("asyncio: 8 calls at once, a stream, the vocabularies and preparing: the same masks")
 
 
 if __name__ == "__main__":

@@ -40,8 +40,11 @@ def main() -> None:
                 golden(client, case, mode, cases[case], expected, version)
         picture = cases["sed_nano.c5"]["image"]
         named(client, picture)
+        competing(client, picture)
+        synonyms(client, cases["sed_nano.b12"])
         many_at_once(client, picture)
         asyncio.run(without_threads(target, picture))
+        sure(client, picture)
         errors(client, picture)
 
 
@@ -94,6 +97,9 @@ def about(client: triton.InferenceServerClient) -> str:
         "scores": ("FP32", [-1]),
         "survivors": ("BOOL", [LEVELS, -1]),
         "names": ("BYTES", [-1]),
+        "confidence": ("FP16", [-1, -1]),
+        "runner_up": ("UINT16", [-1, -1]),
+        "margin": ("FP16", [-1, -1]),
     }, tensors
     print(f"{server.name} {server.version}: {model.name}, version {version[:19]}, platform {model.platform}")
     return version
@@ -184,6 +190,44 @@ def named(client, picture: str) -> None:
     print("by name and by id: the same mask")
 
 
+def competing(client, picture: str) -> None:
+    """Contrast words, thresholds of categories and the report of ambiguities."""
+    given = [file(picture), tensor("categories", np.array(["sky", "grass", "wall"], dtype=object))]
+
+    def mask(**parameters) -> np.ndarray:
+        result = client.infer(MODEL, given, parameters={"top_k": 0, **parameters})
+        assert result.as_numpy("names").tolist() == [b"sky", b"grass", b"wall"], "contrast words are in the answer"
+        assert "ambiguities" not in result.get_response().parameters
+        return result.as_numpy("mask")
+
+    plain, contrast = mask(), mask(contrast="pascal-voc-20")
+    assert (plain != UNLABELLED).all() and (contrast == UNLABELLED).any() and (contrast != UNLABELLED).any()
+    assert (mask(contrast="off") == plain).all()
+    assert set(np.unique(mask(contrast="auto")).tolist()) <= {0, 1, 2, UNLABELLED}
+    # No score reaches 1, and a threshold of a category overrides the general one.
+    without_sky = mask(category_thresholds=json.dumps({"sky": 1}))
+    assert (without_sky == np.where(plain == 0, UNLABELLED, plain)).all()
+    only_sky = mask(score_threshold=1, category_thresholds=json.dumps({"sky": 0}))
+    assert (only_sky == np.where(plain == 0, plain, UNLABELLED)).all()
+    unsure = client.infer(MODEL, given, parameters={"top_k": 0, "report_ambiguities": True})
+    assert (unsure.as_numpy("mask") == plain).all()
+    lines = unsure.get_response().parameters["ambiguities"].string_param.splitlines()
+    assert lines and all(line.strip() for line in lines), lines
+    print(f"contrast words take {int((contrast == UNLABELLED).sum())} pixels; {len(lines)} ambiguities: {lines[0]}")
+
+
+def synonyms(client, meta: dict) -> None:
+    """The best of the synonyms is what they are as categories of their own, merged."""
+    split = [line.split(", ") for line in meta["classes"]]
+    owner = np.array([index for index, names in enumerate(split) for _ in names])
+    parameters = {"top_k": 0, "synonym_mode": "best"}
+    best = client.infer(MODEL, [file(meta["image"]), *words(meta["classes"])], parameters=parameters)
+    phrases = tensor("categories", np.array(sum(split, []), dtype=object))
+    apart = client.infer(MODEL, [file(meta["image"]), phrases], parameters={"top_k": 0})
+    assert (best.as_numpy("mask") == owner[apart.as_numpy("mask")]).all()
+    print("best of the synonyms: the same as categories of their own, merged")
+
+
 def many_at_once(client, picture: str) -> None:
     """Eight requests at the same time, through the client's callbacks."""
     answers: queue.Queue = queue.Queue()
@@ -208,6 +252,20 @@ async def without_threads(target: str, picture: str) -> None:
     print("asyncio: answered")
 
 
+def sure(client, picture: str) -> None:
+    """Score, runner-up and margin of every pixel, which only come by their names."""
+    given = [file(picture), tensor("categories", np.array(["cat", "sky", "grass"], dtype=object))]
+    assert client.infer(MODEL, given).as_numpy("confidence") is None
+    outputs = [triton.InferRequestedOutput(name) for name in ["mask", "confidence", "runner_up", "margin"]]
+    result = client.infer(MODEL, given, outputs=outputs, parameters={"top_k": 0})
+    mask, confidence, runner_up, margin = (result.as_numpy(output.name()) for output in outputs)
+    assert confidence.dtype == margin.dtype == np.float16 and runner_up.dtype == np.uint16
+    assert confidence.shape == runner_up.shape == margin.shape == mask.shape
+    assert (0 <= margin).all() and (margin <= confidence).all() and (confidence <= 1).all()
+    assert (runner_up < 3).all() and (runner_up != mask).all()
+    print(f"sureness: scores of {confidence.min():.3f} to {confidence.max():.3f}, margins of up to {margin.max():.3f}")
+
+
 def errors(client, picture: str) -> None:
     """Refusals, as the client shows them."""
     cat = tensor("categories", np.array(["cat"], dtype=object))
@@ -230,6 +288,22 @@ def errors(client, picture: str) -> None:
             "parameters.top_p: ",
             lambda: client.infer(MODEL, [good, cat], parameters={"top_p": 0.5}),
         ),
+        (
+            "INVALID_ARGUMENT",
+            "parameters.synonym_mode: ",
+            lambda: client.infer(MODEL, [good, cat], parameters={"synonym_mode": "all"}),
+        ),
+        (
+            "INVALID_ARGUMENT",
+            "parameters.category_thresholds",
+            lambda: client.infer(MODEL, [good, cat], parameters={"category_thresholds": "cat=0.5"}),
+        ),
+        (
+            "INVALID_ARGUMENT",
+            "parameters.category_thresholds",
+            lambda: client.infer(MODEL, [good, cat], parameters={"category_thresholds": '{"no such word": 0.5}'}),
+        ),
+        ("NOT_FOUND", "", lambda: client.infer(MODEL, [good, cat], parameters={"contrast": "no-such-list"})),
         ("DEADLINE_EXCEEDED", "", lambda: client.infer(MODEL, [good, cat], timeout=1)),
         ("UNIMPLEMENTED", "", lambda: client.get_model_config(MODEL)),
     ]:

@@ -27,10 +27,11 @@ def rows(entry: Entry) -> float:
 
 
 def argmax(entry: Entry) -> float:
-    """upsample_argmax: the maps are a view of a batch's."""
+    """upsample_argmax: the maps are a view of a batch's; ranked, the last three are planes or null."""
     args = entry["args"]
     scores = args[4]["i32"] * args[5]["i32"] * args[6]["i32"] * args[0]["element"]
-    return float(min(scores, args[0]["pointer"]) + 2 * args[9]["i32"] * args[10]["i32"])
+    planes = 1 + sum(arg.get("pointer", 0) > 0 for arg in args[-3:])
+    return float(min(scores, args[0]["pointer"]) + 2 * planes * args[9]["i32"] * args[10]["i32"])
 
 
 def single_values(entry: Entry) -> float:
@@ -62,6 +63,7 @@ RULES: dict[str, collections.abc.Callable[[Entry], float]] = {
     "gather_rows": rows,
     "stack": rows,
     "upsample_argmax": argmax,
+    "upsample_argmax_ranked": argmax,
     "epilogue": single_values,
     "epilogue4": single_values,
     "sigmoid": single_values,

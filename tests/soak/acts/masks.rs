@@ -11,6 +11,7 @@ use crate::{
     catalogue::{self, SegmentCase},
     judgement::{LATE, TROUBLE, check_error},
     line::Line,
+    planes,
 };
 
 /// Requests with new words that a client asks again in the end.
@@ -97,6 +98,7 @@ pub(super) async fn cold(shared: &Shared, line: &Line, random: &mut fastrand::Rn
             if found != asked {
                 shared.tally().violation(format!("{asked} categories were asked for, {found} answered"));
             }
+            shared.expect("a request with new words", planes::check(&answer));
             let place = random.usize(..4 * MOST_COLDS);
             if colds.0.len() < MOST_COLDS {
                 colds.0.push((request, timeless(&answer)));

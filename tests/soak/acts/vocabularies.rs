@@ -21,7 +21,8 @@ async fn create(
     list: &v1::CategoryList,
     embed: bool,
 ) -> Option<Result<String, Status>> {
-    let message = v1::CreateVocabularyRequest { categories: Some(list.clone()), embed };
+    let categories = Some(list.clone());
+    let message = v1::CreateVocabularyRequest { categories, embed, ..Default::default() };
     let created = ask!(shared, line, CreateVocabulary, create_vocabulary, message)?;
     Some(created.map(|created| created.vocabulary.unwrap_or_default().name))
 }

@@ -17,7 +17,7 @@ use super::words;
 /// The name by which the server knows its model.
 pub(crate) const MODEL: &str = "sed-nano";
 
-const OUTPUTS: [&str; 4] = ["mask", "scores", "survivors", "names"];
+const OUTPUTS: [&str; 7] = ["mask", "scores", "survivors", "names", "confidence", "runner_up", "margin"];
 
 /// An input and its elements in raw form.
 pub(crate) type Input = (InferInputTensor, Bytes);

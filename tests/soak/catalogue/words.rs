@@ -20,11 +20,11 @@ pub(crate) fn categories(names: impl IntoIterator<Item = String>) -> v1::Categor
 }
 
 pub(crate) fn inline(list: v1::CategoryList) -> v1::Vocabulary {
-    v1::Vocabulary { source: Some(v1::vocabulary::Source::Categories(list)) }
+    v1::Vocabulary { source: Some(v1::vocabulary::Source::Categories(list)), ..Default::default() }
 }
 
 pub(crate) fn named(name: &str) -> v1::Vocabulary {
-    v1::Vocabulary { source: Some(v1::vocabulary::Source::Name(name.to_owned())) }
+    v1::Vocabulary { source: Some(v1::vocabulary::Source::Name(name.to_owned())), ..Default::default() }
 }
 
 /// A built-in vocabulary, or some words.
@@ -33,7 +33,18 @@ pub(super) fn draw(random: &mut fastrand::Rng) -> v1::Vocabulary {
         return named(BUILT_IN[random.usize(..BUILT_IN.len())]);
     }
     let count = random.usize(1..24);
-    inline(some(random, count))
+    let synonym_mode = random.i32(0..=v1::SynonymMode::Best as i32);
+    v1::Vocabulary { synonym_mode, contrast: contrast(random), ..inline(some(random, count)) }
+}
+
+/// Mostly no contrast words.
+fn contrast(random: &mut fastrand::Rng) -> Option<v1::Contrast> {
+    let source = match random.u32(0..12) {
+        0 => v1::contrast::Source::Automatic(v1::AutoContrast {}),
+        1 => v1::contrast::Source::Categories(categories(["a wall of fog".to_owned()])),
+        _ => return None,
+    };
+    Some(v1::Contrast { source: Some(source) })
 }
 
 /// So many known words in a row, some with a synonym.

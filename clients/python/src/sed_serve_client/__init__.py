@@ -12,15 +12,29 @@ from .errors import (
     Unauthenticated,
     Unavailable,
 )
-from .request import ImageId, Options, Picture, Words
-from .result import Box, Category, InputWarning, Level, Rejection, Segmentation, StageTime, Timings
+from .preparation import Preparation
+from .request import ImageId, Options, Picture, WordOptions, Words
+from .result import (
+    Ambiguity,
+    Box,
+    Category,
+    Contrast,
+    InputWarning,
+    Level,
+    Rejection,
+    Segmentation,
+    StageTime,
+    Timings,
+)
 from .vocabulary import Vocabulary
 
 __all__ = [
+    "Ambiguity",
     "AsyncClient",
     "Box",
     "Category",
     "Client",
+    "Contrast",
     "DeadlineExceeded",
     "ImageId",
     "InputWarning",
@@ -31,6 +45,7 @@ __all__ = [
     "Overloaded",
     "PermissionDenied",
     "Picture",
+    "Preparation",
     "Rejection",
     "SedError",
     "Segmentation",
@@ -39,5 +54,6 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Vocabulary",
+    "WordOptions",
     "Words",
 ]

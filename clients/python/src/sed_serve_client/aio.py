@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 
 from . import async_stream, connection, errors, request, result, stream
+from .preparation import Preparation, preparation
 from .v1 import segmentation_service_pb2 as pb
 from .v1 import vocabulary_pb2
 from .v1.segmentation_service_pb2_grpc import SegmentationServiceStub
 from .vocabulary import Vocabulary, vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
 
     from .connection import Pem
-    from .request import Options, Picture, Words
+    from .request import Options, Picture, WordOptions, Words
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -39,8 +40,10 @@ class AsyncClient:
         certificate: Pem | None = None,
         key: Pem | None = None,
         timeout: float = 60.0,
+        ready_timeout: float = 900.0,
     ) -> None:
         self.timeout = timeout
+        self.ready_timeout = ready_timeout
         tls = connection.credentials(target, ca, certificate, key)
         address, options = connection.address(target), connection.CHANNEL_OPTIONS
         self._channel = (
@@ -76,16 +79,45 @@ class AsyncClient:
         """Segments many pictures over one stream, and yields the number of each with its result or its error."""
         seconds = self.timeout if timeout is None else timeout
         requests = stream.StreamRequests(categories, vocabulary, seconds, any_order=any_order, options=options)
-        attempts = connection.StreamAttempts(seconds)
+        attempts = connection.StreamAttempts(seconds, self.ready_timeout)
         return async_stream.items(self._stub.SegmentStream, self._metadata, requests, pictures, attempts)
 
     async def create_vocabulary(
-        self, categories: Words, *, embed: bool = False, timeout: float | None = None
+        self, categories: Words, *, embed: bool = False, timeout: float | None = None, **options: Unpack[WordOptions]
     ) -> Vocabulary:
         """Registers words under a name; with `embed` their text embeddings are computed at once."""
-        message = vocabulary_pb2.CreateVocabularyRequest(categories=request.category_list(categories), embed=embed)
+        message = request.new_vocabulary(categories, embed=embed, **options)
         made = await self._call(self._stub.CreateVocabulary, message, timeout)
         return vocabulary(made.vocabulary, made.warnings)
+
+    async def prepare_vocabulary(
+        self,
+        words: Words | str,
+        on_progress: Callable[[Preparation], None] | None = None,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[WordOptions],
+    ) -> Preparation:
+        """Has the server compute the text embeddings of words, or of a vocabulary by its name, and waits for them."""
+        message = request.preparation(words, **options)
+        attempts = connection.PreparationAttempts(timeout, self.ready_timeout)
+        while True:
+            call = self._stub.PrepareVocabulary(message, timeout=attempts.timeout(), metadata=self._metadata)
+            state: Preparation | None = None
+            try:
+                async for answer in call:
+                    attempts.answered()
+                    state = preparation(answer)
+                    if on_progress is not None:
+                        on_progress(state)
+                if state is not None and state.ready:
+                    return state
+                pause = attempts.pause_or_raise(stream.unfinished())
+            except grpc.RpcError as error:
+                pause = attempts.pause_or_raise(errors.of_call(error), error)
+            finally:
+                call.cancel()
+            await asyncio.sleep(pause)
 
     async def get_vocabulary(self, name: str, *, timeout: float | None = None) -> Vocabulary:
         """Returns a vocabulary with its categories."""
@@ -126,13 +158,10 @@ class AsyncClient:
     async def _call(
         self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer], message: _Request, timeout: float | None
     ) -> _Answer:
-        attempts = connection.Attempts(self.timeout if timeout is None else timeout)
+        attempts = connection.Attempts(self.timeout if timeout is None else timeout, self.ready_timeout)
         while True:
             try:
                 return await method(message, timeout=attempts.left(), metadata=self._metadata)
             except grpc.RpcError as error:
-                failure = errors.of_call(error)
-                pause = attempts.pause(failure)
-                if pause is None:
-                    raise failure from error
+                pause = attempts.pause_or_raise(errors.of_call(error), error)
             await asyncio.sleep(pause)

@@ -35,13 +35,19 @@ async def items(
             call = method(metadata=metadata)
             end = _End(call)
             sender.begin(call)
+            pause: float | None = None
             try:
                 async for answer in call:
+                    not_ready = stream.not_ready(answer)
+                    pause = None if not_ready is None else attempts.pause(not_ready)
+                    if pause is not None:
+                        break  # all that follow have the same words
                     item = sender.answered(answer)
                     if item is not None:
-                        attempts.answered()
+                        if not_ready is None:
+                            attempts.answered()
                         yield item
-                if sender.is_done:
+                if pause is None and sender.is_done:
                     return
             except (grpc.RpcError, asyncio.CancelledError) as error:
                 if sender.failure is not None:
@@ -51,10 +57,9 @@ async def items(
             finally:
                 sender.end()
                 call.cancel()
-            failure = stream.unfinished() if end.error is None else errors.of_call(end.error)
-            pause = attempts.pause(failure)
             if pause is None:
-                raise failure from end.error
+                failure = stream.unfinished() if end.error is None else errors.of_call(end.error)
+                pause = attempts.pause_or_raise(failure, end.error)
             await asyncio.sleep(pause)
     finally:
         sender.close()

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 
 from . import connection, errors, request, result, stream, sync_stream
+from .preparation import Preparation, preparation
 from .v1 import segmentation_service_pb2 as pb
 from .v1 import vocabulary_pb2
 from .v1.segmentation_service_pb2_grpc import SegmentationServiceStub
 from .vocabulary import Vocabulary, vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from typing_extensions import Self, Unpack
 
     from .connection import Pem
-    from .request import Options, Picture, Words
+    from .request import Options, Picture, WordOptions, Words
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -34,8 +35,11 @@ class Client:
     token: the bearer token. Without TLS it can be read on the network.
     ca: the certificates of authorities to trust; certificate, key: those of this client, if the server asks for one.
     timeout: seconds for a call with all its retries, unless the call has a timeout of its own.
+    ready_timeout: seconds that a call may wait for its words, see below; 0 turns it off.
 
     Calls raise SedError. A call is tried again if no server answers, or if the server is full and sends a retry delay.
+    A call whose words cannot be embedded within its timeout has them prepared by the server, and is tried again until
+    they are ready, each time with its full timeout (VOCABULARY_NOT_READY).
     """
 
     def __init__(  # noqa: PLR0913
@@ -47,8 +51,10 @@ class Client:
         certificate: Pem | None = None,
         key: Pem | None = None,
         timeout: float = 60.0,
+        ready_timeout: float = 900.0,
     ) -> None:
         self.timeout = timeout
+        self.ready_timeout = ready_timeout
         tls = connection.credentials(target, ca, certificate, key)
         address, options = connection.address(target), connection.CHANNEL_OPTIONS
         self._channel = grpc.secure_channel(address, tls, options) if tls else grpc.insecure_channel(address, options)
@@ -87,14 +93,50 @@ class Client:
         """
         seconds = self.timeout if timeout is None else timeout
         requests = stream.StreamRequests(categories, vocabulary, seconds, any_order=any_order, options=options)
-        attempts = connection.StreamAttempts(seconds)
+        attempts = connection.StreamAttempts(seconds, self.ready_timeout)
         return sync_stream.items(self._stub.SegmentStream, self._metadata, requests, pictures, attempts)
 
-    def create_vocabulary(self, categories: Words, *, embed: bool = False, timeout: float | None = None) -> Vocabulary:
+    def create_vocabulary(
+        self, categories: Words, *, embed: bool = False, timeout: float | None = None, **options: Unpack[WordOptions]
+    ) -> Vocabulary:
         """Registers words under a name; with `embed` their text embeddings are computed at once."""
-        message = vocabulary_pb2.CreateVocabularyRequest(categories=request.category_list(categories), embed=embed)
+        message = request.new_vocabulary(categories, embed=embed, **options)
         made = self._call(self._stub.CreateVocabulary, message, timeout)
         return vocabulary(made.vocabulary, made.warnings)
+
+    def prepare_vocabulary(
+        self,
+        words: Words | str,
+        on_progress: Callable[[Preparation], None] | None = None,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[WordOptions],
+    ) -> Preparation:
+        """Has the server compute the text embeddings of words, or of a vocabulary by its name, and waits for them.
+
+        This is background work: other requests go before it. `on_progress` is called with each state that the server
+        reports; the last one is returned. Without `timeout` the call lasts as long as the work. What is embedded stays
+        when the call ends early.
+        """
+        message = request.preparation(words, **options)
+        attempts = connection.PreparationAttempts(timeout, self.ready_timeout)
+        while True:
+            call = self._stub.PrepareVocabulary(message, timeout=attempts.timeout(), metadata=self._metadata)
+            state: Preparation | None = None
+            try:
+                for answer in call:
+                    attempts.answered()
+                    state = preparation(answer)
+                    if on_progress is not None:
+                        on_progress(state)
+                if state is not None and state.ready:
+                    return state
+                pause = attempts.pause_or_raise(stream.unfinished())
+            except grpc.RpcError as error:
+                pause = attempts.pause_or_raise(errors.of_call(error), error)
+            finally:
+                call.cancel()
+            time.sleep(pause)
 
     def get_vocabulary(self, name: str, *, timeout: float | None = None) -> Vocabulary:
         """Returns a vocabulary with its categories."""
@@ -134,13 +176,10 @@ class Client:
     def _call(
         self, method: grpc.UnaryUnaryMultiCallable[_Request, _Answer], message: _Request, timeout: float | None
     ) -> _Answer:
-        attempts = connection.Attempts(self.timeout if timeout is None else timeout)
+        attempts = connection.Attempts(self.timeout if timeout is None else timeout, self.ready_timeout)
         while True:
             try:
                 return method(message, timeout=attempts.left(), metadata=self._metadata)
             except grpc.RpcError as error:
-                failure = errors.of_call(error)
-                pause = attempts.pause(failure)
-                if pause is None:
-                    raise failure from error
+                pause = attempts.pause_or_raise(errors.of_call(error), error)
             time.sleep(pause)

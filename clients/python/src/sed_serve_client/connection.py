@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
+
+from . import errors
 
 if TYPE_CHECKING:
     from .errors import SedError
@@ -22,6 +25,9 @@ CallMetadata: TypeAlias = tuple[tuple[str, str], ...]
 MAX_REQUEST_BYTES = 32 << 20
 MAX_ANSWER_BYTES = 128 << 20
 ATTEMPTS = 5
+
+SHORTEST_WAIT = 0.1
+"""Seconds between two attempts of a call that waits for its words, however short the server's delay."""
 
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -37,7 +43,12 @@ _SERVICE_CONFIG = {
             },
         },
         # gRPC tries a stream again only until its first answer; `StreamAttempts` does so all along.
-        {"name": [{"service": "sed.v1.SegmentationService", "method": "SegmentStream"}]},
+        {
+            "name": [
+                {"service": "sed.v1.SegmentationService", "method": method}
+                for method in ("SegmentStream", "PrepareVocabulary")
+            ]
+        },
     ],
 }
 
@@ -85,9 +96,16 @@ def _pem(source: Pem | None) -> bytes | None:
 
 
 class Attempts:
-    """The time and the attempts of one call. A full server sends a retry delay; calls wait for it if time allows."""
+    """The time and the attempts of one call. A full server sends a retry delay; calls wait for it if time allows.
 
-    def __init__(self, timeout: float) -> None:
+    A call that is refused because its words are not embedded yet is made again, with all of its time and attempts,
+    until `ready_timeout` seconds after the first such refusal.
+    """
+
+    def __init__(self, timeout: float, ready_timeout: float) -> None:
+        self._timeout = timeout
+        self._ready_timeout = ready_timeout
+        self._ready_end: float | None = None  # None until the call waits for its words
         self._end = time.monotonic() + timeout
         self._made = 1
         self._was_slow = False
@@ -98,6 +116,8 @@ class Attempts:
 
     def pause(self, error: SedError) -> float | None:
         """Seconds to wait before the next attempt; None when there is none."""
+        if error.reason == errors.NOT_READY:
+            return None if error.retry_after is None else self._pause_for_words(error.retry_after)
         if error.reason == "UPLOAD_TOO_SLOW":
             # A line that was held up may flow again; one that is slow is slow again.
             delay = None if self._was_slow else 0.0
@@ -106,12 +126,34 @@ class Attempts:
             delay = self._delay(error)
         if delay is None or self._made >= ATTEMPTS:
             return None
-        # Clients that were refused together must not return together.
-        delay *= random.uniform(1.0, 1.25)
+        delay = _stretched(delay)
         if delay >= self.left():
             return None
         self._made += 1
         return delay
+
+    def pause_or_raise(self, error: SedError, cause: BaseException | None = None) -> float:
+        """Seconds to wait before the next attempt; raises the error when there is none."""
+        pause = self.pause(error)
+        if pause is None:
+            raise error from cause
+        return pause
+
+    def _pause_for_words(self, delay: float) -> float | None:
+        now = time.monotonic()
+        if self._ready_end is None:
+            self._ready_end = now + self._ready_timeout
+        delay = _stretched(max(delay, SHORTEST_WAIT))
+        if now + delay > self._ready_end:
+            return None
+        self._begin(delay)
+        return delay
+
+    def _begin(self, delay: float) -> None:
+        """Begins the call again after a delay, with all of its time and attempts."""
+        self._end = time.monotonic() + delay + self._timeout
+        self._made = 1
+        self._was_slow = False
 
     def _delay(self, error: SedError) -> float | None:
         """Seconds after which the same may succeed; None where it cannot, or where gRPC itself tries it again."""
@@ -123,13 +165,10 @@ class Attempts:
 class StreamAttempts(Attempts):
     """The attempts of a stream, counted from its last answer; each of its requests has its own time."""
 
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        super().__init__(timeout)
-
     def answered(self) -> None:
-        """Resets the count of attempts: the stream makes progress."""
-        super().__init__(self._timeout)
+        """Resets the count of attempts, and the wait for words: the stream makes progress."""
+        self._ready_end = None
+        self._begin(0.0)
 
     def left(self) -> float:
         """Seconds that a request still has when it is sent again: all of them."""
@@ -140,3 +179,28 @@ class StreamAttempts(Attempts):
             return super()._delay(error)
         backoff = min(0.2 * 2 ** (self._made - 1), 3.0)
         return backoff if error.retry_after is None else error.retry_after
+
+
+class PreparationAttempts(StreamAttempts):
+    """The attempts of a preparation, counted from its last answer, within one time for all of them; None is endless."""
+
+    def __init__(self, timeout: float | None, ready_timeout: float) -> None:
+        self._last = math.inf if timeout is None else time.monotonic() + timeout
+        super().__init__(math.inf if timeout is None else timeout, ready_timeout)
+
+    def left(self) -> float:
+        """Seconds until the end of the call, over all its attempts."""
+        return max(self._last - time.monotonic(), 0.0)
+
+    def timeout(self) -> float | None:
+        """The timeout of the next attempt, as gRPC accepts it."""
+        return None if math.isinf(self._last) else self.left()
+
+    def _pause_for_words(self, delay: float) -> float | None:
+        pause = super()._pause_for_words(delay)
+        return None if pause is None or pause >= self.left() else pause
+
+
+def _stretched(delay: float) -> float:
+    """A somewhat longer delay, by chance: clients that were refused together must not return together."""
+    return delay * random.uniform(1.0, 1.25)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias, TypedDict, TypeVar
 
@@ -38,27 +38,55 @@ Words: TypeAlias = Sequence[str | Sequence[str]]
 """Categories: for each its name, or a list of its name and synonyms."""
 
 
-class Options(TypedDict, total=False):
+class WordOptions(TypedDict, total=False):
+    """Options of the words; proto/sed/v1/vocabulary.proto explains each. Left out, a named vocabulary's own hold.
+
+    synonyms: `mean` looks for the mean of a category's phrases (the default of words written out), `best` for every
+        phrase, of which the best one counts at each pixel.
+    contrast: words for what else the picture may show. They compete with the categories, and their pixels are
+        unlabelled: words, the name of a vocabulary, `auto` for the server's choice, or None for none.
+    """
+
+    synonyms: Literal["mean", "best"]
+    contrast: Words | str | None
+
+
+class Options(WordOptions, total=False):
     """Options of the segmentation and of its answer; proto/sed/v1/options.proto explains each.
 
+    category_thresholds: thresholds by the name of a category, or by its index; they override `score_threshold`.
     size: of the mask: `model`, or (width, height); without it that of the picture.
     encoding: how the mask travels: `png` (small; the default) or `raw` (no work for either side, 2 bytes a pixel).
-    overlay: have the server paint the categories over the picture, for `Segmentation.overlay`.
+    overlay: have the server paint the categories over the picture, for `Segmentation.overlay`; `fade_unsure` fades the
+        colours where the margin is small.
+    confidence, runner_up, margin: have the array of this name in the answer.
+    report_ambiguities: have `Segmentation.ambiguities` in the answer.
     """
 
     top_k: int
     score_threshold: float
+    category_thresholds: Mapping[str | int, float] | Mapping[str, float] | Mapping[int, float]
     size: Literal["model"] | tuple[int, int]
     resize: Literal["direct", "two_step"]
     encoding: Literal["png", "raw"]
     min_area: int
-    overlay: bool
+    overlay: bool | Literal["fade_unsure"]
     priority: Literal["low", "normal", "high"]
     list_rejected: bool
+    confidence: bool
+    runner_up: bool
+    margin: bool
+    report_ambiguities: bool
 
 
+_SYNONYMS = {"mean": vocabulary_pb2.SYNONYM_MODE_MEAN, "best": vocabulary_pb2.SYNONYM_MODE_BEST}
 _RESIZE = {"direct": options_pb2.RESIZE_MODE_DIRECT, "two_step": options_pb2.RESIZE_MODE_TWO_STEP}
 _ENCODING = {"png": options_pb2.MASK_ENCODING_INDEX_PNG, "raw": options_pb2.MASK_ENCODING_RAW}
+_PIXELS = {
+    "confidence": options_pb2.MASK_ENCODING_SCORE_RAW,
+    "runner_up": options_pb2.MASK_ENCODING_RUNNER_UP_PNG,
+    "margin": options_pb2.MASK_ENCODING_MARGIN_RAW,
+}
 _PRIORITY = {
     "low": options_pb2.PRIORITY_LOW,
     "normal": options_pb2.PRIORITY_NORMAL,
@@ -72,13 +100,58 @@ def segment(
     """Makes the request for one picture."""
     if (categories is None) == (vocabulary is None):
         raise ValueError("give either categories or the name of a vocabulary")
-    if categories is not None:
-        words = vocabulary_pb2.Vocabulary(categories=category_list(categories))
-    else:
-        words = vocabulary_pb2.Vocabulary(name=vocabulary or "")
+    words = _vocabulary(categories, vocabulary, options)
     return pb.SegmentRequest(
         image=image(picture), vocabulary=words, options=segment_options(**options), request_id=request_id
     )
+
+
+def new_vocabulary(
+    categories: Words, *, embed: bool, **options: Unpack[WordOptions]
+) -> vocabulary_pb2.CreateVocabularyRequest:
+    """Makes the request that registers words."""
+    _check_known(options, WordOptions)
+    return vocabulary_pb2.CreateVocabularyRequest(
+        categories=category_list(categories),
+        embed=embed,
+        synonym_mode=_synonym_mode(options),
+        contrast=_contrast(options),
+    )
+
+
+def preparation(words: Words | str, **options: Unpack[WordOptions]) -> vocabulary_pb2.PrepareVocabularyRequest:
+    """Makes the request that prepares words, or a vocabulary of this name."""
+    _check_known(options, WordOptions)
+    vocabulary = _vocabulary(None, words, options) if isinstance(words, str) else _vocabulary(words, None, options)
+    return vocabulary_pb2.PrepareVocabularyRequest(vocabulary=vocabulary)
+
+
+def _vocabulary(categories: Words | None, name: str | None, options: WordOptions) -> vocabulary_pb2.Vocabulary:
+    mode, contrast = _synonym_mode(options), _contrast(options)
+    if categories is not None:
+        made = category_list(categories)
+        return vocabulary_pb2.Vocabulary(categories=made, synonym_mode=mode, contrast=contrast)
+    return vocabulary_pb2.Vocabulary(name=name or "", synonym_mode=mode, contrast=contrast)
+
+
+def _synonym_mode(options: WordOptions) -> vocabulary_pb2.SynonymMode.ValueType:
+    if "synonyms" not in options:
+        return vocabulary_pb2.SYNONYM_MODE_UNSPECIFIED
+    return _chosen("synonyms", _SYNONYMS, options["synonyms"])
+
+
+def _contrast(options: WordOptions) -> vocabulary_pb2.Contrast | None:
+    """The contrast words; a message without a source where there are to be none."""
+    if "contrast" not in options:
+        return None
+    words = options["contrast"]
+    if words is None:
+        return vocabulary_pb2.Contrast()
+    if not isinstance(words, str):
+        return vocabulary_pb2.Contrast(categories=category_list(words))
+    if words == "auto":
+        return vocabulary_pb2.Contrast(automatic=vocabulary_pb2.AutoContrast())
+    return vocabulary_pb2.Contrast(name=words)
 
 
 def category_list(categories: Words) -> vocabulary_pb2.CategoryList:
@@ -131,18 +204,21 @@ def _content(file: BinaryIO) -> bytes:
 
 def segment_options(**options: Unpack[Options]) -> options_pb2.SegmentOptions:
     """Converts options into a message."""
-    unknown = options.keys() - Options.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
+    _check_known(options, Options)
     made = options_pb2.SegmentOptions(
         top_k=options.get("top_k"),
         score_threshold=options.get("score_threshold"),
         resize_mode=_chosen("resize", _RESIZE, options.get("resize", "direct")),
-        mask_encodings=[_chosen("encoding", _ENCODING, options.get("encoding", "png"))],
+        category_thresholds=[_threshold(*of) for of in options.get("category_thresholds", {}).items()],
+        mask_encodings=[
+            _chosen("encoding", _ENCODING, options.get("encoding", "png")),
+            *(encoding for pixels, encoding in _PIXELS.items() if options.get(pixels)),
+        ],
         min_area=options.get("min_area", 0),
-        overlay=options_pb2.Overlay() if options.get("overlay") else None,
+        overlay=_overlay(options.get("overlay", False)),
         priority=_chosen("priority", _PRIORITY, options.get("priority", "normal")),
         list_rejected=options.get("list_rejected", False),
+        report_ambiguities=options.get("report_ambiguities", False),
     )
     size = options.get("size")
     if size == "model":
@@ -150,6 +226,24 @@ def segment_options(**options: Unpack[Options]) -> options_pb2.SegmentOptions:
     elif size is not None:
         made.output_size.exact.width, made.output_size.exact.height = size
     return made
+
+
+def _threshold(category: str | int, threshold: float) -> options_pb2.CategoryThreshold:
+    if isinstance(category, str):
+        return options_pb2.CategoryThreshold(name=category, threshold=threshold)
+    return options_pb2.CategoryThreshold(index=category, threshold=threshold)
+
+
+def _overlay(wanted: bool | str) -> options_pb2.Overlay | None:
+    if isinstance(wanted, str) and wanted != "fade_unsure":
+        raise ValueError(f"overlay is True, False or fade_unsure, not {wanted}")
+    return options_pb2.Overlay(fade_unsure=wanted == "fade_unsure") if wanted else None
+
+
+def _check_known(options: Mapping[str, object], known: type[WordOptions]) -> None:
+    unknown = options.keys() - known.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
 
 
 def _chosen(option: str, values: dict[str, _Value], name: str) -> _Value:

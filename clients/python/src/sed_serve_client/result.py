@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from .planes import IndexMap, ScoreMap, index_map, runner_up_map, score_map
 from .request import ImageId
 from .v1 import report_pb2, warning_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from google.protobuf import duration_pb2
 
-    from .v1 import mask_pb2
     from .v1 import segmentation_service_pb2 as pb
-
-IndexMap: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,12 +50,17 @@ class Category:
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """Rejection before one decoder level, as indices of categories; `rejected` is empty unless it was asked for."""
+    """Rejection before one decoder level, as indices of categories; `rejected` is empty unless it was asked for.
+
+    Contrast words are counted apart: those before the rejection, and those that went on into the level.
+    """
 
     level: int
     candidates: int
     survivors: tuple[int, ...]
     rejected: tuple[int, ...]
+    contrast_candidates: int
+    contrast_survivors: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +69,31 @@ class Rejection:
 
     top_k: int
     levels: tuple[Level, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ambiguity:
+    """Two categories between which the model could hardly choose in a noticeable part of the picture.
+
+    names, indices: of the two, by rising index. pixels: where one of them is best and the other second best, by a small
+    margin; area_share: the same as a share of the mask, 0 to 1. mean_margin: over these pixels, 0 to 1.
+    text_similarity: cosine of the categories' text embeddings, -1 to 1; None if it could not be had in time.
+    """
+
+    names: tuple[str, str]
+    indices: tuple[int, int]
+    pixels: int
+    area_share: float
+    mean_margin: float
+    text_similarity: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Contrast:
+    """The contrast words of a request, and the pixels at which one of them is best, before `min_area`."""
+
+    names: tuple[str, ...]
+    pixels: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,11 +123,13 @@ class InputWarning:
 
     reason: stable, for example `PHRASE_CUT`; proto/sed/v1/warning.proto explains each.
     field: path in the request. message: the finding, and its effect on the result.
+    metadata: values of the message for programs, for example `tokens` and `room`.
     """
 
     reason: str
     field: str
     message: str
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,6 +142,15 @@ class Segmentation:
     image_size: (width, height) of the picture, after its EXIF orientation.
     image_id: replaces the picture in later requests; None when the server stores no images.
     warnings: about the words that the request has written out.
+    confidence: the score of the best category of every pixel, before thresholds and `min_area`, 0 to 1, float32
+        [height, width]. None unless it was asked for, as the two that follow.
+    runner_up: the index of the second best category, of the type of `mask`; the unlabelled index where no other
+        category is left, or the second best is a contrast word.
+    margin: the score of the best less that of the second best, 0 to 1, float32 [height, width]; the score itself where
+        `runner_up` has none.
+    ambiguities: the pairs of categories between which the model could hardly choose, the largest first; empty unless
+        they were asked for.
+    contrast: the contrast words; None if the request has none.
     overlay_png: the picture with the categories painted over it; empty unless it was asked for.
     """
 
@@ -127,6 +166,11 @@ class Segmentation:
     model_name: str
     model_digest: str
     warnings: tuple[InputWarning, ...]
+    confidence: ScoreMap | None
+    runner_up: IndexMap | None
+    margin: ScoreMap | None
+    ambiguities: tuple[Ambiguity, ...]
+    contrast: Contrast | None
     overlay_png: bytes = dataclasses.field(repr=False)
 
     @property
@@ -155,9 +199,12 @@ class Segmentation:
 
 def segmentation(answer: pb.SegmentResponse) -> Segmentation:
     """Reads an answer."""
-    mask = answer.masks[0]
+    mask, width, height = answer.masks[0], answer.mask_size.width, answer.mask_size.height
+    by_content = {mask.WhichOneof("content"): mask for mask in answer.masks}
+    scores, margins = by_content.get("raw_scores"), by_content.get("raw_margins")
+    runner_up = by_content.get("runner_up_png")
     return Segmentation(
-        mask=_index_map(mask, answer.mask_size.width, answer.mask_size.height),
+        mask=index_map(mask, width, height),
         unlabelled_index=mask.unlabelled_index,
         unlabelled_pixels=answer.unlabelled_pixels,
         categories=tuple(_category(category) for category in answer.categories),
@@ -169,24 +216,25 @@ def segmentation(answer: pb.SegmentResponse) -> Segmentation:
         model_name=answer.model_name,
         model_digest=answer.model_digest,
         warnings=warnings_of(answer.warnings),
+        confidence=score_map(scores.raw_scores, width, height) if scores else None,
+        runner_up=runner_up_map(runner_up, mask.unlabelled_index) if runner_up else None,
+        margin=score_map(margins.raw_margins, width, height) if margins else None,
+        ambiguities=tuple(_ambiguity(found, answer.categories) for found in answer.ambiguities),
+        contrast=_contrast(answer.contrast) if answer.HasField("contrast") else None,
         overlay_png=answer.overlay_png,
     )
 
 
 def warnings_of(found: Iterable[warning_pb2.Warning]) -> tuple[InputWarning, ...]:
     """Reads the warnings of an answer. One whose reason is newer than this client has its number for it."""
-    return tuple(InputWarning(_reason(warning), warning.field, warning.message) for warning in found)
+    return tuple(
+        InputWarning(_reason(warning), warning.field, warning.message, dict(warning.metadata)) for warning in found
+    )
 
 
 def _reason(warning: warning_pb2.Warning) -> str:
     known = warning_pb2.WarningReason.DESCRIPTOR.values_by_number.get(warning.reason)
     return str(warning.reason) if known is None else known.name.removeprefix("WARNING_REASON_")
-
-
-def _index_map(mask: mask_pb2.Mask, width: int, height: int) -> IndexMap:
-    if mask.HasField("raw_indices"):
-        return np.frombuffer(mask.raw_indices, np.dtype("<u2")).reshape(height, width)
-    return np.asarray(Image.open(io.BytesIO(mask.index_png), formats=["PNG"]))
 
 
 def _category(category: pb.CategoryResult) -> Category:
@@ -202,10 +250,34 @@ def _category(category: pb.CategoryResult) -> Category:
 
 
 def _level(level: report_pb2.LevelReport) -> Level:
-    return Level(level.level, level.candidates, tuple(level.survivors), tuple(level.rejected))
+    return Level(
+        level=level.level,
+        candidates=level.candidates,
+        survivors=tuple(level.survivors),
+        rejected=tuple(level.rejected),
+        contrast_candidates=level.contrast_candidates,
+        contrast_survivors=level.contrast_survivors,
+    )
 
 
-def _seconds(duration: duration_pb2.Duration) -> float:
+def _ambiguity(found: report_pb2.Ambiguity, categories: Sequence[pb.CategoryResult]) -> Ambiguity:
+    first, second = found.first_index, found.second_index
+    return Ambiguity(
+        names=(categories[first].name, categories[second].name),
+        indices=(first, second),
+        pixels=found.pixels,
+        area_share=found.area_share,
+        mean_margin=found.mean_margin,
+        text_similarity=found.text_similarity if found.HasField("text_similarity") else None,
+    )
+
+
+def _contrast(report: report_pb2.ContrastReport) -> Contrast:
+    return Contrast(names=tuple(report.names), pixels=report.pixels)
+
+
+def seconds(duration: duration_pb2.Duration) -> float:
+    """Reads a duration."""
     return duration.seconds + duration.nanos / 1e9
 
 
@@ -213,13 +285,13 @@ def _timings(report: report_pb2.LatencyReport) -> Timings:
     stages = (
         StageTime(
             stage=report_pb2.Stage.Name(stage.stage).removeprefix("STAGE_").lower(),
-            queue_wait=_seconds(stage.queue_wait),
-            duration=_seconds(stage.duration),
+            queue_wait=seconds(stage.queue_wait),
+            duration=seconds(stage.duration),
         )
         for stage in report.stages
     )
     return Timings(
-        total=_seconds(report.total),
+        total=seconds(report.total),
         stages=tuple(stages),
         text_cache_hits=report.text_cache_hits,
         text_cache_misses=report.text_cache_misses,

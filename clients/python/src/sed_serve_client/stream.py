@@ -75,6 +75,12 @@ class StreamRequests:
         return number, failure or result.segmentation(answer.response)
 
 
+def not_ready(answer: pb.SegmentStreamResponse) -> errors.SedError | None:
+    """Returns the error of a request whose words are not embedded yet, as those of all its stream; else None."""
+    failure = errors.of_stream_item(answer.error) if answer.HasField("error") else None
+    return failure if failure is not None and failure.reason == errors.NOT_READY else None
+
+
 def unfinished() -> errors.SedError:
     """The error of a stream that its server ended without one, before its last answer."""
     return errors.Unavailable(grpc.StatusCode.UNAVAILABLE, "the server ended the stream before its last answer")

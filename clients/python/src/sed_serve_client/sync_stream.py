@@ -11,7 +11,7 @@ import grpc
 from . import connection, errors, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from .request import Picture
     from .stream import StreamItem, StreamRequests
@@ -29,27 +29,35 @@ def items(
     sender = _Sender(requests, pictures)
     while sender.has_next():
         call = method(sender.begin(), metadata=metadata)
-        cause: grpc.RpcError | None = None
         try:
-            for answer in call:
-                item = sender.answered(answer)
-                if item is not None:
-                    attempts.answered()
-                    yield item
-            if sender.is_done:
-                return
-            failure = stream.unfinished()
+            pause = yield from _answers(call, sender, attempts)
         except grpc.RpcError as error:
             if sender.failure is not None:
                 raise sender.failure from None
-            failure, cause = errors.of_call(error), error
+            pause = attempts.pause_or_raise(errors.of_call(error), error)
         finally:
             sender.end()
             call.cancel()
-        pause = attempts.pause(failure)
         if pause is None:
-            raise failure from cause
+            return
         time.sleep(pause)
+
+
+def _answers(
+    call: Iterable[pb.SegmentStreamResponse], sender: _Sender, attempts: connection.StreamAttempts
+) -> Generator[StreamItem, None, float | None]:
+    """Yields the answers of one stream; returns the pause before the next one, None where all pictures are answered."""
+    for answer in call:
+        not_ready = stream.not_ready(answer)
+        pause = None if not_ready is None else attempts.pause(not_ready)
+        if pause is not None:
+            return pause  # all that follow have the same words
+        item = sender.answered(answer)
+        if item is not None:
+            if not_ready is None:
+                attempts.answered()
+            yield item
+    return None if sender.is_done else attempts.pause_or_raise(stream.unfinished())
 
 
 class _Sender:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .result import InputWarning, warnings_of
+from .v1 import vocabulary_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .v1 import vocabulary_pb2, warning_pb2
+    from .v1 import warning_pb2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +21,19 @@ class Vocabulary:
     name: the `vocabulary` of a request. size: number of its categories. built_in: True if it comes with the server.
     categories: for each its name and synonyms; empty unless it was requested by name. warnings: those about its words;
     empty unless it was just created.
+    phrases: its different names and synonyms, those of its contrast words included; embedded_phrases: those of them
+    whose text embeddings are in the memory of every device of the server.
+    synonym_mode: `mean` or `best`. contrast_size: number of its contrast words.
     """
 
     name: str
     size: int
     built_in: bool
     categories: tuple[tuple[str, ...], ...]
+    phrases: int
+    embedded_phrases: int
+    synonym_mode: Literal["mean", "best"]
+    contrast_size: int
     warnings: tuple[InputWarning, ...] = ()
 
 
@@ -36,5 +44,9 @@ def vocabulary(message: vocabulary_pb2.NamedVocabulary, warnings: Iterable[warni
         size=message.size,
         built_in=message.built_in,
         categories=tuple((category.name, *category.synonyms) for category in message.categories),
+        phrases=message.phrases,
+        embedded_phrases=message.embedded_phrases,
+        synonym_mode="best" if message.synonym_mode == vocabulary_pb2.SYNONYM_MODE_BEST else "mean",
+        contrast_size=message.contrast_size,
         warnings=warnings_of(warnings),
     )

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use candle_core::{DType, Device};
 use sed_image::{DecodeLimits, ResizeMode};
 use sed_model::{
-    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, Rejection, SedModel, checkpoint::Checkpoint,
-    config::SedConfig, device::EventTimer, operations::BatchWork, prompts::Category,
+    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, Rejection, SedModel, Thresholds,
+    checkpoint::Checkpoint, config::SedConfig, device::EventTimer, operations::BatchWork, prompts::Category,
     text_tower::TextEmbedding,
 };
 
@@ -122,7 +122,12 @@ impl BareModel {
         let mut pairs: PairBatch = clock.time(|| {
             let with = batch.iter().zip(&features);
             let requests: Vec<DecodeRequest<'_>> = with
-                .map(|(&Work { text, rejection, .. }, features)| DecodeRequest { features, text, rejection })
+                .map(|(&Work { text, rejection, .. }, features)| DecodeRequest {
+                    features,
+                    text,
+                    groups: None,
+                    rejection,
+                })
                 .collect();
             Ok(self.model.cost_map(&requests)?)
         })?;
@@ -146,8 +151,9 @@ impl BareModel {
                 width: picture(work).width,
                 height: picture(work).height,
                 crop: None,
-                score_threshold: 0.0,
+                thresholds: Thresholds::Same(0.0),
                 score_maps: false,
+                sureness: false,
             };
             let outputs: Vec<OutputSpec> = batch.iter().map(output).collect();
             Ok(self.model.finish(&pairs, &outputs)?)

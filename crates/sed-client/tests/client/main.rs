@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // the helpers of tests fail as tests do
 
+mod words;
+
 use std::{
     pin::Pin,
     sync::{
@@ -19,17 +21,22 @@ use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
 use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
 use tonic_types::{ErrorDetails, StatusExt};
 
-/// A server whose queue is full for the first requests.
+/// A server whose queue is full for the first requests, and whose words are not ready for those behind them.
 #[derive(Clone, Default)]
 struct Scripted {
     full_for: u32,
+    not_ready_for: u32,
     calls: Arc<AtomicU32>,
 }
 
-fn queue_full() -> Status {
+fn refusal(code: Code, reason: &str, message: &str) -> Status {
     let mut details = ErrorDetails::new();
-    details.set_error_info("QUEUE_FULL", "sed-serve", []).set_retry_info(Some(Duration::from_millis(20)));
-    Status::with_error_details(Code::ResourceExhausted, "the queue is full", details)
+    details.set_error_info(reason, "sed-serve", []).set_retry_info(Some(Duration::from_millis(20)));
+    Status::with_error_details(code, message, details)
+}
+
+fn queue_full() -> Status {
+    refusal(Code::ResourceExhausted, "QUEUE_FULL", "the queue is full")
 }
 
 fn answer(request: v1::SegmentRequest) -> v1::SegmentResponse {
@@ -53,12 +60,28 @@ fn answer(request: v1::SegmentRequest) -> v1::SegmentResponse {
 impl SegmentationService for Scripted {
     type SegmentStreamStream = Pin<Box<dyn Stream<Item = Result<v1::SegmentStreamResponse, Status>> + Send>>;
 
+    type PrepareVocabularyStream =
+        Pin<Box<dyn Stream<Item = Result<v1::PrepareVocabularyResponse, Status>> + Send>>;
+
+    async fn prepare_vocabulary(
+        &self,
+        request: Request<v1::PrepareVocabularyRequest>,
+    ) -> Result<Response<Self::PrepareVocabularyStream>, Status> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        let states = words::preparation(call, request.into_inner())?;
+        Ok(Response::new(Box::pin(tokio_stream::iter(states))))
+    }
+
     async fn segment(
         &self,
         request: Request<v1::SegmentRequest>,
     ) -> Result<Response<v1::SegmentResponse>, Status> {
-        if self.calls.fetch_add(1, Ordering::SeqCst) < self.full_for {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        if call < self.full_for {
             return Err(queue_full());
+        }
+        if call < self.full_for + self.not_ready_for {
+            return Err(words::not_ready());
         }
         Ok(Response::new(answer(request.into_inner())))
     }
@@ -85,9 +108,9 @@ impl SegmentationService for Scripted {
 
     async fn create_vocabulary(
         &self,
-        _: Request<v1::CreateVocabularyRequest>,
+        request: Request<v1::CreateVocabularyRequest>,
     ) -> Result<Response<v1::CreateVocabularyResponse>, Status> {
-        Err(Status::unimplemented(""))
+        Ok(Response::new(words::created(request.into_inner())))
     }
 
     async fn get_vocabulary(

@@ -1,14 +1,15 @@
 //! Time that a launch of a stage takes, learned while running: a fixed part and a part for each unit.
 //!
-//! Units are images for the encoder, [`text_units`] for the text tower, and (image, category) pairs for all
-//! other stages; at the last one a pair counts as often as its output is larger than the network's own map.
+//! Units are images for the encoder, [`text_units`] for the text tower, and pairs for all other stages, each
+//! of an image with a category or one of its phrases; at the last one a pair counts as often as its output is
+//! larger than the network's own map.
 
 use std::time::{Duration, Instant};
 
 use crate::{
     admission::fit::Fit,
     requests::job::SegmentJob,
-    stages::{Level, phrases::TokenPhrase, stage::Stage},
+    stages::{Level, Rejection, phrases::TokenPhrase, stage::Stage},
 };
 
 /// Weight of the survivor average so far, when the next survivor count is added to it.
@@ -24,7 +25,7 @@ pub(crate) struct CostModel {
     stages: [Fit; Stage::COUNT],
     /// The same stages in parts: all parts of a request together.
     parts: [Parts; Stage::COUNT],
-    /// For each level: categories that survived, for each one that stays at one position.
+    /// For each level: pairs that survived, for each one that stays at one position.
     survivors: [Option<f64>; Level::COUNT],
 }
 
@@ -43,9 +44,9 @@ pub(crate) struct Demand {
     pub(crate) text: f64,
     /// True if its image must be encoded.
     pub(crate) encode: bool,
-    /// Categories of its vocabulary; 0 for a request that only wants them embedded.
-    pub(crate) categories: usize,
-    /// Categories that rejection leaves at one position of the map; all of them where it leaves out none.
+    /// Pairs of its vocabulary; 0 for a request that only wants the words embedded.
+    pub(crate) pairs: usize,
+    /// Pairs that rejection leaves at one position of the map; all of them where it leaves out none.
     pub(crate) kept: usize,
     /// Pixels of its output for each pixel of the network's map, at least 1.
     pub(crate) enlargement: f64,
@@ -55,19 +56,24 @@ impl Demand {
     /// The demand of a job on a network with maps of `map_side`, when phrases of `text` units are unknown.
     pub(crate) fn of_job(job: &SegmentJob, map_side: usize, text: f64, encode: bool) -> Self {
         let pixels = f64::from(job.output.width) * f64::from(job.output.height);
-        let categories = job.vocabulary.size();
+        let pairs = job.vocabulary.pairs();
+        // Of a category with several pairs the best one stays at a position.
+        let kept = match job.rejection {
+            Rejection::Off => pairs,
+            rejection => rejection.kept(job.vocabulary.all_categories().len()),
+        };
         Self {
             text,
             encode,
-            categories,
-            kept: job.rejection.kept(categories),
+            pairs,
+            kept,
             enlargement: (pixels / (map_side * map_side).max(1) as f64).max(1.0),
         }
     }
 
     /// The demand of a request that only embeds phrases of `text` units.
     pub(crate) fn of_words(text: f64) -> Self {
-        Self { text, encode: false, categories: 0, kept: 0, enlargement: 1.0 }
+        Self { text, encode: false, pairs: 0, kept: 0, enlargement: 1.0 }
     }
 }
 
@@ -102,10 +108,10 @@ impl CostModel {
         parts.most = Some(most);
     }
 
-    /// Learns how many categories of a request survived to a level. Where all survived, more of a larger
+    /// Learns how many pairs of a request survived to a level. Where all survived, more of a larger
     /// vocabulary would have, so that says nothing.
     pub(crate) fn observe_survivors(&mut self, level: Level, demand: &Demand, survivors: usize) {
-        if survivors >= demand.categories {
+        if survivors >= demand.pairs {
             return;
         }
         let now = survivors as f64 / demand.kept as f64;
@@ -143,23 +149,30 @@ impl CostModel {
         if line.each > 0.0 { (time.as_secs_f64() - line.fixed).max(0.0) / line.each } else { f64::INFINITY }
     }
 
+    /// Seconds that the text tower takes for a unit in launches of so many; `None` while nothing is known.
+    pub(crate) fn text_pace(&self, launch: f64) -> Option<f64> {
+        let fit = &self.stages[Stage::TextEmbedding.index()];
+        fit.largest()?;
+        Some(fit.line().fixed / launch.max(1.0) + fit.line().each)
+    }
+
     /// The work that a request brings to one stage, in the stage's units.
     fn units(&self, stage: Stage, demand: &Demand) -> f64 {
-        let pairs = demand.categories as f64;
+        let pairs = demand.pairs as f64;
         match stage {
             Stage::TextEmbedding => demand.text,
-            Stage::Encode => f64::from(u8::from(demand.encode && demand.categories > 0)),
+            Stage::Encode => f64::from(u8::from(demand.encode && demand.pairs > 0)),
             Stage::CostMap => pairs,
             Stage::Decode(level) => self.survivors(level, demand),
             Stage::Finish => self.survivors(Level::Three, demand) * demand.enlargement.max(1.0),
         }
     }
 
-    /// Categories that probably survive to a level: no more than to the levels before it, and no fewer than
+    /// Pairs that probably survive to a level: no more than to the levels before it, and no fewer than
     /// stay at one position.
     fn survivors(&self, level: Level, demand: &Demand) -> f64 {
         let known = self.survivors[..=level.index()].iter().flatten();
-        known.map(|each| each.max(1.0) * demand.kept as f64).fold(demand.categories as f64, f64::min)
+        known.map(|each| each.max(1.0) * demand.kept as f64).fold(demand.pairs as f64, f64::min)
     }
 }
 
@@ -168,8 +181,8 @@ mod tests {
     use super::*;
 
     /// A request of which `kept` categories stay at one position.
-    fn demand(categories: usize, kept: usize) -> Demand {
-        Demand { text: 0.0, encode: true, categories, kept, enlargement: 1.0 }
+    fn demand(pairs: usize, kept: usize) -> Demand {
+        Demand { text: 0.0, encode: true, pairs, kept, enlargement: 1.0 }
     }
 
     fn observe(model: &mut CostModel, stage: Stage, units: f64, requests: usize, seconds: f64) {
@@ -232,7 +245,7 @@ mod tests {
         let mut model = CostModel::default();
         (1..20).for_each(|size| observe(&mut model, Stage::CostMap, f64::from(size), 1, 0.1));
         model.observe_parts(Stage::CostMap, (300, 50), Duration::from_secs(3), Instant::now());
-        let seconds = |categories| model.stage_seconds(Stage::CostMap, &demand(categories, categories));
+        let seconds = |pairs| model.stage_seconds(Stage::CostMap, &demand(pairs, pairs));
         assert!((seconds(50) - 0.1).abs() < 1e-9 && (seconds(600) - 6.0).abs() < 1e-9);
     }
 
@@ -245,5 +258,7 @@ mod tests {
         assert!((model.seconds(&Demand::of_words(1000.0)) - 15.0).abs() < 1e-6);
         assert!((model.text_units_within(Duration::from_secs(1)) - 50.0).abs() < 1e-6);
         assert_eq!(model.text_units_within(Duration::ZERO), 0.0);
+        assert!(model.text_pace(10.0).is_some_and(|pace| (pace - 0.06).abs() < 1e-6));
+        assert_eq!(CostModel::default().text_pace(10.0), None);
     }
 }

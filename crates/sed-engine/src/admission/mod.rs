@@ -33,6 +33,9 @@ const IDLE_SLACK: u32 = 2;
 pub(crate) const TEXT_LAUNCH: Duration = Duration::from_millis(250);
 /// Words get at least one in so many seconds of a busy device.
 pub(crate) const TEXT_SHARE: u32 = 4;
+/// The same as [`TEXT_LAUNCH`] for words that are prepared: a request that comes meanwhile waits for one such
+/// launch.
+pub(crate) const BACKGROUND_LAUNCH: Duration = Duration::from_millis(20);
 
 /// Bounds of what may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,15 @@ pub(crate) struct QueueLimits {
     pub(crate) requests: usize,
     /// (Image, category) pairs of these.
     pub(crate) pairs: usize,
+}
+
+/// The requests that an idle engine tries although they seem impossible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trials {
+    All,
+    /// All but those that only their words make impossible: a trial would end among the words, and they are
+    /// prepared instead.
+    KnownWords,
 }
 
 /// The queue of a device, which callers and the device thread share.
@@ -111,6 +123,31 @@ impl Admission {
         deadline: Option<Instant>,
         now: Instant,
     ) -> Result<Arc<QueueSlot>, EngineError> {
+        self.admit_trying(Trials::All, demand, priority, deadline, now)
+    }
+
+    /// As [`Admission::admit`], for a request whose words can be prepared.
+    ///
+    /// # Errors
+    /// As [`Admission::admit`].
+    pub(crate) fn admit_or_prepare(
+        self: &Arc<Self>,
+        demand: &Demand,
+        priority: Priority,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Result<Arc<QueueSlot>, EngineError> {
+        self.admit_trying(Trials::KnownWords, demand, priority, deadline, now)
+    }
+
+    fn admit_trying(
+        self: &Arc<Self>,
+        trials: Trials,
+        demand: &Demand,
+        priority: Priority,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Result<Arc<QueueSlot>, EngineError> {
         let mut queue = self.lock();
         let waiting = queue.waiting.iter().sum::<usize>();
         let full = |unit, capacity| EngineError::QueueFull { unit, capacity, retry_after: queue.room_in() };
@@ -119,24 +156,38 @@ impl Admission {
                 return Err(full("requests", limits.requests));
             }
             // A vocabulary larger than the whole limit must get in when nothing else waits.
-            if waiting > 0 && queue.waiting_pairs + demand.categories > limits.pairs {
+            if waiting > 0 && queue.waiting_pairs + demand.pairs > limits.pairs {
                 return Err(full("(image, category) pairs", limits.pairs));
             }
         }
         let mut prediction = Prediction::new(&queue.model, demand);
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(now);
-            queue.check_deadline(&prediction, priority, left, now)?;
+            queue.check_deadline(trials, &prediction, priority, (left, now))?;
             prediction = prediction.within(left);
         }
         queue.present += 1;
         queue.waiting[priority as usize] += 1;
-        queue.waiting_pairs += demand.categories;
+        queue.waiting_pairs += demand.pairs;
         queue.words[priority as usize] += prediction.of(Stage::TextEmbedding);
         queue.queued[priority as usize] += prediction.behind_words();
         drop(queue);
         self.publish();
-        Ok(Arc::new(QueueSlot::new(Arc::clone(self), priority, demand.categories, prediction)))
+        Ok(Arc::new(QueueSlot::new(Arc::clone(self), priority, demand.pairs, prediction)))
+    }
+
+    /// Reports whether a request that was refused for its deadline would be admitted if its words were known.
+    pub(crate) fn would_admit_known_words(
+        &self,
+        demand: &Demand,
+        priority: Priority,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> bool {
+        let queue = self.lock();
+        let prediction = Prediction::new(&queue.model, demand).without_words();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
+        demand.text > 0.0 && left.is_none_or(|left| queue.keeps(&prediction, priority, left).is_ok())
     }
 
     /// Requests that wait for their first launch.
@@ -158,6 +209,11 @@ impl Admission {
         (queue.total().as_secs_f64(), queue.present)
     }
 
+    /// The predicted device time of a request, by stage.
+    pub(crate) fn predict(&self, demand: &Demand) -> Prediction {
+        Prediction::new(&self.lock().model, demand)
+    }
+
     /// The predicted device seconds of a request.
     pub(crate) fn seconds(&self, demand: &Demand) -> f64 {
         self.lock().model.seconds(demand)
@@ -171,6 +227,21 @@ impl Admission {
     /// The most units that a launch of the text tower works on.
     pub(crate) fn text_launch_units(&self) -> f64 {
         self.lock().model.text_units_within(TEXT_LAUNCH)
+    }
+
+    /// The most units that a launch of the text tower works on for words that are prepared; none while
+    /// nothing is known of its times, so that such a launch has one phrase.
+    pub(crate) fn background_launch_units(&self) -> f64 {
+        let queue = self.lock();
+        let is_known = queue.model.text_pace(1.0).is_some();
+        if is_known { queue.model.text_units_within(BACKGROUND_LAUNCH) } else { 0.0 }
+    }
+
+    /// Seconds that the text tower takes for a unit of words that are prepared; `None` while nothing is
+    /// known.
+    pub(crate) fn background_pace(&self) -> Option<f64> {
+        let launch = self.background_launch_units();
+        self.lock().model.text_pace(launch)
     }
 
     /// Brings the gauges up to date.
@@ -192,18 +263,29 @@ impl Admission {
 }
 
 impl Queue {
-    /// Checks a request's own predicted time, and that of what goes before it, against the time `left`.
+    /// Checks that the time `left` until a deadline is enough, or that the request may be tried.
     fn check_deadline(
         &mut self,
+        trials: Trials,
         own: &Prediction,
         priority: Priority,
-        left: Duration,
-        now: Instant,
+        (left, now): (Duration, Instant),
     ) -> Result<(), EngineError> {
+        let kept = self.keeps(own, priority, left);
+        let is_too_long = matches!(kept, Err(EngineError::DeadlineTooShort { .. })) && self.present == 0;
+        let may_be_tried = match trials {
+            Trials::All => true,
+            Trials::KnownWords => self.keeps(&own.without_words(), priority, left).is_err(),
+        };
+        if is_too_long && may_be_tried && self.begin_trial(left, now) { Ok(()) } else { kept }
+    }
+
+    /// Checks a request's own predicted time, and that of what goes before it, against the time `left`.
+    fn keeps(&self, own: &Prediction, priority: Priority, left: Duration) -> Result<(), EngineError> {
         let needed = own.total();
         let idle = self.present == 0;
         let most = if idle { left.saturating_mul(IDLE_SLACK) } else { left };
-        if needed > most && !(idle && self.begin_trial(left, now)) {
+        if needed > most {
             return Err(EngineError::DeadlineTooShort { needed, left });
         }
         let predicted = needed + self.ahead_of(own, priority);

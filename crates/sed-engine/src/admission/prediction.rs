@@ -46,6 +46,12 @@ impl Prediction {
         self.total() - self.of(Stage::TextEmbedding)
     }
 
+    /// The prediction for the same request with known words.
+    pub(crate) fn without_words(mut self) -> Self {
+        self.0[Stage::TextEmbedding.index()] = Duration::ZERO;
+        self
+    }
+
     /// Subtracts at most `time` from a stage. Returns the time subtracted.
     pub(crate) fn take(&mut self, stage: Stage, time: Duration) -> Duration {
         let left = &mut self.0[stage.index()];

@@ -27,6 +27,8 @@ pub(crate) struct QueueSlot {
 struct Progress {
     /// No launch has included the request yet.
     waiting: bool,
+    /// All its words have embeddings.
+    has_words: bool,
     /// A launch behind the words has included it.
     in_flight: bool,
     /// The part of the prediction that no launch has done.
@@ -42,7 +44,8 @@ impl QueueSlot {
         pairs: usize,
         predicted: Prediction,
     ) -> Self {
-        let progress = Progress { waiting: true, in_flight: false, left: predicted, gone: false };
+        let progress =
+            Progress { waiting: true, has_words: false, in_flight: false, left: predicted, gone: false };
         Self { admission, priority, pairs, predicted, progress: Mutex::new(progress) }
     }
 
@@ -79,6 +82,7 @@ impl QueueSlot {
 
     /// Deducts the rest of a stage that is over, and of those before it.
     pub(crate) fn deduct_up_to(&self, stage: Stage) {
+        self.lock().has_words = true; // the words are the first stage
         for done in Stage::ALL.into_iter().take_while(|before| before.index() <= stage.index()) {
             self.deduct_time(done, Duration::MAX);
         }
@@ -103,6 +107,11 @@ impl QueueSlot {
         drop(queue);
         self.admission.publish();
         true
+    }
+
+    /// Reports whether the request is past the words' station, or was when the slot was released.
+    pub(crate) fn has_words(&self) -> bool {
+        self.lock().has_words
     }
 
     /// Reports whether the slot was released.

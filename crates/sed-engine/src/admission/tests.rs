@@ -7,9 +7,9 @@ use crate::metrics;
 
 const LIMITS: QueueLimits = QueueLimits { requests: 3, pairs: 100 };
 
-/// A request of `categories` pairs and `text` units of unknown words.
-fn demand(categories: usize, text: f64) -> Demand {
-    Demand { text, encode: true, categories, kept: categories, enlargement: 1.0 }
+/// A request of `pairs` pairs and `text` units of unknown words.
+fn demand(pairs: usize, text: f64) -> Demand {
+    Demand { text, encode: true, pairs, kept: pairs, enlargement: 1.0 }
 }
 
 /// A queue that knows that a pair and a unit of text take 10 ms, and that nothing else takes time.
@@ -27,13 +27,13 @@ fn admission() -> Arc<Admission> {
 
 fn admit(
     admission: &Arc<Admission>,
-    categories: usize,
+    pairs: usize,
     priority: Priority,
     milliseconds: Option<u64>,
 ) -> Result<Arc<QueueSlot>, EngineError> {
     let now = Instant::now();
     let deadline = milliseconds.map(|left| now + Duration::from_millis(left));
-    admission.admit(&demand(categories, 0.0), priority, deadline, now)
+    admission.admit(&demand(pairs, 0.0), priority, deadline, now)
 }
 
 #[track_caller]
@@ -127,6 +127,27 @@ fn an_idle_engine_tries_what_seems_impossible_once_in_a_while() {
 }
 
 #[test]
+fn words_that_take_too_long_are_prepared_instead_of_tried() {
+    let (admission, now) = (admission(), Instant::now());
+    let left = Duration::from_millis(200);
+    let known_words =
+        |demand: &Demand| admission.would_admit_known_words(demand, Priority::Normal, Some(now + left), now);
+    let ask = |demand: &Demand| admission.admit_or_prepare(demand, Priority::Normal, Some(now + left), now);
+    // A second of words.
+    let cold = demand(1, 100.0);
+    assert!(matches!(ask(&cold), Err(EngineError::DeadlineTooShort { .. })));
+    assert!(known_words(&cold) && !known_words(&demand(1, 0.0)));
+    // A second of pairs, too, of which only a trial can show that it is less.
+    let both = demand(100, 100.0);
+    assert!(!known_words(&both));
+    drop(ask(&both).unwrap());
+    assert!(ask(&both).is_err());
+    // Words that cannot be prepared are tried.
+    let later = now + TRIAL_INTERVAL;
+    drop(admission.admit(&cold, Priority::Normal, Some(later + left), later).unwrap());
+}
+
+#[test]
 fn words_of_others_are_not_ahead_of_known_words() {
     let admission = admission();
     let now = Instant::now();
@@ -174,9 +195,9 @@ proptest! {
     ) {
         let admission = admission();
         let mut slots = Vec::new();
-        for (categories, text, priority, steps, finishes) in requests {
+        for (pairs, text, priority, steps, finishes) in requests {
             let priority = [Priority::Low, Priority::Normal, Priority::High][priority];
-            let demand = demand(categories, text);
+            let demand = demand(pairs, text);
             let slot = admission.admit(&demand, priority, None, Instant::now()).unwrap();
             let before = admission.lock().total();
             for step in steps {

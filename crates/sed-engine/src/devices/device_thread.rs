@@ -115,7 +115,8 @@ impl<S: Stages> DeviceThread<S> {
                     return End::Stopped;
                 }
                 None => {
-                    let (events, _) = self.line.inbox.take(Wait::Forever);
+                    let wait = self.scheduler.background_in().map_or(Wait::Forever, Wait::For);
+                    let (events, _) = self.line.inbox.take(wait);
                     self.receive(events);
                 }
             }
@@ -137,17 +138,29 @@ impl<S: Stages> DeviceThread<S> {
     fn receive(&mut self, events: impl IntoIterator<Item = Event>) {
         for event in events {
             match event {
-                Event::Arrived(request) => match self.line.seat.state() {
-                    EngineState::DeviceLost { reason } | EngineState::GivenUp { reason } => {
-                        request.fail(EngineError::DeviceLost(reason));
-                    }
-                    EngineState::Failed { reason } => request.fail(EngineError::WarmUpFailed(reason)),
-                    _ => self.scheduler.arrive(&self.stages, *request),
+                Event::Arrived(request) => match self.failure() {
+                    Some(error) => request.fail(error),
+                    None => self.scheduler.arrive(&self.stages, *request),
+                },
+                Event::Assigned(assignment) => match self.failure() {
+                    Some(error) => assignment.share.fail(&error),
+                    None => self.scheduler.prepare(&self.stages, *assignment),
                 },
                 Event::WasRead { phrase, found } => {
                     self.scheduler.was_read(&self.stages, &phrase, found.as_deref());
                 }
             }
+        }
+    }
+
+    /// The error with which a device that does not work refuses everything.
+    fn failure(&self) -> Option<EngineError> {
+        match self.line.seat.state() {
+            EngineState::DeviceLost { reason } | EngineState::GivenUp { reason } => {
+                Some(EngineError::DeviceLost(reason))
+            }
+            EngineState::Failed { reason } => Some(EngineError::WarmUpFailed(reason)),
+            EngineState::Starting | EngineState::Ready | EngineState::Stopped => None,
         }
     }
 

@@ -6,13 +6,18 @@ use std::{
     time::Duration,
 };
 
-use crate::{admission::queue_slot::QueueSlot, scheduler::task::Arrival, stages::phrases::TokenPhrase};
+use crate::{
+    admission::queue_slot::QueueSlot, preparing::Assignment, scheduler::task::Arrival,
+    stages::phrases::TokenPhrase,
+};
 
 /// A message to the device thread.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A request was admitted.
     Arrived(Box<Arrival>),
+    /// A vocabulary is to be prepared.
+    Assigned(Box<Assignment>),
     /// The directory of text embeddings was asked for a phrase.
     WasRead { phrase: TokenPhrase, found: Option<Vec<u8>> },
 }
@@ -40,10 +45,11 @@ struct State {
 }
 
 impl Inbox {
-    /// Adds a message. A closed inbox returns a request instead, as the error.
+    /// Adds a message. A closed inbox returns it as the error, unless it is the answer to a question of the
+    /// thread.
     pub(crate) fn push(&self, event: Event) -> Result<(), Event> {
         let mut state = self.lock();
-        if state.closed && matches!(event, Event::Arrived(_)) {
+        if state.closed && !matches!(event, Event::WasRead { .. }) {
             return Err(event);
         }
         state.events.push_back(event);
@@ -56,13 +62,13 @@ impl Inbox {
     pub(crate) fn withdraw(&self, slot: &Arc<QueueSlot>) -> Option<Arrival> {
         let is_wanted = |event: &Event| match event {
             Event::Arrived(request) => Arc::ptr_eq(&request.ticket.slot, slot),
-            Event::WasRead { .. } => false,
+            Event::Assigned(_) | Event::WasRead { .. } => false,
         };
         let mut state = self.lock();
         let index = state.events.iter().position(is_wanted)?;
         match state.events.remove(index)? {
             Event::Arrived(request) => Some(*request),
-            Event::WasRead { .. } => None,
+            Event::Assigned(_) | Event::WasRead { .. } => None,
         }
     }
 
@@ -82,20 +88,20 @@ impl Inbox {
         (std::mem::take(&mut state.events), state.closed)
     }
 
-    /// Closes the inbox to requests. Returns those that the thread has not seen yet.
+    /// Closes the inbox to requests. Returns those that the thread has not seen yet; preparations end.
     pub(crate) fn close(&self) -> Vec<Arrival> {
         let mut state = self.lock();
         state.closed = true;
-        let (requests, others): (VecDeque<_>, VecDeque<_>) =
-            state.events.drain(..).partition(|event| matches!(event, Event::Arrived(_)));
-        state.events = others;
+        let (answers, asked): (VecDeque<_>, VecDeque<_>) =
+            state.events.drain(..).partition(|event| matches!(event, Event::WasRead { .. }));
+        state.events = answers;
         drop(state);
         self.changed.notify_all();
         let request = |event| match event {
             Event::Arrived(request) => Some(*request),
-            Event::WasRead { .. } => None,
+            Event::Assigned(_) | Event::WasRead { .. } => None,
         };
-        requests.into_iter().filter_map(request).collect()
+        asked.into_iter().filter_map(request).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,6 +1,7 @@
 //! One device of an engine: the way to its thread, its queue, and its caches.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,7 +16,7 @@ use crate::{
     },
     caches::{
         feature_cache::FeatureCache,
-        text_cache::{KnownText, TextCache},
+        text_cache::{KnownText, TextCache, TextRoom},
         text_store::{StoredPhrases, TextStoreThread},
     },
     config::EngineConfig,
@@ -25,6 +26,7 @@ use crate::{
         state::Seat,
         warm_up::WarmUp,
     },
+    preparing::Assignment,
     requests::{
         error::EngineError,
         job::{JobImage, Priority, SegmentJob},
@@ -37,13 +39,16 @@ use crate::{
         task::{Answer, Order},
         ticket::Urgency,
     },
-    stages::{Stages, stage::Stage},
+    stages::{Stages, phrases::TokenPhrase, stage::Stage},
 };
 
 /// One device of an engine, as its callers share it.
 pub(crate) struct Member {
     line: Arc<Line>,
+    device: String,
     map_side: usize,
+    /// Phrases that one caller may have prepared.
+    most_prepared: usize,
     admission: Arc<Admission>,
     budget: Arc<SharedBudget>,
     known_text: Arc<dyn KnownText>,
@@ -57,6 +62,17 @@ pub(crate) struct Pending<T> {
     leaving: Leaving,
     answer: Answer<T>,
     deadline: Option<Instant>,
+    /// The words, if some were unknown when it was admitted.
+    words: Option<Vocabulary>,
+    known_text: Arc<dyn KnownText>,
+}
+
+/// Why a request to a device got no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Its unknown words take longer than its deadline leaves, or took longer.
+    WordsLate,
+    Other(EngineError),
 }
 
 impl Member {
@@ -109,8 +125,18 @@ impl Member {
         let probes =
             Probes { interval: config.probe_interval, most_failed: config.lost_probes, failed: 0, lost: 0 };
         DeviceThread { line: Arc::clone(&line), stages, scheduler, warm_up, probes }.start()?;
-        let (map_side, budget) = (model.map_side, shared_budget);
-        Ok(Self { line, map_side, admission, budget, known_text: text_cache, stored_text, images })
+        let (device, map_side, budget) = (model.device, model.map_side, shared_budget);
+        Ok(Self {
+            line,
+            device,
+            map_side,
+            most_prepared: config.preparing_phrases.div_ceil(2),
+            admission,
+            budget,
+            known_text: text_cache,
+            stored_text,
+            images,
+        })
     }
 
     /// Reports whether the device accepts requests now.
@@ -148,6 +174,16 @@ impl Member {
         (ahead.as_secs_f64(), present)
     }
 
+    /// The predicted time of a request's stages behind its words.
+    pub(crate) fn behind_words(&self, demand: &Demand) -> Duration {
+        self.admission.predict(demand).behind_words()
+    }
+
+    /// The predicted time of the words of a request.
+    pub(crate) fn words(&self, demand: &Demand) -> Duration {
+        self.admission.predict(demand).of(Stage::TextEmbedding)
+    }
+
     /// The predicted seconds of a request.
     pub(crate) fn seconds(&self, demand: &Demand) -> f64 {
         self.admission.seconds(demand)
@@ -163,15 +199,56 @@ impl Member {
         self.budget.get()
     }
 
+    /// The name of the device.
+    pub(crate) fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// The number of those among the `different` phrases of a vocabulary whose embeddings are in memory.
+    pub(crate) fn embedded(&self, vocabulary: &Vocabulary, different: &HashSet<&TokenPhrase>) -> usize {
+        self.known_text.known_phrases(vocabulary, different)
+    }
+
+    /// The room in the caches for a vocabulary with so many different phrases.
+    pub(crate) fn room_for(&self, vocabulary: &Vocabulary, phrases: usize) -> TextRoom {
+        self.known_text.room_for(vocabulary, phrases)
+    }
+
+    /// Reports whether a vocabulary can be prepared here if no other is.
+    fn can_prepare(&self, vocabulary: &Vocabulary) -> bool {
+        let phrases = vocabulary.phrases().len();
+        phrases <= self.most_prepared && self.room_for(vocabulary, phrases).fits()
+    }
+
+    /// Prepares a vocabulary. A device that has ended drops the assignment, which ends its share.
+    pub(crate) fn prepare(&self, assignment: Assignment) {
+        drop(self.line.inbox.push(Event::Assigned(Box::new(assignment))));
+    }
+
     /// Admits a request.
-    pub(crate) fn submit<T>(&self, order: Order<T>, demand: Demand) -> Result<Pending<T>, EngineError> {
+    pub(crate) fn submit<T>(&self, order: Order<T>, demand: Demand) -> Result<Pending<T>, Failure> {
         let Urgency { priority, deadline, .. } = order.urgency;
-        let slot = self.admission.admit(&demand, priority, deadline, Instant::now())?;
+        let now = Instant::now();
+        let admitted = if demand.text > 0.0 && self.can_prepare(&order.vocabulary) {
+            self.admission.admit_or_prepare(&demand, priority, deadline, now)
+        } else {
+            self.admission.admit(&demand, priority, deadline, now)
+        };
+        let slot = admitted.map_err(|refused| {
+            let is_late = matches!(
+                refused,
+                EngineError::DeadlineTooShort { .. } | EngineError::DeadlineUnreachable { .. }
+            );
+            let known_words = || self.admission.would_admit_known_words(&demand, priority, deadline, now);
+            if is_late && known_words() { Failure::WordsLate } else { Failure::Other(refused) }
+        })?;
+        let words = (demand.text > 0.0).then(|| order.vocabulary.clone());
         let (request, answer) = order.admitted(demand, Arc::clone(&slot), Span::current());
         let leaving = Leaving { slot, pixels: request.request.pixels(), line: Arc::clone(&self.line) };
         let arrived = self.line.inbox.push(Event::Arrived(Box::new(request)));
-        arrived.map_err(|_| EngineError::ShuttingDown)?;
-        Ok(Pending { leaving, answer, deadline })
+        arrived.map_err(|_| Failure::Other(EngineError::ShuttingDown))?;
+        let known_text = Arc::clone(&self.known_text);
+        Ok(Pending { leaving, answer, deadline, words, known_text })
     }
 
     /// Closes the device to requests, and refuses those that the thread has not seen yet.
@@ -191,16 +268,27 @@ impl Drop for Member {
 
 impl<T> Pending<T> {
     /// Waits for the answer, until the deadline. Dropping the future cancels the request.
-    pub(crate) async fn wait(self) -> Result<T, EngineError> {
-        let Self { leaving: _leaving, answer, deadline } = self;
+    pub(crate) async fn wait(self) -> Result<T, Failure> {
+        let Self { leaving, answer, deadline, words, known_text } = self;
         let reply = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), answer)
-                .await
-                .map_err(|_| EngineError::DeadlineExceeded)?,
+            Some(deadline) => {
+                let late = |_| Ok(Err(EngineError::DeadlineExceeded));
+                tokio::time::timeout_at(deadline.into(), answer).await.unwrap_or_else(late)
+            }
             None => answer.await,
         };
         // The sender is only dropped unused when the thread ends.
-        reply.unwrap_or(Err(EngineError::ShuttingDown))
+        reply.unwrap_or(Err(EngineError::ShuttingDown)).map_err(|error| {
+            let lacks_words = || {
+                let words = words.filter(|_| !leaving.slot.has_words());
+                words.is_some_and(|words| !known_text.unknown_phrases(&words).is_empty())
+            };
+            if error == EngineError::DeadlineExceeded && lacks_words() {
+                Failure::WordsLate
+            } else {
+                Failure::Other(error)
+            }
+        })
     }
 }
 
@@ -236,7 +324,7 @@ mod tests {
         metrics,
         requests::{job::SegmentOutcome, vocabulary::Category},
         stages::{
-            NetworkInput, OutputSpec, Rejection,
+            NetworkInput, OutputSpec, Rejection, Thresholds,
             fake::{FakeControl, FakeReader, FakeStages, Fault, model_info},
         },
     };
@@ -260,7 +348,14 @@ mod tests {
             },
             vocabulary: Vocabulary::built_in(vec![Category::new("object")], &FakeReader).unwrap(),
             rejection: Rejection::Off,
-            output: OutputSpec { width: 8, height: 8, crop: None, score_threshold: 0.0, score_maps: false },
+            output: OutputSpec {
+                width: 8,
+                height: 8,
+                crop: None,
+                thresholds: Thresholds::Same(0.0),
+                score_maps: false,
+                sureness: false,
+            },
             waiting_since: Instant::now(),
             deadline: None,
             priority: Priority::Normal,

@@ -19,7 +19,7 @@ use crate::{
         task::{Answer, Arrival, Order},
         ticket::Urgency,
     },
-    stages::{NetworkInput, OutputSpec, Rejection, Stages, phrases::TokenPhrase},
+    stages::{NetworkInput, OutputSpec, Rejection, Stages, Thresholds, phrases::TokenPhrase},
 };
 
 /// Requests that go through the stages together, and the receivers of their answers.
@@ -89,8 +89,9 @@ fn job<S: Stages>(stages: &S, categories: usize, rejection: Rejection) -> Result
             width: map_side,
             height: map_side,
             crop: None,
-            score_threshold: 0.0,
+            thresholds: Thresholds::Same(0.0),
             score_maps: false,
+            sureness: false,
         },
         waiting_since: Instant::now(),
         deadline: None,

@@ -85,6 +85,12 @@ families! {
         text_store_evictions: Counter = "sed_text_store_evictions_total", Count;
         /// Unfinished files in the directory that were removed, because their processes have ended.
         text_store_leftovers: Counter = "sed_text_store_leftovers_total", Count;
+        /// Vocabularies that are being prepared in the background.
+        preparations: Gauge = "sed_preparations", Count;
+        /// Phrases of these vocabularies that some device has not embedded yet.
+        preparing_phrases: Gauge = "sed_preparing_phrases", Count;
+        /// Phrases that were embedded in the background of all requests.
+        prepared_phrases: Counter = "sed_prepared_phrases_total", Count;
         /// Requests whose vocabulary was at hand on the device.
         vocabulary_cache_hits: Counter = "sed_vocabulary_cache_hits_total", Count;
         /// Requests whose vocabulary had to be assembled.

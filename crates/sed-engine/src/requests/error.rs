@@ -51,6 +51,18 @@ pub enum EngineError {
         /// When it would probably be in time.
         retry_after: Duration,
     },
+    /// The words cannot be embedded within the deadline, or cannot be prepared at all.
+    #[error("{embedded} of {phrases} names and synonyms have text embeddings; {why}{}", retry(*retry_after))]
+    VocabularyNotReady {
+        /// Different phrases of the vocabulary whose embeddings are in the memory of every device that works.
+        embedded: usize,
+        /// Different phrases of the vocabulary.
+        phrases: usize,
+        /// Delay after which the words will probably be ready, 1 to 30 s; `None` if they are not prepared.
+        retry_after: Option<Duration>,
+        /// The state of the others.
+        why: NotReady,
+    },
     /// The deadline passed. The rest of the work was dropped.
     #[error("the deadline passed before the request was finished")]
     DeadlineExceeded,
@@ -105,6 +117,45 @@ pub enum EngineError {
     /// The operating system gave no thread.
     #[error("cannot start the device thread: {0}")]
     NoThread(String),
+}
+
+/// The state of words that are not ready.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum NotReady {
+    /// They are being prepared in the background.
+    #[error("the others are being prepared")]
+    Preparing,
+    /// As many phrases are being prepared as may be.
+    #[error(
+        "{preparing} are being prepared of at most {limit}, so that these are not; wait for the others, or ask for \
+         fewer words"
+    )]
+    TooMany {
+        /// Phrases that are being prepared, for all callers or for this one.
+        preparing: usize,
+        /// The largest number.
+        limit: usize,
+    },
+    /// Their embeddings fit neither cache, so that each request would compute them again.
+    #[error(
+        "they need {needed} bytes of text_cache_bytes, which has {text_cache}, or {assembled} bytes of \
+         vocabulary_cache_bytes, which has {vocabulary_cache}; ask for fewer words, or raise one of the two"
+    )]
+    TooLarge {
+        /// Bytes of the embeddings of all phrases.
+        needed: u64,
+        /// Bytes that the cache of phrases holds.
+        text_cache: u64,
+        /// Bytes of the embeddings of all categories.
+        assembled: u64,
+        /// Bytes that the cache of vocabularies holds.
+        vocabulary_cache: u64,
+    },
+}
+
+/// The end of a message that names a delay.
+fn retry(after: Option<Duration>) -> String {
+    after.map_or_else(String::new, |delay| format!("; retry in {} ms", delay.as_millis()))
 }
 
 /// The message of a panic that was caught, if it has one.

@@ -9,7 +9,7 @@ use crate::{
         report::{CacheReport, RejectionReport, StageTiming},
         vocabulary::Vocabulary,
     },
-    stages::{FinishedMap, ModelInfo, NetworkInput, OutputSpec, Rejection},
+    stages::{FinishedMap, ModelInfo, NetworkInput, OutputSpec, Rejection, Thresholds},
 };
 
 /// The priority of a request while the engine is busy.
@@ -47,7 +47,7 @@ pub struct SegmentJob {
     pub vocabulary: Vocabulary,
     /// The rejection before every decoder level.
     pub rejection: Rejection,
-    /// The specification of the result.
+    /// The specification of the result; thresholds of the categories asked for alone.
     pub output: OutputSpec,
     /// Start of its wait for the engine, which counts as the wait for its first stage.
     pub waiting_since: Instant,
@@ -70,18 +70,40 @@ impl SegmentJob {
         if self.output.width == 0 || self.output.height == 0 {
             return invalid("output", "width and height must be at least 1".into());
         }
-        if !(0.0..=1.0).contains(&self.output.score_threshold) {
-            return invalid("score_threshold", "must be between 0 and 1".into());
+        let (thresholds, size) = match &self.output.thresholds {
+            Thresholds::Same(threshold) => (std::slice::from_ref(threshold), 1),
+            Thresholds::ByCategory(thresholds) => (&**thresholds, self.vocabulary.size()),
+        };
+        if thresholds.len() != size {
+            let message = format!("has {} entries for {size} categories", thresholds.len());
+            return invalid("thresholds", message);
+        }
+        if !thresholds.iter().all(|threshold| (0.0..=1.0).contains(threshold)) {
+            return invalid("thresholds", "must be between 0 and 1".into());
         }
         Ok(())
+    }
+
+    /// The specification of its result for the model, to which contrast words are categories without a
+    /// threshold.
+    pub(crate) fn model_output(&self) -> OutputSpec {
+        let (output, contrast) = (self.output.clone(), self.vocabulary.contrast().len());
+        if contrast == 0 {
+            return output;
+        }
+        let asked = (0..self.vocabulary.size() as u32).map(|category| output.thresholds.of(category));
+        let thresholds = asked.chain(std::iter::repeat_n(f32::INFINITY, contrast)).collect();
+        OutputSpec { thresholds: Thresholds::ByCategory(thresholds), ..output }
     }
 }
 
 /// The result for one image, with its reports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentOutcome {
-    /// The index map and what was counted on it.
+    /// The index map and what was counted on it, for the categories asked for alone.
     pub map: FinishedMap,
+    /// Pixels at which a contrast word is best. They are unlabelled.
+    pub contrast_pixels: u64,
     /// The categories rejected before each decoder level.
     pub rejection: RejectionReport,
     /// The time that each stage took, in the order of the stages.

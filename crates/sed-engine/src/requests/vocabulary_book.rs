@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use sed_model::prompts;
+pub use sed_model::prompts::COMMON_WORDS;
 
 use crate::requests::vocabulary::Category;
 

@@ -89,10 +89,15 @@ impl<S: Stages> Scheduler<S> {
         let device_time = ran.time();
         if self.recording {
             self.metrics.device_busy.add(device_time);
+            match requests {
+                0 => self.background.note_launch(units.unwrap_or(0.0), ran),
+                _ => self.background.note_requests(ran),
+            }
         }
         if succeeded {
             if let Some(units) = units {
-                self.admission.learn(|model| model.observe(stage, units, requests, device_time, ran.ended));
+                self.admission
+                    .learn(|model| model.observe(stage, units, requests.max(1), device_time, ran.ended));
             }
             if self.recording {
                 self.metrics.stage_duration.record(stage.into(), device_time.as_secs_f64());
@@ -112,6 +117,9 @@ impl<S: Stages> Scheduler<S> {
         mut words: Phrases<S>,
         embeddings: Vec<S::PhraseEmbedding>,
     ) {
+        if words.tasks.is_empty() {
+            self.metrics.prepared_phrases.add(words.phrases.len() as u64);
+        }
         self.words_had_launch(&mut words, done);
         for (phrase, embedding) in words.phrases.iter().zip(&embeddings) {
             let bytes = stages.phrase_bytes(embedding);
@@ -172,38 +180,47 @@ impl<S: Stages> Scheduler<S> {
         ticket.end_launch(done.ran.ended, &done.batch);
         ticket.slot.deduct_up_to(done.stage);
         let survivors = stages.survivors(&task.state);
-        ticket.pairs = survivors.len();
+        let left = survivors.len();
+        ticket.pairs = left;
         let now = self.now();
         let Some(Stage::Decode(level)) = done.stage.next() else {
             return enter(&mut self.stations.finish, task, now);
         };
-        let (all, left) = (ticket.vocabulary.size(), survivors.len());
         self.admission.learn(|model| model.observe_survivors(level, &ticket.demand, left));
-        let report = match task.request.levels.last() {
-            Some(before) => LevelReport::new(level, &before.survivors, survivors),
-            None => LevelReport::new(level, &(0..all as u32).collect::<Vec<_>>(), survivors),
-        };
+        let report = LevelReport::new(level, &ticket.vocabulary, task.request.levels.last(), &survivors);
         if self.recording {
-            self.metrics.categories_survived.record(DecoderLevel(level), left as f64);
-            self.metrics.category_levels.add(DecoderLevel(level), CategoryOutcome::Survived, left as u64);
-            self.metrics.category_levels.add(
-                DecoderLevel(level),
-                CategoryOutcome::Rejected,
-                report.rejected.len() as u64,
-            );
+            let (level, categories) = (DecoderLevel(level), &self.metrics.category_levels);
+            self.metrics.categories_survived.record(level, report.survivors.len() as f64);
+            categories.add(level, CategoryOutcome::Survived, report.survivors.len() as u64);
+            categories.add(level, CategoryOutcome::Rejected, report.rejected.len() as u64);
         }
         task.request.levels.push(report);
         enter(&mut self.stations.decode[level.index()], task.map(Cut::Whole), now);
     }
 
-    fn finished(&mut self, done: &Completed, task: MaskTask<S::Pairs>, map: FinishedMap) {
+    fn finished(&mut self, done: &Completed, task: MaskTask<S::Pairs>, mut map: FinishedMap) {
         let Task { mut ticket, request, .. } = task;
         ticket.end_launch(done.ran.ended, &done.batch);
         ticket.slot.deduct_up_to(Stage::Finish);
         ticket.slot.leave();
+        self.background.note_answer();
         let rejection = RejectionReport { rejection: request.rejection, levels: request.levels };
+        let contrast_pixels = remove_contrast(&mut map, ticket.vocabulary.size());
         let (timings, finished) = ticket.timeline.into_parts();
-        let outcome = SegmentOutcome { map, rejection, timings, caches: ticket.caches, finished };
+        let caches = ticket.caches;
+        let outcome = SegmentOutcome { map, contrast_pixels, rejection, timings, caches, finished };
         request.reply.send(Ok(outcome));
     }
+}
+
+/// Removes what belongs to contrast words, whose indices are `size` and above, from a map. Returns their
+/// pixels.
+fn remove_contrast(map: &mut FinishedMap, size: usize) -> u64 {
+    map.mean_scores.truncate(size);
+    if let Some(scores) = &mut map.score_maps {
+        let asked = scores.categories.partition_point(|category| (*category as usize) < size);
+        scores.categories.truncate(asked);
+        scores.scores.truncate(asked * scores.width as usize * scores.height as usize);
+    }
+    map.pixels.drain(size..).map(u64::from).sum()
 }

@@ -137,6 +137,7 @@ impl<S: Stages> Scheduler<S> {
         let stage = work.stage();
         if let Work::Phrases(words) = &mut work {
             self.attend(words);
+            self.fail_prepared(&words.phrases, error);
         }
         let failed: Vec<_> = work.tickets_mut().into_iter().map(|ticket| Arc::clone(&ticket.slot)).collect();
         self.stations.put_back(work, self.now());

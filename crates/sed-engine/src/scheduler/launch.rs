@@ -8,14 +8,14 @@ use std::{
 use crate::{
     admission::cost_model::text_units,
     metrics::FlushReason,
-    requests::{error::panic_message, image::ImageKey},
+    requests::{error::panic_message, image::ImageKey, vocabulary::Vocabulary},
     scheduler::{
         task::{Cut, Described, Encoding, MaskTask, Masks, Sliced, Task, WordTask},
         ticket::Ticket,
     },
     stages::{
-        Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, StageError, Stages, phrases::TokenPhrase,
-        stage::Stage,
+        Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, StageError, Stages, Sureness,
+        phrases::TokenPhrase, stage::Stage,
     },
 };
 
@@ -263,16 +263,26 @@ fn encode<S: Stages>(
     Ok(numbers.into_iter().map(|number| features[number].clone()).collect())
 }
 
-fn cost_map<S: Stages>(stages: &S, tasks: &[MaskTask<Described<S>>]) -> Result<Vec<S::Pairs>, StageError> {
-    let requests: Vec<_> = tasks.iter().map(|task| decode_request(&task.request, &task.state)).collect();
-    counted(stages.cost_map(&requests)?, tasks.len())
+fn cost_map<'a, S: Stages>(
+    stages: &S,
+    tasks: &'a [MaskTask<Described<S>>],
+) -> Result<Vec<S::Pairs>, StageError> {
+    let request = |task: &'a MaskTask<Described<S>>| {
+        decode_request((&task.ticket.vocabulary, &task.request), &task.state)
+    };
+    counted(stages.cost_map(&tasks.iter().map(request).collect::<Vec<_>>())?, tasks.len())
 }
 
 fn decode_request<'a, S: Stages>(
-    request: &Masks,
+    (vocabulary, request): (&'a Vocabulary, &Masks),
     image: &'a Described<S>,
 ) -> DecodeRequest<'a, S::ImageFeatures, S::TextEmbedding> {
-    DecodeRequest { features: &image.features, text: &image.text, rejection: request.rejection }
+    DecodeRequest {
+        features: &image.features,
+        text: &image.text,
+        groups: vocabulary.groups(),
+        rejection: request.rejection,
+    }
 }
 
 fn decode<S: Stages>(
@@ -286,18 +296,24 @@ fn decode<S: Stages>(
 
 fn finish<S: Stages>(stages: &S, tasks: &[MaskTask<S::Pairs>]) -> Result<Vec<FinishedMap>, StageError> {
     let batch = tasks.iter().map(|task| task.state.clone()).collect();
-    let outputs: Vec<OutputSpec> = tasks.iter().map(|task| task.request.output).collect();
+    let outputs: Vec<OutputSpec> = tasks.iter().map(|task| task.request.output.clone()).collect();
     let maps = counted(stages.finish(batch, &outputs)?, tasks.len())?;
     for ((map, output), task) in maps.iter().zip(&outputs).zip(tasks) {
-        check_map(map, output, task.ticket.vocabulary.size())?;
+        check_map(map, output, task.ticket.vocabulary.all_categories().len())?;
     }
     Ok(maps)
 }
 
-/// Checks the sizes of the model's map and counts, since later code indexes by them and subtracts the counts.
+/// Checks the sizes of the model's map, planes and counts, since later code indexes by them and subtracts the
+/// counts.
 fn check_map(map: &FinishedMap, output: &OutputSpec, categories: usize) -> Result<(), StageError> {
     let area = map.width as usize * map.height as usize;
+    let planes_fit = map.sureness.as_ref().map_or(!output.sureness, |sureness| {
+        let Sureness { scores, runner_up, margins } = sureness;
+        output.sureness && [scores.len(), runner_up.len(), margins.len()] == [area; 3]
+    });
     let sizes_fit = (map.width, map.height) == (output.width, output.height)
+        && planes_fit
         && map.indices.len() == area
         && map.pixels.len() == categories
         && map.mean_scores.len() == categories;
@@ -313,10 +329,10 @@ fn check_map(map: &FinishedMap, output: &OutputSpec, categories: usize) -> Resul
 
 fn advance<S: Stages>(stages: &S, part: &mut Part<S>) -> Result<Advanced<S::Pairs>, StageError> {
     let (task, most) = (&mut *part.task, part.most);
-    let request = &task.request;
+    let asked = (&task.ticket.vocabulary, &*task.request);
     match &mut task.state {
         Sliced::CostMap(cut) => {
-            next_part(stages, cut, most, |image| stages.cost_map_parts(&decode_request(request, image)))
+            next_part(stages, cut, most, |image| stages.cost_map_parts(&decode_request(asked, image)))
         }
         Sliced::Decode(level, cut) => {
             next_part(stages, cut, most, |pairs| stages.decode_parts(*level, pairs.clone()))

@@ -4,9 +4,11 @@
 //! Work in flight goes first, the latest stage before the earlier ones, so that it gets out of the way; only
 //! when none waits does the request that came first begin. So work in flight is bounded, and no request
 //! starves: what is in flight is finite until something new begins. Words are never in flight: they are
-//! embedded in short launches, between which the work of other requests has its turn.
+//! embedded in short launches, between which the work of other requests has its turn. Words that are prepared
+//! for later go in the background of all that.
 
 mod aftermath;
+mod background;
 mod batch;
 pub(crate) mod budget;
 mod failure;
@@ -36,7 +38,7 @@ use crate::{
     scheduler::{
         budget::Budget,
         launch::{Launch, Work},
-        task::{Arrival, MaskTask},
+        task::{Arrival, MaskTask, Request},
         ticket::{Progress, Ticket},
     },
     stages::{
@@ -46,6 +48,7 @@ use crate::{
     },
 };
 
+use background::Background;
 use stations::Stations;
 use text::NextPhrases;
 
@@ -87,6 +90,7 @@ pub(crate) struct Scheduler<S: Stages> {
     reading: HashSet<TokenPhrase>,
     /// Start of the wait of words as against all other work: later the more launches they have had.
     text_turn: Instant,
+    background: Background<S>,
     budget: Budget,
     text_cache: Arc<TextCache<S::PhraseEmbedding, S::TextEmbedding>>,
     feature_cache: Arc<FeatureCache>,
@@ -118,6 +122,7 @@ impl<S: Stages> Scheduler<S> {
             retries: VecDeque::new(),
             reading: HashSet::new(),
             text_turn: clock(),
+            background: Background::default(),
             policy,
             clock,
             budget,
@@ -141,8 +146,8 @@ impl<S: Stages> Scheduler<S> {
 
     /// Adds a request that has arrived.
     pub(crate) fn arrive(&mut self, stages: &S, arrival: Arrival) {
-        if self.recording && arrival.ticket.demand.categories > 0 {
-            self.metrics.categories_requested.record(arrival.ticket.demand.categories as f64);
+        if self.recording && matches!(arrival.request, Request::Segment(_)) {
+            self.metrics.categories_requested.record(arrival.ticket.vocabulary.size() as f64);
         }
         self.gather_words(stages, arrival);
     }
@@ -162,26 +167,36 @@ impl<S: Stages> Scheduler<S> {
         loop {
             self.drop_unwanted(now);
             self.skip_encoder();
+            if self.background.is_due()
+                && let Some(work) = self.background_work(now)
+            {
+                return Some(self.begin(work, Some(FlushReason::Idle), now));
+            }
             let phrases = self.next_phrases();
-            let (stage, reason) = self.choose(&phrases, now)?;
+            let Some((stage, reason)) = self.choose(&phrases, now) else {
+                let work = if self.background.is_quiet(now) { self.background_work(now) } else { None }?;
+                return Some(self.begin(work, Some(FlushReason::Idle), now));
+            };
             if let Some(work) = self.form(stage, phrases, now) {
                 return Some(self.begin(work, Some(reason), now));
             }
         }
     }
 
-    /// Reports whether no request waits. Those of a launch that runs do not count.
+    /// Reports whether no request waits, whatever is being prepared. Those of a launch that runs do not
+    /// count.
     pub(crate) fn is_empty(&self) -> bool {
         self.retries.is_empty()
             && Stage::ALL.into_iter().all(|stage| self.stations.of(stage).tickets().next().is_none())
     }
 
-    /// Fails all requests, or with `only_fresh` only those that have not begun.
+    /// Fails all preparations, and all requests, or with `only_fresh` only those that have not begun.
     pub(crate) fn fail_all(&mut self, only_fresh: bool, error: &EngineError) {
         if !only_fresh {
             let now = self.now();
             self.retries.drain(..).for_each(|work| self.stations.put_back(work, now));
         }
+        self.fail_all_prepared(error);
         for stage in Stage::ALL {
             let chosen = |ticket: &Ticket| !only_fresh || ticket.progress == Progress::Waiting;
             for request in self.stations.of_mut(stage).remove(&chosen) {

@@ -11,7 +11,10 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::{
-    admission::{cost_model::Demand, queue_slot::QueueSlot},
+    admission::{
+        cost_model::{Demand, text_units},
+        queue_slot::QueueSlot,
+    },
     metrics::{AbandonCause, EngineMetrics},
     requests::{
         error::EngineError,
@@ -25,6 +28,7 @@ use crate::{
         pixels::Pixels,
         ticket::{Ticket, Urgency},
     },
+    similarity::Directions,
     stages::{Level, NetworkInput, OutputSpec, Rejection, Stages, phrases::TokenPhrase, stage::Stage},
 };
 
@@ -42,7 +46,7 @@ pub(crate) type Arrival = Task<Request, ()>;
 pub(crate) type WordTask<S> = Task<Request, Gathering<<S as Stages>::PhraseEmbedding>>;
 /// A request for masks behind the words.
 pub(crate) type MaskTask<T> = Task<Box<Masks>, T>;
-/// The text embeddings of all categories of a vocabulary.
+/// The text embeddings of all pairs of a vocabulary.
 pub(crate) type Texts<S> = Arc<[<S as Stages>::TextEmbedding]>;
 
 /// The embeddings of a vocabulary's phrases, as far as they are known.
@@ -50,6 +54,20 @@ pub(crate) type Texts<S> = Arc<[<S as Stages>::TextEmbedding]>;
 pub(crate) struct Gathering<E> {
     pub(crate) known: HashMap<TokenPhrase, E>,
     pub(crate) missing: HashSet<TokenPhrase>,
+}
+
+impl<E: Clone> Gathering<E> {
+    /// Adds the embeddings that are missing here. Returns the units of their phrases.
+    pub(crate) fn receive(&mut self, found: &HashMap<TokenPhrase, E>) -> f64 {
+        let mut units = 0.0;
+        for (phrase, embedding) in found {
+            if self.missing.remove(phrase) {
+                units += text_units(phrase);
+                self.known.insert(phrase.clone(), embedding.clone());
+            }
+        }
+        units
+    }
 }
 
 /// The state of a task in a launch of the encoder, which holds its pixels.
@@ -95,6 +113,8 @@ pub(crate) enum Request {
     Segment(Box<Masks>),
     /// The text embeddings of a vocabulary, for later.
     Embed(Reply<()>),
+    /// The directions of a vocabulary's words.
+    Directions(Reply<Arc<Directions>>),
 }
 
 /// A request for masks.
@@ -123,7 +143,8 @@ pub(crate) struct Order<T> {
 impl Order<SegmentOutcome> {
     /// Asks for a job.
     pub(crate) fn segment(job: SegmentJob) -> Self {
-        let SegmentJob { image, vocabulary, rejection, output, waiting_since, deadline, priority } = job;
+        let output = job.model_output();
+        let SegmentJob { image, vocabulary, rejection, waiting_since, deadline, priority, .. } = job;
         let (facts, pinned, pixels) = match image {
             JobImage::Pixels { input, facts } => (facts, None, Pixels::new(input)),
             JobImage::Cached(image) => (Some(image.facts()), Some(image), Pixels::default()),
@@ -141,6 +162,14 @@ impl Order<()> {
     pub(crate) fn embed(vocabulary: Vocabulary, urgency: Urgency) -> Self {
         let (reply, answer) = oneshot::channel();
         Self { vocabulary, urgency, request: Request::Embed(Reply(reply)), answer }
+    }
+}
+
+impl Order<Arc<Directions>> {
+    /// Asks for the directions of a vocabulary's words.
+    pub(crate) fn directions(vocabulary: Vocabulary, urgency: Urgency) -> Self {
+        let (reply, answer) = oneshot::channel();
+        Self { vocabulary, urgency, request: Request::Directions(Reply(reply)), answer }
     }
 }
 
@@ -166,7 +195,7 @@ impl Request {
     pub(crate) fn pixels(&self) -> Option<Arc<Pixels>> {
         match self {
             Self::Segment(masks) => Some(Arc::clone(&masks.pixels)),
-            Self::Embed(_) => None,
+            Self::Embed(_) | Self::Directions(_) => None,
         }
     }
 }
@@ -204,6 +233,7 @@ impl<R: Into<Request>, T> Task<R, T> {
         match self.request.into() {
             Request::Segment(masks) => masks.reply.send(Err(error)),
             Request::Embed(reply) => reply.send(Err(error)),
+            Request::Directions(reply) => reply.send(Err(error)),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{
         launch::Phrases,
         task::{Arrival, Cut, Described, Gathering, MaskTask, Request, Task, Texts, WordTask},
     },
+    similarity::Directions,
     stages::{StageError, Stages, phrases::TokenPhrase, stage::Stage},
 };
 
@@ -30,27 +31,19 @@ impl<S: Stages> Scheduler<S> {
     pub(super) fn gather_words(&mut self, stages: &S, mut task: Arrival) {
         let vocabulary = task.ticket.vocabulary.clone();
         let ready = self.text_cache.vocabulary(&vocabulary.digest());
-        let (mut known, mut missing) = (HashMap::new(), HashSet::new());
+        let mut gathering = Gathering { known: HashMap::new(), missing: HashSet::new() };
         let caches = &mut task.ticket.caches;
         caches.vocabulary_hit = ready.is_some();
         if ready.is_some() {
             caches.text_hits = vocabulary.phrases().iter().collect::<HashSet<_>>().len() as u32;
         } else {
-            for phrase in vocabulary.phrases() {
-                if known.contains_key(phrase) || missing.contains(phrase) {
-                    continue;
-                }
-                match self.text_cache.phrase(phrase) {
-                    Some(embedding) => drop(known.insert(phrase.clone(), embedding)),
-                    None => drop(missing.insert(phrase.clone())),
-                }
-            }
-            caches.text_hits = known.len() as u32;
-            caches.text_misses = missing.len() as u32;
+            gathering = self.recall(&vocabulary);
+            caches.text_hits = gathering.known.len() as u32;
+            caches.text_misses = gathering.missing.len() as u32;
             // The warm-up's pictures try the model, so their words are computed; the words to preload may be
             // read.
             if self.recording || matches!(task.request, Request::Embed(_)) {
-                self.look_up(&missing);
+                self.look_up(&gathering.missing);
             }
         }
         if self.recording {
@@ -64,16 +57,30 @@ impl<S: Stages> Scheduler<S> {
         match ready {
             Some(text) => {
                 self.begin_stage(&mut task.ticket, Stage::TextEmbedding, now);
-                self.has_words(task.map(|()| text), now);
+                self.has_words(stages, task.map(|()| text), now);
             }
-            None if missing.is_empty() => self.assemble(stages, task.map(|()| Gathering { known, missing })),
-            None => enter(&mut self.stations.words, task.map(|()| Gathering { known, missing }), now),
+            None if gathering.missing.is_empty() => self.assemble(stages, task.map(|()| gathering)),
+            None => enter(&mut self.stations.words, task.map(|()| gathering), now),
         }
     }
 
-    /// Asks the directory for phrases, but not again for those that a request waits for or that are being
-    /// read.
-    fn look_up(&mut self, phrases: &HashSet<TokenPhrase>) {
+    /// The embeddings of a vocabulary's phrases that the cache holds.
+    pub(super) fn recall(&self, vocabulary: &Vocabulary) -> Gathering<S::PhraseEmbedding> {
+        let (mut known, mut missing) = (HashMap::new(), HashSet::new());
+        for phrase in vocabulary.phrases() {
+            if known.contains_key(phrase) || missing.contains(phrase) {
+                continue;
+            }
+            match self.text_cache.phrase(phrase) {
+                Some(embedding) => drop(known.insert(phrase.clone(), embedding)),
+                None => drop(missing.insert(phrase.clone())),
+            }
+        }
+        Gathering { known, missing }
+    }
+
+    /// Asks the directory for phrases, but not again for those that are awaited already or being read.
+    pub(super) fn look_up(&mut self, phrases: &HashSet<TokenPhrase>) {
         let Some(store) = &self.store else { return };
         let is_new = |phrase: &&TokenPhrase| !self.reading.contains(*phrase) && !self.is_awaited(phrase);
         let wanted: Vec<_> = phrases.iter().filter(is_new).cloned().collect();
@@ -84,8 +91,13 @@ impl<S: Stages> Scheduler<S> {
         }
     }
 
-    /// Reports whether a request waits for a phrase already.
+    /// Reports whether a request waits for a phrase already, or a preparation.
     pub(super) fn is_awaited(&self, phrase: &TokenPhrase) -> bool {
+        self.is_asked_for(phrase) || self.background.awaits(phrase)
+    }
+
+    /// Reports whether a request waits for a phrase already.
+    pub(super) fn is_asked_for(&self, phrase: &TokenPhrase) -> bool {
         self.stations.words.iter().any(|task| task.state.missing.contains(phrase))
     }
 
@@ -125,10 +137,11 @@ impl<S: Stages> Scheduler<S> {
         words.tasks = self.stations.words.take(waits);
     }
 
-    /// Notes a launch of the text tower for its requests, and puts them back to their station.
+    /// Notes a launch of the text tower for its requests, and puts them back to their station. One in the
+    /// background has none.
     pub(super) fn words_had_launch(&mut self, words: &mut Phrases<S>, done: &Completed) {
-        let first = words.tasks.iter().map(|task| task.ticket.turn).min();
-        self.text_turn = turn_after(self.text_turn.max(first.unwrap_or(done.ran.begun)), done.ran);
+        let Some(first) = words.tasks.iter().map(|task| task.ticket.turn).min() else { return };
+        self.text_turn = turn_after(self.text_turn.max(first), done.ran);
         for mut task in words.tasks.drain(..) {
             task.ticket.end_launch(done.ran.ended, &done.batch);
             task.ticket.turn = turn_after(task.ticket.turn, done.ran);
@@ -162,16 +175,11 @@ impl<S: Stages> Scheduler<S> {
         NextPhrases { phrases, full: false }
     }
 
-    /// Hands embeddings to the requests that wait for them; requests that have all of theirs go on.
+    /// Hands embeddings to the requests and preparations that wait for them; those that have all of theirs go
+    /// on.
     pub(super) fn deliver(&mut self, stages: &S, found: HashMap<TokenPhrase, S::PhraseEmbedding>) {
         for task in self.stations.words.iter_mut() {
-            let mut units = 0.0;
-            for (phrase, embedding) in &found {
-                if task.state.missing.remove(phrase) {
-                    units += text_units(phrase);
-                    task.state.known.insert(phrase.clone(), embedding.clone());
-                }
-            }
+            let units = task.state.receive(&found);
             if units > 0.0 {
                 task.ticket.slot.deduct(Stage::TextEmbedding, units / task.ticket.demand.text);
             }
@@ -179,29 +187,38 @@ impl<S: Stages> Scheduler<S> {
         for task in self.stations.words.take(|task| task.state.missing.is_empty()) {
             self.assemble(stages, task);
         }
+        self.deliver_prepared(stages, &found);
     }
 
     /// Assembles the vocabulary of a task, caches it, and sends the task on.
     fn assemble(&mut self, stages: &S, mut task: WordTask<S>) {
         let begun = self.now();
         self.begin_stage(&mut task.ticket, Stage::TextEmbedding, begun);
-        let vocabulary = &task.ticket.vocabulary;
-        match combine(stages, vocabulary, &task.state.known) {
-            Ok(embeddings) => {
-                let bytes = embeddings.iter().map(|embedding| stages.text_bytes(embedding)).sum();
-                let text: Texts<S> = embeddings.into();
-                self.text_cache.keep_vocabulary(vocabulary.digest(), Arc::clone(&text), bytes);
-                self.has_words(task.map(|_| text), begun);
-            }
-            Err(error) => {
-                let message = error.to_string();
-                task.fail(EngineError::StageFailed { stage: Stage::TextEmbedding, message });
-            }
+        match self.combine_all(stages, &task.ticket.vocabulary, &task.state.known) {
+            Ok(text) => self.has_words(stages, task.map(|_| text), begun),
+            Err(error) => task.fail(error),
         }
     }
 
+    /// Combines the embeddings of a vocabulary's phrases to those of its categories, and caches these.
+    pub(super) fn combine_all(
+        &self,
+        stages: &S,
+        vocabulary: &Vocabulary,
+        known: &HashMap<TokenPhrase, S::PhraseEmbedding>,
+    ) -> Result<Texts<S>, EngineError> {
+        let embeddings = combine(stages, vocabulary, known).map_err(|error| {
+            let message = error.to_string();
+            EngineError::StageFailed { stage: Stage::TextEmbedding, message }
+        })?;
+        let bytes = embeddings.iter().map(|embedding| stages.text_bytes(embedding)).sum();
+        let text: Texts<S> = embeddings.into();
+        self.text_cache.keep_vocabulary(vocabulary.digest(), Arc::clone(&text), bytes);
+        Ok(text)
+    }
+
     /// The words of a request are ready.
-    fn has_words(&mut self, mut task: Task<Request, Texts<S>>, begun: Instant) {
+    fn has_words(&mut self, stages: &S, mut task: Task<Request, Texts<S>>, begun: Instant) {
         task.ticket.timeline.end(self.now().max(begun), None);
         task.ticket.slot.deduct_up_to(Stage::TextEmbedding);
         let Task { ticket, request, state } = task;
@@ -209,7 +226,12 @@ impl<S: Stages> Scheduler<S> {
             Request::Segment(request) => self.seek_features(Task { ticket, request, state }),
             Request::Embed(reply) => {
                 ticket.slot.leave();
+                self.background.note_answer();
                 reply.send(Ok(()));
+            }
+            Request::Directions(reply) => {
+                ticket.slot.leave();
+                reply.send(directions(stages, &ticket.vocabulary, &state));
             }
         }
     }
@@ -238,15 +260,45 @@ fn turn_after(turn: Instant, ran: Ran) -> Instant {
     (turn + ran.time() * TEXT_SHARE).min(ran.ended)
 }
 
-/// The embeddings of all categories.
+/// The embeddings of all pairs.
 fn combine<S: Stages>(
     stages: &S,
     vocabulary: &Vocabulary,
     known: &HashMap<TokenPhrase, S::PhraseEmbedding>,
 ) -> Result<Vec<S::TextEmbedding>, StageError> {
-    let category = |phrases: &[TokenPhrase]| {
+    let pair = |phrases: &[TokenPhrase]| {
         let embeddings: Vec<_> = phrases.iter().filter_map(|phrase| known.get(phrase).cloned()).collect();
         stages.combine(&embeddings)
     };
-    vocabulary.phrases_by_category().map(category).collect()
+    vocabulary.phrases_by_pair().map(pair).collect()
+}
+
+/// The direction of every category: of one with several pairs the mean of theirs.
+fn directions<S: Stages>(
+    stages: &S,
+    vocabulary: &Vocabulary,
+    text: &[S::TextEmbedding],
+) -> Result<Arc<Directions>, EngineError> {
+    let failed = |error: StageError| EngineError::StageFailed {
+        stage: Stage::TextEmbedding,
+        message: error.to_string(),
+    };
+    let mut sums: Vec<Vec<f32>> = Vec::with_capacity(vocabulary.all_categories().len());
+    for (pair, embedding) in text.iter().enumerate() {
+        let direction = stages.direction(embedding).map_err(failed)?;
+        let category = vocabulary.groups().map_or(pair, |groups| groups[pair] as usize);
+        match sums.get_mut(category) {
+            Some(sum) => sum.iter_mut().zip(&direction).for_each(|(sum, value)| *sum += value),
+            None => sums.push(direction),
+        }
+    }
+    if vocabulary.groups().is_some() {
+        sums.iter_mut().for_each(|sum| make_unit(sum));
+    }
+    Ok(Arc::new(Directions::new(&sums, vocabulary.size())))
+}
+
+fn make_unit(vector: &mut [f32]) {
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    vector.iter_mut().for_each(|value| *value /= length);
 }

@@ -56,7 +56,7 @@ pub(crate) struct Ticket {
     /// Start of its wait in the order of the stations: its arrival, or later once its words have had
     /// launches.
     pub(crate) turn: Instant,
-    /// The categories that are left: its pairs in a launch behind the encoder.
+    /// The pairs that are left: those that it brings to a launch behind the encoder.
     pub(crate) pairs: usize,
     /// Time that the parts of the stage have taken so far.
     pub(crate) part_time: Duration,
@@ -81,7 +81,7 @@ impl Ticket {
             timeline: Timeline::new(urgency.since),
             entered: urgency.since,
             turn: urgency.since,
-            pairs: vocabulary.size(),
+            pairs: vocabulary.pairs(),
             part_time: Duration::ZERO,
             caches: CacheReport::default(),
             progress: Progress::Waiting,

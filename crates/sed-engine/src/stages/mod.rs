@@ -1,9 +1,9 @@
 //! The interface to the model: the stages that a request goes through, one after the other.
 //!
 //! Stages take many images at a time. Between [`Stages::cost_map`] and [`Stages::finish`] the work is a
-//! ragged batch of (image, category) pairs: images may have different vocabularies, different rejection and
-//! different survivors, and the result of an image never depends on the others in the batch. An image with
-//! more pairs than the memory holds goes through a stage in parts.
+//! ragged batch of pairs, each of an image with a category or one of its phrases: images may have different
+//! vocabularies, different rejection and different survivors, and the result of an image never depends on the
+//! others in the batch. An image with more pairs than the memory holds goes through a stage in parts.
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod fake;
@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 pub use sed_image::NetworkInput;
 pub use sed_model::{
-    Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, Rejection, ScoreMaps, UNLABELLED,
+    Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, Rejection, ScoreMaps, Sureness, Thresholds,
+    UNLABELLED, f16,
 };
 
 use crate::stages::phrases::ReadPhrases;
@@ -25,11 +26,12 @@ use crate::stages::phrases::ReadPhrases;
 pub trait Stages: Send + 'static {
     /// The embeddings of all prompts of one phrase, as caches store them. Cheap to clone.
     type PhraseEmbedding: Clone + Send + Sync + 'static;
-    /// The text embedding of a category, made of its phrases' embeddings. Cheap to clone.
+    /// The text embedding of a category, or of a phrase by itself, made of the phrases' embeddings. Cheap to
+    /// clone.
     type TextEmbedding: Clone + Send + Sync + 'static;
     /// The features of an image that the later stages need. Cheap to clone.
     type ImageFeatures: Clone + Send + Sync + 'static;
-    /// The (image, category) pairs of one image between two stages. Cheap to clone.
+    /// The pairs of one image between two stages. Cheap to clone.
     type Pairs: Clone + Send + 'static;
     /// One image on its way through a stage in several parts.
     type Parts: Send + 'static;
@@ -69,10 +71,13 @@ pub trait Stages: Send + 'static {
     /// time.
     fn combine(&self, phrases: &[Self::PhraseEmbedding]) -> Result<Self::TextEmbedding, StageError>;
 
+    /// The direction of a text embedding: a vector of unit length, by which texts are compared.
+    fn direction(&self, embedding: &Self::TextEmbedding) -> Result<Vec<f32>, StageError>;
+
     /// Encodes images; entry i of the answer belongs to input i.
     fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<Self::ImageFeatures>, StageError>;
 
-    /// Pairs each image with its categories, and rejects before decoder level 1.
+    /// Pairs each image with its categories or their phrases, and rejects before decoder level 1.
     fn cost_map(
         &self,
         requests: &[DecodeRequest<'_, Self::ImageFeatures, Self::TextEmbedding>],
@@ -94,7 +99,7 @@ pub trait Stages: Send + 'static {
     /// stage. After an error or a panic nothing has changed: the part can be tried again, or a smaller one.
     fn advance(&self, parts: &mut Self::Parts, most: usize) -> Result<Advanced<Self::Pairs>, StageError>;
 
-    /// The categories that are left, as indices into the image's vocabulary, rising.
+    /// The pairs that are left, as indices into the image's vocabulary, rising.
     fn survivors(&self, pairs: &Self::Pairs) -> Vec<u32>;
 
     /// Brings the scores to each image's output size and takes the best category of every pixel.

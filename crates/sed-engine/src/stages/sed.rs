@@ -167,6 +167,10 @@ impl Stages for SedStages {
             .map_err(|error| self.failed(error))
     }
 
+    fn direction(&self, embedding: &text_tower::TextEmbedding) -> Result<Vec<f32>, StageError> {
+        embedding.direction().map_err(|error| self.failed(error))
+    }
+
     fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<ImageFeatures>, StageError> {
         let images: Vec<&[f32]> = inputs.iter().map(|input| input.data.as_slice()).collect();
         self.model.encode_host(&images).map_err(|error| self.failed(error))
@@ -183,7 +187,7 @@ impl Stages for SedStages {
     }
 
     fn cost_map_parts(&self, request: &DecodeRequest<'_>) -> Result<Parts, StageError> {
-        Ok(self.model.cost_map_parts(request))
+        self.model.cost_map_parts(request).map_err(|error| self.failed(error))
     }
 
     fn decode_parts(&self, level: Level, pairs: PairBatch) -> Result<Parts, StageError> {
@@ -200,7 +204,8 @@ impl Stages for SedStages {
 
     fn finish(&self, batch: Vec<PairBatch>, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError> {
         let finished = |(pairs, output): (PairBatch, &OutputSpec)| {
-            let mut maps = self.model.finish(&pairs, &[*output]).map_err(|error| self.failed(error))?;
+            let outputs = std::slice::from_ref(output);
+            let mut maps = self.model.finish(&pairs, outputs).map_err(|error| self.failed(error))?;
             maps.pop().ok_or_else(|| StageError::Failed("gave no map".into()))
         };
         batch.into_iter().zip(outputs).map(finished).collect()

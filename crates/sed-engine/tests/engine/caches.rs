@@ -8,7 +8,7 @@ use std::{
 
 use sed_engine::{
     Category, Engine, EngineConfig, EngineError, ImageFacts, ImageKey, JobImage, NetworkInput, OutputSpec,
-    Priority, Rejection, SegmentJob, SegmentOutcome, Stage, Vocabulary, VocabularyLimits,
+    Priority, Rejection, SegmentJob, SegmentOutcome, Stage, Thresholds, Vocabulary, VocabularyLimits,
     fake::{FakeControl, FakeReader, FakeStages, Fault},
 };
 use sed_telemetry::Telemetry;
@@ -35,7 +35,14 @@ fn job(picture: u8, vocabulary: Vocabulary) -> SegmentJob {
         image: JobImage::Pixels { input: NetworkInput::new(32, data), facts: Some(facts(picture)) },
         vocabulary,
         rejection: Rejection::from_top_k(2),
-        output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },
+        output: OutputSpec {
+            width: 40,
+            height: 24,
+            crop: None,
+            thresholds: Thresholds::Same(0.0),
+            score_maps: false,
+            sureness: false,
+        },
         waiting_since: Instant::now(),
         deadline: None,
         priority: Priority::Normal,

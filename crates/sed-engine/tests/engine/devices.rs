@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sed_engine::{
     Category, Engine, EngineConfig, EngineError, EngineState, ImageFacts, ImageKey, JobImage, NetworkInput,
-    OutputSpec, Priority, Rejection, SegmentJob, Stage, StageError, Vocabulary, VocabularyLimits,
+    OutputSpec, Priority, Rejection, SegmentJob, Stage, StageError, Thresholds, Vocabulary, VocabularyLimits,
     fake::{FakeControl, FakeReader, FakeStages, Fault},
 };
 use sed_telemetry::Telemetry;
@@ -33,7 +33,14 @@ fn job(picture: u8) -> SegmentJob {
         image: JobImage::Pixels { input: NetworkInput::new(32, data), facts: Some(facts(picture)) },
         vocabulary: words(&["cat", "dog", "cow"]),
         rejection: Rejection::from_top_k(2),
-        output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },
+        output: OutputSpec {
+            width: 40,
+            height: 24,
+            crop: None,
+            thresholds: Thresholds::Same(0.0),
+            score_maps: false,
+            sureness: false,
+        },
         waiting_since: Instant::now(),
         deadline: None,
         priority: Priority::Normal,

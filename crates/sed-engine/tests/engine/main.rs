@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests fail their test
 
 mod caches;
+mod contrast;
 mod devices;
+mod preparing;
 mod requests;

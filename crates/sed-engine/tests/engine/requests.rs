@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sed_engine::{
     Category, Engine, EngineConfig, EngineError, EngineState, JobImage, Level, NetworkInput, OutputSpec,
-    Priority, Rejection, SegmentJob, Stage, StageError, UNLABELLED, Vocabulary, VocabularyLimits,
+    Priority, Rejection, SegmentJob, Stage, StageError, Thresholds, UNLABELLED, Vocabulary, VocabularyLimits,
     fake::{FakeControl, FakeReader, FakeStages, Fault},
 };
 use sed_telemetry::Telemetry;
@@ -41,7 +41,14 @@ fn job(categories: usize) -> SegmentJob {
         image: JobImage::Pixels { input: NetworkInput::new(32, data), facts: None },
         vocabulary: words(categories),
         rejection: Rejection::from_top_k(2),
-        output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },
+        output: OutputSpec {
+            width: 40,
+            height: 24,
+            crop: None,
+            thresholds: Thresholds::Same(0.0),
+            score_maps: false,
+            sureness: false,
+        },
         waiting_since: Instant::now(),
         deadline: None,
         priority: Priority::Normal,
@@ -112,7 +119,7 @@ async fn without_rejection_every_category_goes_through() {
 async fn a_threshold_unlabels_pixels_and_score_maps_come_when_asked() {
     let (engine, _) = engine().await;
     let mut strict = job(4);
-    strict.output = OutputSpec { score_threshold: 0.9, score_maps: true, ..strict.output };
+    strict.output = OutputSpec { thresholds: Thresholds::Same(0.9), score_maps: true, ..strict.output };
     let map = engine.segment(strict).await.unwrap().map;
     let unlabelled = map.indices.iter().filter(|index| **index == UNLABELLED).count();
     assert!(unlabelled > 0);
@@ -427,8 +434,8 @@ async fn jobs_that_fit_no_model_are_refused() {
         ("input", with_input(|input| input.side = 31)),
         ("input", with_input(|input| input.data.truncate(5))),
         ("output", with(|job| job.output.width = 0)),
-        ("score_threshold", with(|job| job.output.score_threshold = f32::NAN)),
-        ("score_threshold", with(|job| job.output.score_threshold = 1.5)),
+        ("thresholds", with(|job| job.output.thresholds = Thresholds::Same(f32::NAN))),
+        ("thresholds", with(|job| job.output.thresholds = Thresholds::Same(1.5))),
     ];
     for (expected, job) in bad {
         let refused = engine.segment(job).await;

@@ -1,10 +1,12 @@
 //! Index maps and their encodings.
 //!
 //! An [`IndexMap`] assigns every pixel one category or none. It is encoded as an index PNG ([`png`]), as COCO
-//! run-length encoding ([`rle`]), as polygons ([`polygon`]) or raw ([`raw`]). An index PNG can be read back; so can
-//! the others by tests, with the feature `test-util`.
+//! run-length encoding ([`rle`]), as polygons ([`polygon`]) or raw ([`raw`]). A [`GreyMap`] assigns every
+//! pixel a value of 0 to 1, and is encoded as a grey PNG ([`grey`]). An index PNG can be read back; so can the
+//! others by tests, with the feature `test-util`.
 
 mod boxes;
+pub mod grey;
 pub mod palette;
 pub mod png;
 pub mod polygon;
@@ -13,6 +15,7 @@ mod regions;
 pub mod rle;
 
 pub use boxes::{PixelBox, category_boxes};
+pub use grey::GreyMap;
 pub use regions::remove_small_regions;
 
 use crate::error::{ImageError, Result};

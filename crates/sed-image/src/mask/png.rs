@@ -67,7 +67,39 @@ fn encode_16(map: &IndexMap) -> Result<Vec<u8>> {
 /// [`ImageError::MalformedMask`] for other kinds of PNG and for damaged ones; [`ImageError::ZeroSize`],
 /// [`ImageError::TooManyPixels`] for more than `max_pixels`.
 pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<IndexMap> {
-    let malformed = |reason: String| ImageError::MalformedMask { encoding: "index png", reason };
+    let (width, height, channel) = read_channel(bytes, max_pixels, "index png")?;
+    let indices = match channel {
+        Channel::Palette(bytes) | Channel::Grey8(bytes) => {
+            let wide = |&byte: &u8| if byte == UNLABELLED_8 { UNLABELLED } else { u16::from(byte) };
+            bytes.iter().map(wide).collect()
+        }
+        Channel::Grey16(bytes) => {
+            bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
+        }
+    };
+    IndexMap::new(width, height, indices)
+}
+
+/// The values of a PNG with one channel, row by row.
+pub(super) enum Channel {
+    /// Places in a palette.
+    Palette(Vec<u8>),
+    Grey8(Vec<u8>),
+    /// Two bytes each, big endian.
+    Grey16(Vec<u8>),
+}
+
+/// Reads width, height and values of a PNG with one channel of 8 or 16 bits. `encoding` is its name in
+/// errors.
+///
+/// # Errors
+/// As [`decode`].
+pub(super) fn read_channel(
+    bytes: &[u8],
+    max_pixels: u64,
+    encoding: &'static str,
+) -> Result<(u32, u32, Channel)> {
+    let malformed = |reason: String| ImageError::MalformedMask { encoding, reason };
     let damaged = |error: png::DecodingError| malformed(error.to_string());
     let header = png::Decoder::new(Cursor::new(bytes)).read_header_info().map_err(damaged)?.size();
     let pixels = check_map_size(header.0, header.1, max_pixels)?;
@@ -77,20 +109,17 @@ pub fn decode(bytes: &[u8], max_pixels: u64) -> Result<IndexMap> {
     decoder.set_transformations(png::Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(damaged)?;
     let (width, height) = reader.info().size();
-    let (colour, depth) = reader.output_color_type();
-    let channel_bytes = match (colour, depth) {
-        (png::ColorType::Indexed | png::ColorType::Grayscale, png::BitDepth::Eight) => 1,
-        (png::ColorType::Grayscale, png::BitDepth::Sixteen) => 2,
-        _ => return Err(malformed(format!("{colour:?} of {depth:?} bits holds no indices"))),
+    let (form, value_bytes): (fn(Vec<u8>) -> Channel, usize) = match reader.output_color_type() {
+        (png::ColorType::Indexed, png::BitDepth::Eight) => (Channel::Palette, 1),
+        (png::ColorType::Grayscale, png::BitDepth::Eight) => (Channel::Grey8, 1),
+        (png::ColorType::Grayscale, png::BitDepth::Sixteen) => (Channel::Grey16, 2),
+        (colour, depth) => {
+            return Err(malformed(format!("{colour:?} of {depth:?} bits is not one value for each pixel")));
+        }
     };
-    let mut buffer = vec![0u8; pixels as usize * channel_bytes];
-    reader.next_frame(&mut buffer).map_err(damaged)?;
-    let indices = if channel_bytes == 1 {
-        buffer.iter().map(|&byte| if byte == UNLABELLED_8 { UNLABELLED } else { u16::from(byte) }).collect()
-    } else {
-        buffer.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
-    };
-    IndexMap::new(width, height, indices)
+    let mut values = vec![0u8; pixels as usize * value_bytes];
+    reader.next_frame(&mut values).map_err(damaged)?;
+    Ok((width, height, form(values)))
 }
 
 #[cfg(test)]

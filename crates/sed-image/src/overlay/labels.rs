@@ -15,7 +15,7 @@ const SEARCH_SIDE: u32 = 256;
 pub(super) fn draw(picture: &mut Canvas, map: &IndexMap, entries: &[Entry], metrics: &Metrics) {
     let scale = (f64::from(SEARCH_SIDE) / f64::from(map.width().max(map.height()))).min(1.0);
     let side = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
-    let Ok(small) = stretched(map, side(map.width()), side(map.height())) else { return };
+    let Ok(small) = stretched(map, (side(map.width()), side(map.height()))) else { return };
     let depths = depths(&small);
     let to_picture = picture.width() as f32 / small.width() as f32;
 

@@ -11,7 +11,7 @@ mod tint;
 use std::borrow::Cow;
 
 use crate::error::{ImageError, Result};
-use crate::mask::{IndexMap, UNLABELLED};
+use crate::mask::{GreyMap, IndexMap, UNLABELLED};
 use crate::png_out::encode_png;
 use crate::resize::resize_antialiased;
 use crate::rgb::RgbImage;
@@ -21,7 +21,7 @@ pub use text::{FONT_REGULAR, FONT_SEMI_BOLD};
 
 /// Options of an overlay.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct OverlayOptions {
+pub struct OverlayOptions<'a> {
     /// Strength of the regions' tint, 0 (none) to 1 (only the colour is left).
     pub tint: f32,
     /// Longest side of the picture within the overlay, in pixels; larger pictures are scaled down.
@@ -32,12 +32,15 @@ pub struct OverlayOptions {
     pub labels: bool,
     /// Most categories that the legend lists one by one; the rest are summed up in one line.
     pub max_entries: usize,
+    /// The margin between the best and the second best category of every pixel: the tint fades where it is
+    /// below 0.1, evenly to none at 0. Borders stay. As the map, it is stretched over the picture.
+    pub margins: Option<&'a GreyMap>,
 }
 
-impl Default for OverlayOptions {
-    /// Half tinted, at most 2048 pixels, with labels and a legend of up to 20 categories.
+impl Default for OverlayOptions<'_> {
+    /// Half tinted, at most 2048 pixels, with labels and a legend of up to 20 categories, nothing faded.
     fn default() -> Self {
-        Self { tint: 0.5, max_side: 2048, legend: true, labels: true, max_entries: 20 }
+        Self { tint: 0.5, max_side: 2048, legend: true, labels: true, max_entries: 20, margins: None }
     }
 }
 
@@ -65,7 +68,7 @@ pub fn overlay(
     image: &RgbImage,
     map: &IndexMap,
     categories: &[OverlayCategory<'_>],
-    options: &OverlayOptions,
+    options: &OverlayOptions<'_>,
 ) -> Result<RgbImage> {
     check_options(options)?;
     let entries = entries(map, categories)?;
@@ -75,11 +78,14 @@ pub fn overlay(
     } else {
         Cow::Owned(resize_antialiased(image, width, height)?)
     };
-    let map = stretched(map, width, height)?;
+    let map = stretched(map, (width, height))?;
+    let margins = options
+        .margins
+        .map(|margins| nearest(margins.values(), (margins.width(), margins.height()), (width, height)));
     let metrics = layout::Metrics::of(width, height);
 
     let mut picture = shown.into_owned().into_pixels();
-    tint::tint(&mut picture, &map, options.tint, metrics.border);
+    tint::tint(&mut picture, &map, margins.as_deref(), options.tint, metrics.border);
     let mut picture = Canvas::of(RgbImage::new(width, height, picture)?);
     if options.labels {
         labels::draw(&mut picture, &map, &entries, &metrics);
@@ -99,7 +105,7 @@ pub fn overlay_png(
     image: &RgbImage,
     map: &IndexMap,
     categories: &[OverlayCategory<'_>],
-    options: &OverlayOptions,
+    options: &OverlayOptions<'_>,
 ) -> Result<Vec<u8>> {
     encode_png(&overlay(image, map, categories, options)?)
 }
@@ -131,7 +137,7 @@ fn entries(map: &IndexMap, categories: &[OverlayCategory<'_>]) -> Result<Vec<Ent
     Ok(entries)
 }
 
-fn check_options(options: &OverlayOptions) -> Result<()> {
+fn check_options(options: &OverlayOptions<'_>) -> Result<()> {
     if !(0.0..=1.0).contains(&options.tint) {
         let actual = options.tint.to_string();
         return Err(ImageError::Option { name: "tint", actual, expected: "it must be 0 to 1" });
@@ -157,20 +163,28 @@ fn shown_size(width: u32, height: u32, max_side: u32) -> (u32, u32) {
 }
 
 /// The map at another size, by the nearest pixel.
-fn stretched(map: &IndexMap, width: u32, height: u32) -> Result<Cow<'_, IndexMap>> {
-    if (width, height) == (map.width(), map.height()) {
-        return Ok(Cow::Borrowed(map));
+fn stretched(map: &IndexMap, (width, height): (u32, u32)) -> Result<Cow<'_, IndexMap>> {
+    match nearest(map.indices(), (map.width(), map.height()), (width, height)) {
+        Cow::Borrowed(_) => Ok(Cow::Borrowed(map)),
+        Cow::Owned(indices) => IndexMap::new(width, height, indices).map(Cow::Owned),
+    }
+}
+
+/// Values, H × W, at another size `(width, height)`, by the nearest pixel.
+fn nearest<T: Copy>(values: &[T], from: (u32, u32), to: (u32, u32)) -> Cow<'_, [T]> {
+    if from == to {
+        return Cow::Borrowed(values);
     }
     let source = |at: u32, from: u32, to: u32| {
         ((u64::from(at) * 2 + 1) * u64::from(from) / (u64::from(to) * 2)) as usize
     };
-    let columns: Vec<usize> = (0..width).map(|x| source(x, map.width(), width)).collect();
-    let mut indices = Vec::with_capacity(width as usize * height as usize);
-    for y in 0..height {
-        let row = map.row(source(y, map.height(), height));
-        indices.extend(columns.iter().map(|&x| row[x]));
+    let columns: Vec<usize> = (0..to.0).map(|x| source(x, from.0, to.0)).collect();
+    let mut stretched = Vec::with_capacity(to.0 as usize * to.1 as usize);
+    for y in 0..to.1 {
+        let row = &values[source(y, from.1, to.1) * from.0 as usize..][..from.0 as usize];
+        stretched.extend(columns.iter().map(|&x| row[x]));
     }
-    IndexMap::new(width, height, indices).map(Cow::Owned)
+    Cow::Owned(stretched)
 }
 
 #[cfg(test)]

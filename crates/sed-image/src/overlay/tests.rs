@@ -43,6 +43,54 @@ fn without_legend_and_labels_the_size_is_the_pictures() {
 }
 
 #[test]
+fn the_tint_fades_where_the_margin_is_small() {
+    let map = IndexMap::new(1, 1, vec![0]).unwrap();
+    let categories = counted(&map, &["sky"]);
+    let bare = OverlayOptions { legend: false, labels: false, ..OverlayOptions::default() };
+    let tinted = |share: f32| {
+        crate::mask::palette::colour(0).map(|c| (120.0 + (f32::from(c) - 120.0) * 0.5 * share).round() as u8)
+    };
+    // The margins have a size of their own: a quarter of the picture for each.
+    let margins = GreyMap::new(4, 1, vec![0, 13, 26, 255]).unwrap();
+    let drawn = OverlayOptions { margins: Some(&margins), ..bare };
+    let drawn = overlay(&grey(800, 600), &map, &categories, &drawn).unwrap();
+    let row = drawn.row(300);
+    assert_eq!([0, 199].map(|x| &row[3 * x..][..3]), [[120; 3]; 2]);
+    let faded = tinted(13.0 / 25.5);
+    for x in [200, 399] {
+        assert!(row[3 * x..].iter().zip(faded).all(|(found, faded)| found.abs_diff(faded) <= 1));
+    }
+    assert_eq!([400, 599, 600, 799].map(|x| &row[3 * x..][..3]), [tinted(1.0); 4]);
+
+    // Sure pixels look as without margins.
+    let sure = GreyMap::new(1, 1, vec![26]).unwrap();
+    let sure = OverlayOptions { margins: Some(&sure), ..OverlayOptions::default() };
+    let whole = overlay(&grey(80, 60), &map, &categories, &OverlayOptions::default()).unwrap();
+    assert_eq!(overlay(&grey(80, 60), &map, &categories, &sure).unwrap().pixels(), whole.pixels());
+}
+
+#[test]
+fn borders_and_unlabelled_pixels_do_not_fade() {
+    let map = IndexMap::new(4, 1, vec![0, 0, 1, UNLABELLED]).unwrap();
+    let categories = counted(&map, &["sky", "sea"]);
+    let unsure = GreyMap::new(4, 1, vec![0; 4]).unwrap();
+    let bare = OverlayOptions { legend: false, labels: false, ..OverlayOptions::default() };
+    let row = |options: &OverlayOptions<'_>| {
+        overlay(&grey(800, 600), &map, &categories, options).unwrap().row(300).to_vec()
+    };
+    let (plain, faded) = (row(&bare), row(&OverlayOptions { margins: Some(&unsure), ..bare }));
+    let pixel = |row: &[u8], x: usize| [row[3 * x], row[3 * x + 1], row[3 * x + 2]];
+    // Inside of a region only the picture is left; its border has its colour as before.
+    assert_eq!(pixel(&faded, 100), [120; 3]);
+    assert_ne!(pixel(&plain, 100), [120; 3]);
+    assert_ne!(pixel(&faded, 399), [120; 3]);
+    let differ =
+        |x| pixel(&faded, x).iter().zip(pixel(&plain, x)).any(|(one, other)| one.abs_diff(other) > 6);
+    assert!(differ(100) && !differ(399));
+    assert_eq!(pixel(&faded, 700), pixel(&plain, 700));
+}
+
+#[test]
 fn thin_pictures_get_a_legend_too() {
     for (width, height) in [(2000, 3), (3, 2000), (1, 1)] {
         let map = IndexMap::new(1, 1, vec![0]).unwrap();
@@ -66,7 +114,7 @@ fn missing_names_and_bad_options_are_errors() {
     let map = IndexMap::new(1, 1, vec![1]).unwrap();
     let categories = counted(&map, &["only one"]);
     let refused =
-        |options: OverlayOptions| overlay(&grey(1, 1), &map, &categories, &options).unwrap_err().reason();
+        |options: OverlayOptions<'_>| overlay(&grey(1, 1), &map, &categories, &options).unwrap_err().reason();
     let sound = OverlayOptions::default();
     assert_eq!(refused(sound), "MASK_CATEGORY_OUT_OF_RANGE");
     assert_eq!(refused(OverlayOptions { tint: f32::NAN, ..sound }), "OPTION_OUT_OF_RANGE");

@@ -7,15 +7,21 @@ use crate::mask::{IndexMap, UNLABELLED, palette};
 /// Brightness of pixels without a category.
 const DIMMED: f32 = 0.62;
 
-/// Tints `pixels` (H × W × 3) by the regions of `map`, `strength` 0 to 1. Along each border runs a light
-/// line, and inside it one of the region's own colour, each about `border` pixels wide.
-pub(super) fn tint(pixels: &mut [u8], map: &IndexMap, strength: f32, border: f32) {
+/// The least margin between the two best categories at which a pixel has the whole tint. Smaller ones are
+/// those that a report of ambiguities calls small, too.
+const SURE: f32 = 0.1;
+
+/// Tints `pixels` (H × W × 3) by the regions of `map`, `strength` 0 to 1, less where `margins` (H × W, 0 to 1
+/// as 0 to 255) are small. Along each border runs a light line, and inside it one of the region's own colour,
+/// each about `border` pixels wide.
+pub(super) fn tint(pixels: &mut [u8], map: &IndexMap, margins: Option<&[u8]>, strength: f32, border: f32) {
     let width = map.width() as usize;
     let reach = (border * 2.0).ceil() as usize + 1;
     let along_rows: Vec<u8> = distances_along_rows(map, reach);
     pixels.par_chunks_exact_mut(width * 3).enumerate().for_each(|(y, row)| {
         for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
             let category = map.row(y)[x];
+            let strength = strength * margins.map_or(1.0, |margins| share_of_tint(margins[y * width + x]));
             let shaded = if category == UNLABELLED {
                 [0, 1, 2].map(|c| f32::from(pixel[c]) * DIMMED)
             } else {
@@ -27,6 +33,11 @@ pub(super) fn tint(pixels: &mut [u8], map: &IndexMap, strength: f32, border: f32
             pixel.copy_from_slice(&edged.map(|value| value.round().clamp(0.0, 255.0) as u8));
         }
     });
+}
+
+/// Share of the tint at a margin, 0 to 1 as 0 to 255.
+fn share_of_tint(margin: u8) -> f32 {
+    (f32::from(margin) / (255.0 * SURE)).min(1.0)
 }
 
 fn with_border(shaded: [f32; 3], category: u16, distance: f32, border: f32) -> [f32; 3] {

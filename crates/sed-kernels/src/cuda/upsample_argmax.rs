@@ -1,12 +1,13 @@
 //! From score maps to the category of every output pixel.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
+use half::vec::HalfBitsVecExt;
 
 use super::elementwise::counted_sigmoid;
 use super::launch::Launch;
 use super::memory::Output;
 use crate::device::download;
-use crate::specs::{ArgmaxMap, ArgmaxSpec, ScoredMap};
+use crate::specs::{ArgmaxMap, ArgmaxSpec, ScoredMap, Sureness};
 
 /// Threads of a block, one for each output pixel.
 const THREADS: usize = 256;
@@ -14,8 +15,12 @@ const THREADS: usize = 256;
 const SHARED_MAPS: usize = 1024;
 
 /// As [`crate::upsample_argmax`], which has checked the arguments; the first columns and rows of `scores`,
-/// `used` of each, count. Indices and counts are copied to the host.
-pub(crate) fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec, used: (usize, usize)) -> Result<ArgmaxMap> {
+/// `used` of each, count. Indices, counts and planes are copied to the host.
+pub(crate) fn upsample_argmax(
+    scores: &Tensor,
+    spec: &ArgmaxSpec<'_>,
+    used: (usize, usize),
+) -> Result<ArgmaxMap> {
     let counts = Output::zeros(scores.device(), DType::U32, scores.dim(0)? + 1)?;
     Ok(best_of(scores, spec, used, counts)?.0)
 }
@@ -23,7 +28,7 @@ pub(crate) fn upsample_argmax(scores: &Tensor, spec: &ArgmaxSpec, used: (usize, 
 /// As [`crate::score_and_upsample`], which has checked the arguments.
 pub(crate) fn score_and_upsample(
     logits: &Tensor,
-    spec: &ArgmaxSpec,
+    spec: &ArgmaxSpec<'_>,
     used: (usize, usize),
 ) -> Result<ScoredMap> {
     let n = logits.dim(0)?;
@@ -36,7 +41,7 @@ pub(crate) fn score_and_upsample(
 /// The best map of every pixel, and the last of the `counts`; the others, one for each map, are zeros before.
 fn best_of(
     scores: &Tensor,
-    spec: &ArgmaxSpec,
+    spec: &ArgmaxSpec<'_>,
     (wide, high): (usize, usize),
     mut counts: Output,
 ) -> Result<(ArgmaxMap, usize)> {
@@ -47,7 +52,12 @@ fn best_of(
     let mut indices = Output::new(device, DType::I16, values)?;
     let mut sums = Output::zeros(device, DType::I64, n.max(1))?;
     let shared = n <= SHARED_MAPS;
-    Launch::new("upsample_argmax", scores.dtype(), [values.div_ceil(THREADS), 1, 1], THREADS)?
+    // The maps' one threshold, which winners alone can have.
+    let threshold = spec.thresholds.first().copied().unwrap_or(0.0);
+    let alike = threshold < f32::INFINITY && spec.thresholds.iter().all(|other| *other == threshold);
+    let ranked = spec.sureness || !alike;
+    let kernel = if ranked { "upsample_argmax_ranked" } else { "upsample_argmax" };
+    let launch = Launch::new(kernel, scores.dtype(), [values.div_ceil(THREADS), 1, 1], THREADS)?
         .shared(if shared { 12 * n } else { 0 })
         .input(&scores)?
         .output(&mut indices)?
@@ -59,11 +69,21 @@ fn best_of(
         .i32(high)?
         .i32(wide)?
         .i32(spec.height)?
-        .i32(spec.width)?
-        .f32(spec.threshold)
-        .i32(usize::from(shared))?
-        .run(device)?;
-    let indices = download(&indices.into_tensor())?;
+        .i32(spec.width)?;
+    let mut planes = spec.sureness.then(|| Planes::new(device, values)).transpose()?;
+    if ranked {
+        // They are not read where there is no map.
+        let thresholds = (n > 0).then(|| Tensor::new(spec.thresholds, device)).transpose()?;
+        let labels = spec.labels.iter().map(|label| u32::from(*label));
+        let labels = (n > 0).then(|| Tensor::from_iter(labels, device)).transpose()?;
+        let launch = launch.i32(usize::from(shared))?.optional(thresholds.as_ref())?;
+        let launch = launch.optional(labels.as_ref())?;
+        Planes::outputs(planes.as_mut(), launch)?.run(device)?;
+    } else {
+        launch.f32(threshold).i32(usize::from(shared))?.run(device)?;
+    }
+    let indices = downloaded(indices)?;
+    let sureness = planes.map(Planes::download).transpose()?;
     let mut pixels = counts.into_tensor().to_vec1::<u32>()?;
     let sums = sums.into_tensor().to_vec1::<i64>()?;
     let last = pixels.pop().unwrap_or(0) as usize;
@@ -71,8 +91,45 @@ fn best_of(
         if pixels > 0 { (sum as f64 / f64::from(pixels) / (1u64 << 32) as f64) as f32 } else { 0.0 }
     };
     let mean_scores = sums.iter().zip(&pixels).map(mean).collect();
-    let indices = indices.into_iter().map(i16::cast_unsigned).collect();
-    Ok((ArgmaxMap { indices, pixels, mean_scores }, last))
+    Ok((ArgmaxMap { indices, pixels, mean_scores, sureness }, last))
+}
+
+/// [`Sureness`] on the device. Values of f16 lie in integers of their bits, which are copied to the host as
+/// the indices are.
+struct Planes {
+    scores: Output,
+    runner_up: Output,
+    margins: Output,
+}
+
+impl Planes {
+    fn new(device: &Device, values: usize) -> Result<Self> {
+        let plane = || Output::new(device, DType::I16, values);
+        Ok(Self { scores: plane()?, runner_up: plane()?, margins: plane()? })
+    }
+
+    /// Adds the planes to a launch, or null pointers.
+    fn outputs(planes: Option<&mut Self>, launch: Launch) -> Result<Launch> {
+        match planes {
+            None => launch.optional(None)?.optional(None)?.optional(None),
+            Some(Self { scores, runner_up, margins }) => {
+                launch.output(scores)?.output(runner_up)?.output(margins)
+            }
+        }
+    }
+
+    fn download(self) -> Result<Sureness> {
+        Ok(Sureness {
+            scores: downloaded(self.scores)?.reinterpret_into(),
+            runner_up: downloaded(self.runner_up)?,
+            margins: downloaded(self.margins)?.reinterpret_into(),
+        })
+    }
+}
+
+/// A plane of indices or of bits, on the host.
+fn downloaded(plane: Output) -> Result<Vec<u16>> {
+    Ok(download(&plane.into_tensor())?.into_iter().map(i16::cast_unsigned).collect())
 }
 
 #[cfg(test)]
@@ -80,6 +137,12 @@ mod tests {
     use super::*;
     use crate::cuda::testing::{DTYPES, on_device};
     use crate::testing::{assert_close, random, tensor};
+
+    /// Labels of which some are shared, and thresholds of which some are those of contrast words.
+    fn mixed(n: usize) -> (Vec<u16>, Vec<f32>) {
+        let thresholds = [0.8, 0.0, f32::INFINITY, 0.5, 0.9];
+        ((0..n).map(|map| (map * 2 / 3) as u16).collect(), (0..n).map(|map| thresholds[map % 5]).collect())
+    }
 
     #[test]
     fn equals_the_cpu() {
@@ -91,9 +154,16 @@ mod tests {
             (0, 3, 3, 4, 4, None),
         ] {
             let scores: Vec<f32> = random(n * rows * columns, 1).iter().map(|v| v.abs()).collect();
-            for threshold in [0.0, 0.8] {
-                let spec = ArgmaxSpec { width, height, crop, threshold };
-                for dtype in DTYPES {
+            let (own, (labels, thresholds)) = ((0..n as u16).collect::<Vec<_>>(), mixed(n));
+            for (labels, thresholds) in [
+                (&own, vec![0.0; n]),
+                (&own, vec![0.8; n]),
+                (&own, vec![f32::INFINITY; n]),
+                (&labels, thresholds),
+            ] {
+                for (dtype, sureness) in DTYPES.into_iter().flat_map(|dtype| [(dtype, false), (dtype, true)])
+                {
+                    let spec = ArgmaxSpec { width, height, crop, labels, thresholds: &thresholds, sureness };
                     let scores = on_device(&tensor(&scores, &[n, rows, columns]), dtype);
                     let want = crate::upsample_argmax(&scores.rounded, &spec).unwrap();
                     let got =
@@ -101,6 +171,8 @@ mod tests {
                     assert_eq!(got.indices, want.indices, "{n} {spec:?} {dtype:?}");
                     assert_eq!(got.pixels, want.pixels);
                     assert_close(&got.mean_scores, &want.mean_scores, 1e-6, "mean scores");
+                    assert_eq!(got.sureness.is_some(), sureness);
+                    assert!(got.sureness == want.sureness, "{n} {width}×{height} {dtype:?}: planes differ");
                 }
             }
         }
@@ -108,7 +180,14 @@ mod tests {
 
     #[test]
     fn logits_that_are_not_finite_are_counted() {
-        let spec = ArgmaxSpec { width: 5, height: 9, crop: Some((2, 3)), threshold: 0.0 };
+        let spec = ArgmaxSpec {
+            width: 5,
+            height: 9,
+            crop: Some((2, 3)),
+            labels: &[0, 1, 2, 3],
+            thresholds: &[0.0; 4],
+            sureness: true,
+        };
         let mut logits = random(4 * 12, 1);
         for faults in [0, 3] {
             if faults > 0 {
@@ -123,7 +202,8 @@ mod tests {
                     // Rounded scores decide here, and both must decide alike.
                     let scores = got.scores.to_dtype(DType::F32).unwrap();
                     let scores = scores.to_device(&candle_core::Device::Cpu).unwrap();
-                    assert_eq!(got.map.indices, crate::upsample_argmax(&scores, &spec).unwrap().indices);
+                    let want = crate::upsample_argmax(&scores, &spec).unwrap();
+                    assert_eq!((got.map.indices, got.map.sureness), (want.indices, want.sureness));
                 }
             }
         }

@@ -11,7 +11,16 @@ use super::wing::in_wing_of;
 /// is at least 1 where there are any. Pairs that tie with the k-th best are kept (the reference leaves ties
 /// undefined), so the result does not depend on the order of the categories. A pair with a NaN is always
 /// kept, so that the fault is seen at the end.
-pub fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[usize]) -> Result<Vec<Vec<usize>>> {
+///
+/// `groups` (a number for each pair, rising within an image) joins pairs that compete as one: at every pixel
+/// a group has the value of its best pair, the lowest where several are equal, and only that pair can be
+/// kept; `top_k` counts groups.
+pub fn top_k_union(
+    logits: &Tensor,
+    offsets: &[usize],
+    top_k: &[usize],
+    groups: Option<&[u32]>,
+) -> Result<Vec<Vec<usize>>> {
     let pairs = logits.dim(0)?;
     let ordered = offsets.windows(2).all(|w| w[0] <= w[1]);
     if offsets.len() != top_k.len() + 1
@@ -26,7 +35,22 @@ pub fn top_k_union(logits: &Tensor, offsets: &[usize], top_k: &[usize]) -> Resul
     {
         bail!("top-k union: image {image} would keep none of its pairs");
     }
-    in_wing_of!(logits.device(), top_k_union(logits, offsets, top_k))
+    let Some(groups) = groups else {
+        return in_wing_of!(logits.device(), top_k_union(logits, offsets, top_k, None));
+    };
+    if groups.len() != pairs {
+        bail!("top-k union: {} group numbers for {pairs} pairs", groups.len());
+    }
+    let mut most = Vec::with_capacity(top_k.len());
+    for (image, &top_k) in top_k.iter().enumerate() {
+        let groups = &groups[offsets[image]..offsets[image + 1]];
+        if !groups.is_sorted() {
+            bail!("top-k union: the group numbers of image {image} do not rise; sort its pairs by group");
+        }
+        let count = groups.chunk_by(|a, b| a == b).count();
+        most.push(if top_k < groups.len() { top_k.min(count) } else { top_k });
+    }
+    in_wing_of!(logits.device(), top_k_union(logits, offsets, &most, Some(groups)))
 }
 
 #[cfg(test)]
@@ -37,9 +61,21 @@ mod tests {
     #[test]
     fn ties_are_kept_and_bad_offsets_refused() {
         let maps = tensor(&[1.0, 1.0, 0.5], &[3, 1]);
-        assert_eq!(top_k_union(&maps, &[0, 3], &[1]).unwrap(), [[0, 1]]);
-        assert!(top_k_union(&maps, &[0, 2], &[2]).is_err());
-        assert!(top_k_union(&maps, &[0, 3], &[0]).is_err());
-        assert!(top_k_union(&maps, &[0, 3], &[]).is_err());
+        assert_eq!(top_k_union(&maps, &[0, 3], &[1], None).unwrap(), [[0, 1]]);
+        assert!(top_k_union(&maps, &[0, 2], &[2], None).is_err());
+        assert!(top_k_union(&maps, &[0, 3], &[0], None).is_err());
+        assert!(top_k_union(&maps, &[0, 3], &[], None).is_err());
+    }
+
+    #[test]
+    fn of_a_group_only_the_best_is_kept() {
+        let maps = tensor(&[1.0, 1.0, 0.5, 0.2], &[4, 1]);
+        let kept = |groups: &[u32], k| top_k_union(&maps, &[0, 4], &[k], Some(groups));
+        assert_eq!(kept(&[0, 0, 1, 1], 1).unwrap(), [[0]]);
+        assert_eq!(kept(&[0, 0, 1, 1], 3).unwrap(), [[0, 2]]);
+        assert_eq!(kept(&[0, 0, 1, 1], 4).unwrap(), [[0, 1, 2, 3]]);
+        assert_eq!(kept(&[0, 1, 2, 3], 1).unwrap(), [[0, 1]]);
+        assert!(kept(&[0, 0, 1], 1).is_err());
+        assert!(kept(&[1, 1, 0, 0], 1).is_err());
     }
 }

@@ -25,4 +25,4 @@ pub use prefix_attention::PrefixChains;
 pub(crate) use scalar_conv::ScalarTaps;
 pub(crate) use skip_fusion::{Folded, check_fusion};
 pub use skip_fusion::{Fused, FusionOutputs, SkipFusionWeights};
-pub use upsample_argmax::{ArgmaxMap, ArgmaxSpec, ScoredMap, UNLABELLED};
+pub use upsample_argmax::{ArgmaxMap, ArgmaxSpec, ScoredMap, Sureness, UNLABELLED};

@@ -94,6 +94,16 @@ impl TextEmbedding {
         Ok(Self { rows: self.rows.to_dtype(dtype)? })
     }
 
+    /// The direction of the embedding on the host: the mean of its vectors over the templates, `[D]`, made
+    /// unit length.
+    ///
+    /// # Errors
+    /// When the device cannot compute it.
+    pub fn direction(&self) -> Result<Vec<f32>> {
+        let mean = self.rows.to_dtype(DType::F32)?.mean_keepdim(0)?;
+        Ok(unit_rows(&mean)?.flatten_all()?.to_vec1()?)
+    }
+
     /// The vectors, `[80, D]`: template by channel, each row of unit length.
     pub fn tensor(&self) -> &Tensor {
         &self.rows

@@ -53,6 +53,20 @@ fn every_golden_case_has_the_references_embeddings() {
 }
 
 #[test]
+fn a_direction_is_the_mean_of_the_templates_made_unit_length() {
+    let embedded = nano().embed(&categories("sed_nano.c5")).unwrap().remove(0);
+    let rows: Vec<Vec<f32>> = embedded.tensor().to_vec2().unwrap();
+    let direction = embedded.direction().unwrap();
+    assert_eq!(direction.len(), rows[0].len());
+    let sum = |channel: usize| rows.iter().map(|row| f64::from(row[channel])).sum::<f64>();
+    let sums: Vec<f64> = (0..direction.len()).map(sum).collect();
+    let length = sums.iter().map(|sum| sum * sum).sum::<f64>().sqrt();
+    for (found, sum) in direction.iter().zip(sums) {
+        assert!((f64::from(*found) - sum / length).abs() < 1e-6, "{found}, not {}", sum / length);
+    }
+}
+
+#[test]
 fn prompts_have_the_golden_tokens_in_the_golden_order() {
     let tensors = candle_core::safetensors::load(golden("sed_nano.c5.safetensors"), &Device::Cpu).unwrap();
     let rows: Vec<Vec<i32>> = tensors["tokens"].to_vec2().unwrap();

@@ -1,8 +1,11 @@
 //! Flags that several commands share.
 
 mod access;
+mod competition;
 mod device;
+mod encoding;
 mod model;
+mod remote;
 mod request;
 mod server;
 mod target;
@@ -10,10 +13,15 @@ mod words;
 pub(crate) mod words_file;
 
 pub(crate) use access::AccessArgs;
+pub(crate) use competition::CompetitionArgs;
 pub(crate) use device::{DeviceChoice, device_choice};
+pub(crate) use encoding::{any_encoding, plane_encoding};
 pub(crate) use model::{ModelArgs, NumberFormat};
+pub(crate) use remote::{OptionalRemoteArgs, RemoteArgs};
 pub(crate) use request::RequestArgs;
 pub(crate) use server::{ServerArgs, print_config};
 pub(crate) use target::{TargetArgs, seconds};
-pub(crate) use words::{Words, WordsArgs, parse_words};
+pub(crate) use words::{
+    OneVocabularyArgs, Source, VocabulariesArgs, Words, WordsArgs, built_in, parse_words,
+};
 pub(crate) use words_file::to_line;

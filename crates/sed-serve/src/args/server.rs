@@ -61,7 +61,7 @@ mod tests {
             let other = match (key.as_str(), value) {
                 ("listen" | "ops_listen", _) => json!("127.0.0.1:7"),
                 ("text_cache_dir", _) => json!("embeddings \"kept\" here"),
-                ("preload_vocabulary", _) => json!(["pascal-voc-20", "ade20k-150"]),
+                ("preload_vocabulary" | "prepare_vocabulary", _) => json!(["pascal-voc-20", "ade20k-150"]),
                 ("compression", _) => json!(["off"]),
                 ("grpc_web_origins", _) => json!(["https://a.example", "http://b.example:8080"]),
                 ("tls_certificate" | "tls_key" | "tls_client_ca" | "tokens", _) => {

@@ -25,6 +25,11 @@ pub(crate) struct TargetArgs {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Server")]
     timeout: Option<Duration>,
 
+    /// Wait this long in all while a server prepares words that are new to it; 0 returns its refusal.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds_or_none, default_value = "900",
+        help_heading = "Server", hide_short_help = true)]
+    ready_timeout: Duration,
+
     #[command(flatten)]
     access: AccessArgs,
 
@@ -39,7 +44,17 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero()).ok_or_else(wrong)
 }
 
+/// Parses a flag's time in seconds, 0 included.
+fn seconds_or_none(text: &str) -> Result<Duration, String> {
+    if text.trim() == "0" { Ok(Duration::ZERO) } else { seconds(text) }
+}
+
 impl TargetArgs {
+    /// Time to wait in all while a server prepares words.
+    pub(crate) fn ready_timeout(&self) -> Duration {
+        self.ready_timeout
+    }
+
     /// Runs `work` with a client of the server. Without `--server`, loads the model and starts a private
     /// server, which ends with the work.
     pub(crate) fn with_client<T>(&self, work: impl AsyncFnOnce(Client) -> Result<T>) -> Result<T> {
@@ -60,6 +75,7 @@ impl TargetArgs {
     }
 
     async fn connect(&self, url: &str, access: &Access) -> Result<Client> {
-        Ok(Client::connect(url, access).await?.with_timeout(self.timeout).with_retries(Retries::OFF))
+        let retries = Retries { ready_timeout: self.ready_timeout, ..Retries::OFF };
+        Ok(Client::connect(url, access).await?.with_timeout(self.timeout).with_retries(retries))
     }
 }

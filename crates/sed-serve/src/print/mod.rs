@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Color, Effects, RgbColor, Style};
 use sed_client::v1;
 use serde::Serialize;
 
-pub(crate) use report::{report, summary};
+pub(crate) use report::{report, summary, unsure};
 pub(crate) use table::{Cell, Table};
 
 /// Style of less important text.

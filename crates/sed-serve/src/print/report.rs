@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use sed_client::report::Level;
+use sed_client::report::{Ambiguity, Level};
 
 use super::{BOLD, Cell, FAINT, Table, bar, category_colour, gap, some, styled, time};
 use crate::report::Report;
@@ -11,6 +11,8 @@ use crate::report::Report;
 const BAR: usize = 20;
 /// Categories that get a row of their own.
 const ROWS: usize = 25;
+/// Unsure pairs that get a line of their own.
+const AMBIGUITIES: usize = 5;
 /// Columns for a list of names.
 const NAMES: usize = 64;
 /// Indentation of every line but the heading.
@@ -20,6 +22,8 @@ const INDENT: &str = "  ";
 pub(crate) fn report(report: &Report, out: &mut impl Write) -> io::Result<()> {
     heading(report, out)?;
     categories(report, out)?;
+    contrast(report, out)?;
+    ambiguities(report, out)?;
     gap(out)?;
     rejection(report, out)?;
     gap(out)?;
@@ -77,6 +81,41 @@ fn categories(report: &Report, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
+fn contrast(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let Some(contrast) = &report.answer.contrast else { return Ok(()) };
+    let share = contrast.pixels as f64 / report.answer.pixels().max(1) as f64;
+    let count = contrast.names.len();
+    let what = format!("{count} contrast words compete with yours and took {}", percent(share));
+    let names = some(contrast.names.iter().map(String::as_str), NAMES);
+    writeln!(out, "{INDENT}{}  {}", styled(FAINT, what), styled(FAINT, format!("({names})")))?;
+    if report.usual_contrast {
+        let off = "usual for fewer than five words; with --contrast off every pixel gets one of your words";
+        writeln!(out, "{INDENT}{}", styled(FAINT, off))?;
+    }
+    Ok(())
+}
+
+fn ambiguities(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let found = &report.answer.ambiguities;
+    for ambiguity in found.iter().take(AMBIGUITIES) {
+        writeln!(out, "{INDENT}{}  {}", heading_of("unsure"), unsure(ambiguity))?;
+    }
+    if let Some(rest) = found.len().checked_sub(AMBIGUITIES).filter(|rest| *rest > 0) {
+        writeln!(out, "{INDENT}{}", styled(FAINT, format!("+ {rest} more unsure pairs")))?;
+    }
+    Ok(())
+}
+
+/// A pair of categories that the model could hardly tell apart, as a person says it.
+pub(crate) fn unsure(ambiguity: &Ambiguity) -> String {
+    let Ambiguity { first, second, area_share, mean_margin, .. } = ambiguity;
+    let percent = match 100.0 * area_share {
+        large if large >= 10.0 => format!("{large:.0}"),
+        small => format!("{small:.1}"),
+    };
+    format!("{first} or {second}: {percent} % of the picture, margin {mean_margin:.2}")
+}
+
 fn rejection(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let rejection = &report.answer.rejection;
     if rejection.top_k == 0 {
@@ -91,6 +130,10 @@ fn rejection(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let mut table = Table::default();
     for level in &rejection.levels {
         let arrow = format!("{} → {}", level.candidates, level.survivors.len());
+        let arrow = match level.contrast_candidates {
+            0 => arrow,
+            contrast => format!("{arrow} (contrast {contrast} → {})", level.contrast_survivors),
+        };
         let rejected = some(report.answer.names(&level.rejected), NAMES);
         let names = if rejected.is_empty() { String::new() } else { format!("without {rejected}") };
         table.row([
@@ -145,10 +188,10 @@ fn files(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let files = &report.files;
     let named = [("overlay", &files.overlay), ("mask", &files.mask), ("report", &files.report)];
     let mut table = Table::default();
-    for (name, path) in named {
-        if let Some(path) = path {
-            table.row([Cell::left(name).styled(BOLD), Cell::whole(path.display().to_string())]);
-        }
+    let planes = files.planes.iter().map(|path| ("plane", path));
+    let named = named.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
+    for (name, path) in named.chain(planes) {
+        table.row([Cell::left(name).styled(BOLD), Cell::whole(path.display().to_string())]);
     }
     gap(out)?;
     table.write(INDENT, out)
@@ -179,5 +222,28 @@ fn percent(share: f64) -> String {
     match share * 100.0 {
         percent if percent > 0.0 && percent < 0.05 => "< 0.1 %".to_owned(),
         percent => format!("{percent:.1} %"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unsure_pair_is_a_sentence() {
+        let of = |area_share, mean_margin| {
+            unsure(&Ambiguity {
+                first_index: 1,
+                first: "sofa".into(),
+                second_index: 4,
+                second: "couch".into(),
+                pixels: 7,
+                area_share,
+                mean_margin,
+                text_similarity: None,
+            })
+        };
+        assert_eq!(of(0.12, 0.03), "sofa or couch: 12 % of the picture, margin 0.03");
+        assert_eq!(of(0.0141, 0.099), "sofa or couch: 1.4 % of the picture, margin 0.10");
     }
 }

@@ -14,6 +14,11 @@ fn every_picture_gets_its_overlay_and_mask() {
         let overlay = image::open(report["files"]["overlay"].as_str().unwrap()).unwrap();
         assert!(overlay.width() > width || overlay.height() > height, "no legend: {report}");
         assert!(report["latency"]["total_ms"].as_f64().unwrap() > 0.0);
+        assert_eq!(report["categories"].as_array().unwrap().len(), 150);
+        let levels = report["rejection"]["levels"].as_array().unwrap();
+        assert!(levels[2]["survivors"].as_array().unwrap().len() < 150, "nothing is rejected: {report}");
+        let [with, without] = ["decoder_ms", "decoder_ms_without_rejection"].map(|key| report[key].as_f64());
+        assert!(with > Some(0.0) && without > Some(0.0), "{with:?} {without:?}");
     }
 }
 
@@ -21,7 +26,15 @@ fn every_picture_gets_its_overlay_and_mask() {
 fn one_picture_is_shown_in_full() {
     let folder = tempfile::tempdir().unwrap();
     let shown = run(&["demo", "--once", "--picture", "farm", "--output", text(folder.path())]).good().stdout;
-    for part in ["serving", "farm.png", "rejection", "encode", "farm.overlay.png"] {
+    for part in [
+        "serving",
+        "farm.png",
+        "rejection",
+        "encode",
+        "farm.overlay.png",
+        "rejected before the last level",
+        "with rejection off",
+    ] {
         assert!(shown.contains(part), "no {part:?} in\n{shown}");
     }
     assert!(!shown.contains("Ctrl-C"), "it does not serve on:\n{shown}");

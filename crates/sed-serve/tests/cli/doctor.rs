@@ -36,12 +36,19 @@ fn a_sound_model_on_a_free_port_is_healthy() {
         "model",
         "digest",
         "run",
+        "words",
         "settings",
         "port",
         "operations port",
         "open files",
     ] {
         assert_eq!(verdict(&report, name), "good", "{name}");
+    }
+    let checks = report["checks"].as_array().unwrap();
+    let words = checks.iter().find(|check| check["name"] == "words").unwrap()["found"].as_str().unwrap();
+    for name in ["ade20k-847", "pascal-voc-20"] {
+        let line = words.lines().find(|line| line.starts_with(&format!("{name}: "))).expect(words);
+        assert!(line.contains("predicted "), "{line}");
     }
 }
 

@@ -10,32 +10,32 @@ use tempfile::TempDir;
 
 use crate::support::{Outcome, index_map, run, text};
 
-const WORDS: [&str; 6] = ["sky", "grass", "sea", "sand", "tree", "cow"];
+pub(crate) const WORDS: [&str; 6] = ["sky", "grass", "sea", "sand", "tree", "cow"];
 
 /// A picture that comes with the model.
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/sed-tiny/examples").join(name)
 }
 
-/// The answer of `segment`: width, height and the word of every pixel.
-fn answer(picture: &Path, words: &[&str], more: &[&str]) -> (u32, u32, Vec<u8>) {
+/// The answer of `segment` without contrast words: width, height and the word of every pixel.
+pub(crate) fn answer(picture: &Path, words: &[&str], more: &[&str]) -> (u32, u32, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let words = words.join(",");
     let how = ["segment", text(picture), "--words", &words, "--output", text(folder.path())];
-    run(&[&how[..], more].concat()).good();
+    run(&[&how[..], &["--contrast", "off"], more].concat()).good();
     let name = picture.file_stem().unwrap().to_str().unwrap();
     index_map(&folder.path().join(format!("{name}.mask.png")))
 }
 
 /// A dataset of two pictures whose labels are the answers, changed by `change` and kept in 16 bits.
-struct Dataset {
+pub(crate) struct Dataset {
     root: TempDir,
     /// Answer and label of every pixel.
     pixels: Vec<(u8, u16)>,
 }
 
 impl Dataset {
-    fn new(change: impl Fn(usize, u8) -> u16) -> Self {
+    pub(crate) fn new(change: impl Fn(usize, u8) -> u16) -> Self {
         let root = tempfile::tempdir().unwrap();
         ["pictures", "labels"].iter().for_each(|folder| create_dir_all(root.path().join(folder)).unwrap());
         let mut pixels = Vec::new();
@@ -51,7 +51,7 @@ impl Dataset {
         Self { root, pixels }
     }
 
-    fn eval(&self, more: &[&str]) -> Outcome {
+    pub(crate) fn eval(&self, more: &[&str]) -> Outcome {
         let [pictures, labels] = ["pictures", "labels"].map(|folder| self.root.path().join(folder));
         run(&[&["eval", text(&pictures), "--labels", text(&labels)][..], more].concat())
     }
@@ -79,7 +79,7 @@ impl Dataset {
 }
 
 #[track_caller]
-fn assert_near(got: &Value, want: f64) {
+pub(crate) fn assert_near(got: &Value, want: f64) {
     assert!((got.as_f64().unwrap() - want).abs() < 1e-9, "{got} is not {want}");
 }
 
@@ -216,7 +216,7 @@ fn a_picture_that_lies_otherwise_than_its_label_is_said_and_can_be_taken_as_stor
 }
 
 /// Writes a scene from a picture.
-fn scene(folder: &Path, index: usize, picture: &str, label: &[u8], words: &Value) {
+pub(crate) fn scene(folder: &Path, index: usize, picture: &str, label: &[u8], words: &Value) {
     create_dir_all(folder).unwrap();
     let path = |ending: &str| folder.join(format!("{index:03}.{ending}"));
     copy(example(picture), path("png")).unwrap();
@@ -333,13 +333,16 @@ fn words_belong_to_labels_and_labels_need_words() {
     let outcome = run(&["eval", folder]);
     assert_eq!(outcome.code, 1);
     assert!(outcome.stderr.contains("holds no scenes"), "{}", outcome.stderr);
-    let wrong: [&[&str]; 6] = [
+    let wrong: [&[&str]; 9] = [
         &["--words", "cat"],
         &["--labels", folder],
         &["--first-label", "1"],
         &["--labels", folder, "--words", "cat", "--rejection", "1"],
         &["--rejection", "1,0"],
         &["--rejection", "1", "--top-k", "2"],
+        &["--thresholds", "--threshold", "0.5"],
+        &["--thresholds", "--single"],
+        &["--labels", folder, "--words", "cat", "--single"],
     ];
     for arguments in wrong {
         let outcome = run(&[&["eval", folder][..], arguments].concat());

@@ -22,7 +22,10 @@ async fn segment(url: &str, token: &str, vocabulary: &str, id: &str) -> Result<(
     let picture = std::fs::read(nano("img_b.png")).unwrap();
     let mut request = Request::new(v1::SegmentRequest {
         image: Some(v1::Image { source: Some(v1::image::Source::Encoded(picture.into())) }),
-        vocabulary: Some(v1::Vocabulary { source: Some(v1::vocabulary::Source::Name(vocabulary.into())) }),
+        vocabulary: Some(v1::Vocabulary {
+            source: Some(v1::vocabulary::Source::Name(vocabulary.into())),
+            ..Default::default()
+        }),
         options: None,
         request_id: id.into(),
     });
@@ -36,7 +39,10 @@ async fn segment_on_a_stream(url: &str, vocabulary: &str, id: &str) {
     let mut client = SegmentationServiceClient::connect(url.to_owned()).await.unwrap();
     let request = v1::SegmentRequest {
         image: Some(v1::Image { source: Some(v1::image::Source::Encoded(b"no picture".as_slice().into())) }),
-        vocabulary: Some(v1::Vocabulary { source: Some(v1::vocabulary::Source::Name(vocabulary.into())) }),
+        vocabulary: Some(v1::Vocabulary {
+            source: Some(v1::vocabulary::Source::Name(vocabulary.into())),
+            ..Default::default()
+        }),
         options: None,
         request_id: id.into(),
     };

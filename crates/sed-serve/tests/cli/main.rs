@@ -6,6 +6,8 @@
 mod bench;
 mod convert;
 #[cfg(feature = "embedded-model")]
+mod curves;
+#[cfg(feature = "embedded-model")]
 mod demo;
 mod doctor;
 mod environment;
@@ -18,5 +20,8 @@ mod segment;
 mod serve;
 mod server;
 mod support;
+#[cfg(feature = "embedded-model")]
+mod sure;
 mod traces;
 mod usage;
+mod vocabulary;

@@ -84,6 +84,8 @@ fn the_table_names_what_was_found_and_how_long_it_took() {
         text(&nano("sed_nano.safetensors")),
         "--words",
         "cat|kitty, grass, sky",
+        "--contrast",
+        "off",
         "--top-k",
         "1",
         "--output",

@@ -98,6 +98,7 @@ async fn segment(url: String, request_id: &str, flags: &str) {
         image: Some(v1::Image { source: Some(v1::image::Source::Encoded(picture.into())) }),
         vocabulary: Some(v1::Vocabulary {
             source: Some(v1::vocabulary::Source::Categories(v1::CategoryList { categories })),
+            ..Default::default()
         }),
         options: None,
         request_id: request_id.into(),

@@ -25,6 +25,8 @@ pub struct ServerConfig {
     pub ops_listen: Option<SocketAddr>,
     /// For [`sed_engine::Engine::start`].
     pub engine: EngineConfig,
+    /// Built-in vocabularies that are prepared in the background, by name.
+    pub prepared: Vec<(String, Vec<Category>)>,
     /// Bounds and protocols of connections.
     pub transport: Transport,
     /// TLS and bearer tokens.
@@ -76,6 +78,7 @@ impl ServerConfig {
                 given => Some(address("ops_listen", given, ops_example)?),
             },
             engine: engine(&settings)?,
+            prepared: built_in("prepare_vocabulary", &settings.prepare_vocabulary)?,
             transport: transport::transport(&settings)?,
             access: transport::access(&settings)?,
             published_limits: settings.published_limits()?,
@@ -107,23 +110,28 @@ fn engine(settings: &Settings) -> Result<EngineConfig, ConfigError> {
         image_cache_bytes: settings.image_cache_bytes,
         text_cache_dir: file(&settings.text_cache_dir),
         text_cache_dir_bytes: settings.text_cache_dir_bytes,
-        preload: preloaded(&settings.preload_vocabulary)?,
+        preload: built_in("preload_vocabulary", &settings.preload_vocabulary)?
+            .into_iter()
+            .map(|(_, categories)| categories)
+            .collect(),
+        preparing_phrases: settings.max_preparing_phrases,
         probe_interval: Duration::from_secs_f64(settings.device_probe_seconds),
         lost_probes: settings.device_lost_probes,
         ..EngineConfig::default()
     })
 }
 
-/// The categories of the built-in vocabularies of these names.
-fn preloaded(names: &[String]) -> Result<Vec<Vec<Category>>, ConfigError> {
+/// The built-in vocabularies that a setting names, with their categories.
+fn built_in(key: &'static str, names: &[String]) -> Result<Vec<(String, Vec<Category>)>, ConfigError> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
     let book = builtin_vocabularies();
     let find = |name: &String| {
-        book.get(name).map(<[Category]>::to_vec).ok_or_else(|| {
+        let found = book.get(name).map(|categories| (name.clone(), categories.to_vec()));
+        found.ok_or_else(|| {
             let known: Vec<&str> = book.iter().map(|(name, _)| name).collect();
-            ConfigError::UnknownVocabulary { name: name.clone(), known: known.join(", ") }
+            ConfigError::UnknownVocabulary { key, name: name.clone(), known: known.join(", ") }
         })
     };
     names.iter().map(find).collect()

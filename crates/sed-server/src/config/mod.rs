@@ -84,8 +84,10 @@ pub enum ConfigError {
     #[error("cannot publish a setting as the limit of its name: {0}")]
     Unpublished(String),
     /// There is no such vocabulary.
-    #[error("preload_vocabulary is {name:?}, but the built-in vocabularies are {known}")]
+    #[error("{key} is {name:?}, but the built-in vocabularies are {known}")]
     UnknownVocabulary {
+        /// The setting.
+        key: &'static str,
         /// The name.
         name: String,
         /// The names of the built-in vocabularies.

@@ -72,6 +72,10 @@ pub struct Settings {
     /// A built-in vocabulary whose words are embedded before the server is ready; may be given several times.
     #[arg(long, help_heading = SETTINGS, value_name = "NAME")]
     pub preload_vocabulary: Vec<String>,
+    /// A built-in vocabulary whose words are prepared in the background once the server is ready; may be
+    /// given several times.
+    #[arg(long, help_heading = SETTINGS, value_name = "NAME")]
+    pub prepare_vocabulary: Vec<String>,
     /// Time between two tries of a lost device.
     #[arg(long, help_heading = SETTINGS, value_name = "SECONDS", default_value = "5")]
     #[arg(value_parser = seconds(0.01))]
@@ -108,6 +112,11 @@ pub struct Settings {
     #[arg(long, help_heading = LIMITS, value_name = "N", default_value = "1000")]
     #[arg(value_parser = within::<usize>(0, 1_000_000))]
     pub max_registered_vocabularies: usize,
+    /// Names and synonyms that may be prepared in the background at the same time; one caller may have half
+    /// of them, and 0 prepares none.
+    #[arg(long, help_heading = LIMITS, value_name = "N", default_value = "8192")]
+    #[arg(value_parser = within::<usize>(0, 1_000_000))]
+    pub max_preparing_phrases: usize,
     /// Memory of all that connections and requests cause, a number of bytes of at least 67108864 (64 MiB); 0
     /// is a third of the machine's or container's.
     #[arg(long, help_heading = LIMITS, value_name = "BYTES", default_value = "0")]

@@ -252,6 +252,13 @@ fn vocabularies_to_preload_are_found_by_name() {
     assert_eq!(config.settings.preload_vocabulary, ["ade20k-150", "pascal-voc-20"]);
     assert_eq!(config.engine.preload.len(), 2);
 
+    let file = TempFile::new("prepare", "prepare_vocabulary = [\"pascal-voc-20\"]\n");
+    let config = load(Some(&file.0), [], Written::default()).unwrap();
+    assert_eq!((config.prepared[0].0.as_str(), config.prepared[0].1.len()), ("pascal-voc-20", 20));
+    assert!(config.engine.preload.is_empty());
+    let error = refusal("prepare_vocabulary = [\"planets\"]");
+    assert!(error.starts_with("prepare_vocabulary is \"planets\""), "{error}");
+
     let error = refusal("preload_vocabulary = [\"planets\"]");
     assert!(
         error.starts_with("preload_vocabulary is \"planets\"") && error.contains("ade20k-150"),

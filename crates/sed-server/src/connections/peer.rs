@@ -1,6 +1,6 @@
 //! The other end of a connection.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{future::pending, net::SocketAddr, sync::Arc};
 
 use tokio::sync::watch;
 
@@ -19,6 +19,16 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Resolves when a connection takes no new calls any more, by what its [`Peer`] says of it; never without
+    /// one.
+    pub(crate) async fn has_aged(aged: Option<watch::Receiver<bool>>) {
+        match aged {
+            // An error: the connection has ended, and its streams with it.
+            Some(mut aged) => drop(aged.wait_for(|aged| *aged).await),
+            None => pending().await,
+        }
+    }
+
     pub(super) fn new(address: SocketAddr, name: Option<String>, aged: watch::Receiver<bool>) -> Self {
         Self { address, name: name.map(Arc::from), connection: ConnectionId::next(), aged }
     }

@@ -1,8 +1,9 @@
 //! The model as generic clients see it: its name, version, inputs and outputs.
 
 use sed_engine::ModelInfo;
-use sed_proto::inference::{
-    ModelMetadataResponse, ServerMetadataResponse, model_metadata_response::TensorMetadata,
+use sed_proto::{
+    inference::{ModelMetadataResponse, ServerMetadataResponse, model_metadata_response::TensorMetadata},
+    v1::MaskEncoding,
 };
 
 use crate::service::refusal::Refusal;
@@ -30,20 +31,51 @@ pub enum Output {
     Survivors,
     /// The categories' names.
     Names,
+    /// The score of every pixel's category, before thresholds and `min_area`.
+    Confidence,
+    /// The index of the second best category of every pixel.
+    RunnerUp,
+    /// The score of every pixel's category less that of the second best.
+    Margin,
 }
 
 impl Output {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Mask, Self::Scores, Self::Survivors, Self::Names];
+    pub const ALL: [Self; 7] = [
+        Self::Mask,
+        Self::Scores,
+        Self::Survivors,
+        Self::Names,
+        Self::Confidence,
+        Self::RunnerUp,
+        Self::Margin,
+    ];
+
+    /// Those of a request that names none. The others cost something.
+    pub const USUAL: [Self; 4] = [Self::Mask, Self::Scores, Self::Survivors, Self::Names];
 
     /// Its name in requests and answers.
     pub fn name(self) -> &'static str {
         self.metadata().0
     }
 
-    /// Its type of data.
-    pub(super) fn datatype(self) -> &'static str {
-        self.metadata().1
+    /// Its type of data in an answer. Typed floats of 16 bits have no field, so they become ones of 32.
+    pub(super) fn datatype(self, typed: bool) -> &'static str {
+        match self.metadata().1 {
+            "FP16" if typed => "FP32",
+            datatype => datatype,
+        }
+    }
+
+    /// The mask of `sed.v1` that it is made of.
+    pub(super) fn encoding(self) -> Option<MaskEncoding> {
+        match self {
+            Self::Mask => Some(MaskEncoding::Raw),
+            Self::Confidence => Some(MaskEncoding::ScoreRaw),
+            Self::RunnerUp => Some(MaskEncoding::RunnerUpPng),
+            Self::Margin => Some(MaskEncoding::MarginRaw),
+            Self::Scores | Self::Survivors | Self::Names => None,
+        }
     }
 
     /// The output of a name.
@@ -57,6 +89,9 @@ impl Output {
             Self::Scores => ("scores", "FP32", &[-1]),
             Self::Survivors => ("survivors", "BOOL", &[3, -1]),
             Self::Names => ("names", "BYTES", &[-1]),
+            Self::Confidence => ("confidence", "FP16", &[-1, -1]),
+            Self::RunnerUp => ("runner_up", "UINT16", &[-1, -1]),
+            Self::Margin => ("margin", "FP16", &[-1, -1]),
         }
     }
 }

@@ -8,6 +8,7 @@ mod paths;
 mod request;
 mod response;
 mod tensor;
+mod thresholds;
 
 use std::{sync::Arc, time::Instant};
 
@@ -25,6 +26,7 @@ pub use self::{
     request::{ValidatedInfer, validate_infer},
 };
 use crate::{
+    convert,
     cpu_pool::Load,
     deadline::{Deadline, Received},
     field::{CategoryList, Field},
@@ -33,7 +35,8 @@ use crate::{
     service::{
         Context,
         refusal::{Refusal, conclude},
-        segment::{name_request, segment, warnings},
+        segment::{name_request, segment},
+        words,
     },
 };
 
@@ -132,10 +135,17 @@ impl InferenceService {
             Some(timeout) => deadline.min((received + timeout.min(limits.max_timeout())).into()),
             None => deadline,
         };
-        let warnings = warnings(&request, |phrase| paths.of(Field::Phrase(CategoryList::Inline, phrase)));
-        let answer = segment(&self.context, request, memory, received, deadline.into_std());
+        let written = request.words.written_out();
+        let answer = async {
+            let request = words::find(&self.context, request, &memory, deadline.into_std()).await?;
+            let field = |phrase| paths.of(Field::Phrase(CategoryList::Inline, phrase));
+            let warnings = convert::warnings(written.warnings(&request.vocabulary), field);
+            let answer = segment(&self.context, request, memory, received, deadline.into_std()).await?;
+            Ok((answer, warnings))
+        };
         let answer = timeout_at(deadline, answer).await.unwrap_or(Err(EngineError::DeadlineExceeded.into()));
-        let (answer, mut charge) = answer.map_err(|refusal| refusal.with_field(|field| paths.of(field)))?;
+        let ((answer, mut charge), warnings) =
+            answer.map_err(|refusal: Refusal| refusal.with_field(|field| paths.of(field)))?;
         let answer = v1::SegmentResponse { warnings, ..answer };
         // The tensors, typed ones at twice their size, and their encoding.
         let made = 8 * answer.encoded_len() as u64;

@@ -7,6 +7,7 @@ use sed_proto::{
     v1,
 };
 
+use super::thresholds;
 use crate::{field::Field, request_error::RequestError};
 
 /// The longest name that an error repeats, in bytes.
@@ -18,6 +19,8 @@ pub(super) struct Said {
     pub(super) options: v1::SegmentOptions,
     pub(super) image_id: Option<String>,
     pub(super) vocabulary: Option<String>,
+    pub(super) synonym_mode: v1::SynonymMode,
+    pub(super) contrast: Option<v1::Contrast>,
     pub(super) timeout: Option<Duration>,
 }
 
@@ -27,15 +30,19 @@ pub(super) fn read(request: &ModelInferRequest) -> Result<Said, RequestError> {
     let said = Said {
         image_id: left.text("image_id")?.map(str::to_owned),
         vocabulary: left.text("vocabulary")?.map(str::to_owned),
+        synonym_mode: left.synonym_mode()?,
+        contrast: left.contrast()?,
         // 0 leaves it to the server, as in Triton's extension.
         timeout: left.whole("timeout")?.filter(|time| *time > 0).map(Duration::from_micros),
         options: v1::SegmentOptions {
             top_k: left.whole_32("top_k")?,
             score_threshold: left.real("score_threshold")?,
+            category_thresholds: left.category_thresholds()?,
             min_area: left.whole_32("min_area")?.unwrap_or(0),
             output_size: left.output_size()?,
             resize_mode: left.resize_mode()?.into(),
             priority: left.priority()?.into(),
+            report_ambiguities: left.flag("report_ambiguities")?.unwrap_or(false),
             ..Default::default()
         },
     };
@@ -87,6 +94,43 @@ impl<'a> Parameters<'a> {
             Some(ParameterChoice::Uint64Param(value)) => Ok(Some(*value as f32)),
             Some(_) => Err(wrong(name, "must be a number")),
         }
+    }
+
+    fn flag(&mut self, name: &str) -> Result<Option<bool>, RequestError> {
+        match self.take(name)? {
+            None => Ok(None),
+            Some(ParameterChoice::BoolParam(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(wrong(name, "must be true or false")),
+        }
+    }
+
+    fn synonym_mode(&mut self) -> Result<v1::SynonymMode, RequestError> {
+        const NAME: &str = "synonym_mode";
+        match self.text(NAME)? {
+            None => Ok(v1::SynonymMode::Unspecified),
+            Some("mean") => Ok(v1::SynonymMode::Mean),
+            Some("best") => Ok(v1::SynonymMode::Best),
+            Some(_) => Err(wrong(NAME, "must be mean or best")),
+        }
+    }
+
+    /// Reads `auto`, `off`, or the name of a vocabulary.
+    fn contrast(&mut self) -> Result<Option<v1::Contrast>, RequestError> {
+        use v1::contrast::Source;
+        let Some(text) = self.text("contrast")? else { return Ok(None) };
+        let source = match text {
+            "off" => None,
+            "auto" => Some(Source::Automatic(v1::AutoContrast {})),
+            name => Some(Source::Name(name.to_owned())),
+        };
+        Ok(Some(v1::Contrast { source }))
+    }
+
+    fn category_thresholds(&mut self) -> Result<Vec<v1::CategoryThreshold>, RequestError> {
+        const NAME: &str = "category_thresholds";
+        let Some(text) = self.text(NAME)? else { return Ok(Vec::new()) };
+        let message = "must be a JSON object of category names and numbers, such as {\"sofa\": 0.4}";
+        thresholds::read(text).ok_or_else(|| wrong(NAME, message))
     }
 
     fn output_size(&mut self) -> Result<Option<v1::OutputSize>, RequestError> {
@@ -144,7 +188,9 @@ impl<'a> Parameters<'a> {
         let Some((name, _)) = self.0.first_key_value() else { return Ok(()) };
         let short = name.len() <= MOST_NAME_BYTES && name.bytes().all(|byte| byte.is_ascii_graphic());
         let path = if short { format!("parameters.{name}").into() } else { "parameters".into() };
-        let known = "image_id, vocabulary, top_k, score_threshold, output_size, resize_mode, min_area, priority, timeout";
+        let known = "image_id, vocabulary, synonym_mode, contrast, top_k, score_threshold, \
+                     category_thresholds, output_size, resize_mode, min_area, priority, timeout, \
+                     report_ambiguities";
         Err(RequestError::option(Field::Infer(path), format!("is not known here; there are {known}")))
     }
 }

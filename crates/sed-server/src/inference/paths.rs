@@ -1,6 +1,6 @@
 //! Fields of `sed.v1` in a request of this protocol, so that errors name what the caller wrote.
 
-use sed_engine::Phrase;
+use sed_engine::{CategoryPlace, Phrase};
 
 use crate::field::{CategoryList, Field};
 
@@ -42,7 +42,15 @@ impl Paths {
             Field::VocabularyName => "parameters.vocabulary".into(),
             Field::CategoryList(CategoryList::Inline) => self.categories.shape.clone().into(),
             Field::Synonyms(CategoryList::Inline, _) => self.synonyms.shape.clone().into(),
-            Field::Phrase(CategoryList::Inline, phrase) => self.element(phrase).into(),
+            Field::Phrase(
+                CategoryList::Inline,
+                Phrase { category: CategoryPlace::Asked(category), synonym },
+            ) => self.element(category, synonym).into(),
+            Field::Phrase(CategoryList::Inline, _) | Field::ContrastList(_) | Field::ContrastName(_) => {
+                "parameters.contrast".into()
+            }
+            Field::SynonymMode(_) => "parameters.synonym_mode".into(),
+            Field::CategoryThreshold(..) => "parameters.category_thresholds".into(),
             Field::TopK => "parameters.top_k".into(),
             Field::ScoreThreshold => "parameters.score_threshold".into(),
             Field::ResizeMode => "parameters.resize_mode".into(),
@@ -56,7 +64,7 @@ impl Paths {
     }
 
     /// The element of a name or a synonym.
-    fn element(&self, Phrase { category, synonym }: Phrase) -> String {
+    fn element(&self, category: usize, synonym: Option<usize>) -> String {
         match synonym {
             None => self.categories.element(category),
             Some(synonym) => {
@@ -71,6 +79,7 @@ impl Paths {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field::ThresholdPart;
 
     #[test]
     fn every_field_has_its_place() {
@@ -86,15 +95,19 @@ mod tests {
             synonym_elements: vec![vec![], vec![2, 3]],
         };
         let list = CategoryList::Inline;
-        let phrase = |synonym| Field::Phrase(list, Phrase { category: 1, synonym });
+        let phrase = |synonym| Field::Phrase(list, Phrase { category: CategoryPlace::Asked(1), synonym });
         for (field, path) in [
             (Field::RequestId, "id"),
             (Field::ImageEncoded, "raw_input_contents[0]"),
             (Field::CategoryList(list), "inputs[1].shape"),
             (phrase(None), "raw_input_contents[1][1]"),
-            (Field::Synonyms(list, 1), "inputs[2].shape"),
+            (Field::Synonyms(list, CategoryPlace::Asked(1)), "inputs[2].shape"),
             (phrase(Some(1)), "raw_input_contents[2][3]"),
             (Field::TopK, "parameters.top_k"),
+            (Field::ContrastName(list), "parameters.contrast"),
+            (Field::Phrase(list, CategoryPlace::Contrast(1).name()), "parameters.contrast"),
+            (Field::SynonymMode(list), "parameters.synonym_mode"),
+            (Field::CategoryThreshold(2, ThresholdPart::Name), "parameters.category_thresholds"),
             (Field::OutputSizeExact, "parameters.output_size"),
             (Field::Infer("inputs".into()), "inputs"),
         ] {

@@ -13,7 +13,7 @@ use sed_proto::{
 
 use super::{contents::Elements, metadata::Output};
 use crate::{
-    config::Settings, field::Field, request_error::RequestError, service::segment::check_response_size,
+    config::Settings, field::Field, request_error::RequestError, service::answer_size::check_response_size,
 };
 
 /// The field at fault if the answer cannot be made.
@@ -45,7 +45,7 @@ pub(super) fn made_of(
         };
         response.outputs.push(InferOutputTensor {
             name: output.name().to_owned(),
-            datatype: output.datatype().to_owned(),
+            datatype: output.datatype(typed).to_owned(),
             shape,
             parameters: HashMap::new(),
             contents,
@@ -59,12 +59,17 @@ pub(super) fn made_of(
 fn tensor(output: Output, answer: &v1::SegmentResponse) -> Result<(Vec<i64>, Elements), RequestError> {
     let categories = answer.categories.len();
     Ok(match output {
-        Output::Mask => {
-            let mask = answer.masks.first().and_then(|mask| mask.content.as_ref());
-            let (Some(Content::RawIndices(indices)), Some(size)) = (mask, answer.mask_size) else {
-                return Err(RequestError::new(ErrorReason::Internal, OUTPUTS, "there is no mask"));
+        Output::Mask | Output::Confidence | Output::RunnerUp | Output::Margin => {
+            let mask = answer.masks.iter().find(|mask| Some(mask.encoding()) == output.encoding());
+            let elements = match mask.and_then(|mask| mask.content.as_ref()) {
+                Some(Content::RawIndices(indices)) => Elements::Uint16(indices.clone()),
+                Some(Content::RawScores(values) | Content::RawMargins(values)) => {
+                    Elements::Fp16(values.clone())
+                }
+                _ => return Err(RequestError::new(ErrorReason::Internal, OUTPUTS, "there is no mask")),
             };
-            (vec![size.height.into(), size.width.into()], Elements::Uint16(indices.clone()))
+            let size = answer.mask_size.unwrap_or_default();
+            (vec![size.height.into(), size.width.into()], elements)
         }
         Output::Scores => {
             let scores = answer.categories.iter().map(|category| category.mean_score).collect();
@@ -100,6 +105,10 @@ fn parameters(answer: &v1::SegmentResponse) -> HashMap<String, InferParameter> {
     if !answer.warnings.is_empty() {
         let lines = answer.warnings.iter().map(|warning| format!("{}: {}", warning.field, warning.message));
         said.push(("warnings", StringParam(lines.collect::<Vec<_>>().join("\n"))));
+    }
+    if let Some(contrast) = &answer.contrast {
+        said.push(("contrast", StringParam(contrast.names.join("\n"))));
+        said.push(("contrast_pixels", count(contrast.pixels)));
     }
     if let Some(size) = &answer.image_size {
         said.push(("image_width", count(size.width.into())));

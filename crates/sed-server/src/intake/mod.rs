@@ -135,11 +135,12 @@ impl Shared {
         parts.headers.remove("grpc-encoding");
         let charges = MessageCharges::default();
         parts.extensions.insert(CallMemory { payer: payer.clone(), messages: charges.clone() });
+        // An answer of many messages may last longer than its beginning.
+        parts.extensions.insert(StreamDeadline::of(&parts.headers));
         let reader =
             Reader::new(body, bounds, encoding, payer.clone(), self.pool.clone(), self.methods.schema());
 
         let response = if is_stream {
-            parts.extensions.insert(StreamDeadline::of(&parts.headers));
             // All answers of a stream would be compressed or none, and most are PNG files.
             parts.headers.remove("grpc-accept-encoding");
             let body = Body::new(StreamBody::new(reader, charges));

@@ -27,6 +27,7 @@ label! {
         MemoryExhausted = "memory_exhausted",
         UploadTooSlow = "upload_too_slow",
         Reconnect = "reconnect",
+        VocabularyNotReady = "vocabulary_not_ready",
     }
 }
 
@@ -65,6 +66,7 @@ impl RejectReason {
             ErrorReason::MemoryExhausted => Self::MemoryExhausted,
             ErrorReason::UploadTooSlow => Self::UploadTooSlow,
             ErrorReason::Reconnect => Self::Reconnect,
+            ErrorReason::VocabularyNotReady => Self::VocabularyNotReady,
             ErrorReason::Unspecified
             | ErrorReason::DeadlineExceeded
             | ErrorReason::DeviceOutOfMemory

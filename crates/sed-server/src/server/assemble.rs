@@ -14,7 +14,7 @@ use tokio::{
 use tonic::{codec::CompressionEncoding, service::Routes};
 use tower::Layer;
 
-use super::{ServeError, Server, running::Running};
+use super::{ServeError, Server, prepared, running::Running};
 use crate::{
     calls::Calls,
     config::Compression,
@@ -26,7 +26,7 @@ use crate::{
     memory::{Account, Split, Transfers, Windows},
     ops::Sources,
     places::Places,
-    service::{Context, SegmentationService},
+    service::{Context, SegmentationService, contrast::ContrastChoices},
     vocabulary_registry::VocabularyRegistry,
     web::{AnyService, open_to_browsers},
 };
@@ -50,6 +50,10 @@ impl Server {
         let context = Arc::new(self.context(split.calls, stop_seen.clone(), closing)?);
         let routes = self.routes(&context)?.add_service(health_service).prepare();
         let service = self.layers(&context, routes)?;
+        let reader = self.engine.phrase_reader();
+        let prepared_words =
+            self.config.prepared.iter().map(|(name, categories)| read_built_in(name, categories, &*reader));
+        let prepared_words = prepared_words.collect::<Result<Vec<_>, _>>()?;
 
         let Self { config, access, engine, listener, address, ops, telemetry, metrics, .. } = self;
         let mut operations = JoinSet::new();
@@ -57,6 +61,7 @@ impl Server {
             operations.spawn(ops.serve(Sources { engine: engine.state(), stopping: stop_seen, telemetry }));
         }
         operations.spawn(context.account.transfers().clone().watch());
+        operations.spawn(prepared::prepare(engine.clone(), prepared_words));
         let windows = Windows::new(split.windows, settings.http2_connection_window_bytes);
         let connections = Connections::new(&config, access.tls.clone(), windows, metrics);
         operations.spawn(access.follow(config.access.reload_interval));
@@ -84,7 +89,10 @@ impl Server {
         let transfers = Transfers::new(UPLOADS_EACH * requests, stall_timeout, Arc::clone(metrics));
         let client_names = config.access.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let callers_have_names = config.access.tokens.is_some() || client_names;
-        let built_in = built_in(&self.vocabularies, &*engine.phrase_reader())?;
+        let reader = engine.phrase_reader();
+        let built_in = built_in(&self.vocabularies, &*reader)?;
+        let contrast = ContrastChoices::new(&*reader)
+            .map_err(|error| ServeError::Vocabulary { name: "contrast words".into(), error })?;
         Ok(Context {
             engine: engine.clone(),
             vocabularies: VocabularyRegistry::new(
@@ -92,6 +100,7 @@ impl Server {
                 settings.max_registered_vocabularies,
                 Arc::clone(metrics),
             ),
+            contrast,
             settings: Arc::clone(settings),
             published_limits: config.published_limits,
             transport: config.transport.clone(),
@@ -101,6 +110,7 @@ impl Server {
             stopping,
             closing,
             started: Instant::now(),
+            replica: replica(),
             metrics: Arc::clone(metrics),
         })
     }
@@ -145,17 +155,29 @@ impl Server {
     }
 }
 
+/// The name of the host, by which a replica is known; empty where the system says none.
+fn replica() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
+    name.unwrap_or_default().trim().to_owned()
+}
+
 /// Reads the vocabularies that come with the program.
 fn built_in(
     book: &VocabularyBook,
     reader: &dyn ReadPhrases,
 ) -> Result<BTreeMap<String, Vocabulary>, ServeError> {
-    let read = |(name, categories): (&str, &[Category])| {
-        let broken = |error| ServeError::Vocabulary { name: name.to_owned(), error };
-        let vocabulary = Vocabulary::built_in(categories.to_vec(), reader).map_err(broken)?;
-        Ok((name.to_owned(), vocabulary))
-    };
-    book.iter().map(read).collect()
+    book.iter().map(|(name, categories)| read_built_in(name, categories, reader)).collect()
+}
+
+/// Reads one of them.
+fn read_built_in(
+    name: &str,
+    categories: &[Category],
+    reader: &dyn ReadPhrases,
+) -> Result<(String, Vocabulary), ServeError> {
+    let broken = |error| ServeError::Vocabulary { name: name.to_owned(), error };
+    let vocabulary = Vocabulary::built_in(categories.to_vec(), reader).map_err(broken)?;
+    Ok((name.to_owned(), vocabulary))
 }
 
 /// Converts a compression to the transport's type.

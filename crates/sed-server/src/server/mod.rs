@@ -2,6 +2,7 @@
 
 mod assemble;
 mod error;
+mod prepared;
 mod running;
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc};

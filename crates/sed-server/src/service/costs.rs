@@ -14,6 +14,8 @@ use crate::{
 const INPUT_PIXEL: u64 = 3 * 4;
 /// Bytes of an index.
 const INDEX: u64 = 2;
+/// Bytes of score, runner-up and margin of a pixel.
+const SURENESS: u64 = 3 * 2;
 /// Bytes of a pixel of the overlay: the picture, its tinted and labelled copies, and the PNG file.
 const OVERLAY_PIXEL: u64 = 24;
 
@@ -73,18 +75,19 @@ pub(super) fn of_masks(
     of_result(size, options, vocabulary, map_side) + of_forms(size, options, vocabulary)
 }
 
-/// The result of a request as the engine returns it: the index map, and the scores if they are asked for.
+/// The result of a request as the engine returns it: the index map, and beside it whatever is asked for.
 fn of_result(
     (width, height): (u32, u32),
     options: &ValidatedOptions,
     vocabulary: &Vocabulary,
     map_side: usize,
 ) -> u64 {
-    let map = u64::from(width) * u64::from(height) * INDEX;
-    let scores = mask_encoding::need_scores(options);
+    let pixels = u64::from(width) * u64::from(height);
+    let sureness = if mask_encoding::need_sureness(options) { pixels * SURENESS } else { 0 };
     // The score maps, and their copy in the answer, which grows by doubling.
     let each = (map_side * map_side) as u64 * 4 * 4;
-    map + if scores { vocabulary.size() as u64 * each } else { 0 }
+    let scores = if mask_encoding::need_scores(options) { vocabulary.pairs() as u64 * each } else { 0 };
+    pixels * INDEX + sureness + scores
 }
 
 /// Returns the bytes that the masks of a size take whatever they show, and the overlay.
@@ -92,8 +95,72 @@ fn of_forms((width, height): (u32, u32), options: &ValidatedOptions, vocabulary:
     let pixels = u64::from(width) * u64::from(height);
     let overlay = match options.overlay {
         None => 0,
-        // The legend beside the picture is no larger than the picture.
-        Some(_) => 2 * OVERLAY_PIXEL * pixels.min(u64::from(OVERLAY_SIDE).pow(2)),
+        Some(look) => {
+            let painted = pixels.min(u64::from(OVERLAY_SIDE).pow(2));
+            // The margins in 8 bits, and once more at the overlay's size.
+            let margins = if look.fade_unsure { pixels + painted } else { 0 };
+            // The legend beside the picture is no larger than the picture.
+            2 * OVERLAY_PIXEL * painted + margins
+        }
     };
     mask_encoding::bytes_of_size(pixels, options, vocabulary) + overlay
+}
+
+#[cfg(test)]
+mod tests {
+    use sed_engine::{Category, VocabularyLimits, fake::FakeReader};
+    use sed_proto::v1::MaskEncoding;
+
+    use super::*;
+    use crate::validate::{OverlayOptions, tests::usual};
+
+    const SIZE: (u32, u32) = (20, 10);
+    const PIXELS: u64 = 200;
+
+    fn vocabulary(categories: usize) -> Vocabulary {
+        let categories = (0..categories).map(|index| Category::new(format!("thing {index}"))).collect();
+        Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap()
+    }
+
+    fn asking(mask_encodings: &[MaskEncoding]) -> ValidatedOptions {
+        ValidatedOptions { mask_encodings: mask_encodings.to_vec(), ..usual() }
+    }
+
+    #[test]
+    fn sureness_is_paid_for_once_however_much_is_made_of_it() {
+        let result = |options: &ValidatedOptions| of_result(SIZE, options, &vocabulary(3), 8);
+        assert_eq!(result(&usual()), 2 * PIXELS);
+        let all = [
+            MaskEncoding::ScorePng,
+            MaskEncoding::ScoreRaw,
+            MaskEncoding::RunnerUpPng,
+            MaskEncoding::MarginPng,
+            MaskEncoding::MarginRaw,
+        ];
+        for some in all.map(|one| asking(&[one])).into_iter().chain([asking(&all)]) {
+            assert_eq!(result(&some), (2 + 6) * PIXELS, "{:?}", some.mask_encodings);
+        }
+        assert_eq!(result(&ValidatedOptions { report_ambiguities: true, ..usual() }), (2 + 6) * PIXELS);
+    }
+
+    #[test]
+    fn each_mask_is_paid_for_by_its_size() {
+        let forms = |encodings: &[MaskEncoding], categories| {
+            of_forms(SIZE, &asking(encodings), &vocabulary(categories))
+        };
+        assert_eq!(forms(&[MaskEncoding::ScoreRaw, MaskEncoding::MarginRaw], 3), 4 * PIXELS);
+        assert_eq!(forms(&[MaskEncoding::ScorePng, MaskEncoding::MarginPng], 3), 8 * PIXELS);
+        assert_eq!(forms(&[MaskEncoding::RunnerUpPng], 255), 4 * PIXELS);
+        assert_eq!(forms(&[MaskEncoding::RunnerUpPng], 256), 8 * PIXELS);
+    }
+
+    #[test]
+    fn a_faded_overlay_is_paid_for_with_its_margins() {
+        let painted = |fade_unsure| {
+            let overlay = OverlayOptions { opacity: None, legend: true, labels: true, fade_unsure };
+            let options = ValidatedOptions { overlay: Some(overlay), ..usual() };
+            of_masks(SIZE, &options, &vocabulary(3), 8)
+        };
+        assert_eq!(painted(true) - painted(false), (6 + 2) * PIXELS);
+    }
 }

@@ -15,7 +15,7 @@ pub(crate) fn answer(context: &Context) -> v1::GetServerInfoResponse {
             top_k: context.settings.default_top_k(),
             mask_encoding: MaskEncoding::IndexPng.into(),
         }),
-        vocabularies: vocabularies::summaries(context.vocabularies.page(None, usize::MAX)),
+        vocabularies: vocabularies::summaries(context, context.vocabularies.page(None, usize::MAX)),
         mask_encodings: mask_encoding::published().map(i32::from).collect(),
         image_formats: ImageFormat::ALL.iter().map(ToString::to_string).collect(),
         compressions: context.transport.compression.iter().map(|way| way.name().to_owned()).collect(),

@@ -2,13 +2,15 @@
 
 use std::{sync::Arc, time::Instant};
 
-use sed_engine::{ImageFacts, ImageKey, JobImage, OutputSpec, Vocabulary, metrics::RequestStage};
+use sed_engine::{ImageFacts, ImageKey, JobImage, OutputSpec, Thresholds, Vocabulary, metrics::RequestStage};
 use sed_image::{ResizeMode, RgbImage};
 use sed_proto::v1;
 
 use super::{
-    Context, costs,
-    mask_encoding::{need_scores, picture_for_overlay},
+    Context,
+    answer_size::check_masks,
+    costs,
+    mask_encoding::{need_scores, need_sureness, picture_for_overlay},
     refusal::Refusal,
 };
 use crate::{
@@ -56,6 +58,7 @@ pub(super) async fn prepare(
             let recalled = recall(context, key, options)?;
             drop(message);
             let size = (recalled.output.width, recalled.output.height);
+            check_masks(size, options, &context.settings)?;
             charge.grow(costs::of_masks(size, options, vocabulary, model.map_side)).await?;
             return Ok((recalled, charge));
         }
@@ -63,6 +66,7 @@ pub(super) async fn prepare(
 
     let connection = memory.connection();
     let cost = cost_of(context, &image, options, connection).await?;
+    check_masks(cost.mask_size, options, &context.settings)?;
     let kept = cost.decoded + costs::of_masks(cost.mask_size, options, vocabulary, model.map_side);
     // Masks are paid for before the picture is decoded, so that nothing is done in vain.
     charge.grow(cost.decoding.max(kept)).await?;
@@ -184,7 +188,8 @@ fn output_spec(
         height,
         // The map as it is holds all of it.
         crop: crop.filter(|_| options.output_size != OutputSize::Model),
-        score_threshold: options.score_threshold,
+        thresholds: Thresholds::Same(options.score_threshold),
         score_maps: need_scores(options),
+        sureness: need_sureness(options),
     }
 }

@@ -1,15 +1,21 @@
 //! The calls of `sed.v1.SegmentationService`.
 
+mod advice;
+mod ambiguities;
+pub(crate) mod answer_size;
+pub(crate) mod contrast;
 mod costs;
 mod info;
 mod intake;
 mod mask_encoding;
+mod preparing;
 pub(crate) mod refusal;
 pub(crate) mod segment;
 mod stream;
 mod stream_answers;
 mod unanswered;
 mod vocabularies;
+pub(crate) mod words;
 
 use std::{sync::Arc, time::Instant};
 
@@ -18,7 +24,7 @@ use sed_proto::v1::{self, segmentation_service_server};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use self::stream_answers::Answers;
+use self::{contrast::ContrastChoices, preparing::Messages, stream_answers::Answers};
 use crate::{
     config::Settings, config::Transport, cpu_pool::CpuPool, memory::Account, metrics::ServerMetrics,
     places::Places, vocabulary_registry::VocabularyRegistry,
@@ -29,6 +35,7 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) engine: Engine,
     pub(crate) vocabularies: VocabularyRegistry,
+    pub(crate) contrast: ContrastChoices,
     pub(crate) settings: Arc<Settings>,
     /// The limits of `GetServerInfo` that have the name of a setting; the others are 0.
     pub(crate) published_limits: v1::Limits,
@@ -43,6 +50,8 @@ pub(crate) struct Context {
     /// True once no new work is to begin.
     pub(crate) closing: watch::Receiver<bool>,
     pub(crate) started: Instant,
+    /// The name of the host.
+    pub(crate) replica: String,
     pub(crate) metrics: Arc<ServerMetrics>,
 }
 
@@ -95,6 +104,15 @@ impl segmentation_service_server::SegmentationService for SegmentationService {
         request: Request<v1::ListVocabulariesRequest>,
     ) -> Result<Response<v1::ListVocabulariesResponse>, Status> {
         vocabularies::list(&self.context, &request.into_inner()).map(Response::new)
+    }
+
+    type PrepareVocabularyStream = Messages;
+
+    async fn prepare_vocabulary(
+        &self,
+        request: Request<v1::PrepareVocabularyRequest>,
+    ) -> Result<Response<Self::PrepareVocabularyStream>, Status> {
+        preparing::answer(Arc::clone(&self.context), request).await
     }
 
     async fn delete_vocabulary(

@@ -7,17 +7,19 @@ use std::{
 };
 
 use prost::Message;
-use sed_engine::{EngineError, Phrase, SegmentJob, SegmentOutcome, Vocabulary, metrics::RequestStage};
-use sed_proto::v1::{self, ErrorReason};
+use sed_engine::{EngineError, OutputSpec, SegmentJob, SegmentOutcome, Vocabulary, metrics::RequestStage};
+use sed_proto::v1;
 use tokio::time::{sleep, timeout_at};
 use tonic::{Request, Response, Status};
 use tracing::{Instrument, Span};
 
 use super::{
-    Context,
+    Context, ambiguities,
+    answer_size::check_response_size,
     intake::{self, Prepared},
     mask_encoding::{self, MaskJob},
     refusal::{Refusal, conclude},
+    words::{self, FoundRequest},
 };
 use crate::{
     calls::log_refusal,
@@ -28,9 +30,8 @@ use crate::{
     field::{CategoryList, Field},
     intake::{CallMemory, charged},
     memory::{Charge, ConnectionId},
-    request_error::RequestError,
     status,
-    validate::{ValidatedRequest, VocabularySource, request_id, validate_segment},
+    validate::{ValidatedRequest, request_id, thresholds, validate_segment},
 };
 
 pub(crate) async fn answer(
@@ -101,9 +102,13 @@ async fn attempt(
     deadline: tokio::time::Instant,
 ) -> Result<(v1::SegmentResponse, Charge), Refusal> {
     name_request(&message.request_id, &context.settings);
+    let deadline = deadline.into_std();
     let request = validated(context, message, memory.connection()).await?;
-    let warnings = warnings(&request, |phrase| Field::Phrase(CategoryList::Inline, phrase));
-    let (answer, mut charge) = segment(context, request, memory, received, deadline.into_std()).await?;
+    let written = request.words.written_out();
+    let request = words::find(context, request, &memory, deadline).await?;
+    let field = |phrase| Field::Phrase(CategoryList::Inline, phrase);
+    let warnings = convert::warnings(written.warnings(&request.vocabulary), field);
+    let (answer, mut charge) = segment(context, request, memory, received, deadline).await?;
     let answer = v1::SegmentResponse { warnings, ..answer };
     let bytes = answer.encoded_len();
     check_response_size(bytes, &context.settings, Field::MaskEncodings)?;
@@ -112,14 +117,6 @@ async fn attempt(
     charge.shrink_to(needed);
     charge.grow(needed - charge.bytes()).await?;
     Ok((answer, charge))
-}
-
-/// The warnings of the words that a request has written out; `field` returns the place of a phrase in it.
-pub(crate) fn warnings(request: &ValidatedRequest, field: impl Fn(Phrase) -> Field) -> Vec<v1::Warning> {
-    match &request.vocabulary {
-        VocabularySource::Inline(vocabulary) => convert::warnings(vocabulary, field),
-        VocabularySource::Named(_) => Vec::new(),
-    }
 }
 
 /// Checks a request. Words that are written out are read on the pool's threads.
@@ -138,21 +135,22 @@ async fn validated(
     Ok(context.pool.run_unseen(load, move || validate_segment(&message, &limits, &*reader)).await??)
 }
 
-/// Answers a valid request. The caller checks the size of the answer, and adds the warnings of its words.
+/// Answers a request whose words are found. The caller checks the size of the answer, and adds the warnings
+/// of its words.
 pub(crate) async fn segment(
     context: &Context,
-    request: ValidatedRequest,
+    request: FoundRequest,
     memory: CallMemory,
     received: Instant,
     deadline: Instant,
 ) -> Result<(v1::SegmentResponse, Charge), Refusal> {
-    let ValidatedRequest { image, vocabulary, options, mut request_id } = request;
+    let FoundRequest { image, vocabulary, options, mut request_id, charge: _words } = request;
     if request_id.is_empty() {
         request_id = new_request_id();
         Span::current().record("request_id", &request_id);
     }
-    let vocabulary = find_vocabulary(context, vocabulary)?;
     mask_encoding::check_encodings(&options, &vocabulary)?;
+    let thresholds = thresholds(&options, &vocabulary)?;
     context.engine.check_ready()?;
     let model = context.engine.model();
 
@@ -163,20 +161,27 @@ pub(crate) async fn segment(
         image,
         vocabulary: vocabulary.clone(),
         rejection: options.rejection.unwrap_or(context.settings.default_rejection()),
-        output,
+        output: OutputSpec { thresholds, ..output },
         waiting_since: decoding.as_ref().map_or(received, |times| times.ended),
         deadline: Some(deadline),
         priority: options.priority,
     };
-    let SegmentOutcome { map, rejection, timings, caches, finished } = context.engine.segment(job).await?;
+    let caller = memory.payer.owner().caller.clone();
+    let outcome = context.engine.segment_for(job, caller).await?;
+    let SegmentOutcome { map, contrast_pixels, rejection, timings, caches, finished } = outcome;
 
+    let contrast = convert::contrast_report(&vocabulary, contrast_pixels);
     let list_rejected = options.list_rejected;
-    let job = MaskJob { map, vocabulary, options, picture, limits: context.settings.clone(), charge };
+    let limits = context.settings.clone();
+    let job = MaskJob { map, vocabulary: vocabulary.clone(), options, picture, limits, charge };
     let load = Load { connection: memory.connection(), bytes: job.charge.bytes() };
     let errand = Errand { stage: RequestStage::MaskEncoding, load, since: finished, deadline };
     let encoded = context.pool.run(errand, move || mask_encoding::encode(job)).await?;
     let encode_times = encoded.times();
-    let (of_map, charge) = encoded.result?;
+    let (mut of_map, charge) = encoded.result?;
+    if !of_map.ambiguities.is_empty() {
+        compare_texts(context, &vocabulary, &mut of_map.ambiguities, deadline).await;
+    }
     let total = received.elapsed();
     let response = v1::SegmentResponse {
         request_id,
@@ -186,31 +191,24 @@ pub(crate) async fn segment(
         model_name: model.name.clone(),
         model_digest: model.digest.clone(),
         image_id,
+        contrast,
         ..of_map
     };
     Ok((response, charge))
 }
 
-fn find_vocabulary(context: &Context, source: VocabularySource) -> Result<Vocabulary, Refusal> {
-    match source {
-        VocabularySource::Inline(vocabulary) => Ok(vocabulary),
-        VocabularySource::Named(name) => {
-            let found = context.vocabularies.get(&name).map(|(vocabulary, _)| vocabulary);
-            found.ok_or(Refusal::UnknownVocabulary(name))
-        }
+/// Fills in the similarity of the texts of ambiguous pairs. An answer does not fail for them: they stay absent
+/// where the engine has no room or no time left, as the interface says.
+async fn compare_texts(
+    context: &Context,
+    vocabulary: &Vocabulary,
+    pairs: &mut [v1::Ambiguity],
+    deadline: Instant,
+) {
+    match context.engine.directions(vocabulary, Some(deadline)).await {
+        Ok(directions) => ambiguities::add_similarities(pairs, &directions),
+        Err(error) => tracing::debug!(%error, "ambiguities without the similarity of their texts"),
     }
-}
-
-/// Refuses an answer that is too large for a message. `field` is the option at fault.
-pub(crate) fn check_response_size(bytes: usize, limits: &Settings, field: Field) -> Result<(), RequestError> {
-    let limit = limits.max_response_bytes;
-    if bytes <= limit {
-        return Ok(());
-    }
-    let message = format!(
-        "the answer has {bytes} bytes, more than the limit of {limit}; ask for less, or smaller masks"
-    );
-    Err(RequestError::new(ErrorReason::OutputTooLarge, field, message).with_limit(limit as u64))
 }
 
 /// Puts a request's id into the log lines of its span, unless the id is one that will be refused.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    future::pending,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +12,6 @@ use sed_telemetry::GaugeShare;
 use tokio::{
     sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet},
-    time::sleep_until,
 };
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
@@ -93,22 +91,9 @@ impl Conversation {
         let mut closing = self.context.closing.clone();
         let mut closed = false;
         let most = self.context.settings.max_stream_requests;
-        let deadline = self.deadline.0;
-        let expired = async {
-            match deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => pending().await,
-            }
-        };
+        let expired = self.deadline.expired();
         tokio::pin!(expired);
-        let aged = self.aged.take();
-        let aged = async {
-            match aged {
-                // An error: the connection has ended, and its streams with it.
-                Some(mut aged) => drop(aged.wait_for(|aged| *aged).await),
-                None => pending().await,
-            }
-        };
+        let aged = Peer::has_aged(self.aged.take());
         tokio::pin!(aged);
         loop {
             let on = matches!(self.reading, Reading::On);
@@ -130,8 +115,7 @@ impl Conversation {
                     self.reading = Reading::Ended(Err(status::deadline_exceeded()));
                 }
                 () = &mut aged, if on => {
-                    let reconnect = status::reconnect("the connection is old and ends soon");
-                    self.reading = Reading::Ended(Err(reconnect));
+                    self.reading = Reading::Ended(Err(status::reconnect_of_old()));
                 }
                 // An error: the server is gone altogether.
                 _ = closing.wait_for(|closing| *closing), if !closed => closed = true,

@@ -7,8 +7,9 @@ use sed_proto::v1::{self, ErrorReason};
 use tonic::{Request, Status};
 
 use super::{
-    Context,
+    Context, advice,
     refusal::{Refusal, unknown_vocabulary},
+    words,
 };
 use crate::{
     caller::{Caller, CallerName},
@@ -43,18 +44,26 @@ pub(crate) async fn create(
         .run_unseen(load, check)
         .await
         .map_err(|panicked| Refusal::from(panicked).into_status())?;
-    let vocabulary = checked.map_err(refused)?;
-    if embed {
-        // Words that cannot be registered are not embedded, and words are registered only once they are
-        // embedded.
-        context.vocabularies.check_room(&vocabulary).map_err(full)?;
-        let embedded = context.engine.embed(vocabulary.clone(), Some(deadline.into_std())).await;
-        embedded.map_err(|error| status::from_engine_error(&error))?;
-    }
-    let (name, existed) = context.vocabularies.register(&vocabulary, caller).map_err(full)?;
+    let words = checked.map_err(refused)?;
+    let written = words.written_out();
+    let vocabulary =
+        words::find_words(context, (CategoryList::Registered, words), connection, deadline.into_std()).await;
+    let vocabulary = vocabulary.map_err(Refusal::into_status)?;
+    let registered = context.vocabularies.register(&vocabulary, caller.clone());
+    let (name, existed) = registered.map_err(full)?;
     tracing::info!(name, existed, categories = vocabulary.size(), "registered a vocabulary");
-    let warnings = convert::warnings(&vocabulary, |phrase| Field::Phrase(CategoryList::Registered, phrase));
-    let vocabulary = Some(summary(name, vocabulary.size(), false));
+    let mut alike = Vec::new();
+    if embed {
+        // Words that are not embedded in time stay registered, and are prepared.
+        let embedded = context.engine.embed_for(vocabulary.clone(), Some(deadline.into_std()), caller).await;
+        embedded.map_err(|error| status::from_engine_error(&error))?;
+        alike = advice::of_embedded(context, &vocabulary, connection, deadline.into_std())
+            .await
+            .map_err(Refusal::into_status)?;
+    }
+    let field = |phrase| Field::Phrase(CategoryList::Registered, phrase);
+    let warnings = convert::warnings(written.warnings(&vocabulary).chain(&alike), field);
+    let vocabulary = Some(summary(context, name, &vocabulary, false));
     Ok(v1::CreateVocabularyResponse { vocabulary, existed, warnings })
 }
 
@@ -67,7 +76,7 @@ pub(crate) fn get(
     let (found, built_in) = context.vocabularies.get(name).ok_or_else(|| unknown_vocabulary(name))?;
     let vocabulary = v1::NamedVocabulary {
         categories: categories(&found),
-        ..summary(name.clone(), found.size(), built_in)
+        ..summary(context, name.clone(), &found, built_in)
     };
     Ok(v1::GetVocabularyResponse { vocabulary: Some(vocabulary) })
 }
@@ -93,7 +102,7 @@ pub(crate) fn list(
         Some((last, _)) if page.more => token(last),
         _ => String::new(),
     };
-    Ok(v1::ListVocabulariesResponse { vocabularies: summaries(page), next_page_token })
+    Ok(v1::ListVocabulariesResponse { vocabularies: summaries(context, page), next_page_token })
 }
 
 pub(crate) fn delete(
@@ -122,13 +131,27 @@ pub(crate) fn delete(
 }
 
 /// A page's vocabularies without their categories.
-pub(crate) fn summaries(page: Page) -> Vec<v1::NamedVocabulary> {
+pub(crate) fn summaries(context: &Context, page: Page) -> Vec<v1::NamedVocabulary> {
     let entries = page.entries.into_iter();
-    entries.map(|(position, size)| summary(position.name, size, !position.registered)).collect()
+    let summary = |(position, vocabulary): (Position, Vocabulary)| {
+        summary(context, position.name, &vocabulary, !position.registered)
+    };
+    entries.map(summary).collect()
 }
 
-fn summary(name: String, size: usize, built_in: bool) -> v1::NamedVocabulary {
-    v1::NamedVocabulary { name, size: size as u32, built_in, categories: Vec::new() }
+/// A vocabulary without its categories.
+fn summary(context: &Context, name: String, vocabulary: &Vocabulary, built_in: bool) -> v1::NamedVocabulary {
+    let (phrases, embedded) = context.engine.embedded(vocabulary);
+    v1::NamedVocabulary {
+        name,
+        size: vocabulary.size() as u32,
+        built_in,
+        synonym_mode: convert::synonym_mode(vocabulary.synonym_mode()).into(),
+        contrast_size: vocabulary.contrast().len() as u32,
+        phrases: phrases as u32,
+        embedded_phrases: embedded as u32,
+        ..Default::default()
+    }
 }
 
 fn categories(vocabulary: &Vocabulary) -> Vec<v1::Category> {
@@ -139,7 +162,8 @@ fn categories(vocabulary: &Vocabulary) -> Vec<v1::Category> {
     vocabulary.categories().iter().map(owned).collect()
 }
 
-fn caller<T>(request: &Request<T>) -> Option<Caller> {
+/// Returns the caller of a request, if it has a name.
+pub(super) fn caller<T>(request: &Request<T>) -> Option<Caller> {
     request.extensions().get::<CallerName>().map(|caller| caller.name().clone())
 }
 

@@ -1,16 +1,26 @@
 //! Validation of requests without decoding their images: pure functions, which a fuzzer can call.
 
-use bytes::Bytes;
-use sed_engine::{Category, ImageKey, Priority, ReadPhrases, Rejection, Vocabulary};
-use sed_image::{ImageError, ResizeMode};
-use sed_proto::v1::{self, ErrorReason, MaskEncoding, image, output_size, vocabulary};
+mod thresholds;
+mod words;
 
-use crate::{
-    config::Settings,
-    field::{CategoryList, Field},
-    image_id,
-    request_error::RequestError,
+use bytes::Bytes;
+use sed_engine::{ImageKey, Priority, ReadPhrases, Rejection};
+use sed_image::{ImageError, ResizeMode};
+use sed_proto::v1::{self, ErrorReason, MaskEncoding, image, output_size};
+
+use self::thresholds::category_thresholds;
+pub(crate) use self::{
+    thresholds::thresholds,
+    words::{WrittenOut, complete, validate_words, vocabulary_name},
 };
+pub use self::{
+    thresholds::{CategoryName, CategoryThreshold},
+    words::{
+        ContrastSource, ValidatedWords, VocabularySource, validate_create_vocabulary,
+        validate_prepare_vocabulary,
+    },
+};
+use crate::{config::Settings, field::Field, image_id, request_error::RequestError};
 
 /// Outlines that deviate further are of no use.
 const MOST_TOLERANCE: f32 = 100.0;
@@ -21,7 +31,7 @@ pub struct ValidatedRequest {
     /// The image.
     pub image: ImageSource,
     /// The words.
-    pub vocabulary: VocabularySource,
+    pub words: ValidatedWords,
     /// Options of the segmentation and of its answer.
     pub options: ValidatedOptions,
     /// The caller's id for the request; empty if it has none.
@@ -65,15 +75,6 @@ impl SentImage {
     }
 }
 
-/// The source of the words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VocabularySource {
-    /// Written out in the request.
-    Inline(Vocabulary),
-    /// One that the server may know.
-    Named(String),
-}
-
 /// The options, with the defaults that are the same on every server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ValidatedOptions {
@@ -81,6 +82,8 @@ pub struct ValidatedOptions {
     pub rejection: Option<Rejection>,
     /// 0 to 1.
     pub score_threshold: f32,
+    /// Thresholds of single categories.
+    pub category_thresholds: Vec<CategoryThreshold>,
     /// The size of the masks.
     pub output_size: OutputSize,
     /// Method of resizing the picture to the input size.
@@ -98,6 +101,11 @@ pub struct ValidatedOptions {
     pub priority: Priority,
     /// True if the answer lists the rejected categories.
     pub list_rejected: bool,
+    /// True if the answer lists the pairs of categories between which the model could hardly choose.
+    pub report_ambiguities: bool,
+    /// True if `RUNNER_UP_PNG` is to hold raw indices in place of a file, for callers that make a tensor of
+    /// them.
+    pub raw_runner_up: bool,
 }
 
 /// The size of the masks.
@@ -136,6 +144,8 @@ pub struct OverlayOptions {
     pub legend: bool,
     /// True if labels in the picture name the regions.
     pub labels: bool,
+    /// True if the colours fade where the margin between the two best categories is small.
+    pub fade_unsure: bool,
 }
 
 /// Checks a request against the limits. Reading its words takes time; do it off the runtime's threads.
@@ -150,7 +160,7 @@ pub fn validate_segment(
     let valid = ValidatedRequest {
         request_id: request_id(&request.request_id, limits)?,
         image: image_source(request.image.as_ref(), limits)?,
-        vocabulary: vocabulary_source(request.vocabulary.as_ref(), limits, reader)?,
+        words: validate_words(request.vocabulary.as_ref(), limits, reader)?,
         options: options(&request.options.clone().unwrap_or_default(), limits)?,
     };
     if matches!(valid.image, ImageSource::Id(_)) && valid.options.overlay.is_some() {
@@ -158,50 +168,6 @@ pub fn validate_segment(
         return Err(RequestError::option(Field::Overlay, message));
     }
     Ok(valid)
-}
-
-/// Checks words that are to be registered, off the runtime's threads like [`validate_segment`].
-///
-/// # Errors
-/// The first rule that is broken, with the path of the field.
-pub fn validate_create_vocabulary(
-    request: &v1::CreateVocabularyRequest,
-    limits: &Settings,
-    reader: &dyn ReadPhrases,
-) -> Result<Vocabulary, RequestError> {
-    match &request.categories {
-        None => Err(RequestError::missing(Field::Categories, "give the categories to register")),
-        Some(list) => categories(CategoryList::Registered, list, limits, reader),
-    }
-}
-
-/// Checks the name of a vocabulary, which may still be unknown.
-pub(crate) fn vocabulary_name(field: Field, name: &str, limits: &Settings) -> Result<(), RequestError> {
-    if name.is_empty() {
-        return Err(RequestError::missing(field, "name a vocabulary of the server"));
-    }
-    // Errors and logs repeat the name, so it is bounded like any other phrase.
-    let (found, limit) = (name.len(), limits.max_phrase_bytes);
-    if found > limit {
-        let message = format!("has {found} bytes, more than the limit of {limit}");
-        return Err(RequestError::option(field, message).with_limit(limit as u64));
-    }
-    Ok(())
-}
-
-fn categories(
-    list: CategoryList,
-    message: &v1::CategoryList,
-    limits: &Settings,
-    reader: &dyn ReadPhrases,
-) -> Result<Vocabulary, RequestError> {
-    let owned = |category: &v1::Category| Category {
-        name: category.name.clone(),
-        synonyms: category.synonyms.clone(),
-    };
-    let categories = message.categories.iter().map(owned).collect();
-    let vocabulary = Vocabulary::new(categories, &limits.vocabulary_limits(), reader);
-    vocabulary.map_err(|error| RequestError::vocabulary(list, &error))
 }
 
 pub(crate) fn request_id(id: &str, limits: &Settings) -> Result<String, RequestError> {
@@ -246,23 +212,6 @@ fn image_source(image: Option<&v1::Image>, limits: &Settings) -> Result<ImageSou
     }
 }
 
-fn vocabulary_source(
-    vocabulary: Option<&v1::Vocabulary>,
-    limits: &Settings,
-    reader: &dyn ReadPhrases,
-) -> Result<VocabularySource, RequestError> {
-    match vocabulary.and_then(|vocabulary| vocabulary.source.as_ref()) {
-        None => Err(RequestError::missing(Field::VocabularySource, "set `categories` or `name`")),
-        Some(vocabulary::Source::Name(name)) => {
-            vocabulary_name(Field::VocabularyName, name, limits)?;
-            Ok(VocabularySource::Named(name.clone()))
-        }
-        Some(vocabulary::Source::Categories(list)) => {
-            categories(CategoryList::Inline, list, limits, reader).map(VocabularySource::Inline)
-        }
-    }
-}
-
 fn options(options: &v1::SegmentOptions, limits: &Settings) -> Result<ValidatedOptions, RequestError> {
     if let Some(top_k) = options.top_k.filter(|top_k| *top_k > limits.max_top_k) {
         let message = format!("is {top_k}, but must be at most {}", limits.max_top_k);
@@ -273,6 +222,7 @@ fn options(options: &v1::SegmentOptions, limits: &Settings) -> Result<ValidatedO
     Ok(ValidatedOptions {
         rejection: options.top_k.map(Rejection::from_top_k),
         score_threshold,
+        category_thresholds: category_thresholds(&options.category_thresholds, limits)?,
         output_size: output_size(options.output_size.as_ref(), limits)?,
         resize_mode: resize_mode(options.resize_mode)?,
         mask_encodings: mask_encodings(&options.mask_encodings)?,
@@ -281,6 +231,8 @@ fn options(options: &v1::SegmentOptions, limits: &Settings) -> Result<ValidatedO
         overlay: options.overlay.as_ref().map(overlay).transpose()?,
         priority: priority(options.priority)?,
         list_rejected: options.list_rejected,
+        report_ambiguities: options.report_ambiguities,
+        raw_runner_up: false,
     })
 }
 
@@ -372,7 +324,12 @@ fn polygon_tolerance(tolerance: Option<f32>) -> Result<f32, RequestError> {
 
 fn overlay(overlay: &v1::Overlay) -> Result<OverlayOptions, RequestError> {
     let opacity = overlay.opacity.map(|opacity| share(Field::OverlayOpacity, opacity)).transpose()?;
-    Ok(OverlayOptions { opacity, legend: !overlay.without_legend, labels: !overlay.without_labels })
+    Ok(OverlayOptions {
+        opacity,
+        legend: !overlay.without_legend,
+        labels: !overlay.without_labels,
+        fade_unsure: overlay.fade_unsure,
+    })
 }
 
 fn priority(number: i32) -> Result<Priority, RequestError> {
@@ -389,4 +346,4 @@ fn unknown_value(field: Field, number: i32) -> RequestError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -172,7 +172,10 @@ mod tests {
         let categories = |count| {
             let category = v1::Category { name: "cat".into(), synonyms: vec!["kitty".into(); 3] };
             let list = v1::CategoryList { categories: vec![category; count] };
-            let vocabulary = v1::Vocabulary { source: Some(v1::vocabulary::Source::Categories(list)) };
+            let vocabulary = v1::Vocabulary {
+                source: Some(v1::vocabulary::Source::Categories(list)),
+                ..Default::default()
+            };
             v1::SegmentRequest { vocabulary: Some(vocabulary), ..Default::default() }.encode_to_vec()
         };
         // Vocabulary, list, and for each category itself and four texts.

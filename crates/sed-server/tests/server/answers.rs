@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sed_engine::{
-    Category, JobImage, OutputSpec, Priority, Rejection, SegmentJob, Vocabulary, VocabularyLimits,
-    fake::FakeReader,
+    Category, JobImage, OutputSpec, Priority, Rejection, SegmentJob, Thresholds, Vocabulary,
+    VocabularyLimits, fake::FakeReader,
 };
 use sed_proto::v1;
 use sed_server::Settings;
@@ -30,7 +30,14 @@ async fn the_mask_is_the_engines() {
         image: JobImage::Pixels { input, facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap(),
         rejection: Rejection::from_top_k(8),
-        output: OutputSpec { width: 40, height: 24, crop: None, score_threshold: 0.0, score_maps: false },
+        output: OutputSpec {
+            width: 40,
+            height: 24,
+            crop: None,
+            thresholds: Thresholds::Same(0.0),
+            score_maps: false,
+            sureness: false,
+        },
         waiting_since: std::time::Instant::now(),
         deadline: None,
         priority: Priority::Normal,
@@ -234,7 +241,8 @@ async fn counts_are_those_of_the_map_that_is_sent() {
 #[tokio::test]
 async fn an_overlay_is_a_picture() {
     let server = Running::start(Settings::default()).await;
-    let overlay = v1::Overlay { opacity: Some(0.4), without_legend: true, without_labels: false };
+    let overlay =
+        v1::Overlay { opacity: Some(0.4), without_legend: true, without_labels: false, ..Default::default() };
     let options = v1::SegmentOptions { overlay: Some(overlay), ..Default::default() };
     let mut request = with_options(3, options);
     assert!(server.segment(self::request(3)).await.unwrap().overlay_png.is_empty());
@@ -243,6 +251,23 @@ async fn an_overlay_is_a_picture() {
     let answer = server.segment(request).await.unwrap();
     let painted = sed_image::decode(&answer.overlay_png, &Default::default()).unwrap().image;
     assert_eq!((painted.width(), painted.height()), (2048, 1024));
+}
+
+#[tokio::test]
+async fn an_overlay_fades_where_it_is_asked_to() {
+    let server = Running::start(Settings::default()).await;
+    let painted = async |fade_unsure| {
+        let overlay = v1::Overlay { opacity: Some(1.0), fade_unsure, ..Default::default() };
+        let options = v1::SegmentOptions { overlay: Some(overlay), ..Default::default() };
+        let answer = server.segment(with_options(9, options)).await.unwrap();
+        sed_image::decode(&answer.overlay_png, &Default::default()).unwrap().image
+    };
+    let (plain, faded) = (painted(false).await, painted(true).await);
+    assert_eq!((plain.width(), plain.height()), (faded.width(), faded.height()));
+    // Of nine random scores some two best are close, and most are not.
+    let pairs = plain.pixels().chunks(3).zip(faded.pixels().chunks(3));
+    let differing = pairs.filter(|(plain, faded)| plain != faded).count();
+    assert!(differing > 0 && differing < plain.pixels().len() / 3, "{differing}");
 }
 
 #[tokio::test]
@@ -284,6 +309,7 @@ async fn server_info_tells_model_limits_and_vocabularies() {
         vocabulary_cache_bytes: 1002,
         image_cache_bytes: 1003,
         max_registered_vocabularies: 7,
+        max_preparing_phrases: 9,
         max_stream_requests: 5,
         ..Settings::default()
     };
@@ -300,12 +326,13 @@ async fn server_info_tells_model_limits_and_vocabularies() {
     let caches = [limits.text_cache_bytes, limits.vocabulary_cache_bytes, limits.image_cache_bytes];
     assert_eq!(caches, [1001, 1002, 1003]);
     assert_eq!((limits.max_registered_vocabularies, limits.max_stream_requests), (7, 5));
+    assert_eq!(limits.max_preparing_phrases, 9);
     assert_eq!(limits.max_registered_vocabulary_bytes, 64 << 20);
     assert_eq!(info.defaults.unwrap().top_k, 3);
     let named = |info: v1::NamedVocabulary| (info.name, info.size, info.built_in);
     let named: Vec<_> = info.vocabularies.into_iter().map(named).collect();
     assert_eq!(named, [("many".into(), 300, true), ("pets".into(), 3, true)]);
-    assert_eq!(info.mask_encodings.len(), 7);
+    assert_eq!(info.mask_encodings.len(), 12);
     assert_eq!(info.image_formats, ["jpeg", "png", "webp", "gif", "bmp", "tiff"]);
     assert_eq!(info.server_version, env!("CARGO_PKG_VERSION"));
 }

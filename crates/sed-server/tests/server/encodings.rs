@@ -67,7 +67,7 @@ fn decoded(mask: &v1::Mask) -> IndexMap {
             let polygons: Vec<_> = found.polygons.iter().map(one).collect();
             polygon::rasterise(40, 24, &polygons, 10_000).unwrap()
         }
-        Content::ScoreMaps(_) => panic!("scores are no map"),
+        _ => panic!("no map"),
     }
 }
 

@@ -130,11 +130,14 @@ pub(crate) fn with_options(categories: usize, options: v1::SegmentOptions) -> v1
 }
 
 pub(crate) fn inline(categories: Vec<v1::Category>) -> v1::Vocabulary {
-    v1::Vocabulary { source: Some(v1::vocabulary::Source::Categories(v1::CategoryList { categories })) }
+    v1::Vocabulary {
+        source: Some(v1::vocabulary::Source::Categories(v1::CategoryList { categories })),
+        ..Default::default()
+    }
 }
 
 pub(crate) fn named(name: &str) -> v1::Vocabulary {
-    v1::Vocabulary { source: Some(v1::vocabulary::Source::Name(name.into())) }
+    v1::Vocabulary { source: Some(v1::vocabulary::Source::Name(name.into())), ..Default::default() }
 }
 
 /// Code, reason and field of an error, for comparisons.

@@ -77,6 +77,45 @@ async fn only_the_wanted_outputs_come_in_the_wanted_order() {
 }
 
 #[tokio::test]
+async fn sureness_comes_where_it_is_named() {
+    let server = Running::start(Settings::default()).await;
+    let encodings = [v1::MaskEncoding::ScoreRaw, v1::MaskEncoding::MarginRaw, v1::MaskEncoding::RunnerUpPng];
+    let options =
+        v1::SegmentOptions { mask_encodings: encodings.map(i32::from).to_vec(), ..Default::default() };
+    let segmented = server.segment(with_options(9, options)).await.unwrap();
+    let contents: Vec<_> = segmented.masks.iter().map(|mask| mask.content.as_ref().unwrap()).collect();
+    let [Content::RawScores(scores), Content::RawMargins(margins), Content::RunnerUpPng(runner_up)] =
+        contents[..]
+    else {
+        panic!("other contents")
+    };
+    let runner_up = sed_image::mask::png::decode(runner_up, 10_000).unwrap();
+    let runner_up: Vec<u8> = runner_up.indices().iter().flat_map(|index| index.to_le_bytes()).collect();
+
+    let inputs = [image(&images::png(40, 24)), categories(9)];
+    let outputs = ["margin", "mask", "runner_up", "confidence"].map(crate::infer::wanted).to_vec();
+    let request = proto::ModelInferRequest { outputs: outputs.clone(), ..raw(&inputs) };
+    let answer = client(&server).model_infer(request).await.unwrap().into_inner();
+    let shape = &[24, 40][..];
+    assert_eq!(output(&answer, "confidence"), ("FP16", shape, scores.to_vec()));
+    assert_eq!(output(&answer, "runner_up"), ("UINT16", shape, runner_up.clone()));
+    assert_eq!(output(&answer, "margin"), ("FP16", shape, margins.to_vec()));
+
+    // There are no typed floats of 16 bits.
+    let request = proto::ModelInferRequest { outputs, ..typed(&inputs) };
+    let answer = client(&server).model_infer(request).await.unwrap().into_inner();
+    let wide = |bytes: &[u8]| -> Vec<f32> {
+        bytes.chunks(2).map(|pair| sed_engine::f16::from_le_bytes([pair[0], pair[1]]).into()).collect()
+    };
+    let datatypes: Vec<_> = answer.outputs.iter().map(|output| output.datatype.as_str()).collect();
+    assert_eq!(datatypes, ["FP32", "UINT16", "UINT16", "FP32"]);
+    let contents: Vec<_> = answer.outputs.iter().map(|output| output.contents.clone().unwrap()).collect();
+    assert_eq!(contents[0].fp32_contents, wide(margins));
+    assert_eq!(contents[2].uint_contents, numbers(&runner_up));
+    assert_eq!(contents[3].fp32_contents, wide(scores));
+}
+
+#[tokio::test]
 async fn parameters_are_heeded_and_reported() {
     let server = Running::start(Settings::default()).await;
     let inputs = [image(&images::png(40, 24)), categories(9)];
@@ -187,9 +226,17 @@ async fn the_model_tells_what_it_takes_and_gives() {
         model_version: digest,
         ..raw(&[image(&images::png(40, 24)), categories(3)])
     };
-    let answer = client(&server).model_infer(pinned).await.unwrap().into_inner();
-    assert_eq!(answer.outputs.len(), model.outputs.len());
-    for (given, promised) in answer.outputs.iter().zip(&model.outputs) {
+    let answer = client(&server).model_infer(pinned.clone()).await.unwrap().into_inner();
+    let names = |answer: &proto::ModelInferResponse| -> Vec<String> {
+        answer.outputs.iter().map(|output| output.name.clone()).collect()
+    };
+    assert_eq!(names(&answer), ["mask", "scores", "survivors", "names"]);
+    let outputs = model.outputs.iter().map(|output| crate::infer::wanted(&output.name)).collect();
+    let all = proto::ModelInferRequest { outputs, ..pinned };
+    let all = client(&server).model_infer(all).await.unwrap().into_inner();
+    assert_eq!(names(&all)[4..], ["confidence", "runner_up", "margin"]);
+    assert_eq!(all.outputs.len(), model.outputs.len());
+    for (given, promised) in all.outputs.iter().zip(&model.outputs) {
         assert_eq!((&given.name, &given.datatype), (&promised.name, &promised.datatype));
         assert_eq!(given.shape.len(), promised.shape.len(), "{}", given.name);
         let mut sizes = given.shape.iter().zip(&promised.shape);

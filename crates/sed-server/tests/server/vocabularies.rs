@@ -11,7 +11,7 @@ use sed_server::Settings;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::harness::{Client, Running, facts, inline, metadata, named, quota, request, until};
+use crate::harness::{Client, Running, facts, inline, metadata, named, quota, request, retry_delay, until};
 
 fn categories(names: &[&str]) -> Vec<v1::Category> {
     let category = |name: &&str| v1::Category { name: (*name).into(), synonyms: vec![format!("a {name}")] };
@@ -20,7 +20,11 @@ fn categories(names: &[&str]) -> Vec<v1::Category> {
 
 fn creation(names: &[&str], embed: bool) -> v1::CreateVocabularyRequest {
     let categories = categories(names);
-    v1::CreateVocabularyRequest { categories: Some(v1::CategoryList { categories }), embed }
+    v1::CreateVocabularyRequest {
+        categories: Some(v1::CategoryList { categories }),
+        embed,
+        ..Default::default()
+    }
 }
 
 async fn create(client: &mut Client, names: &[&str]) -> Result<(String, bool), Status> {
@@ -155,7 +159,8 @@ async fn what_cannot_be_done_has_its_reason() {
     let doubled =
         ["dog", "Dog"].map(|name| v1::Category { name: name.into(), synonyms: Vec::new() }).to_vec();
     let doubled = v1::CategoryList { categories: doubled };
-    let doubled = v1::CreateVocabularyRequest { categories: Some(doubled), embed: false };
+    let doubled =
+        v1::CreateVocabularyRequest { categories: Some(doubled), embed: false, ..Default::default() };
     let refused = client.create_vocabulary(doubled).await.unwrap_err();
     assert_eq!(facts(&refused), invalid("CATEGORY_DUPLICATE", "categories.categories[1].name"));
 }
@@ -176,15 +181,26 @@ async fn words_can_be_embedded_before_their_first_picture() {
 }
 
 #[tokio::test]
-async fn words_that_could_not_be_embedded_in_time_are_not_registered() {
+async fn words_that_could_not_be_embedded_in_time_stay_registered_and_are_prepared() {
     let server = Running::start(Settings { max_timeout_seconds: 0.3, ..Settings::default() }).await;
     server.control.inject(Stage::TextEmbedding, Fault::Hold);
     let mut client = server.client();
     let refused = client.create_vocabulary(creation(&["dog"], true)).await.unwrap_err();
-    assert_eq!(facts(&refused), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".into(), String::new()));
-    assert_eq!(list(&mut client, 0, "").await.unwrap().0, ["many", "pets"]);
+    assert_eq!(facts(&refused), (Code::ResourceExhausted, "VOCABULARY_NOT_READY".into(), String::new()));
+    assert_eq!(metadata(&refused, "phrases").as_deref(), Some("2"));
+    assert!(retry_delay(&refused).is_some());
+    let (name, existed) = create(&mut client, &["dog"]).await.unwrap();
+    assert!(existed);
     server.control.release();
+    let get = async || {
+        let request = v1::GetVocabularyRequest { name: name.clone() };
+        server.client().get_vocabulary(request).await.unwrap().into_inner().vocabulary.unwrap()
+    };
+    while get().await.embedded_phrases < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     until(|| server.engine.queue_depth() == 0).await;
+    client.create_vocabulary(creation(&["dog"], true)).await.unwrap();
 }
 
 #[tokio::test]
@@ -237,7 +253,7 @@ async fn a_caller_is_told_what_it_should_know_of_its_words() {
         ]
     };
     let list = v1::CategoryList { categories: categories.clone() };
-    let creation = v1::CreateVocabularyRequest { categories: Some(list), embed: false };
+    let creation = v1::CreateVocabularyRequest { categories: Some(list), embed: false, ..Default::default() };
     let created = server.client().create_vocabulary(creation).await.unwrap().into_inner();
     assert_eq!(facts(&created.warnings), expected("categories.categories"));
     let by_words = v1::SegmentRequest { vocabulary: Some(inline(categories)), ..request(1) };
@@ -247,6 +263,10 @@ async fn a_caller_is_told_what_it_should_know_of_its_words() {
         answer.warnings[1].message,
         "categories 0 and 2 are both called `Bag`; only their index tells them apart"
     );
+    let values = |index: usize, name: &str| answer.warnings[index].metadata[name].clone();
+    let (tokens, room) = (values(0, "tokens"), values(0, "room"));
+    assert_eq!([tokens, room], [fake::ROOM + 1, fake::ROOM].map(|count| count.to_string()));
+    assert_eq!([values(1, "first"), values(1, "second")], ["0", "2"]);
     // A request by name has not written the words out.
     let by_name = server.segment(by_name(&created.vocabulary.unwrap().name)).await.unwrap();
     assert_eq!(by_name.warnings, []);

@@ -12,6 +12,28 @@
     {{- fail (printf "settings.%s belongs to the chart: set %s instead" $key (get $instead $key)) }}
   {{- end }}
 {{- end }}
+{{- $seen := dict }}
+{{- range $values.vocabularies }}
+  {{- if hasKey $seen .name }}
+    {{- fail (printf "vocabularies has %s twice: once is enough" .name) }}
+  {{- end }}
+  {{- $_ := set $seen .name true }}
+{{- end }}
+{{- if $values.vocabularies }}
+  {{- range list "preload_vocabulary" "prepare_vocabulary" }}
+    {{- if get $values.settings . }}
+      {{- fail (printf "settings.%s and vocabularies say the same: list its names in vocabularies" .) }}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- if $values.prepareJob.enabled }}
+  {{- if not $values.sharedTextCache.enabled }}
+    {{- fail "prepareJob fills the volume that pods share: set sharedTextCache.enabled" }}
+  {{- end }}
+  {{- if not $values.vocabularies }}
+    {{- fail "prepareJob has nothing to prepare: list names in vocabularies" }}
+  {{- end }}
+{{- end }}
 {{- $longest := $values.settings.max_timeout_seconds | default 60 }}
 {{- if lt (float64 $values.drain.graceSeconds) (float64 $longest) }}
   {{- fail (printf "drain.graceSeconds (%v) is shorter than the longest request (settings.max_timeout_seconds, %v): a rollout would cut requests off; raise the one or lower the other" $values.drain.graceSeconds $longest) }}

@@ -6,15 +6,10 @@
 {{- .Values.device | default (ternary (join "," $all) "cpu" (gt $gpus 0)) }}
 {{- end }}
 
-{{- define "sed-serve.environment" -}}
-- name: SED_CONFIG
-  value: /etc/sed-serve/config/sed-serve.toml
-- name: SED_LISTEN
-  value: {{ printf "%s:50051" .Values.listenAddress | quote }}
-- name: SED_OPS_LISTEN
-  value: {{ printf "%s:9464" .Values.listenAddress | quote }}
+{{/* What every command of the program is told of the model and of its log. `device` is the Job's, which uses one. */}}
+{{- define "sed-serve.modelEnvironment" -}}
 - name: SED_DEVICE
-  value: {{ include "sed-serve.device" . | quote }}
+  value: {{ .device | default (include "sed-serve.device" .) | quote }}
 - name: SED_DTYPE
   value: {{ .Values.dtype }}
 {{- if .Values.tf32 }}
@@ -42,6 +37,16 @@
 - name: CUDA_CACHE_PATH
   value: /tmp/cuda
 {{- end }}
+{{- end }}
+
+{{- define "sed-serve.environment" -}}
+- name: SED_CONFIG
+  value: /etc/sed-serve/config/sed-serve.toml
+- name: SED_LISTEN
+  value: {{ printf "%s:50051" .Values.listenAddress | quote }}
+- name: SED_OPS_LISTEN
+  value: {{ printf "%s:9464" .Values.listenAddress | quote }}
+{{ include "sed-serve.modelEnvironment" . }}
 {{- with .Values.tracing }}
 {{- if .endpoint }}
 - name: POD_NAME

@@ -40,3 +40,7 @@ labels:
 {{- define "sed-serve.textCacheClaim" -}}
 {{- .Values.sharedTextCache.existingClaim | default (printf "%s-text-cache" (include "sed-serve.fullname" .)) }}
 {{- end }}
+
+{{- define "sed-serve.textCacheFolder" -}}
+/var/cache/sed-serve/text
+{{- end }}

@@ -1,9 +1,24 @@
+{{/* The names of the vocabularies that are prepared then, as JSON; an empty `when` is all of them. */}}
+{{- define "sed-serve.vocabularies" -}}
+{{- $names := list }}
+{{- range .values.vocabularies }}
+{{- if or (not $.when) (eq $.when (.when | default "background")) }}{{ $names = append $names .name }}{{ end }}
+{{- end }}
+{{- toJson $names }}
+{{- end }}
+
 {{/* The settings that follow from other values. What their keys are instead of stands in _checks.tpl. */}}
 {{- define "sed-serve.derivedSettings" -}}
 shutdown_delay_seconds: {{ .Values.drain.delaySeconds }}
 shutdown_grace_seconds: {{ .Values.drain.graceSeconds }}
 {{- if .Values.sharedTextCache.enabled }}
-text_cache_dir: /var/cache/sed-serve/text
+text_cache_dir: {{ include "sed-serve.textCacheFolder" . }}
+{{- end }}
+{{- with include "sed-serve.vocabularies" (dict "values" .Values "when" "beforeReadiness") | fromJsonArray }}
+preload_vocabulary: {{ toJson . }}
+{{- end }}
+{{- with include "sed-serve.vocabularies" (dict "values" .Values "when" "background") | fromJsonArray }}
+prepare_vocabulary: {{ toJson . }}
 {{- end }}
 {{- if .Values.tls.secretName }}
 tls_certificate: /etc/sed-serve/tls/tls.crt

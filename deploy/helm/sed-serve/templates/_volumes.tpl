@@ -1,8 +1,5 @@
-{{/* Secrets are mounted as folders, never as subPath: only folders follow a renewed secret. */}}
-{{- define "sed-serve.volumes" -}}
-- name: config
-  configMap:
-    name: {{ include "sed-serve.fullname" . }}
+{{/* The volumes of every command of the program: its model and the shared text embeddings. */}}
+{{- define "sed-serve.modelVolumes" -}}
 - name: tmp
   emptyDir: {}
 {{- if ne .Values.model.source "embedded" }}
@@ -13,6 +10,31 @@
   persistentVolumeClaim:
     claimName: {{ include "sed-serve.textCacheClaim" . }}
 {{- end }}
+{{- end }}
+
+{{- define "sed-serve.modelMounts" -}}
+- name: tmp
+  mountPath: /tmp
+{{- if ne .Values.model.source "embedded" }}
+- name: model
+  mountPath: /models
+  readOnly: true
+  {{- if and (eq .Values.model.source "pvc") .Values.model.pvc.subPath }}
+  subPath: {{ .Values.model.pvc.subPath }}
+  {{- end }}
+{{- end }}
+{{- if .Values.sharedTextCache.enabled }}
+- name: text-cache
+  mountPath: {{ include "sed-serve.textCacheFolder" . }}
+{{- end }}
+{{- end }}
+
+{{/* Secrets are mounted as folders, never as subPath: only folders follow a renewed secret. */}}
+{{- define "sed-serve.volumes" -}}
+- name: config
+  configMap:
+    name: {{ include "sed-serve.fullname" . }}
+{{ include "sed-serve.modelVolumes" . }}
 {{- with .Values.tls }}
 {{- if .secretName }}
 - name: tls
@@ -53,20 +75,7 @@
 - name: config
   mountPath: /etc/sed-serve/config
   readOnly: true
-- name: tmp
-  mountPath: /tmp
-{{- if ne .Values.model.source "embedded" }}
-- name: model
-  mountPath: /models
-  readOnly: true
-  {{- if and (eq .Values.model.source "pvc") .Values.model.pvc.subPath }}
-  subPath: {{ .Values.model.pvc.subPath }}
-  {{- end }}
-{{- end }}
-{{- if .Values.sharedTextCache.enabled }}
-- name: text-cache
-  mountPath: /var/cache/sed-serve/text
-{{- end }}
+{{ include "sed-serve.modelMounts" . }}
 {{- if .Values.tls.secretName }}
 - name: tls
   mountPath: /etc/sed-serve/tls

@@ -145,6 +145,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED, with ResourceInfo: another caller has registered the vocabulary, and only that one can delete
     it.
     """
+    ERROR_REASON_VOCABULARY_NOT_READY: _ErrorReason.ValueType  # 36
+    """RESOURCE_EXHAUSTED, with RetryInfo: the words cannot be embedded within the deadline. They are being prepared in
+    the background; the metadata says how many of how many `phrases` are `embedded`. Retry after the delay:
+    asking again makes progress and ends in an answer. Without RetryInfo nothing prepares them: too many are being
+    prepared already, or their embeddings do not fit the caches; the metadata has the sizes.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reasons of failed requests. Every error of sed.v1.SegmentationService and inference.GRPCInferenceService carries a
@@ -274,5 +280,11 @@ minutes. What was not answered was not begun: open the stream again and send it 
 ERROR_REASON_VOCABULARY_NOT_OWNED: ErrorReason.ValueType  # 35
 """PERMISSION_DENIED, with ResourceInfo: another caller has registered the vocabulary, and only that one can delete
 it.
+"""
+ERROR_REASON_VOCABULARY_NOT_READY: ErrorReason.ValueType  # 36
+"""RESOURCE_EXHAUSTED, with RetryInfo: the words cannot be embedded within the deadline. They are being prepared in
+the background; the metadata says how many of how many `phrases` are `embedded`. Retry after the delay:
+asking again makes progress and ends in an answer. Without RetryInfo nothing prepares them: too many are being
+prepared already, or their embeddings do not fit the caches; the metadata has the sizes.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

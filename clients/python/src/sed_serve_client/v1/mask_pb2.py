@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sed_serve_client.v1 import options_pb2 as sed_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11sed/v1/mask.proto\x12\x06sed.v1\x1a\x14sed/v1/options.proto\"\xf3\x01\n\x04Mask\x12&\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x14.sed.v1.MaskEncoding\x12\x18\n\x10unlabelled_index\x18\x02 \x01(\r\x12\x13\n\tindex_png\x18\x03 \x01(\x0cH\x00\x12\x1f\n\x03rle\x18\x04 \x01(\x0b\x32\x10.sed.v1.RleMasksH\x00\x12(\n\x08polygons\x18\x05 \x01(\x0b\x32\x14.sed.v1.PolygonMasksH\x00\x12\x15\n\x0braw_indices\x18\x06 \x01(\x0cH\x00\x12\'\n\nscore_maps\x18\x07 \x01(\x0b\x32\x11.sed.v1.ScoreMapsH\x00\x42\t\n\x07\x63ontent\"*\n\x08RleMasks\x12\x1e\n\x05masks\x18\x01 \x03(\x0b\x32\x0f.sed.v1.RleMask\"1\n\x07RleMask\x12\x16\n\x0e\x63\x61tegory_index\x18\x01 \x01(\r\x12\x0e\n\x06\x63ounts\x18\x02 \x01(\x0c\"1\n\x0cPolygonMasks\x12!\n\x08polygons\x18\x01 \x03(\x0b\x32\x0f.sed.v1.Polygon\"n\n\x07Polygon\x12\x16\n\x0e\x63\x61tegory_index\x18\x01 \x01(\r\x12\x0e\n\x06pixels\x18\x02 \x01(\x04\x12\x1e\n\x08\x65xterior\x18\x03 \x01(\x0b\x32\x0c.sed.v1.Ring\x12\x1b\n\x05holes\x18\x04 \x03(\x0b\x32\x0c.sed.v1.Ring\"\x1b\n\x04Ring\x12\x13\n\x0b\x63oordinates\x18\x01 \x03(\r\"T\n\tScoreMaps\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\x18\n\x10\x63\x61tegory_indices\x18\x03 \x03(\r\x12\x0e\n\x06scores\x18\x04 \x01(\x0c\x42\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11sed/v1/mask.proto\x12\x06sed.v1\x1a\x14sed/v1/options.proto\"\xe4\x02\n\x04Mask\x12&\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x14.sed.v1.MaskEncoding\x12\x18\n\x10unlabelled_index\x18\x02 \x01(\r\x12\x13\n\tindex_png\x18\x03 \x01(\x0cH\x00\x12\x1f\n\x03rle\x18\x04 \x01(\x0b\x32\x10.sed.v1.RleMasksH\x00\x12(\n\x08polygons\x18\x05 \x01(\x0b\x32\x14.sed.v1.PolygonMasksH\x00\x12\x15\n\x0braw_indices\x18\x06 \x01(\x0cH\x00\x12\'\n\nscore_maps\x18\x07 \x01(\x0b\x32\x11.sed.v1.ScoreMapsH\x00\x12\x13\n\tscore_png\x18\x08 \x01(\x0cH\x00\x12\x14\n\nraw_scores\x18\t \x01(\x0cH\x00\x12\x17\n\rrunner_up_png\x18\n \x01(\x0cH\x00\x12\x14\n\nmargin_png\x18\x0b \x01(\x0cH\x00\x12\x15\n\x0braw_margins\x18\x0c \x01(\x0cH\x00\x42\t\n\x07\x63ontent\"*\n\x08RleMasks\x12\x1e\n\x05masks\x18\x01 \x03(\x0b\x32\x0f.sed.v1.RleMask\"1\n\x07RleMask\x12\x16\n\x0e\x63\x61tegory_index\x18\x01 \x01(\r\x12\x0e\n\x06\x63ounts\x18\x02 \x01(\x0c\"1\n\x0cPolygonMasks\x12!\n\x08polygons\x18\x01 \x03(\x0b\x32\x0f.sed.v1.Polygon\"n\n\x07Polygon\x12\x16\n\x0e\x63\x61tegory_index\x18\x01 \x01(\r\x12\x0e\n\x06pixels\x18\x02 \x01(\x04\x12\x1e\n\x08\x65xterior\x18\x03 \x01(\x0b\x32\x0c.sed.v1.Ring\x12\x1b\n\x05holes\x18\x04 \x03(\x0b\x32\x0c.sed.v1.Ring\"\x1b\n\x04Ring\x12\x13\n\x0b\x63oordinates\x18\x01 \x03(\r\"T\n\tScoreMaps\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\x18\n\x10\x63\x61tegory_indices\x18\x03 \x03(\r\x12\x0e\n\x06scores\x18\x04 \x01(\x0c\x42\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,17 +34,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\014sed/v1;sedv1'
   _globals['_MASK']._serialized_start=52
-  _globals['_MASK']._serialized_end=295
-  _globals['_RLEMASKS']._serialized_start=297
-  _globals['_RLEMASKS']._serialized_end=339
-  _globals['_RLEMASK']._serialized_start=341
-  _globals['_RLEMASK']._serialized_end=390
-  _globals['_POLYGONMASKS']._serialized_start=392
-  _globals['_POLYGONMASKS']._serialized_end=441
-  _globals['_POLYGON']._serialized_start=443
-  _globals['_POLYGON']._serialized_end=553
-  _globals['_RING']._serialized_start=555
-  _globals['_RING']._serialized_end=582
-  _globals['_SCOREMAPS']._serialized_start=584
-  _globals['_SCOREMAPS']._serialized_end=668
+  _globals['_MASK']._serialized_end=408
+  _globals['_RLEMASKS']._serialized_start=410
+  _globals['_RLEMASKS']._serialized_end=452
+  _globals['_RLEMASK']._serialized_start=454
+  _globals['_RLEMASK']._serialized_end=503
+  _globals['_POLYGONMASKS']._serialized_start=505
+  _globals['_POLYGONMASKS']._serialized_end=554
+  _globals['_POLYGON']._serialized_start=556
+  _globals['_POLYGON']._serialized_end=666
+  _globals['_RING']._serialized_start=668
+  _globals['_RING']._serialized_end=695
+  _globals['_SCOREMAPS']._serialized_start=697
+  _globals['_SCOREMAPS']._serialized_end=781
 # @@protoc_insertion_point(module_scope)

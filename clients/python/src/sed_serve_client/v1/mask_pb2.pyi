@@ -32,16 +32,32 @@ class Mask(_message.Message):
     POLYGONS_FIELD_NUMBER: _builtins.int
     RAW_INDICES_FIELD_NUMBER: _builtins.int
     SCORE_MAPS_FIELD_NUMBER: _builtins.int
+    SCORE_PNG_FIELD_NUMBER: _builtins.int
+    RAW_SCORES_FIELD_NUMBER: _builtins.int
+    RUNNER_UP_PNG_FIELD_NUMBER: _builtins.int
+    MARGIN_PNG_FIELD_NUMBER: _builtins.int
+    RAW_MARGINS_FIELD_NUMBER: _builtins.int
     encoding: _options_pb2.MaskEncoding.ValueType
     """The encoding used. INDEX_PNG_8 or INDEX_PNG_16, by the chosen depth, where INDEX_PNG was requested."""
     unlabelled_index: _builtins.int
     """The value of pixels that belong to no category, in encodings that hold an index for every pixel: 255
-    with 8 bits, 65535 with 16. Such pixels are missing from the other encodings.
+    with 8 bits, 65535 with 16. Scores and margins have a value at such pixels, too; they are missing from the other
+    encodings.
     """
     index_png: _builtins.bytes
     """For INDEX_PNG_8 and INDEX_PNG_16: a PNG file."""
     raw_indices: _builtins.bytes
     """For RAW: 2 * width * height bytes."""
+    score_png: _builtins.bytes
+    """For SCORE_PNG: a PNG file."""
+    raw_scores: _builtins.bytes
+    """For SCORE_RAW: 2 * width * height bytes."""
+    runner_up_png: _builtins.bytes
+    """For RUNNER_UP_PNG: a PNG file."""
+    margin_png: _builtins.bytes
+    """For MARGIN_PNG: a PNG file."""
+    raw_margins: _builtins.bytes
+    """For MARGIN_RAW: 2 * width * height bytes."""
     @_builtins.property
     def rle(self) -> Global___RleMasks:
         """For COCO_RLE."""
@@ -64,12 +80,17 @@ class Mask(_message.Message):
         polygons: Global___PolygonMasks | None = ...,
         raw_indices: _builtins.bytes = ...,
         score_maps: Global___ScoreMaps | None = ...,
+        score_png: _builtins.bytes = ...,
+        raw_scores: _builtins.bytes = ...,
+        runner_up_png: _builtins.bytes = ...,
+        margin_png: _builtins.bytes = ...,
+        raw_margins: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "index_png", b"index_png", "polygons", b"polygons", "raw_indices", b"raw_indices", "rle", b"rle", "score_maps", b"score_maps"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "index_png", b"index_png", "margin_png", b"margin_png", "polygons", b"polygons", "raw_indices", b"raw_indices", "raw_margins", b"raw_margins", "raw_scores", b"raw_scores", "rle", b"rle", "runner_up_png", b"runner_up_png", "score_maps", b"score_maps", "score_png", b"score_png"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "encoding", b"encoding", "index_png", b"index_png", "polygons", b"polygons", "raw_indices", b"raw_indices", "rle", b"rle", "score_maps", b"score_maps", "unlabelled_index", b"unlabelled_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "encoding", b"encoding", "index_png", b"index_png", "margin_png", b"margin_png", "polygons", b"polygons", "raw_indices", b"raw_indices", "raw_margins", b"raw_margins", "raw_scores", b"raw_scores", "rle", b"rle", "runner_up_png", b"runner_up_png", "score_maps", b"score_maps", "score_png", b"score_png", "unlabelled_index", b"unlabelled_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["index_png", "rle", "polygons", "raw_indices", "score_maps"]  # noqa: Y015
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["index_png", "rle", "polygons", "raw_indices", "score_maps", "score_png", "raw_scores", "runner_up_png", "margin_png", "raw_margins"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sed_serve_client.v1 import image_pb2 as sed_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14sed/v1/options.proto\x12\x06sed.v1\x1a\x12sed/v1/image.proto\"\x85\x03\n\x0eSegmentOptions\x12\x12\n\x05top_k\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x1c\n\x0fscore_threshold\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\'\n\x0boutput_size\x18\x03 \x01(\x0b\x32\x12.sed.v1.OutputSize\x12\'\n\x0bresize_mode\x18\x04 \x01(\x0e\x32\x12.sed.v1.ResizeMode\x12,\n\x0emask_encodings\x18\x05 \x03(\x0e\x32\x14.sed.v1.MaskEncoding\x12\x10\n\x08min_area\x18\x06 \x01(\r\x12 \n\x07overlay\x18\x07 \x01(\x0b\x32\x0f.sed.v1.Overlay\x12\"\n\x08priority\x18\x08 \x01(\x0e\x32\x10.sed.v1.Priority\x12\x1e\n\x11polygon_tolerance\x18\t \x01(\x02H\x02\x88\x01\x01\x12\x15\n\rlist_rejected\x18\n \x01(\x08\x42\x08\n\x06_top_kB\x12\n\x10_score_thresholdB\x14\n\x12_polygon_tolerance\"_\n\nOutputSize\x12*\n\x06preset\x18\x01 \x01(\x0e\x32\x18.sed.v1.OutputSizePresetH\x00\x12\x1d\n\x05\x65xact\x18\x02 \x01(\x0b\x32\x0c.sed.v1.SizeH\x00\x42\x06\n\x04kind\"[\n\x07Overlay\x12\x14\n\x07opacity\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x16\n\x0ewithout_legend\x18\x02 \x01(\x08\x12\x16\n\x0ewithout_labels\x18\x03 \x01(\x08\x42\n\n\x08_opacity*u\n\x10OutputSizePreset\x12\"\n\x1eOUTPUT_SIZE_PRESET_UNSPECIFIED\x10\x00\x12\x1f\n\x1bOUTPUT_SIZE_PRESET_ORIGINAL\x10\x01\x12\x1c\n\x18OUTPUT_SIZE_PRESET_MODEL\x10\x02*[\n\nResizeMode\x12\x1b\n\x17RESIZE_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12RESIZE_MODE_DIRECT\x10\x01\x12\x18\n\x14RESIZE_MODE_TWO_STEP\x10\x02*\xf6\x01\n\x0cMaskEncoding\x12\x1d\n\x19MASK_ENCODING_UNSPECIFIED\x10\x00\x12\x1b\n\x17MASK_ENCODING_INDEX_PNG\x10\x01\x12\x1d\n\x19MASK_ENCODING_INDEX_PNG_8\x10\x02\x12\x1e\n\x1aMASK_ENCODING_INDEX_PNG_16\x10\x03\x12\x1a\n\x16MASK_ENCODING_COCO_RLE\x10\x04\x12\x1a\n\x16MASK_ENCODING_POLYGONS\x10\x05\x12\x15\n\x11MASK_ENCODING_RAW\x10\x06\x12\x1c\n\x18MASK_ENCODING_SCORE_MAPS\x10\x07*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03\x42\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14sed/v1/options.proto\x12\x06sed.v1\x1a\x12sed/v1/image.proto\"\xd9\x03\n\x0eSegmentOptions\x12\x12\n\x05top_k\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x1c\n\x0fscore_threshold\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\'\n\x0boutput_size\x18\x03 \x01(\x0b\x32\x12.sed.v1.OutputSize\x12\'\n\x0bresize_mode\x18\x04 \x01(\x0e\x32\x12.sed.v1.ResizeMode\x12,\n\x0emask_encodings\x18\x05 \x03(\x0e\x32\x14.sed.v1.MaskEncoding\x12\x10\n\x08min_area\x18\x06 \x01(\r\x12 \n\x07overlay\x18\x07 \x01(\x0b\x32\x0f.sed.v1.Overlay\x12\"\n\x08priority\x18\x08 \x01(\x0e\x32\x10.sed.v1.Priority\x12\x1e\n\x11polygon_tolerance\x18\t \x01(\x02H\x02\x88\x01\x01\x12\x15\n\rlist_rejected\x18\n \x01(\x08\x12\x36\n\x13\x63\x61tegory_thresholds\x18\x0b \x03(\x0b\x32\x19.sed.v1.CategoryThreshold\x12\x1a\n\x12report_ambiguities\x18\x0c \x01(\x08\x42\x08\n\x06_top_kB\x12\n\x10_score_thresholdB\x14\n\x12_polygon_tolerance\"S\n\x11\x43\x61tegoryThreshold\x12\x0f\n\x05index\x18\x01 \x01(\rH\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x12\x11\n\tthreshold\x18\x03 \x01(\x02\x42\n\n\x08\x63\x61tegory\"_\n\nOutputSize\x12*\n\x06preset\x18\x01 \x01(\x0e\x32\x18.sed.v1.OutputSizePresetH\x00\x12\x1d\n\x05\x65xact\x18\x02 \x01(\x0b\x32\x0c.sed.v1.SizeH\x00\x42\x06\n\x04kind\"p\n\x07Overlay\x12\x14\n\x07opacity\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x16\n\x0ewithout_legend\x18\x02 \x01(\x08\x12\x16\n\x0ewithout_labels\x18\x03 \x01(\x08\x12\x13\n\x0b\x66\x61\x64\x65_unsure\x18\x04 \x01(\x08\x42\n\n\x08_opacity*u\n\x10OutputSizePreset\x12\"\n\x1eOUTPUT_SIZE_PRESET_UNSPECIFIED\x10\x00\x12\x1f\n\x1bOUTPUT_SIZE_PRESET_ORIGINAL\x10\x01\x12\x1c\n\x18OUTPUT_SIZE_PRESET_MODEL\x10\x02*[\n\nResizeMode\x12\x1b\n\x17RESIZE_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12RESIZE_MODE_DIRECT\x10\x01\x12\x18\n\x14RESIZE_MODE_TWO_STEP\x10\x02*\x8d\x03\n\x0cMaskEncoding\x12\x1d\n\x19MASK_ENCODING_UNSPECIFIED\x10\x00\x12\x1b\n\x17MASK_ENCODING_INDEX_PNG\x10\x01\x12\x1d\n\x19MASK_ENCODING_INDEX_PNG_8\x10\x02\x12\x1e\n\x1aMASK_ENCODING_INDEX_PNG_16\x10\x03\x12\x1a\n\x16MASK_ENCODING_COCO_RLE\x10\x04\x12\x1a\n\x16MASK_ENCODING_POLYGONS\x10\x05\x12\x15\n\x11MASK_ENCODING_RAW\x10\x06\x12\x1c\n\x18MASK_ENCODING_SCORE_MAPS\x10\x07\x12\x1b\n\x17MASK_ENCODING_SCORE_PNG\x10\x08\x12\x1b\n\x17MASK_ENCODING_SCORE_RAW\x10\t\x12\x1f\n\x1bMASK_ENCODING_RUNNER_UP_PNG\x10\n\x12\x1c\n\x18MASK_ENCODING_MARGIN_PNG\x10\x0b\x12\x1c\n\x18MASK_ENCODING_MARGIN_RAW\x10\x0c*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03\x42\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,18 +33,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sed_serve_client.v1.options
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\014sed/v1;sedv1'
-  _globals['_OUTPUTSIZEPRESET']._serialized_start=634
-  _globals['_OUTPUTSIZEPRESET']._serialized_end=751
-  _globals['_RESIZEMODE']._serialized_start=753
-  _globals['_RESIZEMODE']._serialized_end=844
-  _globals['_MASKENCODING']._serialized_start=847
-  _globals['_MASKENCODING']._serialized_end=1093
-  _globals['_PRIORITY']._serialized_start=1095
-  _globals['_PRIORITY']._serialized_end=1189
+  _globals['_OUTPUTSIZEPRESET']._serialized_start=824
+  _globals['_OUTPUTSIZEPRESET']._serialized_end=941
+  _globals['_RESIZEMODE']._serialized_start=943
+  _globals['_RESIZEMODE']._serialized_end=1034
+  _globals['_MASKENCODING']._serialized_start=1037
+  _globals['_MASKENCODING']._serialized_end=1434
+  _globals['_PRIORITY']._serialized_start=1436
+  _globals['_PRIORITY']._serialized_end=1530
   _globals['_SEGMENTOPTIONS']._serialized_start=53
-  _globals['_SEGMENTOPTIONS']._serialized_end=442
-  _globals['_OUTPUTSIZE']._serialized_start=444
-  _globals['_OUTPUTSIZE']._serialized_end=539
-  _globals['_OVERLAY']._serialized_start=541
-  _globals['_OVERLAY']._serialized_end=632
+  _globals['_SEGMENTOPTIONS']._serialized_end=526
+  _globals['_CATEGORYTHRESHOLD']._serialized_start=528
+  _globals['_CATEGORYTHRESHOLD']._serialized_end=611
+  _globals['_OUTPUTSIZE']._serialized_start=613
+  _globals['_OUTPUTSIZE']._serialized_end=708
+  _globals['_OVERLAY']._serialized_start=710
+  _globals['_OVERLAY']._serialized_end=822
 # @@protoc_insertion_point(module_scope)

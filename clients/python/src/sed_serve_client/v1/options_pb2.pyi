@@ -98,6 +98,22 @@ class _MaskEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MaskEnco
     """Category indices without compression, 16 bits a pixel, little endian, row by row."""
     MASK_ENCODING_SCORE_MAPS: _MaskEncoding.ValueType  # 7
     """The score of every category that was not rejected, at every position of the network's own map."""
+    MASK_ENCODING_SCORE_PNG: _MaskEncoding.ValueType  # 8
+    """The score of the best category of every pixel, before thresholds and `min_area`: a grey PNG of 8 bits, 0 to 1 as 0
+    to 255.
+    """
+    MASK_ENCODING_SCORE_RAW: _MaskEncoding.ValueType  # 9
+    """As SCORE_PNG, without compression: 16 bit IEEE floats, little endian, row by row."""
+    MASK_ENCODING_RUNNER_UP_PNG: _MaskEncoding.ValueType  # 10
+    """The second best category of every pixel: a PNG of category indices as INDEX_PNG. The unlabelled index where no
+    other category is left, or the second best is a contrast word.
+    """
+    MASK_ENCODING_MARGIN_PNG: _MaskEncoding.ValueType  # 11
+    """The score of the best category less that of the second best (the score itself where RUNNER_UP_PNG has none): a
+    grey PNG of 8 bits, 0 to 1 as 0 to 255.
+    """
+    MASK_ENCODING_MARGIN_RAW: _MaskEncoding.ValueType  # 12
+    """As MARGIN_PNG, without compression: 16 bit IEEE floats, little endian, row by row."""
 
 class MaskEncoding(_MaskEncoding, metaclass=_MaskEncodingEnumTypeWrapper):
     """Encodings of a result."""
@@ -118,6 +134,22 @@ MASK_ENCODING_RAW: MaskEncoding.ValueType  # 6
 """Category indices without compression, 16 bits a pixel, little endian, row by row."""
 MASK_ENCODING_SCORE_MAPS: MaskEncoding.ValueType  # 7
 """The score of every category that was not rejected, at every position of the network's own map."""
+MASK_ENCODING_SCORE_PNG: MaskEncoding.ValueType  # 8
+"""The score of the best category of every pixel, before thresholds and `min_area`: a grey PNG of 8 bits, 0 to 1 as 0
+to 255.
+"""
+MASK_ENCODING_SCORE_RAW: MaskEncoding.ValueType  # 9
+"""As SCORE_PNG, without compression: 16 bit IEEE floats, little endian, row by row."""
+MASK_ENCODING_RUNNER_UP_PNG: MaskEncoding.ValueType  # 10
+"""The second best category of every pixel: a PNG of category indices as INDEX_PNG. The unlabelled index where no
+other category is left, or the second best is a contrast word.
+"""
+MASK_ENCODING_MARGIN_PNG: MaskEncoding.ValueType  # 11
+"""The score of the best category less that of the second best (the score itself where RUNNER_UP_PNG has none): a
+grey PNG of 8 bits, 0 to 1 as 0 to 255.
+"""
+MASK_ENCODING_MARGIN_RAW: MaskEncoding.ValueType  # 12
+"""As MARGIN_PNG, without compression: 16 bit IEEE floats, little endian, row by row."""
 Global___MaskEncoding: _TypeAlias = MaskEncoding  # noqa: Y015
 
 class _Priority:
@@ -164,6 +196,8 @@ class SegmentOptions(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     POLYGON_TOLERANCE_FIELD_NUMBER: _builtins.int
     LIST_REJECTED_FIELD_NUMBER: _builtins.int
+    CATEGORY_THRESHOLDS_FIELD_NUMBER: _builtins.int
+    REPORT_AMBIGUITIES_FIELD_NUMBER: _builtins.int
     top_k: _builtins.int
     """Category early rejection: before each decoder level only those categories stay that are among the top_k best at
     some position of the picture. Smaller is faster; 0 turns rejection off. Absent: the server's default, which
@@ -187,6 +221,8 @@ class SegmentOptions(_message.Message):
     """
     list_rejected: _builtins.bool
     """List the rejected categories of each level in the rejection report (LevelReport.rejected)."""
+    report_ambiguities: _builtins.bool
+    """Report the pairs of categories between which the model could hardly choose (SegmentResponse.ambiguities)."""
     @_builtins.property
     def output_size(self) -> Global___OutputSize:
         """The size of the masks. Absent: the size of the picture, after its EXIF orientation."""
@@ -198,6 +234,12 @@ class SegmentOptions(_message.Message):
     @_builtins.property
     def overlay(self) -> Global___Overlay:
         """Set to get the picture with the categories painted over it."""
+
+    @_builtins.property
+    def category_thresholds(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoryThreshold]:
+        """Thresholds of single categories, which override `score_threshold` for them. The best category of a pixel is
+        found first; if its score is below its threshold, the pixel is unlabelled. Each category at most once.
+        """
 
     def __init__(
         self,
@@ -212,10 +254,12 @@ class SegmentOptions(_message.Message):
         priority: Global___Priority.ValueType = ...,
         polygon_tolerance: _builtins.float | None = ...,
         list_rejected: _builtins.bool = ...,
+        category_thresholds: _abc.Iterable[Global___CategoryThreshold] | None = ...,
+        report_ambiguities: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_polygon_tolerance", b"_polygon_tolerance", "_score_threshold", b"_score_threshold", "_top_k", b"_top_k", "output_size", b"output_size", "overlay", b"overlay", "polygon_tolerance", b"polygon_tolerance", "score_threshold", b"score_threshold", "top_k", b"top_k"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_polygon_tolerance", b"_polygon_tolerance", "_score_threshold", b"_score_threshold", "_top_k", b"_top_k", "list_rejected", b"list_rejected", "mask_encodings", b"mask_encodings", "min_area", b"min_area", "output_size", b"output_size", "overlay", b"overlay", "polygon_tolerance", b"polygon_tolerance", "priority", b"priority", "resize_mode", b"resize_mode", "score_threshold", b"score_threshold", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_polygon_tolerance", b"_polygon_tolerance", "_score_threshold", b"_score_threshold", "_top_k", b"_top_k", "category_thresholds", b"category_thresholds", "list_rejected", b"list_rejected", "mask_encodings", b"mask_encodings", "min_area", b"min_area", "output_size", b"output_size", "overlay", b"overlay", "polygon_tolerance", b"polygon_tolerance", "priority", b"priority", "report_ambiguities", b"report_ambiguities", "resize_mode", b"resize_mode", "score_threshold", b"score_threshold", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__polygon_tolerance: _TypeAlias = _typing.Literal["polygon_tolerance"]  # noqa: Y015
     _WhichOneofArgType__polygon_tolerance: _TypeAlias = _typing.Literal["_polygon_tolerance", b"_polygon_tolerance"]  # noqa: Y015
@@ -231,6 +275,38 @@ class SegmentOptions(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_k) -> _WhichOneofReturnType__top_k | None: ...
 
 Global___SegmentOptions: _TypeAlias = SegmentOptions  # noqa: Y015
+
+@_typing.final
+class CategoryThreshold(_message.Message):
+    """The threshold of one category."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """By its index in the vocabulary."""
+    name: _builtins.str
+    """By its name as the vocabulary spells it; every category of that name."""
+    threshold: _builtins.float
+    """A pixel of this category with a lower score, 0 to 1, is unlabelled."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        name: _builtins.str = ...,
+        threshold: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "index", b"index", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "index", b"index", "name", b"name", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_category: _TypeAlias = _typing.Literal["index", "name"]  # noqa: Y015
+    _WhichOneofArgType_category: _TypeAlias = _typing.Literal["category", b"category"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_category) -> _WhichOneofReturnType_category | None: ...
+
+Global___CategoryThreshold: _TypeAlias = CategoryThreshold  # noqa: Y015
 
 @_typing.final
 class OutputSize(_message.Message):
@@ -271,22 +347,26 @@ class Overlay(_message.Message):
     OPACITY_FIELD_NUMBER: _builtins.int
     WITHOUT_LEGEND_FIELD_NUMBER: _builtins.int
     WITHOUT_LABELS_FIELD_NUMBER: _builtins.int
+    FADE_UNSURE_FIELD_NUMBER: _builtins.int
     opacity: _builtins.float
     """Opacity of the regions' colours, 0 (invisible) to 1 (they hide the picture). Absent: 0.5."""
     without_legend: _builtins.bool
     """Leave out the legend beside the picture."""
     without_labels: _builtins.bool
     """Leave out the names on the regions."""
+    fade_unsure: _builtins.bool
+    """Fade the colours where the margin between the best and the second best category is small."""
     def __init__(
         self,
         *,
         opacity: _builtins.float | None = ...,
         without_legend: _builtins.bool = ...,
         without_labels: _builtins.bool = ...,
+        fade_unsure: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_opacity", b"_opacity", "opacity", b"opacity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_opacity", b"_opacity", "opacity", b"opacity", "without_labels", b"without_labels", "without_legend", b"without_legend"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_opacity", b"_opacity", "fade_unsure", b"fade_unsure", "opacity", b"opacity", "without_labels", b"without_labels", "without_legend", b"without_legend"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__opacity: _TypeAlias = _typing.Literal["opacity"]  # noqa: Y015
     _WhichOneofArgType__opacity: _TypeAlias = _typing.Literal["_opacity", b"_opacity"]  # noqa: Y015

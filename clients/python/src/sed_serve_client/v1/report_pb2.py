@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13sed/v1/report.proto\x12\x06sed.v1\x1a\x1egoogle/protobuf/duration.proto\"E\n\x0fRejectionReport\x12\r\n\x05top_k\x18\x01 \x01(\r\x12#\n\x06levels\x18\x02 \x03(\x0b\x32\x13.sed.v1.LevelReport\"U\n\x0bLevelReport\x12\r\n\x05level\x18\x01 \x01(\r\x12\x12\n\ncandidates\x18\x02 \x01(\r\x12\x11\n\tsurvivors\x18\x03 \x03(\r\x12\x10\n\x08rejected\x18\x04 \x03(\r\"\xca\x01\n\rLatencyReport\x12(\n\x05total\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12$\n\x06stages\x18\x02 \x03(\x0b\x32\x14.sed.v1.StageLatency\x12\x17\n\x0ftext_cache_hits\x18\x03 \x01(\r\x12\x19\n\x11text_cache_misses\x18\x04 \x01(\r\x12\x1c\n\x14vocabulary_cache_hit\x18\x05 \x01(\x08\x12\x17\n\x0fimage_cache_hit\x18\x06 \x01(\x08\"\xa8\x01\n\x0cStageLatency\x12\x1c\n\x05stage\x18\x01 \x01(\x0e\x32\r.sed.v1.Stage\x12-\n\nqueue_wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1e\n\x07\x62\x61tches\x18\x04 \x03(\x0b\x32\r.sed.v1.Batch\"V\n\x05\x42\x61tch\x12\x0e\n\x06images\x18\x01 \x01(\r\x12\r\n\x05pairs\x18\x02 \x01(\r\x12.\n\x0b\x64\x65vice_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration*\xef\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x16\n\x12STAGE_IMAGE_DECODE\x10\x01\x12\x18\n\x14STAGE_TEXT_EMBEDDING\x10\x02\x12\x10\n\x0cSTAGE_ENCODE\x10\x03\x12\x12\n\x0eSTAGE_COST_MAP\x10\x04\x12\x18\n\x14STAGE_DECODE_LEVEL_1\x10\x05\x12\x18\n\x14STAGE_DECODE_LEVEL_2\x10\x06\x12\x18\n\x14STAGE_DECODE_LEVEL_3\x10\x07\x12\x10\n\x0cSTAGE_FINISH\x10\x08\x12\x17\n\x13STAGE_MASK_ENCODING\x10\tB\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13sed/v1/report.proto\x12\x06sed.v1\x1a\x1egoogle/protobuf/duration.proto\"E\n\x0fRejectionReport\x12\r\n\x05top_k\x18\x01 \x01(\r\x12#\n\x06levels\x18\x02 \x03(\x0b\x32\x13.sed.v1.LevelReport\"\x8e\x01\n\x0bLevelReport\x12\r\n\x05level\x18\x01 \x01(\r\x12\x12\n\ncandidates\x18\x02 \x01(\r\x12\x11\n\tsurvivors\x18\x03 \x03(\r\x12\x10\n\x08rejected\x18\x04 \x03(\r\x12\x1b\n\x13\x63ontrast_candidates\x18\x05 \x01(\r\x12\x1a\n\x12\x63ontrast_survivors\x18\x06 \x01(\r\"/\n\x0e\x43ontrastReport\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0e\n\x06pixels\x18\x02 \x01(\x04\"\xa1\x01\n\tAmbiguity\x12\x13\n\x0b\x66irst_index\x18\x01 \x01(\r\x12\x14\n\x0csecond_index\x18\x02 \x01(\r\x12\x0e\n\x06pixels\x18\x03 \x01(\x04\x12\x12\n\narea_share\x18\x04 \x01(\x02\x12\x13\n\x0bmean_margin\x18\x05 \x01(\x02\x12\x1c\n\x0ftext_similarity\x18\x06 \x01(\x02H\x00\x88\x01\x01\x42\x12\n\x10_text_similarity\"\xca\x01\n\rLatencyReport\x12(\n\x05total\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12$\n\x06stages\x18\x02 \x03(\x0b\x32\x14.sed.v1.StageLatency\x12\x17\n\x0ftext_cache_hits\x18\x03 \x01(\r\x12\x19\n\x11text_cache_misses\x18\x04 \x01(\r\x12\x1c\n\x14vocabulary_cache_hit\x18\x05 \x01(\x08\x12\x17\n\x0fimage_cache_hit\x18\x06 \x01(\x08\"\xa8\x01\n\x0cStageLatency\x12\x1c\n\x05stage\x18\x01 \x01(\x0e\x32\r.sed.v1.Stage\x12-\n\nqueue_wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1e\n\x07\x62\x61tches\x18\x04 \x03(\x0b\x32\r.sed.v1.Batch\"V\n\x05\x42\x61tch\x12\x0e\n\x06images\x18\x01 \x01(\r\x12\r\n\x05pairs\x18\x02 \x01(\r\x12.\n\x0b\x64\x65vice_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration*\xef\x01\n\x05Stage\x12\x15\n\x11STAGE_UNSPECIFIED\x10\x00\x12\x16\n\x12STAGE_IMAGE_DECODE\x10\x01\x12\x18\n\x14STAGE_TEXT_EMBEDDING\x10\x02\x12\x10\n\x0cSTAGE_ENCODE\x10\x03\x12\x12\n\x0eSTAGE_COST_MAP\x10\x04\x12\x18\n\x14STAGE_DECODE_LEVEL_1\x10\x05\x12\x18\n\x14STAGE_DECODE_LEVEL_2\x10\x06\x12\x18\n\x14STAGE_DECODE_LEVEL_3\x10\x07\x12\x10\n\x0cSTAGE_FINISH\x10\x08\x12\x17\n\x13STAGE_MASK_ENCODING\x10\tB\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,16 +33,20 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sed_serve_client.v1.report_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\014sed/v1;sedv1'
-  _globals['_STAGE']._serialized_start=686
-  _globals['_STAGE']._serialized_end=925
+  _globals['_STAGE']._serialized_start=957
+  _globals['_STAGE']._serialized_end=1196
   _globals['_REJECTIONREPORT']._serialized_start=63
   _globals['_REJECTIONREPORT']._serialized_end=132
-  _globals['_LEVELREPORT']._serialized_start=134
-  _globals['_LEVELREPORT']._serialized_end=219
-  _globals['_LATENCYREPORT']._serialized_start=222
-  _globals['_LATENCYREPORT']._serialized_end=424
-  _globals['_STAGELATENCY']._serialized_start=427
-  _globals['_STAGELATENCY']._serialized_end=595
-  _globals['_BATCH']._serialized_start=597
-  _globals['_BATCH']._serialized_end=683
+  _globals['_LEVELREPORT']._serialized_start=135
+  _globals['_LEVELREPORT']._serialized_end=277
+  _globals['_CONTRASTREPORT']._serialized_start=279
+  _globals['_CONTRASTREPORT']._serialized_end=326
+  _globals['_AMBIGUITY']._serialized_start=329
+  _globals['_AMBIGUITY']._serialized_end=490
+  _globals['_LATENCYREPORT']._serialized_start=493
+  _globals['_LATENCYREPORT']._serialized_end=695
+  _globals['_STAGELATENCY']._serialized_start=698
+  _globals['_STAGELATENCY']._serialized_end=866
+  _globals['_BATCH']._serialized_start=868
+  _globals['_BATCH']._serialized_end=954
 # @@protoc_insertion_point(module_scope)

@@ -110,10 +110,16 @@ class LevelReport(_message.Message):
     CANDIDATES_FIELD_NUMBER: _builtins.int
     SURVIVORS_FIELD_NUMBER: _builtins.int
     REJECTED_FIELD_NUMBER: _builtins.int
+    CONTRAST_CANDIDATES_FIELD_NUMBER: _builtins.int
+    CONTRAST_SURVIVORS_FIELD_NUMBER: _builtins.int
     level: _builtins.int
     """The decoder level, 1 to 3."""
     candidates: _builtins.int
     """Number of categories that were left before this rejection."""
+    contrast_candidates: _builtins.int
+    """Number of contrast words that were left before this rejection; they are not among the candidates."""
+    contrast_survivors: _builtins.int
+    """Number of contrast words that went on into the level."""
     @_builtins.property
     def survivors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Indices of the categories that went on into the level, rising."""
@@ -129,14 +135,90 @@ class LevelReport(_message.Message):
         candidates: _builtins.int = ...,
         survivors: _abc.Iterable[_builtins.int] | None = ...,
         rejected: _abc.Iterable[_builtins.int] | None = ...,
+        contrast_candidates: _builtins.int = ...,
+        contrast_survivors: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "level", b"level", "rejected", b"rejected", "survivors", b"survivors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "contrast_candidates", b"contrast_candidates", "contrast_survivors", b"contrast_survivors", "level", b"level", "rejected", b"rejected", "survivors", b"survivors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LevelReport: _TypeAlias = LevelReport  # noqa: Y015
+
+@_typing.final
+class ContrastReport(_message.Message):
+    """The contrast words of a request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    PIXELS_FIELD_NUMBER: _builtins.int
+    pixels: _builtins.int
+    """Pixels of the mask at which one of them was best, before `min_area`. They count as unlabelled."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The words, by the names of their categories."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        pixels: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "pixels", b"pixels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContrastReport: _TypeAlias = ContrastReport  # noqa: Y015
+
+@_typing.final
+class Ambiguity(_message.Message):
+    """Two categories between which the model could hardly choose in a noticeable part of the picture. What is noticeable
+    and what is hardly is stated in the reference.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_INDEX_FIELD_NUMBER: _builtins.int
+    SECOND_INDEX_FIELD_NUMBER: _builtins.int
+    PIXELS_FIELD_NUMBER: _builtins.int
+    AREA_SHARE_FIELD_NUMBER: _builtins.int
+    MEAN_MARGIN_FIELD_NUMBER: _builtins.int
+    TEXT_SIMILARITY_FIELD_NUMBER: _builtins.int
+    first_index: _builtins.int
+    """Index of the first category."""
+    second_index: _builtins.int
+    """Index of the second category, higher than the first."""
+    pixels: _builtins.int
+    """Pixels of the mask at which one of them is best and the other second best, by a small margin."""
+    area_share: _builtins.float
+    """`pixels` as a share of the whole mask, 0 to 1."""
+    mean_margin: _builtins.float
+    """Mean margin over these pixels, 0 to 1."""
+    text_similarity: _builtins.float
+    """Cosine similarity of the two categories' text embeddings, -1 to 1. Absent if it could not be had in time."""
+    def __init__(
+        self,
+        *,
+        first_index: _builtins.int = ...,
+        second_index: _builtins.int = ...,
+        pixels: _builtins.int = ...,
+        area_share: _builtins.float = ...,
+        mean_margin: _builtins.float = ...,
+        text_similarity: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_text_similarity", b"_text_similarity", "text_similarity", b"text_similarity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_text_similarity", b"_text_similarity", "area_share", b"area_share", "first_index", b"first_index", "mean_margin", b"mean_margin", "pixels", b"pixels", "second_index", b"second_index", "text_similarity", b"text_similarity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__text_similarity: _TypeAlias = _typing.Literal["text_similarity"]  # noqa: Y015
+    _WhichOneofArgType__text_similarity: _TypeAlias = _typing.Literal["_text_similarity", b"_text_similarity"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__text_similarity) -> _WhichOneofReturnType__text_similarity | None: ...
+
+Global___Ambiguity: _TypeAlias = Ambiguity  # noqa: Y015
 
 @_typing.final
 class LatencyReport(_message.Message):

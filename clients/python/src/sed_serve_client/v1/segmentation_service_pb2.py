@@ -33,7 +33,7 @@ from sed_serve_client.v1 import vocabulary_pb2 as sed_dot_v1_dot_vocabulary__pb2
 from sed_serve_client.v1 import warning_pb2 as sed_dot_v1_dot_warning__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!sed/v1/segmentation_service.proto\x12\x06sed.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x12sed/v1/image.proto\x1a\x11sed/v1/mask.proto\x1a\x14sed/v1/options.proto\x1a\x13sed/v1/report.proto\x1a\x18sed/v1/server_info.proto\x1a\x17sed/v1/vocabulary.proto\x1a\x14sed/v1/warning.proto\"\x93\x01\n\x0eSegmentRequest\x12\x1c\n\x05image\x18\x01 \x01(\x0b\x32\r.sed.v1.Image\x12&\n\nvocabulary\x18\x02 \x01(\x0b\x32\x12.sed.v1.Vocabulary\x12\'\n\x07options\x18\x03 \x01(\x0b\x32\x16.sed.v1.SegmentOptions\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\x94\x03\n\x0fSegmentResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12 \n\nimage_size\x18\x02 \x01(\x0b\x32\x0c.sed.v1.Size\x12\x1f\n\tmask_size\x18\x03 \x01(\x0b\x32\x0c.sed.v1.Size\x12\x1b\n\x05masks\x18\x04 \x03(\x0b\x32\x0c.sed.v1.Mask\x12*\n\ncategories\x18\x05 \x03(\x0b\x32\x16.sed.v1.CategoryResult\x12\x19\n\x11unlabelled_pixels\x18\x06 \x01(\x04\x12\x13\n\x0boverlay_png\x18\x07 \x01(\x0c\x12*\n\trejection\x18\x08 \x01(\x0b\x32\x17.sed.v1.RejectionReport\x12&\n\x07latency\x18\t \x01(\x0b\x32\x15.sed.v1.LatencyReport\x12\x12\n\nmodel_name\x18\n \x01(\t\x12\x14\n\x0cmodel_digest\x18\x0b \x01(\t\x12\x10\n\x08image_id\x18\x0c \x01(\t\x12!\n\x08warnings\x18\r \x03(\x0b\x32\x0f.sed.v1.Warning\"~\n\x14SegmentStreamRequest\x12\'\n\x07request\x18\x01 \x01(\x0b\x32\x16.sed.v1.SegmentRequest\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tany_order\x18\x03 \x01(\x08\"\x89\x01\n\x15SegmentStreamResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x08response\x18\x02 \x01(\x0b\x32\x17.sed.v1.SegmentResponseH\x00\x12$\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x13.sed.v1.StreamErrorH\x00\x42\t\n\x07outcome\"S\n\x0bStreamError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"\x90\x01\n\x0e\x43\x61tegoryResult\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06pixels\x18\x03 \x01(\x04\x12\x12\n\narea_share\x18\x04 \x01(\x02\x12\x12\n\nmean_score\x18\x05 \x01(\x02\x12)\n\x0c\x62ounding_box\x18\x06 \x01(\x0b\x32\x13.sed.v1.BoundingBox\"B\n\x0b\x42oundingBox\x12\t\n\x01x\x18\x01 \x01(\r\x12\t\n\x01y\x18\x02 \x01(\r\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\"\x16\n\x14GetServerInfoRequest\"\xca\x02\n\x15GetServerInfoResponse\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.sed.v1.ModelInfo\x12\x1e\n\x06limits\x18\x03 \x01(\x0b\x32\x0e.sed.v1.Limits\x12\"\n\x08\x64\x65\x66\x61ults\x18\x04 \x01(\x0b\x32\x10.sed.v1.Defaults\x12-\n\x0cvocabularies\x18\x05 \x03(\x0b\x32\x17.sed.v1.NamedVocabulary\x12,\n\x0emask_encodings\x18\x06 \x03(\x0e\x32\x14.sed.v1.MaskEncoding\x12\x15\n\rimage_formats\x18\x07 \x03(\t\x12)\n\x06uptime\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x63ompressions\x18\t \x03(\t2\xe2\x04\n\x13SegmentationService\x12?\n\x07Segment\x12\x16.sed.v1.SegmentRequest\x1a\x17.sed.v1.SegmentResponse\"\x03\x90\x02\x01\x12P\n\rSegmentStream\x12\x1c.sed.v1.SegmentStreamRequest\x1a\x1d.sed.v1.SegmentStreamResponse(\x01\x30\x01\x12Z\n\x10\x43reateVocabulary\x12\x1f.sed.v1.CreateVocabularyRequest\x1a .sed.v1.CreateVocabularyResponse\"\x03\x90\x02\x02\x12Q\n\rGetVocabulary\x12\x1c.sed.v1.GetVocabularyRequest\x1a\x1d.sed.v1.GetVocabularyResponse\"\x03\x90\x02\x01\x12Z\n\x10ListVocabularies\x12\x1f.sed.v1.ListVocabulariesRequest\x1a .sed.v1.ListVocabulariesResponse\"\x03\x90\x02\x01\x12Z\n\x10\x44\x65leteVocabulary\x12\x1f.sed.v1.DeleteVocabularyRequest\x1a .sed.v1.DeleteVocabularyResponse\"\x03\x90\x02\x02\x12Q\n\rGetServerInfo\x12\x1c.sed.v1.GetServerInfoRequest\x1a\x1d.sed.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x42\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!sed/v1/segmentation_service.proto\x12\x06sed.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x12sed/v1/image.proto\x1a\x11sed/v1/mask.proto\x1a\x14sed/v1/options.proto\x1a\x13sed/v1/report.proto\x1a\x18sed/v1/server_info.proto\x1a\x17sed/v1/vocabulary.proto\x1a\x14sed/v1/warning.proto\"\x93\x01\n\x0eSegmentRequest\x12\x1c\n\x05image\x18\x01 \x01(\x0b\x32\r.sed.v1.Image\x12&\n\nvocabulary\x18\x02 \x01(\x0b\x32\x12.sed.v1.Vocabulary\x12\'\n\x07options\x18\x03 \x01(\x0b\x32\x16.sed.v1.SegmentOptions\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"\xe6\x03\n\x0fSegmentResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12 \n\nimage_size\x18\x02 \x01(\x0b\x32\x0c.sed.v1.Size\x12\x1f\n\tmask_size\x18\x03 \x01(\x0b\x32\x0c.sed.v1.Size\x12\x1b\n\x05masks\x18\x04 \x03(\x0b\x32\x0c.sed.v1.Mask\x12*\n\ncategories\x18\x05 \x03(\x0b\x32\x16.sed.v1.CategoryResult\x12\x19\n\x11unlabelled_pixels\x18\x06 \x01(\x04\x12\x13\n\x0boverlay_png\x18\x07 \x01(\x0c\x12*\n\trejection\x18\x08 \x01(\x0b\x32\x17.sed.v1.RejectionReport\x12&\n\x07latency\x18\t \x01(\x0b\x32\x15.sed.v1.LatencyReport\x12\x12\n\nmodel_name\x18\n \x01(\t\x12\x14\n\x0cmodel_digest\x18\x0b \x01(\t\x12\x10\n\x08image_id\x18\x0c \x01(\t\x12!\n\x08warnings\x18\r \x03(\x0b\x32\x0f.sed.v1.Warning\x12&\n\x0b\x61mbiguities\x18\x0e \x03(\x0b\x32\x11.sed.v1.Ambiguity\x12(\n\x08\x63ontrast\x18\x0f \x01(\x0b\x32\x16.sed.v1.ContrastReport\"~\n\x14SegmentStreamRequest\x12\'\n\x07request\x18\x01 \x01(\x0b\x32\x16.sed.v1.SegmentRequest\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tany_order\x18\x03 \x01(\x08\"\x89\x01\n\x15SegmentStreamResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12+\n\x08response\x18\x02 \x01(\x0b\x32\x17.sed.v1.SegmentResponseH\x00\x12$\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x13.sed.v1.StreamErrorH\x00\x42\t\n\x07outcome\"S\n\x0bStreamError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"\x90\x01\n\x0e\x43\x61tegoryResult\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06pixels\x18\x03 \x01(\x04\x12\x12\n\narea_share\x18\x04 \x01(\x02\x12\x12\n\nmean_score\x18\x05 \x01(\x02\x12)\n\x0c\x62ounding_box\x18\x06 \x01(\x0b\x32\x13.sed.v1.BoundingBox\"B\n\x0b\x42oundingBox\x12\t\n\x01x\x18\x01 \x01(\r\x12\t\n\x01y\x18\x02 \x01(\r\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\"\x16\n\x14GetServerInfoRequest\"\xca\x02\n\x15GetServerInfoResponse\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.sed.v1.ModelInfo\x12\x1e\n\x06limits\x18\x03 \x01(\x0b\x32\x0e.sed.v1.Limits\x12\"\n\x08\x64\x65\x66\x61ults\x18\x04 \x01(\x0b\x32\x10.sed.v1.Defaults\x12-\n\x0cvocabularies\x18\x05 \x03(\x0b\x32\x17.sed.v1.NamedVocabulary\x12,\n\x0emask_encodings\x18\x06 \x03(\x0e\x32\x14.sed.v1.MaskEncoding\x12\x15\n\rimage_formats\x18\x07 \x03(\t\x12)\n\x06uptime\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x63ompressions\x18\t \x03(\t2\xc3\x05\n\x13SegmentationService\x12?\n\x07Segment\x12\x16.sed.v1.SegmentRequest\x1a\x17.sed.v1.SegmentResponse\"\x03\x90\x02\x01\x12P\n\rSegmentStream\x12\x1c.sed.v1.SegmentStreamRequest\x1a\x1d.sed.v1.SegmentStreamResponse(\x01\x30\x01\x12Z\n\x10\x43reateVocabulary\x12\x1f.sed.v1.CreateVocabularyRequest\x1a .sed.v1.CreateVocabularyResponse\"\x03\x90\x02\x02\x12_\n\x11PrepareVocabulary\x12 .sed.v1.PrepareVocabularyRequest\x1a!.sed.v1.PrepareVocabularyResponse\"\x03\x90\x02\x02\x30\x01\x12Q\n\rGetVocabulary\x12\x1c.sed.v1.GetVocabularyRequest\x1a\x1d.sed.v1.GetVocabularyResponse\"\x03\x90\x02\x01\x12Z\n\x10ListVocabularies\x12\x1f.sed.v1.ListVocabulariesRequest\x1a .sed.v1.ListVocabulariesResponse\"\x03\x90\x02\x01\x12Z\n\x10\x44\x65leteVocabulary\x12\x1f.sed.v1.DeleteVocabularyRequest\x1a .sed.v1.DeleteVocabularyResponse\"\x03\x90\x02\x02\x12Q\n\rGetServerInfo\x12\x1c.sed.v1.GetServerInfoRequest\x1a\x1d.sed.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x42\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEGMENTATIONSERVICE'].methods_by_name['Segment']._serialized_options = b'\220\002\001'
   _globals['_SEGMENTATIONSERVICE'].methods_by_name['CreateVocabulary']._loaded_options = None
   _globals['_SEGMENTATIONSERVICE'].methods_by_name['CreateVocabulary']._serialized_options = b'\220\002\002'
+  _globals['_SEGMENTATIONSERVICE'].methods_by_name['PrepareVocabulary']._loaded_options = None
+  _globals['_SEGMENTATIONSERVICE'].methods_by_name['PrepareVocabulary']._serialized_options = b'\220\002\002'
   _globals['_SEGMENTATIONSERVICE'].methods_by_name['GetVocabulary']._loaded_options = None
   _globals['_SEGMENTATIONSERVICE'].methods_by_name['GetVocabulary']._serialized_options = b'\220\002\001'
   _globals['_SEGMENTATIONSERVICE'].methods_by_name['ListVocabularies']._loaded_options = None
@@ -56,21 +58,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEGMENTREQUEST']._serialized_start=260
   _globals['_SEGMENTREQUEST']._serialized_end=407
   _globals['_SEGMENTRESPONSE']._serialized_start=410
-  _globals['_SEGMENTRESPONSE']._serialized_end=814
-  _globals['_SEGMENTSTREAMREQUEST']._serialized_start=816
-  _globals['_SEGMENTSTREAMREQUEST']._serialized_end=942
-  _globals['_SEGMENTSTREAMRESPONSE']._serialized_start=945
-  _globals['_SEGMENTSTREAMRESPONSE']._serialized_end=1082
-  _globals['_STREAMERROR']._serialized_start=1084
-  _globals['_STREAMERROR']._serialized_end=1167
-  _globals['_CATEGORYRESULT']._serialized_start=1170
-  _globals['_CATEGORYRESULT']._serialized_end=1314
-  _globals['_BOUNDINGBOX']._serialized_start=1316
-  _globals['_BOUNDINGBOX']._serialized_end=1382
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=1384
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=1406
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=1409
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=1739
-  _globals['_SEGMENTATIONSERVICE']._serialized_start=1742
-  _globals['_SEGMENTATIONSERVICE']._serialized_end=2352
+  _globals['_SEGMENTRESPONSE']._serialized_end=896
+  _globals['_SEGMENTSTREAMREQUEST']._serialized_start=898
+  _globals['_SEGMENTSTREAMREQUEST']._serialized_end=1024
+  _globals['_SEGMENTSTREAMRESPONSE']._serialized_start=1027
+  _globals['_SEGMENTSTREAMRESPONSE']._serialized_end=1164
+  _globals['_STREAMERROR']._serialized_start=1166
+  _globals['_STREAMERROR']._serialized_end=1249
+  _globals['_CATEGORYRESULT']._serialized_start=1252
+  _globals['_CATEGORYRESULT']._serialized_end=1396
+  _globals['_BOUNDINGBOX']._serialized_start=1398
+  _globals['_BOUNDINGBOX']._serialized_end=1464
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=1466
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=1488
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=1491
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=1821
+  _globals['_SEGMENTATIONSERVICE']._serialized_start=1824
+  _globals['_SEGMENTATIONSERVICE']._serialized_end=2531
 # @@protoc_insertion_point(module_scope)

@@ -88,6 +88,8 @@ class SegmentResponse(_message.Message):
     MODEL_DIGEST_FIELD_NUMBER: _builtins.int
     IMAGE_ID_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    AMBIGUITIES_FIELD_NUMBER: _builtins.int
+    CONTRAST_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The request's id, or the one that the server generated."""
     unlabelled_pixels: _builtins.int
@@ -128,6 +130,16 @@ class SegmentResponse(_message.Message):
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:
         """Warnings about the words that the request has written out."""
 
+    @_builtins.property
+    def ambiguities(self) -> _containers.RepeatedCompositeFieldContainer[_report_pb2.Ambiguity]:
+        """The pairs of categories between which the model could hardly choose, the largest part of the picture first; if
+        `report_ambiguities` was set.
+        """
+
+    @_builtins.property
+    def contrast(self) -> _report_pb2.ContrastReport:
+        """The contrast words, if the request has any."""
+
     def __init__(
         self,
         *,
@@ -144,10 +156,12 @@ class SegmentResponse(_message.Message):
         model_digest: _builtins.str = ...,
         image_id: _builtins.str = ...,
         warnings: _abc.Iterable[_warning_pb2.Warning] | None = ...,
+        ambiguities: _abc.Iterable[_report_pb2.Ambiguity] | None = ...,
+        contrast: _report_pb2.ContrastReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["image_size", b"image_size", "latency", b"latency", "mask_size", b"mask_size", "rejection", b"rejection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contrast", b"contrast", "image_size", b"image_size", "latency", b"latency", "mask_size", b"mask_size", "rejection", b"rejection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "image_id", b"image_id", "image_size", b"image_size", "latency", b"latency", "mask_size", b"mask_size", "masks", b"masks", "model_digest", b"model_digest", "model_name", b"model_name", "overlay_png", b"overlay_png", "rejection", b"rejection", "request_id", b"request_id", "unlabelled_pixels", b"unlabelled_pixels", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ambiguities", b"ambiguities", "categories", b"categories", "contrast", b"contrast", "image_id", b"image_id", "image_size", b"image_size", "latency", b"latency", "mask_size", b"mask_size", "masks", b"masks", "model_digest", b"model_digest", "model_name", b"model_name", "overlay_png", b"overlay_png", "rejection", b"rejection", "request_id", b"request_id", "unlabelled_pixels", b"unlabelled_pixels", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -53,6 +53,11 @@ class SegmentationServiceStub(object):
                 request_serializer=sed_dot_v1_dot_vocabulary__pb2.CreateVocabularyRequest.SerializeToString,
                 response_deserializer=sed_dot_v1_dot_vocabulary__pb2.CreateVocabularyResponse.FromString,
                 _registered_method=True)
+        self.PrepareVocabulary = channel.unary_stream(
+                '/sed.v1.SegmentationService/PrepareVocabulary',
+                request_serializer=sed_dot_v1_dot_vocabulary__pb2.PrepareVocabularyRequest.SerializeToString,
+                response_deserializer=sed_dot_v1_dot_vocabulary__pb2.PrepareVocabularyResponse.FromString,
+                _registered_method=True)
         self.GetVocabulary = channel.unary_unary(
                 '/sed.v1.SegmentationService/GetVocabulary',
                 request_serializer=sed_dot_v1_dot_vocabulary__pb2.GetVocabularyRequest.SerializeToString,
@@ -108,6 +113,15 @@ class SegmentationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PrepareVocabulary(self, request, context):
+        """Computes the text embeddings of a vocabulary in the background of all other work, and reports how far it is. Callers
+        that prepare the same words share one effort. A call may end early: what is embedded stays. A vocabulary whose
+        embeddings do not fit the server's caches is refused with the sizes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetVocabulary(self, request, context):
         """Returns a vocabulary with its categories.
         """
@@ -154,6 +168,11 @@ def add_SegmentationServiceServicer_to_server(servicer, server):
                     servicer.CreateVocabulary,
                     request_deserializer=sed_dot_v1_dot_vocabulary__pb2.CreateVocabularyRequest.FromString,
                     response_serializer=sed_dot_v1_dot_vocabulary__pb2.CreateVocabularyResponse.SerializeToString,
+            ),
+            'PrepareVocabulary': grpc.unary_stream_rpc_method_handler(
+                    servicer.PrepareVocabulary,
+                    request_deserializer=sed_dot_v1_dot_vocabulary__pb2.PrepareVocabularyRequest.FromString,
+                    response_serializer=sed_dot_v1_dot_vocabulary__pb2.PrepareVocabularyResponse.SerializeToString,
             ),
             'GetVocabulary': grpc.unary_unary_rpc_method_handler(
                     servicer.GetVocabulary,
@@ -260,6 +279,33 @@ class SegmentationService(object):
             '/sed.v1.SegmentationService/CreateVocabulary',
             sed_dot_v1_dot_vocabulary__pb2.CreateVocabularyRequest.SerializeToString,
             sed_dot_v1_dot_vocabulary__pb2.CreateVocabularyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PrepareVocabulary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sed.v1.SegmentationService/PrepareVocabulary',
+            sed_dot_v1_dot_vocabulary__pb2.PrepareVocabularyRequest.SerializeToString,
+            sed_dot_v1_dot_vocabulary__pb2.PrepareVocabularyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,11 @@ class SegmentationServiceStub:
     registered vocabularies when it ends. When it holds as many as it may, it forgets the least recently used one of
     the caller that has the most. On VOCABULARY_NOT_FOUND, create the vocabulary again or send the words.
     """
+    PrepareVocabulary: _grpc.UnaryStreamMultiCallable[_vocabulary_pb2.PrepareVocabularyRequest, _vocabulary_pb2.PrepareVocabularyResponse]
+    """Computes the text embeddings of a vocabulary in the background of all other work, and reports how far it is. Callers
+    that prepare the same words share one effort. A call may end early: what is embedded stays. A vocabulary whose
+    embeddings do not fit the server's caches is refused with the sizes.
+    """
     GetVocabulary: _grpc.UnaryUnaryMultiCallable[_vocabulary_pb2.GetVocabularyRequest, _vocabulary_pb2.GetVocabularyResponse]
     """Returns a vocabulary with its categories."""
     ListVocabularies: _grpc.UnaryUnaryMultiCallable[_vocabulary_pb2.ListVocabulariesRequest, _vocabulary_pb2.ListVocabulariesResponse]
@@ -83,6 +88,11 @@ class SegmentationServiceAsyncStub(SegmentationServiceStub):
     creating the same vocabulary twice is no error, and it has the same name on every replica. A server forgets its
     registered vocabularies when it ends. When it holds as many as it may, it forgets the least recently used one of
     the caller that has the most. On VOCABULARY_NOT_FOUND, create the vocabulary again or send the words.
+    """
+    PrepareVocabulary: _aio.UnaryStreamMultiCallable[_vocabulary_pb2.PrepareVocabularyRequest, _vocabulary_pb2.PrepareVocabularyResponse]  # type: ignore[assignment]
+    """Computes the text embeddings of a vocabulary in the background of all other work, and reports how far it is. Callers
+    that prepare the same words share one effort. A call may end early: what is embedded stays. A vocabulary whose
+    embeddings do not fit the server's caches is refused with the sizes.
     """
     GetVocabulary: _aio.UnaryUnaryMultiCallable[_vocabulary_pb2.GetVocabularyRequest, _vocabulary_pb2.GetVocabularyResponse]  # type: ignore[assignment]
     """Returns a vocabulary with its categories."""
@@ -131,6 +141,17 @@ class SegmentationServiceServicer(metaclass=_abc_1.ABCMeta):
         creating the same vocabulary twice is no error, and it has the same name on every replica. A server forgets its
         registered vocabularies when it ends. When it holds as many as it may, it forgets the least recently used one of
         the caller that has the most. On VOCABULARY_NOT_FOUND, create the vocabulary again or send the words.
+        """
+
+    @_abc_1.abstractmethod
+    def PrepareVocabulary(
+        self,
+        request: _vocabulary_pb2.PrepareVocabularyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_vocabulary_pb2.PrepareVocabularyResponse], _abc.AsyncIterator[_vocabulary_pb2.PrepareVocabularyResponse]]:
+        """Computes the text embeddings of a vocabulary in the background of all other work, and reports how far it is. Callers
+        that prepare the same words share one effort. A call may end early: what is embedded stays. A vocabulary whose
+        embeddings do not fit the server's caches is refused with the sizes.
         """
 
     @_abc_1.abstractmethod

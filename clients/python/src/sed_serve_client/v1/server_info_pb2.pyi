@@ -100,6 +100,7 @@ class Limits(_message.Message):
     MAX_CONNECTION_AGE_FIELD_NUMBER: _builtins.int
     MAX_HEADER_BYTES_FIELD_NUMBER: _builtins.int
     MAX_REQUEST_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_PREPARING_PHRASES_FIELD_NUMBER: _builtins.int
     max_message_bytes: _builtins.int
     """Bytes of one request message."""
     max_image_bytes: _builtins.int
@@ -117,11 +118,13 @@ class Limits(_message.Message):
     max_response_bytes: _builtins.int
     """Bytes of one answer."""
     max_categories: _builtins.int
-    """Categories of a vocabulary."""
+    """Categories of a vocabulary, contrast words included."""
     max_synonyms: _builtins.int
     """Synonyms of a category."""
     max_phrases: _builtins.int
-    """Names and synonyms of a vocabulary together."""
+    """Names and synonyms of a vocabulary together, those of contrast words included. In SYNONYM_MODE_BEST, where each is
+    looked for, this bounds the work of a request.
+    """
     max_phrase_bytes: _builtins.int
     """UTF-8 bytes of a name or synonym."""
     max_top_k: _builtins.int
@@ -173,6 +176,10 @@ class Limits(_message.Message):
     """Bytes of memory for everything that connections and requests cause together: messages, pictures, masks, answers
     that are being sent. A connection may hold about three eighths of it.
     """
+    max_preparing_phrases: _builtins.int
+    """Names and synonyms that may be prepared at the same time, for all callers together. One caller may have half of
+    them.
+    """
     @_builtins.property
     def max_timeout(self) -> _duration_pb2.Duration:
         """The longest that a request may take. A longer or absent deadline is shortened to it."""
@@ -218,10 +225,11 @@ class Limits(_message.Message):
         max_connection_age: _duration_pb2.Duration | None = ...,
         max_header_bytes: _builtins.int = ...,
         max_request_memory_bytes: _builtins.int = ...,
+        max_preparing_phrases: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["max_connection_age", b"max_connection_age", "max_timeout", b"max_timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_cache_bytes", b"image_cache_bytes", "max_batch_images", b"max_batch_images", "max_batch_pairs", b"max_batch_pairs", "max_categories", b"max_categories", "max_concurrent_requests", b"max_concurrent_requests", "max_connection_age", b"max_connection_age", "max_connection_streams", b"max_connection_streams", "max_connections", b"max_connections", "max_decode_bytes", b"max_decode_bytes", "max_header_bytes", b"max_header_bytes", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_message_bytes", b"max_message_bytes", "max_output_pixels", b"max_output_pixels", "max_output_side", b"max_output_side", "max_phrase_bytes", b"max_phrase_bytes", "max_phrases", b"max_phrases", "max_polygon_points", b"max_polygon_points", "max_queued_pairs", b"max_queued_pairs", "max_queued_requests", b"max_queued_requests", "max_registered_vocabularies", b"max_registered_vocabularies", "max_registered_vocabulary_bytes", b"max_registered_vocabulary_bytes", "max_request_id_bytes", b"max_request_id_bytes", "max_request_memory_bytes", b"max_request_memory_bytes", "max_response_bytes", b"max_response_bytes", "max_stream_requests", b"max_stream_requests", "max_synonyms", b"max_synonyms", "max_timeout", b"max_timeout", "max_top_k", b"max_top_k", "text_cache_bytes", b"text_cache_bytes", "vocabulary_cache_bytes", b"vocabulary_cache_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_cache_bytes", b"image_cache_bytes", "max_batch_images", b"max_batch_images", "max_batch_pairs", b"max_batch_pairs", "max_categories", b"max_categories", "max_concurrent_requests", b"max_concurrent_requests", "max_connection_age", b"max_connection_age", "max_connection_streams", b"max_connection_streams", "max_connections", b"max_connections", "max_decode_bytes", b"max_decode_bytes", "max_header_bytes", b"max_header_bytes", "max_image_bytes", b"max_image_bytes", "max_image_pixels", b"max_image_pixels", "max_image_side", b"max_image_side", "max_message_bytes", b"max_message_bytes", "max_output_pixels", b"max_output_pixels", "max_output_side", b"max_output_side", "max_phrase_bytes", b"max_phrase_bytes", "max_phrases", b"max_phrases", "max_polygon_points", b"max_polygon_points", "max_preparing_phrases", b"max_preparing_phrases", "max_queued_pairs", b"max_queued_pairs", "max_queued_requests", b"max_queued_requests", "max_registered_vocabularies", b"max_registered_vocabularies", "max_registered_vocabulary_bytes", b"max_registered_vocabulary_bytes", "max_request_id_bytes", b"max_request_id_bytes", "max_request_memory_bytes", b"max_request_memory_bytes", "max_response_bytes", b"max_response_bytes", "max_stream_requests", b"max_stream_requests", "max_synonyms", b"max_synonyms", "max_timeout", b"max_timeout", "max_top_k", b"max_top_k", "text_cache_bytes", b"text_cache_bytes", "vocabulary_cache_bytes", b"vocabulary_cache_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from sed_serve_client.v1 import warning_pb2 as sed_dot_v1_dot_warning__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sed/v1/vocabulary.proto\x12\x06sed.v1\x1a\x14sed/v1/warning.proto\"R\n\nVocabulary\x12*\n\ncategories\x18\x01 \x01(\x0b\x32\x14.sed.v1.CategoryListH\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x42\x08\n\x06source\"4\n\x0c\x43\x61tegoryList\x12$\n\ncategories\x18\x01 \x03(\x0b\x32\x10.sed.v1.Category\"*\n\x08\x43\x61tegory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08synonyms\x18\x02 \x03(\t\"e\n\x0fNamedVocabulary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\r\x12\x10\n\x08\x62uilt_in\x18\x03 \x01(\x08\x12$\n\ncategories\x18\x04 \x03(\x0b\x32\x10.sed.v1.Category\"R\n\x17\x43reateVocabularyRequest\x12(\n\ncategories\x18\x01 \x01(\x0b\x32\x14.sed.v1.CategoryList\x12\r\n\x05\x65mbed\x18\x02 \x01(\x08\"{\n\x18\x43reateVocabularyResponse\x12+\n\nvocabulary\x18\x01 \x01(\x0b\x32\x17.sed.v1.NamedVocabulary\x12\x0f\n\x07\x65xisted\x18\x02 \x01(\x08\x12!\n\x08warnings\x18\x03 \x03(\x0b\x32\x0f.sed.v1.Warning\"$\n\x14GetVocabularyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x15GetVocabularyResponse\x12+\n\nvocabulary\x18\x01 \x01(\x0b\x32\x17.sed.v1.NamedVocabulary\"@\n\x17ListVocabulariesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x18ListVocabulariesResponse\x12-\n\x0cvocabularies\x18\x01 \x03(\x0b\x32\x17.sed.v1.NamedVocabulary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x44\x65leteVocabularyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteVocabularyResponseB\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sed/v1/vocabulary.proto\x12\x06sed.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x14sed/v1/warning.proto\"\xa1\x01\n\nVocabulary\x12*\n\ncategories\x18\x01 \x01(\x0b\x32\x14.sed.v1.CategoryListH\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x12)\n\x0csynonym_mode\x18\x03 \x01(\x0e\x32\x13.sed.v1.SynonymMode\x12\"\n\x08\x63ontrast\x18\x04 \x01(\x0b\x32\x10.sed.v1.ContrastB\x08\n\x06source\"{\n\x08\x43ontrast\x12*\n\ncategories\x18\x01 \x01(\x0b\x32\x14.sed.v1.CategoryListH\x00\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x12)\n\tautomatic\x18\x03 \x01(\x0b\x32\x14.sed.v1.AutoContrastH\x00\x42\x08\n\x06source\"\x0e\n\x0c\x41utoContrast\"4\n\x0c\x43\x61tegoryList\x12$\n\ncategories\x18\x01 \x03(\x0b\x32\x10.sed.v1.Category\"*\n\x08\x43\x61tegory\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08synonyms\x18\x02 \x03(\t\"\xd2\x01\n\x0fNamedVocabulary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\r\x12\x10\n\x08\x62uilt_in\x18\x03 \x01(\x08\x12$\n\ncategories\x18\x04 \x03(\x0b\x32\x10.sed.v1.Category\x12\x0f\n\x07phrases\x18\x05 \x01(\r\x12\x18\n\x10\x65mbedded_phrases\x18\x06 \x01(\r\x12)\n\x0csynonym_mode\x18\x07 \x01(\x0e\x32\x13.sed.v1.SynonymMode\x12\x15\n\rcontrast_size\x18\x08 \x01(\r\"\xa1\x01\n\x17\x43reateVocabularyRequest\x12(\n\ncategories\x18\x01 \x01(\x0b\x32\x14.sed.v1.CategoryList\x12\r\n\x05\x65mbed\x18\x02 \x01(\x08\x12)\n\x0csynonym_mode\x18\x03 \x01(\x0e\x32\x13.sed.v1.SynonymMode\x12\"\n\x08\x63ontrast\x18\x04 \x01(\x0b\x32\x10.sed.v1.Contrast\"{\n\x18\x43reateVocabularyResponse\x12+\n\nvocabulary\x18\x01 \x01(\x0b\x32\x17.sed.v1.NamedVocabulary\x12\x0f\n\x07\x65xisted\x18\x02 \x01(\x08\x12!\n\x08warnings\x18\x03 \x03(\x0b\x32\x0f.sed.v1.Warning\"B\n\x18PrepareVocabularyRequest\x12&\n\nvocabulary\x18\x01 \x01(\x0b\x32\x12.sed.v1.Vocabulary\"\xea\x01\n\x19PrepareVocabularyResponse\x12\x0f\n\x07phrases\x18\x01 \x01(\r\x12\r\n\x05known\x18\x02 \x01(\r\x12\x10\n\x08\x65mbedded\x18\x03 \x01(\r\x12,\n\tremaining\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05ready\x18\x05 \x01(\x08\x12\x0f\n\x07replica\x18\x06 \x01(\t\x12*\n\x07\x64\x65vices\x18\x07 \x03(\x0b\x32\x19.sed.v1.DevicePreparation\x12!\n\x08warnings\x18\x08 \x03(\x0b\x32\x0f.sed.v1.Warning\"5\n\x11\x44\x65vicePreparation\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12\x10\n\x08\x65mbedded\x18\x02 \x01(\r\"$\n\x14GetVocabularyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x15GetVocabularyResponse\x12+\n\nvocabulary\x18\x01 \x01(\x0b\x32\x17.sed.v1.NamedVocabulary\"@\n\x17ListVocabulariesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"b\n\x18ListVocabulariesResponse\x12-\n\x0cvocabularies\x18\x01 \x03(\x0b\x32\x17.sed.v1.NamedVocabulary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x44\x65leteVocabularyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteVocabularyResponse*Y\n\x0bSynonymMode\x12\x1c\n\x18SYNONYM_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11SYNONYM_MODE_MEAN\x10\x01\x12\x15\n\x11SYNONYM_MODE_BEST\x10\x02\x42\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,28 +34,40 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sed_serve_client.v1.vocabul
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\014sed/v1;sedv1'
-  _globals['_VOCABULARY']._serialized_start=57
-  _globals['_VOCABULARY']._serialized_end=139
-  _globals['_CATEGORYLIST']._serialized_start=141
-  _globals['_CATEGORYLIST']._serialized_end=193
-  _globals['_CATEGORY']._serialized_start=195
-  _globals['_CATEGORY']._serialized_end=237
-  _globals['_NAMEDVOCABULARY']._serialized_start=239
-  _globals['_NAMEDVOCABULARY']._serialized_end=340
-  _globals['_CREATEVOCABULARYREQUEST']._serialized_start=342
-  _globals['_CREATEVOCABULARYREQUEST']._serialized_end=424
-  _globals['_CREATEVOCABULARYRESPONSE']._serialized_start=426
-  _globals['_CREATEVOCABULARYRESPONSE']._serialized_end=549
-  _globals['_GETVOCABULARYREQUEST']._serialized_start=551
-  _globals['_GETVOCABULARYREQUEST']._serialized_end=587
-  _globals['_GETVOCABULARYRESPONSE']._serialized_start=589
-  _globals['_GETVOCABULARYRESPONSE']._serialized_end=657
-  _globals['_LISTVOCABULARIESREQUEST']._serialized_start=659
-  _globals['_LISTVOCABULARIESREQUEST']._serialized_end=723
-  _globals['_LISTVOCABULARIESRESPONSE']._serialized_start=725
-  _globals['_LISTVOCABULARIESRESPONSE']._serialized_end=823
-  _globals['_DELETEVOCABULARYREQUEST']._serialized_start=825
-  _globals['_DELETEVOCABULARYREQUEST']._serialized_end=864
-  _globals['_DELETEVOCABULARYRESPONSE']._serialized_start=866
-  _globals['_DELETEVOCABULARYRESPONSE']._serialized_end=892
+  _globals['_SYNONYMMODE']._serialized_start=1697
+  _globals['_SYNONYMMODE']._serialized_end=1786
+  _globals['_VOCABULARY']._serialized_start=90
+  _globals['_VOCABULARY']._serialized_end=251
+  _globals['_CONTRAST']._serialized_start=253
+  _globals['_CONTRAST']._serialized_end=376
+  _globals['_AUTOCONTRAST']._serialized_start=378
+  _globals['_AUTOCONTRAST']._serialized_end=392
+  _globals['_CATEGORYLIST']._serialized_start=394
+  _globals['_CATEGORYLIST']._serialized_end=446
+  _globals['_CATEGORY']._serialized_start=448
+  _globals['_CATEGORY']._serialized_end=490
+  _globals['_NAMEDVOCABULARY']._serialized_start=493
+  _globals['_NAMEDVOCABULARY']._serialized_end=703
+  _globals['_CREATEVOCABULARYREQUEST']._serialized_start=706
+  _globals['_CREATEVOCABULARYREQUEST']._serialized_end=867
+  _globals['_CREATEVOCABULARYRESPONSE']._serialized_start=869
+  _globals['_CREATEVOCABULARYRESPONSE']._serialized_end=992
+  _globals['_PREPAREVOCABULARYREQUEST']._serialized_start=994
+  _globals['_PREPAREVOCABULARYREQUEST']._serialized_end=1060
+  _globals['_PREPAREVOCABULARYRESPONSE']._serialized_start=1063
+  _globals['_PREPAREVOCABULARYRESPONSE']._serialized_end=1297
+  _globals['_DEVICEPREPARATION']._serialized_start=1299
+  _globals['_DEVICEPREPARATION']._serialized_end=1352
+  _globals['_GETVOCABULARYREQUEST']._serialized_start=1354
+  _globals['_GETVOCABULARYREQUEST']._serialized_end=1390
+  _globals['_GETVOCABULARYRESPONSE']._serialized_start=1392
+  _globals['_GETVOCABULARYRESPONSE']._serialized_end=1460
+  _globals['_LISTVOCABULARIESREQUEST']._serialized_start=1462
+  _globals['_LISTVOCABULARIESREQUEST']._serialized_end=1526
+  _globals['_LISTVOCABULARIESRESPONSE']._serialized_start=1528
+  _globals['_LISTVOCABULARIESRESPONSE']._serialized_end=1626
+  _globals['_DELETEVOCABULARYREQUEST']._serialized_start=1628
+  _globals['_DELETEVOCABULARYREQUEST']._serialized_end=1667
+  _globals['_DELETEVOCABULARYRESPONSE']._serialized_start=1669
+  _globals['_DELETEVOCABULARYRESPONSE']._serialized_end=1695
 # @@protoc_insertion_point(module_scope)

@@ -5,8 +5,10 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from sed_serve_client.v1 import warning_pb2 as _warning_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +21,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _SynonymMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SynonymModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SynonymMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SYNONYM_MODE_UNSPECIFIED: _SynonymMode.ValueType  # 0
+    """The default that the field states."""
+    SYNONYM_MODE_MEAN: _SynonymMode.ValueType  # 1
+    """The mean of the phrases' text embeddings is looked for, as the official model does: the cost of one category."""
+    SYNONYM_MODE_BEST: _SynonymMode.ValueType  # 2
+    """Every phrase is looked for, and at each pixel the best one counts: the cost of a category for each phrase.
+    Rejection ranks a category by its best phrase.
+    """
+
+class SynonymMode(_SynonymMode, metaclass=_SynonymModeEnumTypeWrapper):
+    """Ways in which the phrases of a category become its scores."""
+
+SYNONYM_MODE_UNSPECIFIED: SynonymMode.ValueType  # 0
+"""The default that the field states."""
+SYNONYM_MODE_MEAN: SynonymMode.ValueType  # 1
+"""The mean of the phrases' text embeddings is looked for, as the official model does: the cost of one category."""
+SYNONYM_MODE_BEST: SynonymMode.ValueType  # 2
+"""Every phrase is looked for, and at each pixel the best one counts: the cost of a category for each phrase.
+Rejection ranks a category by its best phrase.
+"""
+Global___SynonymMode: _TypeAlias = SynonymMode  # noqa: Y015
+
 @_typing.final
 class Vocabulary(_message.Message):
     """The words to look for. Exactly one source must be set."""
@@ -27,29 +57,97 @@ class Vocabulary(_message.Message):
 
     CATEGORIES_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    SYNONYM_MODE_FIELD_NUMBER: _builtins.int
+    CONTRAST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name of a vocabulary that the server knows: a built-in one, for example `ade20k-150`, or the name that
     CreateVocabulary returned. ListVocabularies lists them.
     """
+    synonym_mode: Global___SynonymMode.ValueType
+    """The counting of synonyms. Unspecified: as the named vocabulary says, and MEAN for words written out."""
     @_builtins.property
     def categories(self) -> Global___CategoryList:
         """The categories, written out. Their order is the order of the answer and of the mask's indices."""
+
+    @_builtins.property
+    def contrast(self) -> Global___Contrast:
+        """Words that compete with the categories and are never in the answer. Absent: those of the named vocabulary, and
+        none for words written out.
+        """
 
     def __init__(
         self,
         *,
         categories: Global___CategoryList | None = ...,
         name: _builtins.str = ...,
+        synonym_mode: Global___SynonymMode.ValueType = ...,
+        contrast: Global___Contrast | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "name", b"name", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "contrast", b"contrast", "name", b"name", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "name", b"name", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "contrast", b"contrast", "name", b"name", "source", b"source", "synonym_mode", b"synonym_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["categories", "name"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
 Global___Vocabulary: _TypeAlias = Vocabulary  # noqa: Y015
+
+@_typing.final
+class Contrast(_message.Message):
+    """Words for what else a picture may show. A pixel at which one of them is best is unlabelled. They take part in
+    rejection, cost as categories do, and are never among the categories of an answer. They make one word enough: without
+    them, a vocabulary of one word claims every pixel.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORIES_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    AUTOMATIC_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The categories of a vocabulary that the server knows by name."""
+    @_builtins.property
+    def categories(self) -> Global___CategoryList:
+        """Words written out."""
+
+    @_builtins.property
+    def automatic(self) -> Global___AutoContrast:
+        """Common words of the built-in vocabularies, less those that are near the words asked for."""
+
+    def __init__(
+        self,
+        *,
+        categories: Global___CategoryList | None = ...,
+        name: _builtins.str = ...,
+        automatic: Global___AutoContrast | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["automatic", b"automatic", "categories", b"categories", "name", b"name", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["automatic", b"automatic", "categories", b"categories", "name", b"name", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["categories", "name", "automatic"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___Contrast: _TypeAlias = Contrast  # noqa: Y015
+
+@_typing.final
+class AutoContrast(_message.Message):
+    """Asks for contrast words of the server's choice. It has no fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AutoContrast: _TypeAlias = AutoContrast  # noqa: Y015
 
 @_typing.final
 class CategoryList(_message.Message):
@@ -89,7 +187,7 @@ class Category(_message.Message):
     """
     @_builtins.property
     def synonyms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Other phrases for the same thing. The category matches the mean of all its phrases."""
+        """Other phrases for the same thing; SynonymMode says how they count."""
 
     def __init__(
         self,
@@ -115,6 +213,10 @@ class NamedVocabulary(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     BUILT_IN_FIELD_NUMBER: _builtins.int
     CATEGORIES_FIELD_NUMBER: _builtins.int
+    PHRASES_FIELD_NUMBER: _builtins.int
+    EMBEDDED_PHRASES_FIELD_NUMBER: _builtins.int
+    SYNONYM_MODE_FIELD_NUMBER: _builtins.int
+    CONTRAST_SIZE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name to put into `Vocabulary.name`. The name of a registered vocabulary is derived from its content: `voc-`
     and 32 hexadecimal digits, the same on every server. A replica knows it once the same words were registered
@@ -124,6 +226,14 @@ class NamedVocabulary(_message.Message):
     """Number of its categories."""
     built_in: _builtins.bool
     """True if it came with the server and cannot be deleted."""
+    phrases: _builtins.int
+    """Its different names and synonyms, those of its contrast words included."""
+    embedded_phrases: _builtins.int
+    """Those of its phrases whose text embeddings are in the memory of every device of the server."""
+    synonym_mode: Global___SynonymMode.ValueType
+    """The counting of synonyms in its categories."""
+    contrast_size: _builtins.int
+    """Number of its contrast words."""
     @_builtins.property
     def categories(self) -> _containers.RepeatedCompositeFieldContainer[Global___Category]:
         """Its categories, in order. Empty in lists."""
@@ -135,10 +245,14 @@ class NamedVocabulary(_message.Message):
         size: _builtins.int = ...,
         built_in: _builtins.bool = ...,
         categories: _abc.Iterable[Global___Category] | None = ...,
+        phrases: _builtins.int = ...,
+        embedded_phrases: _builtins.int = ...,
+        synonym_mode: Global___SynonymMode.ValueType = ...,
+        contrast_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["built_in", b"built_in", "categories", b"categories", "name", b"name", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["built_in", b"built_in", "categories", b"categories", "contrast_size", b"contrast_size", "embedded_phrases", b"embedded_phrases", "name", b"name", "phrases", b"phrases", "size", b"size", "synonym_mode", b"synonym_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -152,21 +266,36 @@ class CreateVocabularyRequest(_message.Message):
 
     CATEGORIES_FIELD_NUMBER: _builtins.int
     EMBED_FIELD_NUMBER: _builtins.int
+    SYNONYM_MODE_FIELD_NUMBER: _builtins.int
+    CONTRAST_FIELD_NUMBER: _builtins.int
     embed: _builtins.bool
-    """Compute the text embeddings before answering, so that the first picture does not wait for them."""
+    """Compute the text embeddings before answering, so that the first picture does not wait for them. If the deadline
+    is too short for that, the vocabulary is registered, its words are prepared in the background, and the call ends
+    with VOCABULARY_NOT_READY.
+    """
+    synonym_mode: Global___SynonymMode.ValueType
+    """The counting of synonyms in its categories. Unspecified: MEAN. Part of the vocabulary's name."""
     @_builtins.property
     def categories(self) -> Global___CategoryList:
         """The categories. Required."""
+
+    @_builtins.property
+    def contrast(self) -> Global___Contrast:
+        """Its contrast words. Part of the vocabulary's name. `automatic` is resolved once, which needs the text embeddings: as
+        with `embed`.
+        """
 
     def __init__(
         self,
         *,
         categories: Global___CategoryList | None = ...,
         embed: _builtins.bool = ...,
+        synonym_mode: Global___SynonymMode.ValueType = ...,
+        contrast: Global___Contrast | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "contrast", b"contrast"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "embed", b"embed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "contrast", b"contrast", "embed", b"embed", "synonym_mode", b"synonym_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -189,7 +318,9 @@ class CreateVocabularyResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:
-        """Warnings about the words."""
+        """Advice on the words: phrases that are cut, names that occur twice; with `embed` also pairs of categories that the
+        model will hardly tell apart.
+        """
 
     def __init__(
         self,
@@ -205,6 +336,114 @@ class CreateVocabularyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateVocabularyResponse: _TypeAlias = CreateVocabularyResponse  # noqa: Y015
+
+@_typing.final
+class PrepareVocabularyRequest(_message.Message):
+    """Asks for the text embeddings of words, in the background of all other work."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOCABULARY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def vocabulary(self) -> Global___Vocabulary:
+        """The words. Required."""
+
+    def __init__(
+        self,
+        *,
+        vocabulary: Global___Vocabulary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["vocabulary", b"vocabulary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["vocabulary", b"vocabulary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareVocabularyRequest: _TypeAlias = PrepareVocabularyRequest  # noqa: Y015
+
+@_typing.final
+class PrepareVocabularyResponse(_message.Message):
+    """The state of a preparation. Counts never fall. The last message of the stream says `ready`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHRASES_FIELD_NUMBER: _builtins.int
+    KNOWN_FIELD_NUMBER: _builtins.int
+    EMBEDDED_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    READY_FIELD_NUMBER: _builtins.int
+    REPLICA_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    phrases: _builtins.int
+    """The different names and synonyms to prepare, those of contrast words included."""
+    known: _builtins.int
+    """Those whose text embeddings were known when the call began."""
+    embedded: _builtins.int
+    """Those whose text embeddings are ready on every device, the known ones included."""
+    ready: _builtins.bool
+    """True in the last message: the next request with these words does not wait for them."""
+    replica: _builtins.str
+    """The replica that prepares: the name of its host. What it holds, another replica holds only if they share a
+    folder of text embeddings.
+    """
+    @_builtins.property
+    def remaining(self) -> _duration_pb2.Duration:
+        """Predicted time until all are ready; absent while nothing is known of it."""
+
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___DevicePreparation]:
+        """The state of each device of the replica."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:
+        """Advice on the words, in the last message."""
+
+    def __init__(
+        self,
+        *,
+        phrases: _builtins.int = ...,
+        known: _builtins.int = ...,
+        embedded: _builtins.int = ...,
+        remaining: _duration_pb2.Duration | None = ...,
+        ready: _builtins.bool = ...,
+        replica: _builtins.str = ...,
+        devices: _abc.Iterable[Global___DevicePreparation] | None = ...,
+        warnings: _abc.Iterable[_warning_pb2.Warning] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["remaining", b"remaining"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "embedded", b"embedded", "known", b"known", "phrases", b"phrases", "ready", b"ready", "remaining", b"remaining", "replica", b"replica", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PrepareVocabularyResponse: _TypeAlias = PrepareVocabularyResponse  # noqa: Y015
+
+@_typing.final
+class DevicePreparation(_message.Message):
+    """The state of a preparation on one device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: _builtins.int
+    EMBEDDED_FIELD_NUMBER: _builtins.int
+    device: _builtins.str
+    """The device, for example `cuda:0`."""
+    embedded: _builtins.int
+    """Phrases whose text embeddings are ready there."""
+    def __init__(
+        self,
+        *,
+        device: _builtins.str = ...,
+        embedded: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "embedded", b"embedded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DevicePreparation: _TypeAlias = DevicePreparation  # noqa: Y015
 
 @_typing.final
 class GetVocabularyRequest(_message.Message):

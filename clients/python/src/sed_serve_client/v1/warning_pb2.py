@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14sed/v1/warning.proto\x12\x06sed.v1\"P\n\x07Warning\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.sed.v1.WarningReason\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t*y\n\rWarningReason\x12\x1e\n\x1aWARNING_REASON_UNSPECIFIED\x10\x00\x12)\n%WARNING_REASON_CATEGORY_NAME_REPEATED\x10\x01\x12\x1d\n\x19WARNING_REASON_PHRASE_CUT\x10\x02\x42\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14sed/v1/warning.proto\x12\x06sed.v1\"\xb2\x01\n\x07Warning\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.sed.v1.WarningReason\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12/\n\x08metadata\x18\x04 \x03(\x0b\x32\x1d.sed.v1.Warning.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x9e\x01\n\rWarningReason\x12\x1e\n\x1aWARNING_REASON_UNSPECIFIED\x10\x00\x12)\n%WARNING_REASON_CATEGORY_NAME_REPEATED\x10\x01\x12\x1d\n\x19WARNING_REASON_PHRASE_CUT\x10\x02\x12#\n\x1fWARNING_REASON_CATEGORIES_ALIKE\x10\x03\x42\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,8 +32,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sed_serve_client.v1.warning
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'P\001Z\014sed/v1;sedv1'
-  _globals['_WARNINGREASON']._serialized_start=114
-  _globals['_WARNINGREASON']._serialized_end=235
-  _globals['_WARNING']._serialized_start=32
-  _globals['_WARNING']._serialized_end=112
+  _globals['_WARNING_METADATAENTRY']._loaded_options = None
+  _globals['_WARNING_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_WARNINGREASON']._serialized_start=214
+  _globals['_WARNINGREASON']._serialized_end=372
+  _globals['_WARNING']._serialized_start=33
+  _globals['_WARNING']._serialized_end=211
+  _globals['_WARNING_METADATAENTRY']._serialized_start=164
+  _globals['_WARNING_METADATAENTRY']._serialized_end=211
 # @@protoc_insertion_point(module_scope)

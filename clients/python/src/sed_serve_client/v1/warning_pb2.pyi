@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -31,6 +33,10 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """
     WARNING_REASON_PHRASE_CUT: _WarningReason.ValueType  # 2
     """A name or synonym has more tokens than the model's prompts have room for: its last words are not read."""
+    WARNING_REASON_CATEGORIES_ALIKE: _WarningReason.ValueType  # 3
+    """The text embeddings of two categories are so similar that the model will hardly tell them apart. If they mean the
+    same, make them synonyms of one category.
+    """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
     """The subject of a warning. Reasons are never renamed; new ones may be added."""
@@ -43,6 +49,10 @@ apart.
 """
 WARNING_REASON_PHRASE_CUT: WarningReason.ValueType  # 2
 """A name or synonym has more tokens than the model's prompts have room for: its last words are not read."""
+WARNING_REASON_CATEGORIES_ALIKE: WarningReason.ValueType  # 3
+"""The text embeddings of two categories are so similar that the model will hardly tell them apart. If they mean the
+same, make them synonyms of one category.
+"""
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 
 @_typing.final
@@ -51,25 +61,53 @@ class Warning(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REASON_FIELD_NUMBER: _builtins.int
     FIELD_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     reason: Global___WarningReason.ValueType
     """The subject of the warning."""
     field: _builtins.str
     """Path of the field in the request, for example `vocabulary.categories.categories[3].name`."""
     message: _builtins.str
     """A description of what was found, and of what it means for the result."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Values of the message for programs: for PHRASE_CUT `tokens` and `room`; for CATEGORIES_ALIKE `similarity` and
+        `threshold`, and the indices `first` and `second`.
+        """
+
     def __init__(
         self,
         *,
         reason: Global___WarningReason.ValueType = ...,
         field: _builtins.str = ...,
         message: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "message", b"message", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "message", b"message", "metadata", b"metadata", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

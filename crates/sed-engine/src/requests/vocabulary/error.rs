@@ -1,24 +1,7 @@
 //! The rules that a vocabulary can break, and warnings where none is broken.
 
-use std::fmt;
-
-/// A place in a vocabulary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Phrase {
-    /// Index of the category.
-    pub category: usize,
-    /// Index of the synonym; `None` is the name.
-    pub synonym: Option<usize>,
-}
-
-impl fmt::Display for Phrase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.synonym {
-            None => write!(f, "the name of category {}", self.category),
-            Some(synonym) => write!(f, "synonym {synonym} of category {}", self.category),
-        }
-    }
-}
+use super::places::{CategoryPlace, Phrase};
+use crate::similarity::Similarity;
 
 /// A rule that a vocabulary breaks, and the place.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -27,28 +10,32 @@ pub enum VocabularyError {
     #[error("the vocabulary is empty; give at least one category")]
     Empty,
     /// There are too many categories.
-    #[error("{found} categories are more than the limit of {limit}")]
+    #[error("{found} categories{} are more than the limit of {limit}", of_contrast(*contrast))]
     TooManyCategories {
         /// Their number.
         found: usize,
+        /// The contrast words among them.
+        contrast: usize,
         /// The largest number.
         limit: usize,
     },
     /// One category has too many synonyms.
-    #[error("category {category} has {found} synonyms, more than the limit of {limit}")]
+    #[error("{category} has {found} synonyms, more than the limit of {limit}")]
     TooManySynonyms {
-        /// Index of the category.
-        category: usize,
+        /// The category.
+        category: CategoryPlace,
         /// Their number.
         found: usize,
         /// The largest number.
         limit: usize,
     },
     /// There are too many names and synonyms together.
-    #[error("{found} names and synonyms are more than the limit of {limit}")]
+    #[error("{found} names and synonyms{} are more than the limit of {limit}", of_contrast(*contrast))]
     TooManyPhrases {
         /// Their number.
         found: usize,
+        /// Those of contrast words among them.
+        contrast: usize,
         /// The largest number.
         limit: usize,
     },
@@ -76,15 +63,16 @@ pub enum VocabularyError {
     },
     /// Two categories have the same phrases.
     #[error(
-        "duplicate category `{}` (entries {first} and {second}){}; remove one",
+        "duplicate category `{}` ({}){}; remove one",
         shown(name),
+        CategoryPlace::two(*first, *second),
         reads_like(first_name, name)
     )]
     DuplicateCategory {
-        /// Index of the first of them.
-        first: usize,
-        /// Index of the second.
-        second: usize,
+        /// The first of them.
+        first: CategoryPlace,
+        /// The second.
+        second: CategoryPlace,
         /// The name of the first.
         first_name: String,
         /// The name of the second.
@@ -112,15 +100,12 @@ pub enum VocabularyError {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum VocabularyWarning {
     /// Two categories have the same name and other synonyms.
-    #[error(
-        "categories {first} and {second} are both called `{}`; only their index tells them apart",
-        shown(name)
-    )]
+    #[error("{}", name_repeated(*first, *second, name))]
     NameRepeated {
-        /// Index of the first category of this name.
-        first: usize,
-        /// Index of this one.
-        second: usize,
+        /// The first category of this name.
+        first: CategoryPlace,
+        /// This one.
+        second: CategoryPlace,
         /// The name.
         name: String,
     },
@@ -140,6 +125,56 @@ pub enum VocabularyWarning {
         /// Tokens that every prompt has room for.
         room: usize,
     },
+    /// The text embeddings of two categories are so close that the model will hardly tell them apart.
+    #[error(
+        "categories {first} and {second}, `{}` and `{}`, are hardly different to the model (similarity \
+         {similarity}, alike from {threshold}); if they mean the same, make them synonyms of one category",
+        shown(first_name),
+        shown(second_name)
+    )]
+    Alike {
+        /// Index of the first category.
+        first: usize,
+        /// Index of the second, which is higher.
+        second: usize,
+        /// The name of the first.
+        first_name: String,
+        /// The name of the second.
+        second_name: String,
+        /// Similarity of their text embeddings.
+        similarity: Similarity,
+        /// The similarity from which two categories of this vocabulary are alike.
+        threshold: Similarity,
+    },
+}
+
+impl VocabularyWarning {
+    /// The phrase that it is about.
+    pub fn phrase(&self) -> Phrase {
+        match self {
+            Self::NameRepeated { second, .. } => second.name(),
+            Self::PhraseCut { phrase, .. } => *phrase,
+            Self::Alike { second, .. } => CategoryPlace::Asked(*second).name(),
+        }
+    }
+}
+
+/// Says how many of what is counted belong to contrast words.
+fn of_contrast(contrast: usize) -> String {
+    if contrast == 0 { String::new() } else { format!(" ({contrast} of them for contrast words)") }
+}
+
+/// Says what follows from a name that two categories have.
+fn name_repeated(first: CategoryPlace, second: CategoryPlace, name: &str) -> String {
+    let name = shown(name);
+    match (first, second) {
+        (CategoryPlace::Asked(first), CategoryPlace::Asked(second)) => {
+            format!(
+                "categories {first} and {second} are both called `{name}`; only their index tells them apart"
+            )
+        }
+        _ => format!("{first} and {second} are both called `{name}`; pixels of it may be left unlabelled"),
+    }
 }
 
 /// A phrase in a message: the beginning of a long one.

@@ -1,32 +1,38 @@
-//! Vocabularies that have been checked: an ordered list of categories within stated limits.
+//! Vocabularies that have been checked: an ordered list of categories within stated limits, with the contrast
+//! words that compete with them.
 
+mod advice;
+mod check;
 mod error;
+mod places;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use crate::stages::{
     UNLABELLED,
-    phrases::{PhraseTokens, ReadPhrases, TokenPhrase},
+    phrases::{ReadPhrases, TokenPhrase},
 };
 pub use sed_model::prompts::Category;
 
-pub use error::{Phrase, VocabularyError, VocabularyWarning};
+pub use advice::advice;
+use check::{Check, check_sizes, check_sizes_with, count_phrases};
+pub use error::{VocabularyError, VocabularyWarning};
+pub use places::{CategoryPlace, Phrase};
 
 /// Limits on the size of a vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VocabularyLimits {
-    /// Categories; never more than 65,535, the indices that 16 bits hold beside [`UNLABELLED`].
+    /// Categories, contrast words included; never more than 65,535, the indices that 16 bits hold beside
+    /// [`UNLABELLED`].
     pub categories: usize,
     /// Synonyms of one category.
     pub synonyms: usize,
-    /// Names and synonyms together.
+    /// Names and synonyms together, those of contrast words included. They bound the pairs of
+    /// [`SynonymMode::Best`].
     pub phrases: usize,
     /// UTF-8 bytes of one name or synonym.
     pub phrase_bytes: usize,
@@ -41,23 +47,42 @@ impl Default for VocabularyLimits {
     }
 }
 
-/// An ordered list of categories: not empty, within limits, without doubles. Cheap to clone.
+/// The way in which the phrases of a category become its scores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SynonymMode {
+    /// The mean of the phrases' embeddings is looked for: a category is one pair.
+    #[default]
+    Mean,
+    /// Every phrase is a pair of its own, and at each pixel the best one of a category counts.
+    Best,
+}
+
+/// An ordered list of categories: not empty, within limits, without doubles; and the contrast words that
+/// compete with them and are never in an answer. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vocabulary {
+    /// The categories asked for, and behind them the contrast words.
     categories: Arc<[Category]>,
+    /// Number of the categories asked for.
+    size: usize,
+    synonym_mode: SynonymMode,
     /// The phrases of all categories, in order.
     phrases: Arc<[TokenPhrase]>,
+    /// The category of each pair; `None` where every pair is a category.
+    groups: Option<Arc<[u32]>>,
     digest: VocabularyDigest,
     warnings: Arc<[VocabularyWarning]>,
 }
 
-/// SHA-256 of all names and synonyms, their order and their borders.
+/// SHA-256 of all names and synonyms, their order and their borders, and of the synonym mode and the contrast
+/// words where they are not the usual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VocabularyDigest(pub [u8; 32]);
 
 impl Vocabulary {
     /// Checks categories that a caller wrote. What the model reads as the same is the same: two categories
-    /// are duplicates when their sets of phrases have the same token ids.
+    /// are duplicates when their sets of phrases have the same token ids. There are no contrast words, and
+    /// the synonym mode is the usual one.
     ///
     /// # Errors
     /// The first rule that is broken, with the place where.
@@ -67,21 +92,13 @@ impl Vocabulary {
         reader: &dyn ReadPhrases,
     ) -> Result<Self, VocabularyError> {
         check_sizes(&categories, limits)?;
-        let mut phrases = Vec::new();
-        let mut seen = Seen::default();
+        let mut check = Check::new(limits, reader);
         for (index, category) in categories.iter().enumerate() {
-            let first = phrases.len();
-            for (position, text) in category.phrases().enumerate() {
-                let place = Phrase { category: index, synonym: position.checked_sub(1) };
-                let tokens = check_phrase(text, place, limits, reader)?;
-                seen.check_cut(text, place, &tokens);
-                let phrase = TokenPhrase::new(text, tokens.ids);
-                check_new_in_category(&phrases[first..], &phrase, place)?;
-                phrases.push(phrase);
-            }
-            seen.check_category(index, category, &phrases[first..], &categories)?;
+            check.add(CategoryPlace::Asked(index), category)?;
         }
-        Ok(Self::of(categories, phrases, seen.warnings))
+        let (phrases, warnings) = check.done();
+        let size = categories.len();
+        Ok(Self::of(SynonymMode::Mean, (categories, size), phrases, warnings))
     }
 
     /// A vocabulary that came with the program. Published lists hold doubles, so these are let through.
@@ -98,22 +115,66 @@ impl Vocabulary {
         check_sizes(&categories, &limits)?;
         let phrases = categories.iter().flat_map(Category::phrases);
         let phrases = phrases.map(|text| TokenPhrase::new(text, reader.read(text).ids)).collect();
-        Ok(Self::of(categories, phrases, Vec::new()))
+        let size = categories.len();
+        Ok(Self::of(SynonymMode::Mean, (categories, size), phrases, Vec::new()))
     }
 
-    fn of(categories: Vec<Category>, phrases: Vec<TokenPhrase>, warnings: Vec<VocabularyWarning>) -> Self {
-        let mut hasher = Sha256::new();
-        for category in &categories {
-            hasher.update((category.synonyms.len() as u64).to_le_bytes());
-            for phrase in category.phrases() {
-                hasher.update((phrase.len() as u64).to_le_bytes());
-                hasher.update(phrase);
-            }
+    /// The same categories with a synonym mode and contrast words, in place of those that it has. Contrast
+    /// words are checked as categories are; one with the phrases of a category asked for is a duplicate of
+    /// it.
+    ///
+    /// # Errors
+    /// The first rule that a contrast word breaks, with its place; or both together, or the phrases of
+    /// [`SynonymMode::Best`], are above a limit.
+    pub fn with(
+        self,
+        mode: SynonymMode,
+        contrast: Vec<Category>,
+        limits: &VocabularyLimits,
+        reader: &dyn ReadPhrases,
+    ) -> Result<Self, VocabularyError> {
+        if mode == self.synonym_mode && contrast == self.contrast() {
+            return Ok(self);
         }
+        check_sizes_with(mode, self.categories(), &contrast, limits)?;
+        let mut check = Check::new(limits, reader);
+        let mut rest = &*self.phrases;
+        for (index, category) in self.categories().iter().enumerate() {
+            let (own, others) = rest.split_at(1 + category.synonyms.len());
+            check.know(CategoryPlace::Asked(index), category, own);
+            rest = others;
+        }
+        for (index, category) in contrast.iter().enumerate() {
+            check.add(CategoryPlace::Contrast(index), category)?;
+        }
+        let (phrases, warnings) = check.done();
+        let phrases = [&self.phrases[..count_phrases(self.categories())], &phrases].concat();
+        let is_of_asked =
+            |warning: &&VocabularyWarning| matches!(warning.phrase().category, CategoryPlace::Asked(_));
+        let warnings = self.warnings.iter().filter(is_of_asked).cloned().chain(warnings).collect();
+        let categories = [self.categories(), &contrast].concat();
+        Ok(Self::of(mode, (categories, self.size), phrases, warnings))
+    }
+
+    /// A vocabulary of checked categories, of which the first `size` are asked for.
+    fn of(
+        synonym_mode: SynonymMode,
+        (categories, size): (Vec<Category>, usize),
+        phrases: Vec<TokenPhrase>,
+        warnings: Vec<VocabularyWarning>,
+    ) -> Self {
+        let has_groups = synonym_mode == SynonymMode::Best && phrases.len() > categories.len();
+        let phrases_of = |(index, category): (usize, &Category)| {
+            std::iter::repeat_n(index as u32, 1 + category.synonyms.len())
+        };
+        let groups = has_groups.then(|| categories.iter().enumerate().flat_map(phrases_of).collect());
         Self {
+            digest: digest(synonym_mode, &categories[..size], &categories[size..]),
             categories: categories.into(),
+            size,
+            synonym_mode,
             phrases: phrases.into(),
-            digest: VocabularyDigest(hasher.finalize().into()),
+            groups,
             warnings: warnings.into(),
         }
     }
@@ -123,21 +184,38 @@ impl Vocabulary {
         self.digest
     }
 
-    /// The categories, in order.
+    /// The categories asked for, in order.
     pub fn categories(&self) -> &[Category] {
+        &self.categories[..self.size]
+    }
+
+    /// The contrast words, in order. Inside the engine their indices follow those of the categories asked
+    /// for.
+    pub fn contrast(&self) -> &[Category] {
+        &self.categories[self.size..]
+    }
+
+    /// The categories asked for, and behind them the contrast words.
+    pub fn all_categories(&self) -> &[Category] {
         &self.categories
     }
 
-    /// The phrases of all categories with their tokens, in order.
+    /// The way in which synonyms count.
+    pub fn synonym_mode(&self) -> SynonymMode {
+        self.synonym_mode
+    }
+
+    /// The phrases of all categories with their tokens, those of contrast words behind the others, in order.
     pub fn phrases(&self) -> &[TokenPhrase] {
         &self.phrases
     }
 
-    /// The phrases of each category, in order.
-    pub fn phrases_by_category(&self) -> impl Iterator<Item = &[TokenPhrase]> {
+    /// The phrases whose embeddings are combined for each pair, in order.
+    pub fn phrases_by_pair(&self) -> impl Iterator<Item = &[TokenPhrase]> {
         let mut rest = &*self.phrases;
-        self.categories.iter().map(move |category| {
-            let (own, others) = rest.split_at(1 + category.synonyms.len());
+        (0..self.pairs()).map(move |pair| {
+            let count = if self.groups.is_some() { 1 } else { 1 + self.categories[pair].synonyms.len() };
+            let (own, others) = rest.split_at(count);
             rest = others;
             own
         })
@@ -148,118 +226,57 @@ impl Vocabulary {
         &self.warnings
     }
 
-    /// Returns the number of categories; never 0.
+    /// Returns the number of categories asked for; never 0.
     pub fn size(&self) -> usize {
-        self.categories.len()
+        self.size
     }
-}
 
-/// The categories that were checked before.
-#[derive(Default)]
-struct Seen {
-    /// The first category of each name.
-    names: HashMap<TokenPhrase, usize>,
-    /// The category of each set of phrases, by their ids in order.
-    sets: HashMap<Vec<TokenPhrase>, usize>,
-    warnings: Vec<VocabularyWarning>,
-}
+    /// Returns the number of pairs that it makes with an image: its categories, contrast words included, or
+    /// their phrases in [`SynonymMode::Best`].
+    pub fn pairs(&self) -> usize {
+        self.groups.as_ref().map_or(self.categories.len(), |groups| groups.len())
+    }
 
-impl Seen {
-    /// Refuses a category whose phrases are those of an earlier one, and warns of one that only has its name.
-    fn check_category(
-        &mut self,
-        index: usize,
-        category: &Category,
-        phrases: &[TokenPhrase],
-        categories: &[Category],
-    ) -> Result<(), VocabularyError> {
-        let mut set = phrases.to_vec();
-        set.sort_unstable_by(|one, other| one.ids().cmp(other.ids()));
-        match self.sets.entry(set) {
-            Entry::Occupied(earlier) => {
-                let first = *earlier.get();
-                let first_name = categories[first].name.clone();
-                let name = category.name.clone();
-                return Err(VocabularyError::DuplicateCategory { first, second: index, first_name, name });
-            }
-            Entry::Vacant(place) => place.insert(index),
+    /// The category of each pair, as index into [`Vocabulary::all_categories`], rising; `None` where every
+    /// pair is a category.
+    pub fn groups(&self) -> Option<&[u32]> {
+        self.groups.as_deref()
+    }
+
+    /// The categories of some pairs, each once; both rising.
+    pub(crate) fn categories_of(&self, pairs: &[u32]) -> Vec<u32> {
+        let mut categories = match &self.groups {
+            None => return pairs.to_vec(),
+            Some(groups) => pairs.iter().map(|pair| groups[*pair as usize]).collect::<Vec<_>>(),
         };
-        match self.names.entry(phrases[0].clone()) {
-            Entry::Occupied(earlier) => self.warnings.push(VocabularyWarning::NameRepeated {
-                first: *earlier.get(),
-                second: index,
-                name: category.name.clone(),
-            }),
-            Entry::Vacant(place) => drop(place.insert(index)),
-        }
-        Ok(())
-    }
-
-    /// Warns of a phrase of which not every prompt reads all.
-    fn check_cut(&mut self, text: &str, phrase: Phrase, tokens: &PhraseTokens) {
-        if tokens.whole > tokens.room {
-            let (tokens, room) = (tokens.whole, tokens.room);
-            self.warnings.push(VocabularyWarning::PhraseCut { phrase, text: text.to_owned(), tokens, room });
-        }
+        categories.dedup();
+        categories
     }
 }
 
-/// Refuses a phrase that stands in its category already.
-fn check_new_in_category(
-    earlier: &[TokenPhrase],
-    phrase: &TokenPhrase,
-    place: Phrase,
-) -> Result<(), VocabularyError> {
-    let Some(position) = earlier.iter().position(|other| other == phrase) else { return Ok(()) };
-    Err(VocabularyError::DuplicatePhrase {
-        first: Phrase { category: place.category, synonym: position.checked_sub(1) },
-        second: place,
-        first_text: earlier[position].text().to_owned(),
-        text: phrase.text().to_owned(),
-    })
+/// Stands where the number of synonyms of a further category would, before what is not the usual.
+const UNUSUAL: u64 = u64::MAX;
+
+fn digest(mode: SynonymMode, categories: &[Category], contrast: &[Category]) -> VocabularyDigest {
+    let mut hasher = Sha256::new();
+    hash_categories(&mut hasher, categories);
+    if mode != SynonymMode::Mean || !contrast.is_empty() {
+        hasher.update(UNUSUAL.to_le_bytes());
+        hasher.update([match mode {
+            SynonymMode::Mean => 0,
+            SynonymMode::Best => 1,
+        }]);
+        hash_categories(&mut hasher, contrast);
+    }
+    VocabularyDigest(hasher.finalize().into())
 }
 
-fn check_sizes(categories: &[Category], limits: &VocabularyLimits) -> Result<(), VocabularyError> {
-    if categories.is_empty() {
-        return Err(VocabularyError::Empty);
-    }
-    let most = limits.categories.min(MOST_CATEGORIES);
-    if categories.len() > most {
-        return Err(VocabularyError::TooManyCategories { found: categories.len(), limit: most });
-    }
-    let mut phrases = 0;
-    for (category, entry) in categories.iter().enumerate() {
-        let found = entry.synonyms.len();
-        if found > limits.synonyms {
-            return Err(VocabularyError::TooManySynonyms { category, found, limit: limits.synonyms });
+fn hash_categories(hasher: &mut Sha256, categories: &[Category]) {
+    for category in categories {
+        hasher.update((category.synonyms.len() as u64).to_le_bytes());
+        for phrase in category.phrases() {
+            hasher.update((phrase.len() as u64).to_le_bytes());
+            hasher.update(phrase);
         }
-        phrases += 1 + found;
     }
-    if phrases > limits.phrases {
-        return Err(VocabularyError::TooManyPhrases { found: phrases, limit: limits.phrases });
-    }
-    Ok(())
-}
-
-/// Returns the tokens of a phrase that keeps every rule by itself.
-fn check_phrase(
-    text: &str,
-    phrase: Phrase,
-    limits: &VocabularyLimits,
-    reader: &dyn ReadPhrases,
-) -> Result<PhraseTokens, VocabularyError> {
-    if text.len() > limits.phrase_bytes {
-        return Err(VocabularyError::PhraseTooLong { phrase, found: text.len(), limit: limits.phrase_bytes });
-    }
-    if text.chars().any(char::is_control) {
-        return Err(VocabularyError::ControlCharacter { phrase });
-    }
-    if text.trim().is_empty() {
-        return Err(VocabularyError::EmptyPhrase { phrase });
-    }
-    let tokens = reader.read(text);
-    if tokens.ids.is_empty() {
-        return Err(VocabularyError::EmptyPhrase { phrase });
-    }
-    Ok(tokens)
 }

@@ -24,8 +24,9 @@ fn with_new_word(number: usize) -> Asked {
 }
 
 fn answered(simulation: &mut Simulation, asked: &Asked) -> Result<(), EngineError> {
-    let number = simulation.try_ask(asked)?;
+    let admitted = simulation.try_ask(asked);
     simulation.run();
+    let number = admitted?;
     simulation.results.remove(&number).unwrap().map(|_| ())
 }
 

@@ -4,6 +4,7 @@ mod accounts;
 mod costs;
 mod faults;
 mod order;
+mod preparing;
 mod random;
 mod simulation;
 mod store;

@@ -26,21 +26,25 @@ enum Action {
 
 fn asked() -> impl Strategy<Value = Asked> {
     let words = prop_oneof![4 => 1_usize..30, 1 => 30_usize..900];
+    let beside =
+        (prop_oneof![3 => Just(0_usize), 1 => 1_usize..4], prop_oneof![2 => Just(0_usize), 1 => 1_usize..40]);
     (
         (words, 0_usize..40, prop::option::of(1_u32..10).prop_map(|top_k| top_k.unwrap_or(0))),
         prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High]),
         0_u8..12,
         prop::option::weighted(0.2, 1_u64..60),
         prop::sample::select(vec![0_u8, 0, 0, 0, 0, 0, 0, 0, 1, 2]),
+        beside,
     )
-        .prop_map(|((count, first, top_k), priority, picture, timeout, poison)| {
+        .prop_map(|((count, first, top_k), priority, picture, timeout, poison, (synonyms, contrast))| {
             let mut words: Vec<_> = (first..first + count).map(|word| format!("word {word}")).collect();
             if poison == 1 {
                 words[0] = format!("{POISON} {first}");
             }
             let timeout = timeout.map(Duration::from_millis);
             let height = if picture == 0 { 40_000 } else { 3 };
-            Asked { words, top_k, priority, picture, height, timeout, poisoned: poison == 2 }
+            let poisoned = poison == 2;
+            Asked { words, top_k, priority, picture, height, timeout, poisoned, synonyms, contrast }
         })
 }
 
@@ -104,6 +108,7 @@ proptest! {
                     prop_assert!(!poisoned);
                     let expected = alone(&asked, number);
                     prop_assert_eq!(&outcome.map, &expected.map);
+                    prop_assert_eq!(outcome.contrast_pixels, expected.contrast_pixels);
                     prop_assert_eq!(&outcome.rejection, &expected.rejection);
                 }
                 Some(Err(EngineError::DeadlineExceeded)) => prop_assert!(asked.timeout.is_some()),

@@ -22,11 +22,12 @@ use crate::{
         text_store::TextStoreThread,
     },
     metrics::{self, EngineMetrics},
+    preparing::Preparations,
     requests::{
         error::EngineError,
         image::{ImageFacts, ImageKey},
         job::{JobImage, Priority, SegmentJob, SegmentOutcome},
-        vocabulary::{Category, Vocabulary},
+        vocabulary::{Category, SynonymMode, Vocabulary, VocabularyLimits},
     },
     scheduler::{
         budget::Budget,
@@ -35,7 +36,7 @@ use crate::{
         ticket::{Ticket, Urgency},
     },
     stages::{
-        NetworkInput, OutputSpec, Rejection, Stages,
+        NetworkInput, OutputSpec, Rejection, Stages, Thresholds,
         fake::{FakeControl, FakeReader, FakeStages},
         phrases::TokenPhrase,
         stage::Stage,
@@ -57,17 +58,43 @@ pub(super) struct Asked {
     pub(super) height: u32,
     pub(super) timeout: Option<Duration>,
     pub(super) poisoned: bool,
+    /// Synonyms of each word; with any, every phrase is a pair of its own.
+    pub(super) synonyms: usize,
+    /// Contrast words beside them.
+    pub(super) contrast: usize,
 }
 
 impl Asked {
     /// So many words that other requests share, about a picture.
     pub(super) fn words(count: usize, picture: u8) -> Self {
         let words = (0..count).map(|word| format!("word {word}")).collect();
-        let (top_k, priority) = (2, Priority::Normal);
-        Self { words, top_k, priority, picture, height: 3, timeout: None, poisoned: false }
+        Self {
+            words,
+            top_k: 2,
+            priority: Priority::Normal,
+            picture,
+            height: 3,
+            timeout: None,
+            poisoned: false,
+            synonyms: 0,
+            contrast: 0,
+        }
     }
 
-    fn job(&self, number: usize, now: Instant) -> SegmentJob {
+    fn vocabulary(&self) -> Vocabulary {
+        let category = |name: &String| Category {
+            name: name.clone(),
+            synonyms: (0..self.synonyms).map(|synonym| format!("{name} as {synonym}")).collect(),
+        };
+        let asked = self.words.iter().map(category).collect();
+        let contrast = (0..self.contrast).map(|word| category(&format!("contrast {word}"))).collect();
+        let mode = if self.synonyms > 0 { SynonymMode::Best } else { SynonymMode::Mean };
+        let limits = VocabularyLimits { categories: 10_000, phrases: 10_000, ..VocabularyLimits::default() };
+        let asked = Vocabulary::built_in(asked, &FakeReader).unwrap();
+        asked.with(mode, contrast, &limits, &FakeReader).unwrap()
+    }
+
+    pub(super) fn job(&self, number: usize, now: Instant) -> SegmentJob {
         let mut data: Vec<f32> =
             (0..32 * 32 * 3).map(|i| ((i * (3 + usize::from(self.picture))) % 89) as f32 / 40.0).collect();
         if self.poisoned {
@@ -75,18 +102,18 @@ impl Asked {
         }
         let key = ImageKey([self.picture; 32]);
         let facts = (!self.poisoned).then_some(ImageFacts { key, width: 3, height: 2, crop: None });
-        let categories = self.words.iter().map(Category::new).collect();
         SegmentJob {
             image: JobImage::Pixels { input: NetworkInput::new(32, data), facts },
-            vocabulary: Vocabulary::built_in(categories, &FakeReader).unwrap(),
+            vocabulary: self.vocabulary(),
             rejection: Rejection::from_top_k(self.top_k),
             // The width tells requests apart in the launches.
             output: OutputSpec {
                 width: number as u32 + 1,
                 height: self.height,
                 crop: None,
-                score_threshold: 0.1,
+                thresholds: Thresholds::Same(0.1),
                 score_maps: false,
+                sureness: false,
             },
             waiting_since: now,
             deadline: self.timeout.map(|timeout| now + timeout),
@@ -108,14 +135,17 @@ pub(super) struct Launched {
     /// Numbers of the requests in it.
     pub(super) requests: Vec<usize>,
     pub(super) part: bool,
+    /// No request waits for it.
+    pub(super) background: bool,
 }
 
 pub(super) struct Simulation {
     pub(super) scheduler: Scheduler<FakeStages>,
     pub(super) control: FakeControl,
-    stages: FakeStages,
+    pub(super) stages: FakeStages,
     time: Arc<Mutex<Instant>>,
     pub(super) admission: Arc<Admission>,
+    pub(super) preparations: Arc<Preparations>,
     /// The next launch of a stage that takes this much longer.
     pub(super) stall: Option<(Stage, Duration)>,
     /// Factor by which all launches take longer.
@@ -128,7 +158,7 @@ pub(super) struct Simulation {
     /// Requests for words alone that were answered.
     pub(super) embedded: HashSet<usize>,
     pub(super) launches: Vec<Launched>,
-    count: usize,
+    pub(super) count: usize,
 }
 
 /// The settings of a simulation.
@@ -157,6 +187,7 @@ impl Simulation {
             Arc::new(move || *time.lock().unwrap())
         };
         let admission = Admission::new(QueueLimits { requests: 100_000, pairs: 100_000_000 }, &metrics);
+        let preparations = Preparations::new(100_000, &metrics);
         let scheduler = Scheduler::new(SchedulerParts {
             policy: Policy { delay: setup.delay, ageing: Duration::from_secs(5), text_chunk: 8 },
             clock,
@@ -178,6 +209,7 @@ impl Simulation {
             stages,
             time,
             admission,
+            preparations,
             stall: None,
             slowness: 1,
             slots: HashMap::new(),
@@ -202,12 +234,20 @@ impl Simulation {
         self.send_job(job, demand, slot)
     }
 
-    /// Sends a request that is refused if its deadline cannot be kept.
+    /// Sends a request that is refused if its deadline cannot be kept. Words that are late are prepared.
     pub(super) fn try_ask(&mut self, asked: &Asked) -> Result<usize, EngineError> {
-        let job = asked.job(self.count, self.scheduler.now());
+        let now = self.scheduler.now();
+        let job = asked.job(self.count, now);
         let demand = self.demand(&job);
-        let slot = self.admission.admit(&demand, asked.priority, job.deadline, self.scheduler.now())?;
-        Ok(self.send_job(job, demand, slot))
+        match self.admission.admit_or_prepare(&demand, asked.priority, job.deadline, now) {
+            Ok(slot) => Ok(self.send_job(job, demand, slot)),
+            Err(refused) => {
+                if self.admission.would_admit_known_words(&demand, asked.priority, job.deadline, now) {
+                    self.prepare_late(asked);
+                }
+                Err(refused)
+            }
+        }
     }
 
     /// Asks for the words of a request alone.
@@ -279,6 +319,7 @@ impl Simulation {
         // The budget by which it was formed: a lowered one may just have recovered.
         let requests = self.check(&mut launch, self.scheduler.budget());
         let part = matches!(launch.work, Work::Part(..));
+        let background = launch.work.size().requests == 0;
         let begun = self.scheduler.now();
         let bytes: usize = match &launch.work {
             Work::Phrases(words) => words.phrases.iter().map(|phrase| phrase.text().len()).sum(),
@@ -293,7 +334,7 @@ impl Simulation {
             time += longer;
         }
         self.pass(time);
-        self.launches.push(Launched { stage, images, pairs, time, requests, part });
+        self.launches.push(Launched { stage, images, pairs, time, requests, part, background });
         let ran = Ran { begun, ended: self.scheduler.now() };
         let Aftermath { lost, .. } = self.scheduler.complete(&self.stages, ended, ran);
         assert_eq!(lost, None);

@@ -12,6 +12,7 @@ use crate::{
         tests::{Hanging, SHORT, phrase},
     },
     metrics,
+    preparing::PreparationState,
     stages::{fake::model_info, phrases::TokenPhrase},
 };
 
@@ -93,4 +94,20 @@ fn what_is_stored_is_not_computed_but_what_does_not_fit_the_model_is() {
     assert!(simulation.results[&number].is_ok());
     let stored = simulation.scheduler.store.as_ref().unwrap().stored();
     assert_eq!(stored.missing([&phrase("cat"), &phrase("dog")]).len(), 0);
+}
+
+#[test]
+fn what_is_stored_counts_for_a_preparation_when_it_arrives() {
+    let (mut simulation, storage, answers) = simulation();
+    storage.put("cat", &[3; 8]);
+    let preparation = simulation.prepare(&asked(&["cat", "dog"], 1));
+    let now = || preparation.progress().borrow().clone();
+    assert!(!simulation.step() && now().embedded == 0, "both are looked for");
+    while now().state == PreparationState::Running {
+        if !simulation.step() {
+            let (phrase, found) = answers.recv_timeout(CEILING).expect("the directory answers in time");
+            simulation.was_read(&phrase, found.as_deref());
+        }
+    }
+    assert_eq!((now().state, simulation.control.embedded()), (PreparationState::Ready, 1));
 }

@@ -1,26 +1,30 @@
 //! A model that is deterministic and instant, with the rejection and the reports of a real one: the double
 //! for tests of this crate and of those above it.
 
+mod pairs;
 mod reader;
 
 use std::{
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use crate::stages::{
-    Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, Rejection,
-    ScoreMaps, StageError, Stages, UNLABELLED, phrases::ReadPhrases, stage::Stage,
+    Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec,
+    StageError, Stages, phrases::ReadPhrases, stage::Stage,
 };
 
+pub use pairs::FakePairs;
+use pairs::{brightness, hash_text, mix};
 pub use reader::{FakeReader, ROOM};
 
 const INPUT_SIDE: usize = 32;
 const MAP_SIDE: usize = 8;
-const CELLS: usize = MAP_SIDE * MAP_SIDE;
+/// Channels of a direction.
+const CHANNELS: u64 = 256;
 /// A phrase that holds this makes the text tower panic.
 pub const POISON: &str = "poison";
 /// An image whose first value is this makes the encoder panic.
@@ -50,6 +54,8 @@ struct ControlInner {
     faults: Mutex<Vec<(Stage, Fault)>>,
     calls: [AtomicUsize; 7],
     embedded: AtomicUsize,
+    /// Microseconds that the text tower takes for a phrase.
+    phrase_time: AtomicU64,
     memory: AtomicUsize,
     beyond_recovery: AtomicBool,
     held: Mutex<Held>,
@@ -71,6 +77,11 @@ impl FakeControl {
     /// From now on, no more than so many pairs fit into a launch; 0 is no bound.
     pub fn set_memory(&self, pairs: usize) {
         self.inner.memory.store(pairs, Ordering::SeqCst);
+    }
+
+    /// From now on, the text tower takes so long for each phrase.
+    pub fn slow_words(&self, each: Duration) {
+        self.inner.phrase_time.store(each.as_micros() as u64, Ordering::SeqCst);
     }
 
     /// Makes a lost device unable to recover in this process, from now on.
@@ -150,8 +161,8 @@ impl FakeControl {
     }
 }
 
-/// The fake model. The score of a category at a cell of the picture depends on nothing but the category's
-/// words, the cell's brightness and place, and the level.
+/// The fake model. The score of a pair at a cell of the picture depends on nothing but the pair's words, the
+/// cell's brightness and place, and the level.
 #[derive(Clone, Debug, Default)]
 pub struct FakeStages {
     control: FakeControl,
@@ -164,15 +175,6 @@ impl FakeStages {
         let control = fake.control.clone();
         (fake, control)
     }
-}
-
-/// The fake's pairs of one image: its cells, its categories and those that are left.
-#[derive(Clone, Debug)]
-pub struct FakePairs {
-    cells: Arc<[u8]>,
-    words: Vec<u64>,
-    rejection: Rejection,
-    survivors: Vec<u32>,
 }
 
 /// A stage of the fake in parts, which are counted twice as the real model's are.
@@ -253,6 +255,8 @@ impl Stages for FakeStages {
 
     fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<u64>, StageError> {
         self.control.enter(Stage::TextEmbedding, 0)?;
+        let each = self.control.inner.phrase_time.load(Ordering::SeqCst);
+        std::thread::sleep(Duration::from_micros(each * phrases.len() as u64));
         self.control.inner.embedded.fetch_add(phrases.len(), Ordering::SeqCst);
         let poisoned = phrases.iter().any(|phrase| phrase.contains(POISON));
         self.control.poisoned(Stage::TextEmbedding, poisoned);
@@ -261,6 +265,13 @@ impl Stages for FakeStages {
 
     fn combine(&self, phrases: &[u64]) -> Result<u64, StageError> {
         Ok(phrases.iter().fold(17, |sum, phrase| mix(sum ^ phrase)))
+    }
+
+    fn direction(&self, embedding: &u64) -> Result<Vec<f32>, StageError> {
+        // Each channel is one or the other, so that all directions have the same length.
+        let length = (CHANNELS as f32).sqrt();
+        let sign = |channel: u64| if mix(embedding ^ channel) & 1 == 0 { 1.0 } else { -1.0 };
+        Ok((0..CHANNELS).map(|channel| sign(channel) / length).collect())
     }
 
     fn encode(&self, inputs: &[&NetworkInput]) -> Result<Vec<Arc<[u8]>>, StageError> {
@@ -277,18 +288,18 @@ impl Stages for FakeStages {
     }
 
     fn decode(&self, level: Level, batch: Vec<FakePairs>) -> Result<Vec<FakePairs>, StageError> {
-        self.control.enter(Stage::Decode(level), batch.iter().map(|image| image.survivors.len()).sum())?;
+        self.control.enter(Stage::Decode(level), batch.iter().map(|image| image.survivors().len()).sum())?;
         Ok(batch.into_iter().map(|image| image.decoded(level)).collect())
     }
 
     fn cost_map_parts(&self, request: &DecodeRequest<'_, Arc<[u8]>, u64>) -> Result<FakeParts, StageError> {
         let result = FakePairs::of(request);
-        let halves = [request.text.len(), result.survivors.len()];
+        let halves = [request.text.len(), result.survivors().len()];
         Ok(FakeParts { stage: Stage::CostMap, result, halves, done: 0 })
     }
 
     fn decode_parts(&self, level: Level, pairs: FakePairs) -> Result<FakeParts, StageError> {
-        let halves = [pairs.survivors.len(); 2];
+        let halves = [pairs.survivors().len(); 2];
         Ok(FakeParts { stage: Stage::Decode(level), result: pairs.decoded(level), halves, done: 0 })
     }
 
@@ -303,124 +314,11 @@ impl Stages for FakeStages {
     }
 
     fn survivors(&self, pairs: &FakePairs) -> Vec<u32> {
-        pairs.survivors.clone()
+        pairs.survivors().to_vec()
     }
 
     fn finish(&self, batch: Vec<FakePairs>, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError> {
         self.control.enter(Stage::Finish, 0)?;
         Ok(batch.iter().zip(outputs).map(|(image, output)| image.finish(output)).collect())
     }
-}
-
-impl FakePairs {
-    fn of(request: &DecodeRequest<'_, Arc<[u8]>, u64>) -> Self {
-        let words = request.text.to_vec();
-        let survivors = (0..words.len() as u32).collect();
-        let cells = Arc::clone(request.features);
-        let mut image = Self { cells, words, rejection: request.rejection, survivors };
-        image.reject(0);
-        image
-    }
-
-    fn decoded(mut self, level: Level) -> Self {
-        if !level.is_last() {
-            self.reject(level.number());
-        }
-        self
-    }
-
-    /// The score of a category at a cell, in (0, 1).
-    fn score(&self, level: u32, category: u32, cell: usize) -> f32 {
-        let seed = self.words[category as usize] ^ (u64::from(self.cells[cell]) << 8) ^ cell as u64;
-        let mixed = mix(seed ^ (u64::from(level) << 32));
-        ((mixed >> 41) as f32 + 1.0) / ((1_u64 << 23) as f32 + 2.0)
-    }
-
-    /// Rejects all categories but the union of the `top_k` best of every cell.
-    fn reject(&mut self, level: u32) {
-        let top_k = self.rejection.kept(self.survivors.len());
-        if top_k == self.survivors.len() {
-            return;
-        }
-        let mut keep = vec![false; self.words.len()];
-        for cell in 0..CELLS {
-            let mut ranked = self.survivors.clone();
-            ranked.sort_by(|a, b| self.score(level, *b, cell).total_cmp(&self.score(level, *a, cell)));
-            ranked.iter().take(top_k).for_each(|category| keep[*category as usize] = true);
-        }
-        self.survivors.retain(|category| keep[*category as usize]);
-    }
-
-    fn finish(&self, output: &OutputSpec) -> FinishedMap {
-        let (crop_width, crop_height) = output.crop.unwrap_or((MAP_SIDE as u32, MAP_SIDE as u32));
-        let best: Vec<(u32, f32)> = (0..CELLS)
-            .map(|cell| {
-                let scored =
-                    self.survivors.iter().map(|category| (*category, self.score(3, *category, cell)));
-                scored.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0))
-            })
-            .collect();
-        let mut indices = Vec::with_capacity(output.width as usize * output.height as usize);
-        let mut pixels = vec![0_u32; self.words.len()];
-        let mut sums = vec![0_f64; self.words.len()];
-        for y in 0..u64::from(output.height) {
-            let row = y * u64::from(crop_height) / u64::from(output.height);
-            for x in 0..u64::from(output.width) {
-                let column = x * u64::from(crop_width) / u64::from(output.width);
-                let (category, score) = best[row as usize * MAP_SIDE + column as usize];
-                if score < output.score_threshold {
-                    indices.push(UNLABELLED);
-                    continue;
-                }
-                indices.push(category as u16);
-                pixels[category as usize] += 1;
-                sums[category as usize] += f64::from(score);
-            }
-        }
-        let mean = |(sum, pixels): (&f64, &u32)| (sum / f64::from((*pixels).max(1))) as f32;
-        FinishedMap {
-            width: output.width,
-            height: output.height,
-            indices,
-            mean_scores: sums.iter().zip(&pixels).map(mean).collect(),
-            pixels,
-            score_maps: output.score_maps.then(|| self.score_maps()),
-        }
-    }
-
-    fn score_maps(&self) -> ScoreMaps {
-        let scores =
-            self.survivors.iter().flat_map(|category| (0..CELLS).map(|cell| self.score(3, *category, cell)));
-        ScoreMaps {
-            width: MAP_SIDE as u32,
-            height: MAP_SIDE as u32,
-            categories: self.survivors.clone(),
-            scores: scores.collect(),
-        }
-    }
-}
-
-/// Mean brightness of every cell, in coarse steps.
-fn brightness(input: &NetworkInput) -> Vec<u8> {
-    let step = INPUT_SIDE / MAP_SIDE;
-    let cell_mean = |cell: usize| {
-        let (top, left) = (cell / MAP_SIDE * step, cell % MAP_SIDE * step);
-        let rows = (top..top + step).flat_map(|y| {
-            let start = (y * INPUT_SIDE + left) * 3;
-            &input.data[start..start + step * 3]
-        });
-        rows.sum::<f32>() / (step * step * 3) as f32
-    };
-    (0..CELLS).map(|cell| (cell_mean(cell) * 2.0).round() as i32 as u8).collect()
-}
-
-fn hash_text(seed: u64, text: &str) -> u64 {
-    text.bytes().fold(mix(seed), |hash, byte| mix(hash ^ u64::from(byte)))
-}
-
-fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }

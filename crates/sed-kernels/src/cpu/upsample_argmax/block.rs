@@ -5,16 +5,16 @@ use crate::simd::{Lanes, kernel};
 use crate::specs::UNLABELLED;
 
 /// Lanes of the widest register.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Neighbouring output columns: as many as a register has lanes, or as lie between as many input columns.
 pub(super) struct Block {
     /// First output column.
-    first: usize,
+    pub(super) first: usize,
     /// Output columns.
-    count: usize,
+    pub(super) count: usize,
     /// First input column.
-    window: usize,
+    pub(super) window: usize,
     /// By lane: where the output's two inputs lie in the window, and their weights.
     low: [u32; LANES],
     high: [u32; LANES],
@@ -102,11 +102,16 @@ impl RowPairs {
             }
         }
     }
+
+    /// The two rows of each map.
+    pub(super) fn maps(&self) -> impl ExactSizeIterator<Item = &[f32]> + Clone {
+        self.values.chunks_exact(2 * self.stride)
+    }
 }
 
 /// The corners of the cells that start in a window: upper left, upper right, lower left, lower right.
 #[inline(always)]
-unsafe fn corners<L: Lanes>(pairs: &RowPairs, map: &[f32], window: usize) -> [L::V; 4] {
+pub(super) unsafe fn corners<L: Lanes>(pairs: &RowPairs, map: &[f32], window: usize) -> [L::V; 4] {
     // SAFETY: a window starts at a column, and behind the columns lie two registers.
     unsafe {
         let upper = map.as_ptr().add(pairs.upper + window);
@@ -117,11 +122,33 @@ unsafe fn corners<L: Lanes>(pairs: &RowPairs, map: &[f32], window: usize) -> [L:
 
 /// Interpolates a row of a window at the columns of its block.
 #[inline(always)]
-unsafe fn along<L: Lanes>(block: &Block, inputs: L::V) -> L::V {
+pub(super) unsafe fn along<L: Lanes>(block: &Block, inputs: L::V) -> L::V {
     // SAFETY: the block's tables have a value for every lane.
     unsafe {
         let low = L::mul(L::load(block.low_weight.as_ptr()), L::permute(inputs, &block.low));
         L::add(low, L::mul(L::load(block.high_weight.as_ptr()), L::permute(inputs, &block.high)))
+    }
+}
+
+/// Interpolates between the upper and the lower inputs of an output row.
+#[inline(always)]
+pub(super) unsafe fn down<L: Lanes>(at: &Sample, upper: L::V, lower: L::V) -> L::V {
+    // SAFETY: lane arithmetic; the instruction set is the caller's duty.
+    unsafe {
+        let here = L::mul(L::splat(at.low_weight), upper);
+        L::add(here, L::mul(L::splat(at.high_weight), lower))
+    }
+}
+
+/// The scores that a map must reach in some cell to be interpolated, if `lowest` scores are reached in every
+/// one of them: a register of the cells that start in the block's window.
+#[inline(always)]
+pub(super) unsafe fn reachable<L: Lanes>(block: &Block, lowest: L::V) -> L::V {
+    // SAFETY: lane arithmetic; the instruction set is the caller's duty.
+    unsafe {
+        // The weights sum to 1 only up to rounding.
+        let slack = L::mul(L::max(lowest, L::sub(L::splat(0.0), lowest)), L::splat(1e-5));
+        L::max(L::sub(lowest, slack), L::load(block.outside.as_ptr()))
     }
 }
 
@@ -131,7 +158,8 @@ pub(super) struct Rows<'a> {
     pub(super) pairs: &'a RowPairs,
     /// At most [`ROWS`].
     pub(super) vertical: &'a [Sample],
-    pub(super) threshold: f32,
+    /// By map.
+    pub(super) thresholds: &'a [f32],
 }
 
 /// Pixels that each map has won in a band, and their scores.
@@ -147,19 +175,17 @@ pub(super) struct Won {
 #[inline(always)]
 unsafe fn best<L: Lanes>(rows: Rows<'_>, blocks: &[Block], out: &mut [u16], won: &mut Won) {
     let width = out.len() / rows.vertical.len();
-    let maps = rows.pairs.values.chunks_exact(2 * rows.pairs.stride);
+    let maps = rows.pairs.maps();
     for block in blocks {
         // SAFETY: lane arithmetic; the instruction set is the caller's duty.
         unsafe {
             // No winner can be below the largest of the cells' lowest corners.
-            let mut floor = L::splat(f32::NEG_INFINITY);
+            let mut lowest = L::splat(f32::NEG_INFINITY);
             for map in maps.clone() {
                 let [a, b, c, d] = corners::<L>(rows.pairs, map, block.window);
-                floor = L::max(floor, L::min(L::min(a, b), L::min(c, d)));
+                lowest = L::max(lowest, L::min(L::min(a, b), L::min(c, d)));
             }
-            // The weights sum to 1 only up to rounding.
-            let slack = L::mul(L::max(floor, L::sub(L::splat(0.0), floor)), L::splat(1e-5));
-            let floor = L::max(L::sub(floor, slack), L::load(block.outside.as_ptr()));
+            let floor = reachable::<L>(block, lowest);
             let mut scores = [L::splat(f32::NEG_INFINITY); ROWS];
             let mut winners = [L::splat(f32::from(UNLABELLED)); ROWS];
             for (index, map) in maps.clone().enumerate() {
@@ -170,47 +196,69 @@ unsafe fn best<L: Lanes>(rows: Rows<'_>, blocks: &[Block], out: &mut [u16], won:
                 let (upper, lower) = (along::<L>(block, a), along::<L>(block, c));
                 let index = L::splat(index as f32);
                 for ((at, score), winner) in rows.vertical.iter().zip(&mut scores).zip(&mut winners) {
-                    let here = L::mul(L::splat(at.low_weight), upper);
-                    let here = L::add(here, L::mul(L::splat(at.high_weight), lower));
+                    let here = down::<L>(at, upper, lower);
                     *winner = L::where_greater(here, *score, index, *winner);
                     *score = L::where_greater(here, *score, here, *score);
                 }
             }
             for ((score, winner), out) in scores.into_iter().zip(winners).zip(out.chunks_exact_mut(width)) {
                 let out = &mut out[block.first..][..block.count];
-                count::<L>(score, winner, rows.threshold, out, won);
+                count::<L>(score, winner, rows.thresholds, out, won);
             }
         }
     }
 }
 
-/// Stores the winners of some pixels that reach the threshold, and counts them.
+/// Stores the winners of some pixels that reach their thresholds, and counts them; those of contrast words,
+/// whose threshold is infinite, are only counted.
 #[inline(always)]
-unsafe fn count<L: Lanes>(score: L::V, winner: L::V, threshold: f32, out: &mut [u16], won: &mut Won) {
+pub(super) unsafe fn count<L: Lanes>(
+    score: L::V,
+    winner: L::V,
+    thresholds: &[f32],
+    out: &mut [u16],
+    won: &mut Won,
+) {
     let (mut scores, mut indices) = ([0.0; LANES], [0.0; LANES]);
     // SAFETY: a register has at most as many lanes.
-    let alike = unsafe {
+    unsafe {
         L::store(scores.as_mut_ptr(), score);
         L::store(indices.as_mut_ptr(), winner);
-        let one = L::splat(1.0);
-        let low = L::where_greater(L::splat(threshold), score, one, L::splat(0.0));
-        let first = L::splat(indices[0]);
-        let other = L::max(L::sub(winner, first), L::sub(first, winner));
-        !L::any_at_least(L::max(low, other), one)
-    };
+    }
     let index = indices[0] as u16;
-    if alike && out.len() == L::WIDTH && index != UNLABELLED {
-        // The inside of a region: nearly all pixels of a large picture.
-        out.fill(index);
-        won.pixels[usize::from(index)] += out.len() as u32;
+    // There is none of `UNLABELLED`.
+    if let Some(&threshold) = thresholds.get(usize::from(index))
+        && out.len() == L::WIDTH
+    {
+        let contrast = threshold == f32::INFINITY;
+        let least = if contrast { f32::NEG_INFINITY } else { threshold };
         // SAFETY: lane arithmetic; the instruction set is the caller's duty.
-        won.sums[usize::from(index)] += f64::from(unsafe { L::sum(score) });
-        return;
+        let alike = unsafe {
+            let one = L::splat(1.0);
+            let low = L::where_greater(L::splat(least), score, one, L::splat(0.0));
+            let first = L::splat(indices[0]);
+            let other = L::max(L::sub(winner, first), L::sub(first, winner));
+            !L::any_at_least(L::max(low, other), one)
+        };
+        if alike {
+            // The inside of a region: nearly all pixels of a large picture.
+            if !contrast {
+                out.fill(index);
+            }
+            won.pixels[usize::from(index)] += out.len() as u32;
+            // SAFETY: lane arithmetic; the instruction set is the caller's duty.
+            won.sums[usize::from(index)] += f64::from(unsafe { L::sum(score) });
+            return;
+        }
     }
     for ((out, score), index) in out.iter_mut().zip(scores).zip(indices) {
         let index = index as u16;
-        if index != UNLABELLED && score >= threshold {
+        let Some(&threshold) = thresholds.get(usize::from(index)) else { continue };
+        let contrast = threshold == f32::INFINITY;
+        if !contrast && score >= threshold {
             *out = index;
+        }
+        if contrast || score >= threshold {
             won.pixels[usize::from(index)] += 1;
             won.sums[usize::from(index)] += f64::from(score);
         }

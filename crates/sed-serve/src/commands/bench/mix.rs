@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sed_bench::mix::{
     Mix, Picture, Size, WeightedWords, WordSource, of_sizes, read_pictures, scale, server_mixture,
 };
-use sed_client::v1;
+use sed_client::{MaskEncoding, v1};
 use sed_model::prompts::Category;
 
 use crate::{
-    args::{Words, parse_words},
+    args::{Words, any_encoding, parse_words},
     embedded, pictures,
 };
 
@@ -50,34 +50,13 @@ pub(crate) struct MixArgs {
     top_k: Vec<u32>,
 
     /// Encodings of the masks; each request asks for one.
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = "index-png")]
-    encoding: Vec<Encoding>,
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = any_encoding())]
+    #[arg(default_value = "index-png")]
+    encoding: Vec<MaskEncoding>,
 
     /// The same seed gives the same requests, and in an open loop the same arrivals.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-}
-
-/// A mask encoding by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Encoding {
-    IndexPng,
-    Rle,
-    Polygons,
-    Raw,
-    ScoreMaps,
-}
-
-impl From<Encoding> for v1::MaskEncoding {
-    fn from(encoding: Encoding) -> Self {
-        match encoding {
-            Encoding::IndexPng => Self::IndexPng,
-            Encoding::Rle => Self::CocoRle,
-            Encoding::Polygons => Self::Polygons,
-            Encoding::Raw => Self::Raw,
-            Encoding::ScoreMaps => Self::ScoreMaps,
-        }
-    }
 }
 
 impl MixArgs {
@@ -98,7 +77,7 @@ impl MixArgs {
             pictures: load_pictures(&self.pictures, &self.sizes)?,
             vocabularies,
             top_k: if self.top_k.is_empty() { vec![None] } else { top_k },
-            encodings: self.encoding.iter().copied().map(Into::into).collect(),
+            encodings: self.encoding.clone(),
             seed: self.seed,
         })
     }

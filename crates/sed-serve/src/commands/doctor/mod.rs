@@ -6,6 +6,7 @@ mod descriptors;
 mod machine;
 mod model;
 mod settings;
+mod words;
 mod worst;
 
 use std::{io::Write, process::ExitCode};
@@ -26,7 +27,9 @@ Examples:
   sed-serve doctor --model models/sed-b.safetensors --config sed.toml
   sed-serve doctor --json | jq '.checks[] | select(.verdict != \"good\")'
 
-It takes the flags of `serve`. The exit code is 1 if something is wrong; warnings do not count.";
+It takes the flags of `serve`. \"words\" is the time that the text embeddings of each built-in vocabulary \
+would take here, predicted from a few phrases; `sed-serve vocabulary prepare` pays for it beforehand. The \
+exit code is 1 if something is wrong; warnings do not count.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::{
     check::{Check, size},
     machine::Memory,
+    words,
     worst::ModelMemory,
 };
 use crate::{args::ModelArgs, embedded, opened_model::OpenedModel, print, progress, running::runtime};
@@ -64,10 +65,10 @@ fn of_model(args: &ModelArgs, opened: OpenedModel, memory: &Memory, quick: bool)
             return checks;
         }
     }
-    checks.push(match run(args, opened) {
-        Ok(found) => Check::good("run", found),
-        Err(error) => Check::failed("run", error),
-    });
+    match run(args, opened) {
+        Ok(Tried { run, words }) => checks.extend([Check::good("run", run), Check::good("words", words)]),
+        Err(error) => checks.push(Check::failed("run", error)),
+    }
     checks.extend(products(&products_off_plan()));
     checks
 }
@@ -161,14 +162,21 @@ impl io::Write for HashWriter<'_> {
     }
 }
 
-/// Loads the model and runs its warm-up with a grey picture.
-fn run(args: &ModelArgs, opened: OpenedModel) -> Result<String> {
+/// The findings of a test run.
+struct Tried {
+    run: String,
+    words: String,
+}
+
+/// Loads the model, measures its text tower, and runs its warm-up with a grey picture.
+fn run(args: &ModelArgs, opened: OpenedModel) -> Result<Tried> {
     let device = args.one_device()?;
     args.start_threads()?;
     let spinner = progress::spinner("loading and trying the model");
     let begun = Instant::now();
     let model = SedModel::load_as(&opened.checkpoint, opened.config, &device, args.dtype.into())?;
     let loaded = begun.elapsed();
+    let words = words::predicted(model.text_tower(), device.is_cpu())?;
     let engine = Engine::start(SedStages::new(model), &EngineConfig::default(), &Telemetry::off())?;
     let begun = Instant::now();
     runtime()?.block_on(async {
@@ -178,7 +186,7 @@ fn run(args: &ModelArgs, opened: OpenedModel) -> Result<String> {
     })?;
     spinner.finish_and_clear();
     let [loaded, warm] = [loaded, begun.elapsed()].map(|time| print::time(time.as_secs_f64() * 1e3));
-    Ok(format!("loaded in {loaded}, a test picture took {warm}"))
+    Ok(Tried { run: format!("loaded in {loaded}, a test picture took {warm}"), words })
 }
 
 #[cfg(test)]

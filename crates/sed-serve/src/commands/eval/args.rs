@@ -5,24 +5,34 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, value_parser};
 use sed_eval::Exif;
 
-use crate::args::{RequestArgs, TargetArgs, WordsArgs};
+use crate::args::{CompetitionArgs, RequestArgs, TargetArgs, WordsArgs};
 
 const EXAMPLES: &str = "\
 Examples:
   sed-serve eval scenes/                                every condition at every count of words
   sed-serve eval scenes/ --words-count 40 --limit 20
   sed-serve eval scenes/ --rejection 1,2,4,8            what rejection keeps, changes and saves
+  sed-serve eval scenes/ --single                       one word at a time, with and without contrast words
+  sed-serve eval scenes/synonyms --synonyms best        each word and the name of its category, the best of both
+  sed-serve eval photos/ --labels masks/ --words \"cow, pig, grass\" --thresholds
   sed-serve eval validation/ --labels annotations/ --vocabulary ade20k-150 --first-label 1 \\
       --resize official --model models/sed-b.safetensors --per-category
 
-Scenes are what `models/sed-tiny/train/evaluate.py --write FOLDER` makes: <condition>/<i>.png, <i>.label.png and \
-<i>.json, which holds the words.
+Scenes are what `models/sed-tiny/train/evaluate.py --write FOLDER` makes: <condition>/<i>.png, <i>.label.png \
+and <i>.json, which holds the words.
 
-With --labels, a picture's label has its name: a PNG of grey values (8 or 16 bits) or palette indices, or a grey \
-TIFF. Values outside the vocabulary are ignored pixels. Hidden files (.name) are no pictures. The figures are those \
-of detectron2's SemSegEvaluator: means over the categories that some label has, false positives counted in every \
-picture. As there, a picture with an EXIF orientation is turned upright and its label is not, of which a warning \
-tells; --exif ignore takes both as they are stored.
+With --labels, a picture's label has its name: a PNG of grey values (8 or 16 bits) or palette indices, or a \
+grey TIFF. Values outside the vocabulary are ignored pixels. Hidden files (.name) are no pictures. The \
+figures are those of detectron2's SemSegEvaluator: means over the categories that some label has, false \
+positives counted in every picture. As there, a picture with an EXIF orientation is turned upright and its \
+label is not, of which a warning tells; --exif ignore takes both as they are stored.
+
+--thresholds helps to choose --threshold: precision is the share of the pixels that are given to a category \
+and belong to it, recall the share of its pixels that are found. A higher threshold gives up recall for \
+precision. Label some twenty pictures like those that you will send, take for each category the threshold \
+with the precision that you need, or the best balance (F1), and check it on other pictures.
+
+Of scenes, --synonyms asks each word together with the name of its category where that is another.
 
 A picture that cannot be scored is named and left out of the figures; the exit code is then 1.
 
@@ -43,6 +53,9 @@ pub(crate) struct EvalArgs {
 
     #[command(flatten)]
     pub(super) words: WordsArgs,
+
+    #[command(flatten)]
+    pub(super) competition: CompetitionArgs,
 
     #[command(flatten)]
     pub(super) what: WhatArgs,
@@ -104,11 +117,21 @@ pub(super) struct WhatArgs {
         value_name = "K,...",
         value_delimiter = ',',
         value_parser = value_parser!(u32).range(1..),
-        conflicts_with_all = ["labels", "words_count", "top_k", "per_category"],
+        conflicts_with_all = ["labels", "words_count", "top_k", "per_category", "synonyms"],
     )]
     pub(super) rejection: Option<Vec<u32>>,
 
-    /// Also print the IoU of each category; --json always contains them.
+    /// Print precision and recall over thresholds of the score, 0 to 0.95 in steps of 0.05, of each category
+    /// and of all together.
+    #[arg(long, conflicts_with_all = ["rejection", "threshold"])]
+    pub(super) thresholds: bool,
+
+    /// Ask for each word that is in a scene alone, and for as many that are not, without contrast words and
+    /// with them (those of --contrast, or auto).
+    #[arg(long, conflicts_with_all = ["labels", "rejection", "thresholds", "words_count", "per_category"])]
+    pub(super) single: bool,
+
+    /// Also print the IoU of each category, or its curve; --json always contains them.
     #[arg(long)]
     pub(super) per_category: bool,
 

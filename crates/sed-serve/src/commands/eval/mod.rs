@@ -7,8 +7,12 @@ use std::{path::Path, process::ExitCode};
 
 use anyhow::{Result, bail};
 use indicatif::ProgressBar;
-use sed_client::{Client, report::Model};
-use sed_eval::{Asker, Exif, Measured, Plan, Step, dataset, measure, rejection, scenes};
+use sed_client::{Client, SynonymMode, report::Model};
+use sed_eval::{
+    Asker, Competition, Exif, Failed, Measured, Plan, Step, dataset, measure, rejection,
+    scenes::{self, Phrases},
+    single, thresholds,
+};
 
 pub(crate) use self::args::EvalArgs;
 use self::{
@@ -22,6 +26,8 @@ enum Work {
     Scenes(Vec<Plan>),
     Dataset(Plan),
     Rejection { conditions: Vec<Plan>, top_ks: Vec<u32> },
+    Thresholds(Vec<Plan>),
+    Single(Vec<Plan>),
 }
 
 pub(crate) fn run(args: &EvalArgs, as_json: bool) -> Result<ExitCode> {
@@ -35,7 +41,8 @@ fn work(args: &EvalArgs) -> Result<Work> {
         let vocabulary = args.words.vocabulary()?;
         let mut pictures = pictures::find(std::slice::from_ref(&args.folder))?;
         pictures.truncate(args.what.limit().unwrap_or(usize::MAX));
-        return Ok(Work::Dataset(dataset::plan(pictures, labels, &vocabulary, args.labels.first_label)?));
+        let plan = dataset::plan(pictures, labels, &vocabulary, args.labels.first_label)?;
+        return Ok(if args.what.thresholds { Work::Thresholds(vec![plan]) } else { Work::Dataset(plan) });
     }
     let conditions = scenes::find(&args.folder, args.what.limit())?;
     if conditions.is_empty() {
@@ -53,9 +60,18 @@ fn work(args: &EvalArgs) -> Result<Work> {
         }
         return Ok(Work::Rejection { conditions, top_ks: top_ks.clone() });
     }
-    let plans = conditions.iter().map(|condition| condition.plans(args.what.words_count));
+    let phrases = match args.competition.synonym_mode() {
+        SynonymMode::Unspecified => Phrases::Word,
+        _ => Phrases::WordAndCategory,
+    };
+    let plans = conditions.iter().map(|condition| condition.plans(args.what.words_count, phrases));
     let plans: Vec<Vec<Plan>> = plans.collect::<Result<_, _>>()?;
-    Ok(Work::Scenes(plans.into_iter().flatten().collect()))
+    if args.what.single {
+        // The first list is the shortest; each word is asked alone.
+        return Ok(Work::Single(plans.into_iter().filter_map(|plans| plans.into_iter().next()).collect()));
+    }
+    let plans = plans.into_iter().flatten().collect();
+    Ok(if args.what.thresholds { Work::Thresholds(plans) } else { Work::Scenes(plans) })
 }
 
 fn no_many_words(folder: &Path) -> Result<Work> {
@@ -67,58 +83,115 @@ fn no_many_words(folder: &Path) -> Result<Work> {
 }
 
 async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> Result<()> {
-    let per_category = args.what.per_category;
     let exif = args.labels.exif.map_or(Exif::Apply, Exif::from);
-    let asker = Asker::new(client, args.request.options(false), exif, output::warnings);
-    let mut left_out = LeftOut::default();
+    let competition =
+        Competition { synonym_mode: args.competition.synonym_mode(), contrast: args.competition.contrast() };
+    let options = args.request.options(false);
+    let asker = Asker::new(client, options, competition, exif, output::warnings);
+    let mut work_on = Scoring { args, asker, left_out: LeftOut::default(), model: None };
     match work {
         Work::Dataset(plan) => {
-            let (model, run) = scored(args, &asker, plan, &mut left_out).await?;
-            Scores { model: &model, results: Results::Dataset(&run) }.print(as_json, per_category)?;
+            let run = work_on.scored(plan).await?;
+            work_on.print(Results::Dataset(&run), as_json)?;
         }
         Work::Scenes(plans) => {
-            let (mut model, mut runs) = (None, Vec::with_capacity(plans.len()));
+            let mut runs = Vec::with_capacity(plans.len());
             for plan in plans {
-                let (answering, run) = scored(args, &asker, plan, &mut left_out).await?;
-                model = Some(answering);
-                runs.push(run);
+                runs.push(work_on.scored(plan).await?);
             }
-            let Some(model) = model else { bail!("there are no scenes") };
-            Scores { model: &model, results: Results::Scenes(&runs) }.print(as_json, per_category)?;
+            work_on.print(Results::Scenes(&runs), as_json)?;
         }
         Work::Rejection { conditions, top_ks } => {
-            let (mut model, mut rows) = (None, Vec::new());
+            let mut rows = Vec::new();
             for plan in conditions {
-                left_out.of += plan.pictures();
-                let bar = progress::count(plan.pictures() as u64);
-                let shown = |step: Step<'_>| show(&bar, step);
-                let measured = rejection::measure(&asker, plan, &top_ks, args.what.jobs(), &shown).await?;
-                bar.finish_and_clear();
-                left_out.failed += measured.failed.len();
-                model = Some(measured.model);
-                rows.extend(measured.rows);
+                rows.extend(work_on.rejected(plan, &top_ks).await?);
             }
-            let Some(model) = model else { bail!("there are no scenes") };
-            Scores { model: &model, results: Results::Rejection(&rows) }.print(as_json, per_category)?;
+            work_on.print(Results::Rejection(&rows), as_json)?;
+        }
+        Work::Thresholds(plans) => {
+            let mut runs = Vec::with_capacity(plans.len());
+            for plan in plans {
+                runs.push(work_on.over_thresholds(plan).await?);
+            }
+            work_on.print(Results::Thresholds(&runs), as_json)?;
+        }
+        Work::Single(plans) => {
+            let mut rows = Vec::with_capacity(plans.len());
+            for plan in plans {
+                rows.push(work_on.single_words(plan).await?);
+            }
+            work_on.print(Results::Single(&rows), as_json)?;
         }
     }
-    left_out.check()
+    work_on.left_out.check()
 }
 
-/// Scores a plan, with a bar on the terminal.
-async fn scored(
-    args: &EvalArgs,
-    asker: &Asker,
-    plan: Plan,
-    left_out: &mut LeftOut,
-) -> Result<(Model, Measured)> {
-    left_out.of += plan.pictures();
-    let bar = progress::count(plan.pictures() as u64);
-    let (model, run) = measure(asker, plan, args.what.jobs(), &|step| show(&bar, step)).await?;
-    bar.finish_and_clear();
-    left_out.failed += run.failed.len();
-    warn_of_turned(args.labels.exif, &run.turned);
-    Ok((model, run))
+/// The state that all plans share.
+struct Scoring<'a> {
+    args: &'a EvalArgs,
+    asker: Asker,
+    left_out: LeftOut,
+    /// The model that answers.
+    model: Option<Model>,
+}
+
+impl Scoring<'_> {
+    /// Scores a plan.
+    async fn scored(&mut self, plan: Plan) -> Result<Measured> {
+        let bar = self.begin(&plan);
+        let (model, run) = measure(&self.asker, plan, self.jobs(), &|step| show(&bar, step)).await?;
+        self.end(&bar, model, &run.failed);
+        warn_of_turned(self.args.labels.exif, &run.turned);
+        Ok(run)
+    }
+
+    /// Compares rejection with the full path.
+    async fn rejected(&mut self, plan: Plan, top_ks: &[u32]) -> Result<Vec<rejection::Row>> {
+        let bar = self.begin(&plan);
+        let shown = |step: Step<'_>| show(&bar, step);
+        let measured = rejection::measure(&self.asker, plan, top_ks, self.jobs(), &shown).await?;
+        self.end(&bar, measured.model, &measured.failed);
+        Ok(measured.rows)
+    }
+
+    /// Counts what is right at each threshold.
+    async fn over_thresholds(&mut self, plan: Plan) -> Result<thresholds::Measured> {
+        let bar = self.begin(&plan);
+        let shown = |step: Step<'_>| show(&bar, step);
+        let (model, run) = thresholds::measure(&self.asker, plan, self.jobs(), &shown).await?;
+        self.end(&bar, model, &run.failed);
+        Ok(run)
+    }
+
+    /// Asks for one word at a time.
+    async fn single_words(&mut self, plan: Plan) -> Result<single::Row> {
+        let bar = self.begin(&plan);
+        let shown = |step: Step<'_>| show(&bar, step);
+        let (model, row) = single::measure(&self.asker, plan, self.jobs(), &shown).await?;
+        self.end(&bar, model, &row.failed);
+        Ok(row)
+    }
+
+    fn jobs(&self) -> usize {
+        self.args.what.jobs()
+    }
+
+    /// Counts the pictures of a plan, and returns a bar for them.
+    fn begin(&mut self, plan: &Plan) -> ProgressBar {
+        self.left_out.of += plan.pictures();
+        progress::count(plan.pictures() as u64)
+    }
+
+    fn end(&mut self, bar: &ProgressBar, model: Model, failed: &[Failed]) {
+        bar.finish_and_clear();
+        self.left_out.failed += failed.len();
+        self.model = Some(model);
+    }
+
+    fn print(&self, results: Results<'_>, as_json: bool) -> Result<()> {
+        let Some(model) = &self.model else { bail!("there are no scenes") };
+        Scores { model, results }.print(as_json, self.args.what.per_category)
+    }
 }
 
 /// Shows a step on the progress bar; failures stay on the terminal.

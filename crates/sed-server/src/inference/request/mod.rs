@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sed_engine::ReadPhrases;
 use sed_proto::{
     inference::ModelInferRequest,
-    v1::{self, ErrorReason, MaskEncoding, image, vocabulary},
+    v1::{self, ErrorReason, image, vocabulary},
 };
 
 use super::{
@@ -49,24 +49,26 @@ pub fn validate_infer(
     reader: &dyn ReadPhrases,
 ) -> Result<ValidatedInfer, RequestError> {
     let outputs = outputs(request)?;
-    let Said { mut options, image_id, vocabulary, timeout } = parameters::read(request)?;
+    let Said { options, image_id, vocabulary, synonym_mode, contrast, timeout } = parameters::read(request)?;
     let inputs = Inputs::of(request)?;
     let mut paths = Paths::default();
     let image = inputs.image(image_id, &mut paths)?;
     let vocabulary = inputs.vocabulary(vocabulary, &mut paths)?;
-    options.mask_encodings = vec![MaskEncoding::Raw.into()]; // just what a tensor of UINT16 holds
 
     let segment = v1::SegmentRequest {
         image: Some(v1::Image { source: Some(image) }),
-        vocabulary: Some(v1::Vocabulary { source: Some(vocabulary) }),
+        vocabulary: Some(v1::Vocabulary {
+            source: Some(vocabulary),
+            synonym_mode: synonym_mode.into(),
+            contrast,
+        }),
         options: Some(options),
         request_id: request.id.clone(),
     };
     let valid = validate_segment(&segment, limits, reader);
     let mut valid = valid.map_err(|error| error.with_field(|field| paths.of(field)))?;
-    if !outputs.contains(&Output::Mask) {
-        valid.options.mask_encodings.clear();
-    }
+    valid.options.mask_encodings = outputs.iter().filter_map(|output| output.encoding()).collect();
+    valid.options.raw_runner_up = true;
     let typed = inputs.all().any(Tensor::is_typed);
     Ok(ValidatedInfer { request: valid, outputs, typed, timeout, paths })
 }
@@ -88,7 +90,7 @@ fn outputs(request: &ModelInferRequest) -> Result<Vec<Output>, RequestError> {
         }
         outputs.push(output);
     }
-    Ok(if outputs.is_empty() { Output::ALL.to_vec() } else { outputs })
+    Ok(if outputs.is_empty() { Output::USUAL.to_vec() } else { outputs })
 }
 
 /// The inputs by their names.

@@ -23,7 +23,7 @@ fn any_choice() -> impl Strategy<Value = Option<ParameterChoice>> {
         (-2_i64..5).prop_map(|value| Some(ParameterChoice::Int64Param(value))),
         any::<u64>().prop_map(|value| Some(ParameterChoice::Uint64Param(value))),
         (-0.5_f64..1.5).prop_map(|value| Some(ParameterChoice::DoubleParam(value))),
-        "original|model|two_step|low|[0-9]{0,5}x[0-9]{0,5}|.{0,5}"
+        "original|model|two_step|low|best|auto|\\{\"a\": 0\\.[0-9]\\}|[0-9]{0,5}x[0-9]{0,5}|.{0,5}"
             .prop_map(|value| Some(ParameterChoice::StringParam(value))),
         Just(None),
     ]
@@ -55,12 +55,13 @@ fn any_input() -> impl Strategy<Value = InferInputTensor> {
 }
 
 fn any_request() -> impl Strategy<Value = ModelInferRequest> {
-    let name =
-        "top_k|score_threshold|output_size|resize_mode|min_area|priority|timeout|vocabulary|image_id|.{0,3}";
+    let name = "top_k|score_threshold|output_size|resize_mode|min_area|priority|timeout|vocabulary|image_id|\
+                synonym_mode|contrast|category_thresholds|report_ambiguities|.{0,3}";
     let parameters = prop::collection::hash_map(name, any_choice(), 0..3);
     let inputs = prop::collection::vec(any_input(), 0..4);
     let raw = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..16), 0..4);
-    let outputs = prop::collection::vec("mask|scores|survivors|names|[a-c]", 0..3);
+    let outputs =
+        prop::collection::vec("mask|scores|survivors|names|confidence|runner_up|margin|[a-c]", 0..3);
     (inputs, raw, parameters, outputs, ".{0,3}").prop_map(|(inputs, raw, parameters, outputs, id)| {
         let parameter = |(name, choice)| (name, InferParameter { parameter_choice: choice });
         let wanted = |name| InferRequestedOutputTensor { name, parameters: HashMap::new() };

@@ -1,14 +1,19 @@
 use std::collections::HashMap;
 
-use sed_engine::{Priority, Rejection, fake::FakeReader};
-use sed_proto::inference::{
-    InferParameter, InferTensorContents,
-    infer_parameter::ParameterChoice,
-    model_infer_request::{InferInputTensor, InferRequestedOutputTensor},
+use sed_engine::{Priority, Rejection, SynonymMode, fake::FakeReader};
+use sed_proto::{
+    inference::{
+        InferParameter, InferTensorContents,
+        infer_parameter::ParameterChoice,
+        model_infer_request::{InferInputTensor, InferRequestedOutputTensor},
+    },
+    v1::MaskEncoding,
 };
 
 use super::*;
-use crate::validate::{ImageSource, OutputSize, SentImage, VocabularySource};
+use crate::validate::{
+    CategoryName, CategoryThreshold, ContrastSource, ImageSource, OutputSize, SentImage, VocabularySource,
+};
 
 /// Elements that can be written in both forms.
 #[derive(Clone, Debug)]
@@ -115,7 +120,7 @@ fn both_forms_mean_the_same() {
         panic!("no pixels")
     };
     assert_eq!((width, height), (1, 2));
-    let VocabularySource::Inline(vocabulary) = raw.request.vocabulary else { panic!("no words") };
+    let VocabularySource::Inline(vocabulary) = raw.request.words.source else { panic!("no words") };
     let words: Vec<_> =
         vocabulary.categories().iter().map(|category| (&*category.name, category.synonyms.len())).collect();
     assert_eq!(words, [("cat", 1), ("sky", 0)]);
@@ -129,6 +134,10 @@ fn parameters_are_the_options() {
     assert_eq!(of("score_threshold", ParameterChoice::DoubleParam(0.5)).score_threshold, 0.5);
     assert_eq!(of("score_threshold", ParameterChoice::Int64Param(1)).score_threshold, 1.0);
     assert_eq!(of("min_area", ParameterChoice::Int64Param(7)).min_area, 7);
+    let thresholds = of("category_thresholds", text(r#"{"cat": 0.5}"#)).category_thresholds;
+    let name = CategoryName::Name("cat".into());
+    assert_eq!(thresholds, [CategoryThreshold { category: name, threshold: 0.5 }]);
+    valid(&with("report_ambiguities", ParameterChoice::BoolParam(true)));
     assert_eq!(of("output_size", text("model")).output_size, OutputSize::Model);
     let exact = OutputSize::Exact { width: 64, height: 48 };
     assert_eq!(of("output_size", text("64x48")).output_size, exact);
@@ -146,11 +155,22 @@ fn parameters_are_the_options() {
 }
 
 #[test]
+fn parameters_say_how_words_count_and_what_competes_with_them() {
+    let words = |name, value| valid(&with(name, text(value))).request.words;
+    let VocabularySource::Inline(best) = words("synonym_mode", "best").source else { panic!("no words") };
+    assert_eq!(best.synonym_mode(), SynonymMode::Best);
+    assert_eq!(words("contrast", "auto").contrast, ContrastSource::Auto);
+    assert_eq!(words("contrast", "voc-20").contrast, ContrastSource::Named("voc-20".into()));
+    // Words that are written out have none of their own.
+    assert_eq!(words("contrast", "off").contrast, ContrastSource::Vocabulary);
+}
+
+#[test]
 fn parameters_can_stand_for_inputs() {
     let mut request = with("vocabulary", text("pets"));
     request.inputs.truncate(1);
     request.raw_input_contents.truncate(1);
-    assert_eq!(valid(&request).request.vocabulary, VocabularySource::Named("pets".into()));
+    assert_eq!(valid(&request).request.words.source, VocabularySource::Named("pets".into()));
     let mut request = with("image_id", text(&format!("img-{}", "0a".repeat(32))));
     request.inputs.remove(0);
     request.raw_input_contents.remove(0);
@@ -164,11 +184,16 @@ fn only_wanted_outputs_are_made() {
         let outputs = names.iter().map(wanted).collect();
         ModelInferRequest { outputs, ..raw(&[image(), categories(&["cat"])]) }
     };
-    assert_eq!(valid(&wanting(&[])).outputs, Output::ALL);
+    assert_eq!(valid(&wanting(&[])).outputs, Output::USUAL);
     let some = valid(&wanting(&["names", "mask"]));
     assert_eq!(some.outputs, [Output::Names, Output::Mask]);
     assert_eq!(some.request.options.mask_encodings, [MaskEncoding::Raw]);
     assert!(valid(&wanting(&["scores"])).request.options.mask_encodings.is_empty());
+    let sure = valid(&wanting(&["margin", "names", "runner_up", "mask", "confidence"])).request.options;
+    let encodings =
+        [MaskEncoding::MarginRaw, MaskEncoding::RunnerUpPng, MaskEncoding::Raw, MaskEncoding::ScoreRaw];
+    assert_eq!(sure.mask_encodings, encodings);
+    assert!(sure.raw_runner_up);
     assert_eq!(refusal(&wanting(&["mask", "masks"])), tensor("outputs[1].name"));
     assert_eq!(refusal(&wanting(&["mask", "mask"])), tensor("outputs[1].name"));
     let mut classification = wanting(&["scores"]);
@@ -289,6 +314,13 @@ fn every_bad_parameter_is_named() {
         ("score_threshold", DoubleParam(f64::NAN)),
         ("score_threshold", text("0.5")),
         ("min_area", Int64Param(1 << 32)),
+        ("category_thresholds", text("0.5")),
+        ("category_thresholds", text(r#"{"cat": 1.5}"#)),
+        ("category_thresholds", DoubleParam(0.5)),
+        ("synonym_mode", text("all")),
+        ("synonym_mode", Int64Param(2)),
+        ("contrast", BoolParam(true)),
+        ("report_ambiguities", text("true")),
         ("output_size", text("640")),
         ("output_size", text("+6x4")),
         ("output_size", text("x")),

@@ -2,10 +2,10 @@
 
 use sed_engine::ScoreMaps;
 use sed_image::IndexMap;
-use sed_proto::v1::{self, MaskEncoding, mask::Content};
+use sed_proto::v1::{self, ErrorReason, MaskEncoding, mask::Content};
 
-use super::runs::Runs;
-use crate::{config::Settings, request_error::RequestError, validate::ValidatedOptions};
+use super::{planes::Planes, runs::Runs};
+use crate::{config::Settings, field::Field, request_error::RequestError, validate::ValidatedOptions};
 
 /// The index of unlabelled pixels where an index has 16 bits, or none is written.
 const UNLABELLED_16: u32 = 65_535;
@@ -15,8 +15,20 @@ pub(super) struct Source<'a> {
     pub(super) map: &'a IndexMap,
     /// The scores, if a form needs them.
     pub(super) score_maps: Option<&'a ScoreMaps>,
+    /// Score, runner-up and margin of every pixel, if a form or the overlay needs them.
+    pub(super) planes: Option<&'a Planes>,
     pub(super) options: &'a ValidatedOptions,
     pub(super) limits: &'a Settings,
+}
+
+impl<'a> Source<'a> {
+    /// Returns score, runner-up and margin of every pixel, which the engine was asked for.
+    pub(super) fn planes(&self) -> Result<&'a Planes, RequestError> {
+        self.planes.ok_or_else(|| {
+            let message = "the model returned no score, runner-up and margin of each pixel";
+            RequestError::new(ErrorReason::Internal, Field::Options, message)
+        })
+    }
 }
 
 /// A mask encoding.
@@ -47,6 +59,17 @@ pub(super) trait Form: Sync {
     /// Reports whether it is made of the scores, which the engine then returns with the map.
     fn needs_scores(&self) -> bool {
         false
+    }
+
+    /// Reports whether it is made of score, runner-up or margin of every pixel, which the engine then returns
+    /// with the map.
+    fn needs_sureness(&self) -> bool {
+        false
+    }
+
+    /// The least bytes that its content has in an answer, whatever it shows.
+    fn least_content(&self, _pixels: u64) -> u64 {
+        0
     }
 
     /// Reports whether its content is compressed already, so that compressing it once more saves nothing.

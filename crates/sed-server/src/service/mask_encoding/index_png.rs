@@ -10,7 +10,7 @@ use super::{
 use crate::request_error::RequestError;
 
 /// Categories that 8 bits hold beside the unlabelled index.
-const MOST_IN_8_BITS: usize = 255;
+pub(super) const MOST_IN_8_BITS: usize = 255;
 
 /// An index PNG of this depth.
 pub(super) struct IndexPng(pub(super) IndexDepth);

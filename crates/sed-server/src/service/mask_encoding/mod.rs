@@ -6,11 +6,14 @@ mod coco_rle;
 mod form;
 mod index_png;
 mod overlay;
+mod planes;
 mod polygons;
 mod raw;
+mod runner_up;
 mod runs;
 mod score_maps;
 mod table;
+mod values;
 
 use std::sync::Arc;
 
@@ -23,13 +26,19 @@ use sed_proto::v1::{self, ErrorReason};
 
 use self::{
     form::Source,
+    planes::Planes,
     table::{bytes_of_runs, form_of},
 };
 pub(super) use self::{
     overlay::{OVERLAY_SIDE, picture_for_overlay},
-    table::{bytes_of_size, check_encodings, is_compressed, need_scores, published},
+    table::{
+        bytes_of_size, check_encodings, is_compressed, least_content, need_scores, need_sureness, published,
+    },
 };
-use super::refusal::Refusal;
+use super::{
+    ambiguities::{self, ambiguities},
+    refusal::Refusal,
+};
 use crate::{
     config::Settings, field::Field, memory::Charge, request_error::RequestError, validate::ValidatedOptions,
 };
@@ -51,8 +60,21 @@ pub(super) struct MaskJob {
 /// them.
 pub(super) fn encode(job: MaskJob) -> Result<(v1::SegmentResponse, Charge), Refusal> {
     let MaskJob { map, vocabulary, options, picture, limits, mut charge } = job;
-    let FinishedMap { width, height, indices, pixels, mean_scores, score_maps } = map;
+    let FinishedMap { width, height, indices, pixels, mean_scores, score_maps, sureness } = map;
     let mut index_map = IndexMap::new(width, height, indices).map_err(|error| own_fault(&error))?;
+    let planes = sureness.map(|sureness| Planes::new((width, height), sureness)).transpose();
+    let planes = planes.map_err(|error| own_fault(&error))?;
+    let area = u64::from(width) * u64::from(height);
+    let reported = planes.as_ref().filter(|_| options.report_ambiguities);
+    // As the model decided: min_area is a matter of taste, not of doubt.
+    let found = reported.map_or_else(Vec::new, |planes| {
+        let planes = ambiguities::Planes {
+            indices: index_map.indices(),
+            runner_up: planes.runner_up.indices(),
+            margins: &planes.margins.values,
+        };
+        ambiguities(planes, vocabulary.size())
+    });
     let cost = bytes_of_runs(&index_map, &options, &limits);
     charge.try_grow(cost).map_err(|shortage| shortage.into_status(cost))?;
     // The model has counted the pixels, so only those that leave the map are counted here.
@@ -63,17 +85,21 @@ pub(super) fn encode(job: MaskJob) -> Result<(v1::SegmentResponse, Charge), Refu
     // A vocabulary never has more categories than an index map can hold.
     let boxes =
         mask::category_boxes(&index_map, vocabulary.size() as u16).map_err(|error| own_fault(&error))?;
-    let area = u64::from(width) * u64::from(height);
 
-    let source =
-        Source { map: &index_map, score_maps: score_maps.as_ref(), options: &options, limits: &limits };
+    let source = Source {
+        map: &index_map,
+        score_maps: score_maps.as_ref(),
+        planes: planes.as_ref(),
+        options: &options,
+        limits: &limits,
+    };
     let masks = options
         .mask_encodings
         .iter()
         .map(|encoding| form_of(*encoding, vocabulary.size()).mask(&source))
         .collect::<Result<_, RequestError>>()?;
     let overlay_png = match (options.overlay, picture) {
-        (Some(look), Some(picture)) => overlay::png(&picture, &index_map, &vocabulary, &pixels, look)?,
+        (Some(look), Some(picture)) => overlay::png(&picture, &source, &vocabulary, &pixels, look)?,
         _ => Vec::new(),
     };
     let answer = v1::SegmentResponse {
@@ -82,6 +108,7 @@ pub(super) fn encode(job: MaskJob) -> Result<(v1::SegmentResponse, Charge), Refu
         categories: category_results(&vocabulary, area, &pixels, &mean_scores, &boxes),
         unlabelled_pixels: area - pixels.iter().sum::<u64>(),
         overlay_png: overlay_png.into(),
+        ambiguities: ambiguities::report(&found, area),
         ..Default::default()
     };
     Ok((answer, charge))

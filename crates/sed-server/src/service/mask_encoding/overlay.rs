@@ -1,9 +1,9 @@
 //! The overlay: the picture with its regions tinted and labelled, as a PNG.
 
 use sed_engine::Vocabulary;
-use sed_image::{ImageError, IndexMap, OverlayCategory, RgbImage};
+use sed_image::{ImageError, OverlayCategory, RgbImage};
 
-use super::own_fault;
+use super::{form::Source, own_fault};
 use crate::{request_error::RequestError, validate::OverlayOptions};
 
 /// Longer side of an overlay without its legend, in pixels.
@@ -27,7 +27,7 @@ pub(in crate::service) fn picture_for_overlay(picture: RgbImage) -> Result<RgbIm
 /// Draws the overlay. `pixels` are those of each category of the vocabulary in the map.
 pub(super) fn png(
     picture: &RgbImage,
-    map: &IndexMap,
+    source: &Source<'_>,
     vocabulary: &Vocabulary,
     pixels: &[u64],
     look: OverlayOptions,
@@ -38,13 +38,16 @@ pub(super) fn png(
         .zip(pixels)
         .map(|(category, &pixels)| OverlayCategory { name: &category.name, pixels })
         .collect();
+    let margins = || source.planes()?.margins.to_grey().map_err(|error| own_fault(&error));
+    let margins = look.fade_unsure.then(margins).transpose()?;
     let usual = sed_image::OverlayOptions::default();
     let options = sed_image::OverlayOptions {
         tint: look.opacity.unwrap_or(usual.tint),
         max_side: OVERLAY_SIDE,
         legend: look.legend,
         labels: look.labels,
+        margins: margins.as_ref(),
         ..usual
     };
-    sed_image::overlay_png(picture, map, &categories, &options).map_err(|error| own_fault(&error))
+    sed_image::overlay_png(picture, source.map, &categories, &options).map_err(|error| own_fault(&error))
 }

@@ -20,6 +20,11 @@ impl Form for Raw {
         INDEX * pixels
     }
 
+    /// The Open Inference Protocol's typed form packs small indices into one byte.
+    fn least_content(&self, pixels: u64) -> u64 {
+        pixels
+    }
+
     fn content(&self, source: &Source<'_>) -> Result<Content, RequestError> {
         Ok(Content::RawIndices(raw::encode_u16(source.map).into()))
     }

@@ -113,8 +113,11 @@ async fn a_vocabulary_belongs_to_the_caller_that_registered_it() {
     let mut client = server.client(None);
     let (camera, spare) = (format!("Bearer {SECRET}"), "Bearer another-secret-for-it");
     let categories = vec![v1::Category { name: "dog".into(), synonyms: Vec::new() }];
-    let creation =
-        v1::CreateVocabularyRequest { categories: Some(v1::CategoryList { categories }), embed: false };
+    let creation = v1::CreateVocabularyRequest {
+        categories: Some(v1::CategoryList { categories }),
+        embed: false,
+        ..Default::default()
+    };
     let created = client.create_vocabulary(with_header(creation, &camera)).await.unwrap().into_inner();
     let name = created.vocabulary.unwrap().name;
     let deletion = || v1::DeleteVocabularyRequest { name: name.clone() };

@@ -18,7 +18,8 @@ export interface Mask {
   encoding: MaskEncoding;
   /**
    * The value of pixels that belong to no category, in encodings that hold an index for every pixel: 255
-   * with 8 bits, 65535 with 16. Such pixels are missing from the other encodings.
+   * with 8 bits, 65535 with 16. Scores and margins have a value at such pixels, too; they are missing from the other
+   * encodings.
    */
   unlabelledIndex: number;
   /** The result itself. */
@@ -38,6 +39,21 @@ export interface Mask {
     | //
     /** For SCORE_MAPS. */
     { $case: "scoreMaps"; value: ScoreMaps }
+    | //
+    /** For SCORE_PNG: a PNG file. */
+    { $case: "scorePng"; value: Buffer }
+    | //
+    /** For SCORE_RAW: 2 * width * height bytes. */
+    { $case: "rawScores"; value: Buffer }
+    | //
+    /** For RUNNER_UP_PNG: a PNG file. */
+    { $case: "runnerUpPng"; value: Buffer }
+    | //
+    /** For MARGIN_PNG: a PNG file. */
+    { $case: "marginPng"; value: Buffer }
+    | //
+    /** For MARGIN_RAW: 2 * width * height bytes. */
+    { $case: "rawMargins"; value: Buffer }
     | undefined;
 }
 
@@ -124,6 +140,21 @@ export const Mask: MessageFns<Mask> = {
       case "scoreMaps":
         ScoreMaps.encode(message.content.value, writer.uint32(58).fork()).join();
         break;
+      case "scorePng":
+        writer.uint32(66).bytes(message.content.value);
+        break;
+      case "rawScores":
+        writer.uint32(74).bytes(message.content.value);
+        break;
+      case "runnerUpPng":
+        writer.uint32(82).bytes(message.content.value);
+        break;
+      case "marginPng":
+        writer.uint32(90).bytes(message.content.value);
+        break;
+      case "rawMargins":
+        writer.uint32(98).bytes(message.content.value);
+        break;
     }
     return writer;
   },
@@ -197,6 +228,46 @@ export const Mask: MessageFns<Mask> = {
             message.content = { $case: "scoreMaps", value: ScoreMaps.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.content = { $case: "scorePng", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.content = { $case: "rawScores", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.content = { $case: "runnerUpPng", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.content = { $case: "marginPng", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.content = { $case: "rawMargins", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -244,6 +315,36 @@ export const Mask: MessageFns<Mask> = {
       case "scoreMaps": {
         if (object.content?.value !== undefined && object.content?.value !== null) {
           message.content = { $case: "scoreMaps", value: ScoreMaps.fromPartial(object.content.value) };
+        }
+        break;
+      }
+      case "scorePng": {
+        if (object.content?.value !== undefined && object.content?.value !== null) {
+          message.content = { $case: "scorePng", value: object.content.value };
+        }
+        break;
+      }
+      case "rawScores": {
+        if (object.content?.value !== undefined && object.content?.value !== null) {
+          message.content = { $case: "rawScores", value: object.content.value };
+        }
+        break;
+      }
+      case "runnerUpPng": {
+        if (object.content?.value !== undefined && object.content?.value !== null) {
+          message.content = { $case: "runnerUpPng", value: object.content.value };
+        }
+        break;
+      }
+      case "marginPng": {
+        if (object.content?.value !== undefined && object.content?.value !== null) {
+          message.content = { $case: "marginPng", value: object.content.value };
+        }
+        break;
+      }
+      case "rawMargins": {
+        if (object.content?.value !== undefined && object.content?.value !== null) {
+          message.content = { $case: "rawMargins", value: object.content.value };
         }
         break;
       }

@@ -56,6 +56,25 @@ export enum MaskEncoding {
   MASK_ENCODING_RAW = 6,
   /** MASK_ENCODING_SCORE_MAPS - The score of every category that was not rejected, at every position of the network's own map. */
   MASK_ENCODING_SCORE_MAPS = 7,
+  /**
+   * MASK_ENCODING_SCORE_PNG - The score of the best category of every pixel, before thresholds and `min_area`: a grey PNG of 8 bits, 0 to 1 as 0
+   * to 255.
+   */
+  MASK_ENCODING_SCORE_PNG = 8,
+  /** MASK_ENCODING_SCORE_RAW - As SCORE_PNG, without compression: 16 bit IEEE floats, little endian, row by row. */
+  MASK_ENCODING_SCORE_RAW = 9,
+  /**
+   * MASK_ENCODING_RUNNER_UP_PNG - The second best category of every pixel: a PNG of category indices as INDEX_PNG. The unlabelled index where no
+   * other category is left, or the second best is a contrast word.
+   */
+  MASK_ENCODING_RUNNER_UP_PNG = 10,
+  /**
+   * MASK_ENCODING_MARGIN_PNG - The score of the best category less that of the second best (the score itself where RUNNER_UP_PNG has none): a
+   * grey PNG of 8 bits, 0 to 1 as 0 to 255.
+   */
+  MASK_ENCODING_MARGIN_PNG = 11,
+  /** MASK_ENCODING_MARGIN_RAW - As MARGIN_PNG, without compression: 16 bit IEEE floats, little endian, row by row. */
+  MASK_ENCODING_MARGIN_RAW = 12,
 }
 
 /** Priorities of requests while the server is busy. Waiting raises a request's priority. */
@@ -115,6 +134,28 @@ export interface SegmentOptions {
     | undefined;
   /** List the rejected categories of each level in the rejection report (LevelReport.rejected). */
   listRejected: boolean;
+  /**
+   * Thresholds of single categories, which override `score_threshold` for them. The best category of a pixel is
+   * found first; if its score is below its threshold, the pixel is unlabelled. Each category at most once.
+   */
+  categoryThresholds: CategoryThreshold[];
+  /** Report the pairs of categories between which the model could hardly choose (SegmentResponse.ambiguities). */
+  reportAmbiguities: boolean;
+}
+
+/** The threshold of one category. */
+export interface CategoryThreshold {
+  /** The category. Exactly one must be set. */
+  category:
+    | //
+    /** By its index in the vocabulary. */
+    { $case: "index"; value: number }
+    | //
+    /** By its name as the vocabulary spells it; every category of that name. */
+    { $case: "name"; value: string }
+    | undefined;
+  /** A pixel of this category with a lower score, 0 to 1, is unlabelled. */
+  threshold: number;
 }
 
 /** The size of the masks in the answer. */
@@ -140,6 +181,8 @@ export interface Overlay {
   withoutLegend: boolean;
   /** Leave out the names on the regions. */
   withoutLabels: boolean;
+  /** Fade the colours where the margin between the best and the second best category is small. */
+  fadeUnsure: boolean;
 }
 
 function createBaseSegmentOptions(): SegmentOptions {
@@ -154,6 +197,8 @@ function createBaseSegmentOptions(): SegmentOptions {
     priority: 0,
     polygonTolerance: undefined,
     listRejected: false,
+    categoryThresholds: [],
+    reportAmbiguities: false,
   };
 }
 
@@ -192,6 +237,12 @@ export const SegmentOptions: MessageFns<SegmentOptions> = {
     }
     if (message.listRejected !== false) {
       writer.uint32(80).bool(message.listRejected);
+    }
+    for (const v of message.categoryThresholds) {
+      CategoryThreshold.encode(v!, writer.uint32(90).fork()).join();
+    }
+    if (message.reportAmbiguities !== false) {
+      writer.uint32(96).bool(message.reportAmbiguities);
     }
     return writer;
   },
@@ -299,6 +350,22 @@ export const SegmentOptions: MessageFns<SegmentOptions> = {
             message.listRejected = reader.bool();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.categoryThresholds.push(CategoryThreshold.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.reportAmbiguities = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -330,6 +397,101 @@ export const SegmentOptions: MessageFns<SegmentOptions> = {
     message.priority = object.priority ?? 0;
     message.polygonTolerance = object.polygonTolerance ?? undefined;
     message.listRejected = object.listRejected ?? false;
+    message.categoryThresholds = object.categoryThresholds?.map((e) => CategoryThreshold.fromPartial(e)) || [];
+    message.reportAmbiguities = object.reportAmbiguities ?? false;
+    return message;
+  },
+};
+
+function createBaseCategoryThreshold(): CategoryThreshold {
+  return { category: undefined, threshold: 0 };
+}
+
+export const CategoryThreshold: MessageFns<CategoryThreshold> = {
+  encode(message: CategoryThreshold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.category?.$case) {
+      case "index":
+        writer.uint32(8).uint32(message.category.value);
+        break;
+      case "name":
+        writer.uint32(18).string(message.category.value);
+        break;
+    }
+    if (message.threshold !== 0) {
+      writer.uint32(29).float(message.threshold);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CategoryThreshold {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCategoryThreshold();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.category = { $case: "index", value: reader.uint32() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.category = { $case: "name", value: reader.string() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 29) {
+              break;
+            }
+
+            message.threshold = reader.float();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CategoryThreshold>): CategoryThreshold {
+    return CategoryThreshold.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CategoryThreshold>): CategoryThreshold {
+    const message = createBaseCategoryThreshold();
+    switch (object.category?.$case) {
+      case "index": {
+        if (object.category?.value !== undefined && object.category?.value !== null) {
+          message.category = { $case: "index", value: object.category.value };
+        }
+        break;
+      }
+      case "name": {
+        if (object.category?.value !== undefined && object.category?.value !== null) {
+          message.category = { $case: "name", value: object.category.value };
+        }
+        break;
+      }
+    }
+    message.threshold = object.threshold ?? 0;
     return message;
   },
 };
@@ -416,7 +578,7 @@ export const OutputSize: MessageFns<OutputSize> = {
 };
 
 function createBaseOverlay(): Overlay {
-  return { opacity: undefined, withoutLegend: false, withoutLabels: false };
+  return { opacity: undefined, withoutLegend: false, withoutLabels: false, fadeUnsure: false };
 }
 
 export const Overlay: MessageFns<Overlay> = {
@@ -429,6 +591,9 @@ export const Overlay: MessageFns<Overlay> = {
     }
     if (message.withoutLabels !== false) {
       writer.uint32(24).bool(message.withoutLabels);
+    }
+    if (message.fadeUnsure !== false) {
+      writer.uint32(32).bool(message.fadeUnsure);
     }
     return writer;
   },
@@ -470,6 +635,14 @@ export const Overlay: MessageFns<Overlay> = {
             message.withoutLabels = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.fadeUnsure = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -490,6 +663,7 @@ export const Overlay: MessageFns<Overlay> = {
     message.opacity = object.opacity ?? undefined;
     message.withoutLegend = object.withoutLegend ?? false;
     message.withoutLabels = object.withoutLabels ?? false;
+    message.fadeUnsure = object.fadeUnsure ?? false;
     return message;
   },
 };

@@ -54,6 +54,37 @@ export interface LevelReport {
   survivors: number[];
   /** Indices of the categories that were rejected before the level, rising; only if `list_rejected` was set. */
   rejected: number[];
+  /** Number of contrast words that were left before this rejection; they are not among the candidates. */
+  contrastCandidates: number;
+  /** Number of contrast words that went on into the level. */
+  contrastSurvivors: number;
+}
+
+/** The contrast words of a request. */
+export interface ContrastReport {
+  /** The words, by the names of their categories. */
+  names: string[];
+  /** Pixels of the mask at which one of them was best, before `min_area`. They count as unlabelled. */
+  pixels: number;
+}
+
+/**
+ * Two categories between which the model could hardly choose in a noticeable part of the picture. What is noticeable
+ * and what is hardly is stated in the reference.
+ */
+export interface Ambiguity {
+  /** Index of the first category. */
+  firstIndex: number;
+  /** Index of the second category, higher than the first. */
+  secondIndex: number;
+  /** Pixels of the mask at which one of them is best and the other second best, by a small margin. */
+  pixels: number;
+  /** `pixels` as a share of the whole mask, 0 to 1. */
+  areaShare: number;
+  /** Mean margin over these pixels, 0 to 1. */
+  meanMargin: number;
+  /** Cosine similarity of the two categories' text embeddings, -1 to 1. Absent if it could not be had in time. */
+  textSimilarity?: number | undefined;
 }
 
 /**
@@ -174,7 +205,7 @@ export const RejectionReport: MessageFns<RejectionReport> = {
 };
 
 function createBaseLevelReport(): LevelReport {
-  return { level: 0, candidates: 0, survivors: [], rejected: [] };
+  return { level: 0, candidates: 0, survivors: [], rejected: [], contrastCandidates: 0, contrastSurvivors: 0 };
 }
 
 export const LevelReport: MessageFns<LevelReport> = {
@@ -198,6 +229,12 @@ export const LevelReport: MessageFns<LevelReport> = {
         writer.uint32(v);
       }
       writer.join();
+    }
+    if (message.contrastCandidates !== 0) {
+      writer.uint32(40).uint32(message.contrastCandidates);
+    }
+    if (message.contrastSurvivors !== 0) {
+      writer.uint32(48).uint32(message.contrastSurvivors);
     }
     return writer;
   },
@@ -267,6 +304,22 @@ export const LevelReport: MessageFns<LevelReport> = {
 
             break;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.contrastCandidates = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.contrastSurvivors = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -288,6 +341,190 @@ export const LevelReport: MessageFns<LevelReport> = {
     message.candidates = object.candidates ?? 0;
     message.survivors = object.survivors?.map((e) => e) || [];
     message.rejected = object.rejected?.map((e) => e) || [];
+    message.contrastCandidates = object.contrastCandidates ?? 0;
+    message.contrastSurvivors = object.contrastSurvivors ?? 0;
+    return message;
+  },
+};
+
+function createBaseContrastReport(): ContrastReport {
+  return { names: [], pixels: 0 };
+}
+
+export const ContrastReport: MessageFns<ContrastReport> = {
+  encode(message: ContrastReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.names) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.pixels !== 0) {
+      writer.uint32(16).uint64(message.pixels);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ContrastReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContrastReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.names.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.pixels = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ContrastReport>): ContrastReport {
+    return ContrastReport.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ContrastReport>): ContrastReport {
+    const message = createBaseContrastReport();
+    message.names = object.names?.map((e) => e) || [];
+    message.pixels = object.pixels ?? 0;
+    return message;
+  },
+};
+
+function createBaseAmbiguity(): Ambiguity {
+  return { firstIndex: 0, secondIndex: 0, pixels: 0, areaShare: 0, meanMargin: 0, textSimilarity: undefined };
+}
+
+export const Ambiguity: MessageFns<Ambiguity> = {
+  encode(message: Ambiguity, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.firstIndex !== 0) {
+      writer.uint32(8).uint32(message.firstIndex);
+    }
+    if (message.secondIndex !== 0) {
+      writer.uint32(16).uint32(message.secondIndex);
+    }
+    if (message.pixels !== 0) {
+      writer.uint32(24).uint64(message.pixels);
+    }
+    if (message.areaShare !== 0) {
+      writer.uint32(37).float(message.areaShare);
+    }
+    if (message.meanMargin !== 0) {
+      writer.uint32(45).float(message.meanMargin);
+    }
+    if (message.textSimilarity !== undefined) {
+      writer.uint32(53).float(message.textSimilarity);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Ambiguity {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAmbiguity();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.firstIndex = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.secondIndex = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.pixels = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 37) {
+              break;
+            }
+
+            message.areaShare = reader.float();
+            continue;
+          }
+          case 5: {
+            if (tag !== 45) {
+              break;
+            }
+
+            message.meanMargin = reader.float();
+            continue;
+          }
+          case 6: {
+            if (tag !== 53) {
+              break;
+            }
+
+            message.textSimilarity = reader.float();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Ambiguity>): Ambiguity {
+    return Ambiguity.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Ambiguity>): Ambiguity {
+    const message = createBaseAmbiguity();
+    message.firstIndex = object.firstIndex ?? 0;
+    message.secondIndex = object.secondIndex ?? 0;
+    message.pixels = object.pixels ?? 0;
+    message.areaShare = object.areaShare ?? 0;
+    message.meanMargin = object.meanMargin ?? 0;
+    message.textSimilarity = object.textSimilarity ?? undefined;
     return message;
   },
 };
@@ -600,6 +837,17 @@ export type DeepPartial<T> = T extends Builtin ? T
   : T extends { $case: string; value: unknown } ? { $case: T["$case"]; value?: DeepPartial<T["value"]> }
   : T extends {} ? { [K in keyof T]?: DeepPartial<T[K]> }
   : Partial<T>;
+
+function longToNumber(int64: { toString(): string }): number {
+  const num = globalThis.Number(int64.toString());
+  if (num > globalThis.Number.MAX_SAFE_INTEGER) {
+    throw new globalThis.Error("Value is larger than Number.MAX_SAFE_INTEGER");
+  }
+  if (num < globalThis.Number.MIN_SAFE_INTEGER) {
+    throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
+  }
+  return num;
+}
 
 export interface MessageFns<T> {
   encode(message: T, writer?: BinaryWriter): BinaryWriter;

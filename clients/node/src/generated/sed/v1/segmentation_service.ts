@@ -12,8 +12,10 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
   type handleBidiStreamingCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -25,7 +27,7 @@ import { Duration } from "../../google/protobuf/duration";
 import { Image, Size } from "./image";
 import { Mask } from "./mask";
 import { MaskEncoding, SegmentOptions } from "./options";
-import { LatencyReport, RejectionReport } from "./report";
+import { Ambiguity, ContrastReport, LatencyReport, RejectionReport } from "./report";
 import { Defaults, Limits, ModelInfo } from "./server_info";
 import {
   CreateVocabularyRequest,
@@ -37,6 +39,8 @@ import {
   ListVocabulariesRequest,
   ListVocabulariesResponse,
   NamedVocabulary,
+  PrepareVocabularyRequest,
+  PrepareVocabularyResponse,
   Vocabulary,
 } from "./vocabulary";
 import { Warning } from "./warning";
@@ -102,6 +106,13 @@ export interface SegmentResponse {
   imageId: string;
   /** Warnings about the words that the request has written out. */
   warnings: Warning[];
+  /**
+   * The pairs of categories between which the model could hardly choose, the largest part of the picture first; if
+   * `report_ambiguities` was set.
+   */
+  ambiguities: Ambiguity[];
+  /** The contrast words, if the request has any. */
+  contrast: ContrastReport | undefined;
 }
 
 /** One request on a stream. */
@@ -321,6 +332,8 @@ function createBaseSegmentResponse(): SegmentResponse {
     modelDigest: "",
     imageId: "",
     warnings: [],
+    ambiguities: [],
+    contrast: undefined,
   };
 }
 
@@ -364,6 +377,12 @@ export const SegmentResponse: MessageFns<SegmentResponse> = {
     }
     for (const v of message.warnings) {
       Warning.encode(v!, writer.uint32(106).fork()).join();
+    }
+    for (const v of message.ambiguities) {
+      Ambiguity.encode(v!, writer.uint32(114).fork()).join();
+    }
+    if (message.contrast !== undefined) {
+      ContrastReport.encode(message.contrast, writer.uint32(122).fork()).join();
     }
     return writer;
   },
@@ -485,6 +504,22 @@ export const SegmentResponse: MessageFns<SegmentResponse> = {
             message.warnings.push(Warning.decode(reader, reader.uint32()));
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.ambiguities.push(Ambiguity.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.contrast = ContrastReport.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -523,6 +558,10 @@ export const SegmentResponse: MessageFns<SegmentResponse> = {
     message.modelDigest = object.modelDigest ?? "";
     message.imageId = object.imageId ?? "";
     message.warnings = object.warnings?.map((e) => Warning.fromPartial(e)) || [];
+    message.ambiguities = object.ambiguities?.map((e) => Ambiguity.fromPartial(e)) || [];
+    message.contrast = (object.contrast !== undefined && object.contrast !== null)
+      ? ContrastReport.fromPartial(object.contrast)
+      : undefined;
     return message;
   },
 };
@@ -1266,6 +1305,22 @@ export const SegmentationServiceService = {
       Buffer.from(CreateVocabularyResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CreateVocabularyResponse => CreateVocabularyResponse.decode(value),
   },
+  /**
+   * Computes the text embeddings of a vocabulary in the background of all other work, and reports how far it is. Callers
+   * that prepare the same words share one effort. A call may end early: what is embedded stays. A vocabulary whose
+   * embeddings do not fit the server's caches is refused with the sizes.
+   */
+  prepareVocabulary: {
+    path: "/sed.v1.SegmentationService/PrepareVocabulary" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: PrepareVocabularyRequest): Buffer =>
+      Buffer.from(PrepareVocabularyRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PrepareVocabularyRequest => PrepareVocabularyRequest.decode(value),
+    responseSerialize: (value: PrepareVocabularyResponse): Buffer =>
+      Buffer.from(PrepareVocabularyResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PrepareVocabularyResponse => PrepareVocabularyResponse.decode(value),
+  },
   /** Returns a vocabulary with its categories. */
   getVocabulary: {
     path: "/sed.v1.SegmentationService/GetVocabulary" as const,
@@ -1334,6 +1389,12 @@ export interface SegmentationServiceServer extends UntypedServiceImplementation 
    * the caller that has the most. On VOCABULARY_NOT_FOUND, create the vocabulary again or send the words.
    */
   createVocabulary: handleUnaryCall<CreateVocabularyRequest, CreateVocabularyResponse>;
+  /**
+   * Computes the text embeddings of a vocabulary in the background of all other work, and reports how far it is. Callers
+   * that prepare the same words share one effort. A call may end early: what is embedded stays. A vocabulary whose
+   * embeddings do not fit the server's caches is refused with the sizes.
+   */
+  prepareVocabulary: handleServerStreamingCall<PrepareVocabularyRequest, PrepareVocabularyResponse>;
   /** Returns a vocabulary with its categories. */
   getVocabulary: handleUnaryCall<GetVocabularyRequest, GetVocabularyResponse>;
   /** Lists the vocabularies that the server knows by name. */
@@ -1397,6 +1458,20 @@ export interface SegmentationServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: CreateVocabularyResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Computes the text embeddings of a vocabulary in the background of all other work, and reports how far it is. Callers
+   * that prepare the same words share one effort. A call may end early: what is embedded stays. A vocabulary whose
+   * embeddings do not fit the server's caches is refused with the sizes.
+   */
+  prepareVocabulary(
+    request: PrepareVocabularyRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<PrepareVocabularyResponse>;
+  prepareVocabulary(
+    request: PrepareVocabularyRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<PrepareVocabularyResponse>;
   /** Returns a vocabulary with its categories. */
   getVocabulary(
     request: GetVocabularyRequest,

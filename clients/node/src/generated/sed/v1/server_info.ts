@@ -50,11 +50,14 @@ export interface Limits {
   maxOutputSide: number;
   /** Bytes of one answer. */
   maxResponseBytes: number;
-  /** Categories of a vocabulary. */
+  /** Categories of a vocabulary, contrast words included. */
   maxCategories: number;
   /** Synonyms of a category. */
   maxSynonyms: number;
-  /** Names and synonyms of a vocabulary together. */
+  /**
+   * Names and synonyms of a vocabulary together, those of contrast words included. In SYNONYM_MODE_BEST, where each is
+   * looked for, this bounds the work of a request.
+   */
   maxPhrases: number;
   /** UTF-8 bytes of a name or synonym. */
   maxPhraseBytes: number;
@@ -124,6 +127,11 @@ export interface Limits {
    * that are being sent. A connection may hold about three eighths of it.
    */
   maxRequestMemoryBytes: number;
+  /**
+   * Names and synonyms that may be prepared at the same time, for all callers together. One caller may have half of
+   * them.
+   */
+  maxPreparingPhrases: number;
 }
 
 /** This server's values for absent options. */
@@ -283,6 +291,7 @@ function createBaseLimits(): Limits {
     maxConnectionAge: undefined,
     maxHeaderBytes: 0,
     maxRequestMemoryBytes: 0,
+    maxPreparingPhrases: 0,
   };
 }
 
@@ -383,6 +392,9 @@ export const Limits: MessageFns<Limits> = {
     }
     if (message.maxRequestMemoryBytes !== 0) {
       writer.uint32(256).uint64(message.maxRequestMemoryBytes);
+    }
+    if (message.maxPreparingPhrases !== 0) {
+      writer.uint32(264).uint32(message.maxPreparingPhrases);
     }
     return writer;
   },
@@ -656,6 +668,14 @@ export const Limits: MessageFns<Limits> = {
             message.maxRequestMemoryBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 33: {
+            if (tag !== 264) {
+              break;
+            }
+
+            message.maxPreparingPhrases = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -709,6 +729,7 @@ export const Limits: MessageFns<Limits> = {
       : undefined;
     message.maxHeaderBytes = object.maxHeaderBytes ?? 0;
     message.maxRequestMemoryBytes = object.maxRequestMemoryBytes ?? 0;
+    message.maxPreparingPhrases = object.maxPreparingPhrases ?? 0;
     return message;
   },
 };

@@ -6,11 +6,25 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { Duration } from "../../google/protobuf/duration";
 import { Warning } from "./warning";
 
 export const protobufPackage = "sed.v1";
 
 export const protobufFileName = "sed/v1/vocabulary.proto";
+
+/** Ways in which the phrases of a category become its scores. */
+export enum SynonymMode {
+  /** SYNONYM_MODE_UNSPECIFIED - The default that the field states. */
+  SYNONYM_MODE_UNSPECIFIED = 0,
+  /** SYNONYM_MODE_MEAN - The mean of the phrases' text embeddings is looked for, as the official model does: the cost of one category. */
+  SYNONYM_MODE_MEAN = 1,
+  /**
+   * SYNONYM_MODE_BEST - Every phrase is looked for, and at each pixel the best one counts: the cost of a category for each phrase.
+   * Rejection ranks a category by its best phrase.
+   */
+  SYNONYM_MODE_BEST = 2,
+}
 
 /** The words to look for. Exactly one source must be set. */
 export interface Vocabulary {
@@ -26,6 +40,37 @@ export interface Vocabulary {
      */
     { $case: "name"; value: string }
     | undefined;
+  /** The counting of synonyms. Unspecified: as the named vocabulary says, and MEAN for words written out. */
+  synonymMode: SynonymMode;
+  /**
+   * Words that compete with the categories and are never in the answer. Absent: those of the named vocabulary, and
+   * none for words written out.
+   */
+  contrast: Contrast | undefined;
+}
+
+/**
+ * Words for what else a picture may show. A pixel at which one of them is best is unlabelled. They take part in
+ * rejection, cost as categories do, and are never among the categories of an answer. They make one word enough: without
+ * them, a vocabulary of one word claims every pixel.
+ */
+export interface Contrast {
+  /** The source of the words. None set: no contrast words, whatever the named vocabulary has. */
+  source:
+    | //
+    /** Words written out. */
+    { $case: "categories"; value: CategoryList }
+    | //
+    /** The categories of a vocabulary that the server knows by name. */
+    { $case: "name"; value: string }
+    | //
+    /** Common words of the built-in vocabularies, less those that are near the words asked for. */
+    { $case: "automatic"; value: AutoContrast }
+    | undefined;
+}
+
+/** Asks for contrast words of the server's choice. It has no fields. */
+export interface AutoContrast {
 }
 
 /** An ordered list of categories. */
@@ -41,7 +86,7 @@ export interface Category {
    * is part of the phrase and separates nothing.
    */
   name: string;
-  /** Other phrases for the same thing. The category matches the mean of all its phrases. */
+  /** Other phrases for the same thing; SynonymMode says how they count. */
   synonyms: string[];
 }
 
@@ -59,6 +104,14 @@ export interface NamedVocabulary {
   builtIn: boolean;
   /** Its categories, in order. Empty in lists. */
   categories: Category[];
+  /** Its different names and synonyms, those of its contrast words included. */
+  phrases: number;
+  /** Those of its phrases whose text embeddings are in the memory of every device of the server. */
+  embeddedPhrases: number;
+  /** The counting of synonyms in its categories. */
+  synonymMode: SynonymMode;
+  /** Number of its contrast words. */
+  contrastSize: number;
 }
 
 /** Registers words under a name. */
@@ -67,8 +120,19 @@ export interface CreateVocabularyRequest {
   categories:
     | CategoryList
     | undefined;
-  /** Compute the text embeddings before answering, so that the first picture does not wait for them. */
+  /**
+   * Compute the text embeddings before answering, so that the first picture does not wait for them. If the deadline
+   * is too short for that, the vocabulary is registered, its words are prepared in the background, and the call ends
+   * with VOCABULARY_NOT_READY.
+   */
   embed: boolean;
+  /** The counting of synonyms in its categories. Unspecified: MEAN. Part of the vocabulary's name. */
+  synonymMode: SynonymMode;
+  /**
+   * Its contrast words. Part of the vocabulary's name. `automatic` is resolved once, which needs the text embeddings: as
+   * with `embed`.
+   */
+  contrast: Contrast | undefined;
 }
 
 /** The registered vocabulary. */
@@ -79,8 +143,50 @@ export interface CreateVocabularyResponse {
     | undefined;
   /** True if it was registered already: the same words have the same name. */
   existed: boolean;
-  /** Warnings about the words. */
+  /**
+   * Advice on the words: phrases that are cut, names that occur twice; with `embed` also pairs of categories that the
+   * model will hardly tell apart.
+   */
   warnings: Warning[];
+}
+
+/** Asks for the text embeddings of words, in the background of all other work. */
+export interface PrepareVocabularyRequest {
+  /** The words. Required. */
+  vocabulary: Vocabulary | undefined;
+}
+
+/** The state of a preparation. Counts never fall. The last message of the stream says `ready`. */
+export interface PrepareVocabularyResponse {
+  /** The different names and synonyms to prepare, those of contrast words included. */
+  phrases: number;
+  /** Those whose text embeddings were known when the call began. */
+  known: number;
+  /** Those whose text embeddings are ready on every device, the known ones included. */
+  embedded: number;
+  /** Predicted time until all are ready; absent while nothing is known of it. */
+  remaining:
+    | Duration
+    | undefined;
+  /** True in the last message: the next request with these words does not wait for them. */
+  ready: boolean;
+  /**
+   * The replica that prepares: the name of its host. What it holds, another replica holds only if they share a
+   * folder of text embeddings.
+   */
+  replica: string;
+  /** The state of each device of the replica. */
+  devices: DevicePreparation[];
+  /** Advice on the words, in the last message. */
+  warnings: Warning[];
+}
+
+/** The state of a preparation on one device. */
+export interface DevicePreparation {
+  /** The device, for example `cuda:0`. */
+  device: string;
+  /** Phrases whose text embeddings are ready there. */
+  embedded: number;
 }
 
 /** Asks for one vocabulary. */
@@ -122,7 +228,7 @@ export interface DeleteVocabularyResponse {
 }
 
 function createBaseVocabulary(): Vocabulary {
-  return { source: undefined };
+  return { source: undefined, synonymMode: 0, contrast: undefined };
 }
 
 export const Vocabulary: MessageFns<Vocabulary> = {
@@ -134,6 +240,12 @@ export const Vocabulary: MessageFns<Vocabulary> = {
       case "name":
         writer.uint32(18).string(message.source.value);
         break;
+    }
+    if (message.synonymMode !== 0) {
+      writer.uint32(24).int32(message.synonymMode);
+    }
+    if (message.contrast !== undefined) {
+      Contrast.encode(message.contrast, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -167,6 +279,22 @@ export const Vocabulary: MessageFns<Vocabulary> = {
             message.source = { $case: "name", value: reader.string() };
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.synonymMode = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.contrast = Contrast.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -198,6 +326,151 @@ export const Vocabulary: MessageFns<Vocabulary> = {
         break;
       }
     }
+    message.synonymMode = object.synonymMode ?? 0;
+    message.contrast = (object.contrast !== undefined && object.contrast !== null)
+      ? Contrast.fromPartial(object.contrast)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseContrast(): Contrast {
+  return { source: undefined };
+}
+
+export const Contrast: MessageFns<Contrast> = {
+  encode(message: Contrast, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.source?.$case) {
+      case "categories":
+        CategoryList.encode(message.source.value, writer.uint32(10).fork()).join();
+        break;
+      case "name":
+        writer.uint32(18).string(message.source.value);
+        break;
+      case "automatic":
+        AutoContrast.encode(message.source.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Contrast {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseContrast();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.source = { $case: "categories", value: CategoryList.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.source = { $case: "name", value: reader.string() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.source = { $case: "automatic", value: AutoContrast.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Contrast>): Contrast {
+    return Contrast.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Contrast>): Contrast {
+    const message = createBaseContrast();
+    switch (object.source?.$case) {
+      case "categories": {
+        if (object.source?.value !== undefined && object.source?.value !== null) {
+          message.source = { $case: "categories", value: CategoryList.fromPartial(object.source.value) };
+        }
+        break;
+      }
+      case "name": {
+        if (object.source?.value !== undefined && object.source?.value !== null) {
+          message.source = { $case: "name", value: object.source.value };
+        }
+        break;
+      }
+      case "automatic": {
+        if (object.source?.value !== undefined && object.source?.value !== null) {
+          message.source = { $case: "automatic", value: AutoContrast.fromPartial(object.source.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseAutoContrast(): AutoContrast {
+  return {};
+}
+
+export const AutoContrast: MessageFns<AutoContrast> = {
+  encode(_: AutoContrast, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AutoContrast {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAutoContrast();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AutoContrast>): AutoContrast {
+    return AutoContrast.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<AutoContrast>): AutoContrast {
+    const message = createBaseAutoContrast();
     return message;
   },
 };
@@ -325,7 +598,16 @@ export const Category: MessageFns<Category> = {
 };
 
 function createBaseNamedVocabulary(): NamedVocabulary {
-  return { name: "", size: 0, builtIn: false, categories: [] };
+  return {
+    name: "",
+    size: 0,
+    builtIn: false,
+    categories: [],
+    phrases: 0,
+    embeddedPhrases: 0,
+    synonymMode: 0,
+    contrastSize: 0,
+  };
 }
 
 export const NamedVocabulary: MessageFns<NamedVocabulary> = {
@@ -341,6 +623,18 @@ export const NamedVocabulary: MessageFns<NamedVocabulary> = {
     }
     for (const v of message.categories) {
       Category.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.phrases !== 0) {
+      writer.uint32(40).uint32(message.phrases);
+    }
+    if (message.embeddedPhrases !== 0) {
+      writer.uint32(48).uint32(message.embeddedPhrases);
+    }
+    if (message.synonymMode !== 0) {
+      writer.uint32(56).int32(message.synonymMode);
+    }
+    if (message.contrastSize !== 0) {
+      writer.uint32(64).uint32(message.contrastSize);
     }
     return writer;
   },
@@ -390,6 +684,38 @@ export const NamedVocabulary: MessageFns<NamedVocabulary> = {
             message.categories.push(Category.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.phrases = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.embeddedPhrases = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.synonymMode = reader.int32() as any;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.contrastSize = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -411,12 +737,16 @@ export const NamedVocabulary: MessageFns<NamedVocabulary> = {
     message.size = object.size ?? 0;
     message.builtIn = object.builtIn ?? false;
     message.categories = object.categories?.map((e) => Category.fromPartial(e)) || [];
+    message.phrases = object.phrases ?? 0;
+    message.embeddedPhrases = object.embeddedPhrases ?? 0;
+    message.synonymMode = object.synonymMode ?? 0;
+    message.contrastSize = object.contrastSize ?? 0;
     return message;
   },
 };
 
 function createBaseCreateVocabularyRequest(): CreateVocabularyRequest {
-  return { categories: undefined, embed: false };
+  return { categories: undefined, embed: false, synonymMode: 0, contrast: undefined };
 }
 
 export const CreateVocabularyRequest: MessageFns<CreateVocabularyRequest> = {
@@ -426,6 +756,12 @@ export const CreateVocabularyRequest: MessageFns<CreateVocabularyRequest> = {
     }
     if (message.embed !== false) {
       writer.uint32(16).bool(message.embed);
+    }
+    if (message.synonymMode !== 0) {
+      writer.uint32(24).int32(message.synonymMode);
+    }
+    if (message.contrast !== undefined) {
+      Contrast.encode(message.contrast, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -459,6 +795,22 @@ export const CreateVocabularyRequest: MessageFns<CreateVocabularyRequest> = {
             message.embed = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.synonymMode = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.contrast = Contrast.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -480,6 +832,10 @@ export const CreateVocabularyRequest: MessageFns<CreateVocabularyRequest> = {
       ? CategoryList.fromPartial(object.categories)
       : undefined;
     message.embed = object.embed ?? false;
+    message.synonymMode = object.synonymMode ?? 0;
+    message.contrast = (object.contrast !== undefined && object.contrast !== null)
+      ? Contrast.fromPartial(object.contrast)
+      : undefined;
     return message;
   },
 };
@@ -561,6 +917,280 @@ export const CreateVocabularyResponse: MessageFns<CreateVocabularyResponse> = {
       : undefined;
     message.existed = object.existed ?? false;
     message.warnings = object.warnings?.map((e) => Warning.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePrepareVocabularyRequest(): PrepareVocabularyRequest {
+  return { vocabulary: undefined };
+}
+
+export const PrepareVocabularyRequest: MessageFns<PrepareVocabularyRequest> = {
+  encode(message: PrepareVocabularyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.vocabulary !== undefined) {
+      Vocabulary.encode(message.vocabulary, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PrepareVocabularyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrepareVocabularyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.vocabulary = Vocabulary.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PrepareVocabularyRequest>): PrepareVocabularyRequest {
+    return PrepareVocabularyRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PrepareVocabularyRequest>): PrepareVocabularyRequest {
+    const message = createBasePrepareVocabularyRequest();
+    message.vocabulary = (object.vocabulary !== undefined && object.vocabulary !== null)
+      ? Vocabulary.fromPartial(object.vocabulary)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePrepareVocabularyResponse(): PrepareVocabularyResponse {
+  return {
+    phrases: 0,
+    known: 0,
+    embedded: 0,
+    remaining: undefined,
+    ready: false,
+    replica: "",
+    devices: [],
+    warnings: [],
+  };
+}
+
+export const PrepareVocabularyResponse: MessageFns<PrepareVocabularyResponse> = {
+  encode(message: PrepareVocabularyResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.phrases !== 0) {
+      writer.uint32(8).uint32(message.phrases);
+    }
+    if (message.known !== 0) {
+      writer.uint32(16).uint32(message.known);
+    }
+    if (message.embedded !== 0) {
+      writer.uint32(24).uint32(message.embedded);
+    }
+    if (message.remaining !== undefined) {
+      Duration.encode(message.remaining, writer.uint32(34).fork()).join();
+    }
+    if (message.ready !== false) {
+      writer.uint32(40).bool(message.ready);
+    }
+    if (message.replica !== "") {
+      writer.uint32(50).string(message.replica);
+    }
+    for (const v of message.devices) {
+      DevicePreparation.encode(v!, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.warnings) {
+      Warning.encode(v!, writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PrepareVocabularyResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePrepareVocabularyResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.phrases = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.known = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.embedded = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.remaining = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.ready = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.replica = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.devices.push(DevicePreparation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.warnings.push(Warning.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PrepareVocabularyResponse>): PrepareVocabularyResponse {
+    return PrepareVocabularyResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PrepareVocabularyResponse>): PrepareVocabularyResponse {
+    const message = createBasePrepareVocabularyResponse();
+    message.phrases = object.phrases ?? 0;
+    message.known = object.known ?? 0;
+    message.embedded = object.embedded ?? 0;
+    message.remaining = (object.remaining !== undefined && object.remaining !== null)
+      ? Duration.fromPartial(object.remaining)
+      : undefined;
+    message.ready = object.ready ?? false;
+    message.replica = object.replica ?? "";
+    message.devices = object.devices?.map((e) => DevicePreparation.fromPartial(e)) || [];
+    message.warnings = object.warnings?.map((e) => Warning.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDevicePreparation(): DevicePreparation {
+  return { device: "", embedded: 0 };
+}
+
+export const DevicePreparation: MessageFns<DevicePreparation> = {
+  encode(message: DevicePreparation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.device !== "") {
+      writer.uint32(10).string(message.device);
+    }
+    if (message.embedded !== 0) {
+      writer.uint32(16).uint32(message.embedded);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DevicePreparation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDevicePreparation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.device = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.embedded = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DevicePreparation>): DevicePreparation {
+    return DevicePreparation.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DevicePreparation>): DevicePreparation {
+    const message = createBaseDevicePreparation();
+    message.device = object.device ?? "";
+    message.embedded = object.embedded ?? 0;
     return message;
   },
 };

@@ -22,6 +22,11 @@ export enum WarningReason {
   WARNING_REASON_CATEGORY_NAME_REPEATED = 1,
   /** WARNING_REASON_PHRASE_CUT - A name or synonym has more tokens than the model's prompts have room for: its last words are not read. */
   WARNING_REASON_PHRASE_CUT = 2,
+  /**
+   * WARNING_REASON_CATEGORIES_ALIKE - The text embeddings of two categories are so similar that the model will hardly tell them apart. If they mean the
+   * same, make them synonyms of one category.
+   */
+  WARNING_REASON_CATEGORIES_ALIKE = 3,
 }
 
 /** A remark for the caller about a request that was accepted. */
@@ -32,10 +37,20 @@ export interface Warning {
   field: string;
   /** A description of what was found, and of what it means for the result. */
   message: string;
+  /**
+   * Values of the message for programs: for PHRASE_CUT `tokens` and `room`; for CATEGORIES_ALIKE `similarity` and
+   * `threshold`, and the indices `first` and `second`.
+   */
+  metadata: { [key: string]: string };
+}
+
+export interface Warning_MetadataEntry {
+  key: string;
+  value: string;
 }
 
 function createBaseWarning(): Warning {
-  return { reason: 0, field: "", message: "" };
+  return { reason: 0, field: "", message: "", metadata: {} };
 }
 
 export const Warning: MessageFns<Warning> = {
@@ -49,6 +64,9 @@ export const Warning: MessageFns<Warning> = {
     if (message.message !== "") {
       writer.uint32(26).string(message.message);
     }
+    globalThis.Object.entries(message.metadata).forEach(([key, value]: [string, string]) => {
+      Warning_MetadataEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
     return writer;
   },
 
@@ -89,6 +107,17 @@ export const Warning: MessageFns<Warning> = {
             message.message = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = Warning_MetadataEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.metadata[entry4.key] = entry4.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -109,6 +138,82 @@ export const Warning: MessageFns<Warning> = {
     message.reason = object.reason ?? 0;
     message.field = object.field ?? "";
     message.message = object.message ?? "";
+    message.metadata = (globalThis.Object.entries(object.metadata ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseWarning_MetadataEntry(): Warning_MetadataEntry {
+  return { key: "", value: "" };
+}
+
+export const Warning_MetadataEntry: MessageFns<Warning_MetadataEntry> = {
+  encode(message: Warning_MetadataEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Warning_MetadataEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWarning_MetadataEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Warning_MetadataEntry>): Warning_MetadataEntry {
+    return Warning_MetadataEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Warning_MetadataEntry>): Warning_MetadataEntry {
+    const message = createBaseWarning_MetadataEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };

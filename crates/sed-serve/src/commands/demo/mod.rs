@@ -1,19 +1,23 @@
-//! `demo`: serves the embedded model over real gRPC, and segments the pictures that come with it.
+//! `demo`: serves the embedded model over real gRPC, and segments the pictures that come with it, with and
+//! without rejection.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+mod show;
+mod words;
+
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use sed_client::{Access, Client, Retries, SegmentRequest};
+use sed_client::{Access, Client, Retries, SegmentRequest, v1};
 use sed_telemetry::Telemetry;
+use serde::Serialize;
 
 use crate::{
     args::{ModelArgs, RequestArgs},
     commands::serve,
     embedded::{self, Example},
     output_files::{OutputFolder, write_report},
-    print::{self, BOLD, Cell, FAINT, Table, WARNING, gap, styled},
-    progress,
+    print, progress,
     report::Report,
     running::{RunningServer, private_config, runtime},
     signals::Signals,
@@ -48,6 +52,17 @@ pub(crate) struct DemoArgs {
     model: ModelArgs,
 }
 
+/// One picture: the answer with rejection, and the time without.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    report: Report,
+    /// Time from the cost map to the index map with rejection.
+    decoder_ms: f64,
+    /// The same time with rejection off.
+    decoder_ms_without_rejection: f64,
+}
+
 pub(crate) fn run(args: &DemoArgs, as_json: bool) -> Result<ExitCode> {
     let examples = chosen(args.picture.as_deref())?;
     let mut folder = OutputFolder::create(&args.output)?;
@@ -60,13 +75,13 @@ pub(crate) fn run(args: &DemoArgs, as_json: bool) -> Result<ExitCode> {
             server.ready().await?;
             spinner.finish_and_clear();
             if !as_json {
-                introduce(&server, args.model.model.is_none())?;
+                show::introduce(&server, args.model.model.is_none())?;
             }
-            let reports = segment(&server.url(), &examples, &mut folder, as_json).await?;
+            let pictures = segment(&server.url(), &examples, &mut folder, as_json).await?;
             if !as_json {
-                show(&reports)?;
+                show::pictures(&pictures)?;
                 if !args.once {
-                    tell_how_to_go_on(&server.url())?;
+                    show::how_to_go_on(&server.url())?;
                 }
             }
             anyhow::Ok(())
@@ -101,71 +116,42 @@ fn chosen(name: Option<&str>) -> Result<Vec<Example>> {
     Ok(examples)
 }
 
-fn introduce(server: &RunningServer, embedded_model: bool) -> Result<()> {
-    let (model, out) = (server.model(), &mut print::stdout());
-    let facts = format!("{} × {0} pixels in, on {}", model.input_side, model.device);
-    writeln!(out, "{}  {}", styled(BOLD, format!("serving {} at {}", model.name, server.url())), facts)?;
-    if embedded_model {
-        writeln!(out, "{}", styled(WARNING, embedded::CAVEAT))?;
-    }
-    Ok(gap(out)?)
-}
-
+/// Segments every picture with the usual rejection and with rejection off. The times that are compared hold
+/// neither words nor encoder, which the second request finds in the caches.
 async fn segment(
     url: &str,
     examples: &[Example],
     folder: &mut OutputFolder,
     as_json: bool,
-) -> Result<Vec<Report>> {
+) -> Result<Vec<Shown>> {
     let client = Client::connect(url, &Access::default()).await?.with_retries(Retries::OFF);
-    let options = RequestArgs::default().options(true);
+    let mut options = RequestArgs::default().options(true);
+    options.report_ambiguities = true;
+    let without = v1::SegmentOptions { top_k: Some(0), overlay: None, ..options.clone() };
     let bar = progress::count(examples.len() as u64);
-    let mut reports = Vec::with_capacity(examples.len());
+    let mut pictures = Vec::with_capacity(examples.len());
     for example in examples {
         bar.set_message(example.file.clone());
         let picture = example.content().context("a picture of the demo is missing in this build")?;
-        let request = SegmentRequest::encoded(picture).words(&example.words).options(options.clone());
-        let answer = client.segment(request).await.with_context(|| example.file.clone())?;
+        let request = SegmentRequest::encoded(picture).words(words::of(example)?);
+        let asked = async |options| {
+            let answer = client.segment(request.clone().options(options)).await;
+            answer.with_context(|| example.file.clone())
+        };
+        let answer = asked(options.clone()).await?;
+        let decoder_ms_without_rejection = asked(without.clone()).await?.report.latency.decoder_ms();
         let files = folder.write(example.name(), &answer, as_json)?;
-        let report = Report { picture: example.file.clone(), answer: answer.report, files };
+        let decoder_ms = answer.report.latency.decoder_ms();
+        let report =
+            Report { picture: example.file.clone(), answer: answer.report, files, usual_contrast: false };
         write_report(&report)?;
+        let shown = Shown { report, decoder_ms, decoder_ms_without_rejection };
         if as_json {
-            bar.suspend(|| print::json_line(&report))?;
+            bar.suspend(|| print::json_line(&shown))?;
         }
-        reports.push(report);
+        pictures.push(shown);
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(reports)
-}
-
-/// Prints the report on the first picture, and a line for each of the others.
-fn show(reports: &[Report]) -> Result<()> {
-    let out = &mut print::stdout();
-    let Some((first, others)) = reports.split_first() else { return Ok(()) };
-    print::report(first, out)?;
-    if others.is_empty() {
-        return Ok(());
-    }
-    let mut table = Table::default();
-    let heads = ["picture", "time", "categories left", "largest", "overlay"];
-    table.row(heads.map(|head| Cell::left(head).styled(FAINT)));
-    others.iter().for_each(|report| table.row(print::summary(report)));
-    table.write("", out)?;
-    Ok(gap(out)?)
-}
-
-fn tell_how_to_go_on(url: &str) -> Result<()> {
-    let out = &mut print::stdout();
-    let host = url.trim_start_matches("http://");
-    writeln!(out, "{}", styled(BOLD, "try your own picture and words"))?;
-    writeln!(out, "  sed-serve segment picture.jpg --words \"cat, grass, sky\" --server {url}")?;
-    writeln!(out, "{}", styled(BOLD, "call it from anything that speaks gRPC (reflection is on)"))?;
-    writeln!(out, "  grpcurl -plaintext {host} describe sed.v1.SegmentationService")?;
-    writeln!(out, "  grpcurl -plaintext {host} sed.v1.SegmentationService/GetServerInfo")?;
-    let request = r#"{"image":{"encoded":"%s"},"vocabulary":{"categories":{"categories":[{"name":"cat"}]}}}"#;
-    writeln!(out, "  printf '{request}' \"$(base64 < picture.jpg | tr -d '\\n')\" |")?;
-    writeln!(out, "    grpcurl -plaintext -d @ {host} sed.v1.SegmentationService/Segment")?;
-    gap(out)?;
-    Ok(writeln!(out, "serving on; Ctrl-C ends it")?)
+    Ok(pictures)
 }

@@ -1,9 +1,12 @@
 //! Scores as tables.
 
+mod curves;
+mod single;
+
 use std::io::{self, Write};
 
 use sed_client::report::Model;
-use sed_eval::{Measured, Parts, rejection::Row};
+use sed_eval::{Measured, Parts, rejection::Row, single as single_words, thresholds};
 use serde::Serialize;
 
 use crate::print::{self, BOLD, Cell, FAINT, Table, gap, styled, time};
@@ -23,10 +26,12 @@ pub(super) enum Results<'a> {
     Scenes(&'a [Measured]),
     Dataset(&'a Measured),
     Rejection(&'a [Row]),
+    Thresholds(&'a [thresholds::Measured]),
+    Single(&'a [single_words::Row]),
 }
 
 impl Scores<'_> {
-    /// Prints the results, with a table of the categories for `per_category`.
+    /// Prints the results, with a table of the categories, or their curves, for `per_category`.
     pub(super) fn print(&self, as_json: bool, per_category: bool) -> anyhow::Result<()> {
         if as_json {
             return print::json_line(self);
@@ -47,6 +52,10 @@ impl Scores<'_> {
                 }
             }
             Results::Rejection(rows) => rejection(rows, out)?,
+            Results::Thresholds(runs) => {
+                runs.iter().try_for_each(|run| curves::print(run, per_category, out))?;
+            }
+            Results::Single(rows) => single::print(rows, out)?,
         }
         Ok(())
     }

@@ -1,27 +1,32 @@
 //! The handle by which the rest of the program uses the model.
 
-use std::{sync::Arc, time::Instant};
+mod words;
+
+use std::sync::Arc;
 
 use sed_telemetry::Telemetry;
 use tokio::sync::watch;
 
 use crate::{
     admission::cost_model::Demand,
+    caches::direction_cache::DirectionCache,
     config::EngineConfig,
     devices::{
         member::Member,
         state::{EngineState, Seat, StateBoard},
     },
     metrics::EngineMetrics,
+    preparing::Preparations,
     requests::{
         error::EngineError,
         image::{ImageKey, PinnedImage},
-        job::{JobImage, Priority, SegmentJob, SegmentOutcome},
-        vocabulary::Vocabulary,
+        job::{JobImage, SegmentJob, SegmentOutcome},
     },
-    scheduler::{task::Order, ticket::Urgency},
+    scheduler::task::Order,
     stages::{ModelInfo, Stages, phrases::ReadPhrases},
 };
+
+use self::words::LateWords;
 
 /// A running model, on one device or several. Cheap to clone; when the last clone is gone, its threads end.
 #[derive(Clone, Debug)]
@@ -33,6 +38,8 @@ struct Shared {
     model: ModelInfo,
     reader: Arc<dyn ReadPhrases>,
     board: Arc<StateBoard>,
+    directions: DirectionCache,
+    preparations: Arc<Preparations>,
     /// One for each device, at least one.
     members: Vec<Member>,
 }
@@ -82,7 +89,9 @@ impl Engine {
             Member::start(stages, config, Seat::new(&board, number, &model.device, &metrics))
         };
         let members = stages.into_iter().zip(&models).enumerate().map(member).collect::<Result<_, _>>()?;
-        Ok(Self { shared: Arc::new(Shared { model, reader, board, members }) })
+        let directions = DirectionCache::new();
+        let preparations = Preparations::new(config.preparing_phrases, &metrics);
+        Ok(Self { shared: Arc::new(Shared { model, reader, board, directions, preparations, members }) })
     }
 
     /// The model that runs here.
@@ -145,11 +154,30 @@ impl Engine {
     ///
     /// # Errors
     /// The engine is not ready, its queue is full, the deadline cannot be kept or passes, or a stage fails.
+    /// Where only unknown words stand between a request and its deadline, they are prepared, and the error is
+    /// [`EngineError::VocabularyNotReady`].
     pub async fn segment(&self, job: SegmentJob) -> Result<SegmentOutcome, EngineError> {
+        self.segment_for(job, None).await
+    }
+
+    /// As [`Engine::segment`], for a caller with a name, which words that are prepared count for.
+    ///
+    /// # Errors
+    /// As [`Engine::segment`].
+    pub async fn segment_for(
+        &self,
+        job: SegmentJob,
+        caller: Option<Arc<str>>,
+    ) -> Result<SegmentOutcome, EngineError> {
         self.check_ready()?;
         job.check(&self.shared.model)?;
         let (member, demand) = self.best_for(&job)?;
-        member.submit(Order::segment(job), demand)?.wait().await
+        let late = LateWords::of(&job.vocabulary, job.deadline, member.behind_words(&demand), caller);
+        let outcome = match member.submit(Order::segment(job), demand) {
+            Ok(pending) => pending.wait().await,
+            Err(refused) => Err(refused),
+        };
+        outcome.map_err(|failure| self.explain(failure, late))
     }
 
     /// The device that will probably be the first to be done with a job, and what the job asks of it.
@@ -169,31 +197,11 @@ impl Engine {
             (ahead + judge.map_or(0.0, |judge| judge.seconds(&demand)), present, member, demand)
         });
         let best = rated.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        // They were ready a moment ago.
-        let lost = || EngineError::DeviceLost("no device is left".into());
-        best.map(|(_, _, member, demand)| (member, demand)).ok_or_else(lost)
+        best.map(|(_, _, member, demand)| (member, demand)).ok_or_else(none_left)
     }
 
     fn working(&self) -> impl Iterator<Item = &Member> {
         self.shared.members.iter().filter(|member| member.is_ready())
-    }
-
-    /// Computes the text embeddings of a vocabulary on every device, so that the first picture does not wait
-    /// for them.
-    ///
-    /// # Errors
-    /// As [`Engine::segment`].
-    pub async fn embed(&self, vocabulary: Vocabulary, deadline: Option<Instant>) -> Result<(), EngineError> {
-        self.check_ready()?;
-        let urgency = Urgency { priority: Priority::Normal, since: Instant::now(), deadline };
-        let submit = |member: &Member| {
-            let demand = member.demand_of_words(&vocabulary);
-            member.submit(Order::embed(vocabulary.clone(), urgency), demand)
-        };
-        for pending in self.working().map(submit).collect::<Result<Vec<_>, _>>()? {
-            pending.wait().await?;
-        }
-        Ok(())
     }
 
     /// Number of requests that wait for a device.
@@ -208,6 +216,11 @@ impl Engine {
         // The board holds the sender, so waiting for a state cannot fail.
         let _ = self.state().wait_for(|state| *state == EngineState::Stopped).await;
     }
+}
+
+/// The error where no device works, of those that were ready a moment ago.
+fn none_left() -> EngineError {
+    EngineError::DeviceLost("no device is left".into())
 }
 
 /// The error with which a state refuses requests; `Ok` when it accepts them.
