@@ -1,8 +1,9 @@
 //! Ambiguities: pairs of categories between which the model could hardly choose in a noticeable part of the
 //! picture.
 //!
-//! A pixel is in doubt if it has a category, the second best is one, too, and the margin between the two is
-//! small. A pair of categories is ambiguous if the pixels that are in doubt between the two, whichever is
+//! A pixel is in doubt if it has a category, the second best is one, too, the margin between the two is small,
+//! and the score of the best is not: where no word fits, all scores are low and so are all margins, and that is
+//! no choice between two. A pair of categories is ambiguous if the pixels that are in doubt between the two, whichever is
 //! best, make a noticeable share of the mask. Each such pixel counts for two categories, so at most 200
 //! categories have a share that large; pairs are counted among those only, which bounds the memory whatever
 //! the picture shows. All sums are of integers: the report does not depend on the number of threads.
@@ -15,6 +16,8 @@ use sed_proto::v1;
 
 /// A smaller margin leaves a pixel in doubt.
 const SMALL_MARGIN: f32 = 0.1;
+/// Where the best score is lower, no word fits.
+const LEAST_SCORE: f32 = 0.1;
 /// Pixels in doubt that make a pair noticeable, in percent of the mask.
 const NOTICEABLE_PERCENT: usize = 1;
 /// Pairs of a report.
@@ -26,13 +29,15 @@ const STEPS: f32 = (1 << 24) as f32;
 /// The place of a category with too few pixels in doubt.
 const NO_PLACE: usize = usize::MAX;
 
-/// The planes of a finished map, a value for each pixel. `M` is the number format of the margins.
+/// The planes of a finished map, a value for each pixel. `M` is the number format of scores and margins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Planes<'a, M> {
     /// The model's index map: the best category, where it passed its threshold; before `min_area`.
     pub(crate) indices: &'a [u16],
     /// The second best category, or the unlabelled index.
     pub(crate) runner_up: &'a [u16],
+    /// The score of the best, 0 to 1.
+    pub(crate) scores: &'a [M],
     /// The score of the best less that of the second best, 0 to 1.
     pub(crate) margins: &'a [M],
 }
@@ -152,13 +157,15 @@ where
 {
     let band = planes.indices.len().div_ceil(bands.max(1)).max(1);
     let rows = planes.indices.par_chunks(band);
-    let rows = rows.zip(planes.runner_up.par_chunks(band)).zip(planes.margins.par_chunks(band));
-    let sums = rows.map(|((indices, runner_up), margins)| {
+    let rows = rows.zip(planes.runner_up.par_chunks(band));
+    let values = planes.scores.par_chunks(band).zip(planes.margins.par_chunks(band));
+    let sums = rows.zip(values).map(|((indices, runner_up), (scores, margins))| {
         let mut sums = vec![S::default(); size];
-        for ((&best, &second), &margin) in indices.iter().zip(runner_up).zip(margins) {
-            let margin: f32 = margin.into();
-            let is_in_doubt = margin < SMALL_MARGIN && best != second && best.max(second) != UNLABELLED;
-            if is_in_doubt {
+        let pairs = indices.iter().zip(runner_up);
+        for ((&best, &second), (&score, &margin)) in pairs.zip(scores.iter().zip(margins)) {
+            let (score, margin): (f32, f32) = (score.into(), margin.into());
+            let is_choice = best != second && best.max(second) != UNLABELLED;
+            if is_choice && margin < SMALL_MARGIN && score >= LEAST_SCORE {
                 add(&mut sums, [best.min(second), best.max(second)], margin);
             }
         }
@@ -180,10 +187,11 @@ mod tests {
     use super::*;
 
     /// The rule, pixel by pixel.
-    fn naive(indices: &[u16], runner_up: &[u16], margins: &[f32]) -> Vec<Ambiguity> {
+    fn naive(indices: &[u16], runner_up: &[u16], scores: &[f32], margins: &[f32]) -> Vec<Ambiguity> {
         let mut pairs: BTreeMap<(u16, u16), Vec<f32>> = BTreeMap::new();
-        for ((&best, &second), &margin) in indices.iter().zip(runner_up).zip(margins) {
-            if best != UNLABELLED && second != UNLABELLED && best != second && margin < 0.1 {
+        for (((&best, &second), &score), &margin) in indices.iter().zip(runner_up).zip(scores).zip(margins) {
+            let is_choice = best != UNLABELLED && second != UNLABELLED && best != second;
+            if is_choice && margin < 0.1 && score >= 0.1 {
                 pairs.entry((best.min(second), best.max(second))).or_default().push(margin);
             }
         }
@@ -208,7 +216,7 @@ mod tests {
         fn any_number_of_bands_finds_what_the_rule_says(
             pixels in prop::collection::vec(
                 // Margins are multiples of a step, as those of 16 bit floats are.
-                (0u16..9, 0u16..9, (0u32..1 << 22).prop_map(|steps| steps as f32 / STEPS)),
+                (0u16..9, 0u16..9, 0.0f32..0.5, (0u32..1 << 22).prop_map(|steps| steps as f32 / STEPS)),
                 0..700,
             ),
             bands in 1usize..9,
@@ -216,21 +224,25 @@ mod tests {
             let index = |index: u16| if index == 8 { UNLABELLED } else { index };
             let indices: Vec<u16> = pixels.iter().map(|pixel| index(pixel.0)).collect();
             let runner_up: Vec<u16> = pixels.iter().map(|pixel| index(pixel.1)).collect();
-            let margins: Vec<f32> = pixels.iter().map(|pixel| pixel.2).collect();
-            let planes = Planes { indices: &indices, runner_up: &runner_up, margins: &margins };
-            prop_assert_eq!(in_bands(planes, 8, bands), naive(&indices, &runner_up, &margins));
+            let scores: Vec<f32> = pixels.iter().map(|pixel| pixel.2).collect();
+            let margins: Vec<f32> = pixels.iter().map(|pixel| pixel.3).collect();
+            let planes =
+                Planes { indices: &indices, runner_up: &runner_up, scores: &scores, margins: &margins };
+            prop_assert_eq!(in_bands(planes, 8, bands), naive(&indices, &runner_up, &scores, &margins));
         }
     }
 
     #[test]
     fn a_pair_counts_in_both_directions_from_one_percent_on() {
-        let margins = vec![0.0625f32; 300];
+        let (scores, margins) = (vec![0.5; 300], vec![0.0625f32; 300]);
         let found = |doubts: &[(u16, u16)]| {
             let (mut indices, mut runner_up) = (vec![3; 300], vec![UNLABELLED; 300]);
             for (place, &(best, second)) in doubts.iter().enumerate() {
                 (indices[place * 100], runner_up[place * 100]) = (best, second);
             }
-            ambiguities(Planes { indices: &indices, runner_up: &runner_up, margins: &margins }, 9)
+            let planes =
+                Planes { indices: &indices, runner_up: &runner_up, scores: &scores, margins: &margins };
+            ambiguities(planes, 9)
         };
         assert_eq!(found(&[(7, 5), (5, 7)]), []);
         assert_eq!(found(&[(7, 5), (5, 7), (5, 3)]), []);
@@ -244,8 +256,9 @@ mod tests {
         let pair = |k: u16| vec![(2 * k, 2 * k + 1); 10 + usize::from(k)];
         let pixels: Vec<(u16, u16)> = (0..20).flat_map(pair).collect();
         let (indices, runner_up): (Vec<u16>, Vec<u16>) = pixels.into_iter().unzip();
-        let margins = vec![0.0f32; indices.len()];
-        let found = ambiguities(Planes { indices: &indices, runner_up: &runner_up, margins: &margins }, 40);
+        let (scores, margins) = (vec![0.5; indices.len()], vec![0.0f32; indices.len()]);
+        let planes = Planes { indices: &indices, runner_up: &runner_up, scores: &scores, margins: &margins };
+        let found = ambiguities(planes, 40);
         let firsts: Vec<u16> = found.iter().map(|pair| pair.first).collect();
         assert_eq!(firsts, (4..20).rev().map(|k| 2 * k).collect::<Vec<u16>>());
     }

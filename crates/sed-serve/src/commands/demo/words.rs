@@ -11,6 +11,8 @@ use crate::embedded::{self, Example};
 const COUNT: usize = 150;
 /// The list that fills up what the model's own words leave.
 const OTHERS: &str = "ade20k-150";
+/// A word of the pictures, and one that means nearly the same: a pair to be unsure of.
+const NEARLY_THE_SAME: (&str, &str) = ("mountain", "hill");
 /// The broader word of the model's animals.
 const ANIMAL: &str = "animal";
 
@@ -18,9 +20,14 @@ const ANIMAL: &str = "animal";
 ///
 /// Other animals are left out: the model looks at 10 x 10 cells and takes small ones for each other. So are
 /// words that contain one that is there, or share a word with it: `palm` beside `palm tree` would divide the
-/// palm, which would show nothing about rejection.
+/// palm, which would show nothing about rejection. One word that means nearly the same as one of the picture's
+/// own comes on purpose: it shows how an answer says that it is unsure.
 pub(super) fn of(example: &Example) -> Result<Vec<String>> {
     let mut words = example.words.clone();
+    let (own, nearly) = NEARLY_THE_SAME;
+    if words.iter().any(|word| word == own) {
+        words.push(nearly.to_owned());
+    }
     let own =
         embedded::taught()?.into_iter().filter(|taught| !taught.broader.iter().any(|word| word == ANIMAL));
     let others = prompts::builtin_vocabulary(OTHERS).unwrap_or_default();

@@ -71,6 +71,7 @@ pub(super) fn encode(job: MaskJob) -> Result<(v1::SegmentResponse, Charge), Refu
         let planes = ambiguities::Planes {
             indices: index_map.indices(),
             runner_up: planes.runner_up.indices(),
+            scores: &planes.scores.values,
             margins: &planes.margins.values,
         };
         ambiguities(planes, vocabulary.size())
