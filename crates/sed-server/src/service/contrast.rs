@@ -69,7 +69,10 @@ impl ContrastChoices {
             None => {
                 let list = context.engine.directions(&self.list, Some(deadline)).await?;
                 let words = context.engine.directions(asked, Some(deadline)).await?;
-                let chosen: Arc<[usize]> = far_from(&list, &words).into();
+                // A word that is asked for is near itself, however many synonyms it has beside it.
+                let is_asked = |word: &usize| asked.phrases().contains(&self.list.phrases()[*word]);
+                let far = far_from(&list, &words).into_iter();
+                let chosen: Arc<[usize]> = far.filter(|word| !is_asked(word)).collect();
                 self.lock().keep(asked.digest(), Arc::clone(&chosen));
                 chosen
             }

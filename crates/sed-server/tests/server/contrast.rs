@@ -148,6 +148,12 @@ async fn the_servers_choice_leaves_out_what_is_near_and_is_told() {
     let again = server.segment(asking()).await.unwrap();
     assert_eq!((names(&again), again.latency.unwrap().vocabulary_cache_hit), (far, true));
     assert_eq!(server.control.embedded(), embedded);
+
+    // A word of the list is left out wherever it is asked for, also as one of many synonyms.
+    let many = [category("thing 0", &["thing 1", "thing 2", &list[2].name])];
+    let asking = with_words(v1::Vocabulary { contrast: contrast(Some(auto())), ..inline(many.to_vec()) });
+    let chosen = names(&server.segment(asking).await.unwrap());
+    assert!(!chosen.is_empty() && !chosen.contains(&list[2].name), "{chosen:?}");
 }
 
 #[tokio::test]
