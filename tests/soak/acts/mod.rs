@@ -1,6 +1,7 @@
 //! The acts of a client, one after the other.
 
 mod masks;
+mod preparing;
 mod probes;
 mod rude;
 mod streams;
@@ -16,7 +17,7 @@ pub(crate) use vocabularies::delete_all;
 use crate::{calls::Shared, line::Line, wrong};
 
 /// Acts with their weights.
-const ACTS: [(Act, u32); 16] = [
+const ACTS: [(Act, u32); 17] = [
     (Act::Plain, 24),
     (Act::ById, 14),
     (Act::Cold, 8),
@@ -29,6 +30,7 @@ const ACTS: [(Act, u32); 16] = [
     (Act::LateStream, 1),
     (Act::Registered, 5),
     (Act::Hoard, 1),
+    (Act::Prepared, 2),
     (Act::Lists, 2),
     (Act::Probes, 4),
     (Act::Rude, 3),
@@ -61,6 +63,8 @@ enum Act {
     Registered,
     /// Vocabularies until the server takes no more.
     Hoard,
+    /// Words that are prepared.
+    Prepared,
     /// Lists of vocabularies.
     Lists,
     /// Health, metadata and server info.
@@ -98,6 +102,7 @@ impl Act {
             Self::LateStream => "stream with a deadline",
             Self::Registered => "registered vocabulary",
             Self::Hoard => "vocabularies up to the limit",
+            Self::Prepared => "preparation",
             Self::Lists => "list of vocabularies",
             Self::Probes => "probes",
             Self::Rude => "broken connection",
@@ -128,6 +133,7 @@ pub(crate) async fn client(shared: Arc<Shared>, address: SocketAddr, number: usi
             Act::LateStream => streams::late(&shared, &line, &mut random).await,
             Act::Registered => vocabularies::registered(&shared, &line, &mut random).await,
             Act::Hoard => vocabularies::hoard(&shared, &line).await,
+            Act::Prepared => preparing::words(&shared, &line, &mut random).await,
             Act::Lists => vocabularies::lists(&shared, &line, &mut random).await,
             Act::Probes => probes::all(&shared, &line).await,
             Act::Rude => rude::any(&shared, &line, &mut random).await,

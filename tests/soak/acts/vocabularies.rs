@@ -18,11 +18,8 @@ const GONE: [ErrorReason; 1] = [ErrorReason::VocabularyNotFound];
 async fn create(
     shared: &Shared,
     line: &Line,
-    list: &v1::CategoryList,
-    embed: bool,
+    message: v1::CreateVocabularyRequest,
 ) -> Option<Result<String, Status>> {
-    let categories = Some(list.clone());
-    let message = v1::CreateVocabularyRequest { categories, embed, ..Default::default() };
     let created = ask!(shared, line, CreateVocabulary, create_vocabulary, message)?;
     Some(created.map(|created| created.vocabulary.unwrap_or_default().name))
 }
@@ -38,8 +35,9 @@ async fn delete(shared: &Shared, line: &Line, name: &str, allowed: &[&[ErrorReas
 pub(super) async fn registered(shared: &Shared, line: &Line, random: &mut fastrand::Rng) {
     let cases = &shared.catalogue.segment;
     let case = &cases[random.usize(..cases.len())];
-    let Some(list) = case.words() else { return };
-    let name = match create(shared, line, list, random.bool()).await {
+    let Some(message) = case.creation(random.bool()) else { return };
+    let categories = message.categories.clone().unwrap_or_default().categories;
+    let name = match create(shared, line, message).await {
         Some(Ok(name)) => name,
         Some(Err(status)) => {
             return shared.expect("registering a vocabulary", check_error(&status, &[&TROUBLE]));
@@ -48,9 +46,7 @@ pub(super) async fn registered(shared: &Shared, line: &Line, random: &mut fastra
     };
     let message = v1::GetVocabularyRequest { name: name.clone() };
     let judged = match ask!(shared, line, GetVocabulary, get_vocabulary, message) {
-        Some(Ok(found))
-            if found.vocabulary.as_ref().map(|found| &found.categories) == Some(&list.categories) =>
-        {
+        Some(Ok(found)) if found.vocabulary.as_ref().map(|found| &found.categories) == Some(&categories) => {
             Ok(())
         }
         Some(Ok(found)) => Err(format!("it holds {:?}", found.vocabulary)),
@@ -70,8 +66,9 @@ pub(super) async fn registered(shared: &Shared, line: &Line, random: &mut fastra
 pub(super) async fn hoard(shared: &Shared, line: &Line) {
     let mut names = Vec::new();
     for _ in 0..2 * MAX_VOCABULARIES {
-        let list = catalogue::categories([format!("hoard {}", shared.fresh())]);
-        match create(shared, line, &list, false).await {
+        let categories = Some(catalogue::categories([format!("hoard {}", shared.fresh())]));
+        let message = v1::CreateVocabularyRequest { categories, ..Default::default() };
+        match create(shared, line, message).await {
             Some(Ok(name)) => names.push(name),
             Some(Err(status)) => {
                 shared.expect("hoarding vocabularies", check_error(&status, &[]));

@@ -85,12 +85,12 @@ impl SegmentCase {
         Some(v1::SegmentRequest { image: Some(v1::Image { source: Some(source) }), ..self.request.clone() })
     }
 
-    /// The words, if the request holds them.
-    pub(crate) fn words(&self) -> Option<&v1::CategoryList> {
-        match self.request.vocabulary.as_ref()?.source.as_ref()? {
-            v1::vocabulary::Source::Categories(list) => Some(list),
-            v1::vocabulary::Source::Name(_) => None,
-        }
+    /// The registration of the words, if the request holds them.
+    pub(crate) fn creation(&self, embed: bool) -> Option<v1::CreateVocabularyRequest> {
+        let vocabulary = self.request.vocabulary.as_ref()?;
+        let v1::vocabulary::Source::Categories(list) = vocabulary.source.as_ref()? else { return None };
+        let (synonym_mode, contrast) = (vocabulary.synonym_mode, vocabulary.contrast.clone());
+        Some(v1::CreateVocabularyRequest { categories: Some(list.clone()), embed, synonym_mode, contrast })
     }
 
     /// The request with a vocabulary's name in place of the words.
