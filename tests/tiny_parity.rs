@@ -3,33 +3,14 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::path::PathBuf;
-
 use candle_core::{Device, Tensor};
 use sed_image::ResizeMode;
-use sed_model::{
-    DecodeRequest, OutputSpec, Rejection, SedModel, Thresholds, checkpoint::Checkpoint, config::SedConfig,
-    prompts::Category,
-};
-use sed_tests::{device, stages::decode_all};
+use sed_model::{DecodeRequest, OutputSpec, Rejection, Thresholds, prompts::Category};
+use sed_tests::{device, golden, stages::decode_all, tiny};
 use serde_json::Value;
 
 /// Pixels at which two words score as good as the same, as the golden maps mark them.
 const NEAR_TIE: u8 = 255;
-
-fn repository(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
-}
-
-fn text(path: &str) -> String {
-    std::fs::read_to_string(repository(path)).unwrap()
-}
-
-fn model() -> SedModel {
-    let config = SedConfig::from_json(&text("models/sed-tiny/config.json"), "config.json").unwrap();
-    let checkpoint = Checkpoint::open(&repository("models/sed-tiny/sed-tiny.safetensors")).unwrap();
-    SedModel::load_as(&checkpoint, config, &device::under_test(), candle_core::DType::F32).unwrap()
-}
 
 fn survivors(value: &Value) -> Vec<Vec<u32>> {
     serde_json::from_value(value.clone()).unwrap()
@@ -37,21 +18,21 @@ fn survivors(value: &Value) -> Vec<Vec<u32>> {
 
 #[test]
 fn ten_scenes_come_out_as_in_pytorch() {
-    let golden: Value = serde_json::from_str(&text("tests/golden/tiny/scenes.json")).unwrap();
-    let digest = text("models/sed-tiny/sed-tiny.sha256");
-    let weights = golden["weights"].as_str().unwrap();
+    let reference = golden::json("tiny/scenes.json");
+    let digest = std::fs::read_to_string(tiny::path("sed-tiny.sha256")).unwrap();
+    let weights = reference["weights"].as_str().unwrap();
     assert!(digest.starts_with(weights), "the weights are newer; run models/sed-tiny/train/parity_scenes.py");
 
-    let model = model();
+    let model = tiny::model(&device::under_test());
     let side = model.config().image_size;
-    let scenes = golden["scenes"].as_array().unwrap();
+    let scenes = reference["scenes"].as_array().unwrap();
     assert_eq!(scenes.len(), 10);
     let (mut compared, mut pixels) = (0, 0);
     for (i, scene) in scenes.iter().enumerate().take(device::share(10)) {
         let words: Vec<String> = serde_json::from_value(scene["words"].clone()).unwrap();
         let categories: Vec<Category> = words.into_iter().map(Category::new).collect();
         let embeddings = model.embed_categories(&categories).unwrap();
-        let file = std::fs::read(repository(&format!("tests/golden/tiny/{i}.png"))).unwrap();
+        let file = std::fs::read(golden::path(&format!("tiny/{i}.png"))).unwrap();
         let picture = sed_image::decode(&file, &sed_image::DecodeLimits::default()).unwrap().image;
         let input = sed_image::network_input(&picture, side as u32, ResizeMode::Direct).unwrap();
         let input = Tensor::from_vec(input.data, (1, side, side, 3), &Device::Cpu).unwrap();
@@ -71,7 +52,7 @@ fn ten_scenes_come_out_as_in_pytorch() {
                 sureness: false,
             };
             let map = model.finish(&pairs, &[output]).unwrap().remove(0);
-            let expected = image::open(repository(&format!("tests/golden/tiny/{i}.{name}.png"))).unwrap();
+            let expected = image::open(golden::path(&format!("tiny/{i}.{name}.png"))).unwrap();
             let expected = expected.into_luma8().into_raw();
             let wrong = map
                 .indices

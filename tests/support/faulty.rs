@@ -1,10 +1,11 @@
-//! A model that fails now and then: the real one, with faults before its stages.
+//! A model that fails now and then, or is slow with words: the real one, with faults and waits before its
+//! stages.
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -15,19 +16,32 @@ use sed_engine::{
 };
 use sed_telemetry::Label;
 
-/// Switches the faults, and counts them. Cheap to clone.
+/// Switches the faults and counts them, and sets how slow words are. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct FaultSwitch(Arc<Faults>);
 
 #[derive(Debug, Default)]
 struct Faults {
     on: AtomicBool,
+    /// Milliseconds that each phrase takes longer.
+    word_delay: AtomicU64,
     drawn: Mutex<BTreeMap<String, u64>>,
 }
 
 impl FaultSwitch {
     pub fn set(&self, on: bool) {
         self.0.on.store(on, Ordering::SeqCst);
+    }
+
+    /// Makes the text tower take so much longer for each phrase, in whole milliseconds, whether faults are on
+    /// or off.
+    pub fn slow_words(&self, each: Duration) {
+        self.0.word_delay.store(each.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    fn wait_for_words(&self, phrases: usize) {
+        let each = Duration::from_millis(self.0.word_delay.load(Ordering::SeqCst));
+        std::thread::sleep(each * phrases as u32);
     }
 
     /// Launches that failed, by the name that the metrics have for the kind of error.
@@ -44,7 +58,7 @@ impl FaultSwitch {
 /// More pairs than this, or more than one image, can be too many for the memory.
 const LARGE: usize = 16;
 
-/// Any model with faults.
+/// Any model with faults and slow words.
 #[derive(Debug)]
 pub struct Faulty<S> {
     inner: S,
@@ -53,7 +67,7 @@ pub struct Faulty<S> {
 }
 
 impl<S> Faulty<S> {
-    /// Faults drawn from `seed`; none before the switch is on.
+    /// Faults drawn from `seed`; none before the switch is on. Words take their own time at first.
     pub fn new(inner: S, seed: u64) -> (Self, FaultSwitch) {
         let switch = FaultSwitch::default();
         (Self { inner, switch: switch.clone(), random: Mutex::new(fastrand::Rng::with_seed(seed)) }, switch)
@@ -131,6 +145,7 @@ impl<S: Stages> Stages for Faulty<S> {
 
     fn embed_phrases(&self, phrases: &[&str]) -> Result<Vec<S::PhraseEmbedding>, StageError> {
         self.stumble(0)?;
+        self.switch.wait_for_words(phrases.len());
         self.inner.embed_phrases(phrases)
     }
 

@@ -14,5 +14,6 @@ pub mod reduced_parity;
 pub mod stages;
 pub mod sureness;
 pub mod survivors;
+pub mod tiny;
 
 pub use sed_model::synthetic;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -27,8 +27,8 @@ pub(crate) struct QueueSlot {
 struct Progress {
     /// No launch has included the request yet.
     waiting: bool,
-    /// All its words have embeddings.
-    has_words: bool,
+    /// When all its words had embeddings.
+    words_at: Option<Instant>,
     /// A launch behind the words has included it.
     in_flight: bool,
     /// The part of the prediction that no launch has done.
@@ -45,7 +45,7 @@ impl QueueSlot {
         predicted: Prediction,
     ) -> Self {
         let progress =
-            Progress { waiting: true, has_words: false, in_flight: false, left: predicted, gone: false };
+            Progress { waiting: true, words_at: None, in_flight: false, left: predicted, gone: false };
         Self { admission, priority, pairs, predicted, progress: Mutex::new(progress) }
     }
 
@@ -82,7 +82,7 @@ impl QueueSlot {
 
     /// Deducts the rest of a stage that is over, and of those before it.
     pub(crate) fn deduct_up_to(&self, stage: Stage) {
-        self.lock().has_words = true; // the words are the first stage
+        self.lock().words_at.get_or_insert_with(Instant::now); // the words are the first stage
         for done in Stage::ALL.into_iter().take_while(|before| before.index() <= stage.index()) {
             self.deduct_time(done, Duration::MAX);
         }
@@ -109,9 +109,9 @@ impl QueueSlot {
         true
     }
 
-    /// Reports whether the request is past the words' station, or was when the slot was released.
-    pub(crate) fn has_words(&self) -> bool {
-        self.lock().has_words
+    /// Returns when the request left the words' station; `None` if it has not yet.
+    pub(crate) fn words_at(&self) -> Option<Instant> {
+        self.lock().words_at
     }
 
     /// Reports whether the slot was released.

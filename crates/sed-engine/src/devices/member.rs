@@ -61,6 +61,7 @@ pub(crate) struct Member {
 pub(crate) struct Pending<T> {
     leaving: Leaving,
     answer: Answer<T>,
+    admitted: Instant,
     deadline: Option<Instant>,
     /// The words, if some were unknown when it was admitted.
     words: Option<Vocabulary>,
@@ -70,7 +71,7 @@ pub(crate) struct Pending<T> {
 /// Why a request to a device got no answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Its unknown words take longer than its deadline leaves, or took longer.
+    /// Its unknown words take longer than its deadline leaves, or took so long that the deadline passed.
     WordsLate,
     Other(EngineError),
 }
@@ -248,7 +249,7 @@ impl Member {
         let arrived = self.line.inbox.push(Event::Arrived(Box::new(request)));
         arrived.map_err(|_| Failure::Other(EngineError::ShuttingDown))?;
         let known_text = Arc::clone(&self.known_text);
-        Ok(Pending { leaving, answer, deadline, words, known_text })
+        Ok(Pending { leaving, answer, admitted: now, deadline, words, known_text })
     }
 
     /// Closes the device to requests, and refuses those that the thread has not seen yet.
@@ -269,7 +270,7 @@ impl Drop for Member {
 impl<T> Pending<T> {
     /// Waits for the answer, until the deadline. Dropping the future cancels the request.
     pub(crate) async fn wait(self) -> Result<T, Failure> {
-        let Self { leaving, answer, deadline, words, known_text } = self;
+        let Self { leaving, answer, admitted, deadline, words, known_text } = self;
         let reply = match deadline {
             Some(deadline) => {
                 let late = |_| Ok(Err(EngineError::DeadlineExceeded));
@@ -279,11 +280,16 @@ impl<T> Pending<T> {
         };
         // The sender is only dropped unused when the thread ends.
         reply.unwrap_or(Err(EngineError::ShuttingDown)).map_err(|error| {
-            let lacks_words = || {
-                let words = words.filter(|_| !leaving.slot.has_words());
-                words.is_some_and(|words| !known_text.unknown_phrases(&words).is_empty())
+            let words_were_late = || {
+                words.is_some_and(|words| match leaving.slot.words_at() {
+                    None => !known_text.unknown_phrases(&words).is_empty(),
+                    // They took more of its time than they left.
+                    Some(at) => deadline.is_some_and(|end| {
+                        end.saturating_duration_since(at) < at.saturating_duration_since(admitted)
+                    }),
+                })
             };
-            if error == EngineError::DeadlineExceeded && lacks_words() {
+            if error == EngineError::DeadlineExceeded && words_were_late() {
                 Failure::WordsLate
             } else {
                 Failure::Other(error)

@@ -138,7 +138,7 @@ impl Engine {
         self.check_ready()?;
         let members: Vec<&Member> = self.working().collect();
         let plan = self.plan(vocabulary, &members, caller)?;
-        if plan.devices.iter().all(|start| start.embedded == plan.phrases) {
+        if plan.is_done() {
             return Ok(Preparation::of_ready(already(plan)));
         }
         let watched = self.shared.preparations.watch(vocabulary, plan, Instant::now());
@@ -172,10 +172,16 @@ impl Engine {
         let members: Vec<&Member> = self.working().collect();
         let plan = self.plan(&vocabulary, &members, caller)?;
         let predicted = plan.devices.iter().filter_map(|start| start.remaining).max();
-        let asked = self.shared.preparations.ask(&vocabulary, plan, Instant::now());
-        let (progress, assignments) = asked.map_err(|why| self.not_ready(&vocabulary, None, why))?;
-        assign(&members, assignments);
-        let needed = progress.remaining.or(predicted).unwrap_or_default() + rest;
+        let remaining = if plan.is_done() {
+            // They came too late for the rest of the request.
+            Some(Duration::ZERO)
+        } else {
+            let asked = self.shared.preparations.ask(&vocabulary, plan, Instant::now());
+            let (progress, assignments) = asked.map_err(|why| self.not_ready(&vocabulary, None, why))?;
+            assign(&members, assignments);
+            progress.remaining.or(predicted)
+        };
+        let needed = remaining.unwrap_or_default() + rest;
         let retry_after = needed.saturating_sub(time).clamp(RETRY.0, RETRY.1);
         Ok(self.not_ready(&vocabulary, Some(retry_after), NotReady::Preparing))
     }

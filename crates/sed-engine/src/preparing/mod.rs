@@ -136,6 +136,13 @@ impl Preparation {
     }
 }
 
+impl Plan {
+    /// Reports whether every device has all phrases already.
+    pub(crate) fn is_done(&self) -> bool {
+        self.devices.iter().all(|start| start.embedded == self.phrases)
+    }
+}
+
 impl Preparations {
     /// None yet, of at most `most_phrases` phrases together.
     pub(crate) fn new(most_phrases: usize, metrics: &Arc<EngineMetrics>) -> Arc<Self> {

@@ -114,6 +114,27 @@ async fn words_embedded_before_a_deadline_passes_stay() {
 }
 
 #[tokio::test]
+async fn words_that_leave_too_little_of_a_deadline_are_to_blame() {
+    let (engine, control) = engine(Duration::ZERO).await;
+    control.slow_words(MS * 10);
+    control.inject(Stage::Encode, Fault::Hold);
+    // The words take three quarters, and the encoder the rest.
+    let vocabulary = words("thing", 60);
+    let late = engine.segment(job(vocabulary.clone(), Some(MS * 800))).await;
+    let Err(EngineError::VocabularyNotReady { phrases: 60, retry_after: Some(_), why, .. }) = late else {
+        panic!("{late:?}")
+    };
+    assert_eq!(why, NotReady::Preparing);
+    control.release();
+    // With known words the request has itself to blame.
+    engine.prepare(&vocabulary, None).unwrap().ready().await.unwrap();
+    control.inject(Stage::CostMap, Fault::Hold);
+    let slow = engine.segment(job(vocabulary, Some(MS * 200))).await;
+    assert_eq!(slow, Err(EngineError::DeadlineExceeded));
+    control.release();
+}
+
+#[tokio::test]
 async fn embedding_for_later_has_the_same_way_out() {
     let (engine, _) = engine(MS * 10).await;
     let vocabulary = words("thing", 200);

@@ -1,8 +1,11 @@
 //! Thousands of mixed requests over real gRPC against the embedded model, while callers give up, deadlines pass,
 //! inputs are wrong and the model stumbles: every caller gets one answer of the right kind, the counters add
-//! up, and nothing is left behind.
+//! up, and nothing is left behind. And requests with words that take long ([`cold_words`]).
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, missing_docs)]
+
+mod cold_words;
+mod server;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,22 +18,24 @@ use std::{
     time::Duration,
 };
 
-use candle_core::DType;
 use prost::Message;
-use sed_engine::{Engine, SedStages, builtin_vocabularies, metrics::EngineMetrics};
-use sed_model::{SedModel, checkpoint::Checkpoint, config::SedConfig};
-use sed_proto::v1::{self, segmentation_service_client::SegmentationServiceClient};
-use sed_server::{
-    Server, ServerConfig, Settings,
-    metrics::{self, ServerMetrics},
-};
-use sed_telemetry::{Label, Telemetry};
-use sed_tests::{device::share, faulty::Faulty};
+use sed_engine::builtin_vocabularies;
+use sed_proto::v1;
+use sed_server::{ServerConfig, Settings, metrics};
+use sed_telemetry::Label;
+use sed_tests::device::{self, share};
+use tokio::sync::RwLock;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::server::{Running, client};
+
 #[global_allocator]
 static ALLOCATED: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
+
+/// The load measures the memory of the whole program, so it writes here, which is alone, and all other tests
+/// read.
+static PROGRAM: RwLock<()> = RwLock::const_new(());
 
 /// Requests that warm everything up, and those that count.
 const REQUESTS: (usize, usize) = (1500, 5000);
@@ -44,17 +49,6 @@ const WORDS: [&str; 24] = [
     "dog", "cat", "horse", "tree", "house", "sky", "grass", "sand", "water", "snow", "road", "car", "bus",
     "boat", "sun", "cloud", "flower", "ball", "chair", "table", "lamp", "cup", "apple", "bread",
 ];
-
-type Client = SegmentationServiceClient<
-    hyper_util::client::legacy::Client<hyper_util::client::legacy::connect::HttpConnector, tonic::body::Body>,
->;
-
-/// A client whose transport does not watch deadlines itself, so that the server's own answers are seen.
-fn client(address: SocketAddr) -> Client {
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let http = hyper_util::client::legacy::Client::builder(executor).http2_only(true).build_http();
-    Client::with_origin(http, format!("http://{address}").parse().unwrap())
-}
 
 /// Small pictures, each another.
 fn pictures() -> Vec<Vec<u8>> {
@@ -288,18 +282,10 @@ async fn load(address: SocketAddr, requests: usize, seed: u64, seen: Seen) -> Se
     Arc::into_inner(seen).unwrap().into_inner().unwrap()
 }
 
-fn samples(telemetry: &Telemetry) -> HashMap<String, f64> {
-    let text = telemetry.render().unwrap();
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .map(|line| line.rsplit_once(' ').map(|(name, value)| (name.into(), value.parse().unwrap())).unwrap())
-        .collect()
-}
-
 /// Calls of `Segment` that the server has counted, by code.
-fn counted(telemetry: &Telemetry) -> BTreeMap<String, u64> {
+fn counted(server: &Running) -> BTreeMap<String, u64> {
     let prefix = "sed_requests_total{method=\"Segment\",code=\"";
-    let samples = samples(telemetry);
+    let samples = server.samples();
     let ours = samples.iter().filter_map(|(name, value)| {
         let code = name.strip_prefix(prefix)?.strip_suffix("\"}")?;
         Some((code.to_owned(), *value as u64))
@@ -307,31 +293,9 @@ fn counted(telemetry: &Telemetry) -> BTreeMap<String, u64> {
     ours.filter(|(_, count)| *count > 0).collect()
 }
 
-async fn until_quiet(telemetry: &Telemetry) {
-    for _ in 0..1000 {
-        if samples(telemetry)["sed_requests_in_flight"] == 0.0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("calls are left in flight");
-}
-
-fn engine_and_faults(
-    config: &ServerConfig,
-    telemetry: &Telemetry,
-) -> (Engine, sed_tests::faulty::FaultSwitch) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sed-tiny");
-    let text = std::fs::read_to_string(format!("{folder}/config.json")).unwrap();
-    let sizes = SedConfig::from_json(&text, "config.json").unwrap();
-    let checkpoint = Checkpoint::open(format!("{folder}/sed-tiny.safetensors").as_ref()).unwrap();
-    let model = SedModel::load_as(&checkpoint, sizes, &sed_tests::device::under_test(), DType::F32).unwrap();
-    let (stages, switch) = Faulty::new(SedStages::new(model), 11);
-    (Engine::start(stages, &config.engine, telemetry).unwrap(), switch)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
+    let _alone = PROGRAM.write().await;
     // Panics are part of this test; their stories are not.
     std::panic::set_hook(Box::new(|info| {
         if info.payload().downcast_ref::<&str>() != Some(&"drawn") {
@@ -339,7 +303,6 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
         }
     }));
     let (warm_requests, requests) = (share(REQUESTS.0), share(REQUESTS.1));
-    let telemetry = Telemetry::new(&[&EngineMetrics::DEFINITIONS, &ServerMetrics::DEFINITIONS]).unwrap();
     let config = ServerConfig::check(&Settings {
         listen: "127.0.0.1:0".into(),
         ops_listen: "off".into(),
@@ -352,25 +315,20 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
         ..Settings::default()
     })
     .unwrap();
-    let (engine, faults) = engine_and_faults(&config, &telemetry);
-    engine.ready().await.unwrap();
-    let server =
-        Server::bind(config, engine.clone(), builtin_vocabularies(), telemetry.clone()).await.unwrap();
-    let address = server.local_addr();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(server.serve(async { drop(stopped.await) }));
+    let server = Running::start(&device::under_test(), config, builtin_vocabularies(), Duration::ZERO).await;
+    let address = server.address;
 
-    faults.set(true);
+    server.faults.set(true);
     let warm = load(address, warm_requests, 1000, Seen::default()).await;
-    until_quiet(&telemetry).await;
-    let (before, counted_before) = (ALLOCATED.current_usage_as_mb(), counted(&telemetry));
+    server.until_quiet().await;
+    let (before, counted_before) = (ALLOCATED.current_usage_as_mb(), counted(&server));
     let (masks, samples_of) = (warm.masks, warm.samples);
     let seen = load(address, requests, 2000, Seen { masks, samples: samples_of, ..Seen::default() }).await;
-    until_quiet(&telemetry).await;
+    server.until_quiet().await;
     let after = ALLOCATED.current_usage_as_mb();
 
     // Every call was counted once, under the code that its caller saw.
-    let counted: BTreeMap<String, u64> = counted(&telemetry)
+    let counted: BTreeMap<String, u64> = counted(&server)
         .into_iter()
         .map(|(code, count)| (code.clone(), count - counted_before.get(&code).copied().unwrap_or(0)))
         .collect();
@@ -387,7 +345,7 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
     assert!(seen.codes.len() >= 4, "the load was too gentle: {:?}", seen.codes);
 
     // Nothing waits, and what was kept is within its bounds.
-    let now = samples(&telemetry);
+    let now = server.samples();
     for priority in ["high", "normal", "low"] {
         assert_eq!(now[&format!("sed_queue_depth{{priority=\"{priority}\"}}")], 0.0);
     }
@@ -416,8 +374,8 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
     assert!(after <= before + SLACK_MIB, "memory grew from {before} to {after} MiB");
 
     // Without faults and without company, the answers are the same.
-    faults.set(false);
-    engine.state().wait_for(sed_engine::EngineState::is_ready).await.unwrap();
+    server.faults.set(false);
+    server.engine.state().wait_for(sed_engine::EngineState::is_ready).await.unwrap();
     let mut again = Seen { masks: seen.masks, ..Seen::default() };
     let mut client = client(address);
     for request in seen.samples {
@@ -426,6 +384,5 @@ async fn thousands_of_mixed_requests_each_end_right_and_leave_nothing_behind() {
         again.note(Kind::Good, &request, answer);
     }
 
-    stop.send(()).unwrap();
-    assert_eq!(serving.await.unwrap().unwrap(), sed_server::Drain::Complete);
+    server.end().await;
 }
