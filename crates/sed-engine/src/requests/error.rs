@@ -123,7 +123,7 @@ pub enum EngineError {
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NotReady {
     /// They are being prepared in the background.
-    #[error("the others are being prepared")]
+    #[error("those that are missing are prepared in the background")]
     Preparing,
     /// As many phrases are being prepared as may be.
     #[error(
