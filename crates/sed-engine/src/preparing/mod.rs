@@ -98,6 +98,8 @@ pub(crate) struct Share {
 #[derive(Debug)]
 pub struct Preparation {
     progress: watch::Receiver<Progress>,
+    /// Phrases that were ready when the caller came.
+    known: usize,
     /// `None` if the words were ready.
     _watcher: Option<Watcher>,
 }
@@ -112,7 +114,12 @@ struct Watcher {
 impl Preparation {
     /// A preparation that has nothing to do.
     pub(crate) fn of_ready(progress: Progress) -> Self {
-        Self { progress: watch::channel(progress).1, _watcher: None }
+        Self { known: progress.embedded, progress: watch::channel(progress).1, _watcher: None }
+    }
+
+    /// Returns the number of phrases whose embeddings every device had when this caller came.
+    pub fn known(&self) -> usize {
+        self.known
     }
 
     /// Returns the progress, to read and to watch. The last state of a preparation that has ended stays.
@@ -164,7 +171,9 @@ impl Preparations {
         let (effort, assignments) = self.enter(&mut efforts, vocabulary, plan, now)?;
         effort.watchers += 1;
         let watcher = Watcher { preparations: Arc::clone(self), effort: effort.id };
-        Ok((Preparation { progress: effort.watch(), _watcher: Some(watcher) }, assignments))
+        // Before devices have the assignments of an effort that begins.
+        let known = effort.progress().embedded;
+        Ok((Preparation { progress: effort.watch(), known, _watcher: Some(watcher) }, assignments))
     }
 
     /// Asks for a vocabulary without waiting for it, for a request that is refused. The rest as

@@ -61,7 +61,7 @@ pub(super) async fn answer(
     let preparation = preparation.map_err(|error| status::from_engine_error(&error))?;
 
     let (messages, given) = mpsc::channel(1);
-    let known = preparation.progress().borrow().embedded;
+    let known = preparation.known();
     let end = end_of_call(deadline, aged, context.closing.clone());
     let report = Report { context, known, vocabulary, written, is_named, connection };
     tokio::spawn(report.run(preparation, messages, end).in_current_span());
