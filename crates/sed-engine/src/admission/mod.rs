@@ -176,18 +176,23 @@ impl Admission {
         Ok(Arc::new(QueueSlot::new(Arc::clone(self), priority, demand.pairs, prediction)))
     }
 
-    /// Reports whether a request that was refused for its deadline would be admitted if its words were known.
-    pub(crate) fn would_admit_known_words(
+    /// Reports whether a request was refused because of its unknown words: it would be admitted without them,
+    /// or, where its own time is too long, by an idle engine. What goes before it will be gone when it comes
+    /// again.
+    pub(crate) fn is_refused_for_words(
         &self,
+        refused: &EngineError,
         demand: &Demand,
         priority: Priority,
-        deadline: Option<Instant>,
-        now: Instant,
     ) -> bool {
         let queue = self.lock();
-        let prediction = Prediction::new(&queue.model, demand).without_words();
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-        demand.text > 0.0 && left.is_none_or(|left| queue.keeps(&prediction, priority, left).is_ok())
+        let known = Prediction::new(&queue.model, demand).without_words();
+        let would_do = match refused {
+            EngineError::DeadlineTooShort { left, .. } => known.total() <= left.saturating_mul(IDLE_SLACK),
+            EngineError::DeadlineUnreachable { left, .. } => queue.keeps(&known, priority, *left).is_ok(),
+            _ => false,
+        };
+        demand.text > 0.0 && would_do
     }
 
     /// Requests that wait for their first launch.

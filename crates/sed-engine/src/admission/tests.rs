@@ -130,13 +130,17 @@ fn an_idle_engine_tries_what_seems_impossible_once_in_a_while() {
 fn words_that_take_too_long_are_prepared_instead_of_tried() {
     let (admission, now) = (admission(), Instant::now());
     let left = Duration::from_millis(200);
-    let known_words =
-        |demand: &Demand| admission.would_admit_known_words(demand, Priority::Normal, Some(now + left), now);
+    let too_short = EngineError::DeadlineTooShort { needed: Duration::from_secs(1), left };
+    let known_words = |demand: &Demand| admission.is_refused_for_words(&too_short, demand, Priority::Normal);
     let ask = |demand: &Demand| admission.admit_or_prepare(demand, Priority::Normal, Some(now + left), now);
     // A second of words.
     let cold = demand(1, 100.0);
     assert!(matches!(ask(&cold), Err(EngineError::DeadlineTooShort { .. })));
     assert!(known_words(&cold) && !known_words(&demand(1, 0.0)));
+    // Neither what goes before it now nor a prediction that an idle engine would overlook is its own fault.
+    let ahead = admission.admit(&demand(19, 0.0), Priority::Normal, None, now).unwrap();
+    assert!(known_words(&cold) && known_words(&demand(30, 100.0)));
+    drop(ahead);
     // A second of pairs, too, of which only a trial can show that it is less.
     let both = demand(100, 100.0);
     assert!(!known_words(&both));

@@ -236,12 +236,8 @@ impl Member {
             self.admission.admit(&demand, priority, deadline, now)
         };
         let slot = admitted.map_err(|refused| {
-            let is_late = matches!(
-                refused,
-                EngineError::DeadlineTooShort { .. } | EngineError::DeadlineUnreachable { .. }
-            );
-            let known_words = || self.admission.would_admit_known_words(&demand, priority, deadline, now);
-            if is_late && known_words() { Failure::WordsLate } else { Failure::Other(refused) }
+            let for_words = self.admission.is_refused_for_words(&refused, &demand, priority);
+            if for_words { Failure::WordsLate } else { Failure::Other(refused) }
         })?;
         let words = (demand.text > 0.0).then(|| order.vocabulary.clone());
         let (request, answer) = order.admitted(demand, Arc::clone(&slot), Span::current());

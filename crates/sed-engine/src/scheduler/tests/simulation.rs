@@ -242,7 +242,7 @@ impl Simulation {
         match self.admission.admit_or_prepare(&demand, asked.priority, job.deadline, now) {
             Ok(slot) => Ok(self.send_job(job, demand, slot)),
             Err(refused) => {
-                if self.admission.would_admit_known_words(&demand, asked.priority, job.deadline, now) {
+                if self.admission.is_refused_for_words(&refused, &demand, asked.priority) {
                     self.prepare_late(asked);
                 }
                 Err(refused)
