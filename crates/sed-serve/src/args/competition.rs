@@ -23,6 +23,8 @@ pub(crate) struct CompetitionArgs {
 
     /// Contrast words: they compete with yours, and a pixel at which one of them is best stays unlabelled.
     /// `auto` is common words that are not near yours; else a vocabulary's name, or words as for --words.
+    /// [default: for `segment` with fewer than five words `auto`; else `off`, or what the named vocabulary
+    /// says]
     #[arg(long, value_name = "auto|off|NAME|WORDS", value_parser = parse_contrast)]
     contrast: Option<Contrast>,
 }

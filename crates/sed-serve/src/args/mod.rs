@@ -22,6 +22,6 @@ pub(crate) use request::RequestArgs;
 pub(crate) use server::{ServerArgs, print_config};
 pub(crate) use target::{TargetArgs, seconds};
 pub(crate) use words::{
-    OneVocabularyArgs, Source, VocabulariesArgs, Words, WordsArgs, built_in, parse_words,
+    OneVocabularyArgs, Source, VocabulariesArgs, Words, WordsArgs, built_in, different_phrases, parse_words,
 };
 pub(crate) use words_file::to_line;

@@ -1,6 +1,9 @@
 //! The words to look for: on the command line, in a file, or a vocabulary by its name.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use clap::{ArgGroup, Args};
@@ -167,6 +170,11 @@ pub(crate) fn built_in(name: &str) -> Result<Vec<Category>> {
     })
 }
 
+/// The different names and synonyms of categories.
+pub(crate) fn different_phrases(categories: &[Category]) -> BTreeSet<&str> {
+    categories.iter().flat_map(Category::phrases).map(str::trim).collect()
+}
+
 fn written(words: Option<&Words>, file: Option<&Path>, official: bool) -> Result<Option<Vec<Category>>> {
     let synonyms = if official { Synonyms::Commas } else { Synonyms::Bars };
     match (words, file) {
@@ -198,6 +206,13 @@ mod tests {
 
     fn phrases(categories: &[Category]) -> Vec<Vec<&str>> {
         categories.iter().map(|category| category.phrases().collect()).collect()
+    }
+
+    #[test]
+    fn a_phrase_of_two_categories_counts_once() {
+        let Words(words) = parse_words("cat|kitty, dog|puppy, puppy").unwrap();
+        assert_eq!(Vec::from_iter(different_phrases(&words)), ["cat", "dog", "kitty", "puppy"]);
+        assert_eq!(different_phrases(&built_in("ade20k-847").unwrap()).len(), 1235);
     }
 
     #[test]

@@ -26,9 +26,10 @@ pub(crate) fn read(path: &Path, synonyms: Synonyms) -> Result<Vec<Category>> {
     categories.with_context(|| format!("in {}", path.display()))
 }
 
-/// A category as a line of a words file.
+/// A category as a line of a words file, without the spaces around a phrase that official lists have here and
+/// there.
 pub(crate) fn to_line(category: &Category) -> String {
-    category.phrases().collect::<Vec<_>>().join(SYNONYM)
+    category.phrases().map(str::trim).collect::<Vec<_>>().join(SYNONYM)
 }
 
 /// Parses a category; `None` if one of its phrases is empty.

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use indicatif::ProgressBar;
 use sed_client::{Answer, Client, MaskEncoding, Retries, SegmentRequest, v1};
 
 use crate::{
@@ -116,6 +117,7 @@ pub(crate) fn run(args: &SegmentArgs, as_json: bool) -> Result<ExitCode> {
             usual_contrast,
             as_json,
             warned: false,
+            bar: progress::count(pictures.len() as u64),
         };
         work.all(&pictures).await
     })
@@ -138,12 +140,14 @@ struct Work {
     as_json: bool,
     /// True once the server's warnings were printed: they concern the words, which all pictures share.
     warned: bool,
+    /// The bar over the pictures, which also shows the wait for words.
+    bar: ProgressBar,
 }
 
 impl Work {
     /// Segments all pictures. A failure is printed, and the next picture follows.
     async fn all(&mut self, pictures: &[PathBuf]) -> Result<ExitCode> {
-        let bar = progress::count(pictures.len() as u64);
+        let bar = self.bar.clone();
         let mut failed = 0;
         for picture in pictures {
             bar.set_message(picture.display().to_string());
@@ -192,11 +196,13 @@ impl Work {
             Err(error) if is_not_ready(&error) && !self.ready_timeout.is_zero() => {}
             answered => return Ok(answered?),
         }
-        let prepared = preparing::with_bar(&self.client, self.vocabulary.clone(), "");
+        let picture = self.bar.message();
+        let prepared = preparing::beside(&self.bar, &self.client, self.vocabulary.clone());
         tokio::time::timeout(self.ready_timeout, prepared).await.with_context(|| {
             let seconds = self.ready_timeout.as_secs_f64();
             format!("the server's words were not ready within {seconds} s; give it more with --ready-timeout")
         })??;
+        self.bar.set_message(picture);
         Ok(self.client.segment(request).await?)
     }
 

@@ -51,7 +51,7 @@ fn categories(report: &Report, out: &mut impl Write) -> io::Result<()> {
         let share = f64::from(category.area_share);
         table.row([
             Cell::left("■").styled(colour),
-            Cell::left(&category.name),
+            Cell::left(category.name.trim()),
             Cell::right(percent(share)),
             Cell::left(bar(share, BAR)).styled(colour),
             Cell::right(format!("{:.2}", category.mean_score)),
@@ -109,6 +109,7 @@ fn ambiguities(report: &Report, out: &mut impl Write) -> io::Result<()> {
 /// A pair of categories that the model could hardly tell apart, as a person says it.
 pub(crate) fn unsure(ambiguity: &Ambiguity) -> String {
     let Ambiguity { first, second, area_share, mean_margin, .. } = ambiguity;
+    let (first, second) = (first.trim(), second.trim());
     let percent = match 100.0 * area_share {
         large if large >= 10.0 => format!("{large:.0}"),
         small => format!("{small:.1}"),
@@ -177,10 +178,11 @@ fn text_note(report: &Report) -> String {
     if report.answer.latency.vocabulary_cache_hit {
         return "the whole vocabulary from the cache".to_owned();
     }
+    let words = if misses == 1 { "word" } else { "words" };
     match (hits, misses) {
         (_, 0) => "all words from the cache".to_owned(),
-        (0, _) => format!("{misses} words computed"),
-        _ => format!("{misses} words computed, {hits} from the cache"),
+        (0, _) => format!("{misses} {words} computed"),
+        _ => format!("{misses} {words} computed, {hits} from the cache"),
     }
 }
 

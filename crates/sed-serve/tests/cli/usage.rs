@@ -6,7 +6,7 @@ use crate::support::{nano, run, text};
 fn a_wrong_command_line_has_exit_code_2() {
     let picture = nano("img_a.png");
     let picture = text(&picture);
-    let wrong: [&[&str]; 13] = [
+    let wrong: [&[&str]; 14] = [
         &["segment", picture],
         &["segment", picture, "--words", "cat", "--vocabulary", "ade20k-150"],
         &["segment", picture, "--words", "cat,,dog"],
@@ -17,6 +17,7 @@ fn a_wrong_command_line_has_exit_code_2() {
         &["segment", picture, "--words", "cat", "--no-output", "--fade-unsure"],
         &["vocabulary", "check"],
         &["vocabulary", "check", "pascal-voc-20", "--words", "cat"],
+        &["vocabulary", "check", "--words", "cat", "--pairs", "5", "--server", "http://127.0.0.1:1"],
         &["vocabulary", "create", "--words", "cat"],
         &["serve", "--device", "abacus"],
         &["no-such-command"],
@@ -43,6 +44,10 @@ fn a_device_that_is_not_there_is_refused() {
 fn a_vocabulary_that_is_shown_can_be_used_as_a_words_file() {
     let list = run(&["vocabulary", "list"]).good().stdout;
     assert!(list.contains("pascal-voc-20 ") && list.contains("ade20k-847 "), "{list}");
+    let longest = list.lines().find(|line| line.starts_with("ade20k-847 ")).unwrap();
+    assert!(longest.contains(" 1235 "), "different names and synonyms: {longest}");
+    let shown = run(&["vocabulary", "show", "ade20k-150"]).good().stdout;
+    assert!(shown.lines().all(|line| line.split('|').all(|phrase| phrase == phrase.trim())), "{shown}");
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("words.txt");

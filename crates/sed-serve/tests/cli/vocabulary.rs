@@ -140,6 +140,10 @@ fn faults_of_words_are_named_and_the_closest_pairs_printed() {
     for part in ["`CAT` is the same as `cat` (category 0)", "has 90 tokens, its prompts have room for"] {
         assert!(outcome.stdout.contains(part), "no {part:?} in\n{}", outcome.stdout);
     }
+    let doubled = check("cat, CAT, dog", &["--json"]);
+    assert_eq!(doubled.code, 1);
+    let pairs = doubled.json().remove(0)["closest"]["pairs"].as_array().unwrap().clone();
+    assert!(pairs.len() == 1 && pairs[0]["first"] == 0 && pairs[0]["second"] == 2, "{pairs:?}");
     let table = check("cat, dog, cow", &[]).good().stdout;
     for part in ["3 categories", "no word is cut, doubled or empty", "the closest pairs"] {
         assert!(table.contains(part), "no {part:?} in\n{table}");

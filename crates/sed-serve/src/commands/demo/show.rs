@@ -76,7 +76,9 @@ pub(super) fn how_to_go_on(url: &str) -> Result<()> {
     writeln!(out, "{}", styled(BOLD, "call it from anything that speaks gRPC (reflection is on)"))?;
     writeln!(out, "  grpcurl -plaintext {host} describe sed.v1.SegmentationService")?;
     writeln!(out, "  grpcurl -plaintext {host} sed.v1.SegmentationService/GetServerInfo")?;
-    let request = r#"{"image":{"encoded":"%s"},"vocabulary":{"categories":{"categories":[{"name":"cat"}]}}}"#;
+    // One word without contrast words would claim the whole picture.
+    let words = r#"{"categories":{"categories":[{"name":"cat"}]},"contrast":{"automatic":{}}}"#;
+    let request = format!(r#"{{"image":{{"encoded":"%s"}},"vocabulary":{words}}}"#);
     writeln!(out, "  printf '{request}' \"$(base64 < picture.jpg | tr -d '\\n')\" |")?;
     writeln!(out, "    grpcurl -plaintext -d @ {host} sed.v1.SegmentationService/Segment")?;
     gap(out)?;

@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, time::Instant};
 
 use anyhow::Result;
 use sed_model::{
-    prompts::{Category, builtin_vocabularies, builtin_vocabulary},
+    prompts::{builtin_vocabularies, builtin_vocabulary},
     text_tower::TextTower,
 };
 
-use crate::print;
+use crate::{args::different_phrases, print};
 
 /// Phrases that are measured on a CPU, which takes up to seconds for each.
 const FEW_ON_CPU: usize = 3;
@@ -39,7 +39,7 @@ pub(super) fn predicted(tower: &TextTower, on_cpu: bool) -> Result<String> {
 /// The different names and synonyms of a built-in vocabulary.
 fn phrases(name: &str) -> BTreeSet<String> {
     let categories = builtin_vocabulary(name).unwrap_or_default();
-    categories.iter().flat_map(Category::phrases).map(str::to_owned).collect()
+    different_phrases(&categories).into_iter().map(str::to_owned).collect()
 }
 
 fn line(name: &str, phrases: usize, seconds: f64) -> String {

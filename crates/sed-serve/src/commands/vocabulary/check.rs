@@ -25,7 +25,7 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  sed-serve vocabulary check --words \"sofa|couch, settee, armchair\" --model models/sed-b.safetensors
+  sed-serve vocabulary check --words \"stairs, stairway, chair, armchair\" --model models/sed-b.safetensors
   sed-serve vocabulary check ade20k-150 --pairs 20
   sed-serve vocabulary check --words-file words.txt --pairs 0         the tokens alone, at once
 
@@ -34,8 +34,9 @@ longer than its prompts have room for. Two categories are alike when their text 
 against the spread of the vocabulary, that the model will hardly tell them apart: make them synonyms of one \
 category if they mean the same.
 
-With --server, the server prepares the words and gives its advice. The exit code is 1 if words would be \
-refused.";
+With --server, the server prepares the words and sends its warnings, with the similarities of alike pairs; \
+--pairs is for the check in this program alone. The exit code is 1 if words would be refused; refused \
+categories are in no pair.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -43,8 +44,9 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     words: OneVocabularyArgs,
 
-    /// Print the N closest pairs of categories, which needs their text embeddings; 0 computes none.
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    /// Without --server: print the N closest pairs of categories, which needs their text embeddings; 0
+    /// computes none.
+    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "server")]
     pairs: usize,
 
     #[command(flatten)]
@@ -65,8 +67,10 @@ pub(super) fn run(args: &CheckArgs, as_json: bool) -> Result<ExitCode> {
     let (title, categories) = (source.title(), source.categories()?);
     let tokenizer = Tokenizer::new(&args.local.model().open()?.config.text)?;
     let findings = findings(&categories, &PhraseReader::new(Arc::new(tokenizer)), lenient);
-    let pairs = args.pairs.min(categories.len() * categories.len().saturating_sub(1) / 2);
-    let closest = if pairs > 0 { Some(closest(&args.local, &categories, &title, pairs)?) } else { None };
+    let accepted = accepted(categories.len(), &findings);
+    let pairs = args.pairs.min(accepted.len() * accepted.len().saturating_sub(1) / 2);
+    let closest =
+        if pairs > 0 { Some(closest(&args.local, &categories, &accepted, &title, pairs)?) } else { None };
     if as_json {
         print::json_line(&json!({
             "vocabulary": title,
@@ -90,7 +94,7 @@ fn by_server(remote: &RemoteArgs, source: &Source, as_json: bool) -> Result<()> 
         if as_json {
             return print::json_line(&json!({ "vocabulary": title, "warnings": advice(&warnings) }));
         }
-        print::warnings(&warnings);
+        print::all_warnings(&warnings);
         let verdict = match warnings.len() {
             0 => "no advice".to_owned(),
             1 => "one warning".to_owned(),
@@ -169,6 +173,12 @@ fn findings(categories: &[Category], reader: &PhraseReader, lenient: bool) -> Ve
     found
 }
 
+/// The indices of the categories that a server does not refuse.
+fn accepted(categories: usize, findings: &[Finding]) -> Vec<usize> {
+    let refused = |index: &usize| findings.iter().any(|found| found.refused && found.category == *index);
+    (0..categories).filter(|index| !refused(index)).collect()
+}
+
 fn show(title: &str, categories: &[Category], findings: &[Finding], closest: Option<&Closest>) -> Result<()> {
     let out = &mut print::stdout();
     let phrases: usize = categories.iter().map(|category| category.phrases().count()).sum();
@@ -192,13 +202,14 @@ fn show(title: &str, categories: &[Category], findings: &[Finding], closest: Opt
     for pair in pairs {
         let verdict =
             if pair.alike { Cell::left("alike").styled(WARNING) } else { Cell::left("apart").styled(FAINT) };
-        let names = [pair.first, pair.second].map(|index| Cell::left(&categories[index].name));
+        let names = [pair.first, pair.second].map(|index| Cell::left(categories[index].name.trim()));
         let [first, second] = names;
         table.row([verdict, Cell::right(format!("{:.3}", pair.similarity)), first, second]);
     }
     table.write("  ", out)?;
-    if pairs.iter().any(|pair| pair.alike) {
-        let advice = "make those that mean the same synonyms of one category: \"stairs|stairway\"";
+    if let Some(pair) = pairs.iter().find(|pair| pair.alike) {
+        let [first, second] = [pair.first, pair.second].map(|index| categories[index].name.trim());
+        let advice = format!("make those that mean the same synonyms of one category: \"{first}|{second}\"");
         writeln!(out, "  {}", styled(FAINT, advice))?;
     }
     Ok(())
@@ -219,6 +230,18 @@ mod tests {
         let categories: Vec<Category> = words.iter().map(category).collect();
         let findings = findings(&categories, &reader, lenient);
         findings.into_iter().map(|finding| (finding.category, finding.kind, finding.refused)).collect()
+    }
+
+    #[test]
+    fn refused_categories_are_in_no_pair() {
+        let finding = |category, refused| Finding {
+            category,
+            kind: Kind::CategoryDoubled,
+            message: String::new(),
+            refused,
+        };
+        assert_eq!(accepted(4, &[finding(1, true), finding(2, false)]), [0, 2, 3]);
+        assert_eq!(accepted(2, &[]), [0, 1]);
     }
 
     #[test]

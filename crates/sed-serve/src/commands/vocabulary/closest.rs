@@ -31,18 +31,20 @@ pub(super) struct Pair {
     pub(super) alike: bool,
 }
 
-/// Embeds categories, at least two, and finds their `most` closest pairs.
+/// Embeds the categories of the indices `among`, at least two, and finds their `most` closest pairs.
 pub(super) fn closest(
     args: &LocalArgs,
     categories: &[Category],
+    among: &[usize],
     title: &str,
     most: usize,
 ) -> Result<Closest> {
+    let asked: Vec<Category> = among.iter().map(|index| categories[*index].clone()).collect();
     let mut local = Local::start(args, args.folder())?;
     let found = runtime()?.block_on(async {
         local.ready().await?;
-        let directions = local.directions(categories, title).await?;
-        let common = if categories.len() < SMALL {
+        let directions = local.directions(&asked, title).await?;
+        let common = if asked.len() < SMALL {
             Some(local.directions(&built_in(COMMON_WORDS)?, COMMON_WORDS).await?)
         } else {
             None
@@ -51,8 +53,8 @@ pub(super) fn closest(
         anyhow::Ok(ClosestPairs::of(&directions, common.as_deref(), most))
     })?;
     let pair = |pair: &CategoryPair| Pair {
-        first: pair.first,
-        second: pair.second,
+        first: among[pair.first],
+        second: among[pair.second],
         similarity: pair.similarity.get(),
         alike: pair.similarity >= found.threshold,
     };

@@ -9,7 +9,7 @@ use sed_model::prompts;
 use serde_json::json;
 
 use crate::{
-    args::{OptionalRemoteArgs, built_in, to_line},
+    args::{OptionalRemoteArgs, built_in, different_phrases, to_line},
     print::{self, Cell, FAINT, Table},
     running::runtime,
 };
@@ -32,7 +32,7 @@ fn built_in_ones(as_json: bool) -> Result<()> {
     table.row(heads(&["name", "categories", "phrases", "the first of them"]));
     for name in prompts::builtin_vocabularies() {
         let categories = built_in(name)?;
-        let phrases: usize = categories.iter().map(|category| category.phrases().count()).sum();
+        let phrases = different_phrases(&categories).len();
         if as_json {
             print::json_line(&json!({ "name": name, "categories": categories.len(), "phrases": phrases }))?;
         }
