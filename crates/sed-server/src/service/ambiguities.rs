@@ -16,7 +16,7 @@ use sed_proto::v1;
 
 /// A smaller margin leaves a pixel in doubt.
 const SMALL_MARGIN: f32 = 0.1;
-/// Where the best score is lower, no word fits.
+/// The lowest best score at which a word fits.
 const LEAST_SCORE: f32 = 0.1;
 /// Pixels in doubt that make a pair noticeable, in percent of the mask.
 const NOTICEABLE_PERCENT: usize = 1;
