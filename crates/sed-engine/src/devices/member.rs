@@ -63,9 +63,8 @@ pub(crate) struct Pending<T> {
     answer: Answer<T>,
     admitted: Instant,
     deadline: Option<Instant>,
-    /// The words, if some were unknown when it was admitted.
-    words: Option<Vocabulary>,
-    known_text: Arc<dyn KnownText>,
+    /// Some of its words were unknown when it was admitted.
+    had_unknown_words: bool,
 }
 
 /// Why a request to a device got no answer.
@@ -239,13 +238,12 @@ impl Member {
             let for_words = self.admission.is_refused_for_words(&refused, &demand, priority);
             if for_words { Failure::WordsLate } else { Failure::Other(refused) }
         })?;
-        let words = (demand.text > 0.0).then(|| order.vocabulary.clone());
+        let had_unknown_words = demand.text > 0.0;
         let (request, answer) = order.admitted(demand, Arc::clone(&slot), Span::current());
         let leaving = Leaving { slot, pixels: request.request.pixels(), line: Arc::clone(&self.line) };
         let arrived = self.line.inbox.push(Event::Arrived(Box::new(request)));
         arrived.map_err(|_| Failure::Other(EngineError::ShuttingDown))?;
-        let known_text = Arc::clone(&self.known_text);
-        Ok(Pending { leaving, answer, admitted: now, deadline, words, known_text })
+        Ok(Pending { leaving, answer, admitted: now, deadline, had_unknown_words })
     }
 
     /// Closes the device to requests, and refuses those that the thread has not seen yet.
@@ -266,7 +264,7 @@ impl Drop for Member {
 impl<T> Pending<T> {
     /// Waits for the answer, until the deadline. Dropping the future cancels the request.
     pub(crate) async fn wait(self) -> Result<T, Failure> {
-        let Self { leaving, answer, admitted, deadline, words, known_text } = self;
+        let Self { leaving, answer, admitted, deadline, had_unknown_words } = self;
         let reply = match deadline {
             Some(deadline) => {
                 let late = |_| Ok(Err(EngineError::DeadlineExceeded));
@@ -276,16 +274,14 @@ impl<T> Pending<T> {
         };
         // The sender is only dropped unused when the thread ends.
         reply.unwrap_or(Err(EngineError::ShuttingDown)).map_err(|error| {
-            let words_were_late = || {
-                words.is_some_and(|words| match leaving.slot.words_at() {
-                    None => !known_text.unknown_phrases(&words).is_empty(),
-                    // They took more of its time than they left.
-                    Some(at) => deadline.is_some_and(|end| {
-                        end.saturating_duration_since(at) < at.saturating_duration_since(admitted)
-                    }),
-                })
+            let words_were_late = || match (leaving.slot.words_at(), deadline) {
+                // They took more of its time than they left.
+                (Some(at), Some(end)) => {
+                    end.saturating_duration_since(at) < at.saturating_duration_since(admitted)
+                }
+                _ => true,
             };
-            if error == EngineError::DeadlineExceeded && words_were_late() {
+            if error == EngineError::DeadlineExceeded && had_unknown_words && words_were_late() {
                 Failure::WordsLate
             } else {
                 Failure::Other(error)

@@ -24,6 +24,9 @@ use crate::{
 /// The shortest and the longest delay after which a caller is to ask again for words that are prepared.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// The delay after which to ask again where others are being prepared that leave no room.
+const ROOM_IN: Duration = Duration::from_secs(10);
+
 /// The terms of a request whose words may turn out to be late.
 pub(super) struct LateWords {
     vocabulary: Vocabulary,
@@ -141,8 +144,9 @@ impl Engine {
         if plan.is_done() {
             return Ok(Preparation::of_ready(already(plan)));
         }
+        let missing = plan.missing();
         let watched = self.shared.preparations.watch(vocabulary, plan, Instant::now());
-        let (preparation, assignments) = watched.map_err(|why| self.not_ready(vocabulary, None, why))?;
+        let (preparation, assignments) = watched.map_err(|why| self.no_room(vocabulary, missing, why))?;
         assign(&members, assignments);
         Ok(preparation)
     }
@@ -210,6 +214,13 @@ impl Engine {
             });
         }
         if plan.devices.is_empty() { Err(none_left()) } else { Ok(plan) }
+    }
+
+    /// The refusal of words for whose preparation there is no room. There will be, unless they are more than may
+    /// be prepared at all.
+    fn no_room(&self, vocabulary: &Vocabulary, missing: usize, why: NotReady) -> EngineError {
+        let comes = matches!(why, NotReady::TooMany { limit, .. } if missing <= limit);
+        self.not_ready(vocabulary, comes.then_some(ROOM_IN), why)
     }
 
     fn not_ready(

@@ -88,6 +88,12 @@ impl Effort {
         self.progress.borrow().phrases
     }
 
+    /// Those that were unknown when it began.
+    pub(super) fn missing(&self) -> usize {
+        let progress = self.progress.borrow();
+        progress.phrases - progress.known
+    }
+
     pub(super) fn progress(&self) -> Progress {
         self.progress.borrow().clone()
     }

@@ -146,7 +146,12 @@ impl Preparation {
 impl Plan {
     /// Reports whether every device has all phrases already.
     pub(crate) fn is_done(&self) -> bool {
-        self.devices.iter().all(|start| start.embedded == self.phrases)
+        self.missing() == 0
+    }
+
+    /// Phrases that some device does not have.
+    pub(crate) fn missing(&self) -> usize {
+        self.phrases - self.devices.iter().map(|start| start.embedded).min().unwrap_or(0)
     }
 }
 
@@ -244,14 +249,19 @@ impl Preparations {
 }
 
 impl Efforts {
-    /// Refuses an effort with more phrases than there is room for.
+    /// Refuses an effort with more unknown phrases than there is room for, or more phrases than may be held.
     fn check_room(&self, plan: &Plan, most_phrases: usize) -> Result<(), NotReady> {
-        let all: usize = self.running.values().map(Effort::phrases).sum();
-        let own = self.running.values().filter(|effort| effort.caller == plan.caller);
-        let own: usize = own.map(Effort::phrases).sum();
-        let bounds = [(all, most_phrases.min(plan.most_held)), (own, most_phrases.div_ceil(2))];
-        match bounds.into_iter().find(|(preparing, limit)| preparing + plan.phrases > *limit) {
-            Some((preparing, limit)) => Err(NotReady::TooMany { preparing, limit }),
+        let efforts = self.running.values();
+        let held: usize = efforts.clone().map(Effort::phrases).sum();
+        let all: usize = efforts.clone().map(Effort::missing).sum();
+        let own: usize = efforts.filter(|effort| effort.caller == plan.caller).map(Effort::missing).sum();
+        let bounds = [
+            (held, plan.phrases, plan.most_held),
+            (all, plan.missing(), most_phrases),
+            (own, plan.missing(), most_phrases.div_ceil(2)),
+        ];
+        match bounds.into_iter().find(|(preparing, more, limit)| preparing + more > *limit) {
+            Some((preparing, _, limit)) => Err(NotReady::TooMany { preparing, limit }),
             None => Ok(()),
         }
     }

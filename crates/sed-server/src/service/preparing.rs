@@ -12,11 +12,11 @@ use std::{
 };
 
 use prost::Message;
-use sed_engine::{Preparation, PreparationState, Progress, Vocabulary};
+use sed_engine::{EngineError, Preparation, PreparationState, Progress, Vocabulary};
 use sed_proto::v1;
 use tokio::{
     sync::{mpsc, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
@@ -24,6 +24,7 @@ use tracing::Instrument;
 
 use super::{Context, advice, refusal::Refusal, vocabularies::caller, words::find_words};
 use crate::{
+    caller::Caller,
     calls::Ending,
     connections::Peer,
     convert,
@@ -33,7 +34,7 @@ use crate::{
     intake::CallMemory,
     memory::ConnectionId,
     status,
-    validate::{ValidatedWords, VocabularySource, WrittenOut, validate_prepare_vocabulary},
+    validate::{ContrastSource, ValidatedWords, VocabularySource, WrittenOut, validate_prepare_vocabulary},
 };
 
 /// Time between two messages, but for the last one, which goes at once.
@@ -53,18 +54,17 @@ pub(super) async fn answer(
     let words = validated(&context, request.into_inner(), connection).await.map_err(Refusal::into_status)?;
     let written = words.written_out();
     let is_named = matches!(words.source, VocabularySource::Named(_));
-    // Words that the server is to choose are found as fast as those of a request.
-    let found_by = Instant::now() + context.settings.max_timeout();
-    let vocabulary = find_words(&context, (CategoryList::Inline, words), connection, found_by).await;
-    let vocabulary = vocabulary.map_err(Refusal::into_status)?;
-    let preparation = context.engine.prepare(&vocabulary, caller);
-    let preparation = preparation.map_err(|error| status::from_engine_error(&error))?;
+    let end = end_of_call(deadline, aged, context.closing.clone());
+    let call = Call { context, caller, written, is_named, connection };
 
     let (messages, given) = mpsc::channel(1);
-    let known = preparation.known();
-    let end = end_of_call(deadline, aged, context.closing.clone());
-    let report = Report { context, known, vocabulary, written, is_named, connection };
-    tokio::spawn(report.run(preparation, messages, end).in_current_span());
+    if words.contrast == ContrastSource::Auto {
+        tokio::spawn(call.choose_and_report(words, messages, end).in_current_span());
+    } else {
+        let vocabulary = call.find(words).await.map_err(Refusal::into_status)?;
+        let (report, preparation) = call.begin(vocabulary)?;
+        tokio::spawn(report.run(preparation, messages, end).in_current_span());
+    }
     let ending = Ending::default();
     let mut response = Response::new(Messages { given, ending: ending.clone() });
     response.extensions_mut().insert(ending);
@@ -97,17 +97,74 @@ async fn end_of_call(
     }
 }
 
-/// The report on one preparation for one call.
-struct Report {
+/// A call whose words are checked.
+struct Call {
     context: Arc<Context>,
-    /// Phrases whose embeddings were ready when the call began.
-    known: usize,
-    vocabulary: Vocabulary,
+    caller: Option<Caller>,
     /// The words that the request writes out itself.
     written: WrittenOut,
     /// True if its categories come from a vocabulary that the server knows by name.
     is_named: bool,
     connection: ConnectionId,
+}
+
+impl Call {
+    /// Finds the words, as fast as those of a request.
+    async fn find(&self, words: ValidatedWords) -> Result<Vocabulary, Refusal> {
+        let found_by = Instant::now() + self.context.settings.max_timeout();
+        find_words(&self.context, (CategoryList::Inline, words), self.connection, found_by).await
+    }
+
+    /// Begins the preparation.
+    fn begin(self, vocabulary: Vocabulary) -> Result<(Report, Preparation), Status> {
+        let preparation = self.context.engine.prepare(&vocabulary, self.caller.clone());
+        let preparation = preparation.map_err(|error| status::from_engine_error(&error))?;
+        Ok((Report { known: preparation.known(), vocabulary, call: self }, preparation))
+    }
+
+    /// Prepares words some of which the server has yet to choose. The choice needs the embeddings of the words
+    /// asked for, so it may take as long as the preparation; until then there are no messages.
+    async fn choose_and_report(
+        self,
+        words: ValidatedWords,
+        messages: mpsc::Sender<Result<v1::PrepareVocabularyResponse, Status>>,
+        end: impl Future<Output = Status>,
+    ) {
+        tokio::pin!(end);
+        let chosen = tokio::select! {
+            chosen = self.choose(words) => chosen,
+            () = messages.closed() => return,
+            status = &mut end => Err(status),
+        };
+        match chosen.and_then(|vocabulary| self.begin(vocabulary)) {
+            Ok((report, preparation)) => report.run(preparation, messages, end).await,
+            Err(status) => drop(messages.send(Err(status)).await),
+        }
+    }
+
+    /// Finds words that the server is to choose, as often as it takes: what is embedded stays, and the engine
+    /// prepares the rest.
+    async fn choose(&self, words: ValidatedWords) -> Result<Vocabulary, Status> {
+        loop {
+            match self.find(words.clone()).await {
+                Err(Refusal::Engine(EngineError::DeadlineExceeded)) => {}
+                Err(Refusal::Engine(
+                    EngineError::VocabularyNotReady { retry_after: Some(delay), .. }
+                    | EngineError::QueueFull { retry_after: delay, .. }
+                    | EngineError::DeadlineUnreachable { retry_after: delay, .. },
+                )) => sleep(delay).await,
+                outcome => return outcome.map_err(Refusal::into_status),
+            }
+        }
+    }
+}
+
+/// The report on one preparation for one call.
+struct Report {
+    call: Call,
+    /// Phrases whose embeddings were ready when the preparation began.
+    known: usize,
+    vocabulary: Vocabulary,
 }
 
 impl Report {
@@ -153,14 +210,14 @@ impl Report {
 
     /// Advice on the words, once they are embedded.
     async fn advice(&self) -> Result<Vec<v1::Warning>, Status> {
-        let deadline = Instant::now() + self.context.settings.max_timeout();
-        let alike = advice::of_embedded(&self.context, &self.vocabulary, self.connection, deadline);
+        let deadline = Instant::now() + self.call.context.settings.max_timeout();
+        let alike = advice::of_embedded(&self.call.context, &self.vocabulary, self.call.connection, deadline);
         let alike = alike.await.map_err(Refusal::into_status)?;
-        let field = |phrase| match self.is_named {
+        let field = |phrase| match self.call.is_named {
             true => Field::VocabularyName,
             false => Field::Phrase(CategoryList::Inline, phrase),
         };
-        Ok(convert::warnings(self.written.warnings(&self.vocabulary).chain(&alike), field))
+        Ok(convert::warnings(self.call.written.warnings(&self.vocabulary).chain(&alike), field))
     }
 
     fn message(&self, now: &Progress) -> Result<v1::PrepareVocabularyResponse, Status> {
@@ -180,7 +237,7 @@ impl Report {
             embedded: count(now.embedded),
             remaining: now.remaining.map(convert::duration),
             ready,
-            replica: self.context.replica.clone(),
+            replica: self.call.context.replica.clone(),
             devices: now.devices.iter().map(device).collect(),
             warnings: Vec::new(),
         })

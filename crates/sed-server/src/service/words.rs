@@ -1,8 +1,8 @@
 //! The words of requests: named vocabularies are found, and contrast words are added.
 
-use std::time::Instant;
+use std::{collections::HashSet, time::Instant};
 
-use sed_engine::{Category, SynonymMode, Vocabulary};
+use sed_engine::{Category, SynonymMode, TokenPhrase, Vocabulary};
 
 use super::{Context, refusal::Refusal};
 use crate::{
@@ -77,7 +77,7 @@ pub(crate) async fn find_words(
         ContrastSource::Off => completion.of(vocabulary, Vec::new(), false).await,
         ContrastSource::Inline(contrast) => completion.of(vocabulary, contrast, false).await,
         ContrastSource::Named(name) => {
-            let contrast = named(context, name)?.categories().to_vec();
+            let contrast = not_asked(&vocabulary, &named(context, name)?);
             completion.of(vocabulary, contrast, true).await
         }
         ContrastSource::Auto => {
@@ -92,6 +92,23 @@ pub(crate) async fn find_words(
 fn named(context: &Context, name: String) -> Result<Vocabulary, Refusal> {
     let found = context.vocabularies.get(&name).map(|(vocabulary, _)| vocabulary);
     found.ok_or(Refusal::UnknownVocabulary(name))
+}
+
+/// The categories of a list that share no phrase with those asked for: a list that the server knows cannot be
+/// written differently for each vocabulary.
+fn not_asked(asked: &Vocabulary, list: &Vocabulary) -> Vec<Category> {
+    let of_asked: usize = asked.categories().iter().map(|category| category.phrases().count()).sum();
+    let asked: HashSet<&TokenPhrase> = asked.phrases()[..of_asked].iter().collect();
+    let mut rest = list.phrases();
+    let mut left = Vec::new();
+    for category in list.categories() {
+        let (own, others) = rest.split_at(category.phrases().count());
+        if own.iter().all(|phrase| !asked.contains(phrase)) {
+            left.push(category.clone());
+        }
+        rest = others;
+    }
+    left
 }
 
 /// The completion of vocabularies with contrast words, which are read on the pool's threads.
