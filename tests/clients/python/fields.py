@@ -166,6 +166,8 @@ def check_requests(sure: Sure, client: Client) -> None:
     ):
         refused(lambda wrong=wrong: client.segment(b"x", NAMES, **wrong), kind)
     refused(lambda: client.create_vocabulary(NAMES, margin=True), TypeError)
+    assert "vocabulary='ade20k-150'" in str(refused(lambda: client.segment(b"x", "ade20k-150"), TypeError))
+    assert "vocabulary=" not in str(refused(lambda: client.create_vocabulary("ade20k-150"), TypeError))
 
 
 def check_vocabularies(sure: Sure, client: Client) -> None:

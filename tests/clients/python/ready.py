@@ -197,10 +197,14 @@ def check_preparing(cold: Cold, call: Make) -> None:
     assert [category.name for category in cold.prepared[0].categories.categories] == WORDS
     assert call("prepare_vocabulary", WORDS) == last
 
-    prepare(words="ade20k-150", synonyms="best", contrast=["wall"])
-    (asked,) = cold.prepared
-    assert (asked.name, asked.synonym_mode) == ("ade20k-150", vocabulary_pb2.SYNONYM_MODE_BEST)
-    assert [category.name for category in asked.contrast.categories.categories] == ["wall"]
+    for named in ({"words": "ade20k-150"}, {"words": None, "vocabulary": "ade20k-150"}):
+        prepare(**named, synonyms="best", contrast=["wall"])
+        (asked,) = cold.prepared
+        assert (asked.name, asked.synonym_mode) == ("ade20k-150", vocabulary_pb2.SYNONYM_MODE_BEST)
+        assert [category.name for category in asked.contrast.categories.categories] == ["wall"]
+    call("prepare_vocabulary", vocabulary="ade20k-150")
+    refused(lambda: call("prepare_vocabulary"), ValueError)
+    refused(lambda: call("prepare_vocabulary", WORDS, vocabulary="ade20k-150"), ValueError)
 
     _, embedded = prepare(Course(3, AWAY), Course(3))  # one of them is cut off, one ends too early
     assert (embedded, cold.calls) == ([2, 3, 2, 3, 2, 3, 4, 5], 3)

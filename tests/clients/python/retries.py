@@ -76,6 +76,7 @@ def check(moody: Moody, client: Client) -> None:
     moody.failures, moody.calls = [full] * 9, 0
     error = refused(client.server_info, Overloaded)
     assert (error.reason, error.retry_after, error.metadata, moody.calls) == ("QUEUE_FULL", 0.1, {"limit": "1"}, 5)
+    assert repr(error) == "Overloaded('QUEUE_FULL: not now', retry_after=0.1, metadata={'limit': '1'})"
 
     moody.failures, moody.calls = [failure(code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL", 30)], 0
     error = refused(lambda: client.server_info(timeout=5), Overloaded)

@@ -62,7 +62,7 @@ class AsyncClient:
         timeout: float | None = None,
         **options: Unpack[Options],
     ) -> result.Segmentation:
-        """Segments one picture by categories, or by a vocabulary that the server knows."""
+        """Segments one picture by categories, or by a vocabulary that the server knows; see `Client.segment`."""
         message = request.segment(picture, categories, vocabulary, request_id or str(uuid.uuid4()), **options)
         return result.segmentation(await self._call(self._stub.Segment, message, timeout))
 
@@ -76,7 +76,10 @@ class AsyncClient:
         timeout: float | None = None,
         **options: Unpack[Options],
     ) -> AsyncIterator[stream.StreamItem]:
-        """Segments many pictures over one stream, and yields the number of each with its result or its error."""
+        """Segments many pictures over one stream, and yields the number of each with its result or its error.
+
+        The arguments are those of `Client.segment_stream`.
+        """
         seconds = self.timeout if timeout is None else timeout
         requests = stream.StreamRequests(categories, vocabulary, seconds, any_order=any_order, options=options)
         attempts = connection.StreamAttempts(seconds, self.ready_timeout)
@@ -85,21 +88,25 @@ class AsyncClient:
     async def create_vocabulary(
         self, categories: Words, *, embed: bool = False, timeout: float | None = None, **options: Unpack[WordOptions]
     ) -> Vocabulary:
-        """Registers words under a name; with `embed` their text embeddings are computed at once."""
+        """Registers words under a name; see `Client.create_vocabulary`."""
         message = request.new_vocabulary(categories, embed=embed, **options)
         made = await self._call(self._stub.CreateVocabulary, message, timeout)
         return vocabulary(made.vocabulary, made.warnings)
 
     async def prepare_vocabulary(
         self,
-        words: Words | str,
+        words: Words | str | None = None,
         on_progress: Callable[[Preparation], None] | None = None,
         *,
+        vocabulary: str | None = None,
         timeout: float | None = None,
         **options: Unpack[WordOptions],
     ) -> Preparation:
-        """Has the server compute the text embeddings of words, or of a vocabulary by its name, and waits for them."""
-        message = request.preparation(words, **options)
+        """Has the server compute the text embeddings of words, or of a vocabulary by its name, and waits for them.
+
+        The arguments are those of `Client.prepare_vocabulary`.
+        """
+        message = request.preparation(words, vocabulary, **options)
         attempts = connection.PreparationAttempts(timeout, self.ready_timeout)
         while True:
             call = self._stub.PrepareVocabulary(message, timeout=attempts.timeout(), metadata=self._metadata)

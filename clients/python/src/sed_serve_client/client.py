@@ -71,7 +71,14 @@ class Client:
         timeout: float | None = None,
         **options: Unpack[Options],
     ) -> result.Segmentation:
-        """Segments one picture by categories, or by a vocabulary that the server knows."""
+        """Segments one picture by categories, or by a vocabulary that the server knows.
+
+        picture: a path, bytes, an open file, a Pillow image, an RGB array or an ImageId, see `Picture`.
+        categories: for each its name, or a list of its name and synonyms; vocabulary: a name in their place.
+        request_id: an id for logs and traces; without it one is made up.
+        timeout: seconds, in place of the client's.
+        options: those of `Options` and `WordOptions`, for example `contrast="auto"`, where they are explained.
+        """
         message = request.segment(picture, categories, vocabulary, request_id or str(uuid.uuid4()), **options)
         return result.segmentation(self._call(self._stub.Segment, message, timeout))
 
@@ -89,7 +96,7 @@ class Client:
 
         Pictures are taken only as fast as the server works. `timeout` is that of each picture; `any_order` yields
         answers as they are ready. A stream that its server ends before the last answer is opened again, and what was
-        not answered is sent again.
+        not answered is sent again. The other arguments are those of `segment`.
         """
         seconds = self.timeout if timeout is None else timeout
         requests = stream.StreamRequests(categories, vocabulary, seconds, any_order=any_order, options=options)
@@ -99,16 +106,20 @@ class Client:
     def create_vocabulary(
         self, categories: Words, *, embed: bool = False, timeout: float | None = None, **options: Unpack[WordOptions]
     ) -> Vocabulary:
-        """Registers words under a name; with `embed` their text embeddings are computed at once."""
+        """Registers words under a name; with `embed` their text embeddings are computed at once.
+
+        options: those of `WordOptions`.
+        """
         message = request.new_vocabulary(categories, embed=embed, **options)
         made = self._call(self._stub.CreateVocabulary, message, timeout)
         return vocabulary(made.vocabulary, made.warnings)
 
     def prepare_vocabulary(
         self,
-        words: Words | str,
+        words: Words | str | None = None,
         on_progress: Callable[[Preparation], None] | None = None,
         *,
+        vocabulary: str | None = None,
         timeout: float | None = None,
         **options: Unpack[WordOptions],
     ) -> Preparation:
@@ -117,8 +128,11 @@ class Client:
         This is background work: other requests go before it. `on_progress` is called with each state that the server
         reports; the last one is returned. Without `timeout` the call lasts as long as the work. What is embedded stays
         when the call ends early.
+
+        words, vocabulary: one of the two; a name may also be given as `words`.
+        options: those of `WordOptions`.
         """
-        message = request.preparation(words, **options)
+        message = request.preparation(words, vocabulary, **options)
         attempts = connection.PreparationAttempts(timeout, self.ready_timeout)
         while True:
             call = self._stub.PrepareVocabulary(message, timeout=attempts.timeout(), metadata=self._metadata)

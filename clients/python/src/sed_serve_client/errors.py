@@ -56,6 +56,11 @@ class SedError(Exception):
     def __str__(self) -> str:
         return f"{self.reason or self.code.name}: {self.message}"
 
+    def __repr__(self) -> str:
+        values = {name: getattr(self, name) for name in ("field", "retry_after", "metadata")}
+        known = "".join(f", {name}={value!r}" for name, value in values.items() if value not in ("", None, {}))
+        return f"{type(self).__name__}({str(self)!r}{known})"
+
 
 class InvalidRequest(SedError):
     """The request breaks a rule or a limit; sending it again does not help."""

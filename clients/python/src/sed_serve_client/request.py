@@ -100,6 +100,8 @@ def segment(
     """Makes the request for one picture."""
     if (categories is None) == (vocabulary is None):
         raise ValueError("give either categories or the name of a vocabulary")
+    if isinstance(categories, str):
+        raise TypeError(f"categories is {categories!r}, not a list of words; give a list, or vocabulary={categories!r}")
     words = _vocabulary(categories, vocabulary, options)
     return pb.SegmentRequest(
         image=image(picture), vocabulary=words, options=segment_options(**options), request_id=request_id
@@ -119,11 +121,16 @@ def new_vocabulary(
     )
 
 
-def preparation(words: Words | str, **options: Unpack[WordOptions]) -> vocabulary_pb2.PrepareVocabularyRequest:
-    """Makes the request that prepares words, or a vocabulary of this name."""
+def preparation(
+    words: Words | str | None, vocabulary: str | None, **options: Unpack[WordOptions]
+) -> vocabulary_pb2.PrepareVocabularyRequest:
+    """Makes the request that prepares words, or a vocabulary by its name, which may stand in either place."""
     _check_known(options, WordOptions)
-    vocabulary = _vocabulary(None, words, options) if isinstance(words, str) else _vocabulary(words, None, options)
-    return vocabulary_pb2.PrepareVocabularyRequest(vocabulary=vocabulary)
+    if (words is None) == (vocabulary is None):
+        raise ValueError("give either words or the name of a vocabulary")
+    if isinstance(words, str):
+        words, vocabulary = None, words
+    return vocabulary_pb2.PrepareVocabularyRequest(vocabulary=_vocabulary(words, vocabulary, options))
 
 
 def _vocabulary(categories: Words | None, name: str | None, options: WordOptions) -> vocabulary_pb2.Vocabulary:
@@ -157,7 +164,7 @@ def _contrast(options: WordOptions) -> vocabulary_pb2.Contrast | None:
 def category_list(categories: Words) -> vocabulary_pb2.CategoryList:
     """Converts categories into a message."""
     if isinstance(categories, str):
-        raise TypeError("categories is a list of words, not one word")
+        raise TypeError(f"categories is {categories!r}, not a list of words; give a list")
     made = []
     for number, category in enumerate(categories):
         phrases = [category] if isinstance(category, str) else category
