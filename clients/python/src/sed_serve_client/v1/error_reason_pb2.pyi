@@ -148,8 +148,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_VOCABULARY_NOT_READY: _ErrorReason.ValueType  # 36
     """RESOURCE_EXHAUSTED, with RetryInfo: the words cannot be embedded within the deadline. They are being prepared in
     the background; the metadata says how many of how many `phrases` are `embedded`. Retry after the delay:
-    asking again makes progress and ends in an answer. Without RetryInfo nothing prepares them: too many are being
-    prepared already, or their embeddings do not fit the caches; the metadata has the sizes.
+    asking again makes progress and ends in an answer. Without RetryInfo they cannot be prepared:
+    they are more than may be at the same time, or their embeddings do not fit the caches; the metadata has the sizes.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -284,7 +284,7 @@ it.
 ERROR_REASON_VOCABULARY_NOT_READY: ErrorReason.ValueType  # 36
 """RESOURCE_EXHAUSTED, with RetryInfo: the words cannot be embedded within the deadline. They are being prepared in
 the background; the metadata says how many of how many `phrases` are `embedded`. Retry after the delay:
-asking again makes progress and ends in an answer. Without RetryInfo nothing prepares them: too many are being
-prepared already, or their embeddings do not fit the caches; the metadata has the sizes.
+asking again makes progress and ends in an answer. Without RetryInfo they cannot be prepared:
+they are more than may be at the same time, or their embeddings do not fit the caches; the metadata has the sizes.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -106,7 +106,7 @@ class Contrast(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     AUTOMATIC_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """The categories of a vocabulary that the server knows by name."""
+    """The categories of a vocabulary that the server knows by name, less those that are asked for."""
     @_builtins.property
     def categories(self) -> Global___CategoryList:
         """Words written out."""

@@ -61,7 +61,7 @@ export interface Contrast {
     /** Words written out. */
     { $case: "categories"; value: CategoryList }
     | //
-    /** The categories of a vocabulary that the server knows by name. */
+    /** The categories of a vocabulary that the server knows by name, less those that are asked for. */
     { $case: "name"; value: string }
     | //
     /** Common words of the built-in vocabularies, less those that are near the words asked for. */
