@@ -124,6 +124,15 @@ fn phrases_are_bounded_for_all_and_for_each_caller() {
 }
 
 #[test]
+fn known_phrases_need_no_room() {
+    let preparations = preparations(20);
+    let begin = |name: &str, known| preparations.ask(&words(name), plan(800, &[known]), Instant::now());
+    let _first = begin("cat", 795).unwrap();
+    assert_eq!(begin("dog", 794).unwrap_err(), NotReady::TooMany { preparing: 5, limit: 10 });
+    let _second = begin("dog", 795).unwrap();
+}
+
+#[test]
 fn a_lost_device_leaves_the_others_and_the_last_one_ends_it() {
     let lost = EngineError::DeviceLost("fell off the bus".into());
     let [all, one, done] = [(); 3].map(|()| {

@@ -97,6 +97,19 @@ async fn a_preparation_reports_until_its_words_are_ready() {
 }
 
 #[tokio::test]
+async fn words_that_the_server_chooses_are_awaited_longer_than_a_request_may_take() {
+    let server = Running::start(Settings { max_timeout_seconds: 0.5, ..Settings::default() }).await;
+    server.control.slow_words(MS * 20);
+    let automatic = v1::contrast::Source::Automatic(v1::AutoContrast {});
+    let contrast = Some(v1::Contrast { source: Some(automatic) });
+    let vocabulary = v1::Vocabulary { contrast, ..words("thing", 40) };
+    let last = to_the_end(prepare(&server, vocabulary.clone()).await.unwrap()).await.pop().unwrap();
+    assert!(last.phrases > 40 && last.embedded == last.phrases, "{last:?}");
+    let request = v1::SegmentRequest { vocabulary: Some(vocabulary), ..request(1) };
+    assert_eq!(server.segment(request).await.unwrap().latency.unwrap().text_cache_misses, 0);
+}
+
+#[tokio::test]
 async fn callers_share_an_effort_and_what_is_embedded_stays_when_they_leave() {
     let server = Running::start(Settings::default()).await;
     let counts = server.counts();
