@@ -180,8 +180,9 @@ impl Engine {
             // They came too late for the rest of the request.
             Some(Duration::ZERO)
         } else {
+            let missing = plan.missing();
             let asked = self.shared.preparations.ask(&vocabulary, plan, Instant::now());
-            let (progress, assignments) = asked.map_err(|why| self.not_ready(&vocabulary, None, why))?;
+            let (progress, assignments) = asked.map_err(|why| self.no_room(&vocabulary, missing, why))?;
             assign(&members, assignments);
             progress.remaining.or(predicted)
         };
