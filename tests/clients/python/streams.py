@@ -69,6 +69,8 @@ class Stage(services.SegmentationServiceServicer):
         if act.end == "cut":
             context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
         elif isinstance(act.end, status_pb2.Status):
+            # If a write of the client fails just now, grpc.aio loses the status (grpc/grpc#36066): let them end first.
+            time.sleep(0.05)
             context.set_trailing_metadata(trailers(act.end))
             context.abort(next(code for code in grpc.StatusCode if code.value[0] == act.end.code), act.end.message)
 

@@ -185,11 +185,11 @@ def rejection(found: Segmentation) -> tuple:
 
 def preparing(client: Client, picture: bytes) -> None:
     """Prepared words are known to the next request."""
-    fresh = ["pangolin", ["axolotl", "mexican salamander"], "okapi", 110 * "a " + "quokka"]
+    fresh = ["pangolin", ["axolotl", "mexican salamander"], "okapi", 110 * "o " + "quokka"]
     states: list[Preparation] = []
     last = client.prepare_vocabulary(fresh, states.append)
     assert states[-1] == last and last.ready
-    assert (last.phrases, last.known, last.embedded) == (5, 0, 5)
+    assert (last.phrases, last.known, last.embedded) == (5, 0, 5), states
     assert all(not one.ready and one.embedded <= other.embedded for one, other in zip(states, states[1:], strict=False))
     assert last.replica and last.devices and {embedded for _, embedded in last.devices} == {5}
     (cut,) = (warning for warning in last.warnings if warning.reason == "PHRASE_CUT")
