@@ -100,7 +100,7 @@ def overload(folder: pathlib.Path, asked: list[Question], ending: contextlib.Exi
     """More clients than a server takes at once: each refusal says when to come again, and the caller does. It comes
     through the balancer as it is, although it comes before the picture is sent."""
     folder.mkdir()
-    narrow = Replica("one", 21, folder, [*FLAGS, "--max-concurrent-requests", "1", "--threads", "1"])
+    narrow = Replica("one", 21, folder, [*FLAGS, "--max-concurrent-requests", "1"])
     balancer = Balancer(folder, 22, [narrow])
     ending.callback(narrow.stop)
     ending.callback(balancer.stop)
