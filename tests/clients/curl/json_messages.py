@@ -67,7 +67,7 @@ def sure(question: pathlib.Path) -> dict:
 def auto(question: pathlib.Path) -> dict:
     """The request with contrast words of the server's choice."""
     made = request(question, None)
-    made["vocabulary"]["contrast"] = {"auto": {}}
+    made["vocabulary"]["contrast"] = {"automatic": {}}
     return made
 
 

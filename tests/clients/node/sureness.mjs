@@ -102,7 +102,7 @@ const best = await client.segment(picture, words, { topK: 0, synonyms: "best" })
 assert.deepEqual(best.mask, apart.mask.map((index) => owner[index]));
 
 // Prepared words are known to the next request.
-const fresh = ["narwhal", ["capybara", "water hog"], `${"a ".repeat(110)}tapir`];
+const fresh = ["narwhal", ["capybara", "water hog"], `${"u ".repeat(110)}tapir`];
 const states = [];
 const last = await client.prepareVocabulary(fresh, { onProgress: (state) => states.push(state) });
 assert.deepEqual(states.at(-1), last);

@@ -106,6 +106,10 @@ fn parameters(answer: &v1::SegmentResponse) -> HashMap<String, InferParameter> {
         let lines = answer.warnings.iter().map(|warning| format!("{}: {}", warning.field, warning.message));
         said.push(("warnings", StringParam(lines.collect::<Vec<_>>().join("\n"))));
     }
+    if !answer.ambiguities.is_empty() {
+        let lines = answer.ambiguities.iter().map(|pair| ambiguity(pair, &answer.categories));
+        said.push(("ambiguities", StringParam(lines.collect::<Vec<_>>().join("\n"))));
+    }
     if let Some(contrast) = &answer.contrast {
         said.push(("contrast", StringParam(contrast.names.join("\n"))));
         said.push(("contrast_pixels", count(contrast.pixels)));
@@ -126,6 +130,18 @@ fn parameters(answer: &v1::SegmentResponse) -> HashMap<String, InferParameter> {
     }
     let parameter = |choice| InferParameter { parameter_choice: Some(choice) };
     said.into_iter().map(|(name, choice)| (name.to_owned(), parameter(choice))).collect()
+}
+
+/// An ambiguity in a line, as the command line prints it.
+fn ambiguity(pair: &v1::Ambiguity, categories: &[v1::CategoryResult]) -> String {
+    let name = |index: u32| categories.get(index as usize).map_or("", |category| category.name.as_str());
+    format!(
+        "{} or {}: {:.1} % of the picture, margin {:.2}",
+        name(pair.first_index),
+        name(pair.second_index),
+        100.0 * pair.area_share,
+        pair.mean_margin
+    )
 }
 
 /// A time of a report; they are never negative.
