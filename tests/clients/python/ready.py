@@ -149,7 +149,7 @@ def check_calls(cold: Cold, call: Make) -> None:
     play(*[NOT_READY] * 99)
     error = refused(lambda: call("segment", b"x", WORDS, ready_timeout=0.5), Overloaded)
     assert error.reason == REASON and 1 < cold.calls <= 6, cold.calls
-    # Where the server names no delay worth its name, the client still makes a pause.
+    # The client pauses even if the server names next to no delay.
     play(*[failure(code_pb2.RESOURCE_EXHAUSTED, REASON, 0)] * 99)
     refused(lambda: call("segment", b"x", WORDS, ready_timeout=0.5), Overloaded)
     assert cold.calls <= 6, cold.calls
