@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <mutex>
@@ -14,8 +13,6 @@
 
 namespace software_cuda {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 enum class Mode { Once, Always, Sticky };
 
@@ -63,7 +60,6 @@ struct Faults {
   std::atomic<size_t> count{0};
   std::string file;
   struct timespec changed = {0, 0};
-  std::atomic<Clock::rep> looked{0};
 
   void add(const std::string& text) {
     std::istringstream all(text);
@@ -78,15 +74,10 @@ struct Faults {
     }
   }
 
-  // Replaces all faults by those of the file if it has changed; looks at most a hundred times a second.
+  // Replaces all faults by those of the file if it has changed. It looks at every call: a request can come and end
+  // within milliseconds of the change.
   void look() {
     if (file.empty()) return;
-    const Clock::rep now = Clock::now().time_since_epoch().count();
-    const Clock::rep before = looked.exchange(now);
-    if (now - before < std::chrono::duration_cast<Clock::duration>(std::chrono::milliseconds(10)).count()) {
-      looked = before;
-      return;
-    }
     struct stat state;
     if (stat(file.c_str(), &state) != 0) return;
     {
