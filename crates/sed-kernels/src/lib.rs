@@ -39,6 +39,6 @@ pub use layers::{
     products_off_plan, score_and_upsample, sigmoid, top_k_union, upsample_argmax,
 };
 pub use specs::{
-    Activation, ArgmaxMap, ArgmaxSpec, AttentionSums, ClassAttentionWeights, ConvNextWeights, Fused,
-    FusionOutputs, PatchConvWeights, PrefixChains, ScoredMap, SkipFusionWeights, Sureness, UNLABELLED,
+    Activation, ArgmaxMap, ArgmaxSpec, AttentionSums, ClassAttentionWeights, ConvNextWeights, DevicePairs,
+    Fused, FusionOutputs, PatchConvWeights, PrefixChains, ScoredMap, SkipFusionWeights, Sureness, UNLABELLED,
 };

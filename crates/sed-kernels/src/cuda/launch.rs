@@ -93,6 +93,23 @@ impl Launch {
         Ok(self)
     }
 
+    /// Bytes `first .. first + bytes` of memory that the kernel writes, as elements of `element` bytes: what kernels
+    /// of several types write lies in one tensor.
+    pub(crate) fn output_part(
+        mut self,
+        y: &mut Output,
+        (first, bytes): (usize, usize),
+        element: usize,
+    ) -> Result<Self> {
+        let (address, whole) = y.address()?;
+        if first + bytes > whole || !first.is_multiple_of(element) {
+            bail!("{}: bytes {first} + {bytes} of an output of {whole}", self.kernel);
+        }
+        let address = address + first as u64;
+        self.args.push(Arg::Pointer { address, bytes, element, written: true });
+        Ok(self)
+    }
+
     /// A size or an index of type `int`.
     pub(crate) fn i32(mut self, value: usize) -> Result<Self> {
         let Ok(value) = i32::try_from(value) else { bail!("{}: {value} is too large", self.kernel) };

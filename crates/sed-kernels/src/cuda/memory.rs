@@ -24,8 +24,15 @@ pub(crate) fn address(x: &Tensor) -> Result<(u64, usize)> {
 /// Memory for a kernel's result.
 #[derive(Debug)]
 pub(crate) struct Output {
-    storage: Storage,
+    memory: Memory,
     shape: Shape,
+}
+
+#[derive(Debug)]
+enum Memory {
+    Own(Storage),
+    /// That of a contiguous tensor.
+    Within(Tensor),
 }
 
 impl Output {
@@ -47,7 +54,7 @@ impl Output {
                 Device::Metal(_) => bail!("no kernel for device {:?}", device.location()),
             }
         };
-        Ok(Self { storage, shape })
+        Ok(Self { memory: Memory::Own(storage), shape })
     }
 
     /// Memory like that of `x`.
@@ -64,28 +71,42 @@ impl Output {
             Device::Cuda(device) => Storage::Cuda(device.zeros_impl(&memory, dtype)?),
             Device::Metal(_) => bail!("no kernel for device {:?}", device.location()),
         };
-        Ok(Self { storage, shape })
+        Ok(Self { memory: Memory::Own(storage), shape })
+    }
+
+    /// The memory of a tensor, whose values the kernel replaces: a part of a larger one, or an operand that is not
+    /// read again.
+    pub(crate) fn over(x: &Tensor) -> Result<Self> {
+        address(x)?;
+        Ok(Self { memory: Memory::Within(x.clone()), shape: x.shape().clone() })
     }
 
     pub(crate) fn dtype(&self) -> DType {
-        self.storage.dtype()
+        match &self.memory {
+            Memory::Own(storage) => storage.dtype(),
+            Memory::Within(tensor) => tensor.dtype(),
+        }
     }
 
     /// Address and length in bytes.
     pub(crate) fn address(&mut self) -> Result<(u64, usize)> {
         let bytes = self.shape.elem_count() * self.dtype().size_in_bytes();
-        let address = match &mut self.storage {
-            Storage::Cpu(storage) => cpu_address_mut(storage)?,
+        let address = match &mut self.memory {
+            Memory::Own(Storage::Cpu(storage)) => cpu_address_mut(storage)?,
             #[cfg(feature = "cuda")]
-            Storage::Cuda(storage) => cuda_address(storage)?,
-            other => bail!("no kernel for device {:?}", other.device().location()),
+            Memory::Own(Storage::Cuda(storage)) => cuda_address(storage)?,
+            Memory::Own(other) => bail!("no kernel for device {:?}", other.device().location()),
+            Memory::Within(tensor) => return address(tensor),
         };
         Ok((address, bytes))
     }
 
     /// The tensor, once the launch that writes it has been made.
     pub(crate) fn into_tensor(self) -> Tensor {
-        Tensor::from((self.storage, self.shape))
+        match self.memory {
+            Memory::Own(storage) => Tensor::from((storage, self.shape)),
+            Memory::Within(tensor) => tensor,
+        }
     }
 }
 

@@ -50,7 +50,8 @@ pub fn products_off_plan() -> Vec<String> {
 }
 
 /// Declares a layer by its constructor, with the device that it makes the layer for, and its methods: those
-/// that each wing's layer of the same name has.
+/// that each wing's layer of the same name has, and behind `on_device` those that only a wing has whose pairs are
+/// [`crate::DevicePairs`].
 macro_rules! layer {
     (
         $(#[$about:meta])*
@@ -61,6 +62,10 @@ macro_rules! layer {
             $(#[$about_method:meta])*
             pub fn $method:ident(&self $(, $argument:ident: $of:ty)*) -> $result:ty;
         )*
+        $(on_device {$(
+            $(#[$about_own:meta])*
+            pub fn $own:ident(&self $(, $own_argument:ident: $own_of:ty)*) -> $own_result:ty;
+        )*})?
     ) => {
         $(#[$about])*
         #[derive(Debug, Clone)]
@@ -85,6 +90,18 @@ macro_rules! layer {
                     }
                 }
             )*
+
+            $($(
+                $(#[$about_own])*
+                pub fn $own(&self $(, $own_argument: $own_of)*) -> $own_result {
+                    match &self.0 {
+                        $crate::layers::Wing::Cuda(layer) => layer.$own($($own_argument),*),
+                        $crate::layers::Wing::Cpu(_) => candle_core::bail!(
+                            "{}: pairs on the device, but the layer is on the CPU", stringify!($own)
+                        ),
+                    }
+                }
+            )*)?
         }
     };
 }
