@@ -2,6 +2,7 @@
 //! position of the last (SED, CVPR 2024, section 3.2: hierarchical encoder).
 
 use candle_core::Tensor;
+use sed_kernels::device::arena::{Side, Turns};
 use sed_kernels::{
     Activation, ConvNextBlock, ConvNextWeights, LayerNorm, Linear, PatchConv, PatchConvWeights,
 };
@@ -75,7 +76,7 @@ impl Encoder {
         Ok(Self { image_size: config.image_size, stages, head })
     }
 
-    /// Encodes normalised pixels `[n, S, S, 3]`.
+    /// Encodes normalised pixels `[n, S, S, 3]`. In an arena the results lie on the low side.
     ///
     /// # Errors
     /// When the pixels are not of the model's size, or a tensor operation fails.
@@ -89,10 +90,14 @@ impl Encoder {
         }
         let mut levels: Vec<Tensor> = Vec::with_capacity(self.stages.len());
         for stage in &self.stages {
+            let mut turns = Turns::ending_on(Side::Low, 1 + stage.blocks.len());
+            turns.begin();
             let mut x = stage.entry.forward(levels.last().unwrap_or(pixels))?;
             for block in &stage.blocks {
+                turns.begin();
                 x = block.forward(&x)?;
             }
+            turns.end();
             levels.push(x);
         }
         let dense = self.head.forward(levels.last().unwrap_or(pixels))?;

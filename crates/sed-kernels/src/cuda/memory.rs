@@ -1,9 +1,18 @@
-//! Memory of a device as kernels see it: addresses of tensors, and outputs that become tensors.
+//! Memory of a device as kernels see it: addresses of tensors, and outputs that become tensors. Outputs lie in the
+//! arena that is lent to the thread, if one is.
 
 use candle_core::backend::BackendDevice;
 #[cfg(feature = "cuda")]
-use candle_core::cuda_backend::{CudaStorage, CudaStorageSlice, cudarc::driver::DevicePtr};
+use candle_core::cuda_backend::{
+    CudaStorage, CudaStorageSlice, WrapErr,
+    cudarc::driver::{DevicePtr, result::memset_d8_async},
+};
 use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor, bail};
+
+use crate::device::arena;
+
+/// The bytes of memory that was not written, on the CPU: NaN in every floating-point type, and a value of every other.
+const UNWRITTEN: u8 = 0xff;
 
 /// Address and length in bytes of a contiguous tensor. The address is good while the tensor lives.
 pub(crate) fn address(x: &Tensor) -> Result<(u64, usize)> {
@@ -39,6 +48,18 @@ impl Output {
     /// Memory without values on `device`; on the CPU (the emulator) they are NaN.
     pub(crate) fn new(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
+        if let Some(place) = arena::take(device, dtype, shape.elem_count())? {
+            if device.is_cpu() {
+                fill(&place, UNWRITTEN)?;
+            }
+            return Ok(Self { memory: Memory::Within(place.reshape(&shape)?), shape });
+        }
+        Self::apart(device, dtype, shape)
+    }
+
+    /// As [`Output::new`], in an allocation of its own.
+    pub(crate) fn apart(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Self> {
+        let shape = shape.into();
         let memory = allocation(&shape);
         // SAFETY: the kernel that this is the output of writes every element before any is read.
         let storage = unsafe {
@@ -46,8 +67,7 @@ impl Output {
                 Device::Cpu => {
                     let mut storage = candle_core::cpu_backend::CpuDevice.alloc_uninit(&memory, dtype)?;
                     let bytes = memory.elem_count() * dtype.size_in_bytes();
-                    // All bits set are NaN in every floating-point type, and a value of every other.
-                    (cpu_address_mut(&mut storage)? as *mut u8).write_bytes(0xff, bytes);
+                    (cpu_address_mut(&mut storage)? as *mut u8).write_bytes(UNWRITTEN, bytes);
                     Storage::Cpu(storage)
                 }
                 Device::Cuda(device) => Storage::Cuda(device.alloc_uninit(&memory, dtype)?),
@@ -65,6 +85,10 @@ impl Output {
     /// Memory that starts as zeros.
     pub(crate) fn zeros(device: &Device, dtype: DType, shape: impl Into<Shape>) -> Result<Self> {
         let shape = shape.into();
+        if let Some(place) = arena::take(device, dtype, shape.elem_count())? {
+            fill(&place, 0)?;
+            return Ok(Self { memory: Memory::Within(place.reshape(&shape)?), shape });
+        }
         let memory = allocation(&shape);
         let storage = match device {
             Device::Cpu => Storage::Cpu(candle_core::cpu_backend::CpuDevice.zeros_impl(&memory, dtype)?),
@@ -108,6 +132,24 @@ impl Output {
             Memory::Within(tensor) => tensor,
         }
     }
+}
+
+/// Sets every byte of a contiguous tensor, behind all work that was queued so far.
+fn fill(x: &Tensor, byte: u8) -> Result<()> {
+    let (address, bytes) = address(x)?;
+    match x.device() {
+        // SAFETY: the memory is the tensor's, and nobody else reads or writes it: it was just taken.
+        Device::Cpu => unsafe { (address as *mut u8).write_bytes(byte, bytes) },
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) if bytes > 0 => {
+            let stream = device.cuda_stream();
+            stream.context().bind_to_thread().w()?;
+            // SAFETY: the memory is the tensor's, which the device keeps until work that is queued now is done.
+            unsafe { memset_d8_async(address, byte, bytes, stream.cu_stream()) }.w()?;
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// Shape of the allocation for a tensor of `shape`: at least one element, since a device cannot allocate 0

@@ -45,6 +45,7 @@ pub(crate) use depthwise::DepthwiseConv;
 pub(crate) use elementwise::{gather_rows, normalise_rows, sigmoid};
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
+pub(crate) use memory::{Output, address};
 pub(crate) use patch_conv::PatchConv;
 pub(crate) use prefix_attention::prefix_attention;
 pub(crate) use rejection::top_k_union;

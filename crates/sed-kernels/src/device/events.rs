@@ -11,6 +11,7 @@ mod on_a_gpu {
     use std::time::Duration;
 
     use candle_core::cuda_backend::WrapErr;
+    use candle_core::cuda_backend::cudarc::driver::result::event::elapsed;
     use candle_core::cuda_backend::cudarc::driver::sys::CUevent_flags;
     use candle_core::cuda_backend::cudarc::driver::{CudaEvent, CudaStream};
     use candle_core::{Device, Result};
@@ -50,8 +51,21 @@ mod on_a_gpu {
         /// # Errors
         /// When the device is lost.
         pub fn finish(self) -> Result<Vec<Duration>> {
+            if let Some(last) = self.marks.last() {
+                last.synchronize().w()?;
+            }
+            self.passed()
+        }
+
+        /// Returns the time between each two neighbouring marks, for which the host has waited already.
+        ///
+        /// # Errors
+        /// When the device is lost, or has not come to the last mark.
+        pub fn passed(self) -> Result<Vec<Duration>> {
+            self.stream.context().bind_to_thread().w()?;
             let between = |pair: &[CudaEvent]| -> Result<Duration> {
-                let milliseconds = pair[0].elapsed_ms(&pair[1]).w()?;
+                // SAFETY: both events live and keep time.
+                let milliseconds = unsafe { elapsed(pair[0].cu_event(), pair[1].cu_event()) }.w()?;
                 Ok(Duration::from_secs_f64(f64::from(milliseconds.max(0.0)) / 1e3))
             };
             self.marks.windows(2).map(between).collect()
@@ -91,6 +105,14 @@ mod without_gpus {
         /// # Errors
         /// Never.
         pub fn finish(self) -> Result<Vec<Duration>> {
+            match self {}
+        }
+
+        /// Returns the time between each two neighbouring marks.
+        ///
+        /// # Errors
+        /// Never.
+        pub fn passed(self) -> Result<Vec<Duration>> {
             match self {}
         }
     }
