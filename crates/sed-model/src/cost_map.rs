@@ -2,7 +2,7 @@
 //! first rejection between the two (SED section 3.3).
 
 use candle_core::Tensor;
-use sed_kernels::{Activation, Conv2d, ScalarConv, gather_rows};
+use sed_kernels::{Activation, Conv2d, DevicePairs, ScalarConv, gather_rows};
 
 use crate::checkpoint::Weights;
 use crate::config::{PROMPTS, SedConfig};
@@ -72,6 +72,11 @@ impl CostMap {
     /// When a tensor operation fails.
     pub fn embed(&self, similarities: &Tensor) -> Result<Tensor> {
         Ok(self.embedding.forward(similarities, Activation::None)?)
+    }
+
+    /// As [`CostMap::embed`], of the pairs that a device counts.
+    pub(crate) fn embed_pairs(&self, similarities: &Tensor, pairs: &DevicePairs) -> Result<Tensor> {
+        Ok(self.embedding.forward_pairs(similarities, Activation::None, pairs)?)
     }
 
     /// The whole stage: similarities, rejection, and the embedding of the survivors only.

@@ -39,4 +39,4 @@ pub use parts::{Advanced, Parts};
 pub use rejection::{ParseRejectionError, Rejection};
 pub use sed_kernels::{Sureness, UNLABELLED, allocator, device, f16, parallel, peak, products_off_plan};
 pub use segmentation::{FinishedMap, OutputSpec, ScoreMaps, Thresholds};
-pub use submission::{Answered, Question, RawMap, Source, StageTimes, Submitted};
+pub use submission::{Answered, Input, Question, RawMap, Source, StageTimes, Submitted};

@@ -1,5 +1,7 @@
 //! The whole network, cut into the stages that a server schedules.
 
+use std::sync::Mutex;
+
 use candle_core::{DType, Device, Tensor};
 use sed_kernels::device::{synchronize, upload};
 use sed_kernels::{activation_dtype, has_cuda_kernels};
@@ -17,6 +19,7 @@ use crate::pairs::{DecodeRequest, PairBatch};
 use crate::parts::{Advanced, Parts};
 use crate::prompts::Category;
 use crate::segmentation::{FinishedMap, OutputSpec, finish};
+use crate::submission::State;
 use crate::text_tower::{TextEmbedding, TextTower};
 
 /// A SED model with its weights on one device. Every stage is a pure function of its inputs.
@@ -33,6 +36,8 @@ pub struct SedModel {
     decoder: Decoder,
     /// On a GPU.
     limits: Option<LaunchLimits>,
+    /// On a GPU.
+    submissions: Option<Mutex<State>>,
 }
 
 impl SedModel {
@@ -68,6 +73,8 @@ impl SedModel {
         checkpoint.check(&config)?;
         checkpoint.check_finite()?;
         let weights = Weights::new(checkpoint, device).with_matrices(dtype);
+        let pixels = config.image_size.pow(2) * 3;
+        let state = || State::new(device, activation_dtype(device, dtype), pixels);
         Ok(Self {
             text_tower: TextTower::load(&weights, &config)?,
             encoder: Encoder::load(&weights, &config)?,
@@ -78,6 +85,7 @@ impl SedModel {
             device: device.clone(),
             dtype,
             limits: on_gpu.then(|| LaunchLimits::of(&config)),
+            submissions: on_gpu.then(|| Mutex::new(state())),
             config,
         })
     }
@@ -106,6 +114,16 @@ impl SedModel {
     /// which has no such limit.
     pub fn most_pairs(&self) -> Option<usize> {
         self.limits.map(LaunchLimits::least)
+    }
+
+    /// The limits of launches on a GPU.
+    pub(crate) fn limits(&self) -> Option<LaunchLimits> {
+        self.limits
+    }
+
+    /// What submissions keep, on a GPU.
+    pub(crate) fn submissions(&self) -> Option<&Mutex<State>> {
+        self.submissions.as_ref()
     }
 
     /// The text tower.
@@ -233,7 +251,7 @@ impl SedModel {
 }
 
 /// Refuses a batch whose tensors a GPU could not index.
-fn check_pairs(pairs: usize, limit: Option<usize>) -> Result<()> {
+pub(crate) fn check_pairs(pairs: usize, limit: Option<usize>) -> Result<()> {
     match limit {
         Some(limit) if pairs > limit => Err(ModelError::input(format!(
             "{pairs} (image, category) pairs are more than the {limit} of one launch on a GPU; give fewer at a time"

@@ -267,6 +267,7 @@ pub fn work_on(side: Side) {
 }
 
 /// Forbids allocations beside the slabs, or allows them again.
+#[cfg(any(feature = "cuda", test))]
 pub(crate) fn fix(fixed: bool) {
     with(|slabs| slabs.fixed = fixed);
 }

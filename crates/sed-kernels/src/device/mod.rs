@@ -23,7 +23,7 @@ pub use arena::Arena;
 pub use events::EventTimer;
 pub use graph::{Graph, Recording, record};
 pub use inputs::{PinnedInput, PinnedInputs, upload_inputs};
-pub use pinned::{HostBuffer, HostBuffers, HostWords};
+pub use pinned::{Download, HostBuffer, HostBuffers, HostWords};
 
 /// The reason why there is no GPU to compute on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -191,22 +191,41 @@ impl HostBuffers {
         Ok((block, buffer))
     }
 
-    /// Copies a contiguous tensor of u32 to the host and waits for all work of its device.
+    /// Queues the copy of a contiguous tensor of u32 to the host.
     ///
     /// # Errors
-    /// When the host has no memory left, or some of the work failed.
-    pub fn download(&self, block: &Tensor) -> Result<HostWords> {
+    /// When the host has no memory left.
+    pub fn download(&self, block: &Tensor) -> Result<Download> {
         if block.dtype() != DType::U32 {
             bail!("words are u32, not {:?}", block.dtype());
         }
         let count = block.elem_count();
         let mut buffer = self.lend(block.device(), count * size_of::<u32>())?;
         if let Some(memory) = &mut buffer.memory {
-            // SAFETY: the buffer was free, and nobody else has it while this function waits.
+            // SAFETY: the buffer was free, and nobody reads it before `Download::wait` has waited.
             unsafe { memory.copy_from(block)? };
         }
-        synchronize(block.device())?;
-        Ok(HostWords { buffer, count })
+        Ok(Download { words: HostWords { buffer, count }, device: block.device().clone() })
+    }
+}
+
+/// A copy to the host that may not be done. It must not be dropped before the device has done it: another copy would
+/// get the same memory.
+#[must_use]
+#[derive(Debug)]
+pub struct Download {
+    words: HostWords,
+    device: Device,
+}
+
+impl Download {
+    /// Waits for all work of the device.
+    ///
+    /// # Errors
+    /// When some of it failed.
+    pub fn wait(self) -> Result<HostWords> {
+        synchronize(&self.device)?;
+        Ok(self.words)
     }
 }
 
@@ -242,7 +261,7 @@ impl std::ops::Deref for HostWords {
     type Target = [u32];
 
     fn deref(&self) -> &[u32] {
-        // SAFETY: the copy to this memory is done: `download` has waited for it.
+        // SAFETY: the copy to this memory is done: only `Download::wait` hands words out.
         self.buffer.memory.as_ref().map_or(&[], |memory| unsafe { memory.values(self.count) })
     }
 }
@@ -258,7 +277,7 @@ mod tests {
             let words: Vec<u32> = (0..count).map(|word| word * 7 + 1).collect();
             let (block, held) = buffers.upload(&Device::Cpu, &words).unwrap();
             assert_eq!(block.to_vec1::<u32>().unwrap(), words);
-            let back = buffers.download(&block).unwrap();
+            let back = buffers.download(&block).unwrap().wait().unwrap();
             assert_eq!(*back, words);
             drop(held);
         }

@@ -2,8 +2,8 @@
 
 use candle_core::Tensor;
 use sed_kernels::{
-    ClassAttention, ClassAttentionWeights, ConvNextBlock, ConvNextWeights, Fused, FusionOutputs, SkipFusion,
-    SkipFusionWeights,
+    ClassAttention, ClassAttentionWeights, ConvNextBlock, ConvNextWeights, DevicePairs, Fused, FusionOutputs,
+    SkipFusion, SkipFusionWeights,
 };
 
 use crate::checkpoint::Weights;
@@ -80,6 +80,21 @@ impl DecoderLevel {
         outputs: FusionOutputs,
     ) -> Result<Fused> {
         Ok(self.fusion.forward(x, cost, guides, image_of_pair, outputs)?)
+    }
+
+    /// The whole level for pairs that the device counts: `x [capacity, h, w, C]`, `cost [capacity, h, w, P]` and the
+    /// images' `guide [images, 2h, 2w, O]`.
+    pub(crate) fn forward_pairs(
+        &self,
+        x: &Tensor,
+        cost: &Tensor,
+        guide: &Tensor,
+        pairs: &DevicePairs,
+        outputs: FusionOutputs,
+    ) -> Result<Fused> {
+        let spatial = self.spatial.forward_pairs(x, pairs)?;
+        let aggregated = self.categories.forward_pairs(&spatial, pairs)?;
+        Ok(self.fusion.forward_pairs(&aggregated, cost, guide, pairs, outputs)?)
     }
 
     /// The whole level. `x` is given away, so that its memory is free as soon as it has been read.

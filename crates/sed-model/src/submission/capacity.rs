@@ -1,0 +1,107 @@
+//! The rows that tensors of pairs get behind a rejection, guessed from what was left of earlier submissions.
+
+use crate::level::Level;
+
+/// The part of the largest share seen that remains at each submission, so that a picture of many categories does not
+/// count for ever.
+const MEMORY: f64 = 0.98;
+/// Rows beyond the largest share seen.
+const MARGIN: f64 = 1.125;
+/// Rows come in multiples of this.
+const STEP: usize = 16;
+/// Different capacities between a number and its double, at most: each may need algorithms and memory of its own.
+const STEPS: usize = 8;
+
+/// The shares of pairs that were left lately, by decoder level.
+#[derive(Debug, Default)]
+pub(super) struct Seen([Option<f64>; Level::COUNT]);
+
+/// The pairs of a submission before the first rejection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Candidates {
+    /// Those that no rejection can remove.
+    pub(super) fixed: usize,
+    /// All others.
+    pub(super) rejectable: usize,
+}
+
+impl Candidates {
+    /// All pairs.
+    pub(super) fn all(self) -> usize {
+        self.fixed + self.rejectable
+    }
+}
+
+impl Seen {
+    /// The capacity for each level. Before the first submission all pairs.
+    pub(super) fn capacities(&self, pairs: Candidates) -> [usize; Level::COUNT] {
+        let mut most = pairs.all();
+        self.0.map(|share| {
+            let left = share.map_or(pairs.rejectable, |share| {
+                quantised((pairs.rejectable as f64 * share * MARGIN).ceil() as usize)
+            });
+            most = most.min(pairs.fixed + left.min(pairs.rejectable));
+            most
+        })
+    }
+
+    /// Remembers how many pairs entered each level.
+    pub(super) fn remember(&mut self, pairs: Candidates, entered: [usize; Level::COUNT]) {
+        if pairs.rejectable == 0 {
+            return;
+        }
+        for (seen, entered) in self.0.iter_mut().zip(entered) {
+            let share = entered.saturating_sub(pairs.fixed) as f64 / pairs.rejectable as f64;
+            *seen = Some(seen.map_or(share, |seen| share.max(seen * MEMORY)));
+        }
+    }
+}
+
+/// The next number of rows that capacities have.
+fn quantised(rows: usize) -> usize {
+    let octave = rows.max(1).ilog2();
+    rows.next_multiple_of(STEP.max((1 << octave) / STEPS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BATCH: Candidates = Candidates { fixed: 0, rejectable: 150 };
+
+    #[test]
+    fn capacities_follow_what_was_left() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.capacities(BATCH), [150; 3]);
+        seen.remember(BATCH, [47, 42, 42]);
+        // An eighth more, in steps of 16.
+        assert_eq!(seen.capacities(BATCH), [64, 48, 48]);
+        assert_eq!(seen.capacities(Candidates { fixed: 0, rejectable: 150 * 16 }), [896, 768, 768]);
+        seen.remember(BATCH, [140, 150, 10]);
+        assert_eq!(seen.capacities(BATCH), [150, 150, 48]);
+        // What was large once does not stay for ever.
+        (0..200).for_each(|_| seen.remember(BATCH, [30, 20, 10]));
+        assert_eq!(seen.capacities(BATCH), [48, 32, 16]);
+    }
+
+    #[test]
+    fn pairs_that_stay_have_rows_beside() {
+        let mut seen = Seen::default();
+        let mixed = Candidates { fixed: 40, rejectable: 100 };
+        seen.remember(mixed, [60, 50, 45]);
+        assert_eq!(seen.capacities(mixed), [72, 56, 56]);
+        let fixed = Candidates { fixed: 7, rejectable: 0 };
+        seen.remember(fixed, [7; 3]);
+        assert_eq!(seen.capacities(fixed), [7; 3]);
+    }
+
+    #[test]
+    fn few_capacities_occur() {
+        let different: std::collections::BTreeSet<usize> = (1..5000).map(quantised).collect();
+        assert!(different.len() < 60, "{}", different.len());
+        assert!(
+            (1..5000)
+                .all(|rows| quantised(rows) >= rows && quantised(rows) <= (rows + STEP).max(rows * 9 / 8))
+        );
+    }
+}

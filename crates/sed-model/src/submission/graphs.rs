@@ -1,0 +1,110 @@
+//! The encoder as recorded graphs, one for each number of images that comes again.
+
+use std::collections::HashMap;
+
+use candle_core::{Device, Tensor};
+use sed_kernels::device::arena::{self, Position};
+use sed_kernels::device::{Graph, Recording, record};
+
+use crate::error::{ModelError, Result};
+
+/// Features of a batch, all images in one tensor each.
+#[derive(Debug, Clone)]
+pub(crate) struct BatchFeatures {
+    /// Unit-length embedding of every position, `[images, S/32, S/32, D]`.
+    pub(crate) dense: Tensor,
+    /// The images' part of each decoder level's first convolution, `[images, h, w, O]`.
+    pub(crate) guides: Vec<Tensor>,
+}
+
+/// The graphs, by number of images. They hold for the slabs that they were recorded with.
+#[derive(Debug, Default)]
+pub(super) struct Graphs {
+    sizes: HashMap<usize, Size>,
+    /// Reasons why sizes have no graph.
+    spoiled: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Size {
+    /// It was computed once: its kernels are loaded and its memory is known.
+    Seen,
+    Recorded(Recorded),
+    /// It cannot be recorded.
+    Plain,
+}
+
+#[derive(Debug)]
+struct Recorded {
+    graph: Graph,
+    /// How far the arena was filled before and behind.
+    between: (Position, Position),
+    features: BatchFeatures,
+}
+
+impl Graphs {
+    /// Does `work` on so many images: as it is, or from the second time on as a graph.
+    ///
+    /// # Errors
+    /// When the work fails.
+    pub(super) fn run(
+        &mut self,
+        device: &Device,
+        images: usize,
+        work: impl Fn() -> Result<BatchFeatures>,
+    ) -> Result<BatchFeatures> {
+        let before = arena::position();
+        match self.sizes.get_mut(&images) {
+            None => {
+                let features = work()?;
+                self.sizes.insert(images, Size::Seen);
+                return Ok(features);
+            }
+            Some(Size::Recorded(recorded)) if recorded.between.0 == before => return recorded.launch(),
+            Some(Size::Recorded(_) | Size::Plain) => return work(),
+            Some(Size::Seen) => {}
+        }
+        let size = match record(device, || work().map_err(tensor_error)) {
+            Recording::Graph(graph, features) => {
+                Size::Recorded(Recorded { graph, between: (before, arena::position()), features })
+            }
+            Recording::Unsupported => Size::Plain,
+            Recording::Spoiled(reason) => {
+                self.spoiled.push(format!("{images} images: {reason}"));
+                Size::Plain
+            }
+        };
+        arena::restore(&before);
+        self.sizes.insert(images, size);
+        match self.sizes.get_mut(&images) {
+            Some(Size::Recorded(recorded)) => recorded.launch(),
+            _ => work(),
+        }
+    }
+
+    /// Forgets all graphs, with the memory that they hold.
+    pub(super) fn clear(&mut self) {
+        self.sizes.clear();
+    }
+
+    /// Reasons why sizes have no graph, since the last call.
+    pub(super) fn take_spoiled(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.spoiled)
+    }
+}
+
+impl Recorded {
+    fn launch(&mut self) -> Result<BatchFeatures> {
+        self.graph.launch()?;
+        arena::restore(&self.between.1);
+        Ok(self.features.clone())
+    }
+}
+
+/// The error of a tensor operation behind one of the model.
+fn tensor_error(error: ModelError) -> candle_core::Error {
+    match error {
+        ModelError::Tensor(error) => error,
+        other => candle_core::Error::Msg(other.to_string()),
+    }
+}
