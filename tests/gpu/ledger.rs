@@ -1,28 +1,30 @@
-//! SED-B's stages in the order of the server's device thread, on a driver that writes down what it is asked for.
+//! SED-B's submissions as the server's device thread makes them, on a driver that writes down what it is asked for.
 //! `tests/gpu/predict` runs it and reads the ledger.
 //!
 //! `SOFTWARE_CUDA_COMPUTE=off SOFTWARE_CUDA_LEDGER=FILE LD_LIBRARY_PATH=... ledger [BATCH ...]` marks each stage as
-//! `batch_1/encode` and so on; everything before (loading, a first round) is `warm_up`. Batches of 1 and 16 by default.
+//! `batch_1/encode` and so on; everything before (loading, the first rounds) is `warm_up`. Batches of 1 and 16 by
+//! default. With `SED_ARENA=apart` each tensor has an allocation of its own, whose length the ledger can tell.
 
 // A failure here is a failed measurement.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
 use std::ffi::{CString, c_char, c_void};
 
-use candle_core::DType;
-use sed_engine::{DecodeRequest, Level, NetworkInput, OutputSpec, Rejection, SedStages, Stages, Thresholds};
-use sed_model::SedModel;
+use candle_core::{DType, Device, Tensor};
 use sed_model::allocator::{MiMalloc, keep_freed_memory};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::{PROMPTS, SedConfig};
-use sed_model::device::{F32Products, open_gpu};
-use sed_model::synthetic;
+use sed_model::device::{F32Products, PinnedInputs, open_gpu};
+use sed_model::text_tower::TextEmbedding;
+use sed_model::{Input, OutputSpec, Question, Rejection, SedModel, Source, Thresholds, synthetic};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 const CATEGORIES: usize = 150;
 const TOP_K: u32 = 8;
+/// Rounds before the one that is marked: memory, its slabs, the encoder's graph.
+const WARM_UP: usize = 3;
 
 /// Marks a stage in the ledger.
 struct Marker(extern "C" fn(*const c_char));
@@ -52,9 +54,9 @@ impl Marker {
 
 /// The model and its inputs, made by rule.
 struct Subject {
-    stages: SedStages,
-    side: usize,
-    text: Vec<<SedStages as Stages>::TextEmbedding>,
+    model: SedModel,
+    text: Vec<TextEmbedding>,
+    pixels: Vec<f32>,
 }
 
 impl Subject {
@@ -64,50 +66,44 @@ impl Subject {
         let device = open_gpu(0, F32Products::default()).unwrap();
         let weights = synthetic::safetensors(&config, 1);
         let checkpoint = Checkpoint::from_bytes(weights, "synthetic").unwrap();
-        let stages = SedStages::new(SedModel::load_as(&checkpoint, config, &device, DType::BF16).unwrap());
+        let model = SedModel::load_as(&checkpoint, config, &device, DType::BF16).unwrap();
         let embed = |category: usize| {
             let values = synthetic::values(&format!("category.{category}"), &[PROMPTS, width], 1);
-            let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
-            stages.combine(&[stages.restore_phrase(&bytes).unwrap()]).unwrap()
+            let rows = Tensor::from_vec(values, (PROMPTS, width), &Device::Cpu).unwrap();
+            let rows = rows.to_dtype(DType::BF16).unwrap().to_device(&device).unwrap();
+            TextEmbedding::combine(&[rows]).unwrap()
         };
         let text = (0..CATEGORIES).map(embed).collect();
-        Self { stages, side, text }
+        Self { model, text, pixels: vec![0.5; side * side * 3] }
     }
 
-    /// All stages for `images` pictures; `mark` is told when one begins.
+    /// A submission of `images` pictures; `mark` is told when a stage begins.
     fn run(&self, images: usize, mark: impl Fn(&str)) {
-        let data = vec![0.5; self.side * self.side * 3];
-        let inputs: Vec<NetworkInput> =
-            (0..images).map(|_| NetworkInput::new(self.side as u32, data.clone())).collect();
+        let slots = PinnedInputs::new(self.model.device(), self.model.dtype(), self.pixels.len(), images);
+        let inputs: Vec<_> = (0..images).map(|_| slots.fill(&self.pixels).unwrap()).collect();
+        let inputs: Vec<Input<'_>> = inputs.iter().map(Input::Pinned).collect();
+        let side = self.model.config().image_size as u32;
         let output = OutputSpec {
-            width: self.side as u32,
-            height: self.side as u32,
+            width: side,
+            height: side,
             crop: None,
             thresholds: Thresholds::Same(0.0),
             score_maps: false,
             sureness: false,
         };
-        mark("encode");
-        let features = self.stages.encode(&inputs.iter().collect::<Vec<_>>()).unwrap();
-        mark("cost_map");
-        let requests: Vec<DecodeRequest<'_>> = features
-            .iter()
-            .map(|features| DecodeRequest {
-                features,
-                text: &self.text,
-                groups: None,
-                rejection: Rejection::from_top_k(TOP_K),
-            })
-            .collect();
-        let mut pairs = self.stages.cost_map(&requests).unwrap();
-        for level in Level::ALL {
-            mark(&format!("decode_level_{level}"));
-            pairs = self.stages.decode(level, pairs).unwrap();
-        }
-        mark("finish");
-        let maps = self.stages.finish(pairs, &vec![output; images]).unwrap();
+        let question = |image| Question {
+            image: Source::Input(image),
+            text: &self.text,
+            groups: None,
+            rejection: Rejection::from_top_k(TOP_K),
+            output: &output,
+        };
+        let questions: Vec<Question<'_>> = (0..images).map(question).collect();
+        let keep = vec![false; images];
+        let submitted = self.model.submit_observed(&inputs, &keep, &questions, &mark).unwrap();
         mark("end");
-        assert_eq!(maps.len(), images);
+        assert_eq!(submitted.answers.len(), images);
+        assert_eq!(self.model.graphs_spoiled(), Vec::<String>::new());
     }
 }
 
@@ -118,9 +114,8 @@ fn main() {
     let subject = Subject::new();
     let marker = Marker::find();
     for images in batches {
-        // The first round loads kernels and fills pools.
         marker.mark("warm_up");
-        subject.run(images, |_| ());
+        (0..WARM_UP).for_each(|_| subject.run(images, |_| ()));
         subject.run(images, |stage| marker.mark(&format!("batch_{images}/{stage}")));
         println!("batch of {images} written");
     }

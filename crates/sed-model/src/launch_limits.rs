@@ -7,7 +7,7 @@ use crate::level::Level;
 const MOST_ELEMENTS: usize = i32::MAX as usize;
 
 /// The most pairs for which every tensor of a stage can be indexed. It depends on the model's sizes alone, not on the
-/// memory.
+/// memory. In a submission rows count, of which there are as many as pairs or fewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LaunchLimits {
     /// Most pairs of the cost map stage.

@@ -186,9 +186,11 @@ impl SedModel {
     /// Waits for the device, which may still be at work: a stage that fails or takes long does so itself, and not
     /// the one behind it.
     fn whole<T>(&self, result: Result<T>) -> Result<T> {
-        let result = result?;
-        synchronize(&self.device)?;
-        Ok(result)
+        let whole = result.and_then(|result| Ok(synchronize(&self.device).map(|()| result)?));
+        if let Err(error) = &whole {
+            self.relieve(error);
+        }
+        whole
     }
 
     /// Stage: all pairs of all requests, less those that are rejected before decoder level 1.

@@ -7,8 +7,8 @@
 //!
 //! - [`Turns`]: each step writes on one side and reads what the step before wrote on the other; what the step before
 //!   that left is overwritten. What lies below the first step stays until the end.
-//! - [`scratch`]: memory that is taken while the guard lives is given back when it is dropped. The result of a layer
-//!   must be taken before.
+//! - [`scratch`]: inside of a step, what only its own launches read lies on the other side, above what the step reads,
+//!   and is given back with the guard.
 //!
 //! All work goes to one stream, so that memory may be given back as soon as the last launch that reads it is made.
 //! The places depend on the shapes alone: with the same slabs the same work has the same addresses, as a recorded
@@ -280,23 +280,34 @@ fn with(change: impl FnOnce(&mut Slabs)) {
     });
 }
 
-/// Gives back what its side got since it was made.
+/// Gives the scratch memory of a layer back when it is dropped.
 #[must_use]
 #[derive(Debug)]
 pub struct Scratch {
-    side: Side,
-    position: Position,
+    /// The side of the results.
+    results: Side,
+    before: Position,
 }
 
-/// Memory that is taken until the guard is dropped is given back then. Without an arena it does nothing.
+/// Takes memory from the other side, beside what the step reads, until [`Scratch::results`] is called. All of that is
+/// given back when the guard is dropped. Without an arena it does nothing.
 pub fn scratch() -> Scratch {
-    let side = LENT.with_borrow(|lent| lent.as_ref().map_or(Side::Low, |slabs| slabs.side));
-    Scratch { side, position: position() }
+    let results = LENT.with_borrow(|lent| lent.as_ref().map_or(Side::Low, |slabs| slabs.side));
+    work_on(results.other());
+    Scratch { results, before: position() }
+}
+
+impl Scratch {
+    /// Takes memory from the side of the results again.
+    pub fn results(&self) {
+        work_on(self.results);
+    }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        reset(self.side, &self.position);
+        self.results();
+        reset(self.results.other(), &self.before);
     }
 }
 
@@ -361,9 +372,10 @@ mod tests {
                     let mut turns = Turns::ending_on(Side::Low, 3);
                     for _ in 0..3 {
                         turns.begin();
-                        places.push(taken(64));
-                        let _scratch = scratch();
+                        let scratch = scratch();
                         places.push(taken(640));
+                        scratch.results();
+                        places.push(taken(64));
                     }
                     turns.end();
                     places.push(taken(1));
@@ -374,13 +386,14 @@ mod tests {
                 rounds.push(places);
             }
             assert_eq!(rounds[1], rounds[2], "apart: {apart}");
-            let again = &rounds[2];
-            // The third step overwrites the first; scratch memory is used again.
-            assert_eq!((again[1], again[2]), (again[5], again[6]));
-            assert!(apart || again[7] == again[6]);
-            let (first, kept) = (again[0], [again[1], again[3]]);
-            assert!(!kept.contains(&first) && kept[0] != kept[1]);
-            assert_eq!(arena.bytes(), if apart { 0 } else { 4 * (128 + 64 + 704) });
+            let [first, scratch0, kept0, scratch1, kept1, scratch2, kept2, last] = rounds[2][..] else { panic!() };
+            // The third step overwrites what the first has left, and its scratch memory lies above the second's result.
+            assert_eq!((kept0, scratch0 == scratch2), (kept2, false));
+            let mut different = vec![first, kept0, kept1, scratch1, last];
+            different.sort_unstable();
+            different.dedup();
+            assert_eq!(different.len(), if apart { 5 } else { 4 }, "only scratch memory is used again");
+            assert_eq!(arena.bytes(), if apart { 0 } else { 4 * (128 + 64 + 64 + 640) });
         }
     }
 

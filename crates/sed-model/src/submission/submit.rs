@@ -85,12 +85,20 @@ impl SedModel {
                 // Nothing that was lent for copies may be used again before they are done. A fault that shows here
                 // shows again in whatever is done next.
                 synchronize(self.device()).unwrap_or_default();
-                if matches!(error, ModelError::Tensor(error) if fault(error) == Fault::OutOfMemory) {
-                    state.clear();
-                }
+                drop(state);
+                self.relieve(error);
             }
         }
         submitted
+    }
+
+    /// Gives all memory of submissions back where an error says that there is too little.
+    pub(crate) fn relieve(&self, error: &ModelError) {
+        if let Some(submissions) = self.submissions()
+            && matches!(error, ModelError::Tensor(error) if fault(error) == Fault::OutOfMemory)
+        {
+            submissions.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
     }
 
     /// Reasons why the encoder is queued launch by launch for some numbers of images, since the last call.
