@@ -1,12 +1,12 @@
-//! A ConvNeXt block: depthwise convolution with norm, two matrix products with their tails.
+//! A ConvNeXt block: depthwise convolution with norm, a product, GELU and a product with the residual. Four launches.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::depthwise::DepthwiseConv;
-use super::epilogue::Epilogue;
+use super::epilogue::gelu;
 use super::layer_norm::LayerNorm;
 use super::linear::{Linear, vector};
-use crate::specs::{Activation, ConvNextWeights};
+use crate::specs::{Activation, ConvNextWeights, DevicePairs};
 
 /// The block's layers; it works in the dtype of its matrices.
 #[derive(Debug, Clone)]
@@ -14,36 +14,54 @@ pub(crate) struct ConvNextBlock {
     depthwise: DepthwiseConv,
     norm: LayerNorm,
     expand: Linear,
+    /// With the layer scale in its weight and bias.
     contract: Linear,
-    layer_scale: Tensor,
 }
 
 impl ConvNextBlock {
     /// Creates the block from its weights; `eps` is the layer norm's epsilon.
     pub(crate) fn new(weights: &ConvNextWeights<'_>, eps: f64) -> Result<Self> {
         let depthwise = DepthwiseConv::new(weights.depthwise_weight, weights.depthwise_bias)?;
-        weights.sizes()?;
+        let (channels, _) = weights.sizes()?;
+        let scale = vector(weights.layer_scale)?;
+        // Computed in f32 and rounded once: an output channel is a row of the weight.
+        let contract = weights.contract_weight.to_dtype(DType::F32)?;
+        let contract = contract.broadcast_mul(&scale.reshape((channels, 1))?)?;
+        let contract_bias = (vector(weights.contract_bias)? * &scale)?;
         Ok(Self {
             depthwise,
             norm: LayerNorm::new(weights.norm_weight, weights.norm_bias, eps)?,
             expand: Linear::new(weights.expand_weight, Some(weights.expand_bias))?,
-            contract: Linear::new(weights.contract_weight, Some(weights.contract_bias))?,
-            layer_scale: vector(weights.layer_scale)?,
+            contract: Linear::new(
+                &contract.to_dtype(weights.contract_weight.dtype())?,
+                Some(&contract_bias),
+            )?,
         })
     }
 
     /// `x [n, height, width, C]` to the same shape.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.run(x, None)
+    }
+
+    /// As [`crate::ConvNextBlock::forward_pairs`].
+    pub(crate) fn forward_pairs(&self, x: &Tensor, pairs: &DevicePairs) -> Result<Tensor> {
+        pairs.check(x)?;
+        self.run(x, Some(&pairs.live()?))
+    }
+
+    /// With `live [1]` only the first `live` images count, and the others' results hold anything.
+    fn run(&self, x: &Tensor, live: Option<&Tensor>) -> Result<Tensor> {
         let x = x.to_dtype(self.expand.dtype())?.contiguous()?;
-        let normed = self.depthwise.forward_normed(&x, Some(&self.norm))?;
-        let hidden = self.expand.forward(&normed, Activation::Gelu)?;
-        let tail = Epilogue {
-            bias: self.contract.bias.as_ref(),
-            scale: Some(&self.layer_scale),
-            first: Some(&x),
-            ..Epilogue::default()
-        };
-        tail.apply(&self.contract.product(&hidden)?)
+        let normed = self.depthwise.forward_normed(&x, Some(&self.norm), live)?;
+        self.feed_forward(&x, &normed, live)
+    }
+
+    /// Everything behind the norm: `x + W₂ gelu(W₁ normed + b₁) + b₂`, both `[n, height, width, C]`.
+    fn feed_forward(&self, x: &Tensor, normed: &Tensor, live: Option<&Tensor>) -> Result<Tensor> {
+        let hidden = self.expand.forward(normed, Activation::None)?;
+        gelu(&hidden, live)?;
+        self.contract.forward_onto(&hidden, x)
     }
 }
 
