@@ -67,7 +67,7 @@ impl ConvNextBlock {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::DType;
+    use candle_core::{DType, Device};
 
     use super::*;
     use crate::cuda::testing::{DTYPES, assert_near, on_device};
@@ -101,6 +101,42 @@ mod tests {
                 let layer = ConvNextBlock::new(&block(&v, &ew_on, &cw_on), 1e-6).unwrap();
                 let got = layer.forward(&x.tensor).unwrap();
                 assert_near(&got, &want, dtype, &format!("{size} {n}×{h}×{w}×{c}"));
+            }
+        }
+    }
+
+    /// Rows of pairs that count are those of the same tensor without a count, and those of each image alone.
+    #[test]
+    fn rows_depend_on_themselves_alone() {
+        let (size, c, capacity, live, h, w) = (7, 16, 3, 2, 4, 5);
+        let random = |shape: &[usize], seed| tensor(&random(shape.iter().product(), seed), shape);
+        for dtype in DTYPES {
+            let vectors: Vec<_> =
+                (1..6).map(|seed| on_device(&random(&[c], seed), DType::F32).tensor).collect();
+            let dw = on_device(&random(&[c, 1, size, size], 6), DType::F32).tensor;
+            let eb = on_device(&random(&[4 * c], 7), DType::F32).tensor;
+            let v: Vec<&Tensor> = vectors.iter().chain([&dw, &eb]).collect();
+            let (ew, cw) =
+                (on_device(&random(&[4 * c, c], 8), dtype), on_device(&random(&[c, 4 * c], 9), dtype));
+            let layer = ConvNextBlock::new(&block(&v, &ew.tensor, &cw.tensor), 1e-6).unwrap();
+            let x = on_device(&random(&[capacity, h, w, c], 10), dtype).tensor;
+            let bits = |x: &Tensor| -> Vec<u32> {
+                let x = x.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+                x.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+            };
+            let whole = bits(&layer.forward(&x).unwrap());
+            let mut words = vec![0u32; DevicePairs::words(1, capacity)];
+            words[1] = live as u32;
+            let words = Tensor::new(words, x.device()).unwrap();
+            let pairs = DevicePairs::within(&words, 1, capacity).unwrap();
+            let of_image = h * w * c;
+            let counted = bits(&layer.forward_pairs(&x, &pairs).unwrap());
+            assert_eq!(counted[..live * of_image], whole[..live * of_image], "{dtype:?}");
+            assert!(layer.forward_pairs(&x.narrow(0, 0, 2).unwrap(), &pairs).is_err());
+            // The CPU's product, which stands in without a GPU, may add in another order for fewer rows.
+            if !x.device().is_cpu() {
+                let alone = bits(&layer.forward(&x.narrow(0, 1, 1).unwrap()).unwrap());
+                assert_eq!(alone, whole[of_image..2 * of_image], "{dtype:?}");
             }
         }
     }
