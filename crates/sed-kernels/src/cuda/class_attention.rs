@@ -3,7 +3,6 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::epilogue::Epilogue;
 use super::launch::{Launch, WARP};
 use super::layer_norm::LayerNorm;
 use super::linear::{Linear, vector};
@@ -155,13 +154,7 @@ impl ClassAttention {
             .run(x.device())?;
         let attended = attended.into_tensor();
         let hidden = self.expand.forward(&self.norm2.forward(&attended)?, Activation::Relu)?;
-        let tail = Epilogue {
-            bias: self.contract.bias.as_ref(),
-            first: Some(&attended),
-            second: Some(x),
-            ..Epilogue::default()
-        };
-        tail.apply(&self.contract.product(&hidden)?)
+        self.contract.forward_onto(&hidden, &attended)? + x
     }
 }
 

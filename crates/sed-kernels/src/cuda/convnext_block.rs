@@ -1,12 +1,12 @@
-//! A ConvNeXt block: depthwise convolution with norm, two matrix products with their tails.
+//! A ConvNeXt block: depthwise convolution with norm, a product, GELU and a product with the residual. Four launches.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::depthwise::DepthwiseConv;
-use super::epilogue::Epilogue;
+use super::epilogue::gelu;
 use super::layer_norm::LayerNorm;
 use super::linear::{Linear, vector};
-use crate::specs::{Activation, ConvNextWeights};
+use crate::specs::{Activation, ConvNextWeights, DevicePairs};
 
 /// The block's layers; it works in the dtype of its matrices.
 #[derive(Debug, Clone)]
@@ -14,42 +14,60 @@ pub(crate) struct ConvNextBlock {
     depthwise: DepthwiseConv,
     norm: LayerNorm,
     expand: Linear,
+    /// With the layer scale in its weight and bias.
     contract: Linear,
-    layer_scale: Tensor,
 }
 
 impl ConvNextBlock {
     /// Creates the block from its weights; `eps` is the layer norm's epsilon.
     pub(crate) fn new(weights: &ConvNextWeights<'_>, eps: f64) -> Result<Self> {
         let depthwise = DepthwiseConv::new(weights.depthwise_weight, weights.depthwise_bias)?;
-        weights.sizes()?;
+        let (channels, _) = weights.sizes()?;
+        let scale = vector(weights.layer_scale)?;
+        // Computed in f32 and rounded once: an output channel is a row of the weight.
+        let contract = weights.contract_weight.to_dtype(DType::F32)?;
+        let contract = contract.broadcast_mul(&scale.reshape((channels, 1))?)?;
+        let contract_bias = (vector(weights.contract_bias)? * &scale)?;
         Ok(Self {
             depthwise,
             norm: LayerNorm::new(weights.norm_weight, weights.norm_bias, eps)?,
             expand: Linear::new(weights.expand_weight, Some(weights.expand_bias))?,
-            contract: Linear::new(weights.contract_weight, Some(weights.contract_bias))?,
-            layer_scale: vector(weights.layer_scale)?,
+            contract: Linear::new(
+                &contract.to_dtype(weights.contract_weight.dtype())?,
+                Some(&contract_bias),
+            )?,
         })
     }
 
     /// `x [n, height, width, C]` to the same shape.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.run(x, None)
+    }
+
+    /// As [`crate::ConvNextBlock::forward_pairs`].
+    pub(crate) fn forward_pairs(&self, x: &Tensor, pairs: &DevicePairs) -> Result<Tensor> {
+        pairs.check(x)?;
+        self.run(x, Some(&pairs.live()?))
+    }
+
+    /// With `live [1]` only the first `live` images count, and the others' results hold anything.
+    fn run(&self, x: &Tensor, live: Option<&Tensor>) -> Result<Tensor> {
         let x = x.to_dtype(self.expand.dtype())?.contiguous()?;
-        let normed = self.depthwise.forward_normed(&x, Some(&self.norm))?;
-        let hidden = self.expand.forward(&normed, Activation::Gelu)?;
-        let tail = Epilogue {
-            bias: self.contract.bias.as_ref(),
-            scale: Some(&self.layer_scale),
-            first: Some(&x),
-            ..Epilogue::default()
-        };
-        tail.apply(&self.contract.product(&hidden)?)
+        let normed = self.depthwise.forward_normed(&x, Some(&self.norm), live)?;
+        self.feed_forward(&x, &normed, live)
+    }
+
+    /// Everything behind the norm: `x + W₂ gelu(W₁ normed + b₁) + b₂`, both `[n, height, width, C]`.
+    fn feed_forward(&self, x: &Tensor, normed: &Tensor, live: Option<&Tensor>) -> Result<Tensor> {
+        let hidden = self.expand.forward(normed, Activation::None)?;
+        gelu(&hidden, live)?;
+        self.contract.forward_onto(&hidden, x)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::DType;
+    use candle_core::{DType, Device};
 
     use super::*;
     use crate::cuda::testing::{DTYPES, assert_near, on_device};
@@ -83,6 +101,42 @@ mod tests {
                 let layer = ConvNextBlock::new(&block(&v, &ew_on, &cw_on), 1e-6).unwrap();
                 let got = layer.forward(&x.tensor).unwrap();
                 assert_near(&got, &want, dtype, &format!("{size} {n}×{h}×{w}×{c}"));
+            }
+        }
+    }
+
+    /// Rows of pairs that count are those of the same tensor without a count, and those of each image alone.
+    #[test]
+    fn rows_depend_on_themselves_alone() {
+        let (size, c, capacity, live, h, w) = (7, 16, 3, 2, 4, 5);
+        let random = |shape: &[usize], seed| tensor(&random(shape.iter().product(), seed), shape);
+        for dtype in DTYPES {
+            let vectors: Vec<_> =
+                (1..6).map(|seed| on_device(&random(&[c], seed), DType::F32).tensor).collect();
+            let dw = on_device(&random(&[c, 1, size, size], 6), DType::F32).tensor;
+            let eb = on_device(&random(&[4 * c], 7), DType::F32).tensor;
+            let v: Vec<&Tensor> = vectors.iter().chain([&dw, &eb]).collect();
+            let (ew, cw) =
+                (on_device(&random(&[4 * c, c], 8), dtype), on_device(&random(&[c, 4 * c], 9), dtype));
+            let layer = ConvNextBlock::new(&block(&v, &ew.tensor, &cw.tensor), 1e-6).unwrap();
+            let x = on_device(&random(&[capacity, h, w, c], 10), dtype).tensor;
+            let bits = |x: &Tensor| -> Vec<u32> {
+                let x = x.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+                x.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+            };
+            let whole = bits(&layer.forward(&x).unwrap());
+            let mut words = vec![0u32; DevicePairs::words(1, capacity)];
+            words[1] = live as u32;
+            let words = Tensor::new(words, x.device()).unwrap();
+            let pairs = DevicePairs::within(&words, 1, capacity).unwrap();
+            let of_image = h * w * c;
+            let counted = bits(&layer.forward_pairs(&x, &pairs).unwrap());
+            assert_eq!(counted[..live * of_image], whole[..live * of_image], "{dtype:?}");
+            assert!(layer.forward_pairs(&x.narrow(0, 0, 2).unwrap(), &pairs).is_err());
+            // The CPU's product, which stands in without a GPU, may add in another order for fewer rows.
+            if !x.device().is_cpu() {
+                let alone = bits(&layer.forward(&x.narrow(0, 1, 1).unwrap()).unwrap());
+                assert_eq!(alone, whole[of_image..2 * of_image], "{dtype:?}");
             }
         }
     }

@@ -2,10 +2,12 @@
 //!
 //! The algorithm sets the order in which the terms of a sum are added. cuBLAS chooses one for every number of
 //! rows, and may split a sum among blocks; a picture's result would then depend on the pictures in its batch.
-//! Here the algorithm is chosen once for a weight's sizes and format, for a fixed number of rows, among those
-//! that do not split sums.
+//! Here the algorithm is chosen once for a weight's sizes, format and tail, for a fixed number of rows, among
+//! those that do not split sums. With it stay its descriptor and layouts: a call sets in them what is new (the number of
+//! rows, the address of the bias), and makes none.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,16 +15,17 @@ use candle_core::cuda_backend::cudarc::cublas::result::CublasError as BlasError;
 use candle_core::cuda_backend::cudarc::cublas::sys::{cublasOperation_t, cublasStatus_t as BlasStatus};
 use candle_core::cuda_backend::cudarc::cublaslt::result::{self as lt, CublasError};
 use candle_core::cuda_backend::cudarc::cublaslt::sys::{
-    cublasComputeType_t as Compute, cublasLtHandle_t, cublasLtMatmulAlgo_t, cublasLtMatmulDesc_t,
-    cublasLtMatmulDescAttributes_t as OperationAttribute, cublasLtMatmulPreferenceAttributes_t as Preference,
-    cublasLtMatrixLayout_t, cublasLtMatrixLayoutAttribute_t as LayoutAttribute, cublasStatus_t,
-    cudaDataType_t, cudaStream_t,
+    cublasComputeType_t as Compute, cublasLtEpilogue_t as Epilogue, cublasLtHandle_t, cublasLtMatmulAlgo_t,
+    cublasLtMatmulDesc_t, cublasLtMatmulDescAttributes_t as OperationAttribute,
+    cublasLtMatmulPreferenceAttributes_t as Preference, cublasLtMatrixLayout_t,
+    cublasLtMatrixLayoutAttribute_t as LayoutAttribute, cublasStatus_t, cudaDataType_t, cudaStream_t,
 };
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
 use candle_core::cuda_backend::{CudaDevice, CudaError, DeviceId, WrapErr, gemm_reduced_precision_f32};
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::memory::{Output, address};
+use super::product::Tail;
 
 /// Rows for which algorithms are chosen: some two pictures at the encoder's longest stage.
 const PLANNED_ROWS: usize = 4096;
@@ -66,42 +69,91 @@ const MOST_OFF_PLAN: usize = 256;
 /// The result of a call of cuBLASLt.
 type Outcome<T> = std::result::Result<T, CublasError>;
 
-/// Sizes, format and whether factors are rounded to TF32.
-type Key = (Size, DType, bool);
+/// Factors, results and sums of an algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    size: Size,
+    dtype: DType,
+    /// Whether f32 factors are rounded to TF32.
+    tf32: bool,
+    biased: bool,
+    added: bool,
+    relu: bool,
+}
+
+impl Key {
+    fn new(size: Size, dtype: DType, tail: Tail<'_>) -> Self {
+        let (biased, added) = (tail.bias.is_some(), tail.addend.is_some());
+        Self { size, dtype, tf32: gemm_reduced_precision_f32(), biased, added, relu: tail.relu }
+    }
+
+    fn planned(self) -> Self {
+        Self { size: self.size.planned(), ..self }
+    }
+
+    fn epilogue(self) -> Epilogue {
+        match (self.biased, self.relu) {
+            (false, false) => Epilogue::CUBLASLT_EPILOGUE_DEFAULT,
+            (true, false) => Epilogue::CUBLASLT_EPILOGUE_BIAS,
+            (false, true) => Epilogue::CUBLASLT_EPILOGUE_RELU,
+            (true, true) => Epilogue::CUBLASLT_EPILOGUE_RELU_BIAS,
+        }
+    }
+}
 
 struct Prepared {
     handle: cublasLtHandle_t,
     workspace: CudaSlice<u8>,
+    /// As many as there are sizes and tails of weights.
     plans: HashMap<Key, Plan>,
+    /// Plans of products that the plan of their weight refused.
+    own_plans: HashMap<Key, Plan>,
 }
 
-// SAFETY: cuBLASLt's handle may be used by any thread, and is used under its device's lock alone.
+// SAFETY: cuBLASLt's handle, descriptors and layouts may be used by any thread, and are used under their device's lock
+// alone.
 unsafe impl Send for Prepared {}
 
-#[derive(Clone, Copy)]
 struct Plan {
-    /// Lives as long as the plan is kept: there are as many as sizes of weights, and some off their plan.
-    operation: cublasLtMatmulDesc_t,
+    operation: Operation,
     algorithm: cublasLtMatmulAlgo_t,
+    layouts: Layouts,
 }
 
-/// As [`super::product::product`] and [`super::product::products`], which have checked the arguments. Gives
+/// As [`super::product::product`] and [`super::product::products`], which have checked the arguments. Returns
 /// the values of the result in one row.
-pub(super) fn multiply(device: &CudaDevice, x: &Tensor, weight: &Tensor, size: Size) -> Result<Tensor> {
+pub(super) fn multiply(
+    device: &CudaDevice,
+    x: &Tensor,
+    weight: &Tensor,
+    size: Size,
+    tail: Tail<'_>,
+) -> Result<Tensor> {
     let dtype = x.dtype();
     let values = size.batch.unwrap_or(1) * size.rows * size.n;
     let mut output = Output::new(&Device::Cuda(device.clone()), dtype, values)?;
     if values > 0 {
-        let operands = Operands { x: address(x)?.0, weight: address(weight)?.0, y: output.address()?.0 };
+        let (y, _) = output.address()?;
+        let operands = Operands {
+            x: address(x)?.0,
+            weight: address(weight)?.0,
+            bias: address_or(tail.bias, 0)?,
+            addend: address_or(tail.addend, y)?,
+            y,
+        };
         let slot = Arc::clone(locked(&DEVICES).get_or_insert_default().entry(device.id()).or_default());
         let mut slot = locked(&slot);
         let prepared = match &mut *slot {
             Some(prepared) => prepared,
             empty => empty.insert(Prepared::new(device)?),
         };
-        prepared.run(device, size, dtype, operands)?;
+        prepared.run(device, Key::new(size, dtype, tail), operands)?;
     }
     Ok(output.into_tensor())
+}
+
+fn address_or(x: Option<&Tensor>, absent: u64) -> Result<u64> {
+    x.map_or(Ok(absent), |x| Ok(address(x)?.0))
 }
 
 /// Products that did not run by the algorithm of their weight, so that their rows may depend on their number.
@@ -119,6 +171,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Operands {
     x: u64,
     weight: u64,
+    /// 0 if there is none.
+    bias: u64,
+    /// That of the result if there is none: it is not read then.
+    addend: u64,
     y: u64,
 }
 
@@ -127,108 +183,67 @@ impl Prepared {
         let handle = lt::create_handle().map_err(blas_error).w()?;
         // SAFETY: no algorithm reads what it has not written there.
         let workspace = unsafe { device.cuda_stream().alloc(WORKSPACE_BYTES) }.w()?;
-        Ok(Self { handle, workspace, plans: HashMap::new() })
+        Ok(Self { handle, workspace, plans: HashMap::new(), own_plans: HashMap::new() })
     }
 
-    fn run(&mut self, device: &CudaDevice, size: Size, dtype: DType, operands: Operands) -> Result<()> {
-        let tf32 = gemm_reduced_precision_f32();
-        let plan = self.plan((size.planned(), dtype, tf32))?;
-        let own = (size, dtype, tf32);
-        let done = match self.plans.get(&own).copied() {
-            Some(own) => self.launch(device, own, size, dtype, operands),
-            None => self.launch(device, plan, size, dtype, operands),
+    fn run(&mut self, device: &CudaDevice, key: Key, operands: Operands) -> Result<()> {
+        let stream = device.cuda_stream();
+        let (address, _guard) = self.workspace.device_ptr(&stream);
+        let place =
+            Place { handle: self.handle, workspace: address, stream: stream.cu_stream() as cudaStream_t };
+        if let Some(own) = self.own_plans.get_mut(&key) {
+            return own.launch(place, key, operands).map_err(blas_error).w();
+        }
+        let plan = match self.plans.entry(key.planned()) {
+            Entry::Occupied(plan) => plan.into_mut(),
+            Entry::Vacant(empty) => {
+                empty.insert(Plan::choose(self.handle, key.planned()).map_err(blas_error).w()?)
+            }
         };
-        match done {
+        match plan.launch(place, key, operands) {
             Err(CublasError(
                 cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED | cublasStatus_t::CUBLAS_STATUS_INVALID_VALUE,
-            )) if size != size.planned() => {
-                let plan = choose(self.handle, own).map_err(blas_error).w()?;
-                let done = self.launch(device, plan, size, dtype, operands).map_err(blas_error).w();
+            )) if key != key.planned() => {
+                let mut own = Plan::choose(self.handle, key).map_err(blas_error).w()?;
+                own.launch(place, key, operands).map_err(blas_error).w()?;
                 let mut off_plan = locked(&OFF_PLAN);
                 if off_plan.len() < MOST_OFF_PLAN {
-                    off_plan.push(format!("{size:?} {dtype:?}"));
-                    self.plans.insert(own, plan);
-                } else {
-                    // SAFETY: the launch has read the descriptor, and nothing else holds it.
-                    unsafe { lt::destroy_matmul_desc(plan.operation) }.map_err(blas_error).w()?;
+                    off_plan.push(format!("{key:?}"));
+                    self.own_plans.insert(key, own);
                 }
-                done
+                Ok(())
             }
             done => done.map_err(blas_error).w(),
         }
     }
-
-    fn launch(
-        &self,
-        device: &CudaDevice,
-        plan: Plan,
-        size: Size,
-        dtype: DType,
-        operands: Operands,
-    ) -> Outcome<()> {
-        let layouts = Layouts::new(size, dtype)?;
-        let stream = device.cuda_stream();
-        let (workspace, _guard) = self.workspace.device_ptr(&stream);
-        let (one, zero) = (1.0_f32, 0.0_f32);
-        // SAFETY: the addresses are of live tensors of the sizes in the layouts; the workspace belongs to
-        // this stream; the factors are read before the call returns.
-        unsafe {
-            lt::matmul(
-                self.handle,
-                plan.operation,
-                (&raw const one).cast(),
-                (&raw const zero).cast(),
-                operands.weight as *const c_void,
-                layouts.weight.0,
-                operands.x as *const c_void,
-                layouts.x.0,
-                operands.y as *const c_void,
-                layouts.y.0,
-                operands.y as *mut c_void,
-                layouts.y.0,
-                &raw const plan.algorithm,
-                workspace as *mut c_void,
-                WORKSPACE_BYTES,
-                stream.cu_stream() as cudaStream_t,
-            )
-        }
-    }
-
-    /// The operation and algorithm of a key, chosen when it is first seen.
-    fn plan(&mut self, key: Key) -> Result<Plan> {
-        if let Some(plan) = self.plans.get(&key) {
-            return Ok(*plan);
-        }
-        let plan = choose(self.handle, key).map_err(blas_error).w()?;
-        self.plans.insert(key, plan);
-        Ok(plan)
-    }
 }
 
-/// Asks cuBLASLt for its best algorithm that does not split sums.
-fn choose(handle: cublasLtHandle_t, (size, dtype, tf32): Key) -> Outcome<Plan> {
-    let compute = match (dtype, tf32) {
-        (DType::F32, true) => Compute::CUBLAS_COMPUTE_32F_FAST_TF32,
-        _ => Compute::CUBLAS_COMPUTE_32F,
-    };
-    let operation = lt::create_matmul_desc(compute, cudaDataType_t::CUDA_R_32F)?;
-    let transposed = cublasOperation_t::CUBLAS_OP_T;
-    let layouts = Layouts::new(size, dtype)?;
-    let preference = Wishes(lt::create_matmul_pref()?);
-    // A row of an operand begins where the one before ends, and all tensors begin at multiples of 16 bytes.
-    let aligned = |values: usize| {
-        let bytes = values * dtype.size_in_bytes();
-        1u32 << bytes.trailing_zeros().min(ALIGNMENT.trailing_zeros())
-    };
-    let (k, n) = (aligned(size.k), aligned(size.n));
-    // SAFETY: every attribute gets a value of the type that cuBLASLt documents for it, with its size.
-    let found = unsafe {
-        lt::set_matmul_desc_attribute(
-            operation,
-            OperationAttribute::CUBLASLT_MATMUL_DESC_TRANSA,
-            (&raw const transposed).cast(),
-            size_of_val(&transposed),
-        )?;
+/// Where a product runs.
+#[derive(Clone, Copy)]
+struct Place {
+    handle: cublasLtHandle_t,
+    workspace: u64,
+    stream: cudaStream_t,
+}
+
+impl Plan {
+    /// Asks cuBLASLt for its best algorithm that does not split sums.
+    fn choose(handle: cublasLtHandle_t, key: Key) -> Outcome<Self> {
+        let compute = match (key.dtype, key.tf32) {
+            (DType::F32, true) => Compute::CUBLAS_COMPUTE_32F_FAST_TF32,
+            _ => Compute::CUBLAS_COMPUTE_32F,
+        };
+        let operation = Operation(lt::create_matmul_desc(compute, cudaDataType_t::CUDA_R_32F)?);
+        let layouts = Layouts::new(key.size, key.dtype)?;
+        let preference = Wishes(lt::create_matmul_pref()?);
+        // A row of an operand begins where the one before ends, and all tensors begin at multiples of 16 bytes.
+        let aligned = |values: usize| {
+            let bytes = values * key.dtype.size_in_bytes();
+            1u32 << bytes.trailing_zeros().min(ALIGNMENT.trailing_zeros())
+        };
+        let (k, n) = (aligned(key.size.k), aligned(key.size.n));
+        operation.set(OperationAttribute::CUBLASLT_MATMUL_DESC_TRANSA, cublasOperation_t::CUBLAS_OP_T)?;
+        operation.set(OperationAttribute::CUBLASLT_MATMUL_DESC_EPILOGUE, key.epilogue())?;
         preference.set(Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, WORKSPACE_BYTES)?;
         // No reduction scheme: the sum of an output value is made in one place.
         preference.set(Preference::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, 0_u32)?;
@@ -237,9 +252,41 @@ fn choose(handle: cublasLtHandle_t, (size, dtype, tf32): Key) -> Outcome<Plan> {
         preference.set(Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, n)?;
         preference.set(Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, n)?;
         let (weight, x, y) = (layouts.weight.0, layouts.x.0, layouts.y.0);
-        lt::get_matmul_algo_heuristic(handle, operation, weight, x, y, y, preference.0)?
-    };
-    Ok(Plan { operation, algorithm: found.algo })
+        // SAFETY: all of them live.
+        let found =
+            unsafe { lt::get_matmul_algo_heuristic(handle, operation.0, weight, x, y, y, preference.0)? };
+        Ok(Self { operation, algorithm: found.algo, layouts })
+    }
+
+    fn launch(&mut self, place: Place, key: Key, operands: Operands) -> Outcome<()> {
+        self.layouts.resize(key.size)?;
+        if key.biased {
+            self.operation.set(OperationAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, operands.bias)?;
+        }
+        let (one, beta) = (1.0_f32, if key.added { 1.0_f32 } else { 0.0 });
+        // SAFETY: the addresses are of live tensors of the sizes in the layouts; the workspace belongs to
+        // this stream; the factors and the descriptor are read before the call returns.
+        unsafe {
+            lt::matmul(
+                place.handle,
+                self.operation.0,
+                (&raw const one).cast(),
+                (&raw const beta).cast(),
+                operands.weight as *const c_void,
+                self.layouts.weight.0,
+                operands.x as *const c_void,
+                self.layouts.x.0,
+                operands.addend as *const c_void,
+                self.layouts.y.0,
+                operands.y as *mut c_void,
+                self.layouts.y.0,
+                &raw const self.algorithm,
+                place.workspace as *mut c_void,
+                WORKSPACE_BYTES,
+                place.stream,
+            )
+        }
+    }
 }
 
 /// The matrices as cuBLASLt sees them, column by column:
@@ -248,20 +295,42 @@ struct Layouts {
     weight: Layout,
     x: Layout,
     y: Layout,
+    size: Size,
 }
 
 impl Layouts {
-    fn new(Size { rows, k, n, batch }: Size, dtype: DType) -> Outcome<Self> {
-        let layout = |high: usize, wide: usize, stride: usize| -> Outcome<Layout> {
-            let layout =
-                Layout(lt::create_matrix_layout(data_type(dtype)?, high as u64, wide as u64, high as i64)?);
-            if let Some(batch) = batch {
+    fn new(size: Size, dtype: DType) -> Outcome<Self> {
+        let layout = |high: usize, wide: usize| -> Outcome<Layout> {
+            Ok(Layout(lt::create_matrix_layout(data_type(dtype)?, high as u64, wide as u64, high as i64)?))
+        };
+        let Size { rows, k, n, batch } = size;
+        let layouts = Self { weight: layout(k, n)?, x: layout(k, rows)?, y: layout(n, rows)?, size };
+        if let Some(batch) = batch {
+            for (layout, stride) in [(&layouts.weight, k * n), (&layouts.x, 0), (&layouts.y, n * rows)] {
                 layout.set(LayoutAttribute::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, batch as i32)?;
                 layout.set(LayoutAttribute::CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, stride as i64)?;
             }
-            Ok(layout)
-        };
-        Ok(Self { weight: layout(k, n, k * n)?, x: layout(k, rows, 0)?, y: layout(n, rows, n * rows)? })
+        }
+        Ok(layouts)
+    }
+
+    /// Changes them to another number of rows and, of a batch, of products.
+    fn resize(&mut self, size: Size) -> Outcome<()> {
+        if size == self.size {
+            return Ok(());
+        }
+        for layout in [&self.x, &self.y] {
+            layout.set(LayoutAttribute::CUBLASLT_MATRIX_LAYOUT_COLS, size.rows as u64)?;
+        }
+        if let Some(batch) = size.batch {
+            for layout in [&self.weight, &self.x, &self.y] {
+                layout.set(LayoutAttribute::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, batch as i32)?;
+            }
+            let stride = (size.n * size.rows) as i64;
+            self.y.set(LayoutAttribute::CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, stride)?;
+        }
+        self.size = size;
+        Ok(())
     }
 }
 
@@ -271,6 +340,23 @@ fn data_type(dtype: DType) -> Outcome<cudaDataType_t> {
         DType::BF16 => Ok(cudaDataType_t::CUDA_R_16BF),
         DType::F16 => Ok(cudaDataType_t::CUDA_R_16F),
         _ => Err(CublasError(cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED)),
+    }
+}
+
+/// A product's descriptor, destroyed on drop.
+struct Operation(cublasLtMatmulDesc_t);
+
+impl Operation {
+    fn set<T>(&self, attribute: OperationAttribute, value: T) -> Outcome<()> {
+        // SAFETY: the descriptor lives; the callers give the type that the attribute has.
+        unsafe { lt::set_matmul_desc_attribute(self.0, attribute, (&raw const value).cast(), size_of::<T>()) }
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        // SAFETY: nothing else destroys it.
+        let _ = unsafe { lt::destroy_matmul_desc(self.0) };
     }
 }
 

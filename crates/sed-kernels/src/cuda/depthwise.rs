@@ -44,11 +44,16 @@ impl DepthwiseConv {
 
     /// `x [n, height, width, channels]` to the same shape.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_normed(x, None)
+        self.forward_normed(x, None, None)
     }
 
     /// As [`DepthwiseConv::forward`], with `norm` over the channels of every output pixel.
-    pub(super) fn forward_normed(&self, x: &Tensor, norm: Option<&LayerNorm>) -> Result<Tensor> {
+    pub(super) fn forward_normed(
+        &self,
+        x: &Tensor,
+        norm: Option<&LayerNorm>,
+        _live: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let (n, height, width, channels) = x.dims4()?;
         if channels != self.channels() {
             bail!("depthwise convolution: {channels} channels, the kernel has {}", self.channels());
@@ -109,7 +114,7 @@ mod tests {
                 let want = conv.forward(&x.rounded).unwrap();
                 assert_near(&on.forward(&x.tensor).unwrap(), &want, dtype, &what);
                 let want = norm.forward(&want).unwrap();
-                let got = on.forward_normed(&x.tensor, Some(&norm_on)).unwrap();
+                let got = on.forward_normed(&x.tensor, Some(&norm_on), None).unwrap();
                 // One channel is normalised to zero times anything; its rounding is all that is left.
                 if c > 1 {
                     assert_near(&got, &want, dtype, &what);

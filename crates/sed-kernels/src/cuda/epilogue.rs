@@ -1,27 +1,15 @@
-//! The tail of a matrix product.
+//! What follows a matrix product and cuBLASLt does not compute: GELU in its exact form.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 
 use super::launch::Launch;
-use super::memory::Output;
+use super::memory::{Output, address};
 use crate::specs::Activation;
 
 /// Threads of a block.
 const THREADS: usize = 256;
-
-/// `first + second + scale · activation(x + bias)`.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Epilogue<'a> {
-    /// `[columns]`, f32.
-    pub(super) bias: Option<&'a Tensor>,
-    pub(super) activation: Activation,
-    /// `[columns]`, f32.
-    pub(super) scale: Option<&'a Tensor>,
-    /// Of the product's shape and dtype.
-    pub(super) first: Option<&'a Tensor>,
-    /// Of the product's shape and dtype.
-    pub(super) second: Option<&'a Tensor>,
-}
+/// Values that a thread of `gelu` has.
+const VALUES: usize = 8;
 
 /// The number of an activation in `common.cuh`.
 pub(super) fn number(activation: Activation) -> usize {
@@ -32,33 +20,105 @@ pub(super) fn number(activation: Activation) -> usize {
     }
 }
 
-impl Epilogue<'_> {
-    /// Applies the tail to `x [.., columns]`.
-    pub(super) fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let nothing = self.bias.is_none() && self.scale.is_none() && self.activation == Activation::None;
-        if nothing && self.first.is_none() && self.second.is_none() {
-            return Ok(x.clone());
+/// Replaces the values of `x [rows, ..]`, the result of a product that nothing else holds, by their GELU. With
+/// `live [1]` only those of the first `live` rows; rows behind them hold anything.
+pub(super) fn gelu(x: &Tensor, live: Option<&Tensor>) -> Result<()> {
+    if !address(x)?.0.is_multiple_of(16) {
+        bail!("gelu: {:?} begins at no multiple of 16 bytes", x.shape());
+    }
+    let values = x.elem_count();
+    let of_row = values / x.dims().first().copied().unwrap_or(1).max(1);
+    // Where rows are not whole groups, all of them are computed.
+    let live = live.filter(|_| of_row.is_multiple_of(VALUES));
+    let (groups, rest) = (values / VALUES, values % VALUES);
+    let mut y = Output::over(x)?;
+    Launch::new("gelu", x.dtype(), [(groups + rest).div_ceil(THREADS), 1, 1], THREADS)?
+        .optional(live)?
+        .output(&mut y)?
+        .i32(groups)?
+        .i32(rest)?
+        .i32(of_row / VALUES)?
+        .run(x.device())
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+    use crate::cuda::testing::{DTYPES, OnDevice, device, on_device};
+    use crate::testing::{random, tensor};
+
+    /// A tensor whose memory is no other's, since its values are replaced.
+    fn own(x: &Tensor, dtype: DType) -> OnDevice {
+        let OnDevice { tensor, rounded } = on_device(x, dtype);
+        OnDevice { tensor: tensor.copy().unwrap(), rounded }
+    }
+
+    fn values(x: &Tensor) -> Vec<f32> {
+        let x = x.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+        x.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// Every number of values, near and far from 0; half a unit in the last place is the format's own.
+    #[test]
+    fn gelu_is_exact() {
+        for count in [1, 7, 8, 9, 4100] {
+            let from: Vec<f32> = (0..count).map(|i| (i as f32 / count as f32 - 0.5) * 14.0).collect();
+            for (dtype, ulp) in DTYPES.into_iter().zip([2e-7, 1.0 / 256.0, 1.0 / 2048.0]) {
+                let x = own(&tensor(&from, &[count]), dtype);
+                gelu(&x.tensor, None).unwrap();
+                for (from, got) in values(&x.rounded).into_iter().zip(values(&x.tensor)) {
+                    let want = x_times_share(f64::from(from));
+                    let tolerance = f64::from(from).abs() * 4e-7 + want.abs() * ulp + 1e-7;
+                    assert!(
+                        (f64::from(got) - want).abs() <= tolerance,
+                        "{dtype:?} {from}: {got}, want {want}"
+                    );
+                }
+            }
         }
-        let columns = x.dims().last().copied().unwrap_or(1);
-        let values = x.elem_count();
-        // Four values are read at once where rows and tensors start at multiples of four.
-        let starts_at_four = |x: &Tensor| x.layout().start_offset().is_multiple_of(4);
-        let four = columns.is_multiple_of(4)
-            && [Some(x), self.first, self.second].into_iter().flatten().all(starts_at_four);
-        let (kernel, width) = if four { ("epilogue4", 4) } else { ("epilogue", 1) };
-        let blocks = values.div_ceil(THREADS * width);
-        let mut y = Output::like(x)?;
-        Launch::new(kernel, x.dtype(), [blocks, 1, 1], THREADS)?
-            .input(x)?
-            .optional(self.bias)?
-            .optional(self.scale)?
-            .optional(self.first)?
-            .optional(self.second)?
-            .output(&mut y)?
-            .i64(values)
-            .i32(columns)?
-            .i32(number(self.activation))?
-            .run(x.device())?;
-        Ok(y.into_tensor())
+    }
+
+    #[test]
+    fn large_values_and_nan_are_seen() {
+        for dtype in DTYPES {
+            let x = own(&tensor(&[3e4, -3e4, f32::NAN, f32::INFINITY, -0.0, 0.0], &[6]), dtype);
+            gelu(&x.tensor, None).unwrap();
+            let got = values(&x.tensor);
+            assert_eq!(got[0], values(&x.rounded)[0], "{dtype:?}");
+            assert!(got[1] == 0.0 && got[2].is_nan() && got[3] == f32::INFINITY, "{dtype:?} {got:?}");
+            assert_eq!((got[4], got[5]), (0.0, 0.0));
+        }
+    }
+
+    #[test]
+    fn only_live_rows_are_replaced() {
+        let (rows, width) = (6, 24);
+        for dtype in DTYPES {
+            let x = tensor(&random(rows * width, 1), &[rows, width]);
+            let (all, some) = (own(&x, dtype), own(&x, dtype));
+            let live = Tensor::new(&[4u32], &device()).unwrap();
+            gelu(&all.tensor, None).unwrap();
+            gelu(&some.tensor, Some(&live)).unwrap();
+            let (all, got) = (values(&all.tensor), values(&some.tensor));
+            assert_eq!(got[..4 * width], all[..4 * width]);
+            assert_eq!(got[4 * width..], values(&some.rounded)[4 * width..]);
+        }
+    }
+
+    /// x times the share of the normal distribution below x, by the series of the error function.
+    fn x_times_share(x: f64) -> f64 {
+        let z = x / 2f64.sqrt();
+        if z.abs() > 5.5 {
+            return x.max(0.0);
+        }
+        let (mut term, mut sum) = (z, z);
+        for n in 1..250 {
+            let n = f64::from(n);
+            term *= -z * z / n;
+            sum += term / (2.0 * n + 1.0);
+        }
+        x * (0.5 + sum / std::f64::consts::PI.sqrt())
     }
 }

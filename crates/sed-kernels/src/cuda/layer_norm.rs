@@ -32,23 +32,40 @@ impl LayerNorm {
 
     /// Normalises `x [.., channels]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let channels = self.channels();
-        if x.dims().last() != Some(&channels) {
-            bail!("layer norm: input of shape {:?}, expected {channels} channels", x.shape());
+        if x.dims().last() != Some(&self.channels()) {
+            bail!("layer norm: input of shape {:?}, expected {} channels", x.shape(), self.channels());
         }
-        let x = x.contiguous()?;
-        let rows = x.elem_count() / channels;
-        let mut y = Output::like(&x)?;
+        let mut y = Output::like(x)?;
+        self.launch(&x.contiguous()?, &mut y, (1, 1))?;
+        Ok(y.into_tensor())
+    }
+
+    /// Normalises every pixel of `x [n, height, width, channels]`, whose sides are multiples of `size`, and lays them
+    /// out as patches: `[n, height / size, width / size, size · size · channels]`.
+    pub(super) fn forward_patches(&self, x: &Tensor, size: usize) -> Result<Tensor> {
+        let (n, height, width, channels) = x.dims4()?;
+        if channels != self.channels() || height % size != 0 || width % size != 0 {
+            bail!("layer norm: {:?} is not a whole number of patches of {}", x.shape(), self.channels());
+        }
+        let shape = (n, height / size, width / size, size * size * channels);
+        let mut y = Output::new(x.device(), x.dtype(), shape)?;
+        self.launch(&x.contiguous()?, &mut y, (width, size))?;
+        Ok(y.into_tensor())
+    }
+
+    fn launch(&self, x: &Tensor, y: &mut Output, (width, size): (usize, usize)) -> Result<()> {
+        let rows = x.elem_count() / self.channels().max(1);
         Launch::new("layer_norm", x.dtype(), [rows.div_ceil(ROWS), 1, 1], ROWS * WARP)?
-            .input(&x)?
+            .input(x)?
             .input(&self.weight)?
             .input(&self.bias)?
-            .output(&mut y)?
-            .i64(rows)
-            .i32(channels)?
+            .output(y)?
+            .i32(rows)?
+            .i32(self.channels())?
             .f32(self.eps)
-            .run(x.device())?;
-        Ok(y.into_tensor())
+            .i32(width)?
+            .i32(size)?
+            .run(x.device())
     }
 }
 
@@ -79,6 +96,29 @@ mod tests {
                 let got = norm.unwrap().forward(&x.tensor).unwrap();
                 assert_near(&got, &want, dtype, &format!("{rows}×{channels}"));
             }
+        }
+    }
+
+    /// The pixels of patches are those of the norm, bit for bit, where the layout wants them.
+    #[test]
+    fn patches_are_the_norm_in_another_order() {
+        for (size, n, h, w, channels) in [(2, 2, 6, 4, 20), (3, 1, 3, 9, 7), (1, 1, 2, 3, 16)] {
+            let x = tensor(&random(n * h * w * channels, 1), &[n, h, w, channels]);
+            let vector = |seed| on_device(&tensor(&random(channels, seed), &[channels]), DType::F32).tensor;
+            let norm = LayerNorm::new(&vector(2), &vector(3), 1e-6).unwrap();
+            for dtype in DTYPES {
+                let x = on_device(&x, dtype).tensor;
+                let want = norm.forward(&x).unwrap();
+                let want = want.reshape((n, h / size, size, w / size, size * channels)).unwrap();
+                let want = want.permute((0, 1, 3, 2, 4)).unwrap().contiguous().unwrap();
+                let got = norm.forward_patches(&x, size).unwrap();
+                assert_eq!(got.dims(), [n, h / size, w / size, size * size * channels]);
+                let values = |x: &Tensor| -> Vec<f32> {
+                    x.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+                };
+                assert_eq!(values(&got), values(&want), "{size} {dtype:?}");
+            }
+            assert!(norm.forward_patches(&on_device(&x, DType::F32).tensor, 4).is_err());
         }
     }
 }

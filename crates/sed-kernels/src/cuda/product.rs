@@ -1,28 +1,69 @@
-//! Matrix products with the weights of a layer: cuBLASLt's on a GPU, candle's where a test emulates one.
+//! Matrix products with the weights of a layer: cuBLASLt's on a GPU, candle's where a test emulates
+//! one.
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Tensor, bail};
 
-/// `x [rows, k]` times the transpose of `weight [n, k]`, `[rows, n]`. Both are contiguous and of one dtype.
+/// What a product does with its sums before it rounds them: `max(sum + addend + bias, 0)` or a part of that.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tail<'a> {
+    /// `[n]`, of the product's dtype.
+    pub(super) bias: Option<&'a Tensor>,
+    /// Of the product's shape and dtype, contiguous.
+    pub(super) addend: Option<&'a Tensor>,
+    /// Whether negative results become 0.
+    pub(super) relu: bool,
+}
+
+impl Tail<'_> {
+    /// Checks that the tail fits a product of `[rows, n]`.
+    fn check(&self, rows: usize, n: usize, dtype: DType) -> Result<()> {
+        for (values, x) in [(n, self.bias), (rows * n, self.addend)] {
+            if let Some(x) = x
+                && (x.elem_count() != values || x.dtype() != dtype || !x.is_contiguous())
+            {
+                bail!("product: {:?} of {:?} is no tail for {rows} × {n} of {dtype:?}", x.shape(), x.dtype());
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the tail to `sums [rows, n]`, f32.
+    fn finish(&self, mut sums: Tensor) -> Result<Tensor> {
+        for x in [self.addend, self.bias].into_iter().flatten() {
+            let columns = sums.dims()[1];
+            sums = sums.broadcast_add(&x.to_dtype(DType::F32)?.reshape(((), columns))?)?;
+        }
+        if self.relu { sums.relu() } else { Ok(sums) }
+    }
+}
+
+/// `x [rows, k]` times the transpose of `weight [n, k]`, with its tail: `[rows, n]`. Both are contiguous and of one
+/// dtype. Sums are f32, rounded once.
 ///
-/// On a GPU a row of the result depends on that row of `x` alone, bit for bit, however many rows there are.
-pub(super) fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+/// On a GPU a row of the result depends on that row of `x` and of the addend alone, bit for bit, however many rows
+/// there are.
+pub(super) fn product(x: &Tensor, weight: &Tensor, tail: Tail<'_>) -> Result<Tensor> {
     let ((rows, k), (n, inner)) = (x.dims2()?, weight.dims2()?);
     if k != inner || x.dtype() != weight.dtype() {
         bail!("product: {:?} does not fit the weight {:?}", x.shape(), weight.shape());
     }
+    tail.check(rows, n, x.dtype())?;
     match x.device() {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => {
             let size = super::cublaslt::Size { rows, k, n, batch: None };
-            super::cublaslt::multiply(device, x, weight, size)?.reshape((rows, n))
+            super::cublaslt::multiply(device, x, weight, size, tail)?.reshape((rows, n))
         }
-        Device::Cpu => x.matmul(&weight.t()?)?.reshape((rows, n)),
+        Device::Cpu => {
+            let sums = x.to_dtype(DType::F32)?.matmul(&weight.to_dtype(DType::F32)?.t()?)?;
+            tail.finish(sums.reshape((rows, n))?)?.to_dtype(x.dtype())
+        }
         other => bail!("product: no kernels for {:?}", other.location()),
     }
 }
 
 /// `x [rows, k]` times the transpose of each of `weights [batch, n, k]`, `[batch, rows, n]`; otherwise as
-/// [`product`].
+/// [`product`], without a tail.
 pub(super) fn products(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
     let ((rows, k), (batch, n, inner)) = (x.dims2()?, weights.dims3()?);
     if k != inner || x.dtype() != weights.dtype() {
@@ -32,7 +73,7 @@ pub(super) fn products(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => {
             let size = super::cublaslt::Size { rows, k, n, batch: Some(batch) };
-            super::cublaslt::multiply(device, x, weights, size)?.reshape((batch, rows, n))
+            super::cublaslt::multiply(device, x, weights, size, Tail::default())?.reshape((batch, rows, n))
         }
         Device::Cpu => {
             let x = x.unsqueeze(0)?.broadcast_as((batch, rows, k))?;
@@ -44,15 +85,53 @@ pub(super) fn products(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::DType;
-
     use super::*;
-    use crate::cuda::testing::{DTYPES, device, on_device};
+    use crate::cuda::testing::{DTYPES, assert_near, device, on_device};
     use crate::testing::{random, tensor};
 
     fn bits(x: &Tensor) -> Vec<u32> {
         let x = x.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
         x.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    }
+
+    /// Every tail against sums in f32, with rows that suit a library's wide accesses and with others. The addend is
+    /// not the result's memory, and stays as it was.
+    #[test]
+    fn tails_are_added_before_rounding() {
+        for (rows, k, n) in [(5, 24, 16), (3, 7, 5), (70, 40, 48)] {
+            for dtype in DTYPES {
+                let random = |shape: &[usize], seed| {
+                    on_device(&tensor(&random(shape.iter().product(), seed), shape), dtype)
+                };
+                let (x, weight) = (random(&[rows, k], 1), random(&[n, k], 2));
+                let (bias, addend) = (random(&[n], 3), random(&[rows, n], 4));
+                let plain = x.rounded.matmul(&weight.rounded.t().unwrap()).unwrap();
+                for case in 0..8 {
+                    let [biased, added, relu] = [case & 1 > 0, case & 2 > 0, case & 4 > 0];
+                    let tail = |bias, addend| Tail {
+                        bias: biased.then_some(bias),
+                        addend: added.then_some(addend),
+                        relu,
+                    };
+                    let want = tail(&bias.rounded, &addend.rounded).finish(plain.clone()).unwrap();
+                    let got = product(&x.tensor, &weight.tensor, tail(&bias.tensor, &addend.tensor)).unwrap();
+                    assert_near(&got, &want, dtype, &format!("{rows}×{k}×{n}, tail {case}"));
+                }
+                assert_eq!(bits(&addend.tensor), bits(&addend.rounded));
+            }
+        }
+    }
+
+    #[test]
+    fn tails_of_another_size_or_format_are_refused() {
+        let zeros = |shape: &[usize]| tensor(&vec![0.0; shape.iter().product()], shape);
+        let (x, weight) = (zeros(&[3, 2]), zeros(&[4, 2]));
+        let with = |tail: Tail<'_>| product(&x, &weight, tail).is_ok();
+        assert!(with(Tail { bias: Some(&zeros(&[4])), addend: Some(&zeros(&[3, 4])), relu: false }));
+        assert!(!with(Tail { bias: Some(&zeros(&[3])), ..Tail::default() }));
+        assert!(!with(Tail { bias: Some(&zeros(&[4]).to_dtype(DType::BF16).unwrap()), ..Tail::default() }));
+        assert!(!with(Tail { addend: Some(&zeros(&[4, 4])), ..Tail::default() }));
+        assert!(!with(Tail { addend: Some(&zeros(&[4, 3]).t().unwrap()), ..Tail::default() }));
     }
 
     /// The rows of a product are those of any part of its rows; the CPU's product, which stands in without a
@@ -66,11 +145,21 @@ mod tests {
         for dtype in DTYPES {
             let x = on_device(&tensor(&random(rows * k, 1), &[rows, k]), dtype).tensor;
             let weight = on_device(&tensor(&random(n * k, 2), &[n, k]), dtype).tensor;
-            let all = bits(&product(&x, &weight).unwrap());
-            for (first, count) in [(0, 1), (3, 2), (100, 64), (7, 576), (1, 1199)] {
-                let part = x.narrow(0, first, count).unwrap().contiguous().unwrap();
-                let part = bits(&product(&part, &weight).unwrap());
-                assert_eq!(part, all[first * n..][..count * n], "{dtype:?}, rows {first} + {count}");
+            let bias = on_device(&tensor(&random(n, 3), &[n]), dtype).tensor;
+            let addend = on_device(&tensor(&random(rows * n, 4), &[rows, n]), dtype).tensor;
+            for tailed in [false, true] {
+                let of_rows = |first: usize, count: usize| {
+                    let part = |x: &Tensor| x.narrow(0, first, count).unwrap().contiguous().unwrap();
+                    let addend = part(&addend);
+                    let tail = Tail { bias: Some(&bias), addend: Some(&addend), relu: true };
+                    let tail = if tailed { tail } else { Tail::default() };
+                    bits(&product(&part(&x), &weight, tail).unwrap())
+                };
+                let all = of_rows(0, rows);
+                for (first, count) in [(0, 1), (3, 2), (100, 64), (7, 576), (1, 1199)] {
+                    let part = of_rows(first, count);
+                    assert_eq!(part, all[first * n..][..count * n], "{dtype:?}, rows {first} + {count}");
+                }
             }
         }
         assert_eq!(crate::products_off_plan(), Vec::<String>::new());

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::wing::layer;
-use crate::specs::ConvNextWeights;
+use crate::specs::{ConvNextWeights, DevicePairs};
 
 layer! {
     /// `x + scale · W₂ gelu(W₁ norm(depthwise(x)))`.
@@ -14,4 +14,10 @@ layer! {
 
     /// `x [n, height, width, C]` to the same shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor>;
+
+    on_device {
+        /// As [`ConvNextBlock::forward`] for `x [capacity, height, width, C]` of which the pairs' rows count; rows
+        /// behind them hold anything. Launches alone: no wait, no copy.
+        pub fn forward_pairs(&self, x: &Tensor, pairs: &DevicePairs) -> Result<Tensor>;
+    }
 }

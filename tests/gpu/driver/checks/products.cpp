@@ -163,11 +163,13 @@ struct Light {
     SAME(found, 1);
     return result;
   }
-  int run(const Result& result, uint64_t at_a, uint64_t at_b, uint64_t at_d, float beta = 0.0f) {
+  // Adds beta times the matrix at `at_c`, that of the result if it is 0.
+  int run(const Result& result, uint64_t at_a, uint64_t at_b, uint64_t at_d, float beta = 0.0f, uint64_t at_c = 0) {
     const float alpha = 1.0f;
     static const uint64_t workspace = allocate(32 << 20);
     auto pointer = [](uint64_t at) { return reinterpret_cast<void*>(at); };
-    return cublasLtMatmul(handle, what, &alpha, pointer(at_a), a, pointer(at_b), b, &beta, pointer(at_d), d,
+    return cublasLtMatmul(handle, what, &alpha, pointer(at_a), a, pointer(at_b), b, &beta,
+                          pointer(at_c ? at_c : at_d), d,
                           pointer(at_d), d, result.algorithm, pointer(workspace), 32 << 20, nullptr);
   }
 };
@@ -225,6 +227,39 @@ void epilogues() {
   }
 }
 
+// A result may lie elsewhere than what is added, which stays as it was; and a descriptor and layouts may be changed
+// between products: another bias, another number of columns.
+void what_is_added_lies_elsewhere() {
+  const int m = 32, k = 64;
+  for (const int type : {F32, BF16}) {
+    const auto a = values_of(size_t(m) * k, 1, type), b = values_of(size_t(16) * k, 2, type);
+    const auto c = values_of(size_t(m) * 16, 3, type);
+    const uint64_t at_a = put(a, type), at_b = put(b, type), at_c = put(c, type);
+    const uint32_t with_bias = 4;
+    Light light(m, 8, k, type);
+    OK(cublasLtMatmulDescSetAttribute(light.what, 7, &with_bias, 4));
+    const auto algorithm = light.best(0);
+    for (const uint64_t n : {8, 16}) {
+      const auto bias = values_of(m, 10 + static_cast<uint32_t>(n), type);
+      const uint64_t at_bias = put(bias, type), at_d = put(std::vector<float>(size_t(m) * 16, -1.0f), type);
+      OK(cublasLtMatmulDescSetAttribute(light.what, 8, &at_bias, 8));
+      OK(cublasLtMatrixLayoutSetAttribute(light.b, 3, &n, 8));
+      OK(cublasLtMatrixLayoutSetAttribute(light.d, 3, &n, 8));
+      OK(light.run(algorithm, at_a, at_b, at_d, 1.0f, at_c));
+      const auto got = take(at_d, c.size(), type);
+      for (size_t j = 0; j < 16; j++) {
+        for (size_t i = 0; i < size_t(m); i++) {
+          double v = c[j * m + i] + double(bias[i]);
+          for (int l = 0; l < k; l++) v += double(a[i * k + l]) * b[j * k + l];
+          if (j >= n) v = -1.0;
+          TRUE(fabs(got[j * m + i] - v) <= (type == F32 ? 1e-5 : 5e-3) * (1 + fabs(v)));
+        }
+      }
+      TRUE(take(at_c, c.size(), type) == c);
+    }
+  }
+}
+
 void what_the_light_interface_rejects() {
   // Odd leading dimensions leave accesses of one element; such a product works, with an algorithm of its own.
   Light odd(8, 8, 7, BF16), even(16, 16, 64, BF16);
@@ -256,6 +291,7 @@ int main() {
   tf32_rounds_factors(blas);
   the_light_order_is_the_algorithms();
   epilogues();
+  what_is_added_lies_elsewhere();
   what_the_light_interface_rejects();
   speed(blas);
   OK(cublasDestroy_v2(blas));
