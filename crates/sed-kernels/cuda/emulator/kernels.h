@@ -1,11 +1,13 @@
 // Every kernel file, compiled into the emulator.
 #include "../class_attention.cu"
 #include "../convolve.cu"
+#include "../convolve_phases.cu"
 #include "../convolve_tensor.cu"
 #include "../depthwise.cu"
 #include "../epilogue.cu"
 #include "../group_norm.cu"
 #include "../layer_norm.cu"
+#include "../normed_head.cu"
 #include "../prefix_attention.cu"
 #include "../rejection.cu"
 #include "../scalar_conv.cu"

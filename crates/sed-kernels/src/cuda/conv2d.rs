@@ -1,37 +1,77 @@
 //! A square convolution, stride 1, zero padding that keeps the size.
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 
-use super::convolve::{Convolve, Kernel, Taps};
+use super::convolve::{Bias, Convolve, Taps, taps};
+use super::convolve_tile::TileConvolve;
 use super::linear::vector;
-use crate::specs::{Activation, conv_sizes};
+use super::tile_taps::{Tile, TileTaps};
+use crate::specs::{Activation, DevicePairs, conv_sizes};
 
 /// `activation(conv(x) + bias)`.
 #[derive(Debug, Clone)]
 pub(crate) struct Conv2d {
-    weight: Taps,
+    weight: Weight,
     bias: Option<Tensor>,
+    dtype: DType,
     inputs: usize,
     size: usize,
+}
+
+/// The weights, laid out for the kernel that suits them.
+#[derive(Debug, Clone)]
+enum Weight {
+    Any(Taps),
+    Tile(TileTaps),
 }
 
 impl Conv2d {
     /// Creates the layer from `weight [out, in, size, size]` (odd size) and `bias [out]`.
     pub(crate) fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let (out, inputs, size) = conv_sizes(weight, bias)?;
-        let kernel = Kernel::suiting(weight.dtype(), &[inputs], out);
-        Ok(Self { weight: Taps::of(weight, kernel)?, bias: bias.map(vector).transpose()?, inputs, size })
+        let (taps, dtype) = (taps(weight)?, weight.dtype());
+        let weight = match Tile::plain(dtype, size, inputs, out) {
+            Some(tile) => Weight::Tile(TileTaps::new(&taps, (1, size), tile, tile.channels)?),
+            None => Weight::Any(Taps::new(&taps)?),
+        };
+        Ok(Self { weight, bias: bias.map(vector).transpose()?, dtype, inputs, size })
     }
 
     /// `x [n, height, width, in]` to `[n, height, width, out]` in the weight's dtype.
     pub(crate) fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        self.run(x, activation, None)
+    }
+
+    /// As [`crate::Conv2d::forward_pairs`].
+    pub(crate) fn forward_pairs(
+        &self,
+        x: &Tensor,
+        activation: Activation,
+        pairs: &DevicePairs,
+    ) -> Result<Tensor> {
+        pairs.check(x)?;
+        self.run(x, activation, Some(&pairs.live()?))
+    }
+
+    fn run(&self, x: &Tensor, activation: Activation, live: Option<&Tensor>) -> Result<Tensor> {
         let (_, _, _, channels) = x.dims4()?;
         if channels != self.inputs {
             bail!("convolution: {channels} input channels, the weights have {}", self.inputs);
         }
-        let x = x.to_dtype(self.weight.dtype())?.contiguous()?;
-        let bias = self.bias.as_ref();
-        Convolve { bias, activation, ..Convolve::new(&x, &self.weight, self.size) }.run()
+        let x = x.to_dtype(self.dtype)?.contiguous()?;
+        let bias = self.bias.as_ref().map(Bias::plain);
+        match (&self.weight, activation) {
+            (Weight::Any(weight), _) => {
+                Convolve { bias, live, activation, ..Convolve::new(&x, weight, self.size) }.run()
+            }
+            (Weight::Tile(_), Activation::Gelu) => {
+                bail!("convolution: no kernel of {:?} ends in GELU", self.dtype)
+            }
+            (Weight::Tile(weight), _) => {
+                let relu = activation == Activation::Relu;
+                TileConvolve { bias, live, relu, ..TileConvolve::new(&x, weight) }.run()
+            }
+        }
     }
 }
 
