@@ -80,7 +80,7 @@ mod tests {
     use candle_core::DType;
 
     use super::*;
-    use crate::cuda::testing::{DTYPES, assert_near, on_device};
+    use crate::cuda::testing::{DTYPES, assert_near, device, on_device};
     use crate::testing::{random, tensor};
 
     #[test]
@@ -95,6 +95,10 @@ mod tests {
             (3, 2, 9, 17, 24, 72),
             (7, 1, 6, 7, 40, 32),
             (3, 1, 12, 12, 8, 16),
+            // The embedding of similarities, and more channels than are in shared memory together.
+            (7, 1, 9, 3, 80, 128),
+            (3, 1, 3, 10, 128, 16),
+            (5, 1, 10, 3, 16, 24),
         ] {
             let x = tensor(&random(n * h * w * inputs, 1), &[n, h, w, inputs]);
             let weight = tensor(&random(out * inputs * size * size, 2), &[out, inputs, size, size]);
@@ -107,6 +111,30 @@ mod tests {
                 let conv = Conv2d::new(&weight.tensor, Some(&bias.tensor)).unwrap();
                 let got = conv.forward(&x.tensor, Activation::Relu).unwrap();
                 assert_near(&got, &want, dtype, &format!("{size} {n}×{h}×{w}×{inputs}→{out}"));
+            }
+        }
+    }
+    #[test]
+    fn pairs_that_count_are_those_of_a_batch() {
+        for (size, inputs, out) in [(3, 5, 3), (3, 16, 40), (7, 80, 128)] {
+            let (n, h, w) = (3, 2, 9);
+            let x = tensor(&random(n * h * w * inputs, 1), &[n, h, w, inputs]);
+            let weight = tensor(&random(out * inputs * size * size, 2), &[out, inputs, size, size]);
+            for dtype in DTYPES {
+                let (x, weight) = (on_device(&x, dtype).tensor, on_device(&weight, dtype).tensor);
+                let conv = Conv2d::new(&weight, None).unwrap();
+                let bits = |x: &Tensor, first: usize, count: usize| -> Vec<u32> {
+                    let x = x.narrow(0, first, count).unwrap().to_dtype(DType::F32).unwrap();
+                    let x: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
+                    x.into_iter().map(f32::to_bits).collect()
+                };
+                let batch = conv.forward(&x, Activation::None).unwrap();
+                let alone = conv.forward(&x.narrow(0, 1, 1).unwrap(), Activation::None).unwrap();
+                assert_eq!(bits(&alone, 0, 1), bits(&batch, 1, 1), "{size} {inputs}→{out} {dtype:?}");
+                let block = Tensor::new(vec![0u32, 2, 0, 0, 0, 0, 0, 0, 2], &device()).unwrap();
+                let pairs = DevicePairs::within(&block, 1, n).unwrap();
+                let got = conv.forward_pairs(&x, Activation::None, &pairs).unwrap();
+                assert_eq!(bits(&got, 0, 2), bits(&batch, 0, 2), "{size} {inputs}→{out} {dtype:?}");
             }
         }
     }
