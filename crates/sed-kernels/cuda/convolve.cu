@@ -1,7 +1,6 @@
 // Square convolutions, zero-padded, as products whose left side is gathered on the way into shared memory: no
 // patch is ever written to global memory. Plain f32 multiply-adds, so this is bound by the FMA units.
 #include "common.cuh"
-#include "convolve.cuh"
 
 // Steps of k that are in shared memory together.
 constexpr int CONVOLVE_STEPS = 16;
@@ -76,14 +75,17 @@ __device__ void accumulate(float (&acc)[4][4], const Source<T>& source, const Pi
 // `step` 2, output pixels of each of four phases (y % 2, x % 2) have weights of their own, [4, size^2 * channels,
 // outputs]: a transposed convolution (size 1) or one folded into the convolution behind it (size 2, the window
 // starts at y - 1 + phase). `x2` [images, step * height, step * width, channels2] is read in place through an odd
-// `size2`. `bias` [outputs], `guide` [.., step * height, step * width, outputs]; `x2`, `bias`, `guide` may be null.
+// `size2`. `bias` [kinds, outputs]: one, or 16 of which a pixel has the one of the edges that it lies on (1 top, 2 bottom, 4
+// left, 8 right). `guide` [.., step * height, step * width, outputs], of which `guide_of` names an image's. `live` [1]:
+// images that count. `x2`, `bias`, `guide`, `live` may be null.
 // Blocks: (tiles of ROWS pixels of x, tiles of COLUMNS outputs, phases).
 // Floor: 2 * size^2 * channels FLOP an output value (and the same of x2).
 template <int ROWS, int COLUMNS, typename T>
 __device__ void convolve_tile(const T* x, const T* weight, const T* x2, const T* weight2, const float* bias,
-                              const T* guide, const unsigned* guide_of, T* y, int images, int height, int width,
-                              int channels, int size, int channels2, int size2, int outputs, int step,
-                              int activation) {
+                              const T* guide, const unsigned* guide_of, const unsigned* live, T* y, int images,
+                              int height, int width, int channels, int size, int channels2, int size2, int outputs,
+                              int step, int kinds, int activation) {
+  if (live != nullptr && (long long)blockIdx.x * ROWS >= (long long)*live * height * width) return;
   constexpr int THREADS = ROWS * COLUMNS / 16;
   constexpr int LOADS = ROWS * CONVOLVE_STEPS / THREADS;
   SED_SHARED(float, left, CONVOLVE_STEPS * (ROWS + CONVOLVE_PAD));
@@ -124,17 +126,29 @@ __device__ void convolve_tile(const T* x, const T* weight, const T* x2, const T*
     const Pixel p = pixel_of(m, height, width);
     const long long in_image = ((long long)p.y * step + phase_y) * step * width + p.x * step + phase_x;
     const long long size_of_image = (long long)step * height * step * width;
+    const int row = p.y * step + phase_y, column = p.x * step + phase_x;
+    const int on_edges = (row == 0) | (row == step * height - 1) << 1 | (column == 0) << 2 |
+                         (column == step * width - 1) << 3;
+    const int kind = kinds > 1 ? on_edges : 0;
 #pragma unroll
     for (int c = 0; c < 4; c++) {
       const int o = first_output + threadIdx.x % (COLUMNS / 4) * 4 + c;
       if (o >= outputs) continue;
       float v = acc[r][c];
-      if (bias != nullptr) v += bias[o];
+      if (bias != nullptr) v += bias[kind * outputs + o];
       if (guide != nullptr) v += to_float(guide[(guide_of[p.image] * size_of_image + in_image) * outputs + o]);
       y[(p.image * size_of_image + in_image) * outputs + o] = from_float<T>(activate(v, activation));
     }
   }
 }
+
+#define CONVOLVE_PARAMETERS(T)                                                                               \
+  (const T* x, const T* weight, const T* x2, const T* weight2, const float* bias, const T* guide,            \
+   const unsigned* guide_of, const unsigned* live, T* y, int images, int height, int width, int channels,    \
+   int size, int channels2, int size2, int outputs, int step, int kinds, int activation)
+#define CONVOLVE_ARGUMENTS                                                                                   \
+  (x, weight, x2, weight2, bias, guide, guide_of, live, y, images, height, width, channels, size, channels2, \
+   size2, outputs, step, kinds, activation)
 
 // For more than 32, at most 32 and at most 16 outputs: 256, 256 and 128 threads.
 template <typename T>

@@ -1,4 +1,6 @@
-// Group norm in three steps: moments of parts of an image, the affine map that they amount to, and applying it.
+// Group norm in three steps: moments of parts of an image (which convolutions on tensor cores take themselves), the affine
+// map that they amount to, and applying it (which their successors do themselves). `live` [1] is the number of images that
+// count, null for all.
 #include "common.cuh"
 
 // Sum over the block, in every thread; `work` holds a value for each warp.
@@ -18,11 +20,12 @@ struct alignas(V * sizeof(T) < 16 ? V * sizeof(T) : 16) Channels {
   T v[V];
 };
 
-// Mean and sum of squared deviations of a part of a group, in two passes: `x` [images, pixels, channels],
-// `moments` [images, groups, parts, 2]. A part is `part` pixels (the last may be shorter).
+// Values, mean and sum of squared deviations of a part of a group, in two passes: `x` [images, pixels, channels],
+// `moments` [images, groups, parts, 3]. A part is `part` pixels (the last may be shorter).
 // Blocks: (parts, groups, images). Floor: `x` read once (the second pass finds it in the cache).
 template <int V, typename T>
-__device__ void moments_by(const T* x, float* moments, int pixels, int channels, int part) {
+__device__ void moments_by(const T* x, const unsigned* live, float* moments, int pixels, int channels, int part) {
+  if (live != nullptr && blockIdx.z >= *live) return;
   SED_SHARED(float, work, WARP);
   const int width = channels / gridDim.y, steps = width / V;
   const int first = blockIdx.x * part;
@@ -49,13 +52,14 @@ __device__ void moments_by(const T* x, float* moments, int pixels, int channels,
   }
   squares = block_sum(squares, work);
   if (threadIdx.x == 0) {
-    float* to = moments + (((long long)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * 2;
-    to[0] = mean;
-    to[1] = squares;
+    float* to = moments + (((long long)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * 3;
+    to[0] = (float)(count * V);
+    to[1] = mean;
+    to[2] = squares;
   }
 }
-#define PARAMETERS(T) (const T* x, float* moments, int pixels, int channels, int part)
-#define ARGUMENTS (x, moments, pixels, channels, part)
+#define PARAMETERS(T) (const T* x, const unsigned* live, float* moments, int pixels, int channels, int part)
+#define ARGUMENTS (x, live, moments, pixels, channels, part)
 template <typename T>
 __device__ void group_norm_moments PARAMETERS(T) {
   moments_by<1> ARGUMENTS;
@@ -70,51 +74,69 @@ SED_KERNEL(group_norm_moments8, PARAMETERS, ARGUMENTS)
 #undef PARAMETERS
 #undef ARGUMENTS
 
-// y = max((x - mean) / sqrt(variance + eps) * weight + bias, 0) from the moments of all parts, which are joined
-// in order by every block for itself (Chan, Golub and LeVeque). Blocks: (parts of an image, groups, images).
-// Floor: `x` read, `y` written.
-template <int V, typename T>
-__device__ void norm_relu_by(const T* x, const float* moments, const float* weight, const float* bias, T* y,
-                             int pixels, int channels, int part, float eps) {
-  SED_SHARED(float, joined, 2);
-  const int width = channels / gridDim.y, steps = width / V;
-  const int parts = (pixels + part - 1) / part;
-  if (threadIdx.x == 0) {
-    const float* from = moments + ((long long)blockIdx.z * gridDim.y + blockIdx.y) * parts * 2;
-    float mean = 0.0f, squares = 0.0f, total = 0.0f;
-    for (int i = 0; i < parts; i++) {
-      const float count = (float)(min(part, pixels - i * part) * width);
-      const float delta = from[2 * i] - mean;
-      const float share = count / (total + count);
-      squares += from[2 * i + 1] + delta * delta * total * share;
-      mean += delta * share;
-      total += count;
-    }
-    joined[0] = mean;
-    joined[1] = 1.0f / sqrtf(squares / total + eps);
+// The affine map of a group: `affine` [images, 2, channels] with scales weight / sqrt(variance + eps) and shifts
+// bias - mean * scale, from `moments` [images, groups, parts, 3], whose sums have the same order whatever else is in the
+// launch. Blocks: (groups, images). Floor: `moments` read.
+template <typename T>
+__device__ void group_norm_join(const float* moments, const float* weight, const float* bias, const unsigned* live,
+                                T* affine, int parts, int channels, float eps) {
+  if (live != nullptr && blockIdx.y >= *live) return;
+  SED_SHARED(float, work, WARP);
+  const int width = channels / gridDim.x;
+  const float* from = moments + ((long long)blockIdx.y * gridDim.x + blockIdx.x) * parts * 3;
+  float count = 0.0f, sum = 0.0f, squares = 0.0f;
+  for (int i = threadIdx.x; i < parts; i += blockDim.x) {
+    count += from[3 * i];
+    sum += from[3 * i] * from[3 * i + 1];
   }
-  __syncthreads();
-  const float mean = joined[0], scale = joined[1];
-  const int first = blockIdx.x * part;
+  count = block_sum(count, work);
+  const float mean = block_sum(sum, work) / count;
+  for (int i = threadIdx.x; i < parts; i += blockDim.x) {
+    const float d = from[3 * i + 1] - mean;
+    squares += from[3 * i + 2] + from[3 * i] * d * d;
+  }
+  const float inverse = 1.0f / sqrtf(block_sum(squares, work) / count + eps);
+  T* to = affine + (long long)blockIdx.y * 2 * channels;
+  for (int i = threadIdx.x; i < width; i += blockDim.x) {
+    const int channel = blockIdx.x * width + i;
+    const float scale = weight[channel] * inverse;
+    to[channel] = scale;
+    to[channels + channel] = bias[channel] - mean * scale;
+  }
+}
+#define PARAMETERS(T)                                                                                        \
+  (const float* moments, const float* weight, const float* bias, const unsigned* live, T* affine, int parts, \
+   int channels, float eps)
+#define ARGUMENTS (moments, weight, bias, live, affine, parts, channels, eps)
+SED_KERNEL_OF(group_norm_join, f32, float, PARAMETERS, ARGUMENTS)
+#undef PARAMETERS
+#undef ARGUMENTS
+
+// y = max(scale * x + shift, 0) with the `affine` map [images, 2, channels]; `x`, `y` [images, pixels, channels].
+// Blocks: (parts of an image, 1, images). Floor: `x` read, `y` written.
+template <int V, typename T>
+__device__ void norm_relu_by(const T* x, const float* affine, const unsigned* live, T* y, int pixels, int channels,
+                             int part) {
+  if (live != nullptr && blockIdx.z >= *live) return;
+  const int steps = channels / V, first = blockIdx.x * part;
   const int count = min(part, pixels - first) * steps;
-  const long long base = ((long long)blockIdx.z * pixels + first) * channels + blockIdx.y * width;
+  const long long base = ((long long)blockIdx.z * pixels + first) * channels;
+  const float* scale = affine + (long long)blockIdx.z * 2 * channels;
   for (int i = threadIdx.x; i < count; i += blockDim.x) {
-    const int in_group = i % steps * V, channel = blockIdx.y * width + in_group;
-    const long long at = base + (long long)(i / steps) * channels + in_group;
+    const int channel = i % steps * V;
+    const long long at = base + (long long)i * V;
     const Channels<V, T> values = *reinterpret_cast<const Channels<V, T>*>(x + at);
     Channels<V, T> out;
 #pragma unroll
     for (int c = 0; c < V; c++) {
-      const float v = (to_float(values.v[c]) - mean) * scale * weight[channel + c] + bias[channel + c];
-      out.v[c] = from_float<T>(relu(v));
+      out.v[c] = from_float<T>(relu(to_float(values.v[c]) * scale[channel + c] + scale[channels + channel + c]));
     }
     *reinterpret_cast<Channels<V, T>*>(y + at) = out;
   }
 }
 #define PARAMETERS(T)                                                                                        \
-  (const T* x, const float* moments, const float* weight, const float* bias, T* y, int pixels, int channels, \
-   int part, float eps)
-#define ARGUMENTS (x, moments, weight, bias, y, pixels, channels, part, eps)
+  (const T* x, const float* affine, const unsigned* live, T* y, int pixels, int channels, int part)
+#define ARGUMENTS (x, affine, live, y, pixels, channels, part)
 template <typename T>
 __device__ void group_norm_relu PARAMETERS(T) {
   norm_relu_by<1> ARGUMENTS;

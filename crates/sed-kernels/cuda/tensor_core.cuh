@@ -30,4 +30,30 @@ __device__ inline void wait_copies() {
 SED_MULTIPLY_TILE(__nv_bfloat16, "bf16")
 SED_MULTIPLY_TILE(__half, "f16")
 #undef SED_MULTIPLY_TILE
+
+// Four 8 x 8 matrices from shared memory, each lane's part as `multiply_tile` wants it: `row` of lane l is row l % 8 (16
+// bytes) of matrix l / 8. With rows 0..15 of a 16 x 16 tile in lanes 0..15 and their second halves in lanes 16..31,
+// `to` is factor `a`.
+template <typename T>
+__device__ inline void load_matrices(unsigned (&to)[4], const T* row) {
+  const unsigned address = (unsigned)__cvta_generic_to_shared(row);
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(address));
+}
+
+// max(v, 0) of two values, rounded and packed into 32 bits, the first in the low half; a NaN stays one, and f16's range is
+// kept as by `from_float`.
+__device__ inline unsigned pack_relu(float low, float high, __nv_bfloat16) {
+  unsigned packed;
+  asm("cvt.rn.relu.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+  return packed;
+}
+__device__ inline unsigned pack_relu(float low, float high, __half) {
+  unsigned packed;
+  // Not `fminf`, which makes 65504 of a NaN.
+  const float first = low > 65504.0f ? 65504.0f : low, second = high > 65504.0f ? 65504.0f : high;
+  asm("cvt.rn.relu.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(second), "f"(first));
+  return packed;
+}
 #endif

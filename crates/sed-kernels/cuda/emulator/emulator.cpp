@@ -248,11 +248,14 @@ const Factors* exchange_factors(const Factors& mine, int line) {
   return all;
 }
 
+void check_alignment(uint64_t address, size_t bytes) {
+  if (address % bytes == 0) return;
+  fprintf(stderr, "%s uses an address that is no multiple of %zu\n", launch.kernel->name, bytes);
+  abort(); // an exception would end in the fiber's first frame
+}
+
 void copy_later(void* to, const void* from, size_t bytes) {
-  if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % bytes != 0) {
-    fprintf(stderr, "%s copies to or from an address that is no multiple of %zu\n", launch.kernel->name, bytes);
-    abort(); // an exception would end in the fiber's first frame
-  }
+  check_alignment(reinterpret_cast<uint64_t>(to) | reinterpret_cast<uint64_t>(from), bytes);
   static_cast<Running&>(*current).copies.back().push_back({to, from, bytes});
 }
 

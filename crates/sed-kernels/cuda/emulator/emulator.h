@@ -58,6 +58,8 @@ struct Factors {
 };
 // Gives them to the warp and returns those of all its lanes.
 const Factors* exchange_factors(const Factors& mine, int line);
+// Ends the process unless the address is a multiple of `bytes`.
+void check_alignment(uint64_t address, size_t bytes);
 // A copy that is not made before it is waited for.
 void copy_later(void* to, const void* from, size_t bytes);
 void close_copies();
@@ -211,6 +213,33 @@ inline void multiply_tile(float (&acc)[4], const unsigned (&a)[4], const unsigne
 }
 
 template <typename T>
+inline void load_matrices(unsigned (&to)[4], const T* row) {
+  const uint64_t mine = reinterpret_cast<uint64_t>(row);
+  const sed_emulator::Factors* lanes = sed_emulator::exchange_factors(
+      {{static_cast<uint32_t>(mine), static_cast<uint32_t>(mine >> 32), 0, 0}, {0, 0}}, __LINE__);
+  const int lane = sed_emulator::current->lane;
+  for (int matrix = 0; matrix < 4; matrix++) {
+    const sed_emulator::Factors& from = lanes[matrix * 8 + lane / 4];
+    const uint64_t at = from.a[0] | static_cast<uint64_t>(from.a[1]) << 32;
+    sed_emulator::check_alignment(at, 16);
+    memcpy(&to[matrix], reinterpret_cast<const unsigned char*>(at) + lane % 4 * 4, 4);
+  }
+}
+inline unsigned pack_relu(float low, float high, __nv_bfloat16) {
+  const uint32_t first = __float2bfloat16(low < 0 ? 0 : low).bits;
+  return first | static_cast<uint32_t>(__float2bfloat16(high < 0 ? 0 : high).bits) << 16;
+}
+inline unsigned pack_relu(float low, float high, __half) {
+  auto bits = [](float v) {
+    const __half h = __float2half(v < 0 ? 0 : v > 65504.0f ? 65504.0f : v);
+    uint16_t b;
+    memcpy(&b, &h, 2);
+    return static_cast<uint32_t>(b);
+  };
+  return bits(low) | bits(high) << 16;
+}
+
+template <typename T>
 inline T min(T a, T b) {
   return b < a ? b : a;
 }
@@ -224,6 +253,11 @@ inline unsigned __float_as_uint(float f) {
   return u;
 }
 inline float __saturatef(float v) { return v > 0.0f ? v < 1.0f ? v : 1.0f : 0.0f; }
+inline float __uint_as_float(unsigned u) {
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
 inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }

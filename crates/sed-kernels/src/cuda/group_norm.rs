@@ -30,36 +30,72 @@ impl GroupNorm {
         Ok(Self { weight: vector(weight)?, bias: vector(bias)?, groups, eps: eps as f32 })
     }
 
-    /// `max(norm(x), 0)` of `x [n, height, width, channels]`, each image on its own.
-    pub(super) fn forward_relu(&self, x: &Tensor) -> Result<Tensor> {
+    /// Channels of a group.
+    pub(super) fn group(&self) -> usize {
+        self.weight.elem_count() / self.groups
+    }
+
+    /// `max(norm(x), 0)` of `x [n, height, width, channels]`, each image on its own; of the first `live` ones.
+    pub(super) fn forward_relu(&self, x: &Tensor, live: Option<&Tensor>) -> Result<Tensor> {
+        self.apply_relu(x, &self.join(&self.moments(x, live)?, live)?, live)
+    }
+
+    /// Moments of every part of every group of `x`: `[n, groups, parts, 3]` with values, mean, and sum of squared
+    /// deviations.
+    fn moments(&self, x: &Tensor, live: Option<&Tensor>) -> Result<Tensor> {
         let (n, height, width, channels) = x.dims4()?;
         let pixels = height * width;
         let grid = [pixels.div_ceil(PART), self.groups, n];
-        let (take_moments, apply) = if (channels / self.groups).is_multiple_of(8) {
-            ("group_norm_moments8", "group_norm_relu8")
-        } else {
-            ("group_norm_moments", "group_norm_relu")
-        };
-        let mut moments = Output::new(x.device(), DType::F32, (n, self.groups, grid[0], 2))?;
-        Launch::new(take_moments, x.dtype(), grid, THREADS)?
+        let kernel =
+            if self.group().is_multiple_of(8) { "group_norm_moments8" } else { "group_norm_moments" };
+        let mut moments = Output::new(x.device(), DType::F32, (n, self.groups, grid[0], 3))?;
+        Launch::new(kernel, x.dtype(), grid, THREADS)?
             .input(x)?
+            .optional(live)?
             .output(&mut moments)?
             .i32(pixels)?
             .i32(channels)?
             .i32(PART)?
             .run(x.device())?;
-        let moments = moments.into_tensor();
-        let mut y = Output::like(x)?;
-        Launch::new(apply, x.dtype(), grid, THREADS)?
-            .input(x)?
-            .input(&moments)?
+        Ok(moments.into_tensor())
+    }
+
+    /// The affine maps that norms with these `moments [n, groups, parts, 3]` amount to: `[n, 2, channels]` with scales
+    /// and shifts.
+    pub(super) fn join(&self, moments: &Tensor, live: Option<&Tensor>) -> Result<Tensor> {
+        let (n, groups, parts, _) = moments.dims4()?;
+        if groups != self.groups {
+            bail!("group norm: moments of {groups} groups, not {}", self.groups);
+        }
+        let channels = self.weight.elem_count();
+        let mut affine = Output::new(moments.device(), DType::F32, (n, 2, channels))?;
+        Launch::new("group_norm_join", DType::F32, [groups, n, 1], THREADS)?
+            .input(moments)?
             .input(&self.weight)?
             .input(&self.bias)?
+            .optional(live)?
+            .output(&mut affine)?
+            .i32(parts)?
+            .i32(channels)?
+            .f32(self.eps)
+            .run(moments.device())?;
+        Ok(affine.into_tensor())
+    }
+
+    /// `max(scale · x + shift, 0)`.
+    fn apply_relu(&self, x: &Tensor, affine: &Tensor, live: Option<&Tensor>) -> Result<Tensor> {
+        let (n, height, width, channels) = x.dims4()?;
+        let pixels = height * width;
+        let kernel = if channels.is_multiple_of(8) { "group_norm_relu8" } else { "group_norm_relu" };
+        let mut y = Output::like(x)?;
+        Launch::new(kernel, x.dtype(), [pixels.div_ceil(PART), 1, n], THREADS)?
+            .input(x)?
+            .input(affine)?
+            .optional(live)?
             .output(&mut y)?
             .i32(pixels)?
             .i32(channels)?
             .i32(PART)?
-            .f32(self.eps)
             .run(x.device())?;
         Ok(y.into_tensor())
     }
@@ -87,7 +123,7 @@ mod tests {
                     .chunks_exact(h * w * c)
                     .flat_map(|image| naive_relu(image, &weight, &bias, groups, 1e-5))
                     .collect();
-                let got = norm.forward_relu(&x.tensor).unwrap();
+                let got = norm.forward_relu(&x.tensor, None).unwrap();
                 assert_near(&got, &tensor(&want, &[n, h, w, c]), dtype, &format!("{groups} {c}"));
             }
         }

@@ -11,6 +11,7 @@ mod class_attention;
 mod conv2d;
 mod convnext_block;
 mod convolve;
+mod convolve_tile;
 mod cost_map;
 #[cfg(feature = "cuda")]
 mod cublaslt;
@@ -31,6 +32,7 @@ mod scalar_conv;
 mod skip_fusion;
 #[cfg(test)]
 mod testing;
+mod tile_taps;
 mod upsample_argmax;
 
 use candle_core::{DType, Device};

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::wing::layer;
-use crate::specs::{Fused, FusionOutputs, SkipFusionWeights};
+use crate::specs::{DevicePairs, Fused, FusionOutputs, SkipFusionWeights};
 
 layer! {
     /// The second half of a decoder level: upsampling by 2, concatenation with image guidance and cost-map
@@ -27,4 +27,17 @@ layer! {
         image_of_pair: &[usize],
         outputs: FusionOutputs
     ) -> Result<Fused>;
+
+    on_device {
+        /// As [`SkipFusion::forward`] for pairs: `x [capacity, h, w, C]`, `cost [capacity, h, w, P]`, and the guides of
+        /// all images, `guide [images, 2h, 2w, O]`, all in the layer's dtype.
+        pub fn forward_pairs(
+            &self,
+            x: &Tensor,
+            cost: &Tensor,
+            guide: &Tensor,
+            pairs: &DevicePairs,
+            outputs: FusionOutputs
+        ) -> Result<Fused>;
+    }
 }
