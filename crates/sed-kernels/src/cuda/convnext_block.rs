@@ -6,6 +6,7 @@ use super::depthwise::DepthwiseConv;
 use super::epilogue::gelu;
 use super::layer_norm::LayerNorm;
 use super::linear::{Linear, vector};
+use crate::device::arena;
 use crate::specs::{Activation, ConvNextWeights, DevicePairs};
 
 /// The block's layers; it works in the dtype of its matrices.
@@ -53,14 +54,23 @@ impl ConvNextBlock {
     /// With `live [1]` only the first `live` images count, and the others' results hold anything.
     fn run(&self, x: &Tensor, live: Option<&Tensor>) -> Result<Tensor> {
         let x = x.to_dtype(self.expand.dtype())?.contiguous()?;
+        let scratch = arena::scratch();
         let normed = self.depthwise.forward_normed(&x, Some(&self.norm), live)?;
-        self.feed_forward(&x, &normed, live)
+        self.feed_forward(&x, &normed, live, || scratch.results())
     }
 
-    /// Everything behind the norm: `x + W₂ gelu(W₁ normed + b₁) + b₂`, both `[n, height, width, C]`.
-    fn feed_forward(&self, x: &Tensor, normed: &Tensor, live: Option<&Tensor>) -> Result<Tensor> {
+    /// Everything behind the norm: `x + W₂ gelu(W₁ normed + b₁) + b₂`, both `[n, height, width, C]`. `ready` is called
+    /// before memory for the result is taken.
+    fn feed_forward(
+        &self,
+        x: &Tensor,
+        normed: &Tensor,
+        live: Option<&Tensor>,
+        ready: impl FnOnce(),
+    ) -> Result<Tensor> {
         let hidden = self.expand.forward(normed, Activation::None)?;
         gelu(&hidden, live)?;
+        ready();
         self.contract.forward_onto(&hidden, x)
     }
 }
