@@ -85,23 +85,37 @@ struct Plan {
     algorithm: cublasLtMatmulAlgo_t,
 }
 
-/// As [`super::product::product`] and [`super::product::products`], which have checked the arguments. Gives
-/// the values of the result in one row.
+/// As [`super::product::product`], which has checked the arguments. Gives the values of the result in one row.
 pub(super) fn multiply(device: &CudaDevice, x: &Tensor, weight: &Tensor, size: Size) -> Result<Tensor> {
+    let values = size.batch.unwrap_or(1) * size.rows * size.n;
+    let mut output = Output::new(&Device::Cuda(device.clone()), x.dtype(), values)?;
+    multiply_into(device, x, weight, size, (&mut output, 0))?;
+    Ok(output.into_tensor())
+}
+
+/// As [`super::product::products_into`], which has checked the arguments: the result goes to the values of an output
+/// from some on.
+pub(super) fn multiply_into(
+    device: &CudaDevice,
+    x: &Tensor,
+    weight: &Tensor,
+    size: Size,
+    (output, first): (&mut Output, usize),
+) -> Result<()> {
     let dtype = x.dtype();
     let values = size.batch.unwrap_or(1) * size.rows * size.n;
-    let mut output = Output::new(&Device::Cuda(device.clone()), dtype, values)?;
-    if values > 0 {
-        let operands = Operands { x: address(x)?.0, weight: address(weight)?.0, y: output.address()?.0 };
-        let slot = Arc::clone(locked(&DEVICES).get_or_insert_default().entry(device.id()).or_default());
-        let mut slot = locked(&slot);
-        let prepared = match &mut *slot {
-            Some(prepared) => prepared,
-            empty => empty.insert(Prepared::new(device)?),
-        };
-        prepared.run(device, size, dtype, operands)?;
+    if values == 0 {
+        return Ok(());
     }
-    Ok(output.into_tensor())
+    let y = output.part(first, values)?;
+    let operands = Operands { x: address(x)?.0, weight: address(weight)?.0, y };
+    let slot = Arc::clone(locked(&DEVICES).get_or_insert_default().entry(device.id()).or_default());
+    let mut slot = locked(&slot);
+    let prepared = match &mut *slot {
+        Some(prepared) => prepared,
+        empty => empty.insert(Prepared::new(device)?),
+    };
+    prepared.run(device, size, dtype, operands)
 }
 
 /// Products that did not run by the algorithm of their weight, so that their rows may depend on their number.

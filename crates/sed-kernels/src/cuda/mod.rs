@@ -17,6 +17,7 @@ mod cublaslt;
 mod depthwise;
 mod elementwise;
 mod epilogue;
+mod gather;
 mod group_norm;
 mod launch;
 mod layer_norm;
@@ -38,16 +39,17 @@ use candle_core::{DType, Device};
 pub(crate) use class_attention::ClassAttention;
 pub(crate) use conv2d::Conv2d;
 pub(crate) use convnext_block::ConvNextBlock;
-pub(crate) use cost_map::cost_map;
+pub(crate) use cost_map::{cost_map, cost_map_batch};
 #[cfg(feature = "cuda")]
 pub(crate) use cublaslt::off_plan;
 pub(crate) use depthwise::DepthwiseConv;
-pub(crate) use elementwise::{gather_rows, normalise_rows, sigmoid};
+pub(crate) use elementwise::{normalise_rows, sigmoid};
+pub(crate) use gather::{gather_pairs, gather_rows};
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
 pub(crate) use patch_conv::PatchConv;
 pub(crate) use prefix_attention::prefix_attention;
-pub(crate) use rejection::top_k_union;
+pub(crate) use rejection::{reject, top_k_union};
 #[cfg(feature = "cuda-emulator")]
 pub use run::emulator::emulate_cuda;
 pub(crate) use scalar_conv::ScalarConv;

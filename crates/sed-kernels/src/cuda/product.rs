@@ -2,6 +2,8 @@
 
 use candle_core::{Device, Result, Tensor, bail};
 
+use super::memory::Output;
+
 /// `x [rows, k]` times the transpose of `weight [n, k]`, `[rows, n]`. Both are contiguous and of one dtype.
 ///
 /// On a GPU a row of the result depends on that row of `x` alone, bit for bit, however many rows there are.
@@ -21,22 +23,22 @@ pub(super) fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// `x [rows, k]` times the transpose of each of `weights [batch, n, k]`, `[batch, rows, n]`; otherwise as
-/// [`product`].
-pub(super) fn products(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
+/// `x [rows, k]` times the transpose of each of `weights [batch, n, k]`, `[batch, rows, n]`, to the values of `y` from
+/// `first` on; otherwise as [`product`].
+pub(super) fn products_into(x: &Tensor, weights: &Tensor, y: &mut Output, first: usize) -> Result<()> {
     let ((rows, k), (batch, n, inner)) = (x.dims2()?, weights.dims3()?);
-    if k != inner || x.dtype() != weights.dtype() {
+    if k != inner || x.dtype() != weights.dtype() || x.dtype() != y.dtype() {
         bail!("products: {:?} does not fit the weights {:?}", x.shape(), weights.shape());
     }
     match x.device() {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => {
             let size = super::cublaslt::Size { rows, k, n, batch: Some(batch) };
-            super::cublaslt::multiply(device, x, weights, size)?.reshape((batch, rows, n))
+            super::cublaslt::multiply_into(device, x, weights, size, (y, first))
         }
         Device::Cpu => {
             let x = x.unsqueeze(0)?.broadcast_as((batch, rows, k))?;
-            x.matmul(&weights.t()?)?.reshape((batch, rows, n))
+            y.put(first, &x.matmul(&weights.t()?)?)
         }
         other => bail!("products: no kernels for {:?}", other.location()),
     }
@@ -44,16 +46,9 @@ pub(super) fn products(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::DType;
-
     use super::*;
-    use crate::cuda::testing::{DTYPES, device, on_device};
+    use crate::cuda::testing::{DTYPES, bits, device, on_device};
     use crate::testing::{random, tensor};
-
-    fn bits(x: &Tensor) -> Vec<u32> {
-        let x = x.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
-        x.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
-    }
 
     /// The rows of a product are those of any part of its rows; the CPU's product, which stands in without a
     /// GPU, does not promise that.
@@ -86,10 +81,16 @@ mod tests {
         for dtype in DTYPES {
             let x = on_device(&tensor(&random(rows * k, 1), &[rows, k]), dtype).tensor;
             let weights = on_device(&tensor(&random(batch * n * k, 2), &[batch, n, k]), dtype).tensor;
-            let all = bits(&products(&x, &weights).unwrap());
+            let products = |weights: &Tensor| {
+                let shape = (weights.dim(0).unwrap(), rows, n);
+                let mut y = Output::new(&device(), dtype, shape).unwrap();
+                products_into(&x, weights, &mut y, 0).unwrap();
+                y.into_tensor()
+            };
+            let all = bits(&products(&weights));
             for (first, count) in [(0, 1), (2, 5), (6, 1)] {
                 let part = weights.narrow(0, first, count).unwrap().contiguous().unwrap();
-                let part = bits(&products(&x, &part).unwrap());
+                let part = bits(&products(&part));
                 assert_eq!(part, all[first * rows * n..][..count * rows * n], "{dtype:?} {first} + {count}");
             }
         }
