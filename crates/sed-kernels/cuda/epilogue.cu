@@ -114,14 +114,3 @@ __device__ void stack(const long long* addresses, T* y, long long width) {
 #define PARAMETERS(T) (const long long* addresses, T* y, long long width)
 SED_KERNEL(stack, PARAMETERS, (addresses, y, width))
 #undef PARAMETERS
-
-// y[i] = x[rows[i]]: `x` [.., width], `rows` [count], `y` [count, width]. Blocks: (parts of a row, rows).
-// Floor: count * width values read and written.
-template <typename T>
-__device__ void gather_rows(const T* x, const unsigned* rows, T* y, long long width) {
-  const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-  if (at < width) y[blockIdx.y * width + at] = x[rows[blockIdx.y] * width + at];
-}
-#define PARAMETERS(T) (const T* x, const unsigned* rows, T* y, long long width)
-SED_KERNEL(gather_rows, PARAMETERS, (x, rows, y, width))
-#undef PARAMETERS

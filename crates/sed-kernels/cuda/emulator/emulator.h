@@ -268,3 +268,9 @@ inline T atomicAdd(T* at, T value) {
   *at += value;
   return old;
 }
+template <typename T>
+inline T atomicOr(T* at, T value) {
+  const T old = *at;
+  *at |= value;
+  return old;
+}

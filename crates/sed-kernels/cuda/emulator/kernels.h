@@ -5,6 +5,7 @@
 #include "../convolve_tensor.cu"
 #include "../depthwise.cu"
 #include "../epilogue.cu"
+#include "../gather.cu"
 #include "../group_norm.cu"
 #include "../layer_norm.cu"
 #include "../patches.cu"
@@ -12,4 +13,5 @@
 #include "../prefix_attention.cu"
 #include "../rejection.cu"
 #include "../scalar_conv.cu"
+#include "../scalar_conv_tensor.cu"
 #include "../upsample_argmax.cu"

@@ -120,8 +120,7 @@ struct Plan {
     layouts: Layouts,
 }
 
-/// As [`super::product::product`] and [`super::product::products`], which have checked the arguments. Returns
-/// the values of the result in one row.
+/// As [`super::product::product`], which has checked the arguments. Returns the values of the result in one row.
 pub(super) fn multiply(
     device: &CudaDevice,
     x: &Tensor,
@@ -129,27 +128,41 @@ pub(super) fn multiply(
     size: Size,
     tail: Tail<'_>,
 ) -> Result<Tensor> {
+    let values = size.batch.unwrap_or(1) * size.rows * size.n;
+    let mut output = Output::new(&Device::Cuda(device.clone()), x.dtype(), values)?;
+    multiply_into(device, (x, weight), size, tail, (&mut output, 0))?;
+    Ok(output.into_tensor())
+}
+
+/// As [`super::product::products_into`], which has checked the arguments: the result goes to the values of an output
+/// from some on.
+pub(super) fn multiply_into(
+    device: &CudaDevice,
+    (x, weight): (&Tensor, &Tensor),
+    size: Size,
+    tail: Tail<'_>,
+    (output, first): (&mut Output, usize),
+) -> Result<()> {
     let dtype = x.dtype();
     let values = size.batch.unwrap_or(1) * size.rows * size.n;
-    let mut output = Output::new(&Device::Cuda(device.clone()), dtype, values)?;
-    if values > 0 {
-        let (y, _) = output.address()?;
-        let operands = Operands {
-            x: address(x)?.0,
-            weight: address(weight)?.0,
-            bias: address_or(tail.bias, 0)?,
-            addend: address_or(tail.addend, y)?,
-            y,
-        };
-        let slot = Arc::clone(locked(&DEVICES).get_or_insert_default().entry(device.id()).or_default());
-        let mut slot = locked(&slot);
-        let prepared = match &mut *slot {
-            Some(prepared) => prepared,
-            empty => empty.insert(Prepared::new(device)?),
-        };
-        prepared.run(device, Key::new(size, dtype, tail), operands)?;
+    if values == 0 {
+        return Ok(());
     }
-    Ok(output.into_tensor())
+    let y = output.part(first, values)?;
+    let operands = Operands {
+        x: address(x)?.0,
+        weight: address(weight)?.0,
+        bias: address_or(tail.bias, 0)?,
+        addend: address_or(tail.addend, y)?,
+        y,
+    };
+    let slot = Arc::clone(locked(&DEVICES).get_or_insert_default().entry(device.id()).or_default());
+    let mut slot = locked(&slot);
+    let prepared = match &mut *slot {
+        Some(prepared) => prepared,
+        empty => empty.insert(Prepared::new(device)?),
+    };
+    prepared.run(device, Key::new(size, dtype, tail), operands)
 }
 
 fn address_or(x: Option<&Tensor>, absent: u64) -> Result<u64> {

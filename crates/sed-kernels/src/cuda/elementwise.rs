@@ -1,6 +1,6 @@
 //! Small operations between the large ones.
 
-use candle_core::{Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 use super::launch::{GRID_LIMIT, Launch, WARP};
 use super::memory::{Output, address};
@@ -69,33 +69,6 @@ pub(crate) fn stack(tensors: &[&Tensor]) -> Result<Tensor> {
     Ok(y.into_tensor())
 }
 
-/// Rows `rows` of the first axis, each of `width` values; together of `shape`.
-pub(crate) fn gather_rows(
-    x: &Tensor,
-    rows: &[usize],
-    width: usize,
-    shape: impl Into<Shape>,
-) -> Result<Tensor> {
-    let x = x.contiguous()?;
-    if rows.is_empty() {
-        return Ok(Output::new(x.device(), x.dtype(), shape)?.into_tensor());
-    }
-    let numbers: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
-    let numbers = Tensor::new(numbers, x.device())?;
-    if rows.len() > GRID_LIMIT {
-        // Rows are the second dimension of the grid.
-        bail!("gather rows: {} rows are too many for one launch; cut the batch", rows.len());
-    }
-    let mut y = Output::new(x.device(), x.dtype(), shape)?;
-    Launch::new("gather_rows", x.dtype(), [width.div_ceil(THREADS), rows.len(), 1], THREADS)?
-        .input(&x)?
-        .input(&numbers)?
-        .output(&mut y)?
-        .i64(width)
-        .run(x.device())?;
-    Ok(y.into_tensor())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,10 +85,6 @@ mod tests {
                 assert_near(&sigmoid(&x.tensor).unwrap(), &want, dtype, "sigmoid");
                 let want = crate::normalise_rows(&x.rounded).unwrap();
                 assert_near(&normalise_rows(&x.tensor, columns).unwrap(), &want, dtype, "normalise rows");
-                let kept = [rows - 1, 0, rows / 2];
-                let want = crate::gather_rows(&x.rounded, &kept).unwrap();
-                let got = gather_rows(&x.tensor, &kept, columns, (3, columns)).unwrap();
-                assert_near(&got, &want, dtype, "gather rows");
                 let columns_of = |x: &Tensor| x.narrow(1, columns / 2, columns - columns / 2).unwrap();
                 let want = Tensor::stack(&[columns_of(&x.rounded), columns_of(&x.rounded)], 0).unwrap();
                 let got = stack(&[&columns_of(&x.tensor), &columns_of(&x.tensor)]).unwrap();

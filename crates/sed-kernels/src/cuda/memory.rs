@@ -125,6 +125,27 @@ impl Output {
         Ok((address, bytes))
     }
 
+    /// Address of `count` values from `first` on.
+    pub(crate) fn part(&mut self, first: usize, count: usize) -> Result<u64> {
+        if first + count > self.shape.elem_count() {
+            bail!("values {first} + {count} of an output of {:?}", self.shape);
+        }
+        Ok(self.address()?.0 + (first * self.dtype().size_in_bytes()) as u64)
+    }
+
+    /// Copies a tensor of the CPU to the values from `first` on: a library's result where a test emulates a GPU.
+    pub(crate) fn put(&mut self, first: usize, x: &Tensor) -> Result<()> {
+        let x = x.contiguous()?;
+        if !x.device().is_cpu() || x.dtype() != self.dtype() {
+            bail!("a tensor of {:?} cannot be copied to an output of {:?}", x.dtype(), self.dtype());
+        }
+        let (to, (from, bytes)) = (self.part(first, x.elem_count())?, address(&x)?);
+        // SAFETY: both are memory of this process of at least so many bytes, checked above; the output's has no other
+        // reader or writer meanwhile, and the tensor is another one.
+        unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
+        Ok(())
+    }
+
     /// The tensor, once the launch that writes it has been made.
     pub(crate) fn into_tensor(self) -> Tensor {
         match self.memory {

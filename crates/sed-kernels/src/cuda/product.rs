@@ -3,6 +3,8 @@
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
+use super::memory::Output;
+
 /// What a product does with its sums before it rounds them: `max(sum + addend + bias, 0)` or a part of that.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tail<'a> {
@@ -62,22 +64,22 @@ pub(super) fn product(x: &Tensor, weight: &Tensor, tail: Tail<'_>) -> Result<Ten
     }
 }
 
-/// `x [rows, k]` times the transpose of each of `weights [batch, n, k]`, `[batch, rows, n]`; otherwise as
-/// [`product`], without a tail.
-pub(super) fn products(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
+/// `x [rows, k]` times the transpose of each of `weights [batch, n, k]`, `[batch, rows, n]`, to the values of `y` from
+/// `first` on; otherwise as [`product`], without a tail.
+pub(super) fn products_into(x: &Tensor, weights: &Tensor, y: &mut Output, first: usize) -> Result<()> {
     let ((rows, k), (batch, n, inner)) = (x.dims2()?, weights.dims3()?);
-    if k != inner || x.dtype() != weights.dtype() {
+    if k != inner || x.dtype() != weights.dtype() || x.dtype() != y.dtype() {
         bail!("products: {:?} does not fit the weights {:?}", x.shape(), weights.shape());
     }
     match x.device() {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => {
             let size = super::cublaslt::Size { rows, k, n, batch: Some(batch) };
-            super::cublaslt::multiply(device, x, weights, size, Tail::default())?.reshape((batch, rows, n))
+            super::cublaslt::multiply_into(device, (x, weights), size, Tail::default(), (y, first))
         }
         Device::Cpu => {
             let x = x.unsqueeze(0)?.broadcast_as((batch, rows, k))?;
-            x.matmul(&weights.t()?)?.reshape((batch, rows, n))
+            y.put(first, &x.matmul(&weights.t()?)?)
         }
         other => bail!("products: no kernels for {:?}", other.location()),
     }
@@ -86,13 +88,8 @@ pub(super) fn products(x: &Tensor, weights: &Tensor) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cuda::testing::{DTYPES, assert_near, device, on_device};
+    use crate::cuda::testing::{DTYPES, assert_near, bits, device, on_device};
     use crate::testing::{random, tensor};
-
-    fn bits(x: &Tensor) -> Vec<u32> {
-        let x = x.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
-        x.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
-    }
 
     /// Every tail against sums in f32, with rows that suit a library's wide accesses and with others. The addend is
     /// not the result's memory, and stays as it was.
@@ -175,10 +172,16 @@ mod tests {
         for dtype in DTYPES {
             let x = on_device(&tensor(&random(rows * k, 1), &[rows, k]), dtype).tensor;
             let weights = on_device(&tensor(&random(batch * n * k, 2), &[batch, n, k]), dtype).tensor;
-            let all = bits(&products(&x, &weights).unwrap());
+            let products = |weights: &Tensor| {
+                let shape = (weights.dim(0).unwrap(), rows, n);
+                let mut y = Output::new(&device(), dtype, shape).unwrap();
+                products_into(&x, weights, &mut y, 0).unwrap();
+                y.into_tensor()
+            };
+            let all = bits(&products(&weights));
             for (first, count) in [(0, 1), (2, 5), (6, 1)] {
                 let part = weights.narrow(0, first, count).unwrap().contiguous().unwrap();
-                let part = bits(&products(&x, &part).unwrap());
+                let part = bits(&products(&part));
                 assert_eq!(part, all[first * rows * n..][..count * rows * n], "{dtype:?} {first} + {count}");
             }
         }

@@ -34,6 +34,12 @@ pub(super) fn on_device(x: &Tensor, dtype: DType) -> OnDevice {
     OnDevice { tensor, rounded: rounded.to_dtype(DType::F32).unwrap() }
 }
 
+/// The bits of all values, as f32.
+pub(super) fn bits(x: &Tensor) -> Vec<u32> {
+    let x = x.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+    x.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+}
+
 /// Fails where `got` is farther from `want` (f32, CPU) than the storage type explains: 1e-4 for f32, 2⁻⁷ for
 /// bf16, 2⁻¹⁰ for f16, of the value or of some part of the largest: a tenth for f32, a half for the others,
 /// whose sums are rounded between a product and its tail.

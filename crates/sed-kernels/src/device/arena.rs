@@ -386,7 +386,9 @@ mod tests {
                 rounds.push(places);
             }
             assert_eq!(rounds[1], rounds[2], "apart: {apart}");
-            let [first, scratch0, kept0, scratch1, kept1, scratch2, kept2, last] = rounds[2][..] else { panic!() };
+            let [first, scratch0, kept0, scratch1, kept1, scratch2, kept2, last] = rounds[2][..] else {
+                panic!()
+            };
             // The third step overwrites what the first has left, and its scratch memory lies above the second's result.
             assert_eq!((kept0, scratch0 == scratch2), (kept2, false));
             let mut different = vec![first, kept0, kept1, scratch1, last];

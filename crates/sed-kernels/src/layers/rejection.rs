@@ -2,7 +2,8 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::wing::in_wing_of;
+use super::wing::{Wing, in_wing_of};
+use crate::specs::{DevicePairs, RejectionRule};
 
 /// For every image, the pairs that are among its `top_k` best at one of its pixels, rising.
 ///
@@ -51,6 +52,33 @@ pub fn top_k_union(
         most.push(if top_k < groups.len() { top_k.min(count) } else { top_k });
     }
     in_wing_of!(logits.device(), top_k_union(logits, offsets, &most, Some(groups)))
+}
+
+/// Rejects on a device, as [`top_k_union`] does, without waiting for it: of the pairs `before`, by their `logits
+/// [before's capacity, h, w]`, those of each image that are among its best at one of the positions go on. Writes the
+/// tables `after`, and returns the row of `before` for each pair that stays, `[after's capacity]` (u32); 0 in rows that
+/// do not count. Pairs beyond the capacity are left out, and `after.wanted` is larger than it.
+///
+/// With groups, a group is the best of those of its pairs that are left; an image of no more groups than its `top_k`
+/// keeps the pairs that are their group's best at some position.
+///
+/// # Errors
+/// When the tensors are on the CPU, or the tables, the rule and the logits do not go together.
+pub fn reject(
+    logits: &Tensor,
+    before: &DevicePairs,
+    rule: &RejectionRule,
+    after: &DevicePairs,
+) -> Result<Tensor> {
+    before.check(logits)?;
+    rule.check(before.image_count())?;
+    if after.image_count() != before.image_count() {
+        bail!("reject: {} images before and {} after", before.image_count(), after.image_count());
+    }
+    match Wing::of(logits.device()) {
+        Wing::Cuda(()) => crate::cuda::reject(logits, before, rule, after),
+        Wing::Cpu(()) => bail!("reject: pairs on the device, but the tensors are on the CPU"),
+    }
 }
 
 #[cfg(test)]
