@@ -4,6 +4,7 @@
 #include "../convolve_tensor.cu"
 #include "../depthwise.cu"
 #include "../epilogue.cu"
+#include "../finish.cu"
 #include "../group_norm.cu"
 #include "../layer_norm.cu"
 #include "../prefix_attention.cu"
