@@ -75,7 +75,7 @@ __device__ void sigmoid(const T* x, T* y, long long values, unsigned* counts, in
   const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
   if (at >= values) return;
   const float v = to_float(x[at]);
-  y[at] = from_float<T>(1.0f / (1.0f + expf(-v)));
+  y[at] = from_float<T>(logistic(v));
   if (counts != nullptr && !(fabsf(v) < INFINITY)) atomicAdd(counts + counter, 1u);
 }
 #define PARAMETERS(T) (const T* x, T* y, long long values, unsigned* counts, int counter)

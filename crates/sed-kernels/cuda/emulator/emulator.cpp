@@ -240,6 +240,14 @@ uint64_t exchange(unsigned mask, uint64_t value, int source, int line) {
   return values[source];
 }
 
+const uint64_t* exchange_all(uint64_t value, int line) {
+  Running& thread = static_cast<Running&>(*current);
+  uint64_t* values = launch.warps[thread.warp].values[thread.exchanges++ % 2];
+  values[thread.lane] = value;
+  pause(State::AtWarp, line);
+  return values;
+}
+
 const Factors* exchange_factors(const Factors& mine, int line) {
   Running& thread = static_cast<Running&>(*current);
   Factors* all = launch.warps[thread.warp].factors[thread.exchanges++ % 2];

@@ -52,6 +52,8 @@ extern thread_local dim3 block_index, block_dim, grid_dim;
 void sync_block(int line);
 // Gives `value` to the warp and returns lane `source`'s.
 uint64_t exchange(unsigned mask, uint64_t value, int source, int line);
+// Gives `value` to the warp and returns those of all its lanes; all of them take part.
+const uint64_t* exchange_all(uint64_t value, int line);
 // What a lane holds of the factors of a product on tensor cores (tensor_core.cuh).
 struct Factors {
   uint32_t a[4], b[2];
@@ -77,6 +79,21 @@ T shuffle(unsigned mask, T value, int source, int line) {
   bits = exchange(mask, bits, source, line);
   memcpy(&value, &bits, sizeof(T));
   return value;
+}
+
+// A bit for each lane whose value is not 0.
+inline unsigned ballot(bool value, int line) {
+  const uint64_t* lanes = exchange_all(value, line);
+  unsigned bits = 0;
+  for (int lane = 0; lane < 32; lane++) bits |= lanes[lane] != 0 ? 1u << lane : 0u;
+  return bits;
+}
+// The sum of the lanes' values.
+inline unsigned sum(unsigned value, int line) {
+  const uint64_t* lanes = exchange_all(value, line);
+  unsigned all = 0;
+  for (int lane = 0; lane < 32; lane++) all += static_cast<unsigned>(lanes[lane]);
+  return all;
 }
 
 // Empty if the argument suits a parameter of type `P`, otherwise what is wrong.
@@ -148,6 +165,9 @@ struct Registration {
 #define __shfl_sync(mask, value, source) sed_emulator::shuffle(mask, value, (source) & 31, __LINE__)
 #define __shfl_xor_sync(mask, value, step)                                                                   \
   sed_emulator::shuffle(mask, value, sed_emulator::current->lane ^ (step), __LINE__)
+// Only for all lanes of a warp.
+#define __ballot_sync(mask, value) sed_emulator::ballot(value, __LINE__)
+#define __reduce_add_sync(mask, value) sed_emulator::sum(value, __LINE__)
 
 #define SED_REGISTER(name) static const sed_emulator::Registration name##_registration(#name, &name);
 #define SED_SHARED(type, name, count)                                                                        \
@@ -258,6 +278,7 @@ inline float __uint_as_float(unsigned u) {
   memcpy(&f, &u, 4);
   return f;
 }
+inline int __ffs(unsigned bits) { return __builtin_ffs(static_cast<int>(bits)); }
 inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }

@@ -6,6 +6,7 @@
 #include "../depthwise.cu"
 #include "../epilogue.cu"
 #include "../gather.cu"
+#include "../finish.cu"
 #include "../group_norm.cu"
 #include "../layer_norm.cu"
 #include "../patches.cu"

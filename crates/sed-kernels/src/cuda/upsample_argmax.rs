@@ -7,12 +7,17 @@ use super::elementwise::counted_sigmoid;
 use super::launch::Launch;
 use super::memory::Output;
 use crate::device::download;
-use crate::specs::{ArgmaxMap, ArgmaxSpec, ScoredMap, Sureness};
+use crate::specs::{ArgmaxMap, ArgmaxSpec, ScoredMap, Sureness, Tiles, mean_score};
 
-/// Threads of a block, one for each output pixel.
-const THREADS: usize = 256;
-/// Most maps whose counts a block adds up in shared memory.
-const SHARED_MAPS: usize = 1024;
+/// Most maps whose pixels a block counts in shared memory.
+const SHARED_MAPS: usize = 512;
+/// Bytes of a map's counts there.
+pub(super) const COUNT_BYTES: usize = 12;
+
+/// The maps that blocks have shared memory for if an image has at most so many.
+pub(super) fn counted(maps: usize) -> usize {
+    maps.min(SHARED_MAPS)
+}
 
 /// As [`crate::upsample_argmax`], which has checked the arguments; the first columns and rows of `scores`,
 /// `used` of each, count. Indices, counts and planes are copied to the host.
@@ -51,14 +56,15 @@ fn best_of(
     let values = spec.height * spec.width;
     let mut indices = Output::new(device, DType::I16, values)?;
     let mut sums = Output::zeros(device, DType::I64, n.max(1))?;
-    let shared = n <= SHARED_MAPS;
-    // The maps' one threshold, which winners alone can have.
+    let tiles = Tiles::of((spec.width, spec.height), high);
+    let room = if n <= SHARED_MAPS { n } else { 0 };
+    let kernel = if spec.sureness { "upsample_argmax_ranked" } else { "upsample_argmax" };
+    // The maps' one threshold, or each map's; not read where there is no map.
     let threshold = spec.thresholds.first().copied().unwrap_or(0.0);
-    let alike = threshold < f32::INFINITY && spec.thresholds.iter().all(|other| *other == threshold);
-    let ranked = spec.sureness || !alike;
-    let kernel = if ranked { "upsample_argmax_ranked" } else { "upsample_argmax" };
-    let launch = Launch::new(kernel, scores.dtype(), [values.div_ceil(THREADS), 1, 1], THREADS)?
-        .shared(if shared { 12 * n } else { 0 })
+    let alike = spec.thresholds.iter().all(|other| *other == threshold);
+    let thresholds = (!alike).then(|| Tensor::new(spec.thresholds, device)).transpose()?;
+    let launch = Launch::new(kernel, scores.dtype(), [tiles.count, 1, 1], Tiles::COLUMNS)?
+        .shared(COUNT_BYTES * room)
         .input(&scores)?
         .output(&mut indices)?
         .output(&mut counts)?
@@ -69,28 +75,25 @@ fn best_of(
         .i32(high)?
         .i32(wide)?
         .i32(spec.height)?
-        .i32(spec.width)?;
+        .i32(spec.width)?
+        .i32(tiles.shift)?
+        .i32(room)?
+        .f32(threshold)
+        .optional(thresholds.as_ref())?;
     let mut planes = spec.sureness.then(|| Planes::new(device, values)).transpose()?;
-    if ranked {
-        // They are not read where there is no map.
-        let thresholds = (n > 0).then(|| Tensor::new(spec.thresholds, device)).transpose()?;
+    if let Some(planes) = &mut planes {
         let labels = spec.labels.iter().map(|label| u32::from(*label));
         let labels = (n > 0).then(|| Tensor::from_iter(labels, device)).transpose()?;
-        let launch = launch.i32(usize::from(shared))?.optional(thresholds.as_ref())?;
-        let launch = launch.optional(labels.as_ref())?;
-        Planes::outputs(planes.as_mut(), launch)?.run(device)?;
+        planes.outputs(launch.optional(labels.as_ref())?)?.run(device)?;
     } else {
-        launch.f32(threshold).i32(usize::from(shared))?.run(device)?;
+        launch.run(device)?;
     }
     let indices = downloaded(indices)?;
     let sureness = planes.map(Planes::download).transpose()?;
     let mut pixels = counts.into_tensor().to_vec1::<u32>()?;
     let sums = sums.into_tensor().to_vec1::<i64>()?;
     let last = pixels.pop().unwrap_or(0) as usize;
-    let mean = |(&sum, &pixels): (&i64, &u32)| {
-        if pixels > 0 { (sum as f64 / f64::from(pixels) / (1u64 << 32) as f64) as f32 } else { 0.0 }
-    };
-    let mean_scores = sums.iter().zip(&pixels).map(mean).collect();
+    let mean_scores = sums.iter().zip(&pixels).map(|(&sum, &pixels)| mean_score(sum, pixels)).collect();
     Ok((ArgmaxMap { indices, pixels, mean_scores, sureness }, last))
 }
 
@@ -108,14 +111,9 @@ impl Planes {
         Ok(Self { scores: plane()?, runner_up: plane()?, margins: plane()? })
     }
 
-    /// Adds the planes to a launch, or null pointers.
-    fn outputs(planes: Option<&mut Self>, launch: Launch) -> Result<Launch> {
-        match planes {
-            None => launch.optional(None)?.optional(None)?.optional(None),
-            Some(Self { scores, runner_up, margins }) => {
-                launch.output(scores)?.output(runner_up)?.output(margins)
-            }
-        }
+    /// Adds the planes to a launch.
+    fn outputs(&mut self, launch: Launch) -> Result<Launch> {
+        launch.output(&mut self.scores)?.output(&mut self.runner_up)?.output(&mut self.margins)
     }
 
     fn download(self) -> Result<Sureness> {
@@ -150,6 +148,8 @@ mod tests {
             (5, 6, 7, 31, 23, None),
             (20, 12, 12, 17, 30, Some((11, 9))),
             (1, 1, 1, 3, 2, None),
+            (3, 5, 6, 130, 20, None),
+            (7, 9, 5, 4, 3, None),
             (1100, 2, 2, 9, 9, None),
             (0, 3, 3, 4, 4, None),
         ] {

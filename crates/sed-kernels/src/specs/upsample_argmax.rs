@@ -50,6 +50,11 @@ impl ArgmaxSpec<'_> {
     }
 }
 
+/// Mean score over some pixels from its sum in units of 2⁻³²; 0 of no pixel.
+pub(crate) fn mean_score(sum: i64, pixels: u32) -> f32 {
+    if pixels > 0 { (sum as f64 / f64::from(pixels) / (1u64 << 32) as f64) as f32 } else { 0.0 }
+}
+
 /// The winner of every pixel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ArgmaxMap {

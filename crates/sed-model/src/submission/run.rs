@@ -12,11 +12,11 @@ use super::graphs::BatchFeatures;
 use super::state::Kept;
 use super::tables::{Asked, Entering, HostTables};
 use super::words::{Places, Words, table};
-use super::{Answered, Question};
+use super::{Answered, Question, RawMap};
 use crate::error::{ModelError, Result};
 use crate::level::Level;
 use crate::model::{SedModel, check_pairs};
-use crate::segmentation::{BatchFinish, FinishRequest};
+use crate::segmentation::BatchFinish;
 
 /// The questions, and what the host knows about them.
 pub(super) struct Decoding<'a> {
@@ -44,8 +44,7 @@ impl SedModel {
             check_pairs(capacity, self.limits().map(|limits| limits.levels[level.index()]))?;
         }
         let Decoding { questions, asked, .. } = decoding;
-        let side = self.config().image_size / 4;
-        let finish = BatchFinish::new(&requests(questions), (side, side))?;
+        let finish = self.finishing(questions, capacities)?;
 
         clock.begin(Stage::CostMap)?;
         arena::work_on(Side::High);
@@ -61,7 +60,7 @@ impl SedModel {
         let (logits, pairs) =
             self.levels(images, decoding, (&tables, &block), (&entering, &results), clock)?;
         clock.begin(Stage::Finish)?;
-        finish.queue(&logits, &pairs, &table(&block, &parameters)?, &table(&results, &maps)?)?;
+        finish.launch(&logits, &pairs, &table(&block, &parameters)?, &table(&results, &maps)?)?;
         let download = kept.host.download(&results)?;
         clock.end()?;
         let words = Arc::new(download.wait()?);
@@ -69,11 +68,31 @@ impl SedModel {
         clock.add()?;
 
         let Some(entered) = entering.counts(&words) else { return Ok(None) };
-        let survivors = (0..questions.len()).map(|image| entering.survivors(&words, image));
-        let survivors = survivors.collect::<Result<Vec<_>>>()?;
-        let maps = finish.answers(&words, maps);
-        let answer = |(survivors, map)| Answered { survivors, map };
-        Ok(Some((entered, survivors.into_iter().zip(maps).map(answer).collect())))
+        let finish = Arc::new(finish);
+        let mut first = 0;
+        let answer = |image: usize| -> Result<Answered> {
+            let survivors = entering.survivors(&words, image)?;
+            let last = survivors[Level::Three.index()].clone();
+            let (finish, words, maps, row) = (Arc::clone(&finish), Arc::clone(&words), maps.clone(), first);
+            first += last.len();
+            let map = RawMap::new(move || finish.unpack(image, &words[maps], row, &last));
+            Ok(Answered { survivors, map })
+        };
+        let answers = (0..questions.len()).map(answer).collect::<Result<_>>()?;
+        Ok(Some((entered, answers)))
+    }
+
+    /// The plan of the results, for as many rows as the last level has.
+    fn finishing(
+        &self,
+        questions: &[Question<'_>],
+        capacities: [usize; Level::COUNT],
+    ) -> Result<BatchFinish> {
+        let outputs: Vec<_> = questions.iter().map(|question| question.output).collect();
+        let vocabularies: Vec<_> =
+            questions.iter().map(|question| (question.text.len(), question.groups)).collect();
+        let side = self.config().image_size / 4;
+        BatchFinish::plan(&outputs, &vocabularies, capacities[Level::Three.index()], (side, side))
     }
 
     /// Queues cost map and levels. Returns the last level's logits `[capacity, S/4, S/4]` and their pairs.
@@ -123,15 +142,6 @@ impl SedModel {
         }
         Err(no_map())
     }
-}
-
-fn requests<'a>(questions: &'a [Question<'a>]) -> Vec<FinishRequest<'a>> {
-    let request = |question: &Question<'a>| FinishRequest {
-        output: question.output,
-        pairs: question.text.len(),
-        groups: question.groups,
-    };
-    questions.iter().map(request).collect()
 }
 
 fn only(mut tensors: Vec<Tensor>) -> Result<Tensor> {

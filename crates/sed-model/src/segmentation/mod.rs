@@ -1,9 +1,15 @@
 //! The end of the path: from the last level's logits to a category for every pixel.
 
+mod batch;
+mod labels;
+
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
-use sed_kernels::{ArgmaxSpec, ScoredMap, Sureness, UNLABELLED, score_and_upsample};
+use sed_kernels::{ArgmaxSpec, ScoredMap, Sureness, score_and_upsample};
+
+pub(crate) use batch::BatchFinish;
+use labels::Labels;
 
 use crate::error::{ModelError, Result};
 use crate::pairs::PairBatch;
@@ -18,12 +24,19 @@ pub struct OutputSpec {
     /// Only this many columns and rows, `(width, height)`, of the decoder's map hold the picture (the official
     /// evaluation cuts the map to the resized picture where that is smaller).
     pub crop: Option<(u32, u32)>,
-    /// Pixels whose best score is below its category's threshold become [`UNLABELLED`].
+    /// Pixels whose best score is below its category's threshold become [`crate::UNLABELLED`].
     pub thresholds: Thresholds,
     /// True to return the survivors' scores, too, at the size of the decoder's map.
     pub score_maps: bool,
     /// True to return every pixel's score, runner-up and margin, too.
     pub sureness: bool,
+}
+
+impl OutputSpec {
+    /// The crop in sizes of memory.
+    fn crop(&self) -> Option<(usize, usize)> {
+        self.crop.map(|(width, height)| (width as usize, height as usize))
+    }
 }
 
 /// The least score of a labelled pixel, 0 to 1. It decides after the arg-max: the second best category does
@@ -33,7 +46,7 @@ pub enum Thresholds {
     /// The same for all categories.
     Same(f32),
     /// One for each category of the vocabulary. [`f32::INFINITY`] marks a contrast word: its pixels are
-    /// [`UNLABELLED`] and are counted.
+    /// [`crate::UNLABELLED`] and are counted.
     ByCategory(Arc<[f32]>),
 }
 
@@ -56,10 +69,10 @@ pub struct FinishedMap {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// `[height, width]`: the category of every pixel as index into the vocabulary, or [`UNLABELLED`].
+    /// `[height, width]`: the category of every pixel as index into the vocabulary, or [`crate::UNLABELLED`].
     pub indices: Vec<u16>,
     /// Pixels of each category of the vocabulary in `indices`; those below the threshold count for none. Of a
-    /// contrast word all that it has won, although they are [`UNLABELLED`] in `indices`.
+    /// contrast word all that it has won, although they are [`crate::UNLABELLED`] in `indices`.
     pub pixels: Vec<u32>,
     /// Mean score of each category over its pixels, 0 to 1; 0 where it has none.
     pub mean_scores: Vec<f32>,
@@ -113,59 +126,6 @@ fn merge(labels: &[u16], scores: &mut Vec<f32>, area: usize) -> Vec<u32> {
     categories
 }
 
-/// The categories of an image's maps.
-struct Labels {
-    /// By map, rising.
-    of_map: Vec<u16>,
-    /// Number of categories of the vocabulary.
-    categories: usize,
-}
-
-impl Labels {
-    /// Of the maps of the pairs `survivors`, indices into a vocabulary of so many categories. `groups` has
-    /// the category of each of its pairs; without, pairs are categories.
-    fn of(survivors: &[u32], groups: Option<&[u32]>, categories: usize) -> Self {
-        let category = |pair: &u32| groups.map_or(*pair, |groups| groups[*pair as usize]) as u16;
-        Self { of_map: survivors.iter().map(category).collect(), categories }
-    }
-
-    /// The threshold of each map.
-    fn thresholds(&self, thresholds: &Thresholds) -> Result<Vec<f32>> {
-        if let Thresholds::ByCategory(all) = thresholds
-            && all.len() != self.categories
-        {
-            let (given, wanted) = (all.len(), self.categories);
-            let reason = format!("{given} score thresholds for {wanted} categories; give one for each");
-            return Err(ModelError::input(reason));
-        }
-        Ok(self.of_map.iter().map(|label| thresholds.of((*label).into())).collect())
-    }
-
-    /// Replaces the maps' indices by their categories.
-    fn name(&self, indices: &mut [u16]) -> Result<()> {
-        for index in indices.iter_mut().filter(|index| **index != UNLABELLED) {
-            let Some(&category) = self.of_map.get(usize::from(*index)) else {
-                let reason = format!("the device gave map {index} of {}", self.of_map.len());
-                return Err(candle_core::Error::Msg(reason).into());
-            };
-            *index = category;
-        }
-        Ok(())
-    }
-
-    /// Pixels and mean scores of each category from those of each map.
-    fn totals(&self, pixels: &[u32], mean_scores: &[f32]) -> (Vec<u32>, Vec<f32>) {
-        let (mut totals, mut sums) = (vec![0; self.categories], vec![0.0; self.categories]);
-        for ((&label, &pixels), &mean) in self.of_map.iter().zip(pixels).zip(mean_scores) {
-            totals[usize::from(label)] += pixels;
-            sums[usize::from(label)] += f64::from(mean) * f64::from(pixels);
-        }
-        let mean = |(sum, pixels): (&f64, &u32)| (sum / f64::from((*pixels).max(1))) as f32;
-        let means = sums.iter().zip(&totals).map(mean).collect();
-        (totals, means)
-    }
-}
-
 /// Finds the best category of every pixel of every image of a fully decoded batch.
 pub(crate) fn finish(batch: &PairBatch, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>> {
     let Some(logits) = &batch.logits else {
@@ -189,7 +149,7 @@ fn finish_image(logits: &Tensor, labels: &Labels, output: &OutputSpec) -> Result
     let spec = ArgmaxSpec {
         width: output.width as usize,
         height: output.height as usize,
-        crop: output.crop.map(|(width, height)| (width as usize, height as usize)),
+        crop: output.crop(),
         labels: &labels.of_map,
         thresholds: &labels.thresholds(&output.thresholds)?,
         sureness: output.sureness,
@@ -203,21 +163,13 @@ fn finish_image(logits: &Tensor, labels: &Labels, output: &OutputSpec) -> Result
     if let Some(sureness) = &mut map.sureness {
         labels.name(&mut sureness.runner_up)?;
     }
-    let (pixels, mean_scores) = labels.totals(&map.pixels, &map.mean_scores);
-    Ok(FinishedMap {
-        width: output.width,
-        height: output.height,
-        indices: map.indices,
-        pixels,
-        mean_scores,
-        score_maps,
-        sureness: map.sureness,
-    })
+    Ok(labels.finished((output.width, output.height), map, score_maps))
 }
 
 #[cfg(test)]
 mod tests {
     use candle_core::Device;
+    use sed_kernels::UNLABELLED;
 
     use super::*;
 
