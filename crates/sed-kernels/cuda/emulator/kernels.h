@@ -6,6 +6,7 @@
 #include "../epilogue.cu"
 #include "../group_norm.cu"
 #include "../layer_norm.cu"
+#include "../mlp.cu"
 #include "../prefix_attention.cu"
 #include "../rejection.cu"
 #include "../scalar_conv.cu"
