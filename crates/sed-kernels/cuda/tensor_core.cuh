@@ -56,4 +56,63 @@ __device__ inline unsigned pack_relu(float low, float high, __half) {
   asm("cvt.rn.relu.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(second), "f"(first));
   return packed;
 }
+// Four 8 x 8 matrices from shared memory: lane 8 * m + r points at row r (16 bytes) of matrix m, and gets of each
+// matrix the two values of row lane / 4 at column 2 * (lane % 4). Rows of `b` [outputs, k] make its fragments.
+template <typename T>
+__device__ inline void load_tiles(unsigned (&tiles)[4], const T* row) {
+  const unsigned address = (unsigned)__cvta_generic_to_shared(row);
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(tiles[0]), "=r"(tiles[1]), "=r"(tiles[2]), "=r"(tiles[3])
+               : "r"(address)
+               : "memory");
+}
+
+// 2^v and 1 / v within 2 units in the last place, one instruction each; denormal numbers count as 0.
+__device__ inline float fast_exp2(float v) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(v));
+  return y;
+}
+__device__ inline float fast_reciprocal(float v) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(v));
+  return y;
+}
+#endif
+
+// Two values of a 16-bit format in 32 bits, the first in the lower half, rounded as `from_float` does.
+template <typename T>
+struct Packed;
+#ifdef SED_EMULATOR
+template <typename T>
+struct Packed {
+  static unsigned of(float low, float high) {
+    const T values[2] = {from_float<T>(low), from_float<T>(high)};
+    unsigned bits;
+    memcpy(&bits, values, 4);
+    return bits;
+  }
+  static float low(unsigned bits) { return half_of(bits, 0, T()); }
+  static float high(unsigned bits) { return half_of(bits, 1, T()); }
+};
+#else
+template <>
+struct Packed<__nv_bfloat16> {
+  __device__ static unsigned of(float low, float high) {
+    const __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<const unsigned*>(&both);
+  }
+  __device__ static float low(unsigned bits) { return __uint_as_float(bits << 16); }
+  __device__ static float high(unsigned bits) { return __uint_as_float(bits & 0xffff0000u); }
+};
+template <>
+struct Packed<__half> {
+  __device__ static unsigned of(float low, float high) {
+    const __half2 most = __float2half2_rn(65504.0f), least = __float2half2_rn(-65504.0f);
+    const __half2 both = __hmax2_nan(__hmin2_nan(__floats2half2_rn(low, high), most), least);
+    return *reinterpret_cast<const unsigned*>(&both);
+  }
+  __device__ static float low(unsigned bits) { return __low2float(*reinterpret_cast<const __half2*>(&bits)); }
+  __device__ static float high(unsigned bits) { return __high2float(*reinterpret_cast<const __half2*>(&bits)); }
+};
 #endif

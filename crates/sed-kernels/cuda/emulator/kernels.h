@@ -11,6 +11,7 @@
 #include "../layer_norm.cu"
 #include "../patches.cu"
 #include "../normed_head.cu"
+#include "../mlp.cu"
 #include "../prefix_attention.cu"
 #include "../rejection.cu"
 #include "../scalar_conv.cu"

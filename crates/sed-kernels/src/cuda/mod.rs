@@ -25,6 +25,7 @@ mod launch;
 mod layer_norm;
 mod linear;
 mod memory;
+mod mlp;
 mod patch_conv;
 mod prefix_attention;
 mod product;

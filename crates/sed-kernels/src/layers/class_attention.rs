@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::wing::layer;
-use crate::specs::{AttentionSums, ClassAttentionWeights};
+use crate::specs::{AttentionSums, ClassAttentionWeights, DevicePairs};
 
 layer! {
     /// The layer `x + x2` of SED's feature aggregation: `x1 = x + attention(norm1(x))`,
@@ -24,4 +24,10 @@ layer! {
     /// The layer for one part of an image's categories, `x [part, height, width, C]` to the same shape, from
     /// the sums over all of them.
     pub fn finish_part(&self, x: &Tensor, sums: &AttentionSums) -> Result<Tensor>;
+
+    on_device {
+        /// As [`ClassAttention::forward`] for `x [capacity, height, width, C]`, contiguous and in the weights' format;
+        /// `pairs` says which rows belong to which image. Rows that do not count are unspecified in the result.
+        pub fn forward_pairs(&self, x: &Tensor, pairs: &DevicePairs) -> Result<Tensor>;
+    }
 }
