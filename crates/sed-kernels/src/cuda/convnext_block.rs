@@ -35,7 +35,7 @@ impl ConvNextBlock {
     /// `x [n, height, width, C]` to the same shape.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.to_dtype(self.expand.dtype())?.contiguous()?;
-        let normed = self.depthwise.forward_normed(&x, Some(&self.norm))?;
+        let normed = self.depthwise.forward_normed(&x, Some(&self.norm), None)?;
         let hidden = self.expand.forward(&normed, Activation::Gelu)?;
         let tail = Epilogue {
             bias: self.contract.bias.as_ref(),
