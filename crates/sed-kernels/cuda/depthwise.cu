@@ -12,7 +12,7 @@ constexpr int DEPTHWISE_GROUP = 2 * WARP;
 // Most values of a warp that wait in shared memory for those of the other warps, for all warps of a block.
 constexpr int DEPTHWISE_PARTIALS = 256;
 
-struct alignas(8) Two {
+struct alignas(8) Channels2 {
   float x, y;
 };
 
@@ -23,24 +23,24 @@ struct Stored {
 };
 template <>
 struct Stored<float> {
-  using Type = Two;
+  using Type = Channels2;
 };
 
-__device__ inline Two unpacked(Two v, float) { return v; }
-__device__ inline Two unpacked(unsigned v, __nv_bfloat16) {
+__device__ inline Channels2 unpacked(Channels2 v, float) { return v; }
+__device__ inline Channels2 unpacked(unsigned v, __nv_bfloat16) {
   const unsigned bits[2] = {v << 16, v & 0xffff0000u};
-  Two two;
+  Channels2 two;
   memcpy(&two, bits, sizeof(two));
   return two;
 }
-__device__ inline Two unpacked(unsigned v, __half) {
+__device__ inline Channels2 unpacked(unsigned v, __half) {
   __half halves[2];
   memcpy(halves, &v, sizeof(v));
   return {to_float(halves[0]), to_float(halves[1])};
 }
-__device__ inline Two packed(Two v, float) { return v; }
+__device__ inline Channels2 packed(Channels2 v, float) { return v; }
 template <typename T>
-__device__ inline unsigned packed(Two v, T) {
+__device__ inline unsigned packed(Channels2 v, T) {
   const T values[2] = {from_float<T>(v.x), from_float<T>(v.y)};
   unsigned bits;
   memcpy(&bits, values, sizeof(bits));
@@ -93,7 +93,8 @@ __device__ inline void tile_sums(float (&v)[N], bool half, bool block, float* pa
 // Normalises a tile's pixels over their channels: the mean first, then the squared deviations from it. Lanes without
 // channels have zeros and take part with `inside` false.
 template <int N>
-__device__ void normalise_tile(Two (&acc)[N], Two weight, Two bias, bool inside, bool half, bool block, int channels,
+__device__ void normalise_tile(Channels2 (&acc)[N], Channels2 weight, Channels2 bias, bool inside, bool half, bool block,
+                               int channels,
                                float eps) {
   SED_SHARED(float, partial, 2 * DEPTHWISE_PARTIALS);
   constexpr int HELD = N > 16 ? N / 16 : 1;
@@ -131,13 +132,13 @@ struct DepthwiseTile {
   using Raw = typename Stored<T>::Type;
   // A source row is loaded while the one before is used, where registers suffice for both.
   static constexpr bool AHEAD = ROWS > 1 || (sizeof(T) == 2 && SIZE < 9);
-  Two sums[ROWS * COLUMNS];
+  Channels2 sums[ROWS * COLUMNS];
   Raw next[SPAN]; // the source row that is on its way
   const char* from; // its first column; where that is outside the map, nothing loads it
   long long line; // bytes of a row
   unsigned pixel; // bytes of a pixel
   unsigned columns; // bit by bit those in the map
-  const Two* taps; // of the source row in output row 0
+  const Channels2* taps; // of the source row in output row 0
 
   __device__ __forceinline__ bool whole() const { return columns == (1u << SPAN) - 1; }
   __device__ __forceinline__ void load() {
@@ -157,7 +158,7 @@ struct DepthwiseTile {
   // Adds a source row to output rows `low` to `high`; another follows if there is `more`.
   __device__ __forceinline__ void add(int low, int high, bool more) {
     if (!AHEAD) load();
-    Two values[SPAN];
+    Channels2 values[SPAN];
 #pragma unroll
     for (int i = 0; i < SPAN; i++) values[i] = unpacked(next[i], T{});
     if (AHEAD && more) load();
@@ -166,7 +167,7 @@ struct DepthwiseTile {
       if (r < low || r > high) continue;
 #pragma unroll
       for (int kx = 0; kx < SIZE; kx++) {
-        const Two w = taps[(kx - r * SIZE) * WARP];
+        const Channels2 w = taps[(kx - r * SIZE) * WARP];
 #pragma unroll
         for (int i = 0; i < COLUMNS; i++) {
           sums[r * COLUMNS + i].x += values[i + kx].x * w.x;
@@ -228,13 +229,13 @@ __device__ void depthwise_tile(const T* x, const float* taps, const float* norm_
               (left - RADIUS) * (long long)tile.pixel;
   const int first_column = max(RADIUS - left, 0), columns = min(tile.SPAN, width + RADIUS - left);
   tile.columns = (1u << columns) - (1u << first_column);
-  tile.taps = reinterpret_cast<const Two*>(taps) + pair / WARP * ((1 + SIZE * SIZE) * WARP) + pair % WARP;
+  tile.taps = reinterpret_cast<const Channels2*>(taps) + pair / WARP * ((1 + SIZE * SIZE) * WARP) + pair % WARP;
 #pragma unroll
   for (int i = 0; i < ROWS * DEPTHWISE_COLUMNS; i++) tile.sums[i] = tile.taps[0];
   tile.taps += (1 + begin * SIZE) * WARP;
   tile.add_all(begin, end);
   if (norm_weight != nullptr) {
-    Two weight{}, bias{};
+    Channels2 weight{}, bias{};
     if (pair < pairs) {
       weight = {norm_weight[2 * pair], norm_weight[2 * pair + 1]};
       bias = {norm_bias[2 * pair], norm_bias[2 * pair + 1]};

@@ -258,6 +258,7 @@ inline unsigned pack_relu(float low, float high, __half) {
   };
   return bits(low) | bits(high) << 16;
 }
+template <typename T>
 inline void load_tiles(unsigned (&tiles)[4], const T* row) {
   const int lane = sed_emulator::current->lane;
   for (int m = 0; m < 4; m++) {
