@@ -9,8 +9,9 @@ constexpr int DEPTHWISE_COLUMNS = 8;
 // Channels of a group of weights, `taps` [groups, 1 + SIZE^2, 64]: a warp's, the bias before the kernel, padded with
 // zeros. So the taps of a thread lie at distances that the compiler knows.
 constexpr int DEPTHWISE_GROUP = 2 * WARP;
-// Most values of a warp that wait in shared memory for those of the other warps, for all warps of a block.
-constexpr int DEPTHWISE_PARTIALS = 256;
+// Most values of a warp that wait in shared memory for those of the other warps, for all warps of a block:
+// 24 times 8, or 16 times 16 or 32.
+constexpr int DEPTHWISE_PARTIALS = 512;
 
 struct alignas(8) Channels2 {
   float x, y;
@@ -130,38 +131,36 @@ struct DepthwiseTile {
   static constexpr int RADIUS = SIZE / 2, COLUMNS = DEPTHWISE_COLUMNS, SPAN = COLUMNS + SIZE - 1;
   static_assert(ROWS <= SIZE, "every source row serves either all output rows, or those before or behind some row");
   using Raw = typename Stored<T>::Type;
-  // A source row is loaded while the one before is used, where registers suffice for both.
-  static constexpr bool AHEAD = ROWS > 1 || (sizeof(T) == 2 && SIZE < 9);
   Channels2 sums[ROWS * COLUMNS];
-  Raw next[SPAN]; // the source row that is on its way
   const char* from; // its first column; where that is outside the map, nothing loads it
-  long long line; // bytes of a row
+  unsigned line; // bytes of a row
   unsigned pixel; // bytes of a pixel
   unsigned columns; // bit by bit those in the map
   const Channels2* taps; // of the source row in output row 0
 
   __device__ __forceinline__ bool whole() const { return columns == (1u << SPAN) - 1; }
-  __device__ __forceinline__ void load() {
+  __device__ __forceinline__ void load(Channels2 (&values)[SPAN]) const {
     if (whole()) {
 #pragma unroll
       for (unsigned i = 0; i < SPAN; i++) {
-        next[i] = *reinterpret_cast<const Raw*>(from + (unsigned long long)pixel * i);
+        values[i] = unpacked(*reinterpret_cast<const Raw*>(from + (unsigned long long)pixel * i), T{});
       }
     } else {
 #pragma unroll
       for (unsigned i = 0; i < SPAN; i++) {
-        next[i] = columns >> i & 1 ? *reinterpret_cast<const Raw*>(from + (unsigned long long)pixel * i) : Raw{};
+        values[i] = {0.0f, 0.0f};
+        if (columns >> i & 1) {
+          values[i] = unpacked(*reinterpret_cast<const Raw*>(from + (unsigned long long)pixel * i), T{});
+        }
       }
     }
-    from += line;
   }
-  // Adds a source row to output rows `low` to `high`; another follows if there is `more`.
-  __device__ __forceinline__ void add(int low, int high, bool more) {
-    if (!AHEAD) load();
+  // Adds the next source row to output rows `low` to `high`. Other warps work while it is loaded: registers for a row
+  // ahead would leave room for fewer.
+  __device__ __forceinline__ void add(int low, int high) {
     Channels2 values[SPAN];
-#pragma unroll
-    for (int i = 0; i < SPAN; i++) values[i] = unpacked(next[i], T{});
-    if (AHEAD && more) load();
+    load(values);
+    from += line;
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
       if (r < low || r > high) continue;
@@ -179,15 +178,15 @@ struct DepthwiseTile {
   }
   // Adds the source rows `begin .. end`, of which row 0 is the one that only output row 0 needs.
   __device__ __forceinline__ void add_all(int begin, int end) {
-    if (AHEAD) load();
 #pragma unroll
     for (int row = 0; row < ROWS - 1; row++) {
-      if (row >= begin && row < end) add(0, row, row + 1 < end);
+      if (row >= begin && row < end) add(0, row);
     }
-    for (int row = max(begin, ROWS - 1); row < min(end, SIZE); row++) add(0, ROWS - 1, row + 1 < end);
+#pragma unroll 1
+    for (int row = max(begin, ROWS - 1); row < min(end, SIZE); row++) add(0, ROWS - 1);
 #pragma unroll
     for (int row = SIZE; row < SIZE + ROWS - 1; row++) {
-      if (row >= begin && row < end) add(row - SIZE + 1, ROWS - 1, row + 1 < end);
+      if (row >= begin && row < end) add(row - SIZE + 1, ROWS - 1);
     }
   }
   __device__ __forceinline__ void store(char* to, int rows) const {
@@ -204,7 +203,7 @@ struct DepthwiseTile {
   }
 };
 
-// `x` and `y` [images, height, width, channels] with an even number of channels; `taps` as above. With `norm_weight`,
+// `x` and `y` [images, height, width, channels] with an even number of channels, a row below 4 GiB; `taps` as above. With `norm_weight`,
 // every pixel is normalised over its channels. Images from `*live` on, where it is given, are left out. Blocks: (tiles
 // of a row, groups of tiles of a column, images). A tile is 2^lanes_log threads (4: up to 32 channels, 5: up to 64),
 // several of them a block, one below the other; or the whole block (10).
@@ -223,9 +222,10 @@ __device__ void depthwise_tile(const T* x, const float* taps, const float* norm_
   const int top = min(place, height - 1), left = blockIdx.x * DEPTHWISE_COLUMNS;
   const int begin = max(RADIUS - top, 0), end = min(ROWS + SIZE - 1, height + RADIUS - top);
   tile.pixel = channels * sizeof(T);
-  tile.line = (long long)tile.pixel * width;
-  const long long image = (long long)blockIdx.z * height * tile.line + min(pair, pairs - 1) * (2 * sizeof(T));
-  tile.from = reinterpret_cast<const char*>(x) + image + (top + begin - RADIUS) * tile.line +
+  tile.line = tile.pixel * width;
+  const long long line = tile.line; // for signed products
+  const long long image = (long long)blockIdx.z * height * line + min(pair, pairs - 1) * (2 * sizeof(T));
+  tile.from = reinterpret_cast<const char*>(x) + image + (top + begin - RADIUS) * line +
               (left - RADIUS) * (long long)tile.pixel;
   const int first_column = max(RADIUS - left, 0), columns = min(tile.SPAN, width + RADIUS - left);
   tile.columns = (1u << columns) - (1u << first_column);
@@ -243,7 +243,7 @@ __device__ void depthwise_tile(const T* x, const float* taps, const float* norm_
     normalise_tile(tile.sums, weight, bias, pair < pairs, lanes_log < 5, lanes_log > 5, channels, eps);
   }
   if (pair >= pairs) return;
-  tile.store(reinterpret_cast<char*>(y) + image + top * tile.line + left * (long long)tile.pixel, height - place);
+  tile.store(reinterpret_cast<char*>(y) + image + top * line + left * (long long)tile.pixel, height - place);
 }
 
 // One channel of DEPTHWISE_COLUMNS neighbouring pixels a thread, for channels and sizes of maps that the tiles do not
@@ -309,27 +309,24 @@ __device__ void depthwise_any(const T* x, const float* taps, const float* norm_w
    T* y, int height, int width, int channels, int lanes_log, float eps)
 #define ARGUMENTS (x, taps, norm_weight, norm_bias, live, y, height, width, channels, lanes_log, eps)
 SED_KERNEL(depthwise_any, PARAMETERS, ARGUMENTS)
-// Blocks of few rows may have more threads, for more channels (`ROWS` in Rust). `blocks` at once on a multiprocessor are
-// for the 16-bit formats: f32 takes more registers.
-#define DEPTHWISE_TILE(size, rows, threads, blocks)                                                          \
+// `threads`: the largest block (`ROWS` in Rust); it also holds the registers of four rows to 128.
+#define DEPTHWISE_TILE(size, rows, threads)                                                                  \
   template <typename T>                                                                                      \
   __device__ void depthwise##size##x##rows PARAMETERS(T) {                                                   \
     depthwise_tile<size, rows> ARGUMENTS;                                                                    \
   }                                                                                                          \
-  SED_KERNEL_AS(__launch_bounds__(threads), depthwise##size##x##rows, f32, float, PARAMETERS, ARGUMENTS)     \
-  SED_KERNEL_AS(__launch_bounds__(threads, blocks), depthwise##size##x##rows, bf16, __nv_bfloat16, PARAMETERS, ARGUMENTS) \
-  SED_KERNEL_AS(__launch_bounds__(threads, blocks), depthwise##size##x##rows, f16, __half, PARAMETERS, ARGUMENTS)
-DEPTHWISE_TILE(3, 1, 768, 1)
-DEPTHWISE_TILE(3, 2, 512, 1)
-DEPTHWISE_TILE(5, 1, 768, 1)
-DEPTHWISE_TILE(5, 2, 512, 1)
-DEPTHWISE_TILE(5, 4, 256, 1)
-DEPTHWISE_TILE(7, 1, 768, 1)
-DEPTHWISE_TILE(7, 2, 512, 1)
-DEPTHWISE_TILE(7, 4, 256, 2)
-DEPTHWISE_TILE(9, 1, 768, 1)
-DEPTHWISE_TILE(9, 2, 512, 1)
-DEPTHWISE_TILE(9, 4, 256, 1)
+  SED_KERNEL_BOUNDED(depthwise##size##x##rows, threads, PARAMETERS, ARGUMENTS)
+DEPTHWISE_TILE(3, 1, 768)
+DEPTHWISE_TILE(3, 2, 512)
+DEPTHWISE_TILE(5, 1, 768)
+DEPTHWISE_TILE(5, 2, 512)
+DEPTHWISE_TILE(5, 4, 512)
+DEPTHWISE_TILE(7, 1, 768)
+DEPTHWISE_TILE(7, 2, 512)
+DEPTHWISE_TILE(7, 4, 512)
+DEPTHWISE_TILE(9, 1, 768)
+DEPTHWISE_TILE(9, 2, 512)
+DEPTHWISE_TILE(9, 4, 512)
 #undef DEPTHWISE_TILE
 #undef PARAMETERS
 #undef ARGUMENTS
