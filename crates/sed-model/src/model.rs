@@ -121,7 +121,7 @@ impl SedModel {
         self.limits
     }
 
-    /// What submissions keep, on a GPU.
+    /// Memory and experience of submissions, on a GPU.
     pub(crate) fn submissions(&self) -> Option<&Mutex<State>> {
         self.submissions.as_ref()
     }

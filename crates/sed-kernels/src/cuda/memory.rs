@@ -159,7 +159,7 @@ impl Output {
 fn fill(x: &Tensor, byte: u8) -> Result<()> {
     let (address, bytes) = address(x)?;
     match x.device() {
-        // SAFETY: the memory is the tensor's, and nobody else reads or writes it: it was just taken.
+        // SAFETY: the memory is the tensor's, which was just taken: it has no other reader or writer.
         Device::Cpu => unsafe { (address as *mut u8).write_bytes(byte, bytes) },
         #[cfg(feature = "cuda")]
         Device::Cuda(device) if bytes > 0 => {

@@ -2,8 +2,8 @@
 //! lies in it instead of in allocations of its own.
 //!
 //! For each number format the arena has one slab, which is filled from both of its ends. A [`Side`] is a stack: memory
-//! is taken from it in turn and given back by going back to an earlier [`Position`]. Nobody counts who still reads a
-//! tensor, so the order is fixed by whoever calls the layers:
+//! is taken from it in turn and given back by going back to an earlier [`Position`]. No count is kept of a tensor's
+//! readers, so the order is fixed by the callers of the layers:
 //!
 //! - [`Turns`]: each step writes on one side and reads what the step before wrote on the other; what the step before
 //!   that left is overwritten. What lies below the first step stays until the end.
@@ -54,7 +54,7 @@ impl Side {
     }
 }
 
-/// How far both sides of all slabs are filled, in elements.
+/// Fill of both sides of all slabs, in elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Position([[usize; 2]; FORMATS.len()]);
 
@@ -136,7 +136,7 @@ impl Arena {
         grown
     }
 
-    /// Gives all memory back, and forgets how much was needed.
+    /// Drops all memory, and forgets how much was needed.
     pub fn clear(&mut self) {
         self.0 = Slabs::new(&self.0.device, self.0.apart);
     }
@@ -148,7 +148,7 @@ impl Arena {
     }
 }
 
-/// Takes the arena back, whatever the work did.
+/// Puts the slabs back into their arena, whatever the work did.
 struct Returned<'a>(&'a mut Arena);
 
 impl Drop for Returned<'_> {
@@ -235,7 +235,7 @@ pub(crate) fn take(device: &Device, dtype: DType, count: usize) -> Result<Option
     })
 }
 
-/// Does `work` without the arena: its tensors stay as long as somebody holds them.
+/// Does `work` without the arena: its tensors stay as long as they are held.
 ///
 /// # Errors
 /// When the work fails.
@@ -246,7 +246,7 @@ pub fn outside<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     result
 }
 
-/// How far the arena that is lent to this thread is filled.
+/// Reads the fill of the arena that is lent to this thread.
 pub fn position() -> Position {
     LENT.with_borrow(|lent| lent.as_ref().map_or_else(Position::default, Slabs::position))
 }
@@ -256,7 +256,7 @@ pub fn restore(position: &Position) {
     with(|slabs| slabs.restore(position));
 }
 
-/// Gives back what one side got since `position`.
+/// Returns to the slabs what one side got since `position`.
 pub fn reset(side: Side, position: &Position) {
     with(|slabs| slabs.reset(side, position));
 }
@@ -280,7 +280,7 @@ fn with(change: impl FnOnce(&mut Slabs)) {
     });
 }
 
-/// Gives the scratch memory of a layer back when it is dropped.
+/// Guard of a layer's scratch memory, which ends with it.
 #[must_use]
 #[derive(Debug)]
 pub struct Scratch {
@@ -289,7 +289,7 @@ pub struct Scratch {
     before: Position,
 }
 
-/// Takes memory from the other side, beside what the step reads, until [`Scratch::results`] is called. All of that is
+/// Switches to the other side, beside what the step reads, until [`Scratch::results`] is called. Memory of that time is
 /// given back when the guard is dropped. Without an arena it does nothing.
 pub fn scratch() -> Scratch {
     let results = LENT.with_borrow(|lent| lent.as_ref().map_or(Side::Low, |slabs| slabs.side));
@@ -298,7 +298,7 @@ pub fn scratch() -> Scratch {
 }
 
 impl Scratch {
-    /// Takes memory from the side of the results again.
+    /// Switches to the side of the results.
     pub fn results(&self) {
         work_on(self.results);
     }

@@ -75,7 +75,7 @@ impl PinnedInputs {
 impl PinnedInput {
     fn write(&mut self, values: &[f32]) -> bool {
         let Some(memory) = &mut self.memory else { return false };
-        // SAFETY: the slot was free: whoever had it before has held it until its copy was done.
+        // SAFETY: the slot was free: it came back when its copy was done, or is new.
         unsafe {
             match self.pool.dtype {
                 DType::F32 => memory.values_mut(values.len()).copy_from_slice(values),

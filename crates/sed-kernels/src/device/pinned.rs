@@ -84,7 +84,7 @@ impl HostMemory {
     /// The device must have done all copies from and to this memory, and `T` must be a plain number.
     pub(super) unsafe fn values_mut<T>(&mut self, count: usize) -> &mut [T] {
         let count = count.min(self.bytes / size_of::<T>());
-        // SAFETY: as above; nobody else has this memory.
+        // SAFETY: as above; `self` is the only way to this memory.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), count) }
     }
 
@@ -113,7 +113,7 @@ impl HostMemory {
     /// Queues the copy of a contiguous tensor to the first bytes.
     ///
     /// # Safety
-    /// Nobody may read the memory, and it must not go, before the copy is done.
+    /// The memory must neither be read nor go before the copy is done.
     unsafe fn copy_from(&mut self, tensor: &Tensor) -> Result<()> {
         let (from, bytes) = address(tensor)?;
         if bytes > self.bytes {
@@ -124,7 +124,7 @@ impl HostMemory {
             Device::Cuda(device) => {
                 let stream = device.cuda_stream();
                 stream.context().bind_to_thread().w()?;
-                // SAFETY: both are so long; that nobody reads the memory is the caller's promise.
+                // SAFETY: both are so long; that the memory is not read before is the caller's promise.
                 unsafe { result::memcpy_dtoh_async(self.values_mut::<u8>(bytes), from, stream.cu_stream()) }
                     .w()
             }
@@ -147,7 +147,7 @@ impl Drop for HostMemory {
             Kind::Pinned(context) => {
                 // A context that is lost takes its memory along.
                 if context.bind_to_thread().is_ok() {
-                    // SAFETY: it was allocated by `malloc_host`, and nobody has it any more.
+                    // SAFETY: it was allocated by `malloc_host`, and its owner is being dropped.
                     let _ = unsafe { result::free_host(self.start.as_ptr().cast()) };
                 }
             }
@@ -202,7 +202,7 @@ impl HostBuffers {
         let count = block.elem_count();
         let mut buffer = self.lend(block.device(), count * size_of::<u32>())?;
         if let Some(memory) = &mut buffer.memory {
-            // SAFETY: the buffer was free, and nobody reads it before `Download::wait` has waited.
+            // SAFETY: the buffer was free, and it is first read behind the wait of `Download::wait`.
             unsafe { memory.copy_from(block)? };
         }
         Ok(Download { words: HostWords { buffer, count }, device: block.device().clone() })

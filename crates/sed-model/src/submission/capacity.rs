@@ -2,8 +2,8 @@
 
 use crate::level::Level;
 
-/// The part of the largest share seen that remains at each submission, so that a picture of many categories does not
-/// count for ever.
+/// The part of the largest share seen that remains at each submission, so that a picture of many categories is
+/// forgotten in time.
 const MEMORY: f64 = 0.98;
 /// Rows beyond the largest share seen.
 const MARGIN: f64 = 1.125;
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(seen.capacities(Candidates { fixed: 0, rejectable: 150 * 16 }), [896, 768, 768]);
         seen.remember(BATCH, [140, 150, 10]);
         assert_eq!(seen.capacities(BATCH), [150, 150, 48]);
-        // What was large once does not stay for ever.
+        // What was large once is forgotten in time.
         (0..200).for_each(|_| seen.remember(BATCH, [30, 20, 10]));
         assert_eq!(seen.capacities(BATCH), [48, 32, 16]);
     }

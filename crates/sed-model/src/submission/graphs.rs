@@ -37,7 +37,7 @@ enum Size {
 #[derive(Debug)]
 struct Recorded {
     graph: Graph,
-    /// How far the arena was filled before and behind.
+    /// Fill of the arena before and behind.
     between: (Position, Position),
     features: BatchFeatures,
 }

@@ -1,4 +1,4 @@
-//! What submissions keep for the next ones.
+//! Memory, tables and experience that stay from one submission to the next.
 
 use candle_core::{DType, Device};
 use sed_kernels::device::{Arena, HostBuffers, PinnedInputs};
@@ -38,7 +38,7 @@ impl State {
         Self { arena: Arena::new(device), kept }
     }
 
-    /// Gives the device's memory back.
+    /// Drops all memory of the device.
     pub(super) fn clear(&mut self) {
         self.kept.graphs.clear();
         self.kept.vocabularies.clear();

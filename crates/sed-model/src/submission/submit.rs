@@ -92,7 +92,7 @@ impl SedModel {
         submitted
     }
 
-    /// Gives all memory of submissions back where an error says that there is too little.
+    /// Drops all memory of submissions where an error says that there is too little.
     pub(crate) fn relieve(&self, error: &ModelError) {
         if let Some(submissions) = self.submissions()
             && matches!(error, ModelError::Tensor(error) if fault(error) == Fault::OutOfMemory)

@@ -13,7 +13,7 @@ use crate::level::Level;
 use crate::pairs::DecodeRequest;
 use crate::rejection::Rejection;
 
-/// What the questions ask for, before any rejection.
+/// The pairs that the questions ask for, before any rejection.
 #[derive(Debug)]
 pub(super) struct Asked {
     /// Pairs of each question.
