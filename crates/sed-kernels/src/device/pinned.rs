@@ -105,8 +105,11 @@ impl HostMemory {
                 // SAFETY: both are so long; that the memory stays is the caller's promise.
                 unsafe { result::memcpy_htod_async(to, self.values::<u8>(bytes), stream.cu_stream()) }.w()
             }
-            // SAFETY: both are so long, and they are different memory.
-            _ => Ok(unsafe { self.start.as_ptr().copy_to_nonoverlapping(to as *mut u8, bytes) }),
+            _ => {
+                // SAFETY: both are so long, and they are different memory.
+                unsafe { self.start.as_ptr().copy_to_nonoverlapping(to as *mut u8, bytes) };
+                Ok(())
+            }
         }
     }
 
@@ -128,8 +131,11 @@ impl HostMemory {
                 unsafe { result::memcpy_dtoh_async(self.values_mut::<u8>(bytes), from, stream.cu_stream()) }
                     .w()
             }
-            // SAFETY: both are so long, and they are different memory.
-            _ => Ok(unsafe { self.start.as_ptr().copy_from_nonoverlapping(from as *const u8, bytes) }),
+            _ => {
+                // SAFETY: both are so long, and they are different memory.
+                unsafe { self.start.as_ptr().copy_from_nonoverlapping(from as *const u8, bytes) };
+                Ok(())
+            }
         }
     }
 }
