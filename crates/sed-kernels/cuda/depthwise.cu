@@ -85,17 +85,16 @@ __device__ inline void tile_sums(float (&v)[N], bool half, bool block, float* pa
 #pragma unroll
   for (int i = 0; i < HELD; i++) v[i] = 0.0f;
 #pragma unroll 4
-  for (int warp = 0; warp < blockDim.x / WARP; warp++) {
+  for (unsigned warp = 0; warp < blockDim.x / WARP; warp++) {
 #pragma unroll
     for (int i = 0; i < HELD; i++) v[i] += partial[warp * N + first + i];
   }
 }
 
 // Normalises a tile's pixels over their channels: the mean first, then the squared deviations from it. Lanes without
-// channels have zeros and take part with `inside` false.
+// channels have zeros and take part with `inside` false. (`fmaf` so that every instantiation rounds alike.)
 template <int N>
-__device__ void normalise_tile(Channels2 (&acc)[N], Channels2 weight, Channels2 bias, bool inside, bool half,
-                               bool block, int channels,
+__device__ void normalise_tile(Channels2 (&acc)[N], Channels2 weight, Channels2 bias, bool inside, bool half, bool block, int channels,
                                float eps) {
   SED_SHARED(float, partial, 2 * DEPTHWISE_PARTIALS);
   constexpr int HELD = N > 16 ? N / 16 : 1;
@@ -112,7 +111,7 @@ __device__ void normalise_tile(Channels2 (&acc)[N], Channels2 weight, Channels2 
     const float mean = __shfl_sync(ALL_LANES, sums[i % HELD], upper + i * 16 / N);
     acc[i].x -= mean;
     acc[i].y -= mean;
-    squares[i] = inside ? acc[i].x * acc[i].x + acc[i].y * acc[i].y : 0.0f;
+    squares[i] = inside ? fmaf(acc[i].x, acc[i].x, acc[i].y * acc[i].y) : 0.0f;
   }
   tile_sums(squares, half, block, partial + DEPTHWISE_PARTIALS);
 #pragma unroll
@@ -203,10 +202,10 @@ struct DepthwiseTile {
   }
 };
 
-// `x` and `y` [images, height, width, channels] with an even number of channels, a row below 4 GiB; `taps` as above.
-// With `norm_weight`, every pixel is normalised over its channels. Images from `*live` on, where it is given, are left
-// out. Blocks: (tiles of a row, groups of tiles of a column, images). A tile is 2^lanes_log threads (4: up to 32 channels, 5: up to 64),
-// several of them a block, one below the other; or the whole block (10).
+// `x` and `y` [images, height, width, channels] with an even number of channels and less than 4 GiB a row; `taps` as
+// above. With `norm_weight`, every pixel is normalised over its channels. Images from `*live` on, where it is given, are
+// left out. Blocks: (tiles of a row, groups of tiles of a column, images). A tile is 2^lanes_log threads (4: up to 32
+// channels, 5: up to 64), several of them a block, one below the other; or the whole block (10).
 // Floor: the image read and written once, 2 * SIZE^2 FLOP a value.
 template <int SIZE, int ROWS, typename T>
 __device__ void depthwise_tile(const T* x, const float* taps, const float* norm_weight, const float* norm_bias,
@@ -246,34 +245,52 @@ __device__ void depthwise_tile(const T* x, const float* taps, const float* norm_
   tile.store(reinterpret_cast<char*>(y) + image + top * line + left * (long long)tile.pixel, height - place);
 }
 
+// One channel of DEPTHWISE_COLUMNS pixels from column `left` on; `x` starts the image's channel, `taps` its bias.
+template <int SIZE, typename T>
+__device__ void depthwise_channel(const T* x, const float* taps, float* sums, int row, int left, int height, int width,
+                                  int channels) {
+  constexpr int RADIUS = SIZE / 2, SPAN = DEPTHWISE_COLUMNS + SIZE - 1;
+#pragma unroll
+  for (int i = 0; i < DEPTHWISE_COLUMNS; i++) sums[i] = taps[0];
+  for (int ky = 0; ky < SIZE; ky++) {
+    const int y = row + ky - RADIUS;
+    if (y < 0 || y >= height) continue;
+    const T* line = x + (long long)y * width * channels;
+    float values[SPAN];
+#pragma unroll
+    for (int i = 0; i < SPAN; i++) {
+      const int column = left + i - RADIUS;
+      values[i] = column >= 0 && column < width ? to_float(line[(long long)column * channels]) : 0.0f;
+    }
+#pragma unroll
+    for (int kx = 0; kx < SIZE; kx++) {
+      const float w = taps[(1 + ky * SIZE + kx) * DEPTHWISE_GROUP];
+#pragma unroll
+      for (int i = 0; i < DEPTHWISE_COLUMNS; i++) sums[i] += values[i + kx] * w;
+    }
+  }
+}
+
 // One channel of DEPTHWISE_COLUMNS neighbouring pixels a thread, for channels and sizes of maps that the tiles do not
 // take. With `norm_weight`, dynamic shared memory holds DEPTHWISE_COLUMNS * channels floats. Parameters as above, with
 // `size` of the kernel for `lanes_log`. Blocks: (column groups, rows, images); threads run over channels.
+// Floor: as above.
 template <typename T>
 __device__ void depthwise_any(const T* x, const float* taps, const float* norm_weight, const float* norm_bias,
                               const unsigned* live, T* y, int height, int width, int channels, int size, float eps) {
   SED_DYNAMIC_SHARED(float, tile);
   if (live != nullptr && blockIdx.z >= *live) return;
-  const int left = blockIdx.x * DEPTHWISE_COLUMNS, row = blockIdx.y, radius = size / 2;
+  const int left = blockIdx.x * DEPTHWISE_COLUMNS, row = blockIdx.y;
   const int pixels = min(DEPTHWISE_COLUMNS, width - left);
   const T* image = x + (long long)blockIdx.z * height * width * channels;
   T* out = y + (((long long)blockIdx.z * height + row) * width + left) * channels;
   for (int c = threadIdx.x; c < channels; c += blockDim.x) {
-    const int group = c / DEPTHWISE_GROUP * (1 + size * size);
-    const float* w = taps + group * DEPTHWISE_GROUP + c % DEPTHWISE_GROUP;
+    const float* w = taps + c / DEPTHWISE_GROUP * (1 + size * size) * DEPTHWISE_GROUP + c % DEPTHWISE_GROUP;
     float sums[DEPTHWISE_COLUMNS];
-#pragma unroll
-    for (int i = 0; i < DEPTHWISE_COLUMNS; i++) sums[i] = *w;
-    for (int tap = 0; tap < size * size; tap++) {
-      w += DEPTHWISE_GROUP;
-      const int from_row = row + tap / size - radius, from = left + tap % size - radius;
-      if (from_row < 0 || from_row >= height) continue;
-      const T* line = image + (long long)from_row * width * channels + c;
-#pragma unroll
-      for (int i = 0; i < DEPTHWISE_COLUMNS; i++) {
-        if (from + i >= 0 && from + i < width) sums[i] += to_float(line[(long long)(from + i) * channels]) * *w;
-      }
-    }
+    if (size == 3) depthwise_channel<3>(image + c, w, sums, row, left, height, width, channels);
+    if (size == 5) depthwise_channel<5>(image + c, w, sums, row, left, height, width, channels);
+    if (size == 7) depthwise_channel<7>(image + c, w, sums, row, left, height, width, channels);
+    if (size == 9) depthwise_channel<9>(image + c, w, sums, row, left, height, width, channels);
 #pragma unroll
     for (int i = 0; i < DEPTHWISE_COLUMNS; i++) {
       if (norm_weight != nullptr) {

@@ -56,11 +56,6 @@ impl Linear {
         self.multiply(x, Tail { bias: self.bias.as_ref(), addend: Some(&addend), relu: false })
     }
 
-    /// The product without the bias.
-    pub(super) fn product(&self, x: &Tensor) -> Result<Tensor> {
-        self.multiply(x, Tail::default())
-    }
-
     fn multiply(&self, x: &Tensor, tail: Tail<'_>) -> Result<Tensor> {
         let shape = linear_shape(x, self.inputs(), self.outputs())?;
         let rows = x.elem_count() / self.inputs().max(1);

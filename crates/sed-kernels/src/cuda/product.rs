@@ -69,7 +69,7 @@ pub(super) fn product(x: &Tensor, weight: &Tensor, tail: Tail<'_>) -> Result<Ten
 pub(super) fn products_into(x: &Tensor, weights: &Tensor, y: &mut Output, first: usize) -> Result<()> {
     let ((rows, k), (batch, n, inner)) = (x.dims2()?, weights.dims3()?);
     if k != inner || x.dtype() != weights.dtype() || x.dtype() != y.dtype() {
-        bail!("products: {:?} does not fit the weights {:?}", x.shape(), weights.shape());
+        bail!("products: {:?} does not fit {batch} weights of [{n}, {inner}]", x.shape());
     }
     match x.device() {
         #[cfg(feature = "cuda")]
