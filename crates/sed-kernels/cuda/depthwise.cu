@@ -94,7 +94,8 @@ __device__ inline void tile_sums(float (&v)[N], bool half, bool block, float* pa
 // Normalises a tile's pixels over their channels: the mean first, then the squared deviations from it. Lanes without
 // channels have zeros and take part with `inside` false. (`fmaf` so that every instantiation rounds alike.)
 template <int N>
-__device__ void normalise_tile(Channels2 (&acc)[N], Channels2 weight, Channels2 bias, bool inside, bool half, bool block, int channels,
+__device__ void normalise_tile(Channels2 (&acc)[N], Channels2 weight, Channels2 bias, bool inside, bool half,
+                               bool block, int channels,
                                float eps) {
   SED_SHARED(float, partial, 2 * DEPTHWISE_PARTIALS);
   constexpr int HELD = N > 16 ? N / 16 : 1;
@@ -203,9 +204,9 @@ struct DepthwiseTile {
 };
 
 // `x` and `y` [images, height, width, channels] with an even number of channels and less than 4 GiB a row; `taps` as
-// above. With `norm_weight`, every pixel is normalised over its channels. Images from `*live` on, where it is given, are
-// left out. Blocks: (tiles of a row, groups of tiles of a column, images). A tile is 2^lanes_log threads (4: up to 32
-// channels, 5: up to 64), several of them a block, one below the other; or the whole block (10).
+// above. With `norm_weight`, every pixel is normalised over its channels. Images from `*live` on, where it is given,
+// are left out. Blocks: (tiles of a row, groups of tiles of a column, images). A tile is 2^lanes_log threads (4: up
+// to 32 channels, 5: up to 64), several of them a block, one below the other; or the whole block (10).
 // Floor: the image read and written once, 2 * SIZE^2 FLOP a value.
 template <int SIZE, int ROWS, typename T>
 __device__ void depthwise_tile(const T* x, const float* taps, const float* norm_weight, const float* norm_bias,

@@ -29,7 +29,7 @@ pub(super) struct Graphs {
 enum Size {
     /// It was computed once: its kernels are loaded and its memory is known.
     Seen,
-    Recorded(Recorded),
+    Recorded(Box<Recorded>),
     /// It cannot be recorded.
     Plain,
 }
@@ -66,7 +66,8 @@ impl Graphs {
         }
         let size = match record(device, || work().map_err(tensor_error)) {
             Recording::Graph(graph, features) => {
-                Size::Recorded(Recorded { graph, between: (before, arena::position()), features })
+                let between = (before, arena::position());
+                Size::Recorded(Box::new(Recorded { graph, between, features }))
             }
             Recording::Unsupported => Size::Plain,
             Recording::Spoiled(reason) => {

@@ -204,7 +204,10 @@ impl SedModel {
 
     /// The images of the questions as a batch: as they were encoded, or brought together.
     fn images(&self, encoded: Option<&BatchFeatures>, questions: &[Question<'_>]) -> Result<BatchFeatures> {
-        let in_order = |(place, question): (usize, &Question<'_>)| matches!(question.image, Source::Input(input) if input == place);
+        let in_order = |(place, question): (usize, &Question<'_>)| match question.image {
+            Source::Input(input) => input == place,
+            Source::Features(_) => false,
+        };
         if let Some(encoded) = encoded
             && encoded.dense.dim(0)? == questions.len()
             && questions.iter().enumerate().all(in_order)
