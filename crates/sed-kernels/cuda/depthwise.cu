@@ -203,9 +203,9 @@ struct DepthwiseTile {
 };
 
 // `x` and `y` [images, height, width, channels] with an even number of channels and less than 4 GiB a row; `taps` as
-// above. With `norm_weight`, every pixel is normalised over its channels. Images from `*live` on, where it is given, are
-// left out. Blocks: (tiles of a row, groups of tiles of a column, images). A tile is 2^lanes_log threads (4: up to 32
-// channels, 5: up to 64), several of them a block, one below the other; or the whole block (10).
+// above. With `norm_weight`, every pixel is normalised over its channels. Images from `*live` on, where it is given,
+// are left out. Blocks: (tiles of a row, groups of tiles of a column, images). A tile is 2^lanes_log threads (4: up to
+// 32 channels, 5: up to 64), several of them a block, one below the other; or the whole block (10).
 // Floor: the image read and written once, 2 * SIZE^2 FLOP a value.
 template <int SIZE, int ROWS, typename T>
 __device__ void depthwise_tile(const T* x, const float* taps, const float* norm_weight, const float* norm_bias,
