@@ -76,7 +76,8 @@ def product_us(card: Card, entry: Entry) -> float:
             waves = math.ceil(count / card.chip["multiprocessors"])
             flop = 2.0 * rows * columns * k * waves * card.chip["multiprocessors"]
             best = min(best, flop / (peak * share * depth) / 1e6)
-    bytes_ = batch * (m * k + k * n + m * n) * SIZES[entry["type"]]
+    results = 2 if entry.get("c") else 1  # what is added is as large as the result
+    bytes_ = batch * (m * k + k * n + results * m * n) * SIZES[entry["type"]]
     return card.latency["product_us"] + max(best, memory_us(card, bytes_))
 
 

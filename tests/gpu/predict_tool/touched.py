@@ -40,6 +40,11 @@ def single_values(entry: Entry) -> float:
     return float(sum(min(arg["pointer"], values * arg["element"]) for arg in entry["args"] if "pointer" in arg))
 
 
+def in_place(entry: Entry) -> float:
+    """gelu: the values are read and written."""
+    return 2.0 * written(entry["args"])["pointer"]
+
+
 def attention(entry: Entry) -> float:
     """attention_sums reads keys and values of query, key, value; attention_apply the queries, a third as well."""
     args = entry["args"]
@@ -64,8 +69,7 @@ RULES: dict[str, collections.abc.Callable[[Entry], float]] = {
     "stack": rows,
     "upsample_argmax": argmax,
     "upsample_argmax_ranked": argmax,
-    "epilogue": single_values,
-    "epilogue4": single_values,
+    "gelu": in_place,
     "sigmoid": single_values,
 }
 

@@ -282,6 +282,7 @@ inline unsigned __float_as_uint(float f) {
   memcpy(&u, &f, 4);
   return u;
 }
+inline float rsqrtf(float v) { return 1.0f / sqrtf(v); }
 inline float __saturatef(float v) { return v > 0.0f ? v < 1.0f ? v : 1.0f : 0.0f; }
 inline float __uint_as_float(unsigned u) {
   float f;

@@ -1,4 +1,5 @@
-//! A ConvNeXt block: depthwise convolution with norm, a product, GELU and a product with the residual. Four launches.
+//! A ConvNeXt block: depthwise convolution with norm, a product, GELU and a product with the residual. Four
+//! launches.
 
 use candle_core::{DType, Result, Tensor};
 

@@ -3,8 +3,8 @@
 //! The algorithm sets the order in which the terms of a sum are added. cuBLAS chooses one for every number of
 //! rows, and may split a sum among blocks; a picture's result would then depend on the pictures in its batch.
 //! Here the algorithm is chosen once for a weight's sizes, format and tail, for a fixed number of rows, among
-//! those that do not split sums. With it stay its descriptor and layouts: a call sets in them what is new (the number of
-//! rows, the address of the bias), and makes none.
+//! those that do not split sums. With it stay its descriptor and layouts: a call sets in them what is new (the
+//! number of rows, the address of the bias), and makes none.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -74,7 +74,7 @@ type Outcome<T> = std::result::Result<T, CublasError>;
 struct Key {
     size: Size,
     dtype: DType,
-    /// Whether f32 factors are rounded to TF32.
+    /// True if f32 factors are rounded to TF32.
     tf32: bool,
     biased: bool,
     added: bool,
@@ -110,8 +110,8 @@ struct Prepared {
     own_plans: HashMap<Key, Plan>,
 }
 
-// SAFETY: cuBLASLt's handle, descriptors and layouts may be used by any thread, and are used under their device's lock
-// alone.
+// SAFETY: cuBLASLt's handle, descriptors and layouts may be used by any thread, and are used under their
+// device's lock alone.
 unsafe impl Send for Prepared {}
 
 struct Plan {
@@ -210,14 +210,14 @@ impl Prepared {
         let plan = match self.plans.entry(key.planned()) {
             Entry::Occupied(plan) => plan.into_mut(),
             Entry::Vacant(empty) => {
-                empty.insert(Plan::choose(self.handle, key.planned()).map_err(blas_error).w()?)
+                empty.insert(Plan::choose(self.handle, key.planned(), operands.bias).map_err(blas_error).w()?)
             }
         };
         match plan.launch(place, key, operands) {
             Err(CublasError(
                 cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED | cublasStatus_t::CUBLAS_STATUS_INVALID_VALUE,
             )) if key != key.planned() => {
-                let mut own = Plan::choose(self.handle, key).map_err(blas_error).w()?;
+                let mut own = Plan::choose(self.handle, key, operands.bias).map_err(blas_error).w()?;
                 own.launch(place, key, operands).map_err(blas_error).w()?;
                 let mut off_plan = locked(&OFF_PLAN);
                 if off_plan.len() < MOST_OFF_PLAN {
@@ -231,7 +231,7 @@ impl Prepared {
     }
 }
 
-/// Where a product runs.
+/// The handle, workspace and stream of a product.
 #[derive(Clone, Copy)]
 struct Place {
     handle: cublasLtHandle_t,
@@ -240,8 +240,9 @@ struct Place {
 }
 
 impl Plan {
-    /// Asks cuBLASLt for its best algorithm that does not split sums.
-    fn choose(handle: cublasLtHandle_t, key: Key) -> Outcome<Self> {
+    /// Asks cuBLASLt for its best algorithm that does not split sums. `bias` is the address of the first one,
+    /// if there is any.
+    fn choose(handle: cublasLtHandle_t, key: Key, bias: u64) -> Outcome<Self> {
         let compute = match (key.dtype, key.tf32) {
             (DType::F32, true) => Compute::CUBLAS_COMPUTE_32F_FAST_TF32,
             _ => Compute::CUBLAS_COMPUTE_32F,
@@ -249,7 +250,8 @@ impl Plan {
         let operation = Operation(lt::create_matmul_desc(compute, cudaDataType_t::CUDA_R_32F)?);
         let layouts = Layouts::new(key.size, key.dtype)?;
         let preference = Wishes(lt::create_matmul_pref()?);
-        // A row of an operand begins where the one before ends, and all tensors begin at multiples of 16 bytes.
+        // A row of an operand begins where the one before ends, and all tensors begin at multiples of 16
+        // bytes.
         let aligned = |values: usize| {
             let bytes = values * key.dtype.size_in_bytes();
             1u32 << bytes.trailing_zeros().min(ALIGNMENT.trailing_zeros())
@@ -257,6 +259,10 @@ impl Plan {
         let (k, n) = (aligned(key.size.k), aligned(key.size.n));
         operation.set(OperationAttribute::CUBLASLT_MATMUL_DESC_TRANSA, cublasOperation_t::CUBLAS_OP_T)?;
         operation.set(OperationAttribute::CUBLASLT_MATMUL_DESC_EPILOGUE, key.epilogue())?;
+        if key.biased {
+            // Versions of the library find no algorithm for a bias that is nowhere.
+            operation.set(OperationAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias)?;
+        }
         preference.set(Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, WORKSPACE_BYTES)?;
         // No reduction scheme: the sum of an output value is made in one place.
         preference.set(Preference::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, 0_u32)?;

@@ -1,4 +1,4 @@
-//! What follows a matrix product and cuBLASLt does not compute: GELU in its exact form.
+//! GELU in its exact form, behind matrix products: that of cuBLASLt is the tanh form.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -20,8 +20,8 @@ pub(super) fn number(activation: Activation) -> usize {
     }
 }
 
-/// Replaces the values of `x [rows, ..]`, the result of a product that nothing else holds, by their GELU. With
-/// `live [1]` only those of the first `live` rows; rows behind them hold anything.
+/// Replaces the values of `x [rows, ..]`, the result of a product that nothing else holds, by their GELU.
+/// With `live [1]` only those of the first `live` rows; rows behind them hold anything.
 pub(super) fn gelu(x: &Tensor, live: Option<&Tensor>) -> Result<()> {
     if !address(x)?.0.is_multiple_of(16) {
         bail!("gelu: {:?} begins at no multiple of 16 bytes", x.shape());

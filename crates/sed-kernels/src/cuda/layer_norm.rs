@@ -6,8 +6,18 @@ use super::launch::{Launch, WARP};
 use super::linear::vector;
 use super::memory::Output;
 
-/// Warps of a block; each normalises one row.
-const ROWS: usize = 4;
+/// Threads of a block.
+const THREADS: usize = 128;
+/// Kernels that hold rows in registers: the most channels of each, and the lanes that have a row together.
+const HELD: [(usize, usize, &str); 7] = [
+    (32, 4, "layer_norm32"),
+    (64, 8, "layer_norm64"),
+    (128, 16, "layer_norm128"),
+    (256, 16, "layer_norm256"),
+    (512, WARP, "layer_norm512"),
+    (1024, WARP, "layer_norm1024"),
+    (1536, WARP, "layer_norm1536"),
+];
 
 /// Weight, bias and epsilon on the device, f32.
 #[derive(Debug, Clone)]
@@ -40,8 +50,8 @@ impl LayerNorm {
         Ok(y.into_tensor())
     }
 
-    /// Normalises every pixel of `x [n, height, width, channels]`, whose sides are multiples of `size`, and lays them
-    /// out as patches: `[n, height / size, width / size, size · size · channels]`.
+    /// Normalises every pixel of `x [n, height, width, channels]`, whose sides are multiples of `size`, and lays
+    /// them out as patches: `[n, height / size, width / size, size · size · channels]`.
     pub(super) fn forward_patches(&self, x: &Tensor, size: usize) -> Result<Tensor> {
         let (n, height, width, channels) = x.dims4()?;
         if channels != self.channels() || height % size != 0 || width % size != 0 {
@@ -54,14 +64,21 @@ impl LayerNorm {
     }
 
     fn launch(&self, x: &Tensor, y: &mut Output, (width, size): (usize, usize)) -> Result<()> {
-        let rows = x.elem_count() / self.channels().max(1);
-        Launch::new("layer_norm", x.dtype(), [rows.div_ceil(ROWS), 1, 1], ROWS * WARP)?
+        let channels = self.channels();
+        let rows = x.elem_count() / channels.max(1);
+        // Those read four values at once.
+        let fours = channels.is_multiple_of(4)
+            && [x, &self.weight, &self.bias].iter().all(|x| x.layout().start_offset().is_multiple_of(4));
+        let held = HELD.iter().find(|(most, ..)| fours && channels <= *most);
+        let (lanes, kernel) = held.map_or((WARP, "layer_norm"), |&(_, lanes, kernel)| (lanes, kernel));
+        Launch::new(kernel, x.dtype(), [rows.div_ceil(THREADS / lanes), 1, 1], THREADS)?
             .input(x)?
             .input(&self.weight)?
             .input(&self.bias)?
             .output(y)?
             .i32(rows)?
-            .i32(self.channels())?
+            .i32(channels)?
+            .f32(1.0 / channels as f32)
             .f32(self.eps)
             .i32(width)?
             .i32(size)?
@@ -79,7 +96,22 @@ mod tests {
 
     #[test]
     fn equals_the_cpu() {
-        for (rows, channels) in [(1, 1), (3, 7), (33, 40), (5, 128), (2, 515)] {
+        for (rows, channels) in [
+            (1, 1),
+            (3, 7),
+            (2, 515),
+            (2, 1540),
+            // Held in registers, by whole and by parts of warps, full and not.
+            (33, 32),
+            (18, 20),
+            (9, 64),
+            (33, 40),
+            (5, 128),
+            (6, 132),
+            (3, 300),
+            (2, 768),
+            (2, 1536),
+        ] {
             let x: Vec<f32> = random(rows * channels, 4).iter().map(|v| v * 3.0 + 5.0).collect();
             let x = tensor(&x, &[rows, channels]);
             let (w, b) = (random(channels, 5), random(channels, 6));

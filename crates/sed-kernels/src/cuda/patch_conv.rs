@@ -11,8 +11,8 @@ use crate::specs::{Activation, PatchConvWeights};
 /// Threads of a block.
 const THREADS: usize = 256;
 
-/// ConvNeXt's stem and downsampling layers: patches (normalised first, or as they are), a product, a norm. A layer is
-/// two launches, with a norm behind the product three.
+/// ConvNeXt's stem and downsampling layers: patches (normalised first, or as they are), a product, a norm. A
+/// layer is two launches, with a norm behind the product three.
 #[derive(Debug, Clone)]
 pub(crate) struct PatchConv {
     linear: Linear,

@@ -5,14 +5,14 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::memory::Output;
 
-/// What a product does with its sums before it rounds them: `max(sum + addend + bias, 0)` or a part of that.
+/// Additions to the sums of a product before they are rounded: `max(sum + addend + bias, 0)` or a part of that.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tail<'a> {
     /// `[n]`, of the product's dtype.
     pub(super) bias: Option<&'a Tensor>,
     /// Of the product's shape and dtype, contiguous.
     pub(super) addend: Option<&'a Tensor>,
-    /// Whether negative results become 0.
+    /// True if negative results become 0.
     pub(super) relu: bool,
 }
 
@@ -39,11 +39,11 @@ impl Tail<'_> {
     }
 }
 
-/// `x [rows, k]` times the transpose of `weight [n, k]`, with its tail: `[rows, n]`. Both are contiguous and of one
-/// dtype. Sums are f32, rounded once.
+/// `x [rows, k]` times the transpose of `weight [n, k]`, with its tail: `[rows, n]`. Both are contiguous and of
+/// one dtype. Sums are f32, rounded once.
 ///
-/// On a GPU a row of the result depends on that row of `x` and of the addend alone, bit for bit, however many rows
-/// there are.
+/// On a GPU a row of the result depends on that row of `x` and of the addend alone, bit for bit, however many
+/// rows there are.
 pub(super) fn product(x: &Tensor, weight: &Tensor, tail: Tail<'_>) -> Result<Tensor> {
     let ((rows, k), (n, inner)) = (x.dims2()?, weight.dims2()?);
     if k != inner || x.dtype() != weight.dtype() {
@@ -91,8 +91,8 @@ mod tests {
     use crate::cuda::testing::{DTYPES, assert_near, bits, device, on_device};
     use crate::testing::{random, tensor};
 
-    /// Every tail against sums in f32, with rows that suit a library's wide accesses and with others. The addend is
-    /// not the result's memory, and stays as it was.
+    /// Every tail against sums in f32, with rows that suit a library's wide accesses and with others. The addend
+    /// is not the result's memory, and stays as it was.
     #[test]
     fn tails_are_added_before_rounding() {
         for (rows, k, n) in [(5, 24, 16), (3, 7, 5), (70, 40, 48)] {

@@ -16,8 +16,8 @@ layer! {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor>;
 
     on_device {
-        /// As [`ConvNextBlock::forward`] for `x [capacity, height, width, C]` of which the pairs' rows count; rows
-        /// behind them hold anything. Launches alone: no wait, no copy.
+        /// As [`ConvNextBlock::forward`] for `x [capacity, height, width, C]`, of which the pairs' rows count;
+        /// rows behind them hold anything, before and after.
         pub fn forward_pairs(&self, x: &Tensor, pairs: &DevicePairs) -> Result<Tensor>;
     }
 }
