@@ -66,7 +66,8 @@ __device__ inline float row_sum(float v) {
 
 // Replaces rows by their layer norms, as layer_norm.cu has them: mean and variance in two passes.
 template <int C, typename T>
-__device__ inline void normalise(unsigned (&a)[MLP_TILES][C / 16][4], const float* weight, const float* bias, float eps) {
+__device__ inline void normalise(unsigned (&a)[MLP_TILES][C / 16][4], const float* weight, const float* bias,
+                                 float eps) {
   using P = Pieces<C>;
   const int at = threadIdx.x % 4 * P::PIECE;
   float mean[MLP_TILES * 2], scale[MLP_TILES * 2];
@@ -163,10 +164,10 @@ __device__ inline float activated(float v) {
   return ACTIVATION == GELU ? gelu(v) : relu(v);
 }
 
-// y = first + second + contract . activation(expand . n + expand_bias) + contract_bias, rows `x`, `first`, `second`, `y`
-// [rows, C], with n = layer norm of x, or x where `norm_weight` is null; either addend may be null. `expand` [4C, C]
-// and `contract` [C, 4C] in the order of pieces. Blocks: (Pieces<C>::ROWS rows). Hidden values stay in registers: the sums of two
-// tiles of the first product are a left factor of the second.
+// y = first + second + contract . activation(expand . n + expand_bias) + contract_bias, rows `x`, `first`,
+// `second`, `y` [rows, C], with n = layer norm of x, or x where `norm_weight` is null; either addend may be null.
+// `expand` [4C, C] and `contract` [C, 4C] in the order of pieces. Blocks: (Pieces<C>::ROWS rows). Hidden values
+// stay in registers: the sums of two tiles of the first product are a left factor of the second.
 // Floor: 16 * C FLOP a value; x, first, second read, y written.
 template <int C, int ACTIVATION, typename T>
 __device__ void mlp_of(const T* x, const float* norm_weight, const float* norm_bias, const T* expand,
@@ -339,7 +340,7 @@ __device__ void norm_linear_of(const T* x, const float* norm_weight, const float
   SED_KERNEL_AS(SED_BOUNDS(C, blocks), name, bf16, __nv_bfloat16, parameters, arguments)                     \
   SED_KERNEL_AS(SED_BOUNDS(C, blocks), name, f16, __half, parameters, arguments)
 #define SED_BOUNDS(C, blocks) __launch_bounds__(Pieces<C>::THREADS, blocks)
-#define OF_CHANNELS(C, BLOCKS)                                                                                       \
+#define OF_CHANNELS(C, BLOCKS)                                                                               \
   template <typename T>                                                                                      \
   __device__ void mlp_gelu##C MLP(T) {                                                                       \
     mlp_of<C, GELU> MLP_ARGUMENTS;                                                                           \
@@ -352,8 +353,8 @@ __device__ void norm_linear_of(const T* x, const float* norm_weight, const float
   __device__ void norm_linear##C NORM_LINEAR(T) {                                                            \
     norm_linear_of<C> NORM_LINEAR_ARGUMENTS;                                                                 \
   }                                                                                                          \
-  HALF_KERNELS(mlp_gelu##C, C, BLOCKS, MLP, MLP_ARGUMENTS)                                                              \
-  HALF_KERNELS(mlp_relu##C, C, BLOCKS, MLP, MLP_ARGUMENTS)                                                              \
+  HALF_KERNELS(mlp_gelu##C, C, BLOCKS, MLP, MLP_ARGUMENTS)                                                   \
+  HALF_KERNELS(mlp_relu##C, C, BLOCKS, MLP, MLP_ARGUMENTS)                                                   \
   HALF_KERNELS(norm_linear##C, C, BLOCKS, NORM_LINEAR, NORM_LINEAR_ARGUMENTS)
 OF_CHANNELS(16, 2)
 OF_CHANNELS(32, 2)

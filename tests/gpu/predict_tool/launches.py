@@ -117,10 +117,10 @@ def contents(entry: dict[str, typing.Any]) -> dict[int, list[int]]:
 def contents_of(name: str, args: list[dict[str, typing.Any]], images: int) -> dict[int, list[int]]:
     """The rule of each kernel."""
     if name.startswith(("attention_sums", "attention_apply")):
-        element = args[0]["element"]
-        pixels, channels = args[-3]["i32"], args[-2]["i32"]
-        pairs = args[0]["pointer"] // (3 * element * pixels * channels)
-        return {2: [0, pairs // images]}
+        # Kernels for any depth have it as one more number at the end.
+        pixels, channels = [arg["i32"] for arg in args if "i32" in arg][:2]
+        pairs = args[0]["pointer"] // (3 * args[0]["element"] * pixels * channels)
+        return {1: [0, pairs // images]}
     if name == "best_of_groups":
         # As if all groups were of the same size.
         pairs = args[0]["pointer"] // (args[0]["element"] * args[4]["i32"])

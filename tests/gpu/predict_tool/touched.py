@@ -52,6 +52,11 @@ def attention(entry: Entry) -> float:
     return plain(entry) - args[0]["pointer"] * (1 - third)
 
 
+def feed_forward(entry: Entry) -> float:
+    """mlp_relu: the rows that are normed are the first addend, too."""
+    return plain(entry) - entry["args"][0]["pointer"]
+
+
 def copy_of_rows(entry: Entry) -> float:
     """copy2d of candle: rows of columns, read and written; its tensors are larger."""
     numbers = [arg[kind] for arg in entry["args"] for kind in ("i32", "i64") if kind in arg]
@@ -88,4 +93,6 @@ def by_rule(name: str, entry: Entry) -> float:
         return copy_of_rows(entry)
     if name.startswith("attention_"):
         return attention(entry)
+    if name.startswith("mlp_relu"):
+        return feed_forward(entry)
     return RULES.get(name, plain)(entry)

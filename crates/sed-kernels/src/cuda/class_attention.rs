@@ -1,8 +1,8 @@
 //! Class attention: projections by matrix products, the attention itself by two kernels around the sums over
 //! an image's categories.
 //!
-//! Four launches where mlp.cu has kernels for the channels and the format: queries, keys and values behind their norm;
-//! sums; attention; the feed-forward layer with its norm.
+//! Four launches where mlp.cu has kernels for the channels and the format: queries, keys and values behind
+//! their norm; sums; attention; the feed-forward layer with its norm.
 
 use candle_core::{DType, Result, Tensor, bail};
 
@@ -277,8 +277,8 @@ mod tests {
         }
     }
 
-    /// Pairs that the device counts: those that are there come out as if there were no others, and each image's as if it
-    /// were alone.
+    /// Pairs that the device counts: those that are there come out as if there were no others, and each
+    /// image's as if it were alone.
     #[test]
     fn pairs_on_the_device_equal_those_of_the_host() {
         let (c, heads, h, w, capacity) = (32, 4, 3, 5, 9);

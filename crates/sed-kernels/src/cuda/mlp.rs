@@ -1,5 +1,5 @@
-//! Small fully connected layers in one launch each, on tensor cores: two with an activation between, whose hidden
-//! values never reach memory, and one behind a layer norm.
+//! Small fully connected layers in one launch each, on tensor cores: two with an activation between, whose
+//! hidden values never reach memory, and one behind a layer norm.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
@@ -23,7 +23,8 @@ fn launch(kernel: &str, dtype: DType, rows: usize, channels: usize) -> Result<La
     Launch::new(kernel, dtype, [rows.div_ceil(warps * WARP_ROWS), 1, 1], warps * WARP)
 }
 
-/// The items of a tensor that count, for kernels: their number `[1]` in u32 on the device, and the rows of each.
+/// The items of a tensor that count, for kernels: their number `[1]` in u32 on the device, and the rows of
+/// each.
 pub(super) type Live<'a> = Option<(&'a Tensor, usize)>;
 
 /// Reports whether mlp.cu has kernels for `weight [.., C]`: in 16-bit formats for some C.
@@ -32,8 +33,8 @@ fn suits(weight: &Tensor) -> Result<bool> {
     Ok(format && matches!(weight.dims2()?.1, 16 | 32 | 64 | 128))
 }
 
-/// `addends + contract · activation(expand · n + bias) + bias` for rows of C channels with 4C hidden ones; n is the rows
-/// as they are, or their layer norm.
+/// `addends + contract · activation(expand · n + bias) + bias` for rows of C channels with 4C hidden ones; n
+/// is the rows as they are, or their layer norm.
 #[derive(Debug, Clone)]
 pub(super) struct FusedMlp {
     kernel: String,
@@ -47,9 +48,9 @@ pub(super) struct FusedMlp {
 }
 
 impl FusedMlp {
-    /// Creates the layer from `expand [4C, C]`, `expand_bias [4C]`, `contract [C, 4C]` and `contract_bias [C]`, the
-    /// latter two with the layer scale folded in where there is one. `None` for formats and sizes that mlp.cu has no
-    /// kernel for.
+    /// Creates the layer from `expand [4C, C]`, `expand_bias [4C]`, `contract [C, 4C]` and `contract_bias
+    /// [C]`, the latter two with the layer scale folded in where there is one. `None` for formats and sizes
+    /// that mlp.cu has no kernel for.
     pub(super) fn new(
         (expand, expand_bias): (&Tensor, &Tensor),
         (contract, contract_bias): (&Tensor, &Tensor),
@@ -81,8 +82,8 @@ impl FusedMlp {
         }))
     }
 
-    /// `x [.., C]` and addends of the same shape, all contiguous and in the weights' format, to the same shape. Rows that
-    /// do not count (`live`) stay unwritten.
+    /// `x [.., C]` and addends of the same shape, all contiguous and in the weights' format, to the same
+    /// shape. Rows that do not count (`live`) stay unwritten.
     pub(super) fn forward(
         &self,
         x: &Tensor,
@@ -128,8 +129,8 @@ pub(super) struct NormLinear {
 }
 
 impl NormLinear {
-    /// Creates the layer from `weight [out, C]` and `bias [out]`. `None` for formats and sizes that mlp.cu has no kernel
-    /// for.
+    /// Creates the layer from `weight [out, C]` and `bias [out]`. `None` for formats and sizes that mlp.cu
+    /// has no kernel for.
     pub(super) fn new(norm: &LayerNorm, weight: &Tensor, bias: &Tensor) -> Result<Option<Self>> {
         let (outputs, channels) = linear_sizes(weight, Some(bias))?;
         if norm.channels() != channels {
@@ -142,8 +143,8 @@ impl NormLinear {
         Ok(Some(Self { norm: norm.clone(), weight, bias: vector(bias)? }))
     }
 
-    /// `x [.., C]`, contiguous and in the weight's format, to `[.., out]`. Rows that do not count (`live`) stay
-    /// unwritten.
+    /// `x [.., C]`, contiguous and in the weight's format, to `[.., out]`. Rows that do not count (`live`)
+    /// stay unwritten.
     pub(super) fn forward(&self, x: &Tensor, live: Live<'_>) -> Result<Tensor> {
         let (outputs, channels) = self.weight.dims2()?;
         let shape = linear_shape(x, channels, outputs)?;
@@ -181,8 +182,9 @@ fn group(channels: usize) -> usize {
     channels.min(32)
 }
 
-/// A weight for kernels whose rows have `channels` channels, with one axis in the order of fragments: of every group, a
-/// fragment has two neighbours at a time of each of its four lanes, and a lane a quarter of the group in memory.
+/// A weight for kernels whose rows have `channels` channels, with one axis in the order of fragments: of
+/// every group, a fragment has two neighbours at a time of each of its four lanes, and a lane a quarter of
+/// the group in memory.
 fn in_pieces(weight: &Tensor, channels: usize, axis: Axis) -> Result<Tensor> {
     let (rows, columns) = weight.dims2()?;
     let group = group(channels);

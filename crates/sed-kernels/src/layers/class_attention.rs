@@ -26,8 +26,9 @@ layer! {
     pub fn finish_part(&self, x: &Tensor, sums: &AttentionSums) -> Result<Tensor>;
 
     on_device {
-        /// As [`ClassAttention::forward`] for `x [capacity, height, width, C]`, contiguous and in the weights' format;
-        /// `pairs` says which rows belong to which image. Rows that do not count are unspecified in the result.
+        /// As [`ClassAttention::forward`] for `x [capacity, height, width, C]`, contiguous and in the
+        /// weights' format; `pairs` says which rows belong to which image. Rows that do not count are
+        /// unspecified in the result.
         pub fn forward_pairs(&self, x: &Tensor, pairs: &DevicePairs) -> Result<Tensor>;
     }
 }
