@@ -26,20 +26,16 @@ struct Stream {
   const Fragment<TILES>* at;
   Fragment<TILES> ahead[LOADS];
 
-  // `first`: this warp's part of the first step. `step`: fragments from one step to the next.
+  // `first`: this warp's part of the first step.
   __device__ Stream(const void* first) : at(static_cast<const Fragment<TILES>*>(first) + threadIdx.x % WARP) {
 #pragma unroll
     for (int i = 0; i < LOADS; i++) ahead[i] = at[i * WARP];
   }
-  __device__ void next(unsigned (&b)[TILES][2], int step) {
-#pragma unroll
-    for (int c = 0; c < TILES; c++) {
-      b[c][0] = ahead[c / 2].word[c % 2 * 2];
-      b[c][1] = ahead[c / 2].word[c % 2 * 2 + 1];
-    }
-    at += step;
-#pragma unroll
-    for (int i = 0; i < LOADS; i++) ahead[i] = at[i * WARP];
+  // Fragment `i` of this step, in whose place the next step's is loaded. `step`: fragments from one step to the next.
+  __device__ Fragment<TILES> take(int i, int step) {
+    const Fragment<TILES> taken = ahead[i];
+    ahead[i] = at[step + i * WARP];
+    return taken;
   }
 };
 
@@ -111,15 +107,20 @@ __device__ inline void gather_normed(T* shared, const T* image, const float* aff
 template <int BLOCKS, int TILES, typename T>
 __device__ inline void multiply_step(float (&acc)[BLOCKS][TILES][4], const T* row, int between, Stream<TILES>& weights,
                                      int step) {
-  unsigned b[TILES][2];
-  weights.next(b, step);
+  unsigned a[BLOCKS][4];
 #pragma unroll
-  for (int r = 0; r < BLOCKS; r++) {
-    unsigned a[4];
-    load_matrices(a, row + r * between);
+  for (int r = 0; r < BLOCKS; r++) load_matrices(a[r], row + r * between);
 #pragma unroll
-    for (int c = 0; c < TILES; c++) multiply_tile(acc[r][c], a, b[c], T());
+  for (int i = 0; i < Stream<TILES>::LOADS; i++) {
+    const Fragment<TILES> taken = weights.take(i, step);
+#pragma unroll
+    for (int c = 2 * i; c < min(2 * i + 2, TILES); c++) {
+      const unsigned b[2] = {taken.word[c % 2 * 2], taken.word[c % 2 * 2 + 1]};
+#pragma unroll
+      for (int r = 0; r < BLOCKS; r++) multiply_tile(acc[r][c], a[r], b, T());
+    }
   }
+  weights.at += step;
 }
 
 // acc += the products of all taps: `place(ty, tx)` is a tap's distance in values from the first one, at which `rows` has
@@ -131,13 +132,17 @@ __device__ inline void multiply_taps(float (&acc)[BLOCKS][TILES][4], const T* ro
   const int half = threadIdx.x % WARP / 16;
   if constexpr (CHANNELS % 16 == 0) {
     constexpr int STEPS = CHANNELS / 16;
-    [[maybe_unused]] constexpr int UNROLL = SIZE > 0 && SIZE * SIZE * STEPS <= 36 ? SIZE : 1;
-#pragma unroll UNROLL
+    // With 16 products a step, loops cost nothing beside them, while in straight code the compiler loads the weights of
+    // many steps at once and runs out of registers.
+    constexpr bool STRAIGHT = BLOCKS * TILES < 16;
+    [[maybe_unused]] constexpr int UNROLL = STRAIGHT && SIZE > 0 && SIZE <= 3 ? SIZE : 1;
+    [[maybe_unused]] constexpr int UNROLL_STEPS = STRAIGHT ? STEPS : 1;
+#pragma unroll 1
     for (int ty = 0; ty < taps; ty++) {
 #pragma unroll UNROLL
       for (int tx = 0; tx < taps; tx++) {
         const T* tap = rows + place(ty, tx) + half * 8;
-#pragma unroll
+#pragma unroll UNROLL_STEPS
         for (int k = 0; k < STEPS; k++) multiply_step(acc, tap + k * 16, between, weights, step);
       }
     }
@@ -181,7 +186,7 @@ __device__ inline int edges(int y, int x, int height, int width) {
 template <int BLOCKS, int TILES, typename T, typename Pixel>
 __device__ inline void finish(float (&acc)[BLOCKS][TILES][4], const Epilogue<T>& to, Pixel pixel) {
   constexpr int FOUR = TILES < 4 ? TILES : 4, RUN = 2 * FOUR, RUNS = TILES / FOUR;
-  const int g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
+  const int thread = thread_again(), g = thread % WARP / 4, t = thread % 4;
   unsigned inside = 0;
 #pragma unroll
   for (int r = 0; r < 2 * BLOCKS; r++) {

@@ -43,8 +43,8 @@ __device__ void normed_head(const T* x, const T* weight, const float* bias, cons
   __device__ void name PARAMETERS(T) {                                                                               \
     __VA_ARGS__ ARGUMENTS;                                                                                           \
   }                                                                                                                  \
-  SED_KERNEL_AS(__launch_bounds__(TILE_THREADS, 8), name, bf16, __nv_bfloat16, PARAMETERS, ARGUMENTS)                \
-  SED_KERNEL_AS(__launch_bounds__(TILE_THREADS, 8), name, f16, __half, PARAMETERS, ARGUMENTS)
+  SED_KERNEL_AS(__launch_bounds__(TILE_THREADS, 6), name, bf16, __nv_bfloat16, PARAMETERS, ARGUMENTS)                \
+  SED_KERNEL_AS(__launch_bounds__(TILE_THREADS, 6), name, f16, __half, PARAMETERS, ARGUMENTS)
 HEAD(normed_head64, (normed_head<64, 16, 8, T>))
 HEAD(normed_head32, (normed_head<32, 16, 16, T>))
 HEAD(normed_head16, (normed_head<16, 16, 16, T>))

@@ -42,6 +42,18 @@ __device__ inline void load_matrices(unsigned (&to)[4], const T* row) {
                : "r"(address));
 }
 
+// threadIdx.x and blockIdx.x, read again: what is made of them behind a loop does not stay in registers during the loop.
+__device__ inline int thread_again() {
+  int v;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(v));
+  return v;
+}
+__device__ inline int block_again() {
+  int v;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(v));
+  return v;
+}
+
 // max(v, 0) of two values, rounded and packed into 32 bits, the first in the low half; a NaN stays one, and f16's range is
 // kept as by `from_float`.
 __device__ inline unsigned pack_relu(float low, float high, __nv_bfloat16) {
