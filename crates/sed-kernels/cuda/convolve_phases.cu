@@ -1,13 +1,13 @@
 // Convolutions to twice the size in 16-bit formats on tensor cores; what their parameters mean is in convolve_tile.cuh.
 #include "convolve_tile.cuh"
 
-// y = relu(conv(x) + bias), or conv(x) + conv(x2) + guide with its `moments`; `y` [images, 2 * height, 2 * width, OUTPUTS].
-// Output pixels of each of four phases (y % 2, x % 2) have weights of their own: a transposed convolution (SIZE 1), or one
-// folded into the convolution behind it (SIZE 2, the window starts at y - 1 + phase), beside which `x2` [images, 2 * height,
-// 2 * width, CHANNELS2] is read through 3 x 3 in place. A block has ROWS x WIDE pixels of `x` [images, height, width,
-// CHANNELS], and each of its warps one phase of them.
-// Blocks: (tiles of an image, 1, images). Dynamic shared memory: the tile's inputs with their edges.
-// Floor: 2 * (size^2 * channels + 9 * channels2) FLOP an output value, or x, x2 and guide read and y written.
+// y = relu(conv(x) + bias), or conv(x) + conv(x2) + guide with its `moments`; `y` [images, 2 * height, 2 * width,
+// OUTPUTS]. Output pixels of each of four phases (y % 2, x % 2) have weights of their own: a transposed convolution
+// (SIZE 1), or one folded into the convolution behind it (SIZE 2, the window starts at y - 1 + phase), beside which
+// `x2` [images, 2 * height, 2 * width, CHANNELS2] is read through 3 x 3 in place. A block has ROWS x WIDE pixels of
+// `x` [images, height, width, CHANNELS], and each of its warps one phase of them. Blocks: (tiles of an image, 1,
+// images). Dynamic shared memory: the tile's inputs with their edges. Floor: 2 * (size^2 * channels + 9 * channels2)
+// FLOP an output value, or x, x2 and guide read and y written.
 template <int SIZE, int CHANNELS, int CHANNELS2, int OUTPUTS, int ROWS, int WIDE, typename T>
 __device__ void convolve_phases TILE_PARAMETERS(T) {
   constexpr int BLOCKS = ROWS * WIDE / 16, TILES = OUTPUTS / 8, STEP = OUTPUTS * 16;

@@ -1,13 +1,13 @@
-// Square convolutions, zero-padded, in 16-bit formats on tensor cores; what their parameters mean is in convolve_tile.cuh.
+// Square convolutions, zero-padded, in 16-bit formats on tensor cores; what their parameters mean is in
+// convolve_tile.cuh.
 #include "convolve_tile.cuh"
 
 // y = relu(conv(x) + bias), `y` [images, height, width, outputs]. A block has ROWS x WIDE pixels of an image and
-// COLUMNS outputs, in DOWN x ACROSS warps. With NORMED, `x` is max(scale * x + shift, 0) with the `affine` map of the image,
-// and y = conv(x), of COLUMNS outputs, with its `moments`; a `bias` has `kinds` with SIZE 0 only.
-// SIZE 0 stands for `size`, and for `channels` that are a multiple of CHANNELS: so many are in shared memory together;
-// otherwise there are CHANNELS.
-// Blocks: (tiles of an image, tiles of outputs, images). Dynamic shared memory: the tile's input with its edges.
-// Floor: 2 * size^2 * channels FLOP an output value, or x read and y written.
+// COLUMNS outputs, in DOWN x ACROSS warps. With NORMED, `x` is max(scale * x + shift, 0) with the `affine` map of the
+// image, and y = conv(x), of COLUMNS outputs, with its `moments`; a `bias` has `kinds` with SIZE 0 only. SIZE 0
+// stands for `size`, and for `channels` that are a multiple of CHANNELS: so many are in shared memory together;
+// otherwise there are CHANNELS. Blocks: (tiles of an image, tiles of outputs, images). Dynamic shared memory: the
+// tile's input with its edges. Floor: 2 * size^2 * channels FLOP an output value, or x read and y written.
 template <int SIZE, int CHANNELS, int COLUMNS, int ROWS, int WIDE, int DOWN, int ACROSS, bool NORMED, typename T>
 __device__ void convolve_plain TILE_PARAMETERS(T) {
   static_assert(DOWN * ACROSS * WARP == TILE_THREADS, "warps of a block");
@@ -74,7 +74,8 @@ TILE_KERNEL(convolve7_80, (convolve_plain<7, 80, 128, 8, 8, 2, 2, false, T>))
 TILE_KERNEL(convolve3_normed64, (convolve_plain<3, 64, 64, 16, 8, 4, 1, true, T>))
 TILE_KERNEL(convolve3_normed32, (convolve_plain<3, 32, 32, 16, 16, 4, 1, true, T>))
 TILE_KERNEL(convolve3_normed16, (convolve_plain<3, 16, 16, 16, 16, 4, 1, true, T>))
-// Any odd size, channels in the multiples that the name says, outputs in eights: up to 16 of them in a block, and up to 32.
+// Any odd size, channels in the multiples that the name says, outputs in eights: up to 16 of them in a block, and up
+// to 32.
 TILE_KERNEL(convolve_any64_16, (convolve_plain<0, 64, 16, 8, 8, 4, 1, false, T>))
 TILE_KERNEL(convolve_any16_16, (convolve_plain<0, 16, 16, 8, 8, 4, 1, false, T>))
 TILE_KERNEL(convolve_any8_16, (convolve_plain<0, 8, 16, 8, 8, 4, 1, false, T>))

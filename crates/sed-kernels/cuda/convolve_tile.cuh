@@ -51,8 +51,8 @@ __device__ inline void gather(T* shared, const T* image, unsigned rows, unsigned
     const int y = top + (int)row, x = left + (int)column;
     const bool inside = (unsigned)y < (unsigned)height && (unsigned)x < (unsigned)width;
     const unsigned place = SPLIT ? row * columns + column % 2 * ((columns + 1) / 2) + column / 2 : pixel;
-    copy_async(shared + place * PIXEL<CHANNELS> + channel, image + (inside ? (y * width + x) * channels + (int)channel : 0),
-               inside);
+    const int at = inside ? (y * width + x) * channels + (int)channel : 0;
+    copy_async(shared + place * PIXEL<CHANNELS> + channel, image + at, inside);
   }
 }
 
@@ -66,9 +66,9 @@ __device__ inline float low_of(unsigned word, __half) {
 }
 __device__ inline float high_of(unsigned word, __half) { return low_of(word >> 16, __half()); }
 
-// As `gather` of an image [height, width, CHANNELS], but max(scale * x + shift, 0), with `affine` [2, CHANNELS] its scales
-// and shifts; outside the image is 0. The pixels of the block's own ROWS x COLUMNS go to `normed` (as the image) too,
-// unless it is null. A ring of one pixel lies around them.
+// As `gather` of an image [height, width, CHANNELS], but max(scale * x + shift, 0), with `affine` [2, CHANNELS] its
+// scales and shifts; outside the image is 0. The pixels of the block's own ROWS x COLUMNS go to `normed` (as the
+// image) too, unless it is null. A ring of one pixel lies around them.
 template <int CHANNELS, int ROWS, int COLUMNS, typename T>
 __device__ inline void gather_normed(T* shared, const T* image, const float* affine, T* normed, int height, int width,
                                      int top, int left) {
@@ -123,8 +123,8 @@ __device__ inline void multiply_step(float (&acc)[BLOCKS][TILES][4], const T* ro
   weights.at += step;
 }
 
-// acc += the products of all taps: `place(ty, tx)` is a tap's distance in values from the first one, at which `rows` has
-// the row that this lane loads. SIZE 0 stands for `size` of any odd number.
+// acc += the products of all taps: `place(ty, tx)` is a tap's distance in values from the first one, at which `rows`
+// has the row that this lane loads. SIZE 0 stands for `size` of any odd number.
 template <int SIZE, int CHANNELS, int BLOCKS, int TILES, typename T, typename Place>
 __device__ inline void multiply_taps(float (&acc)[BLOCKS][TILES][4], const T* rows, int size, int between,
                                      Stream<TILES>& weights, int step, Place place) {
@@ -254,18 +254,21 @@ __device__ inline void finish(float (&acc)[BLOCKS][TILES][4], const Epilogue<T>&
   }
 }
 
-// Parameters of the convolutions on tensor cores. `x` [images, height, width, channels]; `weight`, `weight2`: streams of
-// src/cuda/tile_taps.rs; `bias` [kinds, outputs]: one, or 16 of which a pixel has the one of the edges that it lies on;
-// `affine` [images, 2, channels]; `guide` [.., rows of y, outputs], of which `guide_of` names an image's; `live` [1]: images
-// that count, null for all; `y` of `outputs` channels; `moments` [images, outputs / 16, parts, 3], a part for each warp.
-#define TILE_PARAMETERS(T)                                                                                            \
-  (const T* x, const T* weight, [[maybe_unused]] const T* x2, [[maybe_unused]] const T* weight2, const float* bias,   \
-   [[maybe_unused]] const float* affine, const T* guide, const unsigned* guide_of, const unsigned* live, T* y,        \
-   float* moments, int height, int width, [[maybe_unused]] int channels, [[maybe_unused]] int size,                   \
-   [[maybe_unused]] int outputs, int kinds, int relu)
-#define TILE_ARGUMENTS                                                                                               \
-  (x, weight, x2, weight2, bias, affine, guide, guide_of, live, y, moments, height, width, channels, size, outputs,  \
-   kinds, relu)
+// Parameters of the convolutions on tensor cores. `x` [images, height, width, channels]; `weight`, `weight2`: streams
+// of src/cuda/tile_taps.rs; `bias` [kinds, outputs]: one, or 16 of which a pixel has the one of the edges that it
+// lies on; `affine` [images, 2, channels]; `guide` [.., rows of y, outputs], of which `guide_of` names an image's;
+// `live` [1]: images that count, null for all; `y` of `outputs` channels; `moments` [images, outputs / 16, parts, 3],
+// a part for each warp.
+#define TILE_PARAMETERS(T)                                                                                   \
+  (const T* x, const T* weight, [[maybe_unused]] const T* x2, [[maybe_unused]] const T* weight2,             \
+   [[maybe_unused]] const float* bias,                                                                       \
+   [[maybe_unused]] const float* affine, [[maybe_unused]] const T* guide,                                    \
+   [[maybe_unused]] const unsigned* guide_of, const unsigned* live, T* y, [[maybe_unused]] float* moments,   \
+   int height, int width, [[maybe_unused]] int channels, [[maybe_unused]] int size,                          \
+   [[maybe_unused]] int outputs, [[maybe_unused]] int kinds, [[maybe_unused]] int relu)
+#define TILE_ARGUMENTS                                                                                       \
+  (x, weight, x2, weight2, bias, affine, guide, guide_of, live, y, moments, height, width, channels, size,   \
+   outputs, kinds, relu)
 // Four blocks of a multiprocessor at least: 128 registers.
 #define TILE_KERNEL(name, ...)                                                                                       \
   template <typename T>                                                                                              \
