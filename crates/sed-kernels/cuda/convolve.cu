@@ -75,11 +75,10 @@ __device__ void accumulate(float (&acc)[4][4], const Source<T>& source, const Pi
 // `step` 2, output pixels of each of four phases (y % 2, x % 2) have weights of their own, [4, size^2 * channels,
 // outputs]: a transposed convolution (size 1) or one folded into the convolution behind it (size 2, the window
 // starts at y - 1 + phase). `x2` [images, step * height, step * width, channels2] is read in place through an odd
-// `size2`. `bias` [kinds, outputs]: one, or 16 of which a pixel has the one of the edges that it lies on (1 top, 2 bottom, 4
-// left, 8 right). `guide` [.., step * height, step * width, outputs], of which `guide_of` names an image's. `live` [1]:
-// images that count. `x2`, `bias`, `guide`, `live` may be null.
-// Blocks: (tiles of ROWS pixels of x, tiles of COLUMNS outputs, phases).
-// Floor: 2 * size^2 * channels FLOP an output value (and the same of x2).
+// `size2`. `bias` [kinds, outputs]: one, or 16 of which a pixel has the one of the edges that it lies on (1 top, 2
+// bottom, 4 left, 8 right). `guide` [.., step * height, step * width, outputs], of which `guide_of` names an image's.
+// `live` [1]: images that count. `x2`, `bias`, `guide`, `live` may be null. Blocks: (tiles of ROWS pixels of x, tiles
+// of COLUMNS outputs, phases). Floor: 2 * size^2 * channels FLOP an output value (and the same of x2).
 template <int ROWS, int COLUMNS, typename T>
 __device__ void convolve_tile(const T* x, const T* weight, const T* x2, const T* weight2, const float* bias,
                               const T* guide, const unsigned* guide_of, const unsigned* live, T* y, int images,

@@ -1,17 +1,19 @@
 // Convolutions to twice the size in 16-bit formats on tensor cores; what their parameters mean is in convolve_tile.cuh.
 #include "convolve_tile.cuh"
 
-// y = relu(conv(x) + conv(x2) + bias + guide), `y` [images, 2 * height, 2 * width, outputs]. Output pixels of each of four
-// phases (y % 2, x % 2) have weights of their own: a transposed convolution (SIZE 1), or one folded into the convolution
-// behind it (SIZE 2, the window starts at y - 1 + phase). `x2` [images, 2 * height, 2 * width, CHANNELS2], unless CHANNELS2
-// is 0, is read through 3 x 3 in place. A block has ROWS x WIDE pixels of `x`, and each of its warps one phase of them.
-// Blocks: (tiles of an image, 1, images). Dynamic shared memory: the tile's inputs with their edges.
-// Floor: 2 * (size^2 * channels + 9 * channels2) FLOP an output value, or x, x2 and guide read and y written.
+// y = relu(conv(x) + bias), or conv(x) + conv(x2) + guide with its `moments`; `y` [images, 2 * height, 2 * width,
+// OUTPUTS]. Output pixels of each of four phases (y % 2, x % 2) have weights of their own: a transposed convolution
+// (SIZE 1), or one folded into the convolution behind it (SIZE 2, the window starts at y - 1 + phase), beside which
+// `x2` [images, 2 * height, 2 * width, CHANNELS2] is read through 3 x 3 in place. A block has ROWS x WIDE pixels of
+// `x` [images, height, width, CHANNELS], and each of its warps one phase of them. Blocks: (tiles of an image, 1,
+// images). Dynamic shared memory: the tile's inputs with their edges. Floor: 2 * (size^2 * channels + 9 * channels2)
+// FLOP an output value, or x, x2 and guide read and y written.
 template <int SIZE, int CHANNELS, int CHANNELS2, int OUTPUTS, int ROWS, int WIDE, typename T>
 __device__ void convolve_phases TILE_PARAMETERS(T) {
   constexpr int BLOCKS = ROWS * WIDE / 16, TILES = OUTPUTS / 8, STEP = OUTPUTS * 16;
   // Of the rows of x in shared memory, with a ring of one pixel where the window needs it.
-  constexpr int RING = SIZE == 2, COLUMNS = WIDE + 2 * RING, LINE = COLUMNS * PIXEL<CHANNELS>;
+  constexpr bool FOLDED = SIZE == 2;
+  constexpr int RING = FOLDED, COLUMNS = WIDE + 2 * RING, LINE = COLUMNS * PIXEL<CHANNELS>;
   if (live != nullptr && blockIdx.z >= *live) return;
   SED_DYNAMIC_SHARED(T, shared);
   const int tiles_across = (width + WIDE - 1) / WIDE;
@@ -48,22 +50,25 @@ __device__ void convolve_phases TILE_PARAMETERS(T) {
       return ty * LINE2 + (column % 2 * EVEN + column / 2) * PIXEL<CHANNELS2>;
     });
   }
+  // The same as above, again.
+  const int block = block_again(), own_phase = thread_again() / WARP;
+  const int across = (width + WIDE - 1) / WIDE, own_top = block / across * ROWS, own_left = block % across * WIDE;
   const int parts = gridDim.x * 4;
-  const Epilogue<T> to = {bias,
-                          guide == nullptr ? nullptr : guide + guide_of[blockIdx.z] * 4 * pixels * OUTPUTS,
+  const Epilogue<T> to = {FOLDED ? nullptr : bias,
+                          FOLDED ? guide + guide_of[blockIdx.z] * 4 * pixels * OUTPUTS : nullptr,
                           y + blockIdx.z * 4 * pixels * OUTPUTS,
-                          moments == nullptr ? nullptr : moments + (long long)blockIdx.z * (OUTPUTS / 16) * parts * 3,
+                          FOLDED ? moments + (long long)blockIdx.z * (OUTPUTS / 16) * parts * 3 : nullptr,
                           2 * height,
                           2 * width,
                           OUTPUTS,
-                          kinds,
-                          relu,
+                          1,
+                          FOLDED ? 0 : relu,
                           0,
-                          (int)(blockIdx.x * 4) + phase,
+                          block * 4 + own_phase,
                           parts};
   finish(acc, to, [&](int r, int& py, int& px) {
-    py = 2 * (top + r / WIDE) + phase_y;
-    px = 2 * (left + r % WIDE) + phase_x;
+    py = 2 * (own_top + r / WIDE) + own_phase / 2;
+    px = 2 * (own_left + r % WIDE) + own_phase % 2;
   });
 }
 

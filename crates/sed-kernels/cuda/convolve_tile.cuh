@@ -26,20 +26,16 @@ struct Stream {
   const Fragment<TILES>* at;
   Fragment<TILES> ahead[LOADS];
 
-  // `first`: this warp's part of the first step. `step`: fragments from one step to the next.
+  // `first`: this warp's part of the first step.
   __device__ Stream(const void* first) : at(static_cast<const Fragment<TILES>*>(first) + threadIdx.x % WARP) {
 #pragma unroll
     for (int i = 0; i < LOADS; i++) ahead[i] = at[i * WARP];
   }
-  __device__ void next(unsigned (&b)[TILES][2], int step) {
-#pragma unroll
-    for (int c = 0; c < TILES; c++) {
-      b[c][0] = ahead[c / 2].word[c % 2 * 2];
-      b[c][1] = ahead[c / 2].word[c % 2 * 2 + 1];
-    }
-    at += step;
-#pragma unroll
-    for (int i = 0; i < LOADS; i++) ahead[i] = at[i * WARP];
+  // Fragment `i` of this step, in whose place the next step's is loaded. `step`: fragments from one step to the next.
+  __device__ Fragment<TILES> take(int i, int step) {
+    const Fragment<TILES> taken = ahead[i];
+    ahead[i] = at[step + i * WARP];
+    return taken;
   }
 };
 
@@ -55,8 +51,8 @@ __device__ inline void gather(T* shared, const T* image, unsigned rows, unsigned
     const int y = top + (int)row, x = left + (int)column;
     const bool inside = (unsigned)y < (unsigned)height && (unsigned)x < (unsigned)width;
     const unsigned place = SPLIT ? row * columns + column % 2 * ((columns + 1) / 2) + column / 2 : pixel;
-    copy_async(shared + place * PIXEL<CHANNELS> + channel, image + (inside ? (y * width + x) * channels + (int)channel : 0),
-               inside);
+    const int at = inside ? (y * width + x) * channels + (int)channel : 0;
+    copy_async(shared + place * PIXEL<CHANNELS> + channel, image + at, inside);
   }
 }
 
@@ -70,9 +66,9 @@ __device__ inline float low_of(unsigned word, __half) {
 }
 __device__ inline float high_of(unsigned word, __half) { return low_of(word >> 16, __half()); }
 
-// As `gather` of an image [height, width, CHANNELS], but max(scale * x + shift, 0), with `affine` [2, CHANNELS] its scales
-// and shifts; outside the image is 0. The pixels of the block's own ROWS x COLUMNS go to `normed` (as the image) too,
-// unless it is null. A ring of one pixel lies around them.
+// As `gather` of an image [height, width, CHANNELS], but max(scale * x + shift, 0), with `affine` [2, CHANNELS] its
+// scales and shifts; outside the image is 0. The pixels of the block's own ROWS x COLUMNS go to `normed` (as the
+// image) too, unless it is null. A ring of one pixel lies around them.
 template <int CHANNELS, int ROWS, int COLUMNS, typename T>
 __device__ inline void gather_normed(T* shared, const T* image, const float* affine, T* normed, int height, int width,
                                      int top, int left) {
@@ -111,19 +107,24 @@ __device__ inline void gather_normed(T* shared, const T* image, const float* aff
 template <int BLOCKS, int TILES, typename T>
 __device__ inline void multiply_step(float (&acc)[BLOCKS][TILES][4], const T* row, int between, Stream<TILES>& weights,
                                      int step) {
-  unsigned b[TILES][2];
-  weights.next(b, step);
+  unsigned a[BLOCKS][4];
 #pragma unroll
-  for (int r = 0; r < BLOCKS; r++) {
-    unsigned a[4];
-    load_matrices(a, row + r * between);
+  for (int r = 0; r < BLOCKS; r++) load_matrices(a[r], row + r * between);
 #pragma unroll
-    for (int c = 0; c < TILES; c++) multiply_tile(acc[r][c], a, b[c], T());
+  for (int i = 0; i < Stream<TILES>::LOADS; i++) {
+    const Fragment<TILES> taken = weights.take(i, step);
+#pragma unroll
+    for (int c = 2 * i; c < min(2 * i + 2, TILES); c++) {
+      const unsigned b[2] = {taken.word[c % 2 * 2], taken.word[c % 2 * 2 + 1]};
+#pragma unroll
+      for (int r = 0; r < BLOCKS; r++) multiply_tile(acc[r][c], a[r], b, T());
+    }
   }
+  weights.at += step;
 }
 
-// acc += the products of all taps: `place(ty, tx)` is a tap's distance in values from the first one, at which `rows` has
-// the row that this lane loads. SIZE 0 stands for `size` of any odd number.
+// acc += the products of all taps: `place(ty, tx)` is a tap's distance in values from the first one, at which `rows`
+// has the row that this lane loads. SIZE 0 stands for `size` of any odd number.
 template <int SIZE, int CHANNELS, int BLOCKS, int TILES, typename T, typename Place>
 __device__ inline void multiply_taps(float (&acc)[BLOCKS][TILES][4], const T* rows, int size, int between,
                                      Stream<TILES>& weights, int step, Place place) {
@@ -131,13 +132,17 @@ __device__ inline void multiply_taps(float (&acc)[BLOCKS][TILES][4], const T* ro
   const int half = threadIdx.x % WARP / 16;
   if constexpr (CHANNELS % 16 == 0) {
     constexpr int STEPS = CHANNELS / 16;
-    [[maybe_unused]] constexpr int UNROLL = SIZE > 0 && SIZE * SIZE * STEPS <= 36 ? SIZE : 1;
-#pragma unroll UNROLL
+    // With 16 products a step, loops cost nothing beside them, while in straight code the compiler loads the weights of
+    // many steps at once and runs out of registers.
+    constexpr bool STRAIGHT = BLOCKS * TILES < 16;
+    [[maybe_unused]] constexpr int UNROLL = STRAIGHT && SIZE > 0 && SIZE <= 3 ? SIZE : 1;
+    [[maybe_unused]] constexpr int UNROLL_STEPS = STRAIGHT ? STEPS : 1;
+#pragma unroll 1
     for (int ty = 0; ty < taps; ty++) {
 #pragma unroll UNROLL
       for (int tx = 0; tx < taps; tx++) {
         const T* tap = rows + place(ty, tx) + half * 8;
-#pragma unroll
+#pragma unroll UNROLL_STEPS
         for (int k = 0; k < STEPS; k++) multiply_step(acc, tap + k * 16, between, weights, step);
       }
     }
@@ -181,7 +186,7 @@ __device__ inline int edges(int y, int x, int height, int width) {
 template <int BLOCKS, int TILES, typename T, typename Pixel>
 __device__ inline void finish(float (&acc)[BLOCKS][TILES][4], const Epilogue<T>& to, Pixel pixel) {
   constexpr int FOUR = TILES < 4 ? TILES : 4, RUN = 2 * FOUR, RUNS = TILES / FOUR;
-  const int g = threadIdx.x % WARP / 4, t = threadIdx.x % 4;
+  const int thread = thread_again(), g = thread % WARP / 4, t = thread % 4;
   unsigned inside = 0;
 #pragma unroll
   for (int r = 0; r < 2 * BLOCKS; r++) {
@@ -249,18 +254,21 @@ __device__ inline void finish(float (&acc)[BLOCKS][TILES][4], const Epilogue<T>&
   }
 }
 
-// Parameters of the convolutions on tensor cores. `x` [images, height, width, channels]; `weight`, `weight2`: streams of
-// src/cuda/tile_taps.rs; `bias` [kinds, outputs]: one, or 16 of which a pixel has the one of the edges that it lies on;
-// `affine` [images, 2, channels]; `guide` [.., rows of y, outputs], of which `guide_of` names an image's; `live` [1]: images
-// that count, null for all; `y` of `outputs` channels; `moments` [images, outputs / 16, parts, 3], a part for each warp.
-#define TILE_PARAMETERS(T)                                                                                            \
-  (const T* x, const T* weight, [[maybe_unused]] const T* x2, [[maybe_unused]] const T* weight2, const float* bias,   \
-   [[maybe_unused]] const float* affine, const T* guide, const unsigned* guide_of, const unsigned* live, T* y,        \
-   float* moments, int height, int width, [[maybe_unused]] int channels, [[maybe_unused]] int size,                   \
-   [[maybe_unused]] int outputs, int kinds, int relu)
-#define TILE_ARGUMENTS                                                                                               \
-  (x, weight, x2, weight2, bias, affine, guide, guide_of, live, y, moments, height, width, channels, size, outputs,  \
-   kinds, relu)
+// Parameters of the convolutions on tensor cores. `x` [images, height, width, channels]; `weight`, `weight2`: streams
+// of src/cuda/tile_taps.rs; `bias` [kinds, outputs]: one, or 16 of which a pixel has the one of the edges that it
+// lies on; `affine` [images, 2, channels]; `guide` [.., rows of y, outputs], of which `guide_of` names an image's;
+// `live` [1]: images that count, null for all; `y` of `outputs` channels; `moments` [images, outputs / 16, parts, 3],
+// a part for each warp.
+#define TILE_PARAMETERS(T)                                                                                   \
+  (const T* x, const T* weight, [[maybe_unused]] const T* x2, [[maybe_unused]] const T* weight2,             \
+   [[maybe_unused]] const float* bias,                                                                       \
+   [[maybe_unused]] const float* affine, [[maybe_unused]] const T* guide,                                    \
+   [[maybe_unused]] const unsigned* guide_of, const unsigned* live, T* y, [[maybe_unused]] float* moments,   \
+   int height, int width, [[maybe_unused]] int channels, [[maybe_unused]] int size,                          \
+   [[maybe_unused]] int outputs, [[maybe_unused]] int kinds, [[maybe_unused]] int relu)
+#define TILE_ARGUMENTS                                                                                       \
+  (x, weight, x2, weight2, bias, affine, guide, guide_of, live, y, moments, height, width, channels, size,   \
+   outputs, kinds, relu)
 // Four blocks of a multiprocessor at least: 128 registers.
 #define TILE_KERNEL(name, ...)                                                                                       \
   template <typename T>                                                                                              \

@@ -1,6 +1,6 @@
-// Group norm in three steps: moments of parts of an image (which convolutions on tensor cores take themselves), the affine
-// map that they amount to, and applying it (which their successors do themselves). `live` [1] is the number of images that
-// count, null for all.
+// Group norm in three steps: moments of parts of an image (which convolutions on tensor cores take themselves), the
+// affine map that they amount to, and applying it (which their successors do themselves). `live` [1] is the number of
+// images that count, null for all.
 #include "common.cuh"
 
 // Sum over the block, in every thread; `work` holds a value for each warp.
@@ -75,8 +75,8 @@ SED_KERNEL(group_norm_moments8, PARAMETERS, ARGUMENTS)
 #undef ARGUMENTS
 
 // The affine map of a group: `affine` [images, 2, channels] with scales weight / sqrt(variance + eps) and shifts
-// bias - mean * scale, from `moments` [images, groups, parts, 3], whose sums have the same order whatever else is in the
-// launch. Blocks: (groups, images). Floor: `moments` read.
+// bias - mean * scale, from `moments` [images, groups, parts, 3], whose sums have the same order whatever else is in
+// the launch. Blocks: (groups, images). Floor: `moments` read.
 template <typename T>
 __device__ void group_norm_join(const float* moments, const float* weight, const float* bias, const unsigned* live,
                                 T* affine, int parts, int channels, float eps) {

@@ -1,11 +1,11 @@
 // The end of a decoder level in 16-bit formats: group norm, ReLU and the 3 x 3 head in one pass.
 #include "convolve_tile.cuh"
 
-// normed = max(scale * x + shift, 0) with the `affine` map [images, 2, CHANNELS] of the image, of which `normed` (as `x`
-// [images, height, width, CHANNELS]) may be null; logits [images, height, width] = head(normed) + bias, may be null. The
-// head's weights are a stream of 8 outputs (src/cuda/tile_taps.rs): the first two add up to the head's in f32, the others
-// are 0. `live` [1]: images that count, null for all. Blocks: (tiles of ROWS x WIDE pixels, 1, images). Dynamic shared
-// memory: the tile with its edges. Floor: x read, normed and logits written.
+// normed = max(scale * x + shift, 0) with the `affine` map [images, 2, CHANNELS] of the image, of which `normed` (as
+// `x` [images, height, width, CHANNELS]) may be null; logits [images, height, width] = head(normed) + bias, may be
+// null. The head's weights are a stream of 8 outputs (src/cuda/tile_taps.rs): the first two add up to the head's in
+// f32, the others are 0. `live` [1]: images that count, null for all. Blocks: (tiles of ROWS x WIDE pixels, 1,
+// images). Dynamic shared memory: the tile with its edges. Floor: x read, normed and logits written.
 template <int CHANNELS, int ROWS, int WIDE, typename T>
 __device__ void normed_head(const T* x, const T* weight, const float* bias, const float* affine, const unsigned* live,
                             T* normed, float* logits, int height, int width) {
@@ -23,8 +23,9 @@ __device__ void normed_head(const T* x, const T* weight, const float* bias, cons
   const int first_row = threadIdx.x / WARP * BLOCKS * 16, row = first_row + threadIdx.x % 16;
   float acc[BLOCKS][1][4] = {};
   Stream<1> weights(weight);
-  multiply_taps<3, CHANNELS>(acc, shared + row / WIDE * LINE + row % WIDE * PIXEL<CHANNELS>, 3, 16 / WIDE * LINE, weights,
-                             WARP, [&](int ty, int tx) { return ty * LINE + tx * PIXEL<CHANNELS>; });
+  const T* rows = shared + row / WIDE * LINE + row % WIDE * PIXEL<CHANNELS>;
+  multiply_taps<3, CHANNELS>(acc, rows, 3, 16 / WIDE * LINE, weights, WARP,
+                             [&](int ty, int tx) { return ty * LINE + tx * PIXEL<CHANNELS>; });
   if (threadIdx.x % 4 != 0) return; // the first two outputs are in these lanes
 #pragma unroll
   for (int r = 0; r < 2 * BLOCKS; r++) {
@@ -35,16 +36,16 @@ __device__ void normed_head(const T* x, const T* weight, const float* bias, cons
 }
 
 #define PARAMETERS(T)                                                                                                \
-  (const T* x, const T* weight, const float* bias, const float* affine, const unsigned* live, T* normed, float* logits, \
-   int height, int width)
+  (const T* x, const T* weight, const float* bias, const float* affine, const unsigned* live, T* normed,             \
+   float* logits, int height, int width)
 #define ARGUMENTS (x, weight, bias, affine, live, normed, logits, height, width)
 #define HEAD(name, ...)                                                                                              \
   template <typename T>                                                                                              \
   __device__ void name PARAMETERS(T) {                                                                               \
     __VA_ARGS__ ARGUMENTS;                                                                                           \
   }                                                                                                                  \
-  SED_KERNEL_AS(__launch_bounds__(TILE_THREADS, 8), name, bf16, __nv_bfloat16, PARAMETERS, ARGUMENTS)                \
-  SED_KERNEL_AS(__launch_bounds__(TILE_THREADS, 8), name, f16, __half, PARAMETERS, ARGUMENTS)
+  SED_KERNEL_AS(__launch_bounds__(TILE_THREADS, 6), name, bf16, __nv_bfloat16, PARAMETERS, ARGUMENTS)                \
+  SED_KERNEL_AS(__launch_bounds__(TILE_THREADS, 6), name, f16, __half, PARAMETERS, ARGUMENTS)
 HEAD(normed_head64, (normed_head<64, 16, 8, T>))
 HEAD(normed_head32, (normed_head<32, 16, 16, T>))
 HEAD(normed_head16, (normed_head<16, 16, 16, T>))

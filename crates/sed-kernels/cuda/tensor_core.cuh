@@ -31,9 +31,9 @@ SED_MULTIPLY_TILE(__nv_bfloat16, "bf16")
 SED_MULTIPLY_TILE(__half, "f16")
 #undef SED_MULTIPLY_TILE
 
-// Four 8 x 8 matrices from shared memory, each lane's part as `multiply_tile` wants it: `row` of lane l is row l % 8 (16
-// bytes) of matrix l / 8. With rows 0..15 of a 16 x 16 tile in lanes 0..15 and their second halves in lanes 16..31,
-// `to` is factor `a`.
+// Four 8 x 8 matrices from shared memory, each lane's part as `multiply_tile` wants it: `row` of lane l is row l % 8
+// (16 bytes) of matrix l / 8. With rows 0..15 of a 16 x 16 tile in lanes 0..15 and their second halves in lanes
+// 16..31, `to` is factor `a`.
 template <typename T>
 __device__ inline void load_matrices(unsigned (&to)[4], const T* row) {
   const unsigned address = (unsigned)__cvta_generic_to_shared(row);
@@ -42,8 +42,21 @@ __device__ inline void load_matrices(unsigned (&to)[4], const T* row) {
                : "r"(address));
 }
 
-// max(v, 0) of two values, rounded and packed into 32 bits, the first in the low half; a NaN stays one, and f16's range is
-// kept as by `from_float`.
+// threadIdx.x and blockIdx.x, read again: what is made of them behind a loop does not stay in registers during the
+// loop.
+__device__ inline int thread_again() {
+  int v;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(v));
+  return v;
+}
+__device__ inline int block_again() {
+  int v;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(v));
+  return v;
+}
+
+// max(v, 0) of two values, rounded and packed into 32 bits, the first in the low half; a NaN stays one, and f16's
+// range is kept as by `from_float`.
 __device__ inline unsigned pack_relu(float low, float high, __nv_bfloat16) {
   unsigned packed;
   asm("cvt.rn.relu.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));

@@ -245,6 +245,8 @@ inline void load_matrices(unsigned (&to)[4], const T* row) {
     memcpy(&to[matrix], reinterpret_cast<const unsigned char*>(at) + lane % 4 * 4, 4);
   }
 }
+inline int thread_again() { return static_cast<int>(threadIdx.x); }
+inline int block_again() { return static_cast<int>(blockIdx.x); }
 inline unsigned pack_relu(float low, float high, __nv_bfloat16) {
   const uint32_t first = __float2bfloat16(low < 0 ? 0 : low).bits;
   return first | static_cast<uint32_t>(__float2bfloat16(high < 0 ? 0 : high).bits) << 16;
