@@ -30,7 +30,7 @@ struct PixelLogits {
 
   __device__ float at(unsigned pair) const { return to_float(logits[(long long)pair * pixels]); }
   __device__ unsigned group(unsigned pair) const { return groups[survivors[pair]]; }
-  // Whether another pair of the group is better, or equal and before it. Not so of a NaN.
+  // True if another pair of the group is better, or equal and before it; false of a NaN.
   __device__ bool is_behind(unsigned pair) const {
     const float v = at(pair);
     const unsigned own = group(pair);
@@ -95,7 +95,7 @@ __device__ void top_k_union(const T* logits, const unsigned* offsets, const unsi
     unsigned reached = 0;
     for (unsigned bit = 0x80000000u; bit != 0; bit >>= 1) {
       const unsigned wanted = reached | bit;
-      int count = 0;
+      unsigned count = 0;
 #pragma unroll
       for (int piece = 0; piece < HELD_PAIRS; piece += HELD_PIECE) {
         if (first + piece * WARP >= end) break;
@@ -105,9 +105,9 @@ __device__ void top_k_union(const T* logits, const unsigned* offsets, const unsi
       for (unsigned pair = first + lane + HELD_PAIRS * WARP; pair < end; pair += WARP) {
         count += column.key(pair) >= wanted;
       }
-      for (int step = WARP / 2; step > 0; step /= 2) count += __shfl_xor_sync(ALL_LANES, count, step);
-      if (count >= (int)k) reached = wanted;
-      if (count == (int)k) break; // in all lanes
+      count = __reduce_add_sync(ALL_LANES, count);
+      if (count >= k) reached = wanted;
+      if (count == k) break; // in all lanes
     }
     const unsigned least = reached == 0 ? 1 : reached;
     auto mark = [&](unsigned pair) { atomicOr(found + (pair - first_bit) / 32, 1u << pair % 32); };
@@ -143,7 +143,7 @@ struct PairTables {
   const unsigned *offsets, *images, *survivors;
 };
 
-// Whether a pair stays, by the marks of all pixels.
+// True of a pair that stays, by the marks of all pixels.
 struct Staying {
   PairTables pairs;
   const unsigned* top_k;

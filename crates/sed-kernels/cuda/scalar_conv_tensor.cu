@@ -70,22 +70,23 @@ __device__ inline void scalar_conv_inside(const ScalarMap<T> map, int ky, int fi
       const T* tap8 = g + 8 < SIZE ? tap + 8 * CHANNELS : map.zeros + channel;
 #pragma unroll
       for (int s = 0; s < STEPS; s++) {
-        unsigned upper[2], lower[2];
-        read_channels(tap + s * 16, upper);
-        read_channels(tap8 + s * 16, lower);
-        taps[s][0] = upper[0], taps[s][1] = lower[0], taps[s][2] = upper[1], taps[s][3] = lower[1];
+        // Word by word: loads of two would leave them in registers that a product cannot have without moves.
+        auto word = [&](const T* from) { return *reinterpret_cast<const unsigned*>(from + s * 16); };
+        taps[s][0] = word(tap), taps[s][1] = word(tap8), taps[s][2] = word(tap + 2), taps[s][3] = word(tap8 + 2);
       }
+    }
+    unsigned held[TILES][STEPS][2];
+#pragma unroll
+    for (int n = 0; n < TILES; n++) {
+#pragma unroll
+      for (int s = 0; s < STEPS; s++) read_channels(pixels[n] + s * 16, held[n][s]);
+      pixels[n] += advance[n];
     }
     float acc[TILES][4] = {};
 #pragma unroll
     for (int n = 0; n < TILES; n++) {
 #pragma unroll
-      for (int s = 0; s < STEPS; s++) {
-        unsigned b[2];
-        read_channels(pixels[n] + s * 16, b);
-        multiply_tile(acc[n], taps[s], b, T());
-      }
-      pixels[n] += advance[n];
+      for (int s = 0; s < STEPS; s++) multiply_tile(acc[n], taps[s], held[n][s], T());
     }
 #pragma unroll
     for (int n = 0; n < TILES; n++) {
@@ -170,8 +171,8 @@ __device__ void scalar_conv_on_tensor_cores(const T* x, const T* kernels, const 
     }
     y[(long long)row * width + column] = sum;
   } else {
-    const int sides = min(width, 2), tile = blockIdx.x - inside;
-    const int first_row = tile / sides * SCALAR_EDGE_ROWS, column = tile % sides == 0 ? 0 : width - 1;
+    const int two = width > 1, tile = blockIdx.x - inside; // a map of one column has one edge of both kinds
+    const int first_row = (tile >> two) * SCALAR_EDGE_ROWS, column = (tile & two) == 0 ? 0 : width - 1;
     scalar_conv_edge<SIZE, STEPS>(map, warp, first_row, column, sums + warp * TILE);
     __syncthreads();
     const int row = first_row + threadIdx.x;

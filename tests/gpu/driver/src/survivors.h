@@ -1,4 +1,4 @@
-// Flags that are scripted while nothing is computed.
+// Tables of pairs that are scripted while nothing is computed.
 #pragma once
 
 #include <string>
@@ -7,8 +7,8 @@
 
 namespace software_cuda {
 
-// Marks the first pairs of each image as SOFTWARE_CUDA_SURVIVORS says, if `kernel` is the one that rejects
-// pairs.
+// Keeps as many first pairs of each image as SOFTWARE_CUDA_SURVIVORS says, if `kernel` is the one that makes the tables
+// of the pairs that stay.
 void script_survivors(const std::string& kernel, const Launch& launch);
 
 } // namespace software_cuda
