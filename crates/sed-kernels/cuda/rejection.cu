@@ -51,12 +51,13 @@ constexpr int HELD_PAIRS = 16;
 constexpr int HELD_PIECE = 4;
 
 // Marks the pairs of each image that are among its `top_k[image]` best at one of the pixels of `logits` [pairs,
-// pixels]; ties with the last of them are marked. Pairs of image i are `offsets[i] .. offsets[i + 1]`, pair p is entry
-// `survivors[p]` of its image's vocabulary. With `groups` [all vocabularies] (may be null; those of image i from
-// `starts[i]` on), of the pairs of a group only the best takes part at a pixel. Images that keep all of their pairs are
-// left out. Every block writes what it finds to `marks` [blocks in x, words], an image's part from `first_word` on:
-// nothing has to be cleared before. One warp for each pixel, whose lanes share the pairs, finds bit by bit a value that k
-// of them reach, and no more but for ties. Dynamic shared memory for the words of the image with most pairs.
+// pixels]; ties with the last of them are marked. Pairs of image i are `offsets[i] .. offsets[i + 1]`, pair p is
+// entry `survivors[p]` of its image's vocabulary. With `groups` [all vocabularies] (may be null; those of image i
+// from `starts[i]` on), of the pairs of a group only the best takes part at a pixel. Images that keep all of their
+// pairs are left out. Every block writes what it finds to `marks` [blocks in x, words], an image's part from
+// `first_word` on: nothing has to be cleared before. One warp for each pixel, whose lanes share the pairs, finds bit
+// by bit a value that k of them reach, and no more but for ties. Dynamic shared memory for the words of the image
+// with most pairs.
 // Blocks: (pixels, images). Floor: the logits read once.
 template <typename T>
 __device__ void top_k_union(const T* logits, const unsigned* offsets, const unsigned* survivors, const unsigned* top_k,
@@ -164,8 +165,8 @@ struct Staying {
 template <typename T>
 __device__ void compact_pairs(const unsigned* offsets, const unsigned* images, const unsigned* survivors,
                               const unsigned* top_k, const unsigned* marks, unsigned* rows, unsigned* new_offsets,
-                              unsigned* new_images, unsigned* new_survivors, unsigned* wanted, int image_count, int parts,
-                              int words, int capacity, int grouped) {
+                              unsigned* new_images, unsigned* new_survivors, unsigned* wanted, int image_count,
+                              int parts, int words, int capacity, int grouped) {
   SED_DYNAMIC_SHARED(unsigned, joined); // [words]
   SED_SHARED(unsigned, ranks, COMPACT_THREADS);
   SED_SHARED(unsigned, of_warps, COMPACT_WARPS);
@@ -226,6 +227,6 @@ __device__ void compact_pairs(const unsigned* offsets, const unsigned* images, c
    const unsigned* marks, unsigned* rows, unsigned* new_offsets, unsigned* new_images,                       \
    unsigned* new_survivors, unsigned* wanted, int image_count, int parts, int words, int capacity, int grouped)
 SED_KERNEL_AS(__launch_bounds__(COMPACT_THREADS), compact_pairs, f32, float, PARAMETERS,
-              (offsets, images, survivors, top_k, marks, rows, new_offsets, new_images, new_survivors, wanted, image_count,
-               parts, words, capacity, grouped))
+              (offsets, images, survivors, top_k, marks, rows, new_offsets, new_images, new_survivors, wanted,
+               image_count, parts, words, capacity, grouped))
 #undef PARAMETERS

@@ -10,7 +10,7 @@ from instructions_tool.reference import family
 
 ARCHITECTURE = 90
 FLOAT = {"FFMA", "FADD", "FMUL", "HFMA2", "HADD2", "HMUL2", "FFMA2", "FADD2"}
-SPECIAL = {"MUFU", "I2F", "F2I", "F2F", "I2I", "POPC", "FLO", "BREV", "FRND"}
+SPECIAL = {"MUFU", "I2F", "F2I", "F2F", "I2I", "POPC", "FLO", "BREV", "FRND", "REDUX"}
 MEMORY = {"LDG", "STG", "LDS", "STS", "LD", "ST", "LDL", "STL", "LDSM", "STSM", "LDGSTS", "SHFL", "ATOM", "ATOMS",
           "ATOMG", "RED", "REDG", "LDC"}  # fmt: skip
 # They go to the uniform pipe or to none.

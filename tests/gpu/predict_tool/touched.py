@@ -21,8 +21,8 @@ def plain(entry: Entry) -> float:
 
 
 def rows(entry: Entry) -> float:
-    """stack, and gather_rows of the committed trace: as many rows read and written as the grid has; the source is larger,
-    or not an argument."""
+    """stack, and gather_rows of the committed trace: as many rows read and written as the grid has; the source is
+    larger, or not an argument."""
     width, element = entry["args"][-1]["i64"], written(entry["args"])["element"]
     return 2.0 * entry["grid"][1] * width * element
 

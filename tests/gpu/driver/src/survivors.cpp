@@ -8,8 +8,8 @@
 namespace software_cuda {
 
 void script_survivors(const std::string& kernel, const Launch& launch) {
-  // (offsets, images, survivors, top_k, marks, rows, new_offsets, new_images, new_survivors, wanted, image_count, parts,
-  // words, capacity, grouped): rejection.cu.
+  // (offsets, images, survivors, top_k, marks, rows, new_offsets, new_images, new_survivors, wanted, image_count,
+  // parts, words, capacity, grouped): rejection.cu.
   if (kernel != "compact_pairs_f32" || settings().survivors.empty()) return;
   static std::atomic<size_t> launches{0};
   const unsigned wanted = settings().survivors[launches++ % settings().survivors.size()];
