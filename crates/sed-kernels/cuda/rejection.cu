@@ -30,7 +30,7 @@ struct PixelLogits {
 
   __device__ float at(unsigned pair) const { return to_float(logits[(long long)pair * pixels]); }
   __device__ unsigned group(unsigned pair) const { return groups[survivors[pair]]; }
-  // Whether another pair of the group is better, or equal and before it. Not so of a NaN.
+  // True if another pair of the group is better, or equal and before it; false of a NaN.
   __device__ bool is_behind(unsigned pair) const {
     const float v = at(pair);
     const unsigned own = group(pair);
@@ -51,12 +51,13 @@ constexpr int HELD_PAIRS = 16;
 constexpr int HELD_PIECE = 4;
 
 // Marks the pairs of each image that are among its `top_k[image]` best at one of the pixels of `logits` [pairs,
-// pixels]; ties with the last of them are marked. Pairs of image i are `offsets[i] .. offsets[i + 1]`, pair p is entry
-// `survivors[p]` of its image's vocabulary. With `groups` [all vocabularies] (may be null; those of image i from
-// `starts[i]` on), of the pairs of a group only the best takes part at a pixel. Images that keep all of their pairs are
-// left out. Every block writes what it finds to `marks` [blocks in x, words], an image's part from `first_word` on:
-// nothing has to be cleared before. One warp for each pixel, whose lanes share the pairs, finds bit by bit a value that k
-// of them reach, and no more but for ties. Dynamic shared memory for the words of the image with most pairs.
+// pixels]; ties with the last of them are marked. Pairs of image i are `offsets[i] .. offsets[i + 1]`, pair p is
+// entry `survivors[p]` of its image's vocabulary. With `groups` [all vocabularies] (may be null; those of image i
+// from `starts[i]` on), of the pairs of a group only the best takes part at a pixel. Images that keep all of their
+// pairs are left out. Every block writes what it finds to `marks` [blocks in x, words], an image's part from
+// `first_word` on: nothing has to be cleared before. One warp for each pixel, whose lanes share the pairs, finds bit
+// by bit a value that k of them reach, and no more but for ties. Dynamic shared memory for the words of the image
+// with most pairs.
 // Blocks: (pixels, images). Floor: the logits read once.
 template <typename T>
 __device__ void top_k_union(const T* logits, const unsigned* offsets, const unsigned* survivors, const unsigned* top_k,
@@ -95,7 +96,7 @@ __device__ void top_k_union(const T* logits, const unsigned* offsets, const unsi
     unsigned reached = 0;
     for (unsigned bit = 0x80000000u; bit != 0; bit >>= 1) {
       const unsigned wanted = reached | bit;
-      int count = 0;
+      unsigned count = 0;
 #pragma unroll
       for (int piece = 0; piece < HELD_PAIRS; piece += HELD_PIECE) {
         if (first + piece * WARP >= end) break;
@@ -105,9 +106,9 @@ __device__ void top_k_union(const T* logits, const unsigned* offsets, const unsi
       for (unsigned pair = first + lane + HELD_PAIRS * WARP; pair < end; pair += WARP) {
         count += column.key(pair) >= wanted;
       }
-      for (int step = WARP / 2; step > 0; step /= 2) count += __shfl_xor_sync(ALL_LANES, count, step);
-      if (count >= (int)k) reached = wanted;
-      if (count == (int)k) break; // in all lanes
+      count = __reduce_add_sync(ALL_LANES, count);
+      if (count >= k) reached = wanted;
+      if (count == k) break; // in all lanes
     }
     const unsigned least = reached == 0 ? 1 : reached;
     auto mark = [&](unsigned pair) { atomicOr(found + (pair - first_bit) / 32, 1u << pair % 32); };
@@ -143,7 +144,7 @@ struct PairTables {
   const unsigned *offsets, *images, *survivors;
 };
 
-// Whether a pair stays, by the marks of all pixels.
+// True of a pair that stays, by the marks of all pixels.
 struct Staying {
   PairTables pairs;
   const unsigned* top_k;
@@ -164,8 +165,8 @@ struct Staying {
 template <typename T>
 __device__ void compact_pairs(const unsigned* offsets, const unsigned* images, const unsigned* survivors,
                               const unsigned* top_k, const unsigned* marks, unsigned* rows, unsigned* new_offsets,
-                              unsigned* new_images, unsigned* new_survivors, unsigned* wanted, int image_count, int parts,
-                              int words, int capacity, int grouped) {
+                              unsigned* new_images, unsigned* new_survivors, unsigned* wanted, int image_count,
+                              int parts, int words, int capacity, int grouped) {
   SED_DYNAMIC_SHARED(unsigned, joined); // [words]
   SED_SHARED(unsigned, ranks, COMPACT_THREADS);
   SED_SHARED(unsigned, of_warps, COMPACT_WARPS);
@@ -226,6 +227,6 @@ __device__ void compact_pairs(const unsigned* offsets, const unsigned* images, c
    const unsigned* marks, unsigned* rows, unsigned* new_offsets, unsigned* new_images,                       \
    unsigned* new_survivors, unsigned* wanted, int image_count, int parts, int words, int capacity, int grouped)
 SED_KERNEL_AS(__launch_bounds__(COMPACT_THREADS), compact_pairs, f32, float, PARAMETERS,
-              (offsets, images, survivors, top_k, marks, rows, new_offsets, new_images, new_survivors, wanted, image_count,
-               parts, words, capacity, grouped))
+              (offsets, images, survivors, top_k, marks, rows, new_offsets, new_images, new_survivors, wanted,
+               image_count, parts, words, capacity, grouped))
 #undef PARAMETERS

@@ -20,8 +20,8 @@ constexpr int SCALAR_TILE_ROWS = 8;
 // Rows of a tile of an outermost column: those of a product on tensor cores.
 constexpr int SCALAR_EDGE_ROWS = 16;
 
-// A map [height, width, channels] and its kernels by edges, [16, size, size, channels]; `zeros` [channels] stand for the
-// pixels outside.
+// A map [height, width, channels] and its kernels by edges, [16, size, size, channels]; `zeros` [channels] stand for
+// the pixels outside.
 template <typename T>
 struct ScalarMap {
   const T* x;
@@ -36,12 +36,12 @@ struct ScalarMap {
 constexpr int SCALAR_STRIDE = 40;
 
 // Sums of kernel row `ky` for a tile of rows from `first_row` and 33 - SIZE columns from `first_column`, to `sums`
-// [SCALAR_TILE_ROWS, 33 - SIZE]; rows whose sum would be over a row outside the map are left out, and the columns are not
-// the outermost ones. For each row, all taps of the kernel's row are multiplied with 32 pixels of the map's row at once,
-// to `products` [SIZE, SCALAR_STRIDE], and then added along its diagonals.
+// [SCALAR_TILE_ROWS, 33 - SIZE]; rows whose sum would be over a row outside the map are left out, and the columns are
+// not the outermost ones. For each row, all taps of the kernel's row are multiplied with 32 pixels of the map's row
+// at once, to `products` [SIZE, SCALAR_STRIDE], and then added along its diagonals.
 template <int SIZE, int STEPS, typename T>
-__device__ inline void scalar_conv_inside(const ScalarMap<T> map, int ky, int first_row, int first_column, float* products,
-                                   float* sums) {
+__device__ inline void scalar_conv_inside(const ScalarMap<T> map, int ky, int first_row, int first_column,
+                                          float* products, float* sums) {
   constexpr int RADIUS = SIZE / 2, CHANNELS = STEPS * 16, COLUMNS = 33 - SIZE, TILES = 32 / 8;
   const int lane = threadIdx.x % WARP, g = lane / 4, channel = lane % 4 * 4;
   struct alignas(8) Pair {
@@ -70,22 +70,23 @@ __device__ inline void scalar_conv_inside(const ScalarMap<T> map, int ky, int fi
       const T* tap8 = g + 8 < SIZE ? tap + 8 * CHANNELS : map.zeros + channel;
 #pragma unroll
       for (int s = 0; s < STEPS; s++) {
-        unsigned upper[2], lower[2];
-        read_channels(tap + s * 16, upper);
-        read_channels(tap8 + s * 16, lower);
-        taps[s][0] = upper[0], taps[s][1] = lower[0], taps[s][2] = upper[1], taps[s][3] = lower[1];
+        // Word by word: loads of two would leave them in registers that a product cannot have without moves.
+        auto word = [&](const T* from) { return *reinterpret_cast<const unsigned*>(from + s * 16); };
+        taps[s][0] = word(tap), taps[s][1] = word(tap8), taps[s][2] = word(tap + 2), taps[s][3] = word(tap8 + 2);
       }
+    }
+    unsigned held[TILES][STEPS][2];
+#pragma unroll
+    for (int n = 0; n < TILES; n++) {
+#pragma unroll
+      for (int s = 0; s < STEPS; s++) read_channels(pixels[n] + s * 16, held[n][s]);
+      pixels[n] += advance[n];
     }
     float acc[TILES][4] = {};
 #pragma unroll
     for (int n = 0; n < TILES; n++) {
 #pragma unroll
-      for (int s = 0; s < STEPS; s++) {
-        unsigned b[2];
-        read_channels(pixels[n] + s * 16, b);
-        multiply_tile(acc[n], taps[s], b, T());
-      }
-      pixels[n] += advance[n];
+      for (int s = 0; s < STEPS; s++) multiply_tile(acc[n], taps[s], held[n][s], T());
     }
 #pragma unroll
     for (int n = 0; n < TILES; n++) {
@@ -136,10 +137,9 @@ __device__ inline void scalar_conv_edge(const ScalarMap<T> map, int ky, int firs
   }
 }
 
-// As `scalar_conv` with 16 kernels of size SIZE for 16 * STEPS channels, of `x`'s format and with zeros for one more tap
-// behind them. A block is a tile inside the
-// map, or behind those a tile of the first or last column; each of its SIZE warps has a row of the kernel, and their sums
-// are added in the order of the rows. Blocks: (tiles, images).
+// As `scalar_conv` with 16 kernels of size SIZE for 16 * STEPS channels, of `x`'s format and with zeros for one more
+// tap behind them. A block is a tile inside the map, or behind those a tile of the first or last column; each of its
+// SIZE warps has a row of the kernel, and their sums are added in the order of the rows. Blocks: (tiles, images).
 // Floor: `x` read once.
 template <int SIZE, int STEPS, typename T>
 __device__ void scalar_conv_on_tensor_cores(const T* x, const T* kernels, const float* biases, float* y, int height,
@@ -170,8 +170,8 @@ __device__ void scalar_conv_on_tensor_cores(const T* x, const T* kernels, const 
     }
     y[(long long)row * width + column] = sum;
   } else {
-    const int sides = min(width, 2), tile = blockIdx.x - inside;
-    const int first_row = tile / sides * SCALAR_EDGE_ROWS, column = tile % sides == 0 ? 0 : width - 1;
+    const int two = width > 1, tile = blockIdx.x - inside; // a map of one column has one edge of both kinds
+    const int first_row = (tile >> two) * SCALAR_EDGE_ROWS, column = (tile & two) == 0 ? 0 : width - 1;
     scalar_conv_edge<SIZE, STEPS>(map, warp, first_row, column, sums + warp * TILE);
     __syncthreads();
     const int row = first_row + threadIdx.x;

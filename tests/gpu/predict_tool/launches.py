@@ -10,14 +10,14 @@ from instructions_tool.reference import family
 
 ARCHITECTURE = 90
 FLOAT = {"FFMA", "FADD", "FMUL", "HFMA2", "HADD2", "HMUL2", "FFMA2", "FADD2"}
-SPECIAL = {"MUFU", "I2F", "F2I", "F2F", "I2I", "POPC", "FLO", "BREV", "FRND"}
+SPECIAL = {"MUFU", "I2F", "F2I", "F2F", "I2I", "POPC", "FLO", "BREV", "FRND", "REDUX"}
 MEMORY = {"LDG", "STG", "LDS", "STS", "LD", "ST", "LDL", "STL", "LDSM", "STSM", "LDGSTS", "SHFL", "ATOM", "ATOMS",
           "ATOMG", "RED", "REDG", "LDC"}  # fmt: skip
 # They go to the uniform pipe or to none.
 OTHER = {"BRA", "EXIT", "NOP", "BSSY", "BSYNC", "BAR", "CALL", "RET", "WARPSYNC", "DEPBAR", "LDGDEPBAR", "YIELD", "S2R"}
 Walked = dict[str, float]
 # Rounds of loops that end by data: bits until the best logits are told apart; an atomic addition without contention.
-ROUNDS = {"top_k_union": 20, "upsample_argmax": 1, "upsample_argmax_ranked": 1}
+ROUNDS = {"top_k_union": 20, "compact_pairs": 1, "upsample_argmax": 1, "upsample_argmax_ranked": 1}
 
 
 def pipe(item: Instruction) -> tuple[str | None, float]:
@@ -121,11 +121,9 @@ def contents_of(name: str, args: list[dict[str, typing.Any]], images: int) -> di
         pixels, channels = [arg["i32"] for arg in args if "i32" in arg][:2]
         pairs = args[0]["pointer"] // (3 * args[0]["element"] * pixels * channels)
         return {1: [0, pairs // images]}
-    if name == "best_of_groups":
-        # As if all groups were of the same size.
-        pairs = args[0]["pointer"] // (args[0]["element"] * args[4]["i32"])
-        return {1: [0, pairs // args[3]["i32"]]}
     if name == "top_k_union":
-        pairs = args[0]["pointer"] // (args[0]["element"] * args[4]["i32"])
-        return {1: [0, pairs // images], 2: [8]}
+        pairs = args[0]["pointer"] // (args[0]["element"] * args[7]["i32"])
+        return {1: [0, pairs // images], 3: [8]}
+    if name == "compact_pairs":
+        return {0: [0, args[1]["pointer"] // args[1]["element"] // args[10]["i32"]], 3: [8]}
     return {}

@@ -21,9 +21,16 @@ def plain(entry: Entry) -> float:
 
 
 def rows(entry: Entry) -> float:
-    """gather_rows, stack: as many rows read and written as the grid has; the source is larger, or not an argument."""
+    """stack, and gather_rows of the committed trace: as many rows read and written as the grid has; the source is
+    larger, or not an argument."""
     width, element = entry["args"][-1]["i64"], written(entry["args"])["element"]
     return 2.0 * entry["grid"][1] * width * element
+
+
+def gathered(entry: Entry) -> float:
+    """gather_pairs: as many rows of each tensor read and written as the grid has; the sources are larger."""
+    width = sum(arg["i64"] for arg in entry["args"] if "i64" in arg)
+    return 2.0 * entry["grid"][1] * width * written(entry["args"])["element"]
 
 
 def argmax(entry: Entry) -> float:
@@ -71,6 +78,8 @@ def written(args: Args) -> dict[str, typing.Any]:
 
 RULES: dict[str, collections.abc.Callable[[Entry], float]] = {
     "gather_rows": rows,
+    "gather_pairs": gathered,
+    "gather_pairs16": gathered,
     "stack": rows,
     "upsample_argmax": argmax,
     "upsample_argmax_ranked": argmax,

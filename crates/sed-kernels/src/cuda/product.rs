@@ -79,7 +79,7 @@ pub(super) fn products_into(x: &Tensor, weights: &Tensor, y: &mut Output, first:
         }
         Device::Cpu => {
             let x = x.unsqueeze(0)?.broadcast_as((batch, rows, k))?;
-            y.put(first, &x.matmul(&weights.t()?)?)
+            y.put(first, &x.matmul(&weights.t()?)?.reshape((batch, rows, n))?)
         }
         other => bail!("products: no kernels for {:?}", other.location()),
     }

@@ -171,102 +171,114 @@ mod tests {
         }
     }
 
-    /// A random rejection on the device, and its equal by `top_k_union`.
-    #[test]
-    fn tables_on_the_device_equal_those_of_the_host() {
-        for seed in 0..40 {
+    /// A rejection with random sizes, vocabularies of which some entries are left, and ties.
+    struct Case {
+        pixels: usize,
+        /// Of each image, rising indices into its vocabulary.
+        survivors: Vec<Vec<u32>>,
+        /// `[sum of vocabularies]`
+        groups: Option<Vec<u32>>,
+        starts: Vec<u32>,
+        top_k: Vec<u32>,
+        offsets: Vec<usize>,
+        /// Rows of the logits, some of which do not count.
+        capacity: usize,
+        logits: Tensor,
+    }
+
+    impl Case {
+        fn random(seed: u64) -> Self {
             let mut numbers = random(64, seed).into_iter().map(|v| (v.abs() * 1e4) as usize);
             let mut below = |most: usize| numbers.next().unwrap() % most;
             let (images, pixels) = (1 + below(4), 1 + below(20));
-            let vocabularies: Vec<usize> = (0..images).map(|_| 1 + below(70)).collect();
-            // Some entries of each vocabulary are left, of some images none.
-            let mut survivors: Vec<Vec<u32>> = vocabularies
-                .iter()
-                .map(|&count| (0..count as u32).filter(|entry| entry % 4 != seed as u32 % 5).collect())
-                .collect();
-            if below(4) == 0 {
-                survivors[images / 2].clear();
+            let (mut survivors, mut groups) = (Vec::new(), Vec::new());
+            let (mut starts, mut offsets) = (vec![0], vec![0]);
+            let (empty, grouped, size) = (below(9), below(2) == 1, 1 + below(5) as u32);
+            for image in 0..images {
+                let vocabulary = 1 + below(70) as u32;
+                let stays = |&entry: &u32| image != empty && entry % 4 != seed as u32 % 5;
+                survivors.push((0..vocabulary).filter(stays).collect::<Vec<u32>>());
+                groups.extend((0..vocabulary).map(|entry| entry / size));
+                starts.push(groups.len() as u32);
+                offsets.push(offsets[image] + survivors[image].len());
             }
-            let grouped = below(2) == 1;
-            let size = 1 + below(5);
-            let groups: Vec<u32> = vocabularies
-                .iter()
-                .flat_map(|&count| (0..count).map(|entry| (entry / size) as u32))
-                .collect();
-            let top_k: Vec<u32> = (0..images).map(|_| [0, 1, 2, 5, 200][below(5)]).collect();
-            let mut starts = vec![0u32];
-            vocabularies.iter().for_each(|&count| starts.push(starts[starts.len() - 1] + count as u32));
-            let mut offsets = vec![0usize];
-            survivors.iter().for_each(|own| offsets.push(offsets[offsets.len() - 1] + own.len()));
-            let live = offsets[images];
-            let capacity = live + below(40).max(1);
-            // Few different values, so that there are ties.
+            let top_k = (0..images).map(|_| [0, 1, 2, 5, 200][below(5)]).collect();
+            let capacity = offsets[images] + 1 + below(40);
+            // Few different values.
             let maps: Vec<f32> =
                 random(capacity * pixels, seed + 100).iter().map(|v| (v * 9.0).round() / 4.0).collect();
-            let logits = on_device(&tensor(&maps, &[capacity, pixels]), DType::F32);
-            // By image; an image that keeps all and one without pairs are not asked about.
-            let mut want: Vec<Vec<usize>> = Vec::new();
-            for image in 0..images {
-                let (first, end) = (offsets[image], offsets[image + 1]);
-                let own = &survivors[image];
-                let group = |&entry: &u32| groups[starts[image] as usize + entry as usize];
-                let own: Vec<u32> = if grouped { own.iter().map(group).collect() } else { own.clone() };
-                let count = own.chunk_by(|a, b| a == b).count();
-                let k = if top_k[image] == 0 { end - first } else { count.min(top_k[image] as usize) };
-                if k == end - first {
-                    want.push((first..end).collect());
-                    continue;
+            let logits = tensor(&maps, &[capacity, pixels]);
+            let groups = grouped.then_some(groups);
+            Self { pixels, survivors, groups, starts, top_k, offsets, capacity, logits }
+        }
+
+        /// The rows that stay of an image, by the CPU.
+        fn kept(&self, image: usize) -> Vec<usize> {
+            let (first, end) = (self.offsets[image], self.offsets[image + 1]);
+            let own: Vec<u32> = match &self.groups {
+                None => self.survivors[image].clone(),
+                Some(groups) => {
+                    let groups = &groups[self.starts[image] as usize..];
+                    self.survivors[image].iter().map(|&entry| groups[entry as usize]).collect()
                 }
-                let maps = logits.rounded.narrow(0, first, end - first).unwrap();
-                let kept = crate::top_k_union(&maps, &[0, end - first], &[k], grouped.then_some(&own));
-                want.push(kept.unwrap()[0].iter().map(|pair| first + pair).collect());
+            };
+            let left = own.chunk_by(|a, b| a == b).count();
+            let top_k =
+                if self.top_k[image] == 0 { end - first } else { left.min(self.top_k[image] as usize) };
+            if first == end {
+                return Vec::new();
             }
-            let total: usize = want.iter().map(Vec::len).sum();
-            for most in [total + below(9), total.max(1), (total / 2).max(1)] {
-                let mut words: Vec<u32> = offsets.iter().map(|&offset| offset as u32).collect();
-                let padded = |mut values: Vec<u32>| {
-                    values.resize(capacity, 0);
-                    values
-                };
-                let images_of = |(image, own): (usize, &Vec<u32>)| vec![image as u32; own.len()];
-                words.extend(padded(survivors.iter().enumerate().flat_map(images_of).collect()));
-                words.extend(padded(survivors.concat()));
-                words.push(live as u32);
-                let given = Tensor::new(words, &device()).unwrap();
-                let before = DevicePairs::within(&given, images, capacity).unwrap();
-                let on_device = |words: &[u32]| Tensor::new(words, &device()).unwrap();
-                let rule = RejectionRule {
-                    top_k: on_device(&top_k),
-                    groups: grouped.then(|| on_device(&groups)),
-                    starts: on_device(&starts),
-                };
-                let block = vec![7u32; DevicePairs::words(images, most)];
-                let after = DevicePairs::within(&on_device(&block), images, most).unwrap();
-                let rows = crate::cuda::reject(&logits.tensor, &before, &rule, &after).unwrap();
-                let what =
-                    format!("seed {seed}, {images} images, {pixels} pixels, capacity {most} of {total}");
-                let values = |x: &Tensor| x.to_vec1::<u32>().unwrap();
-                assert_eq!(values(&after.wanted), [total as u32], "{what}");
-                let fitted = |mut values: Vec<u32>| {
-                    values.resize(most, 0);
-                    values
-                };
-                let kept: Vec<u32> = want.iter().flatten().map(|&row| row as u32).collect();
-                assert_eq!(values(&rows), fitted(kept.clone()), "{what}: rows");
-                let all = survivors.concat();
-                let entries = kept.iter().map(|&row| all[row as usize]).collect();
-                assert_eq!(values(&after.survivors), fitted(entries), "{what}: survivors");
-                let of_images = want.iter().enumerate().flat_map(|(i, own)| vec![i as u32; own.len()]);
-                assert_eq!(values(&after.images), fitted(of_images.collect()), "{what}: images");
-                let mut end = 0;
-                let ends: Vec<u32> = [0]
-                    .into_iter()
-                    .chain(want.iter().map(|own| {
-                        end += own.len();
-                        end.min(most) as u32
-                    }))
-                    .collect();
-                assert_eq!(values(&after.offsets), ends, "{what}: offsets");
+            let maps = self.logits.narrow(0, first, end - first).unwrap();
+            let groups = self.groups.as_ref().map(|_| own.as_slice());
+            let kept = crate::top_k_union(&maps, &[0, end - first], &[top_k], groups).unwrap().remove(0);
+            kept.into_iter().map(|pair| first + pair).collect()
+        }
+
+        /// The words of the tables of `rows [images][rows]`, for a capacity.
+        fn tables(&self, rows: &[Vec<usize>], capacity: usize) -> Vec<u32> {
+            let total: usize = rows.iter().map(Vec::len).sum();
+            let (mut words, mut images, mut survivors, mut end) = (vec![0], Vec::new(), Vec::new(), 0);
+            for (image, rows) in rows.iter().enumerate() {
+                end += rows.len();
+                words.push(end.min(capacity) as u32);
+                images.resize(end, image as u32);
+                survivors.extend(rows.iter().map(|row| self.survivors[image][row - self.offsets[image]]));
+            }
+            images.resize(capacity, 0);
+            survivors.resize(capacity, 0);
+            [words, images, survivors, vec![total as u32]].concat()
+        }
+    }
+
+    fn on_the_device(words: &[u32]) -> Tensor {
+        Tensor::new(words, &device()).unwrap()
+    }
+
+    #[test]
+    fn tables_on_the_device_equal_those_of_the_host() {
+        for seed in 0..40 {
+            let case = Case::random(seed);
+            let images = case.top_k.len();
+            let all: Vec<Vec<usize>> = case.offsets.windows(2).map(|w| (w[0]..w[1]).collect()).collect();
+            let kept: Vec<Vec<usize>> = (0..images).map(|image| case.kept(image)).collect();
+            let total: usize = kept.iter().map(Vec::len).sum();
+            let given = on_the_device(&case.tables(&all, case.capacity));
+            let before = DevicePairs::within(&given, images, case.capacity).unwrap();
+            let rule = RejectionRule {
+                top_k: on_the_device(&case.top_k),
+                groups: case.groups.as_deref().map(on_the_device),
+                starts: on_the_device(&case.starts),
+            };
+            let logits = case.logits.to_device(&device()).unwrap();
+            for capacity in [total + 9, total.max(1), (total / 2).max(1)] {
+                let block = on_the_device(&vec![7; DevicePairs::words(images, capacity)]);
+                let after = DevicePairs::within(&block, images, capacity).unwrap();
+                let rows = crate::cuda::reject(&logits, &before, &rule, &after).unwrap();
+                let mut want: Vec<u32> = kept.iter().flatten().map(|&row| row as u32).collect();
+                want.resize(capacity, 0);
+                let what = format!("seed {seed}, {} pixels, capacity {capacity} of {total}", case.pixels);
+                assert_eq!(rows.to_vec1::<u32>().unwrap(), want, "{what}: rows");
+                assert_eq!(block.to_vec1::<u32>().unwrap(), case.tables(&kept, capacity), "{what}");
             }
         }
     }

@@ -6,40 +6,32 @@
 #include "settings.h"
 
 namespace software_cuda {
-namespace {
-
-// Arguments of compact_pairs: rejection.cu.
-enum Argument { Offsets, Images, Survivors, TopK, Marks, Rows, NewOffsets, NewImages, NewSurvivors, Wanted, Count };
-constexpr size_t CAPACITY = Count + 3;
-
-unsigned* words(const Launch& launch, size_t argument) {
-  return reinterpret_cast<unsigned*>(launch.values[argument]);
-}
-
-} // namespace
 
 void script_survivors(const std::string& kernel, const Launch& launch) {
-  if (kernel.compare(0, 14, "compact_pairs_") != 0 || settings().survivors.empty()) return;
+  // (offsets, images, survivors, top_k, marks, rows, new_offsets, new_images, new_survivors, wanted, image_count,
+  // parts, words, capacity, grouped): rejection.cu.
+  if (kernel != "compact_pairs_f32" || settings().survivors.empty()) return;
   static std::atomic<size_t> launches{0};
-  const unsigned most = settings().survivors[launches++ % settings().survivors.size()];
-  const unsigned* offsets = words(launch, Offsets);
-  const auto images = static_cast<unsigned>(launch.values[Count]);
-  const auto capacity = static_cast<unsigned>(launch.values[CAPACITY]);
-  unsigned left = 0;
-  unsigned* ends = words(launch, NewOffsets);
-  ends[0] = 0;
+  const unsigned wanted = settings().survivors[launches++ % settings().survivors.size()];
+  const auto words = [&](int argument) { return reinterpret_cast<unsigned*>(launch.values[argument]); };
+  const unsigned *offsets = words(0), *survivors = words(2), *top_k = words(3);
+  unsigned *rows = words(5), *new_offsets = words(6), *new_images = words(7), *new_survivors = words(8);
+  const auto images = static_cast<unsigned>(launch.values[10]), capacity = static_cast<unsigned>(launch.values[13]);
+  unsigned total = 0;
   for (unsigned image = 0; image < images; image++) {
+    new_offsets[image] = std::min(total, capacity);
     const unsigned pairs = offsets[image + 1] - offsets[image];
-    const unsigned staying = words(launch, TopK)[image] == 0 ? pairs : std::min(pairs, most);
-    for (unsigned pair = offsets[image]; pair < offsets[image] + staying; pair++, left++) {
-      if (left >= capacity) continue;
-      words(launch, Rows)[left] = pair;
-      words(launch, NewImages)[left] = image;
-      words(launch, NewSurvivors)[left] = words(launch, Survivors)[pair];
+    const unsigned kept = top_k[image] == 0 ? pairs : std::min(wanted, pairs);
+    for (unsigned pair = offsets[image]; pair < offsets[image] + kept; pair++, total++) {
+      if (total >= capacity) continue;
+      rows[total] = pair;
+      new_images[total] = image;
+      new_survivors[total] = survivors[pair];
     }
-    ends[image + 1] = std::min(left, capacity);
   }
-  *words(launch, Wanted) = left;
+  new_offsets[images] = std::min(total, capacity);
+  for (unsigned row = total; row < capacity; row++) rows[row] = new_images[row] = new_survivors[row] = 0;
+  *words(9) = total;
 }
 
 } // namespace software_cuda

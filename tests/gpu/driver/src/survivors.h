@@ -7,8 +7,8 @@
 
 namespace software_cuda {
 
-// Writes the tables of the first pairs of each image, as many as SOFTWARE_CUDA_SURVIVORS says, if `kernel` is the
-// one that makes tables of the pairs that a rejection leaves.
+// Keeps as many first pairs of each image as SOFTWARE_CUDA_SURVIVORS says, if `kernel` is the one that makes the tables
+// of the pairs that stay.
 void script_survivors(const std::string& kernel, const Launch& launch);
 
 } // namespace software_cuda
