@@ -74,8 +74,7 @@ __device__ inline float warp_max(float v) {
 // Not `fmaxf`, which makes 0 of a NaN: a fault must be seen at the end.
 __device__ inline float relu(float v) { return v < 0.0f ? 0.0f : v; }
 
-// 1 / (1 + e^-v), rounded alike wherever it is compiled into.
-__device__ inline float logistic(float v) { return __fdiv_rn(1.0f, __fadd_rn(1.0f, expf(-v))); }
+__device__ inline float logistic(float v) { return 1.0f / (1.0f + expf(-v)); }
 
 // What follows a sum; the numbers are those of `activation` in Rust (cuda/epilogue.rs).
 enum Activation { NONE = 0, RELU = 1, GELU = 2 };

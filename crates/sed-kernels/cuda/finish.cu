@@ -14,9 +14,8 @@ constexpr unsigned FINISH_NONE = 0xffffffffu;
 constexpr int FINISH_EACH = 16; // of a thread
 
 // Scores of logits [pairs, area], in place; not_finite [pairs, parts] counts logits that are not finite, for each block
-// by itself, so that nothing has to be zero before; pixels, sums [pairs] are set to zero for `finish`. Blocks: (parts of
-// 4096 logits, pairs), of which those behind `live` [1] do nothing.
-// Floor: live * area values read and written.
+// by itself, so that nothing has to be zero before; pixels, sums [pairs] are set to zero for `finish`. Blocks: (parts
+// of 4096 logits, pairs), of which those behind `live` [1] do nothing. Floor: live * area values read and written.
 template <typename T>
 __device__ void finish_scores(T* logits, const unsigned* live, unsigned* not_finite, unsigned* pixels, long long* sums,
                               int area) {

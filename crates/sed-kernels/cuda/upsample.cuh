@@ -97,9 +97,8 @@ __device__ inline void tally(const int (&map)[TILE_ROWS], const float (&score)[T
   unsigned left = 0; // a bit for each row that is not counted yet
 #pragma unroll
   for (int r = 0; r < TILE_ROWS; r++) left |= map[r] >= 0 ? 1u << r : 0u;
-  for (;;) {
-    const unsigned lanes = __ballot_sync(ALL_LANES, left != 0);
-    if (lanes == 0) return;
+  unsigned lanes = __ballot_sync(ALL_LANES, left != 0);
+  while (lanes != 0) {
     int own = -1;
 #pragma unroll
     for (int r = 0; r < TILE_ROWS; r++) own = (left >> r & 1) != 0 ? map[r] : own;
@@ -128,6 +127,7 @@ __device__ inline void tally(const int (&map)[TILE_ROWS], const float (&score)[T
         atomicAdd(reinterpret_cast<unsigned long long*>(sums) + one, ((unsigned long long)upper << 16) + lower);
       }
     }
+    lanes = __ballot_sync(ALL_LANES, left != 0);
   }
 }
 
@@ -170,12 +170,13 @@ __device__ inline void rank(const Maps<T>& maps, const Names& names, const Sampl
   }
 }
 
-// The block's tile of an image, row by row from the left: bilinear samples (`align_corners=False`) of every map; `indices` is the best one, the lowest of
-// equals, or 65535 below its threshold. `pixels` counts what each map has won, of a contrast word (its threshold is
-// infinite) although `indices` is 65535 there; `sums` their scores in units of 2^-32. Both start as zeros. With RANKED
-// also planes: the best score, the best map of another label (the lowest of equals; 65535 where there is none or it is
-// a contrast word's), and the best score less that one's. A block adds up in shared memory first, for which `counts`
-// (dynamic, 12 bytes a map) may be null. Threads of a warp have one row, so only the last blocks' branches diverge.
+// The block's tile of an image, row by row from the left: bilinear samples (`align_corners=False`) of every map;
+// `indices` is the best one, the lowest of equals, or 65535 below its threshold. `pixels` counts what each map has won,
+// of a contrast word (its threshold is infinite) although `indices` is 65535 there; `sums` their scores in units of
+// 2^-32. Both start as zeros. With RANKED also planes: the best score, the best map of another label (the lowest of
+// equals; 65535 where there is none or it is a contrast word's), and the best score less that one's. A block adds up in
+// shared memory first, for which `counts` (dynamic, 12 bytes a map) may be null. Threads of a warp have one row, so
+// only the last blocks' branches diverge.
 template <bool RANKED, typename T>
 __device__ inline void upsample(const Maps<T>& maps, const Names& names, const Picture& to, unsigned* counts) {
   const int across = tiles_across(to.width), tile = blockIdx.x;

@@ -274,7 +274,8 @@ def choose(item: Instruction) -> Step:
         if len(values) == 3:
             values = [(values[0] + values[1]) & MASK, values[2]]
         order = [value if unsigned else signed(value) for value in values]
-        write(lane, (min(order) if flag else max(order)) & MASK)
+        chosen = min(order) if flag else max(order)
+        write(lane, (max(chosen, 0) if "RELU" in item.parts else chosen) & MASK)
 
     return step
 
@@ -349,16 +350,17 @@ def absolute(item: Instruction) -> Step:
 
 
 def packed_predicates(item: Instruction) -> Step:
-    """P2R: predicates as bits of a register."""
+    """P2R, UP2UR: predicates as bits of a register."""
     read, mask, write = integer(item.operands[2]), int(item.operands[3], 16), writer(item.operands[0])
 
     def step(lane: Lane) -> None:
         rest = read(lane)
-        flags = [lane.predicates[i] for i in range(7) if mask >> i & 1]
+        predicates = lane.uniform_predicates if item.name == "UP2UR" else lane.predicates
+        flags = [predicates[i] for i in range(7) if mask >> i & 1]
         if rest is None or None in flags:
             write(lane, None)
             return
-        bits = sum(1 << i for i in range(7) if lane.predicates[i])
+        bits = sum(1 << i for i in range(7) if predicates[i])
         write(lane, bits & mask | rest & ~mask & MASK)
 
     return step

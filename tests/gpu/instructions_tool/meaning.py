@@ -1,6 +1,6 @@
 """Every instruction as a step of the walk."""
 
-from . import arithmetic, memory
+from . import arithmetic, floats, memory
 from .arithmetic import Step
 from .listing import Instruction
 from .machine import Lane, is_predicate, register_index, truth_writer, writer
@@ -22,8 +22,10 @@ KNOWN = {
     "SEL": arithmetic.choose, "USEL": arithmetic.choose, "IMNMX": arithmetic.choose, "VIMNMX": arithmetic.choose,
     "VIADDMNMX": arithmetic.choose, "UIMNMX": arithmetic.choose,
     "PRMT": arithmetic.permute, "UPRMT": arithmetic.permute,
-    "IABS": arithmetic.absolute, "P2R": arithmetic.packed_predicates, "R2P": arithmetic.unpacked_predicates,
+    "IABS": arithmetic.absolute, "P2R": arithmetic.packed_predicates, "UP2UR": arithmetic.packed_predicates, "R2P": arithmetic.unpacked_predicates,
     "I2F": arithmetic.convert, "I2FP": arithmetic.convert, "F2I": arithmetic.convert,
+    "FADD": floats.add, "FMUL": floats.multiply, "FFMA": floats.multiply_add, "FMNMX": floats.choose,
+    "FCHK": floats.check,
     "LDC": memory.constant, "ULDC": memory.constant, "LDG": memory.load, "LD": memory.load, "LDS": memory.load,
     "LDL": memory.load, "STL": memory.store_local,
     "S2R": memory.special, "S2UR": memory.special, "CS2R": memory.special,

@@ -3,7 +3,7 @@
 import random
 import unittest
 
-from . import listing, walk
+from . import arithmetic, listing, walk
 from .listing import instruction
 from .machine import Lane
 from .meaning import step_of
@@ -97,6 +97,15 @@ class Arithmetic(unittest.TestCase):
             ("HFMA2.MMA R1, -RZ, RZ, 1.875, 0", 0x3F800000),
         ):
             self.assertEqual(run(line, R2=-0x123456 & 0xFFFFFFFF, R3=0x12345678).registers[1], value & 0xFFFFFFFF, line)
+        for line, value in (
+            ("FADD R1, -R2, 0.5", -1.0),
+            ("FMUL R1, R2, -R3", 4.5),
+            ("FFMA R1, R2, |R3|, 1", 5.5),
+            ("FMNMX R1, RZ, R3, !PT", 0.0),
+        ):
+            found = run(line, R2=arithmetic.float_bits(1.5), R3=arithmetic.float_bits(-3.0)).registers[1]
+            self.assertEqual(found, arithmetic.float_bits(value), line)
+        self.assertEqual(run("VIMNMX.RELU R1, R2, 0x7, PT", R2=-6 & 0xFFFFFFFF).registers[1], 0)
         compare = ("ISETP.LT.AND P3, PT, R2, RZ, PT", "ISETP.LT.AND P0, PT, R3, RZ, PT")
         lane = run(*compare, "P2R R1, PR, RZ, 0x8", R2=1 << 31, R3=1)
         self.assertEqual(lane.registers[1], 8)

@@ -164,7 +164,16 @@ def branch(
     if to <= at:
         turns[at] += 1
         return to if turns[at] % max(rounds, 1) else at + 1
+    if ends_loop(way, at):
+        turns[at] += 1
+        return at + 1 if turns[at] % max(rounds, 1) else to
     return to if calls_within(way, at + 1, to) else at + 1
+
+
+def ends_loop(way: Way, at: int) -> bool:
+    """Reports whether a branch leads out of a loop whose way back is the next instruction."""
+    behind, back = way.kernel.code[at + 1], way.targets[at + 1]
+    return behind.name == "BRA" and behind.guard is None and len(behind.operands) == 1 and (back or at) < at
 
 
 def places(size: int, count: int, offset: float) -> list[int]:

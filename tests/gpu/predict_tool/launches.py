@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import typing
 
 from instructions_tool import count, listing, toolchain, walk
@@ -16,8 +17,15 @@ MEMORY = {"LDG", "STG", "LDS", "STS", "LD", "ST", "LDL", "STL", "LDSM", "STSM", 
 # They go to the uniform pipe or to none.
 OTHER = {"BRA", "EXIT", "NOP", "BSSY", "BSYNC", "BAR", "CALL", "RET", "WARPSYNC", "DEPBAR", "LDGDEPBAR", "YIELD", "S2R"}
 Walked = dict[str, float]
-# Rounds of loops that end by data: bits until the best logits are told apart; an atomic addition without contention.
-ROUNDS = {"top_k_union": 20, "compact_pairs": 1, "upsample_argmax": 1, "upsample_argmax_ranked": 1}
+# Rounds of loops that end by data: bits until the best logits are told apart; maps that win in a warp's pixels.
+ROUNDS = {
+    "top_k_union": 20,
+    "compact_pairs": 1,
+    "upsample_argmax": 1,
+    "upsample_argmax_ranked": 1,
+    "finish": 1,
+    "finish_ranked": 1,
+}
 
 
 def pipe(item: Instruction) -> tuple[str | None, float]:
@@ -121,6 +129,16 @@ def contents_of(name: str, args: list[dict[str, typing.Any]], images: int) -> di
         pixels, channels = [arg["i32"] for arg in args if "i32" in arg][:2]
         pairs = args[0]["pointer"] // (3 * args[0]["element"] * pixels * channels)
         return {1: [0, pairs // images]}
+    if name == "finish_scores":
+        return {1: [args[0]["pointer"] // (args[0]["element"] * args[5]["i32"])]}
+    if name in ("finish", "finish_ranked"):
+        rows, columns = args[7]["i32"], args[8]["i32"]
+        # As if all pairs that there is room for were left, and all outputs were square.
+        pairs = args[0]["pointer"] // (args[0]["element"] * rows * columns)
+        size = math.isqrt(args[4]["pointer"] // (2 * images))
+        shift = -(-max(size - rows, 0) // (2 * rows))
+        record = [size, size, columns, rows, -shift % 8, 0, -1, -1, 0, size * size // 2, int(name != "finish")]
+        return {1: [0, pairs // images], 3: record * images}
     if name == "top_k_union":
         pairs = args[0]["pointer"] // (args[0]["element"] * args[7]["i32"])
         return {1: [0, pairs // images], 3: [8]}

@@ -34,11 +34,16 @@ def gathered(entry: Entry) -> float:
 
 
 def argmax(entry: Entry) -> float:
-    """upsample_argmax: the maps are a view of a batch's; ranked, the last three are planes or null."""
+    """upsample_argmax: the maps are a view of a batch's; ranked, three planes beside the indices."""
     args = entry["args"]
     scores = args[4]["i32"] * args[5]["i32"] * args[6]["i32"] * args[0]["element"]
-    planes = 1 + sum(arg.get("pointer", 0) > 0 for arg in args[-3:])
+    planes = 4 if "ranked" in entry["name"] else 1
     return float(min(scores, args[0]["pointer"]) + 2 * planes * args[9]["i32"] * args[10]["i32"])
+
+
+def finished_scores(entry: Entry) -> float:
+    """finish_scores: read and written in place."""
+    return 2.0 * entry["args"][0]["pointer"]
 
 
 def single_values(entry: Entry) -> float:
@@ -84,6 +89,7 @@ RULES: dict[str, collections.abc.Callable[[Entry], float]] = {
     "upsample_argmax": argmax,
     "upsample_argmax_ranked": argmax,
     "gelu": in_place,
+    "finish_scores": finished_scores,
     "sigmoid": single_values,
 }
 

@@ -5,15 +5,15 @@ use candle_core::{DType, Result, Tensor, bail};
 use super::Wing;
 use crate::specs::{DevicePairs, FinishPlan};
 
-/// Finds the best map of every pixel of every image, as [`crate::score_and_upsample`] does for one, in two launches: one
-/// makes `logits [capacity, h, w]` (f32) the scores, in place, and counts those that were not finite; one writes the
-/// planes. `parameters` holds [`FinishPlan::parameters`] (u32). The results are written to `block`, of
-/// [`FinishPlan::words`] words (u32) that may have any values before, from which [`FinishPlan::unpack`] takes them on
-/// the host.
+/// Finds the best map of every pixel of every image, as [`crate::score_and_upsample`] does for one, in two
+/// launches: one makes `logits [capacity, h, w]` (f32) the scores, in place, and counts those that were not
+/// finite; one writes the planes. `parameters` holds [`FinishPlan::parameters`] (u32). The results are
+/// written to `block`, of [`FinishPlan::words`] words (u32) that may have any values before, from which
+/// [`FinishPlan::unpack`] takes them on the host.
 ///
 /// # Errors
-/// When a tensor is not of the plan's size, the block does not begin at a multiple of 8 bytes, or the tensors are the
-/// CPU's.
+/// When a tensor is not of the plan's size, the block does not begin at a multiple of 8 bytes, or the tensors
+/// are the CPU's.
 pub fn finish_batch(
     logits: &Tensor,
     pairs: &DevicePairs,

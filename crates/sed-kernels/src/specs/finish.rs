@@ -1,5 +1,5 @@
-//! Plan of the last step of a submission: where the results of all images lie in one block of memory, and the words that
-//! a device has to know of the images.
+//! Plan of the last step of a submission: where the results of all images lie in one block of memory, and the
+//! words that a device has to know of the images.
 
 use std::ops::Range;
 
@@ -56,8 +56,8 @@ pub struct FinishedImage {
     pub not_finite: usize,
 }
 
-/// Where the results of a batch lie in one block of words: for each pair counts of logits that are not finite, one for
-/// each [`SCORES_OF_BLOCK`]; pixels and sums of every pair; then the planes of every image.
+/// The places of a batch's results in one block of words: for each pair counts of logits that are not finite,
+/// one for each [`SCORES_OF_BLOCK`]; pixels and sums of every pair; then the planes of every image.
 #[derive(Debug, Clone)]
 pub struct FinishPlan {
     images: Vec<Planned>,
@@ -89,11 +89,12 @@ impl Planned {
 }
 
 impl FinishPlan {
-    /// Plans the results for images whose pairs have maps of `(rows, columns)`, of which there are at most `capacity`.
+    /// Plans the results for images whose pairs have maps of `(rows, columns)`, of which there are at most
+    /// `capacity`.
     ///
     /// # Errors
-    /// When an output or a crop is empty, a crop is larger than the maps, labels or thresholds are not one for each
-    /// entry, labels do not rise, or a size does not fit its number.
+    /// When an output or a crop is empty, a crop is larger than the maps, labels or thresholds are not one
+    /// for each entry, labels do not rise, or a size does not fit its number.
     pub fn new(specs: &[FinishSpec<'_>], capacity: usize, maps: (usize, usize)) -> Result<Self> {
         let mut plan = Self {
             images: Vec::with_capacity(specs.len()),
@@ -211,7 +212,7 @@ impl FinishPlan {
         (self.sums() + 2 * self.capacity).next_multiple_of(ALIGNED)
     }
 
-    /// Takes the result of an image, whose pairs are `rows`, from a copy of the block.
+    /// Reads the result of an image, whose pairs are `rows`, from a copy of the block.
     ///
     /// # Errors
     /// When the block is not the plan's, or has no such image or pairs.

@@ -1,6 +1,7 @@
-//! How the CUDA kernels cut an output that is made of smaller maps.
+//! The tiles of an output that the CUDA kernels make of smaller maps.
 
-/// The tiles of an output: each of [`Tiles::COLUMNS`] columns and [`Tiles::ROWS`] rows, row by row from the left.
+/// The tiles of an output: each of [`Tiles::COLUMNS`] columns and [`Tiles::ROWS`] rows, row by row from the
+/// left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tiles {
     /// Rows by which the first tiles begin above the output.
@@ -15,9 +16,9 @@ impl Tiles {
     /// `TILE_ROWS` of cuda/upsample.cuh.
     pub(crate) const ROWS: usize = 8;
 
-    /// Tiles of an output of `width` × `height` that is made of `high` rows: some begin where output rows pass
-    /// the middle of an input row, so that at four or eight times the size none has output rows of more cells
-    /// than it needs.
+    /// Tiles of an output of `width` × `height` that is made of `high` rows: some begin where output rows
+    /// pass the middle of an input row, so that at four or eight times the size none has output rows of more
+    /// cells than it needs.
     pub(crate) fn of((width, height): (usize, usize), high: usize) -> Self {
         // The first output row that is not above the middle of the first input row.
         let first = height.saturating_sub(high).div_ceil(2 * high);

@@ -12,8 +12,8 @@ use crate::error::{ModelError, Result};
 /// A vocabulary's number of pairs, and the category of each where a category has several.
 pub(crate) type Vocabulary<'a> = (usize, Option<&'a [u32]>);
 
-/// The results of a batch: what the device has to know of them before, and how they are taken from the words that it
-/// leaves.
+/// The results of a batch: what the device has to know of them before, and how they are taken from the words
+/// that it leaves.
 #[derive(Debug)]
 pub(crate) struct BatchFinish {
     plan: FinishPlan,
@@ -32,8 +32,8 @@ struct Image {
 }
 
 impl BatchFinish {
-    /// Plans the results `outputs` of images with their `vocabularies`. There are at most `capacity` pairs, with
-    /// logits of `(rows, columns)`.
+    /// Plans the results `outputs` of images with their `vocabularies`. There are at most `capacity` pairs,
+    /// with logits of `(rows, columns)`.
     ///
     /// # Errors
     /// When thresholds are not one for each category, score maps are asked for, or a size does not fit.
@@ -90,8 +90,8 @@ impl BatchFinish {
         Ok(finish_batch(logits, pairs, &self.plan, parameters, block)?)
     }
 
-    /// Takes the result of an image from a copy of the block. Its pairs are `survivors`, indices into its vocabulary,
-    /// in the rows from `first` on. Runs on any thread.
+    /// Reads the result of an image from a copy of the block. Its pairs are `survivors`, indices into its
+    /// vocabulary, in the rows from `first` on. Runs on any thread.
     ///
     /// # Errors
     /// [`ModelError::NotFinite`] when logits of the image are not finite.

@@ -21,8 +21,8 @@ pub struct OutputSpec {
     pub width: u32,
     /// Height in pixels, at least 1.
     pub height: u32,
-    /// Only this many columns and rows, `(width, height)`, of the decoder's map hold the picture (the official
-    /// evaluation cuts the map to the resized picture where that is smaller).
+    /// Only this many columns and rows, `(width, height)`, of the decoder's map hold the picture (the
+    /// official evaluation cuts the map to the resized picture where that is smaller).
     pub crop: Option<(u32, u32)>,
     /// Pixels whose best score is below its category's threshold become [`crate::UNLABELLED`].
     pub thresholds: Thresholds,
