@@ -1,14 +1,14 @@
 //! Launches that fail. A request that is to blame is found by halving the batch; its neighbours are not
 //! harmed.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use super::{Scheduler, aftermath::Aftermath};
 use crate::{
-    metrics::{DeviceErrorKind, RetryCause},
-    requests::error::EngineError,
+    metrics::{DeviceErrorKind, EngineMetrics, RetryCause, SubmissionOutcome},
+    requests::error::{EngineError, panic_message},
     scheduler::{
-        launch::{Launch, LaunchError, LaunchSize, Work},
+        launch::{Launch, LaunchSize, Work},
         ticket::Ticket,
     },
     stages::{
@@ -20,53 +20,106 @@ use crate::{
 /// A request that runs out of memory so often although it cannot be smaller is given up.
 const MOST_MEMORY_FAILURES: u32 = 2;
 
+/// The error of a launch, or of an answer behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LaunchError {
+    Stage(StageError),
+    Panicked(String),
+}
+
+impl LaunchError {
+    /// A panic that was caught.
+    pub(super) fn of_panic(payload: &(dyn Any + Send)) -> Self {
+        Self::Panicked(panic_message(payload).unwrap_or("without a message").to_owned())
+    }
+
+    /// Its label in the metrics.
+    pub(super) fn kind(&self) -> DeviceErrorKind {
+        match self {
+            Self::Stage(StageError::OutOfMemory(_)) => DeviceErrorKind::OutOfMemory,
+            Self::Stage(StageError::DeviceLost(_)) => DeviceErrorKind::Lost,
+            Self::Stage(StageError::NotFinite { .. }) => DeviceErrorKind::NotFinite,
+            Self::Stage(StageError::Failed(_)) => DeviceErrorKind::Failed,
+            Self::Panicked(_) => DeviceErrorKind::Panic,
+        }
+    }
+
+    /// Its message in the log.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::Stage(
+                StageError::OutOfMemory(message)
+                | StageError::DeviceLost(message)
+                | StageError::Failed(message),
+            )
+            | Self::Panicked(message) => message.clone(),
+            Self::Stage(StageError::NotFinite { found, of }) => {
+                format!("{found} of {of} scores of an image are not finite")
+            }
+        }
+    }
+
+    /// Counts it in the metrics.
+    pub(super) fn count(&self, metrics: &EngineMetrics) {
+        metrics.device_errors.add(self.kind(), 1);
+        if matches!(self, Self::Panicked(_)) {
+            metrics.panics.add(1);
+        }
+    }
+
+    /// The error of a request that is to blame for it.
+    pub(super) fn of_request(&self, stage: Stage) -> EngineError {
+        match self {
+            Self::Stage(StageError::OutOfMemory(_)) => EngineError::DeviceOutOfMemory { stage },
+            Self::Stage(StageError::DeviceLost(reason)) => EngineError::DeviceLost(reason.clone()),
+            Self::Stage(StageError::NotFinite { found, of }) => {
+                EngineError::ResultNotFinite { found: *found, of: *of }
+            }
+            Self::Stage(StageError::Failed(message)) => {
+                EngineError::StageFailed { stage, message: message.clone() }
+            }
+            Self::Panicked(message) => {
+                EngineError::StageFailed { stage, message: format!("panicked: {message}") }
+            }
+        }
+    }
+}
+
 impl<S: Stages> Scheduler<S> {
     /// A launch gave an error.
     pub(super) fn failed(&mut self, launch: Launch<S>, error: LaunchError) -> Aftermath {
         let Launch { work, reason } = launch;
         let size = work.size();
         let stage = size.stage;
-        let not_finite;
-        let (kind, message) = match &error {
-            LaunchError::Stage(StageError::OutOfMemory(message)) => (DeviceErrorKind::OutOfMemory, message),
-            LaunchError::Stage(StageError::DeviceLost(message)) => (DeviceErrorKind::Lost, message),
-            LaunchError::Stage(StageError::NotFinite { found, of }) => {
-                not_finite = format!("{found} of {of} scores of an image are not finite");
-                (DeviceErrorKind::NotFinite, &not_finite)
-            }
-            LaunchError::Stage(StageError::Failed(message)) => (DeviceErrorKind::Failed, message),
-            LaunchError::Panicked(message) => (DeviceErrorKind::Panic, message),
-        };
-        self.metrics.device_errors.add(kind, 1);
+        error.count(&self.metrics);
         let (images, pairs) = (size.images, size.pairs);
-        tracing::error!(stage = stage.name(), images, pairs, ?kind, message, "a launch failed");
+        let (kind, message) = (error.kind(), error.message());
+        tracing::error!(stage = work.name(), images, pairs, ?kind, message, "a launch failed");
+        if self.recording && matches!(work, Work::Whole(_)) {
+            let outcome = match kind {
+                DeviceErrorKind::OutOfMemory => SubmissionOutcome::OutOfMemory,
+                _ => SubmissionOutcome::Failed,
+            };
+            self.metrics.submissions.add(outcome, 1);
+        }
         match error {
             LaunchError::Stage(StageError::DeviceLost(reason)) => {
                 // All requests fail, but only once the engine's state says that the device is lost.
                 self.stations.put_back(work, self.now());
-                Aftermath { lost: Some(reason), panicked: false }
+                Aftermath { lost: Some(reason), ..Aftermath::default() }
             }
             LaunchError::Stage(StageError::OutOfMemory(_)) => {
                 match work {
                     // Work of the scheduler's own, and not one of halves, has not been tried before.
                     Work::Phrases(_) => self.phrases_ran_out_of_memory(work, reason.is_some()),
+                    Work::Whole(_) => self.submission_ran_out_of_memory(work, &size),
                     _ => self.ran_out_of_memory(work, &size),
                 }
                 Aftermath::default()
             }
-            LaunchError::Stage(StageError::NotFinite { found, of }) => {
-                self.bisect(work, &EngineError::ResultNotFinite { found, of });
-                Aftermath::default()
-            }
-            LaunchError::Stage(StageError::Failed(message)) => {
-                self.bisect(work, &EngineError::StageFailed { stage, message });
-                Aftermath::default()
-            }
-            LaunchError::Panicked(message) => {
-                self.metrics.panics.add(1);
-                let message = format!("panicked: {message}");
-                self.bisect(work, &EngineError::StageFailed { stage, message });
-                Aftermath { panicked: true, lost: None }
+            error => {
+                self.bisect(work, &error.of_request(stage));
+                Aftermath { panicked: matches!(error, LaunchError::Panicked(_)), ..Aftermath::default() }
             }
         }
     }
@@ -89,6 +142,16 @@ impl<S: Stages> Scheduler<S> {
             Some(alone) => self.give_up(alone, &EngineError::DeviceOutOfMemory { stage }),
             None => {}
         }
+    }
+
+    /// Sends the requests of a submission through the stages one by one, by the rules of their budgets, and
+    /// makes the next submissions smaller.
+    fn submission_ran_out_of_memory(&mut self, mut work: Work<S>, size: &LaunchSize) {
+        let now = self.now();
+        self.budget.lower_whole(size.pairs, now);
+        self.metrics.batch_retries.add(size.stage, RetryCause::OutOfMemory, 1);
+        work.tickets_mut().into_iter().for_each(|ticket| ticket.one_by_one = true);
+        self.stations.put_back(work, now);
     }
 
     /// Lowers the budget and tries smaller batches, or smaller parts. What cannot be smaller has one more

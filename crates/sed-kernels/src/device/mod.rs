@@ -7,6 +7,7 @@ mod cuda_fault;
 mod events;
 #[cfg(feature = "cuda")]
 mod libraries;
+mod pinned_inputs;
 #[cfg(feature = "cuda")]
 mod staging;
 
@@ -15,6 +16,7 @@ use std::fmt;
 use candle_core::{DType, Device, Error, Tensor};
 
 pub use events::EventTimer;
+pub use pinned_inputs::{PinnedInput, PinnedInputs};
 
 /// The reason why there is no GPU to compute on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,8 @@
 //! Questions that go through all stages in one go: between the upload of their images and the download of their
 //! answers the host waits for nothing.
 
+mod input;
+
 use std::time::Duration;
 
 use crate::error::ModelError;
@@ -9,6 +11,8 @@ use crate::level::Level;
 use crate::rejection::Rejection;
 use crate::segmentation::{FinishedMap, OutputSpec};
 use crate::text_tower::TextEmbedding;
+
+pub use input::Input;
 
 /// An image and the categories that are looked for in it, for a submission.
 #[derive(Debug)]
