@@ -156,8 +156,8 @@ impl CostModel {
         Some(fit.line().fixed / launch.max(1.0) + fit.line().each)
     }
 
-    /// Maps that the last stage probably enlarges for a request, each counted as often as its output is larger
-    /// than the map.
+    /// Maps that the last stage probably enlarges for a request, each counted as often as its output is
+    /// larger than the map.
     pub(crate) fn maps(&self, demand: &Demand) -> f64 {
         self.units(Stage::Finish, demand)
     }

@@ -12,7 +12,7 @@ use std::{
 use crate::{metrics::EngineMetrics, requests::error::EngineError, scheduler::Unfinished};
 
 /// Answers that may wait for the thread; the device waits when there are more.
-const MOST_WAITING: usize = 64;
+const MOST_WAITING: usize = 32;
 
 /// The thread. On drop it answers what it has, and ends.
 #[derive(Debug)]

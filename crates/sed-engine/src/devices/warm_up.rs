@@ -1,5 +1,5 @@
-//! The warm-up of a model before its first request: every stage once, the largest batches, submissions of some
-//! sizes on a device that has them, and the words of preloaded vocabularies.
+//! The warm-up of a model before its first request: every stage once, the largest batches, submissions of
+//! some sizes on a device that has them, and the words of preloaded vocabularies.
 
 use std::{collections::HashSet, time::Instant};
 

@@ -1,16 +1,16 @@
 //! Completed launches: their requests go on to the next stage or are answered, and predictions learn from
 //! them.
 
-use std::time::{Duration, Instant};
-
 use super::{Scheduler, stations::enter};
 use crate::{
     metrics::{CategoryOutcome, DecoderLevel, SubmissionOutcome},
     requests::report::{BatchTiming, LevelReport},
     scheduler::{
         answer::{Unfinished, answer},
-        launch::{Done, Ended, LaunchSize, Part, Phrases, Work, first_of_its_image},
-        submission::steps,
+        images::first_of_its_image,
+        launch::{Done, Ended, LaunchSize, Part, Phrases, Work},
+        ran::Ran,
+        steps::steps,
         task::{Cut, Described, Encoding, Given, MaskTask},
     },
     stages::{Advanced, Answered, FinishedMap, Level, Stages, Submitted, stage::Stage},
@@ -25,20 +25,6 @@ pub(crate) struct Aftermath {
     pub(crate) lost: Option<String>,
     /// Answers that still have work of another thread.
     pub(crate) unfinished: Vec<Unfinished>,
-}
-
-/// When a launch began and ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ran {
-    pub(crate) begun: Instant,
-    pub(crate) ended: Instant,
-}
-
-impl Ran {
-    /// The time that the device worked.
-    pub(crate) fn time(self) -> Duration {
-        self.ended.saturating_duration_since(self.begun)
-    }
 }
 
 /// A launch that has run, as its requests note it.

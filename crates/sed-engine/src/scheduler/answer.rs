@@ -14,10 +14,11 @@ use crate::{
         report::{BatchTiming, RejectionReport},
     },
     scheduler::{
-        failure::LaunchError,
+        checks::check_map,
+        launch_error::LaunchError,
         task::{MaskTask, Task},
     },
-    stages::{FinishedMap, OutputSpec, RawMap, StageError, Sureness, stage::Stage},
+    stages::{FinishedMap, RawMap, StageError, stage::Stage},
 };
 
 /// A request whose submission has run. The rest is work of the host, which any thread can do.
@@ -72,29 +73,6 @@ pub(super) fn answer<T>(task: MaskTask<T>, mut map: FinishedMap) {
     let caches = ticket.caches;
     let outcome = SegmentOutcome { map, contrast_pixels, rejection, timings, caches, finished };
     request.reply.send(Ok(outcome));
-}
-
-/// Checks the sizes of the model's map, planes and counts, since later code indexes by them and subtracts the
-/// counts.
-pub(super) fn check_map(map: &FinishedMap, output: &OutputSpec, categories: usize) -> Result<(), StageError> {
-    let area = map.width as usize * map.height as usize;
-    let planes_fit = map.sureness.as_ref().map_or(!output.sureness, |sureness| {
-        let Sureness { scores, runner_up, margins } = sureness;
-        output.sureness && [scores.len(), runner_up.len(), margins.len()] == [area; 3]
-    });
-    let sizes_fit = (map.width, map.height) == (output.width, output.height)
-        && planes_fit
-        && map.indices.len() == area
-        && map.pixels.len() == categories
-        && map.mean_scores.len() == categories;
-    if !sizes_fit {
-        return Err(StageError::Failed("gave a map of another size than asked for".into()));
-    }
-    let counted: u64 = map.pixels.iter().copied().map(u64::from).sum();
-    if counted > area as u64 {
-        return Err(StageError::Failed(format!("counted {counted} pixels in a map of {area}")));
-    }
-    Ok(())
 }
 
 /// Removes what belongs to contrast words, whose indices are `size` and above, from a map. Returns their

@@ -55,8 +55,8 @@ impl<S: Stages> Scheduler<S> {
         }
     }
 
-    /// A submission of what waits for the encoder or for the cost map, in order, as far as it fits the budget.
-    /// Returns `None` if the next request does not go through all stages in one.
+    /// A submission of what waits for the encoder or for the cost map, in order, as far as it fits the
+    /// budget. Returns `None` if the next request goes stage by stage.
     fn form_whole(&mut self, stage: Stage, now: Instant) -> Option<Work<S>> {
         let admission = Arc::clone(&self.admission);
         let mut room = Room::new(self.budget.get(Unit::Images), self.budget.whole());
@@ -150,7 +150,7 @@ impl Room {
         goes_whole(ticket, self.most) && (self.is_empty || has_room)
     }
 
-    /// Gives room to a request.
+    /// Books the room of a request.
     fn take(&mut self, ticket: &Ticket, image: Option<ImageKey>, maps: f64) {
         if image.is_none_or(|key| self.keys.insert(key)) {
             self.images = self.images.saturating_sub(1);

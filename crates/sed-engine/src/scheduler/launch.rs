@@ -1,17 +1,15 @@
 //! One launch of a stage on the device: its requests and its output.
 
-use std::{
-    collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::{
     admission::cost_model::text_units,
     metrics::FlushReason,
-    requests::{image::ImageKey, vocabulary::Vocabulary},
+    requests::vocabulary::Vocabulary,
     scheduler::{
-        answer::check_map,
-        failure::LaunchError,
+        checks::{check_map, counted},
+        images::distinct_images,
+        launch_error::LaunchError,
         submission::submit,
         task::{Cut, Described, Encoding, Given, MaskTask, Masks, Sliced, Task, WordTask},
         ticket::Ticket,
@@ -81,8 +79,8 @@ pub(crate) struct LaunchSize {
     pub(crate) images: usize,
     /// (Image, category) pairs, or phrases; of a part, at most so many until it has run.
     pub(crate) pairs: usize,
-    /// Units of the cost model; `None` for a part, since a stage in parts is learned from once it is over, and
-    /// for a submission, since each of its stages has units of its own.
+    /// Units of the cost model; `None` for a part, since a stage in parts is learned from once it is over,
+    /// and for a submission, since each of its stages has units of its own.
     pub(crate) units: Option<f64>,
 }
 
@@ -235,33 +233,6 @@ fn embed<S: Stages>(stages: &S, phrases: &[TokenPhrase]) -> Result<Vec<S::Phrase
     counted(stages.embed_phrases(&texts)?, texts.len())
 }
 
-/// For each task the number of its image among the different images, and the number of these.
-pub(super) fn distinct_images<T>(tasks: &[MaskTask<T>]) -> (Vec<usize>, usize) {
-    let mut numbers: HashMap<ImageKey, usize> = HashMap::new();
-    let mut count = 0;
-    let of_task = tasks.iter().map(|task| {
-        let fresh = count;
-        let number = match task.request.image_key() {
-            Some(key) => *numbers.entry(key).or_insert(fresh),
-            None => fresh,
-        };
-        count = count.max(number + 1);
-        number
-    });
-    (of_task.collect(), count)
-}
-
-/// For each task whether no task before it has the same image.
-pub(crate) fn first_of_its_image<T>(tasks: &[MaskTask<T>]) -> Vec<bool> {
-    let mut known = 0;
-    let first = |number: usize| {
-        let is_first = number == known;
-        known += usize::from(is_first);
-        is_first
-    };
-    distinct_images(tasks).0.into_iter().map(first).collect()
-}
-
 fn encode<S: Stages>(
     stages: &S,
     tasks: &[MaskTask<Encoding<S>>],
@@ -362,12 +333,4 @@ fn divided<T, W>(
     let (out, rest): (Vec<_>, Vec<_>) = all.into_iter().enumerate().partition(|(index, _)| second(*index));
     let [rest, out] = [rest, out].map(|items| items.into_iter().map(|(_, item)| item).collect::<Vec<T>>());
     ((!rest.is_empty()).then(|| work(rest)), (!out.is_empty()).then(|| work(out)))
-}
-
-pub(super) fn counted<T>(results: Vec<T>, expected: usize) -> Result<Vec<T>, StageError> {
-    if results.len() == expected {
-        Ok(results)
-    } else {
-        Err(StageError::Failed(format!("gave {} results for {expected} inputs", results.len())))
-    }
 }

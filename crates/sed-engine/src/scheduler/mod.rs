@@ -1,6 +1,12 @@
 //! The choice of the next launch. Every stage has a station where requests wait; a batch takes from it, in
 //! order, the requests that fit its budget, whatever their vocabularies.
 //!
+//! Where the device takes whole requests ([`Stages::submits`]), a batch for the encoder, or for the cost map
+//! of images that are known, goes through all stages in one launch, a submission, if all its pairs before the
+//! first rejection fit a launch. Its stages have times, metrics and lessons for the predictions as if each
+//! had been a launch. A request goes stage by stage if it is too large for a submission, if its output is
+//! more than one returns, or if it was in one that ran out of memory.
+//!
 //! Work in flight goes first, the latest stage before the earlier ones, so that it gets out of the way; only
 //! when none waits does the request that came first begin. So work in flight is bounded, and no request
 //! starves: what is in flight is finite until something new begins. Words are never in flight: they are
@@ -12,11 +18,16 @@ mod answer;
 mod background;
 mod batch;
 pub(crate) mod budget;
+mod checks;
 mod failure;
+mod images;
 pub(crate) mod lanes;
 pub(crate) mod launch;
+mod launch_error;
 pub(crate) mod pixels;
+mod ran;
 mod stations;
+mod steps;
 mod submission;
 pub(crate) mod task;
 #[cfg(test)]
@@ -54,8 +65,9 @@ use background::Background;
 use stations::Stations;
 use text::NextPhrases;
 
-pub(crate) use aftermath::{Aftermath, Ran};
+pub(crate) use aftermath::Aftermath;
 pub(crate) use answer::Unfinished;
+pub(crate) use ran::Ran;
 
 /// A clock: the system's, or a test's.
 pub(crate) type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;

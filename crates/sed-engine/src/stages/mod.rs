@@ -5,8 +5,8 @@
 //! vocabularies, different rejection and different survivors, and the result of an image never depends on the
 //! others in the batch. An image with more pairs than the memory holds goes through a stage in parts.
 //!
-//! A GPU takes whole requests in one submission, [`Stages::submit`], of which the host sees only the end. What
-//! it does not take, and what is too large for one, goes stage by stage.
+//! A GPU takes whole requests in one submission, [`Stages::submit`], of which the host sees only the end.
+//! What it does not take, and what is too large for one, goes stage by stage.
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod fake;
@@ -49,7 +49,8 @@ pub trait Stages: Send + 'static {
     /// The model's reading of phrases, for threads that do not own the model.
     fn phrase_reader(&self) -> Arc<dyn ReadPhrases>;
 
-    /// The memory that decoding threads put inputs into for [`Stages::submit`]; `None` where it gains nothing.
+    /// The memory that decoding threads put inputs into for [`Stages::submit`]; `None` where that gains
+    /// nothing.
     fn input_slots(&self) -> Option<Arc<dyn InputSlots>>;
 
     /// Reports whether a lost device can work again in this process. A GPU cannot: after an error that ends

@@ -11,7 +11,7 @@ use crate::model::SedModel;
 pub enum Input<'a> {
     /// In any memory of the host.
     Values(&'a [f32]),
-    /// Where the device reads them by itself.
+    /// In memory that the device reads by itself.
     Pinned(&'a PinnedInput),
 }
 
@@ -21,12 +21,11 @@ impl SedModel {
         false
     }
 
-    /// All stages: answers questions about inputs, and about images that were encoded before. `keep` says of each
-    /// input whether its features are returned.
+    /// All stages: answers questions about inputs, and about images that were encoded before. `keep` says of
+    /// each input whether its features are returned.
     ///
     /// # Errors
-    /// On a CPU always; when an input or a vocabulary does not fit, there are more pairs than one launch may have, or
-    /// a tensor operation fails.
+    /// On a CPU, which runs stages one by one.
     pub fn submit(
         &self,
         _inputs: &[Input<'_>],

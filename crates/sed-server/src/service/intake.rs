@@ -133,7 +133,7 @@ struct Wanted {
     map_side: u32,
     /// True if the features of the image are to be cached.
     keep: bool,
-    /// Where the device reads inputs by itself; `None` for stages one by one.
+    /// Memory that the device reads inputs from by itself; `None` for stages one by one.
     slots: Option<Arc<dyn InputSlots>>,
     metrics: Arc<ServerMetrics>,
 }

@@ -1,6 +1,9 @@
 //! Answers whose map is made behind a submission.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sed_model::ModelError;
 use sed_telemetry::Telemetry;
@@ -9,7 +12,8 @@ use tracing::Span;
 use super::simulation::Asked;
 use crate::{
     admission::{Admission, cost_model::Demand},
-    metrics::{DeviceErrorKind, EngineMetrics},
+    devices::answer_thread::AnswerThread,
+    metrics::{self, DeviceErrorKind, EngineMetrics},
     requests::{error::EngineError, job::SegmentOutcome, report::BatchTiming},
     scheduler::{
         Unfinished,
@@ -30,8 +34,10 @@ fn unfinished(
     let slot = admission.admit(&demand, asked.priority, None, now).unwrap();
     let (arrival, answer) = Order::segment(job).admitted(demand, slot, Span::none());
     let Request::Segment(request) = arrival.request else { panic!("a request for masks") };
-    let task = Task { ticket: arrival.ticket, request, state: RawMap::new(work) };
-    let batch = BatchTiming { images: 1, pairs: 2, device_time: std::time::Duration::ZERO };
+    let mut ticket = arrival.ticket;
+    ticket.timeline.begin(Stage::Finish, now);
+    let task = Task { ticket, request, state: RawMap::new(work) };
+    let batch = BatchTiming { images: 1, pairs: 2, device_time: Duration::ZERO };
     (Unfinished { task, batch }, answer)
 }
 
@@ -76,5 +82,28 @@ fn an_error_or_a_panic_fails_its_request_alone() {
         let errors = telemetry.render().unwrap();
         let errors = errors.lines().filter(|line| line.starts_with("sed_device_errors_total"));
         assert_eq!(errors.filter(|line| line.ends_with(" 1")).count(), usize::from(kind.is_some()));
+    }
+}
+
+#[test]
+fn a_thread_of_answers_ends_behind_those_that_it_has() {
+    let (metrics, admission) = (metrics::off(), Admission::unlimited());
+    let thread = AnswerThread::start("cpu", &metrics).unwrap();
+    let answers: Vec<_> = (0..5)
+        .map(|_| {
+            let slow = || {
+                std::thread::sleep(Duration::from_millis(5));
+                Ok(map())
+            };
+            let (unfinished, answer) = unfinished(&admission, slow);
+            thread.finish(unfinished);
+            answer
+        })
+        .collect();
+    drop(thread);
+    for mut answer in answers {
+        let outcome = answer.try_recv().unwrap().unwrap();
+        let finish = outcome.timings.last().unwrap();
+        assert!(finish.duration >= Duration::from_millis(5), "{finish:?}");
     }
 }

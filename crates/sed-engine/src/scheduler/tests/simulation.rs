@@ -31,7 +31,7 @@ use crate::{
     scheduler::{
         budget::Budget,
         launch::{Done, Launch, LaunchSize, Work},
-        submission::steps,
+        steps::steps,
         task::{Answer, Order},
         ticket::{Ticket, Urgency},
     },
