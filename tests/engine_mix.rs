@@ -103,7 +103,7 @@ fn job(asked: &Asked, side: usize) -> SegmentJob {
     let (width, height) = asked.size;
     let facts = ImageFacts { key: ImageKey([asked.picture; 32]), width, height, crop: None };
     SegmentJob {
-        image: JobImage::Pixels { input: NetworkInput::new(side as u32, data), facts: Some(facts) },
+        image: JobImage::Pixels { input: NetworkInput::new(side as u32, data).into(), facts: Some(facts) },
         vocabulary: vocabulary(asked),
         rejection: asked.rejection,
         output: OutputSpec {

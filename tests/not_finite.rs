@@ -120,7 +120,7 @@ fn a_nan_in_any_weight_is_noticed() {
 fn job(words: &[&str], data: Vec<f32>, side: usize, reader: &dyn ReadPhrases) -> SegmentJob {
     let categories = words.iter().copied().map(Category::new).collect();
     SegmentJob {
-        image: JobImage::Pixels { input: NetworkInput::new(side as u32, data), facts: None },
+        image: JobImage::Pixels { input: NetworkInput::new(side as u32, data).into(), facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), reader).unwrap(),
         rejection: Rejection::from_top_k(2),
         output: OutputSpec {

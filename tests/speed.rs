@@ -73,7 +73,7 @@ fn again_with_new_words(model: SedModel, data: Vec<f32>, rounds: usize) -> [(Str
         let facts = Some(ImageFacts { key: key(round), width: 640, height: 480, crop: None });
         round += 1;
         let input = NetworkInput::new(768, data.clone());
-        segment(JobImage::Pixels { input, facts }, 0);
+        segment(JobImage::Pixels { input: input.into(), facts }, 0);
     });
     let again = best(rounds, || segment(JobImage::Cached(engine.image(&key(0)).unwrap()), 20));
     [

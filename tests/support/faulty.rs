@@ -11,8 +11,8 @@ use std::{
 };
 
 use sed_engine::{
-    Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec,
-    ReadPhrases, StageError, Stages, metrics::DeviceErrorKind,
+    Advanced, DecodeRequest, FinishedMap, InputSlots, JobInput, Level, MemoryNeeds, ModelInfo, NetworkInput,
+    OutputSpec, Question, ReadPhrases, StageError, Stages, Submitted, metrics::DeviceErrorKind,
 };
 use sed_telemetry::Label;
 
@@ -115,6 +115,10 @@ impl<S: Stages> Stages for Faulty<S> {
         self.inner.phrase_reader()
     }
 
+    fn input_slots(&self) -> Option<Arc<dyn InputSlots>> {
+        self.inner.input_slots()
+    }
+
     fn can_recover(&self) -> bool {
         self.inner.can_recover()
     }
@@ -198,5 +202,19 @@ impl<S: Stages> Stages for Faulty<S> {
     fn finish(&self, batch: Vec<S::Pairs>, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError> {
         self.stumble(0)?;
         self.inner.finish(batch, outputs)
+    }
+
+    fn submits(&self, output: &OutputSpec) -> bool {
+        self.inner.submits(output)
+    }
+
+    fn submit(
+        &self,
+        inputs: &[&JobInput],
+        keep: &[bool],
+        questions: &[Question<'_, S::ImageFeatures, S::TextEmbedding>],
+    ) -> Result<Submitted<S::ImageFeatures>, StageError> {
+        self.stumble(questions.iter().map(|question| question.text.len()).sum())?;
+        self.inner.submit(inputs, keep, questions)
     }
 }

@@ -2,7 +2,8 @@
 //! the requests that wait, with caches, deadlines and reports. It does not know gRPC or image files.
 //!
 //! A request passes `admission` and the `inbox`, and then goes from station to station of the `scheduler`,
-//! which puts launches together; the `device_thread` runs them.
+//! which puts launches together; the `device_thread` runs them. A device that can take a request through all
+//! stages in one submission does; others run them one by one.
 //!
 //! [`Engine::start`] accepts any [`Stages`] and returns a handle to clone; [`Engine::segment`] answers one
 //! [`SegmentJob`] with a [`SegmentOutcome`] or an [`EngineError`]; [`Engine::prepare`] embeds words in the
@@ -41,8 +42,10 @@ pub use similarity::{CategoryPair, ClosestPairs, Directions, Similarity, far_fro
 #[cfg(any(test, feature = "test-util"))]
 pub use stages::fake;
 pub use stages::{
-    Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, Rejection,
-    ScoreMaps, StageError, Stages, Sureness, Thresholds, UNLABELLED, f16,
+    Advanced, Answered, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec,
+    Question, RawMap, Rejection, ScoreMaps, Source, StageError, StageTimes, Stages, Submitted, Sureness,
+    Thresholds, UNLABELLED, f16,
+    input::{InputSlot, InputSlots, JobInput},
     machine::Memory,
     phrases::{PhraseTokens, ReadPhrases, TokenPhrase},
     sed::{SedStages, USEFUL_IMAGES_CPU, USEFUL_PAIRS_CPU, device_name},

@@ -43,7 +43,7 @@ fn by_hand(model: &SedModel, rejection: Rejection, output: OutputSpec) -> (Vec<V
 async fn by_engine(engine: &Engine, rejection: Rejection, output: OutputSpec) -> SegmentOutcome {
     let side = engine.model().input_side;
     let job = SegmentJob {
-        image: JobImage::Pixels { input: NetworkInput::new(side as u32, pixels(side)), facts: None },
+        image: JobImage::Pixels { input: NetworkInput::new(side as u32, pixels(side)).into(), facts: None },
         vocabulary: Vocabulary::new(categories(), &VocabularyLimits::default(), &*engine.phrase_reader())
             .unwrap(),
         rejection,

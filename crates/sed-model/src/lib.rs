@@ -37,6 +37,8 @@ pub use model::SedModel;
 pub use pairs::{DecodeRequest, PairBatch};
 pub use parts::{Advanced, Parts};
 pub use rejection::{ParseRejectionError, Rejection};
-pub use sed_kernels::{Sureness, UNLABELLED, allocator, device, f16, parallel, peak, products_off_plan};
+pub use sed_kernels::{
+    Sureness, UNLABELLED, activation_dtype, allocator, device, f16, parallel, peak, products_off_plan,
+};
 pub use segmentation::{FinishedMap, OutputSpec, ScoreMaps, Thresholds};
 pub use submission::{Answered, Input, Question, RawMap, Source, StageTimes, Submitted};

@@ -156,6 +156,12 @@ impl CostModel {
         Some(fit.line().fixed / launch.max(1.0) + fit.line().each)
     }
 
+    /// Maps that the last stage probably enlarges for a request, each counted as often as its output is
+    /// larger than the map.
+    pub(crate) fn maps(&self, demand: &Demand) -> f64 {
+        self.units(Stage::Finish, demand)
+    }
+
     /// The work that a request brings to one stage, in the stage's units.
     fn units(&self, stage: Stage, demand: &Demand) -> f64 {
         let pairs = demand.pairs as f64;

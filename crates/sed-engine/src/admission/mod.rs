@@ -224,6 +224,11 @@ impl Admission {
         self.lock().model.seconds(demand)
     }
 
+    /// The maps that the last stage probably enlarges for a request, as [`CostModel::maps`] counts them.
+    pub(crate) fn predict_maps(&self, demand: &Demand) -> f64 {
+        self.lock().model.maps(demand)
+    }
+
     /// Lets the model of costs learn.
     pub(crate) fn learn(&self, lesson: impl FnOnce(&mut CostModel)) {
         lesson(&mut self.lock().model);

@@ -1,5 +1,5 @@
 //! The thread that owns the model: it drains the inbox, runs the scheduler's next launch, and delivers the
-//! results.
+//! results; those of a submission by way of the answer thread.
 
 use std::{
     sync::Arc,
@@ -10,6 +10,7 @@ use tracing::Span;
 
 use crate::{
     devices::{
+        answer_thread::AnswerThread,
         inbox::{Event, Inbox, Wait},
         state::{EngineState, Seat},
         warm_up::{Round, WarmUp},
@@ -36,6 +37,7 @@ pub(crate) struct DeviceThread<S: Stages> {
     pub(crate) scheduler: Scheduler<S>,
     pub(crate) warm_up: WarmUp,
     pub(crate) probes: Probes,
+    pub(crate) answers: AnswerThread,
 }
 
 /// The schedule by which a failed device is tried again.
@@ -172,7 +174,8 @@ impl<S: Stages> DeviceThread<S> {
         let ran = Ran { begun, ended: self.scheduler.now() };
         span.record("pairs", ended.size.pairs);
         drop(span);
-        let aftermath = self.scheduler.complete(&self.stages, ended, ran);
+        let mut aftermath = self.scheduler.complete(&self.stages, ended, ran);
+        aftermath.unfinished.drain(..).for_each(|unfinished| self.answers.finish(unfinished));
         if let Some(reason) = &aftermath.lost {
             self.probes.lost = self.probes.lost.saturating_add(1);
             tracing::error!(device = self.stages.info().device, reason, "the device does not answer");
@@ -187,8 +190,8 @@ impl<S: Stages> DeviceThread<S> {
         if !self.scheduler.recording {
             return Span::none(); // the engine's own requests have no caller
         }
-        let LaunchSize { stage, images, .. } = launch.work.size();
-        let stage = stage.name();
+        let LaunchSize { images, .. } = launch.work.size();
+        let stage = launch.work.name();
         // The number of pairs in a part of a stage is known once it has run.
         let pairs = tracing::field::Empty;
         let span = tracing::info_span!(parent: None, "batch", otel.name = stage, stage, images, pairs);
@@ -267,7 +270,7 @@ impl<S: Stages> DeviceThread<S> {
     /// Runs one round of the engine's own requests through all stages. Fails with the first error among their
     /// answers.
     fn warm_round<T>(&mut self, round: Round<T>) -> Result<(), String> {
-        let (requests, mut answers) = round;
+        let (requests, answers) = round;
         requests.into_iter().for_each(|request| self.scheduler.arrive(&self.stages, request));
         while !self.scheduler.is_empty() {
             match self.scheduler.next() {
@@ -282,7 +285,7 @@ impl<S: Stages> DeviceThread<S> {
                 }
             }
         }
-        answers.iter_mut().try_for_each(|answer| match answer.try_recv() {
+        answers.into_iter().try_for_each(|answer| match answer.blocking_recv() {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(error) => Err(error.to_string()),

@@ -21,6 +21,7 @@ use crate::{
     },
     config::EngineConfig,
     devices::{
+        answer_thread::AnswerThread,
         device_thread::{DeviceThread, Line, Probes},
         inbox::{Event, Inbox},
         state::Seat,
@@ -124,7 +125,8 @@ impl Member {
             WarmUp { largest_batches: config.warm_up_largest_batches, vocabularies: config.preload.clone() };
         let probes =
             Probes { interval: config.probe_interval, most_failed: config.lost_probes, failed: 0, lost: 0 };
-        DeviceThread { line: Arc::clone(&line), stages, scheduler, warm_up, probes }.start()?;
+        let answers = AnswerThread::start(&model.device, &line.seat.metrics)?;
+        DeviceThread { line: Arc::clone(&line), stages, scheduler, warm_up, probes, answers }.start()?;
         let (device, map_side, budget) = (model.device, model.map_side, shared_budget);
         Ok(Self {
             line,
@@ -324,6 +326,7 @@ mod tests {
         stages::{
             NetworkInput, OutputSpec, Rejection, Thresholds,
             fake::{FakeControl, FakeReader, FakeStages, Fault, model_info},
+            input::JobInput,
         },
     };
 
@@ -341,7 +344,7 @@ mod tests {
         let side = 32;
         let job = SegmentJob {
             image: JobImage::Pixels {
-                input: NetworkInput::new(side as u32, vec![0.5; side * side * 3]),
+                input: NetworkInput::new(side as u32, vec![0.5; side * side * 3]).into(),
                 facts: None,
             },
             vocabulary: Vocabulary::built_in(vec![Category::new("object")], &FakeReader).unwrap(),
@@ -362,7 +365,7 @@ mod tests {
         member.submit(Order::segment(job), demand).unwrap()
     }
 
-    fn pixels(pending: &Pending<SegmentOutcome>) -> Weak<NetworkInput> {
+    fn pixels(pending: &Pending<SegmentOutcome>) -> Weak<JobInput> {
         Arc::downgrade(&pending.leaving.pixels.as_ref().unwrap().get().unwrap())
     }
 

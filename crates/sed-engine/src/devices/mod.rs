@@ -1,5 +1,6 @@
 //! Devices: one thread each, which owns its model; what reaches it, and the state that it reports.
 
+pub(crate) mod answer_thread;
 pub(crate) mod device_thread;
 pub(crate) mod inbox;
 pub(crate) mod member;

@@ -1,5 +1,5 @@
-//! The warm-up of a model before its first request: every stage once, the largest batches, and the words of
-//! preloaded vocabularies.
+//! The warm-up of a model before its first request: every stage once, the largest batches, submissions of
+//! some sizes on a device that has them, and the words of preloaded vocabularies.
 
 use std::{collections::HashSet, time::Instant};
 
@@ -21,6 +21,10 @@ use crate::{
     },
     stages::{NetworkInput, OutputSpec, Rejection, Stages, Thresholds, phrases::TokenPhrase},
 };
+
+/// Images of the submissions that are tried beside the largest: what a device prepares for a size is there
+/// when requests come.
+const SUBMISSIONS: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// Requests that go through the stages together, and the receivers of their answers.
 pub(crate) type Round<T> = (Vec<Arrival>, Vec<Answer<T>>);
@@ -48,13 +52,24 @@ impl WarmUp {
         scheduler: &Scheduler<S>,
     ) -> Result<Vec<Round<SegmentOutcome>>, String> {
         let small = job(stages, 2, Rejection::from_top_k(1))?;
-        let mut rounds = vec![round([picture(small)])?];
-        if self.largest_batches {
-            let (images, pairs) = scheduler.budget();
-            // Pairs of one picture, of which a vocabulary has no more than an index map can hold.
-            let each = (pairs / images).clamp(1, MOST_CATEGORIES);
-            let batch = (0..images).map(|_| job(stages, each, Rejection::Off));
+        let submits = stages.submits(&small.output);
+        let mut rounds = vec![round([picture(small.clone())])?];
+        if !self.largest_batches {
+            return Ok(rounds);
+        }
+        let (images, pairs) = scheduler.budget();
+        // Pairs of one picture, of which a vocabulary has no more than an index map can hold.
+        let each = (pairs / images).clamp(1, MOST_CATEGORIES);
+        let sizes: &[usize] = if submits { &SUBMISSIONS } else { &[] };
+        for size in sizes.iter().copied().filter(|size| *size < images).chain([images]) {
+            let batch = (0..size).map(|_| job(stages, each, Rejection::Off));
             rounds.push(round(batch.collect::<Result<Vec<_>, _>>()?.into_iter().map(picture))?);
+        }
+        if submits {
+            // Score maps go stage by stage.
+            let mut one_by_one = small;
+            one_by_one.output.score_maps = true;
+            rounds.push(round([picture(one_by_one)])?);
         }
         Ok(rounds)
     }
@@ -79,7 +94,7 @@ fn job<S: Stages>(stages: &S, categories: usize, rejection: Rejection) -> Result
     let categories = vec![Category::new("object"); categories];
     Ok(SegmentJob {
         image: JobImage::Pixels {
-            input: NetworkInput::new(side as u32, vec![0.0; side * side * 3]),
+            input: NetworkInput::new(side as u32, vec![0.0; side * side * 3]).into(),
             facts: None,
         },
         vocabulary: Vocabulary::built_in(categories, &*stages.phrase_reader())

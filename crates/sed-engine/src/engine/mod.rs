@@ -23,7 +23,7 @@ use crate::{
         job::{JobImage, SegmentJob, SegmentOutcome},
     },
     scheduler::task::Order,
-    stages::{ModelInfo, Stages, phrases::ReadPhrases},
+    stages::{ModelInfo, Stages, input::InputSlots, phrases::ReadPhrases},
 };
 
 use self::words::LateWords;
@@ -37,6 +37,7 @@ pub struct Engine {
 struct Shared {
     model: ModelInfo,
     reader: Arc<dyn ReadPhrases>,
+    slots: Option<Arc<dyn InputSlots>>,
     board: Arc<StateBoard>,
     directions: DirectionCache,
     preparations: Arc<Preparations>,
@@ -83,6 +84,8 @@ impl Engine {
         else {
             return Err(EngineError::NoThread("there is no device to have one".into()));
         };
+        // Every device reads the memory of the first one's.
+        let slots = stages.first().and_then(Stages::input_slots);
         model.device = models.iter().map(|model| model.device.as_str()).collect::<Vec<_>>().join(",");
         let (board, metrics) = (StateBoard::new(stages.len()), EngineMetrics::new(telemetry));
         let member = |(number, (stages, model)): (usize, (S, &ModelInfo))| {
@@ -91,7 +94,8 @@ impl Engine {
         let members = stages.into_iter().zip(&models).enumerate().map(member).collect::<Result<_, _>>()?;
         let directions = DirectionCache::new();
         let preparations = Preparations::new(config.preparing_phrases, &metrics);
-        Ok(Self { shared: Arc::new(Shared { model, reader, board, directions, preparations, members }) })
+        let shared = Shared { model, reader, slots, board, directions, preparations, members };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The model that runs here.
@@ -103,6 +107,12 @@ impl Engine {
     /// threads.
     pub fn phrase_reader(&self) -> Arc<dyn ReadPhrases> {
         Arc::clone(&self.shared.reader)
+    }
+
+    /// Memory that a device reads inputs from by itself, for threads that make a [`crate::JobInput`]; `None`
+    /// where that gains nothing.
+    pub fn input_slots(&self) -> Option<Arc<dyn InputSlots>> {
+        self.shared.slots.clone()
     }
 
     /// Returns the state of the engine, to read or to watch. With several devices it is

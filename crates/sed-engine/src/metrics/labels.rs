@@ -36,6 +36,15 @@ label! {
 }
 
 label! {
+    /// The outcome of a submission.
+    pub SubmissionOutcome: "outcome" {
+        Answered = "answered",
+        OutOfMemory = "out_of_memory",
+        Failed = "failed",
+    }
+}
+
+label! {
     /// The outcome of early rejection for a category.
     pub CategoryOutcome: "outcome" {
         Survived = "survived",

@@ -52,6 +52,9 @@ families! {
         batch_flushes: Counter<(Stage, FlushReason)> = "sed_batch_flush_total", Count;
         /// Batches that were run again in parts: because memory ran out, or to find the request that fails.
         batch_retries: Counter<(Stage, RetryCause)> = "sed_batch_retries_total", Count;
+        /// Launches of whole requests, through all stages behind the words at once. One that runs out of memory is
+        /// run stage by stage, one that fails again in halves.
+        submissions: Counter<SubmissionOutcome> = "sed_submissions_total", Count;
         /// The most that one batch may hold now.
         batch_budget: Gauge<BatchUnit> = "sed_batch_budget", Count;
         /// Categories that a request asked for.

@@ -9,7 +9,7 @@ use crate::{
         report::{CacheReport, RejectionReport, StageTiming},
         vocabulary::Vocabulary,
     },
-    stages::{FinishedMap, ModelInfo, NetworkInput, OutputSpec, Rejection, Thresholds},
+    stages::{FinishedMap, ModelInfo, OutputSpec, Rejection, Thresholds, input::JobInput},
 };
 
 /// The priority of a request while the engine is busy.
@@ -30,7 +30,7 @@ pub enum JobImage {
     /// Pixels at the model's input size.
     Pixels {
         /// The pixels.
-        input: NetworkInput,
+        input: JobInput,
         /// The key and the facts by which the image is cached; `None` leaves it out of the cache.
         facts: Option<ImageFacts>,
     },
@@ -63,6 +63,7 @@ impl SegmentJob {
         let invalid = |field, message| Err(EngineError::InvalidJob { field, message });
         let side = model.input_side;
         if let JobImage::Pixels { input, .. } = &self.image
+            && let input = input.values()
             && (input.side as usize != side || input.data.len() != side * side * 3)
         {
             return invalid("input", format!("must be [{side}, {side}, 3], the model's input size"));

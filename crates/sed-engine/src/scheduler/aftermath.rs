@@ -1,43 +1,30 @@
 //! Completed launches: their requests go on to the next stage or are answered, and predictions learn from
 //! them.
 
-use std::time::{Duration, Instant};
-
 use super::{Scheduler, stations::enter};
 use crate::{
-    metrics::{CategoryOutcome, DecoderLevel},
-    requests::{
-        job::SegmentOutcome,
-        report::{BatchTiming, LevelReport, RejectionReport},
-    },
+    metrics::{CategoryOutcome, DecoderLevel, SubmissionOutcome},
+    requests::report::{BatchTiming, LevelReport},
     scheduler::{
-        launch::{Done, Ended, LaunchSize, Part, Phrases, Work, first_of_its_image},
-        task::{Cut, Described, Encoding, MaskTask, Task},
+        answer::{Unfinished, answer},
+        images::first_of_its_image,
+        launch::{Done, Ended, LaunchSize, Part, Phrases, Work},
+        ran::Ran,
+        steps::steps,
+        task::{Cut, Described, Encoding, Given, MaskTask},
     },
-    stages::{Advanced, FinishedMap, Stages, stage::Stage},
+    stages::{Advanced, Answered, FinishedMap, Level, Stages, Submitted, stage::Stage},
 };
 
-/// The consequences of a failed launch for the device thread.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// The consequences of a launch for the device thread.
+#[derive(Debug, Default)]
 pub(crate) struct Aftermath {
     /// A stage panicked: the thread starts again.
     pub(crate) panicked: bool,
     /// The device does not answer any more.
     pub(crate) lost: Option<String>,
-}
-
-/// When a launch began and ended.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ran {
-    pub(crate) begun: Instant,
-    pub(crate) ended: Instant,
-}
-
-impl Ran {
-    /// The time that the device worked.
-    pub(super) fn time(self) -> Duration {
-        self.ended.saturating_duration_since(self.begun)
-    }
+    /// Answers that still have work of another thread.
+    pub(crate) unfinished: Vec<Unfinished>,
 }
 
 /// A launch that has run, as its requests note it.
@@ -51,8 +38,13 @@ pub(super) struct Completed {
 impl<S: Stages> Scheduler<S> {
     /// Completes a launch: records its time, and hands its result to its requests.
     pub(crate) fn complete(&mut self, stages: &S, ended: Ended<S>, ran: Ran) -> Aftermath {
-        let done = self.note_launch(&ended.size, ended.result.is_ok(), ran);
-        match ended.result {
+        let result = match ended.result {
+            Ok(Done::Whole((tasks, submitted))) => return self.submitted(stages, tasks, submitted, ran),
+            result => result,
+        };
+        let done = self.note_launch(&ended.size, result.is_ok(), ran);
+        match result {
+            Ok(Done::Whole(_)) => {}
             Ok(Done::Phrases((words, embeddings))) => self.embedded(stages, &done, words, embeddings),
             Ok(Done::Encoded((tasks, features))) => {
                 let firsts = first_of_its_image(&tasks);
@@ -157,17 +149,7 @@ impl<S: Stages> Scheduler<S> {
         first: bool,
     ) {
         task.ticket.end_launch(done.ran.ended, &done.batch);
-        task.ticket.caches.image_hit = !first;
-        if let Some(facts) = task.request.facts
-            && !self.feature_cache.contains(&facts.key)
-        {
-            self.feature_cache.insert(facts, features.clone(), stages.feature_bytes(&features));
-        }
-        if self.recording {
-            self.metrics.image_cache_hits.add(u64::from(!first));
-            self.metrics.image_cache_misses.add(u64::from(first));
-        }
-        task.request.pixels.discard();
+        self.was_encoded(stages, &mut task, Some(&features), first);
         task.ticket.slot.deduct_up_to(Stage::Encode);
         let now = self.now();
         let task = task.map(|Encoding { text, .. }| Cut::Whole(Described { text, features }));
@@ -186,8 +168,15 @@ impl<S: Stages> Scheduler<S> {
         let Some(Stage::Decode(level)) = done.stage.next() else {
             return enter(&mut self.stations.finish, task, now);
         };
-        self.admission.learn(|model| model.observe_survivors(level, &ticket.demand, left));
-        let report = LevelReport::new(level, &ticket.vocabulary, task.request.levels.last(), &survivors);
+        self.note_survivors(&mut task, level, &survivors);
+        enter(&mut self.stations.decode[level.index()], task.map(Cut::Whole), now);
+    }
+
+    /// Reports the pairs of a request that enter a level, and learns from their number.
+    fn note_survivors<T>(&self, task: &mut MaskTask<T>, level: Level, survivors: &[u32]) {
+        let ticket = &task.ticket;
+        self.admission.learn(|model| model.observe_survivors(level, &ticket.demand, survivors.len()));
+        let report = LevelReport::new(level, &ticket.vocabulary, task.request.levels.last(), survivors);
         if self.recording {
             let (level, categories) = (DecoderLevel(level), &self.metrics.category_levels);
             self.metrics.categories_survived.record(level, report.survivors.len() as f64);
@@ -195,32 +184,87 @@ impl<S: Stages> Scheduler<S> {
             categories.add(level, CategoryOutcome::Rejected, report.rejected.len() as u64);
         }
         task.request.levels.push(report);
-        enter(&mut self.stations.decode[level.index()], task.map(Cut::Whole), now);
     }
 
-    fn finished(&mut self, done: &Completed, task: MaskTask<S::Pairs>, mut map: FinishedMap) {
-        let Task { mut ticket, request, .. } = task;
-        ticket.end_launch(done.ran.ended, &done.batch);
-        ticket.slot.deduct_up_to(Stage::Finish);
-        ticket.slot.leave();
+    fn finished(&mut self, done: &Completed, mut task: MaskTask<S::Pairs>, map: FinishedMap) {
+        task.ticket.end_launch(done.ran.ended, &done.batch);
+        task.ticket.slot.deduct_up_to(Stage::Finish);
         self.background.note_answer();
-        let rejection = RejectionReport { rejection: request.rejection, levels: request.levels };
-        let contrast_pixels = remove_contrast(&mut map, ticket.vocabulary.size());
-        let (timings, finished) = ticket.timeline.into_parts();
-        let caches = ticket.caches;
-        let outcome = SegmentOutcome { map, contrast_pixels, rejection, timings, caches, finished };
-        request.reply.send(Ok(outcome));
+        answer(task, map);
     }
-}
 
-/// Removes what belongs to contrast words, whose indices are `size` and above, from a map. Returns their
-/// pixels.
-fn remove_contrast(map: &mut FinishedMap, size: usize) -> u64 {
-    map.mean_scores.truncate(size);
-    if let Some(scores) = &mut map.score_maps {
-        let asked = scores.categories.partition_point(|category| (*category as usize) < size);
-        scores.categories.truncate(asked);
-        scores.scores.truncate(asked * scores.width as usize * scores.height as usize);
+    /// A submission has ended, and with it every stage of its requests.
+    fn submitted(
+        &mut self,
+        stages: &S,
+        tasks: Vec<MaskTask<Given<S>>>,
+        submitted: Submitted<S::ImageFeatures>,
+        ran: Ran,
+    ) -> Aftermath {
+        let steps = steps(&tasks, &submitted, ran);
+        let done: Vec<_> = steps.iter().map(|(size, ran)| self.note_launch(size, true, *ran)).collect();
+        if self.recording {
+            self.metrics.submissions.add(SubmissionOutcome::Answered, 1);
+        }
+        tracing::trace!(requests = tasks.len(), images = submitted.features.len(), "submitted");
+        let firsts = first_of_its_image(&tasks);
+        let mut features = submitted.features.into_iter();
+        let mut unfinished = Vec::new();
+        for ((mut task, answered), first) in tasks.into_iter().zip(submitted.answers).zip(firsts) {
+            if matches!(task.state, Given::Pixels(_)) {
+                let features = if first { features.next().flatten() } else { None };
+                self.was_encoded(stages, &mut task, features.as_ref(), first);
+            }
+            unfinished.extend(self.answered(&done, task, answered));
+        }
+        Aftermath { unfinished, ..Aftermath::default() }
     }
-    map.pixels.drain(size..).map(u64::from).sum()
+
+    /// A request has gone through all stages. Returns it unless its answer is not wanted any more.
+    fn answered(
+        &mut self,
+        done: &[Completed],
+        mut task: MaskTask<Given<S>>,
+        answered: Answered,
+    ) -> Option<Unfinished> {
+        for (level, survivors) in Level::ALL.into_iter().zip(&answered.survivors) {
+            self.note_survivors(&mut task, level, survivors);
+        }
+        let (last, before) = done.split_last()?;
+        let ticket = &mut task.ticket;
+        for (step, next) in before.iter().zip(&done[1..]) {
+            ticket.timeline.end(step.ran.ended, Some(step.batch.clone()));
+            self.begin_stage(ticket, next.stage, next.ran.begun);
+        }
+        ticket.slot.deduct_up_to(Stage::Finish);
+        let now = self.now();
+        if ticket.still_wanted(now).is_err() {
+            task.abandon(Stage::Finish, now, &self.metrics);
+            return None;
+        }
+        self.background.note_answer();
+        Some(Unfinished { task: task.map(|_| answered.map), batch: last.batch.clone() })
+    }
+
+    /// The image of a request was encoded, for the `first` of the batch's tasks that ask about it. The
+    /// features are those that can be cached.
+    fn was_encoded<T>(
+        &self,
+        stages: &S,
+        task: &mut MaskTask<T>,
+        features: Option<&S::ImageFeatures>,
+        first: bool,
+    ) {
+        task.ticket.caches.image_hit = !first;
+        if let (Some(facts), Some(features)) = (task.request.facts, features)
+            && !self.feature_cache.contains(&facts.key)
+        {
+            self.feature_cache.insert(facts, features.clone(), stages.feature_bytes(features));
+        }
+        if self.recording {
+            self.metrics.image_cache_hits.add(u64::from(!first));
+            self.metrics.image_cache_misses.add(u64::from(first));
+        }
+        task.request.pixels.discard();
+    }
 }

@@ -39,11 +39,13 @@ impl SharedBudget {
 pub(crate) struct Budget {
     images: Limit,
     pairs: Limit,
+    /// Pairs of a submission, which needs more memory than its stages one by one.
+    whole: Limit,
     shared: Arc<SharedBudget>,
     metrics: Arc<EngineMetrics>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Limit {
     now: usize,
     most: usize,
@@ -67,9 +69,11 @@ impl Budget {
             let most = set.unwrap_or_else(|| fitting(each, useful)).min(bound).max(1);
             Limit { now: most, most, lowered: None }
         };
+        let pairs = limit(pairs, needs.per_pair, needs.useful_pairs, needs.most_pairs);
         let budget = Self {
             images: limit(images, needs.per_image, needs.useful_images, usize::MAX),
-            pairs: limit(pairs, needs.per_pair, needs.useful_pairs, needs.most_pairs),
+            whole: pairs.clone(),
+            pairs,
             shared,
             metrics,
         };
@@ -85,18 +89,26 @@ impl Budget {
         }
     }
 
+    /// The most pairs of a submission now.
+    pub(crate) fn whole(&self) -> usize {
+        self.whole.now.min(self.pairs.now)
+    }
+
     /// Lowers the budget after a batch of `units` did not fit: to half of that batch, at least 1.
     pub(crate) fn lower(&mut self, unit: Unit, units: usize, now: Instant) {
-        let limit = self.limit(unit);
-        limit.now = limit.now.min((units / 2).max(1));
-        limit.lowered = Some(now);
+        self.limit(unit).lower(units, now);
         self.publish();
+    }
+
+    /// Lowers the budget of submissions after one of `pairs` did not fit.
+    pub(crate) fn lower_whole(&mut self, pairs: usize, now: Instant) {
+        self.whole.lower(pairs, now);
     }
 
     /// Doubles each limit that was lowered at least [`RECOVERY`] ago, up to its first value.
     pub(crate) fn recover(&mut self, now: Instant) {
         let mut changed = false;
-        for limit in [&mut self.images, &mut self.pairs] {
+        for limit in [&mut self.images, &mut self.pairs, &mut self.whole] {
             if limit.lowered.is_some_and(|lowered| now.saturating_duration_since(lowered) >= RECOVERY) {
                 limit.now = (limit.now * 2).min(limit.most);
                 limit.lowered = (limit.now < limit.most).then_some(now);
@@ -120,6 +132,13 @@ impl Budget {
         self.shared.pairs.store(self.pairs.now, Ordering::Relaxed);
         self.metrics.batch_budget.set(Unit::Images, self.images.now as f64);
         self.metrics.batch_budget.set(Unit::Pairs, self.pairs.now as f64);
+    }
+}
+
+impl Limit {
+    fn lower(&mut self, units: usize, now: Instant) {
+        self.now = self.now.min((units / 2).max(1));
+        self.lowered = Some(now);
     }
 }
 
@@ -168,5 +187,9 @@ mod tests {
             assert_eq!(budget.get(Unit::Pairs), expected);
         }
         assert_eq!(budget.shared.get(), (8, 100));
+        budget.lower_whole(60, start);
+        assert_eq!((budget.whole(), budget.get(Unit::Pairs)), (30, 100));
+        budget.lower(Unit::Pairs, 50, start);
+        assert_eq!(budget.whole(), 25);
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::{Scheduler, aftermath::Aftermath};
 use crate::{
-    metrics::{DeviceErrorKind, RetryCause},
+    metrics::{DeviceErrorKind, RetryCause, SubmissionOutcome},
     requests::error::EngineError,
     scheduler::{
-        launch::{Launch, LaunchError, LaunchSize, Work},
+        launch::{Launch, LaunchSize, Work},
+        launch_error::LaunchError,
         ticket::Ticket,
     },
     stages::{
@@ -26,47 +27,35 @@ impl<S: Stages> Scheduler<S> {
         let Launch { work, reason } = launch;
         let size = work.size();
         let stage = size.stage;
-        let not_finite;
-        let (kind, message) = match &error {
-            LaunchError::Stage(StageError::OutOfMemory(message)) => (DeviceErrorKind::OutOfMemory, message),
-            LaunchError::Stage(StageError::DeviceLost(message)) => (DeviceErrorKind::Lost, message),
-            LaunchError::Stage(StageError::NotFinite { found, of }) => {
-                not_finite = format!("{found} of {of} scores of an image are not finite");
-                (DeviceErrorKind::NotFinite, &not_finite)
-            }
-            LaunchError::Stage(StageError::Failed(message)) => (DeviceErrorKind::Failed, message),
-            LaunchError::Panicked(message) => (DeviceErrorKind::Panic, message),
-        };
-        self.metrics.device_errors.add(kind, 1);
+        error.count(&self.metrics);
         let (images, pairs) = (size.images, size.pairs);
-        tracing::error!(stage = stage.name(), images, pairs, ?kind, message, "a launch failed");
+        let (kind, message) = (error.kind(), error.message());
+        tracing::error!(stage = work.name(), images, pairs, ?kind, message, "a launch failed");
+        if self.recording && matches!(work, Work::Whole(_)) {
+            let outcome = match kind {
+                DeviceErrorKind::OutOfMemory => SubmissionOutcome::OutOfMemory,
+                _ => SubmissionOutcome::Failed,
+            };
+            self.metrics.submissions.add(outcome, 1);
+        }
         match error {
             LaunchError::Stage(StageError::DeviceLost(reason)) => {
                 // All requests fail, but only once the engine's state says that the device is lost.
                 self.stations.put_back(work, self.now());
-                Aftermath { lost: Some(reason), panicked: false }
+                Aftermath { lost: Some(reason), ..Aftermath::default() }
             }
             LaunchError::Stage(StageError::OutOfMemory(_)) => {
                 match work {
                     // Work of the scheduler's own, and not one of halves, has not been tried before.
                     Work::Phrases(_) => self.phrases_ran_out_of_memory(work, reason.is_some()),
+                    Work::Whole(_) => self.submission_ran_out_of_memory(work, &size),
                     _ => self.ran_out_of_memory(work, &size),
                 }
                 Aftermath::default()
             }
-            LaunchError::Stage(StageError::NotFinite { found, of }) => {
-                self.bisect(work, &EngineError::ResultNotFinite { found, of });
-                Aftermath::default()
-            }
-            LaunchError::Stage(StageError::Failed(message)) => {
-                self.bisect(work, &EngineError::StageFailed { stage, message });
-                Aftermath::default()
-            }
-            LaunchError::Panicked(message) => {
-                self.metrics.panics.add(1);
-                let message = format!("panicked: {message}");
-                self.bisect(work, &EngineError::StageFailed { stage, message });
-                Aftermath { panicked: true, lost: None }
+            error => {
+                self.bisect(work, &error.of_request(stage));
+                Aftermath { panicked: matches!(error, LaunchError::Panicked(_)), ..Aftermath::default() }
             }
         }
     }
@@ -89,6 +78,16 @@ impl<S: Stages> Scheduler<S> {
             Some(alone) => self.give_up(alone, &EngineError::DeviceOutOfMemory { stage }),
             None => {}
         }
+    }
+
+    /// Sends the requests of a submission through the stages one by one, by the rules of their budgets, and
+    /// makes the next submissions smaller.
+    fn submission_ran_out_of_memory(&mut self, mut work: Work<S>, size: &LaunchSize) {
+        let now = self.now();
+        self.budget.lower_whole(size.pairs, now);
+        self.metrics.batch_retries.add(size.stage, RetryCause::OutOfMemory, 1);
+        work.tickets_mut().into_iter().for_each(|ticket| ticket.one_by_one = true);
+        self.stations.put_back(work, now);
     }
 
     /// Lowers the budget and tries smaller batches, or smaller parts. What cannot be smaller has one more

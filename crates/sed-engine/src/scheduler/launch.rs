@@ -1,20 +1,21 @@
 //! One launch of a stage on the device: its requests and its output.
 
-use std::{
-    collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::{
     admission::cost_model::text_units,
     metrics::FlushReason,
-    requests::{error::panic_message, image::ImageKey, vocabulary::Vocabulary},
+    requests::vocabulary::Vocabulary,
     scheduler::{
-        task::{Cut, Described, Encoding, MaskTask, Masks, Sliced, Task, WordTask},
+        checks::{check_map, counted},
+        images::distinct_images,
+        launch_error::LaunchError,
+        submission::submit,
+        task::{Cut, Described, Encoding, Given, MaskTask, Masks, Sliced, Task, WordTask},
         ticket::Ticket,
     },
     stages::{
-        Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, StageError, Stages, Sureness,
+        Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, StageError, Stages, Submitted,
         phrases::TokenPhrase, stage::Stage,
     },
 };
@@ -34,6 +35,8 @@ pub(crate) enum Work<S: Stages> {
     Decode(Level, Vec<MaskTask<S::Pairs>>),
     Finish(Vec<MaskTask<S::Pairs>>),
     Part(Part<S>),
+    /// All stages behind the words, for tasks of one station.
+    Whole(Vec<MaskTask<Given<S>>>),
 }
 
 /// Phrases for the text tower.
@@ -58,6 +61,7 @@ pub(crate) enum Done<S: Stages> {
     Paired(Vec<MaskTask<S::Pairs>>),
     Finished((Vec<MaskTask<S::Pairs>>, Vec<FinishedMap>)),
     Part((Part<S>, Advanced<S::Pairs>)),
+    Whole((Vec<MaskTask<Given<S>>>, Submitted<S::ImageFeatures>)),
 }
 
 /// A launch that has run.
@@ -75,15 +79,9 @@ pub(crate) struct LaunchSize {
     pub(crate) images: usize,
     /// (Image, category) pairs, or phrases; of a part, at most so many until it has run.
     pub(crate) pairs: usize,
-    /// Units of the cost model; `None` for a part, since a stage in parts is learned from once it is over.
+    /// Units of the cost model; `None` for a part, since a stage in parts is learned from once it is over,
+    /// and for a submission, since each of its stages has units of its own.
     pub(crate) units: Option<f64>,
-}
-
-/// The error of a launch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LaunchError {
-    Stage(StageError),
-    Panicked(String),
 }
 
 impl<S: Stages> Launch<S> {
@@ -110,6 +108,7 @@ impl<S: Stages> Work<S> {
         Self::Part(Part { task: Box::new(task), most })
     }
 
+    /// Its stage, of a submission the first one.
     pub(crate) fn stage(&self) -> Stage {
         match self {
             Self::Phrases(_) => Stage::TextEmbedding,
@@ -121,6 +120,18 @@ impl<S: Stages> Work<S> {
                 Sliced::CostMap(_) => Stage::CostMap,
                 Sliced::Decode(level, _) => Stage::Decode(level),
             },
+            Self::Whole(tasks) => match tasks.first().map(|task| &task.state) {
+                Some(Given::Features(_)) => Stage::CostMap,
+                Some(Given::Pixels(_)) | None => Stage::Encode,
+            },
+        }
+    }
+
+    /// Its name in traces.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Whole(_) => "submission",
+            work => work.stage().name(),
         }
     }
 
@@ -143,6 +154,7 @@ impl<S: Stages> Work<S> {
                 (tasks.len(), tasks.len(), pairs(tasks), Some(units))
             }
             Self::Part(part) => (1, 1, part.task.ticket.pairs.min(part.most), None),
+            Self::Whole(tasks) => (tasks.len(), distinct_images(tasks).1, pairs(tasks), None),
         };
         LaunchSize { stage: self.stage(), requests, images, pairs, units }
     }
@@ -158,6 +170,7 @@ impl<S: Stages> Work<S> {
             Self::CostMap(tasks) => tickets(tasks),
             Self::Decode(_, tasks) | Self::Finish(tasks) => tickets(tasks),
             Self::Part(part) => vec![&mut *part.task.ticket],
+            Self::Whole(tasks) => tickets(tasks),
         }
     }
 
@@ -170,6 +183,7 @@ impl<S: Stages> Work<S> {
             Self::CostMap(tasks) => divided(tasks, second, Self::CostMap),
             Self::Decode(level, tasks) => divided(tasks, second, |tasks| Self::Decode(level, tasks)),
             Self::Finish(tasks) => divided(tasks, second, Self::Finish),
+            Self::Whole(tasks) => divided(tasks, second, Self::Whole),
             part @ Self::Part(..) if second(0) => (None, Some(part)),
             part @ Self::Part(..) => (Some(part), None),
         }
@@ -195,6 +209,7 @@ impl<S: Stages> Work<S> {
                 attempt(tasks, Self::Finish, |tasks| finish(stages, tasks)).map(Done::Finished)
             }
             Self::Part(part) => attempt(part, Self::Part, |part| advance(stages, part)).map(Done::Part),
+            Self::Whole(tasks) => attempt(tasks, Self::Whole, |tasks| submit(stages, tasks)).map(Done::Whole),
         }
     }
 }
@@ -209,43 +224,13 @@ fn attempt<S: Stages, T, O>(
     match catch_unwind(AssertUnwindSafe(|| stage(&mut tasks))) {
         Ok(Ok(made)) => Ok((tasks, made)),
         Ok(Err(error)) => Err((again(tasks), LaunchError::Stage(error))),
-        Err(payload) => Err((
-            again(tasks),
-            LaunchError::Panicked(panic_message(&*payload).unwrap_or("without a message").to_owned()),
-        )),
+        Err(payload) => Err((again(tasks), LaunchError::of_panic(&*payload))),
     }
 }
 
 fn embed<S: Stages>(stages: &S, phrases: &[TokenPhrase]) -> Result<Vec<S::PhraseEmbedding>, StageError> {
     let texts: Vec<&str> = phrases.iter().map(TokenPhrase::text).collect();
     counted(stages.embed_phrases(&texts)?, texts.len())
-}
-
-/// For each task the number of its image among the different images, and the number of these.
-fn distinct_images<T>(tasks: &[MaskTask<T>]) -> (Vec<usize>, usize) {
-    let mut numbers: HashMap<ImageKey, usize> = HashMap::new();
-    let mut count = 0;
-    let of_task = tasks.iter().map(|task| {
-        let fresh = count;
-        let number = match task.request.image_key() {
-            Some(key) => *numbers.entry(key).or_insert(fresh),
-            None => fresh,
-        };
-        count = count.max(number + 1);
-        number
-    });
-    (of_task.collect(), count)
-}
-
-/// For each task whether no task before it has the same image.
-pub(crate) fn first_of_its_image<T>(tasks: &[MaskTask<T>]) -> Vec<bool> {
-    let mut known = 0;
-    let first = |number: usize| {
-        let is_first = number == known;
-        known += usize::from(is_first);
-        is_first
-    };
-    distinct_images(tasks).0.into_iter().map(first).collect()
 }
 
 fn encode<S: Stages>(
@@ -256,7 +241,7 @@ fn encode<S: Stages>(
     let mut inputs = Vec::with_capacity(count);
     for (task, &number) in tasks.iter().zip(&numbers) {
         if number == inputs.len() {
-            inputs.push(&*task.state.pixels);
+            inputs.push(task.state.pixels.values());
         }
     }
     let features = counted(stages.encode(&inputs)?, count)?;
@@ -304,29 +289,6 @@ fn finish<S: Stages>(stages: &S, tasks: &[MaskTask<S::Pairs>]) -> Result<Vec<Fin
     Ok(maps)
 }
 
-/// Checks the sizes of the model's map, planes and counts, since later code indexes by them and subtracts the
-/// counts.
-fn check_map(map: &FinishedMap, output: &OutputSpec, categories: usize) -> Result<(), StageError> {
-    let area = map.width as usize * map.height as usize;
-    let planes_fit = map.sureness.as_ref().map_or(!output.sureness, |sureness| {
-        let Sureness { scores, runner_up, margins } = sureness;
-        output.sureness && [scores.len(), runner_up.len(), margins.len()] == [area; 3]
-    });
-    let sizes_fit = (map.width, map.height) == (output.width, output.height)
-        && planes_fit
-        && map.indices.len() == area
-        && map.pixels.len() == categories
-        && map.mean_scores.len() == categories;
-    if !sizes_fit {
-        return Err(StageError::Failed("gave a map of another size than asked for".into()));
-    }
-    let counted: u64 = map.pixels.iter().copied().map(u64::from).sum();
-    if counted > area as u64 {
-        return Err(StageError::Failed(format!("counted {counted} pixels in a map of {area}")));
-    }
-    Ok(())
-}
-
 fn advance<S: Stages>(stages: &S, part: &mut Part<S>) -> Result<Advanced<S::Pairs>, StageError> {
     let (task, most) = (&mut *part.task, part.most);
     let asked = (&task.ticket.vocabulary, &*task.request);
@@ -371,12 +333,4 @@ fn divided<T, W>(
     let (out, rest): (Vec<_>, Vec<_>) = all.into_iter().enumerate().partition(|(index, _)| second(*index));
     let [rest, out] = [rest, out].map(|items| items.into_iter().map(|(_, item)| item).collect::<Vec<T>>());
     ((!rest.is_empty()).then(|| work(rest)), (!out.is_empty()).then(|| work(out)))
-}
-
-fn counted<T>(results: Vec<T>, expected: usize) -> Result<Vec<T>, StageError> {
-    if results.len() == expected {
-        Ok(results)
-    } else {
-        Err(StageError::Failed(format!("gave {} results for {expected} inputs", results.len())))
-    }
 }

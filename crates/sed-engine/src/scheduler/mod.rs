@@ -1,6 +1,12 @@
 //! The choice of the next launch. Every stage has a station where requests wait; a batch takes from it, in
 //! order, the requests that fit its budget, whatever their vocabularies.
 //!
+//! Where the device takes whole requests ([`Stages::submits`]), a batch for the encoder, or for the cost map
+//! of images that are known, goes through all stages in one launch, a submission, if all its pairs before the
+//! first rejection fit a launch. Its stages have times, metrics and lessons for the predictions as if each
+//! had been a launch. A request goes stage by stage if it is too large for a submission, if its output is
+//! more than one returns, or if it was in one that ran out of memory.
+//!
 //! Work in flight goes first, the latest stage before the earlier ones, so that it gets out of the way; only
 //! when none waits does the request that came first begin. So work in flight is bounded, and no request
 //! starves: what is in flight is finite until something new begins. Words are never in flight: they are
@@ -8,14 +14,21 @@
 //! for later go in the background of all that.
 
 mod aftermath;
+mod answer;
 mod background;
 mod batch;
 pub(crate) mod budget;
+mod checks;
 mod failure;
+mod images;
 pub(crate) mod lanes;
 pub(crate) mod launch;
+mod launch_error;
 pub(crate) mod pixels;
+mod ran;
 mod stations;
+mod steps;
+mod submission;
 pub(crate) mod task;
 #[cfg(test)]
 mod tests;
@@ -52,7 +65,9 @@ use background::Background;
 use stations::Stations;
 use text::NextPhrases;
 
-pub(crate) use aftermath::{Aftermath, Ran};
+pub(crate) use aftermath::Aftermath;
+pub(crate) use answer::Unfinished;
+pub(crate) use ran::Ran;
 
 /// A clock: the system's, or a test's.
 pub(crate) type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
@@ -145,7 +160,10 @@ impl<S: Stages> Scheduler<S> {
     }
 
     /// Adds a request that has arrived.
-    pub(crate) fn arrive(&mut self, stages: &S, arrival: Arrival) {
+    pub(crate) fn arrive(&mut self, stages: &S, mut arrival: Arrival) {
+        if let Request::Segment(masks) = &arrival.request {
+            arrival.ticket.one_by_one = !stages.submits(&masks.output);
+        }
         if self.recording && matches!(arrival.request, Request::Segment(_)) {
             self.metrics.categories_requested.record(arrival.ticket.vocabulary.size() as f64);
         }
@@ -240,7 +258,11 @@ impl<S: Stages> Scheduler<S> {
         let oldest = station.tickets().map(|ticket| ticket.entered).min()?;
         let is_full = match stage {
             Stage::TextEmbedding => phrases.full,
-            Stage::Encode => station.tickets().count() >= self.budget.get(Unit::Images),
+            Stage::Encode => {
+                let whole = station.tickets().filter(|ticket| self.goes_whole(ticket));
+                station.tickets().count() >= self.budget.get(Unit::Images)
+                    || whole.map(|ticket| ticket.pairs).sum::<usize>() >= self.budget.whole()
+            }
             _ => station.tickets().map(|ticket| ticket.pairs).sum::<usize>() >= self.budget.get(Unit::Pairs),
         };
         if is_full {
@@ -255,6 +277,9 @@ impl<S: Stages> Scheduler<S> {
     /// Reports whether work is within the budget as it is now.
     fn fits(&self, work: &Work<S>) -> bool {
         let size = work.size();
+        if let Work::Whole(_) = work {
+            return size.images <= self.budget.get(Unit::Images) && size.pairs <= self.budget.whole();
+        }
         match size.stage {
             Stage::TextEmbedding => true,
             Stage::Encode => size.images <= self.budget.get(Unit::Images),
@@ -268,8 +293,8 @@ impl<S: Stages> Scheduler<S> {
         if let Work::Phrases(words) = &mut work {
             self.attend(words);
         }
-        let stage = work.stage();
-        work.tickets_mut().into_iter().for_each(|ticket| self.begin_launch(ticket, stage, now));
+        let (stage, name) = (work.stage(), work.name());
+        work.tickets_mut().into_iter().for_each(|ticket| self.begin_launch(ticket, (stage, name), now));
         if self.recording
             && let Some(reason) = reason
         {
@@ -278,7 +303,7 @@ impl<S: Stages> Scheduler<S> {
         Launch { work, reason }
     }
 
-    fn begin_launch(&self, ticket: &mut Ticket, stage: Stage, now: Instant) {
+    fn begin_launch(&self, ticket: &mut Ticket, (stage, name): (Stage, &'static str), now: Instant) {
         let reached = if stage == Stage::TextEmbedding { Progress::Begun } else { Progress::InFlight };
         ticket.progress = ticket.progress.max(reached);
         let first = ticket.slot.begin(stage);
@@ -287,9 +312,7 @@ impl<S: Stages> Scheduler<S> {
             self.metrics.queue_wait.record(ticket.urgency.priority, waited.as_secs_f64());
         }
         self.begin_stage(ticket, stage, now);
-        let span = tracing::info_span!(
-            parent: &ticket.span, "stage", otel.name = stage.name(), stage = stage.name()
-        );
+        let span = tracing::info_span!(parent: &ticket.span, "stage", otel.name = name, stage = name);
         ticket.stage_span = Some(span);
     }
 

@@ -2,20 +2,20 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::stages::NetworkInput;
+use crate::stages::input::JobInput;
 
 /// The pixels that wait for the encoder, for as long as the request needs them and its caller waits.
 #[derive(Debug, Default)]
-pub(crate) struct Pixels(Mutex<Option<Arc<NetworkInput>>>);
+pub(crate) struct Pixels(Mutex<Option<Arc<JobInput>>>);
 
 impl Pixels {
     /// The pixels of a picture that is not encoded yet.
-    pub(crate) fn new(input: NetworkInput) -> Self {
+    pub(crate) fn new(input: JobInput) -> Self {
         Self(Mutex::new(Some(Arc::new(input))))
     }
 
     /// The pixels, unless they were dropped. An encoder launch holds them while it runs.
-    pub(crate) fn get(&self) -> Option<Arc<NetworkInput>> {
+    pub(crate) fn get(&self) -> Option<Arc<JobInput>> {
         self.lock().clone()
     }
 
@@ -24,7 +24,7 @@ impl Pixels {
         self.lock().take();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<NetworkInput>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<JobInput>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     scheduler::{
         lanes::{Lanes, Waits as _},
         launch::Work,
-        task::{Arrival, Cut, CutImage, CutPairs, MaskTask, Request, Sliced, Task, Texts, WordTask},
+        task::{Arrival, Cut, CutImage, CutPairs, Given, MaskTask, Request, Sliced, Task, Texts, WordTask},
         ticket::Ticket,
     },
     stages::{Level, Stages, stage::Stage},
@@ -101,6 +101,19 @@ impl<S: Stages> Stations<S> {
                 tasks.into_iter().for_each(|task| enter(station, task.map(Cut::Whole), now));
             }
             Work::Finish(tasks) => tasks.into_iter().for_each(|task| enter(&mut self.finish, task, now)),
+            Work::Whole(tasks) => {
+                for Task { ticket, request, state } in tasks {
+                    match state {
+                        Given::Pixels(encoding) => {
+                            enter(&mut self.encode, Task { ticket, request, state: encoding.text }, now);
+                        }
+                        Given::Features(image) => {
+                            let state = Cut::Whole(image);
+                            enter(&mut self.cost_map, Task { ticket, request, state }, now);
+                        }
+                    }
+                }
+            }
             Work::Part(part) => {
                 let Task { ticket, request, state } = *part.task;
                 match state {

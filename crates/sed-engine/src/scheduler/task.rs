@@ -29,7 +29,7 @@ use crate::{
         ticket::{Ticket, Urgency},
     },
     similarity::Directions,
-    stages::{Level, NetworkInput, OutputSpec, Rejection, Stages, phrases::TokenPhrase, stage::Stage},
+    stages::{Level, OutputSpec, Rejection, Stages, input::JobInput, phrases::TokenPhrase, stage::Stage},
 };
 
 /// A request, and what the stages have made of it so far.
@@ -73,13 +73,21 @@ impl<E: Clone> Gathering<E> {
 /// The state of a task in a launch of the encoder, which holds its pixels.
 pub(crate) struct Encoding<S: Stages> {
     pub(crate) text: Texts<S>,
-    pub(crate) pixels: Arc<NetworkInput>,
+    pub(crate) pixels: Arc<JobInput>,
 }
 
 /// The state of a task that waits for the cost map.
 pub(crate) struct Described<S: Stages> {
     pub(crate) text: Texts<S>,
     pub(crate) features: S::ImageFeatures,
+}
+
+/// The state of a task in a submission, by the station that it comes from.
+pub(crate) enum Given<S: Stages> {
+    /// Of the encoder's station.
+    Pixels(Encoding<S>),
+    /// Of the cost map's station.
+    Features(Described<S>),
 }
 
 /// The state of a task at a stage that takes it whole, or in parts where its pairs are too many.

@@ -64,6 +64,8 @@ pub(crate) struct Ticket {
     pub(crate) progress: Progress,
     /// Number of launches that ran out of memory although they could not be smaller.
     pub(crate) memory_failures: u32,
+    /// It goes stage by stage: its stages do not submit it, or a submission ran out of memory.
+    pub(crate) one_by_one: bool,
     /// Open while a stage works on it.
     pub(crate) stage_span: Option<Span>,
 }
@@ -86,6 +88,7 @@ impl Ticket {
             caches: CacheReport::default(),
             progress: Progress::Waiting,
             memory_failures: 0,
+            one_by_one: false,
             stage_span: None,
             vocabulary,
             demand,

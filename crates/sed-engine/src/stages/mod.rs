@@ -4,9 +4,13 @@
 //! ragged batch of pairs, each of an image with a category or one of its phrases: images may have different
 //! vocabularies, different rejection and different survivors, and the result of an image never depends on the
 //! others in the batch. An image with more pairs than the memory holds goes through a stage in parts.
+//!
+//! A GPU takes whole requests in one submission, [`Stages::submit`], of which the host sees only the end.
+//! What it does not take, and what is too large for one, goes stage by stage.
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod fake;
+pub(crate) mod input;
 pub(crate) mod machine;
 pub(crate) mod phrases;
 pub(crate) mod sed;
@@ -16,11 +20,14 @@ use std::sync::Arc;
 
 pub use sed_image::NetworkInput;
 pub use sed_model::{
-    Advanced, DecodeRequest, FinishedMap, Level, OutputSpec, Rejection, ScoreMaps, Sureness, Thresholds,
-    UNLABELLED, f16,
+    Advanced, Answered, DecodeRequest, FinishedMap, Level, OutputSpec, Question, RawMap, Rejection,
+    ScoreMaps, Source, StageTimes, Submitted, Sureness, Thresholds, UNLABELLED, f16,
 };
 
-use crate::stages::phrases::ReadPhrases;
+use crate::stages::{
+    input::{InputSlots, JobInput},
+    phrases::ReadPhrases,
+};
 
 /// A model, cut into the stages that the engine schedules. It is owned by one thread.
 pub trait Stages: Send + 'static {
@@ -41,6 +48,10 @@ pub trait Stages: Send + 'static {
 
     /// The model's reading of phrases, for threads that do not own the model.
     fn phrase_reader(&self) -> Arc<dyn ReadPhrases>;
+
+    /// The memory that decoding threads put inputs into for [`Stages::submit`]; `None` where that gains
+    /// nothing.
+    fn input_slots(&self) -> Option<Arc<dyn InputSlots>>;
 
     /// Reports whether a lost device can work again in this process. A GPU cannot: after an error that ends
     /// its context, every later call of the process fails.
@@ -105,6 +116,19 @@ pub trait Stages: Send + 'static {
     /// Brings the scores to each image's output size and takes the best category of every pixel.
     fn finish(&self, batch: Vec<Self::Pairs>, outputs: &[OutputSpec])
     -> Result<Vec<FinishedMap>, StageError>;
+
+    /// Reports whether a request for this output can go through all stages in one submission: never on a
+    /// device that runs them one by one.
+    fn submits(&self, output: &OutputSpec) -> bool;
+
+    /// Runs all stages behind the words for several requests: the answer to each question, in order, and the
+    /// features of each input for which `keep` holds.
+    fn submit(
+        &self,
+        inputs: &[&JobInput],
+        keep: &[bool],
+        questions: &[Question<'_, Self::ImageFeatures, Self::TextEmbedding>],
+    ) -> Result<Submitted<Self::ImageFeatures>, StageError>;
 }
 
 /// The device memory that batches take, estimated in advance, and the sizes beyond which they gain nothing. A

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use sed_model::{
-    DecodeRequest, Footprint, ImageFeatures, ModelError, PairBatch, Parts, SedModel,
+    DecodeRequest, Footprint, ImageFeatures, Input, ModelError, PairBatch, Parts, Question, SedModel,
+    Submitted, activation_dtype,
     config::PROMPTS,
-    device::{Fault, diagnose, gpu_memory, upload},
+    device::{Fault, PinnedInput, PinnedInputs, diagnose, gpu_memory, upload},
     prompts, text_tower, tokenizer,
 };
 
@@ -13,6 +14,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::stages::{
     Advanced, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, StageError, Stages,
+    input::{InputSlot, InputSlots, JobInput},
     machine::Memory,
     phrases::{PhraseTokens, ReadPhrases},
 };
@@ -51,6 +53,12 @@ impl ReadPhrases for tokenizer::PhraseReader {
     }
 }
 
+impl InputSlots for PinnedInputs {
+    fn fill(&self, values: &[f32]) -> Option<InputSlot> {
+        self.fill(values).map(|slot| Arc::new(slot) as InputSlot)
+    }
+}
+
 /// On a CPU, more images than this make no encoder batch faster.
 pub const USEFUL_IMAGES_CPU: usize = 4;
 /// Most bytes of an encoder batch on a CPU. A larger one does not fit the caches: four images of SED-B (0.5
@@ -60,6 +68,8 @@ const CACHED_BYTES_CPU: u64 = 64 << 20;
 pub const USEFUL_PAIRS_CPU: usize = 256;
 /// A GPU needs this much work to be busy.
 const USEFUL_IMAGES_GPU: usize = 16;
+/// Slots for inputs: of a batch on the device, of the next one, and of pictures that are being decoded.
+const INPUT_SLOTS: usize = 3 * USEFUL_IMAGES_GPU;
 /// More than some 700 pairs gain nothing (a prediction from the launches' sizes, not measured), and 2048
 /// pairs of SED-B would exceed 2^31 elements in level 3 (9216 pixels of 128 hidden channels each).
 const USEFUL_PAIRS_GPU: usize = 768;
@@ -87,6 +97,21 @@ impl Stages for SedStages {
 
     fn phrase_reader(&self) -> Arc<dyn ReadPhrases> {
         Arc::new(self.model.text_tower().phrase_reader())
+    }
+
+    fn input_slots(&self) -> Option<Arc<dyn InputSlots>> {
+        let (model, side) = (&self.model, self.model.config().image_size);
+        if !model.submits() {
+            return None;
+        }
+        let dtype = activation_dtype(model.device(), model.dtype());
+        match PinnedInputs::new(model.device(), dtype, side * side * 3, INPUT_SLOTS) {
+            Ok(slots) => Some(Arc::new(slots)),
+            Err(error) => {
+                tracing::warn!(%error, "no pinned memory for inputs; the device thread copies them");
+                None
+            }
+        }
     }
 
     fn can_recover(&self) -> bool {
@@ -209,6 +234,28 @@ impl Stages for SedStages {
             maps.pop().ok_or_else(|| StageError::Failed("gave no map".into()))
         };
         batch.into_iter().zip(outputs).map(finished).collect()
+    }
+
+    fn submits(&self, output: &OutputSpec) -> bool {
+        self.model.submits() && !output.score_maps
+    }
+
+    fn submit(
+        &self,
+        inputs: &[&JobInput],
+        keep: &[bool],
+        questions: &[Question<'_>],
+    ) -> Result<Submitted, StageError> {
+        let inputs: Vec<Input<'_>> = inputs.iter().copied().map(placed).collect();
+        self.model.submit(&inputs, keep, questions).map_err(|error| self.failed(error))
+    }
+}
+
+/// An input where the device reads it best.
+fn placed(input: &JobInput) -> Input<'_> {
+    match input.slot::<PinnedInput>() {
+        Some(slot) => Input::Pinned(slot),
+        None => Input::Values(&input.values().data),
     }
 }
 

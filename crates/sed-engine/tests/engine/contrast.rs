@@ -46,7 +46,7 @@ fn with(asked: Vec<Category>, mode: SynonymMode, contrast: Vec<Category>) -> Voc
 fn job(vocabulary: Vocabulary, rejection: Rejection, thresholds: Thresholds) -> SegmentJob {
     let data = (0..32 * 32 * 3).map(|index| (index % 97) as f32 / 50.0).collect();
     SegmentJob {
-        image: JobImage::Pixels { input: NetworkInput::new(32, data), facts: None },
+        image: JobImage::Pixels { input: NetworkInput::new(32, data).into(), facts: None },
         vocabulary,
         rejection,
         output: OutputSpec {

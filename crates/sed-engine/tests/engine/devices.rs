@@ -30,7 +30,7 @@ fn facts(picture: u8) -> ImageFacts {
 fn job(picture: u8) -> SegmentJob {
     let data = (0..32 * 32 * 3).map(|i| ((i * (3 + usize::from(picture))) % 97) as f32 / 50.0).collect();
     SegmentJob {
-        image: JobImage::Pixels { input: NetworkInput::new(32, data), facts: Some(facts(picture)) },
+        image: JobImage::Pixels { input: NetworkInput::new(32, data).into(), facts: Some(facts(picture)) },
         vocabulary: words(&["cat", "dog", "cow"]),
         rejection: Rejection::from_top_k(2),
         output: OutputSpec {

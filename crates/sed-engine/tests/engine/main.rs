@@ -7,3 +7,4 @@ mod contrast;
 mod devices;
 mod preparing;
 mod requests;
+mod submission;

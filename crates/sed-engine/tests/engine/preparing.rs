@@ -42,7 +42,7 @@ fn words(name: &str, count: usize) -> Vocabulary {
 fn job(vocabulary: Vocabulary, timeout: Option<Duration>) -> SegmentJob {
     let now = Instant::now();
     SegmentJob {
-        image: JobImage::Pixels { input: NetworkInput::new(32, vec![0.5; 32 * 32 * 3]), facts: None },
+        image: JobImage::Pixels { input: NetworkInput::new(32, vec![0.5; 32 * 32 * 3]).into(), facts: None },
         vocabulary,
         rejection: Rejection::from_top_k(2),
         output: OutputSpec {

@@ -38,7 +38,7 @@ fn words(count: usize) -> Vocabulary {
 fn job(categories: usize) -> SegmentJob {
     let data = (0..32 * 32 * 3).map(|index| (index % 97) as f32 / 50.0).collect();
     SegmentJob {
-        image: JobImage::Pixels { input: NetworkInput::new(32, data), facts: None },
+        image: JobImage::Pixels { input: NetworkInput::new(32, data).into(), facts: None },
         vocabulary: words(categories),
         rejection: Rejection::from_top_k(2),
         output: OutputSpec {
@@ -426,7 +426,9 @@ async fn jobs_that_fit_no_model_are_refused() {
     let with_input = |change: fn(&mut NetworkInput)| {
         let mut changed = job(2);
         if let JobImage::Pixels { input, .. } = &mut changed.image {
-            change(input);
+            let mut values = input.values().clone();
+            change(&mut values);
+            *input = values.into();
         }
         changed
     };

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use sed_engine::{ImageFacts, ImageKey, JobImage, OutputSpec, Thresholds, Vocabulary, metrics::RequestStage};
+use sed_engine::{
+    ImageFacts, ImageKey, InputSlots, JobImage, JobInput, OutputSpec, Thresholds, Vocabulary,
+    metrics::RequestStage,
+};
 use sed_image::{ResizeMode, RgbImage};
 use sed_proto::v1;
 
@@ -78,6 +81,7 @@ pub(super) async fn prepare(
         input_side: model.input_side as u32,
         map_side: model.map_side as u32,
         keep: context.engine.keeps_images(),
+        slots: context.engine.input_slots().filter(|_| !need_scores(options)),
         metrics: Arc::clone(&context.metrics),
     };
     // The charge goes along: the work may outlast its caller.
@@ -129,11 +133,13 @@ struct Wanted {
     map_side: u32,
     /// True if the features of the image are to be cached.
     keep: bool,
+    /// Memory that the device reads inputs from by itself; `None` for stages one by one.
+    slots: Option<Arc<dyn InputSlots>>,
     metrics: Arc<ServerMetrics>,
 }
 
 fn decode(image: SentImage, wanted: &Wanted) -> Result<Prepared, RequestError> {
-    let Wanted { limits, options, input_side, map_side, keep, metrics } = wanted;
+    let Wanted { limits, options, input_side, map_side, keep, slots, metrics } = wanted;
     let field = image.field();
     let broken = |error| RequestError::image(field.clone(), &error);
     let picture = match image {
@@ -157,7 +163,7 @@ fn decode(image: SentImage, wanted: &Wanted) -> Result<Prepared, RequestError> {
     let facts = keep.then(|| ImageFacts { key: image_id::key_of(&picture, mode), width, height, crop });
     let for_overlay = options.overlay.map(|_| picture_for_overlay(picture));
     Ok(Prepared {
-        image: JobImage::Pixels { input, facts },
+        image: JobImage::Pixels { input: JobInput::new(input, slots.as_deref()), facts },
         image_id: facts.map(|facts| image_id::text_of(&facts.key)).unwrap_or_default(),
         picture: for_overlay.transpose().map_err(broken)?,
         image_size: v1::Size { width, height },

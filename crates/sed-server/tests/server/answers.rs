@@ -27,7 +27,7 @@ async fn the_mask_is_the_engines() {
     let input = sed_image::network_input(&picture, 32, sed_image::ResizeMode::Direct).unwrap();
     let categories = (0..6).map(|index| Category::new(format!("thing {index}"))).collect();
     let job = SegmentJob {
-        image: JobImage::Pixels { input, facts: None },
+        image: JobImage::Pixels { input: input.into(), facts: None },
         vocabulary: Vocabulary::new(categories, &VocabularyLimits::default(), &FakeReader).unwrap(),
         rejection: Rejection::from_top_k(8),
         output: OutputSpec {

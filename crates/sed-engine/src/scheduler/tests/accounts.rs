@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sed_telemetry::Telemetry;
 
-use super::simulation::{Asked, Setup, Simulation, USUAL};
+use super::simulation::{Asked, BOTH, Setup, Simulation, USUAL};
 use crate::{
     admission::prediction::Prediction,
     metrics::EngineMetrics,
@@ -122,8 +122,9 @@ proptest! {
     fn deductions_are_the_prediction_whatever_the_launches(
         actions in prop::collection::vec(action(), 1..40),
         pairs in 5_usize..80,
+        submits in any::<bool>(),
     ) {
-        let mut simulation = Simulation::new(Setup { pairs, ..USUAL });
+        let mut simulation = Simulation::new(Setup { pairs, submits, ..USUAL });
         simulation.ask(&Asked::words(30, 77));
         simulation.run();
         let mut last = 0;
@@ -156,11 +157,17 @@ proptest! {
 
 /// The series of a metric that are not zero, as Prometheus reads them, after something was done.
 fn recorded(name: &str, what: impl FnOnce(&mut Simulation)) -> Vec<String> {
+    recorded_by(USUAL, name, what)
+}
+
+fn recorded_by(setup: Setup, name: &str, what: impl FnOnce(&mut Simulation)) -> Vec<String> {
     let telemetry = Telemetry::new(&[&EngineMetrics::DEFINITIONS]).unwrap();
-    what(&mut Simulation::with(USUAL, None, EngineMetrics::new(&telemetry)));
+    what(&mut Simulation::with(setup, None, EngineMetrics::new(&telemetry)));
     let rendered = telemetry.render().unwrap();
     let series = rendered.lines().filter(|line| line.starts_with(name) && !line.ends_with(" 0"));
-    series.map(str::to_owned).collect()
+    let mut series: Vec<String> = series.map(str::to_owned).collect();
+    series.sort();
+    series
 }
 
 #[test]
@@ -201,4 +208,39 @@ fn a_stage_is_waited_for_once() {
         simulation.pass(Duration::from_secs(3));
     };
     assert_eq!(waits("sum", late).iter().sum::<f64>(), 3.0);
+}
+
+/// Metrics by stage do not depend on the way through the stages.
+#[test]
+fn a_submission_is_counted_by_its_stages() {
+    for name in [
+        "sed_stage_wait_seconds_count",
+        "sed_stage_duration_seconds_sum",
+        "sed_batch_images_sum",
+        "sed_batch_pairs_sum",
+        "sed_categories_survived_sum",
+        "sed_category_level_total",
+        "sed_image_cache",
+        "sed_device_busy_seconds_total",
+    ] {
+        let [one_by_one, whole] = BOTH.map(|setup| {
+            recorded_by(setup, name, |simulation| {
+                for picture in [1, 2, 1] {
+                    simulation.ask(&Asked::words(9, picture));
+                }
+                simulation.run();
+            })
+        });
+        assert_eq!(one_by_one, whole);
+        assert!(!whole.is_empty(), "{name}");
+    }
+    let submissions = recorded_by(BOTH[1], "sed_submissions_total", |simulation| {
+        simulation.ask(&Asked::words(9, 1));
+        simulation.run();
+        simulation.ask(&Asked::words(9, 2));
+        simulation.control.inject(Stage::CostMap, Fault::Fail(StageError::OutOfMemory("full".into())));
+        simulation.run();
+    });
+    let series = |outcome: &str| format!("sed_submissions_total{{outcome=\"{outcome}\"}} 1");
+    assert_eq!(submissions, ["answered", "out_of_memory"].map(series));
 }

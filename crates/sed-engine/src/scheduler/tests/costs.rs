@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::simulation::{Asked, MS, Setup, Simulation, USUAL};
+use super::simulation::{Asked, BOTH, MS, Setup, Simulation, USUAL};
 use crate::{
     requests::{error::EngineError, job::Priority},
     stages::stage::Stage,
@@ -39,8 +39,8 @@ fn in_parts(number: usize) -> Asked {
 
 /// Freezes a launch of a stage after some requests. Returns for how long others were refused then, of six
 /// seconds.
-fn refused_after_freeze(stage: Stage, before: usize, asked: fn(usize) -> Asked) -> Duration {
-    let mut simulation = Simulation::new(Setup { image_cache: 0, ..USUAL });
+fn refused_after_freeze(setup: Setup, stage: Stage, before: usize, asked: fn(usize) -> Asked) -> Duration {
+    let mut simulation = Simulation::new(Setup { image_cache: 0, ..setup });
     for number in 0..before {
         answered(&mut simulation, &asked(number)).unwrap();
     }
@@ -62,13 +62,18 @@ fn refused_after_freeze(stage: Stage, before: usize, asked: fn(usize) -> Asked) 
 
 #[test]
 fn a_freeze_within_any_stage_refuses_nothing_afterwards() {
-    for stage in Stage::ALL {
-        for before in [0, 1, 2, 10] {
-            for asked in [with_new_word, in_parts] {
-                // An engine that has learned nothing else may have to try first.
-                let allowed = if before > 1 { Duration::ZERO } else { SECOND * 5 };
-                let refused = refused_after_freeze(stage, before, asked);
-                assert!(refused <= allowed, "{refused:?} after {before} requests and a freeze in {stage:?}");
+    for setup in BOTH {
+        for stage in Stage::ALL {
+            for before in [0, 1, 2, 10] {
+                for asked in [with_new_word, in_parts] {
+                    // An engine that has learned nothing else may have to try first.
+                    let allowed = if before > 1 { Duration::ZERO } else { SECOND * 5 };
+                    let refused = refused_after_freeze(setup, stage, before, asked);
+                    assert!(
+                        refused <= allowed,
+                        "{refused:?} after {before} requests and a freeze in {stage:?}"
+                    );
+                }
             }
         }
     }
@@ -76,20 +81,22 @@ fn a_freeze_within_any_stage_refuses_nothing_afterwards() {
 
 #[test]
 fn a_freeze_under_steady_load_refuses_nothing_afterwards() {
-    for stage in Stage::ALL {
-        let mut simulation = Simulation::new(Setup { image_cache: 0, ..USUAL });
-        for number in 0..300 {
-            if number == 100 {
-                simulation.stall = Some((stage, FREEZE));
+    for setup in BOTH {
+        for stage in Stage::ALL {
+            let mut simulation = Simulation::new(Setup { image_cache: 0, ..setup });
+            for number in 0..300 {
+                if number == 100 {
+                    simulation.stall = Some((stage, FREEZE));
+                }
+                let admitted = simulation.try_ask(&with_new_word(number));
+                assert!(admitted.is_ok(), "request {number}, {stage:?}: {admitted:?}");
+                let until = simulation.scheduler.now() + MS * 20;
+                while simulation.scheduler.now() < until && simulation.step() {}
             }
-            let admitted = simulation.try_ask(&with_new_word(number));
-            assert!(admitted.is_ok(), "request {number}, {stage:?}: {admitted:?}");
-            let until = simulation.scheduler.now() + MS * 20;
-            while simulation.scheduler.now() < until && simulation.step() {}
+            simulation.run();
+            let late = simulation.results.values().filter(|result| result.is_err()).count();
+            assert!(late <= 3, "{late} requests were late for one freeze in {stage:?}");
         }
-        simulation.run();
-        let late = simulation.results.values().filter(|result| result.is_err()).count();
-        assert!(late <= 3, "{late} requests were late for one freeze in {stage:?}");
     }
 }
 
@@ -112,21 +119,23 @@ fn a_thousand_long_phrases_do_not_refuse_a_few_short_ones() {
 /// Memory that swaps, or a neighbour: so many launches are slow that it is what the engine must believe.
 #[test]
 fn what_was_slow_for_long_is_tried_again_once_it_is_idle() {
-    let mut simulation = Simulation::new(Setup { image_cache: 0, ..USUAL });
-    for number in 0..100 {
-        simulation.stall = Some((Stage::CostMap, SECOND * 2));
-        simulation.ask(&Asked { timeout: None, ..ordinary(number) });
-        simulation.run();
+    for setup in BOTH {
+        let mut simulation = Simulation::new(Setup { image_cache: 0, ..setup });
+        for number in 0..100 {
+            simulation.stall = Some((Stage::CostMap, SECOND * 2));
+            simulation.ask(&Asked { timeout: None, ..ordinary(number) });
+            simulation.run();
+        }
+        simulation.stall = None;
+        let mut refused = 0;
+        for number in 0..1000 {
+            simulation.pass(MS * 100);
+            refused += usize::from(answered(&mut simulation, &ordinary(number)).is_err());
+        }
+        // A wrong belief of 32 launches ends after a minute at the latest.
+        assert!((1..600).contains(&refused), "{refused} refused");
+        assert_eq!(answered(&mut simulation, &ordinary(1)), Ok(()));
     }
-    simulation.stall = None;
-    let mut refused = 0;
-    for number in 0..1000 {
-        simulation.pass(MS * 100);
-        refused += usize::from(answered(&mut simulation, &ordinary(number)).is_err());
-    }
-    // A wrong belief of 32 launches ends after a minute at the latest.
-    assert!((1..600).contains(&refused), "{refused} refused");
-    assert_eq!(answered(&mut simulation, &ordinary(1)), Ok(()));
 }
 
 #[test]

@@ -34,9 +34,10 @@ fn asked() -> impl Strategy<Value = Asked> {
         0_u8..12,
         prop::option::weighted(0.2, 1_u64..60),
         prop::sample::select(vec![0_u8, 0, 0, 0, 0, 0, 0, 0, 1, 2]),
-        beside,
+        (beside, prop::bool::weighted(0.2)),
     )
-        .prop_map(|((count, first, top_k), priority, picture, timeout, poison, (synonyms, contrast))| {
+        .prop_map(|((count, first, top_k), priority, picture, timeout, poison, (beside, score_maps))| {
+            let (synonyms, contrast) = beside;
             let mut words: Vec<_> = (first..first + count).map(|word| format!("word {word}")).collect();
             if poison == 1 {
                 words[0] = format!("{POISON} {first}");
@@ -44,7 +45,18 @@ fn asked() -> impl Strategy<Value = Asked> {
             let timeout = timeout.map(Duration::from_millis);
             let height = if picture == 0 { 40_000 } else { 3 };
             let poisoned = poison == 2;
-            Asked { words, top_k, priority, picture, height, timeout, poisoned, synonyms, contrast }
+            Asked {
+                words,
+                top_k,
+                priority,
+                picture,
+                height,
+                timeout,
+                poisoned,
+                score_maps,
+                synonyms,
+                contrast,
+            }
         })
 }
 
@@ -73,8 +85,10 @@ proptest! {
         pairs in 1_usize..200,
         delay in prop::sample::select(vec![0_u64, 2, 20]),
         image_cache in prop::sample::select(vec![0_usize, 500, 1 << 20]),
+        submits in any::<bool>(),
     ) {
-        let mut simulation = Simulation::new(Setup { images, pairs, delay: MS * delay as u32, image_cache });
+        let delay = MS * delay as u32;
+        let mut simulation = Simulation::new(Setup { images, pairs, delay, image_cache, submits });
         let mut sent: Vec<(usize, Asked)> = Vec::new();
         let mut cancelled = Vec::new();
         let mut faulty = false;

@@ -25,102 +25,27 @@ use crate::{
     preparing::Preparations,
     requests::{
         error::EngineError,
-        image::{ImageFacts, ImageKey},
-        job::{JobImage, Priority, SegmentJob, SegmentOutcome},
-        vocabulary::{Category, SynonymMode, Vocabulary, VocabularyLimits},
+        image::ImageKey,
+        job::{JobImage, SegmentJob, SegmentOutcome},
     },
     scheduler::{
         budget::Budget,
-        launch::{Launch, LaunchSize, Work},
+        launch::{Done, Launch, LaunchSize, Work},
+        steps::steps,
         task::{Answer, Order},
         ticket::{Ticket, Urgency},
     },
     stages::{
-        NetworkInput, OutputSpec, Rejection, Stages, Thresholds,
-        fake::{FakeControl, FakeReader, FakeStages},
+        StageTimes, Stages,
+        fake::{FakeControl, FakeStages},
         phrases::TokenPhrase,
         stage::Stage,
     },
 };
 
+pub(super) use super::asked::Asked;
+
 pub(super) const MS: Duration = Duration::from_millis(1);
-
-/// A request of a test.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) words: Vec<String>,
-    /// 0 is rejection off.
-    pub(super) top_k: u32,
-    pub(super) priority: Priority,
-    /// Which picture; two requests with the same one share its features.
-    pub(super) picture: u8,
-    /// Of the output.
-    pub(super) height: u32,
-    pub(super) timeout: Option<Duration>,
-    pub(super) poisoned: bool,
-    /// Synonyms of each word; with any, every phrase is a pair of its own.
-    pub(super) synonyms: usize,
-    /// Contrast words beside them.
-    pub(super) contrast: usize,
-}
-
-impl Asked {
-    /// So many words that other requests share, about a picture.
-    pub(super) fn words(count: usize, picture: u8) -> Self {
-        let words = (0..count).map(|word| format!("word {word}")).collect();
-        Self {
-            words,
-            top_k: 2,
-            priority: Priority::Normal,
-            picture,
-            height: 3,
-            timeout: None,
-            poisoned: false,
-            synonyms: 0,
-            contrast: 0,
-        }
-    }
-
-    fn vocabulary(&self) -> Vocabulary {
-        let category = |name: &String| Category {
-            name: name.clone(),
-            synonyms: (0..self.synonyms).map(|synonym| format!("{name} as {synonym}")).collect(),
-        };
-        let asked = self.words.iter().map(category).collect();
-        let contrast = (0..self.contrast).map(|word| category(&format!("contrast {word}"))).collect();
-        let mode = if self.synonyms > 0 { SynonymMode::Best } else { SynonymMode::Mean };
-        let limits = VocabularyLimits { categories: 10_000, phrases: 10_000, ..VocabularyLimits::default() };
-        let asked = Vocabulary::built_in(asked, &FakeReader).unwrap();
-        asked.with(mode, contrast, &limits, &FakeReader).unwrap()
-    }
-
-    pub(super) fn job(&self, number: usize, now: Instant) -> SegmentJob {
-        let mut data: Vec<f32> =
-            (0..32 * 32 * 3).map(|i| ((i * (3 + usize::from(self.picture))) % 89) as f32 / 40.0).collect();
-        if self.poisoned {
-            data[0] = crate::stages::fake::POISONED_PIXEL;
-        }
-        let key = ImageKey([self.picture; 32]);
-        let facts = (!self.poisoned).then_some(ImageFacts { key, width: 3, height: 2, crop: None });
-        SegmentJob {
-            image: JobImage::Pixels { input: NetworkInput::new(32, data), facts },
-            vocabulary: self.vocabulary(),
-            rejection: Rejection::from_top_k(self.top_k),
-            // The width tells requests apart in the launches.
-            output: OutputSpec {
-                width: number as u32 + 1,
-                height: self.height,
-                crop: None,
-                thresholds: Thresholds::Same(0.1),
-                score_maps: false,
-                sureness: false,
-            },
-            waiting_since: now,
-            deadline: self.timeout.map(|timeout| now + timeout),
-            priority: self.priority,
-        }
-    }
-}
 
 /// Time that the text tower takes for a byte.
 const TEXT_BYTE: Duration = Duration::from_micros(2);
@@ -137,6 +62,8 @@ pub(super) struct Launched {
     pub(super) part: bool,
     /// No request waits for it.
     pub(super) background: bool,
+    /// A stage of a submission.
+    pub(super) whole: bool,
 }
 
 pub(super) struct Simulation {
@@ -168,9 +95,15 @@ pub(super) struct Setup {
     pub(super) pairs: usize,
     pub(super) delay: Duration,
     pub(super) image_cache: usize,
+    /// Requests go through all stages in one submission where they can.
+    pub(super) submits: bool,
 }
 
-pub(super) const USUAL: Setup = Setup { images: 3, pairs: 50, delay: Duration::ZERO, image_cache: 1 << 20 };
+pub(super) const USUAL: Setup =
+    Setup { images: 3, pairs: 50, delay: Duration::ZERO, image_cache: 1 << 20, submits: false };
+
+/// The usual settings with stages one by one, and with submissions.
+pub(super) const BOTH: [Setup; 2] = [USUAL, Setup { submits: true, ..USUAL }];
 
 impl Simulation {
     pub(super) fn new(setup: Setup) -> Self {
@@ -180,7 +113,7 @@ impl Simulation {
     /// A device with metrics, and perhaps with a directory of text embeddings, whose answers the test brings
     /// by [`Simulation::was_read`].
     pub(super) fn with(setup: Setup, store: Option<TextStoreThread>, metrics: Arc<EngineMetrics>) -> Self {
-        let (stages, control) = FakeStages::new();
+        let (stages, control) = if setup.submits { FakeStages::that_submits() } else { FakeStages::new() };
         let time = Arc::new(Mutex::new(Instant::now()));
         let clock: Clock = {
             let time = Arc::clone(&time);
@@ -319,27 +252,52 @@ impl Simulation {
         // The budget by which it was formed: a lowered one may just have recovered.
         let requests = self.check(&mut launch, self.scheduler.budget());
         let part = matches!(launch.work, Work::Part(..));
+        let whole = matches!(launch.work, Work::Whole(..));
         let background = launch.work.size().requests == 0;
         let begun = self.scheduler.now();
         let bytes: usize = match &launch.work {
             Work::Phrases(words) => words.phrases.iter().map(|phrase| phrase.text().len()).sum(),
             _ => 0,
         };
-        let ended = launch.run(&self.stages);
-        let LaunchSize { stage, images, pairs, .. } = ended.size;
-        let mut time = MS + Duration::from_micros(10) * (images * 100 + pairs) as u32;
-        time += TEXT_BYTE * bytes as u32;
-        time *= self.slowness;
-        if let Some((_, longer)) = self.stall.take_if(|(stalled, _)| *stalled == stage) {
-            time += longer;
+        let mut ended = launch.run(&self.stages);
+        let sizes = match &mut ended.result {
+            Ok(Done::Whole((tasks, submitted))) => {
+                submitted.times = StageTimes::default();
+                let steps = steps(tasks, submitted, Ran { begun, ended: begun });
+                steps.into_iter().map(|(size, _)| size).collect()
+            }
+            _ => vec![ended.size],
+        };
+        for LaunchSize { stage, images, pairs, .. } in sizes {
+            let time = self.time_of(stage, images * 100 + pairs, bytes);
+            self.pass(time);
+            if let Ok(Done::Whole((_, submitted))) = &mut ended.result {
+                let times = &mut submitted.times;
+                match stage {
+                    Stage::TextEmbedding => {}
+                    Stage::Encode => times.encode = time,
+                    Stage::CostMap => times.cost_map = time,
+                    Stage::Decode(level) => times.levels[level.index()] = time,
+                    Stage::Finish => times.finish = time,
+                }
+            }
+            let requests = requests.clone();
+            self.launches.push(Launched { stage, images, pairs, time, requests, part, background, whole });
         }
-        self.pass(time);
-        self.launches.push(Launched { stage, images, pairs, time, requests, part, background });
         let ran = Ran { begun, ended: self.scheduler.now() };
-        let Aftermath { lost, .. } = self.scheduler.complete(&self.stages, ended, ran);
+        let Aftermath { lost, unfinished, .. } = self.scheduler.complete(&self.stages, ended, ran);
         assert_eq!(lost, None);
+        let now = self.scheduler.now();
+        unfinished.into_iter().for_each(|unfinished| unfinished.finish(|| now, &self.scheduler.metrics));
         self.collect();
         true
+    }
+
+    /// The time that a stage of a launch takes, for so many hundreds of a millisecond.
+    fn time_of(&mut self, stage: Stage, work: usize, bytes: usize) -> Duration {
+        let time = MS + Duration::from_micros(10) * work as u32 + TEXT_BYTE * bytes as u32;
+        let stall = self.stall.take_if(|(stalled, _)| *stalled == stage);
+        time * self.slowness + stall.map_or(Duration::ZERO, |(_, longer)| longer)
     }
 
     /// Steps until nothing is left.
@@ -379,10 +337,21 @@ impl Simulation {
                 return Vec::new();
             }
             Work::Encode(tasks) => tasks.iter().map(|task| task.request.image_key()).collect(),
+            Work::Whole(tasks) => {
+                let is_bounded = size.images <= images && size.pairs <= pairs;
+                assert!(is_bounded, "{} images and {} pairs", size.images, size.pairs);
+                assert!(tasks.iter().all(|task| !task.request.output.score_maps));
+                match size.stage {
+                    Stage::Encode => tasks.iter().map(|task| task.request.image_key()).collect(),
+                    _ => Vec::new(),
+                }
+            }
             _ => Vec::new(),
         };
+        let is_whole = matches!(launch.work, Work::Whole(_));
         let gone = launch.work.tickets_mut();
         match size.stage {
+            _ if is_whole => {}
             Stage::Encode => assert!(size.images <= images, "{} images", size.images),
             Stage::Finish => {
                 let enlarged: f64 = gone.iter().map(|ticket| ticket.enlarged()).sum();

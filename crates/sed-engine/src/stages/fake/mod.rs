@@ -3,6 +3,7 @@
 
 mod pairs;
 mod reader;
+mod submission;
 
 use std::{
     sync::{
@@ -13,13 +14,17 @@ use std::{
 };
 
 use crate::stages::{
-    Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec,
-    StageError, Stages, phrases::ReadPhrases, stage::Stage,
+    Advanced, DecodeRequest, FinishedMap, Level, MemoryNeeds, ModelInfo, NetworkInput, OutputSpec, Question,
+    StageError, Stages, Submitted,
+    input::{InputSlots, JobInput},
+    phrases::ReadPhrases,
+    stage::Stage,
 };
 
 pub use pairs::FakePairs;
 use pairs::{brightness, hash_text, mix};
 pub use reader::{FakeReader, ROOM};
+pub use submission::FakeSlots;
 
 const INPUT_SIDE: usize = 32;
 const MAP_SIDE: usize = 8;
@@ -58,6 +63,7 @@ struct ControlInner {
     phrase_time: AtomicU64,
     memory: AtomicUsize,
     beyond_recovery: AtomicBool,
+    submits: AtomicBool,
     held: Mutex<Held>,
     changed: Condvar,
 }
@@ -82,6 +88,11 @@ impl FakeControl {
     /// From now on, the text tower takes so long for each phrase.
     pub fn slow_words(&self, each: Duration) {
         self.inner.phrase_time.store(each.as_micros() as u64, Ordering::SeqCst);
+    }
+
+    /// From now on, requests that arrive go through all stages in one submission where they can.
+    pub fn submit_whole(&self) {
+        self.inner.submits.store(true, Ordering::SeqCst);
     }
 
     /// Makes a lost device unable to recover in this process, from now on.
@@ -175,6 +186,13 @@ impl FakeStages {
         let control = fake.control.clone();
         (fake, control)
     }
+
+    /// A fake that submits, from its warm-up on, and its control.
+    pub fn that_submits() -> (Self, FakeControl) {
+        let (fake, control) = Self::new();
+        control.submit_whole();
+        (fake, control)
+    }
 }
 
 /// A stage of the fake in parts, which are counted twice as the real model's are.
@@ -215,6 +233,10 @@ impl Stages for FakeStages {
 
     fn phrase_reader(&self) -> Arc<dyn ReadPhrases> {
         Arc::new(FakeReader)
+    }
+
+    fn input_slots(&self) -> Option<Arc<dyn InputSlots>> {
+        self.control.inner.submits.load(Ordering::SeqCst).then(|| Arc::new(FakeSlots::new(2)) as _)
     }
 
     fn can_recover(&self) -> bool {
@@ -320,5 +342,18 @@ impl Stages for FakeStages {
     fn finish(&self, batch: Vec<FakePairs>, outputs: &[OutputSpec]) -> Result<Vec<FinishedMap>, StageError> {
         self.control.enter(Stage::Finish, 0)?;
         Ok(batch.iter().zip(outputs).map(|(image, output)| image.finish(output)).collect())
+    }
+
+    fn submits(&self, output: &OutputSpec) -> bool {
+        self.control.inner.submits.load(Ordering::SeqCst) && !output.score_maps
+    }
+
+    fn submit(
+        &self,
+        inputs: &[&JobInput],
+        keep: &[bool],
+        questions: &[Question<'_, Arc<[u8]>, u64>],
+    ) -> Result<Submitted<Arc<[u8]>>, StageError> {
+        submission::submit(self, inputs, keep, questions)
     }
 }
