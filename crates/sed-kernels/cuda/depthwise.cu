@@ -13,35 +13,35 @@ constexpr int DEPTHWISE_GROUP = 2 * WARP;
 // 24 times 8, or 16 times 16 or 32.
 constexpr int DEPTHWISE_PARTIALS = 512;
 
-struct alignas(8) Two {
+struct alignas(8) Channels2 {
   float x, y;
 };
 
-// Two neighbouring channels as they lie in memory.
+// Channels2 neighbouring channels as they lie in memory.
 template <typename T>
 struct Stored {
   using Type = unsigned;
 };
 template <>
 struct Stored<float> {
-  using Type = Two;
+  using Type = Channels2;
 };
 
-__device__ inline Two unpacked(Two v, float) { return v; }
-__device__ inline Two unpacked(unsigned v, __nv_bfloat16) {
+__device__ inline Channels2 unpacked(Channels2 v, float) { return v; }
+__device__ inline Channels2 unpacked(unsigned v, __nv_bfloat16) {
   const unsigned bits[2] = {v << 16, v & 0xffff0000u};
-  Two two;
+  Channels2 two;
   memcpy(&two, bits, sizeof(two));
   return two;
 }
-__device__ inline Two unpacked(unsigned v, __half) {
+__device__ inline Channels2 unpacked(unsigned v, __half) {
   __half halves[2];
   memcpy(halves, &v, sizeof(v));
   return {to_float(halves[0]), to_float(halves[1])};
 }
-__device__ inline Two packed(Two v, float) { return v; }
+__device__ inline Channels2 packed(Channels2 v, float) { return v; }
 template <typename T>
-__device__ inline unsigned packed(Two v, T) {
+__device__ inline unsigned packed(Channels2 v, T) {
   const T values[2] = {from_float<T>(v.x), from_float<T>(v.y)};
   unsigned bits;
   memcpy(&bits, values, sizeof(bits));
@@ -94,7 +94,7 @@ __device__ inline void tile_sums(float (&v)[N], bool half, bool block, float* pa
 // Normalises a tile's pixels over their channels: the mean first, then the squared deviations from it. Lanes without
 // channels have zeros and take part with `inside` false. (`fmaf` so that every instantiation rounds alike.)
 template <int N>
-__device__ void normalise_tile(Two (&acc)[N], Two weight, Two bias, bool inside, bool half, bool block, int channels,
+__device__ void normalise_tile(Channels2 (&acc)[N], Channels2 weight, Channels2 bias, bool inside, bool half, bool block, int channels,
                                float eps) {
   SED_SHARED(float, partial, 2 * DEPTHWISE_PARTIALS);
   constexpr int HELD = N > 16 ? N / 16 : 1;
@@ -130,15 +130,15 @@ struct DepthwiseTile {
   static constexpr int RADIUS = SIZE / 2, COLUMNS = DEPTHWISE_COLUMNS, SPAN = COLUMNS + SIZE - 1;
   static_assert(ROWS <= SIZE, "every source row serves either all output rows, or those before or behind some row");
   using Raw = typename Stored<T>::Type;
-  Two sums[ROWS * COLUMNS];
+  Channels2 sums[ROWS * COLUMNS];
   const char* from; // its first column; where that is outside the map, nothing loads it
   unsigned line; // bytes of a row
   unsigned pixel; // bytes of a pixel
   unsigned columns; // bit by bit those in the map
-  const Two* taps; // of the source row in output row 0
+  const Channels2* taps; // of the source row in output row 0
 
   __device__ __forceinline__ bool whole() const { return columns == (1u << SPAN) - 1; }
-  __device__ __forceinline__ void load(Two (&values)[SPAN]) const {
+  __device__ __forceinline__ void load(Channels2 (&values)[SPAN]) const {
     if (whole()) {
 #pragma unroll
       for (unsigned i = 0; i < SPAN; i++) {
@@ -157,7 +157,7 @@ struct DepthwiseTile {
   // Adds the next source row to output rows `low` to `high`. Other warps work while it is loaded: registers for a row
   // ahead would leave room for fewer.
   __device__ __forceinline__ void add(int low, int high) {
-    Two values[SPAN];
+    Channels2 values[SPAN];
     load(values);
     from += line;
 #pragma unroll
@@ -165,7 +165,7 @@ struct DepthwiseTile {
       if (r < low || r > high) continue;
 #pragma unroll
       for (int kx = 0; kx < SIZE; kx++) {
-        const Two w = taps[(kx - r * SIZE) * WARP];
+        const Channels2 w = taps[(kx - r * SIZE) * WARP];
 #pragma unroll
         for (int i = 0; i < COLUMNS; i++) {
           sums[r * COLUMNS + i].x += values[i + kx].x * w.x;
@@ -228,13 +228,13 @@ __device__ void depthwise_tile(const T* x, const float* taps, const float* norm_
               (left - RADIUS) * (long long)tile.pixel;
   const int first_column = max(RADIUS - left, 0), columns = min(tile.SPAN, width + RADIUS - left);
   tile.columns = (1u << columns) - (1u << first_column);
-  tile.taps = reinterpret_cast<const Two*>(taps) + pair / WARP * ((1 + SIZE * SIZE) * WARP) + pair % WARP;
+  tile.taps = reinterpret_cast<const Channels2*>(taps) + pair / WARP * ((1 + SIZE * SIZE) * WARP) + pair % WARP;
 #pragma unroll
   for (int i = 0; i < ROWS * DEPTHWISE_COLUMNS; i++) tile.sums[i] = tile.taps[0];
   tile.taps += (1 + begin * SIZE) * WARP;
   tile.add_all(begin, end);
   if (norm_weight != nullptr) {
-    Two weight{}, bias{};
+    Channels2 weight{}, bias{};
     if (pair < pairs) {
       weight = {norm_weight[2 * pair], norm_weight[2 * pair + 1]};
       bias = {norm_bias[2 * pair], norm_bias[2 * pair + 1]};

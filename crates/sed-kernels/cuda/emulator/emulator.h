@@ -169,14 +169,6 @@ struct Registration {
 #define __ballot_sync(mask, value) sed_emulator::ballot(value, __LINE__)
 #define __reduce_add_sync(mask, value) sed_emulator::sum(value, __LINE__)
 
-inline unsigned reduce_add(unsigned mask, unsigned value, int line) {
-  for (int step = 16; step > 0; step /= 2) {
-    value += sed_emulator::shuffle(mask, value, sed_emulator::current->lane ^ step, line);
-  }
-  return value;
-}
-#define __reduce_add_sync(mask, value) reduce_add(mask, value, __LINE__)
-
 #define SED_REGISTER(name) static const sed_emulator::Registration name##_registration(#name, &name);
 #define SED_SHARED(type, name, count)                                                                        \
   static const char name##_id = 0;                                                                           \
