@@ -20,10 +20,6 @@ impl Taps {
         let (_, outputs) = weight.dims2()?;
         Ok(Self { weight: weight.contiguous()?, outputs })
     }
-
-    pub(super) fn outputs(&self) -> usize {
-        self.outputs
-    }
 }
 
 /// Values that are added to each output, f32.

@@ -29,7 +29,7 @@ pub(super) struct Inputs<'a> {
     pub(super) live: Option<&'a Tensor>,
 }
 
-/// What both ways share, and the convolutions.
+/// The convolutions with what follows them.
 #[derive(Debug, Clone)]
 pub(super) struct Steps {
     cost_bias: Tensor,
@@ -41,7 +41,7 @@ pub(super) struct Steps {
 #[derive(Debug, Clone)]
 enum Kernels {
     Any(Any),
-    Tiles(Tiles),
+    Tiles(Box<Tiles>),
 }
 
 /// Convolutions of any shape. `phases`: upsampling folded into conv0, by output phase, `[(2, 2, 2, 2, C), O]`; `cost`:
@@ -109,7 +109,7 @@ impl Steps {
         let norm0 = GroupNorm::new(weights.norm0.0, weights.norm0.1, groups, eps)?;
         let norm1 = GroupNorm::new(weights.norm1.0, weights.norm1.1, groups, eps)?;
         let kernels = match Instances::of(folded, dtype, norm0.group()) {
-            Some(instances) => Kernels::Tiles(Tiles {
+            Some(instances) => Kernels::Tiles(Box::new(Tiles {
                 phases: TileTaps::new(&phases, (4, 2), instances.phases, channels)?,
                 cost: TileTaps::new(&cost, (4, 1), instances.cost, below)?,
                 conv0_cost: TileTaps::new(&conv0_cost, (1, 3), instances.phases, guidance)?,
@@ -121,7 +121,7 @@ impl Steps {
                     outputs,
                 )?,
                 head_bias: vector(weights.head.1)?,
-            }),
+            })),
             None => Kernels::Any(Any {
                 phases: Taps::new(&phases)?,
                 cost: Taps::new(&cost)?,
