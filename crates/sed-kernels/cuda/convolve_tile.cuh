@@ -31,12 +31,8 @@ struct Stream {
 #pragma unroll
     for (int i = 0; i < LOADS; i++) ahead[i] = at[i * WARP];
   }
-  // Fragment `i` of this step, in whose place the next step's is loaded. `step`: fragments from one step to the next.
-  __device__ Fragment<TILES> take(int i, int step) {
-    const Fragment<TILES> taken = ahead[i];
-    ahead[i] = at[step + i * WARP];
-    return taken;
-  }
+  // Loads fragment `i` of the next step in place of this step's. `step`: fragments from one step to the next.
+  __device__ void advance(int i, int step) { ahead[i] = at[step + i * WARP]; }
 };
 
 // Starts the copies of `rows` x `columns` pixels of an image [height, width, channels], from pixel (top, left) on, to
@@ -112,13 +108,13 @@ __device__ inline void multiply_step(float (&acc)[BLOCKS][TILES][4], const T* ro
   for (int r = 0; r < BLOCKS; r++) load_matrices(a[r], row + r * between);
 #pragma unroll
   for (int i = 0; i < Stream<TILES>::LOADS; i++) {
-    const Fragment<TILES> taken = weights.take(i, step);
 #pragma unroll
     for (int c = 2 * i; c < min(2 * i + 2, TILES); c++) {
-      const unsigned b[2] = {taken.word[c % 2 * 2], taken.word[c % 2 * 2 + 1]};
+      const unsigned b[2] = {weights.ahead[i].word[c % 2 * 2], weights.ahead[i].word[c % 2 * 2 + 1]};
 #pragma unroll
       for (int r = 0; r < BLOCKS; r++) multiply_tile(acc[r][c], a[r], b, T());
     }
+    weights.advance(i, step); // behind the products: before them, they would need a copy
   }
   weights.at += step;
 }

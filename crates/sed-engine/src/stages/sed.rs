@@ -105,13 +105,8 @@ impl Stages for SedStages {
             return None;
         }
         let dtype = activation_dtype(model.device(), model.dtype());
-        match PinnedInputs::new(model.device(), dtype, side * side * 3, INPUT_SLOTS) {
-            Ok(slots) => Some(Arc::new(slots)),
-            Err(error) => {
-                tracing::warn!(%error, "no pinned memory for inputs; the device thread copies them");
-                None
-            }
-        }
+        let slots = PinnedInputs::new(model.device(), dtype, side * side * 3, INPUT_SLOTS);
+        Some(Arc::new(slots))
     }
 
     fn can_recover(&self) -> bool {

@@ -177,7 +177,7 @@ impl TileTaps {
     }
 }
 
-/// How a convolution's weights lie, `[taps, inputs, outputs]`, and how many channels a block has together.
+/// The layout of weights `[taps, inputs, outputs]`, and the channels that a block has in shared memory together.
 #[derive(Debug, Clone, Copy)]
 struct Order {
     taps: usize,

@@ -29,7 +29,7 @@ pub(super) struct Inputs<'a> {
     pub(super) live: Option<&'a Tensor>,
 }
 
-/// What both ways share, and the convolutions.
+/// The convolutions with what follows them.
 #[derive(Debug, Clone)]
 pub(super) struct Steps {
     cost_bias: Tensor,
