@@ -13,7 +13,7 @@ import typing
 MASK = 0xFFFFFFFF
 ZERO = 255  # RZ
 UNIFORM_ZERO = 63  # URZ
-REGISTER = re.compile(r"^([-~|]*)(U?)R(Z|\d+)((?:\.\w+)*)\|?$")
+REGISTER = re.compile(r"^([-~|]*)(U?)R(Z|\d+)((?:\.\w+)*)\|?(?:\.reuse)?$")
 PREDICATE = re.compile(r"^(!?)(U?)P(T|\d)$")
 CONSTANT = re.compile(r"^([-~|]*)c\[(0x[0-9a-f]+)\]\[(?:(U?R(?:Z|\d+))\+?)?(-?0x[0-9a-f]+)?\]((?:\.\w+)*)\|?$")
 ADDRESS = re.compile(r"\[(?:(U?R(?:Z|\d+))((?:\.\w+)*))?\+?(?:(UR\d+)\+?)?(-?0x[0-9a-f]+)?\]$")
