@@ -37,7 +37,7 @@ pub use layers::{
     ClassAttention, Conv2d, ConvNextBlock, DepthwiseConv, LayerNorm, Linear, PatchConv, ScalarConv,
     SkipFusion, activation_dtype, cost_map, cost_map_batch, finish_batch, gather_pairs, gather_rows,
     has_cuda_kernels, normalise_rows, prefix_attention, products_off_plan, reject, score_and_upsample,
-    sigmoid, top_k_union, upsample_argmax,
+    sigmoid, top_k_union, upsample_argmax, widest_of_aggregation,
 };
 pub use specs::{
     Activation, ArgmaxMap, ArgmaxSpec, AttentionSums, ClassAttentionWeights, ConvNextWeights, DevicePairs,

@@ -84,7 +84,7 @@ impl SedModel {
             digest: checkpoint.digest(&config)?,
             device: device.clone(),
             dtype,
-            limits: on_gpu.then(|| LaunchLimits::of(&config)),
+            limits: on_gpu.then(|| LaunchLimits::of(&config, dtype)),
             submissions: on_gpu.then(|| Mutex::new(state())),
             config,
         })

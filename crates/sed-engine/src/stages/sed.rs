@@ -70,9 +70,9 @@ pub const USEFUL_PAIRS_CPU: usize = 256;
 const USEFUL_IMAGES_GPU: usize = 16;
 /// Slots for inputs: of a batch on the device, of the next one, and of pictures that are being decoded.
 const INPUT_SLOTS: usize = 3 * USEFUL_IMAGES_GPU;
-/// More than some 700 pairs gain nothing (a prediction from the launches' sizes, not measured), and 2048
-/// pairs of SED-B would exceed 2^31 elements in level 3 (9216 pixels of 128 hidden channels each).
-const USEFUL_PAIRS_GPU: usize = 768;
+/// Pairs before the first rejection of a submission with as many images, of 150 categories each. Launches of more than
+/// some 700 pairs gain nothing (a prediction from their sizes, not measured), and do no harm.
+const USEFUL_PAIRS_GPU: usize = 150 * USEFUL_IMAGES_GPU;
 
 impl Stages for SedStages {
     type PhraseEmbedding = Tensor;

@@ -1,5 +1,5 @@
-//! A ConvNeXt block: depthwise convolution with norm, a product, GELU and a product with the residual. Four
-//! launches.
+//! A ConvNeXt block in two launches, depthwise convolution with norm and the rest; where no kernel has all of the
+//! rest, a product, GELU and a product with the residual.
 
 use candle_core::{DType, Result, Tensor};
 
@@ -7,17 +7,24 @@ use super::depthwise::DepthwiseConv;
 use super::epilogue::gelu;
 use super::layer_norm::LayerNorm;
 use super::linear::{Linear, vector};
+use super::mlp::FusedMlp;
 use crate::device::arena;
 use crate::specs::{Activation, ConvNextWeights, DevicePairs};
 
 /// The block's layers; it works in the dtype of its matrices.
 #[derive(Debug, Clone)]
 pub(crate) struct ConvNextBlock {
+    dtype: DType,
     depthwise: DepthwiseConv,
     norm: LayerNorm,
-    expand: Linear,
-    /// With the layer scale in its weight and bias.
-    contract: Linear,
+    feed: FeedForward,
+}
+
+/// `W₂ gelu(W₁ n + b₁) + b₂`, with the layer scale in W₂ and b₂.
+#[derive(Debug, Clone)]
+enum FeedForward {
+    Fused(FusedMlp),
+    Products { expand: Linear, contract: Linear },
 }
 
 impl ConvNextBlock {
@@ -25,20 +32,22 @@ impl ConvNextBlock {
     pub(crate) fn new(weights: &ConvNextWeights<'_>, eps: f64) -> Result<Self> {
         let depthwise = DepthwiseConv::new(weights.depthwise_weight, weights.depthwise_bias)?;
         let (channels, _) = weights.sizes()?;
+        let dtype = weights.expand_weight.dtype();
         let scale = vector(weights.layer_scale)?;
         // Computed in f32 and rounded once: an output channel is a row of the weight.
         let contract = weights.contract_weight.to_dtype(DType::F32)?;
-        let contract = contract.broadcast_mul(&scale.reshape((channels, 1))?)?;
+        let contract = contract.broadcast_mul(&scale.reshape((channels, 1))?)?.to_dtype(dtype)?;
         let contract_bias = (vector(weights.contract_bias)? * &scale)?;
-        Ok(Self {
-            depthwise,
-            norm: LayerNorm::new(weights.norm_weight, weights.norm_bias, eps)?,
-            expand: Linear::new(weights.expand_weight, Some(weights.expand_bias))?,
-            contract: Linear::new(
-                &contract.to_dtype(weights.contract_weight.dtype())?,
-                Some(&contract_bias),
-            )?,
-        })
+        let expand = (weights.expand_weight, weights.expand_bias);
+        let feed = match FusedMlp::new(expand, (&contract, &contract_bias), None, Activation::Gelu)? {
+            Some(fused) => FeedForward::Fused(fused),
+            None => FeedForward::Products {
+                expand: Linear::new(expand.0, Some(expand.1))?,
+                contract: Linear::new(&contract, Some(&contract_bias))?,
+            },
+        };
+        let norm = LayerNorm::new(weights.norm_weight, weights.norm_bias, eps)?;
+        Ok(Self { dtype, depthwise, norm, feed })
     }
 
     /// `x [n, height, width, C]` to the same shape.
@@ -54,25 +63,22 @@ impl ConvNextBlock {
 
     /// With `live [1]` only the first `live` images count, and the others' results hold anything.
     fn run(&self, x: &Tensor, live: Option<&Tensor>) -> Result<Tensor> {
-        let x = x.to_dtype(self.expand.dtype())?.contiguous()?;
+        let x = x.to_dtype(self.dtype)?.contiguous()?;
+        let (_, height, width, _) = x.dims4()?;
         let scratch = arena::scratch();
         let normed = self.depthwise.forward_normed(&x, Some(&self.norm), live)?;
-        self.feed_forward(&x, &normed, live, || scratch.results())
-    }
-
-    /// Everything behind the norm: `x + W₂ gelu(W₁ normed + b₁) + b₂`, both `[n, height, width, C]`. `ready` is called
-    /// before memory for the result is taken.
-    fn feed_forward(
-        &self,
-        x: &Tensor,
-        normed: &Tensor,
-        live: Option<&Tensor>,
-        ready: impl FnOnce(),
-    ) -> Result<Tensor> {
-        let hidden = self.expand.forward(normed, Activation::None)?;
-        gelu(&hidden, live)?;
-        ready();
-        self.contract.forward_onto(&hidden, x)
+        match &self.feed {
+            FeedForward::Fused(mlp) => {
+                scratch.results();
+                mlp.forward(&normed, [Some(&x), None], live.map(|live| (live, height * width)))
+            }
+            FeedForward::Products { expand, contract } => {
+                let hidden = expand.forward(&normed, Activation::None)?;
+                gelu(&hidden, live)?;
+                scratch.results();
+                contract.forward_onto(&hidden, &x)
+            }
+        }
     }
 }
 
@@ -86,7 +92,7 @@ mod tests {
 
     #[test]
     fn equals_the_cpu() {
-        for (size, n, h, w, c) in [(7, 2, 5, 9, 24), (9, 1, 6, 6, 16)] {
+        for (size, n, h, w, c) in [(7, 2, 5, 9, 24), (9, 1, 6, 6, 16), (7, 1, 3, 4, 128)] {
             let vectors: Vec<Tensor> = (1..6).map(|seed| tensor(&random(c, seed), &[c])).collect();
             let dw = tensor(&random(c * size * size, 6), &[c, 1, size, size]);
             // Small weights, as trained ones are.

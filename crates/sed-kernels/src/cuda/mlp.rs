@@ -27,10 +27,19 @@ fn launch(kernel: &str, dtype: DType, rows: usize, channels: usize) -> Result<La
 /// each.
 pub(super) type Live<'a> = Option<(&'a Tensor, usize)>;
 
-/// Reports whether mlp.cu has kernels for `weight [.., C]`: in 16-bit formats for some C.
+/// Reports whether mlp.cu has kernels for C channels: in 16-bit formats for some C.
+fn has_kernel(dtype: DType, channels: usize) -> bool {
+    matches!(dtype, DType::BF16 | DType::F16) && matches!(channels, 16 | 32 | 64 | 128)
+}
+
+/// The same for `weight [.., C]`.
 fn suits(weight: &Tensor) -> Result<bool> {
-    let format = matches!(weight.dtype(), DType::BF16 | DType::F16);
-    Ok(format && matches!(weight.dims2()?.1, 16 | 32 | 64 | 128))
+    Ok(has_kernel(weight.dtype(), weight.dims2()?.1))
+}
+
+/// As [`crate::widest_of_aggregation`] on a GPU: hidden values, or queries, keys and values.
+pub(crate) fn widest_of_aggregation(dtype: DType, channels: usize) -> usize {
+    if has_kernel(dtype, channels) { 3 * channels } else { 4 * channels }
 }
 
 /// `addends + contract · activation(expand · n + bias) + bias` for rows of C channels with 4C hidden ones; n

@@ -53,6 +53,7 @@ pub(crate) use gather::{gather_pairs, gather_rows};
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
 pub(crate) use memory::{Output, address};
+pub(crate) use mlp::widest_of_aggregation;
 pub(crate) use patch_conv::PatchConv;
 pub(crate) use prefix_attention::prefix_attention;
 pub(crate) use rejection::{reject, top_k_union};

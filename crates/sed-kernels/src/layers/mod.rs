@@ -36,4 +36,4 @@ pub use scalar_conv::ScalarConv;
 pub use skip_fusion::SkipFusion;
 pub use upsample_argmax::{score_and_upsample, upsample_argmax};
 pub(crate) use wing::Wing;
-pub use wing::{activation_dtype, has_cuda_kernels, products_off_plan};
+pub use wing::{activation_dtype, has_cuda_kernels, products_off_plan, widest_of_aggregation};

@@ -39,6 +39,12 @@ pub fn activation_dtype(device: &Device, weights: DType) -> DType {
     in_wing_of!(device, activation_dtype(weights))
 }
 
+/// Channels of the widest tensor that a ConvNeXt block or a class attention of so many channels, with weights of a
+/// format, leaves in a GPU's memory between two launches.
+pub fn widest_of_aggregation(weights: DType, channels: usize) -> usize {
+    crate::cuda::widest_of_aggregation(weights, channels)
+}
+
 /// Matrix products on GPUs for which cuBLASLt refused the algorithm chosen for their weight, with their
 /// sizes: their rows may depend on the number of rows in the launch. Empty unless a version of the library
 /// has such sizes.

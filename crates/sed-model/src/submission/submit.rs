@@ -264,7 +264,9 @@ impl SedModel {
     ) -> Result<Vec<Answered>> {
         let candidates = decoding.asked.candidates;
         let all = [candidates.all(); Level::COUNT];
-        let guessed = kept.seen.capacities(candidates);
+        let limits = self.limits().map_or([usize::MAX; Level::COUNT], |limits| limits.levels);
+        let mut guessed = kept.seen.capacities(candidates);
+        guessed.iter_mut().zip(limits).for_each(|(capacity, limit)| *capacity = limit.min(*capacity));
         let base = arena::position();
         let mut decoded = self.decode(kept, images, decoding, guessed, clock)?;
         if decoded.is_none() {
