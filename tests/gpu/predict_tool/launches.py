@@ -70,7 +70,8 @@ class Kernels:
         name = entry["name"]
         if name not in self.ways:
             return None
-        key = json.dumps([self.digests[name], name, entry["grid"], entry["block"], entry["args"]])
+        seen = [entry["grid"], entry["block"], entry["args"], sorted(contents(entry).items())]
+        key = json.dumps([self.digests[name], name, *seen])
         if key not in self.known:
             toolchain.say(f"walking {name} in {entry['grid']} blocks")
             self.known[key] = self.walk(entry)
@@ -143,5 +144,6 @@ def contents_of(name: str, args: list[dict[str, typing.Any]], images: int) -> di
         pairs = args[0]["pointer"] // (args[0]["element"] * args[7]["i32"])
         return {1: [0, pairs // images], 3: [8]}
     if name == "compact_pairs":
-        return {0: [0, args[1]["pointer"] // args[1]["element"] // args[10]["i32"]], 3: [8]}
+        # As if as many pairs were there before as there is room for behind.
+        return {0: [0, args[13]["i32"] // args[10]["i32"]], 3: [8]}
     return {}

@@ -33,6 +33,12 @@ def gathered(entry: Entry) -> float:
     return 2.0 * entry["grid"][1] * width * written(entry["args"])["element"]
 
 
+def compacted(entry: Entry) -> float:
+    """compact_pairs: marks, and three tables read and written; the written ones lie in a larger tensor."""
+    parts, words, capacity = (entry["args"][place]["i32"] for place in (11, 12, 13))
+    return 4.0 * (parts * words + 6 * capacity)
+
+
 def argmax(entry: Entry) -> float:
     """upsample_argmax: the maps are a view of a batch's; ranked, three planes beside the indices."""
     args = entry["args"]
@@ -85,6 +91,7 @@ RULES: dict[str, collections.abc.Callable[[Entry], float]] = {
     "gather_rows": rows,
     "gather_pairs": gathered,
     "gather_pairs16": gathered,
+    "compact_pairs": compacted,
     "stack": rows,
     "upsample_argmax": argmax,
     "upsample_argmax_ranked": argmax,
