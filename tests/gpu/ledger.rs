@@ -11,10 +11,11 @@
 use std::ffi::{CString, c_char, c_void};
 
 use candle_core::{DType, Device, Tensor};
+use sed_model::PinnedInputs;
 use sed_model::allocator::{MiMalloc, keep_freed_memory};
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::{PROMPTS, SedConfig};
-use sed_model::device::{F32Products, PinnedInputs, open_gpu};
+use sed_model::device::{F32Products, open_gpu};
 use sed_model::text_tower::TextEmbedding;
 use sed_model::{Input, OutputSpec, Question, Rejection, SedModel, Source, Thresholds, synthetic};
 

@@ -46,27 +46,48 @@ __device__ inline float gelu_of(float v, float) { return activate(v, GELU); }
 __device__ inline __half gelu_of(float v, __half) { return __float2half(v * normal_share(v)); }
 __device__ inline __nv_bfloat16 gelu_of(float v, __nv_bfloat16) { return __float2bfloat16(v * normal_share(v)); }
 
-// x = gelu(x) in place: `groups` times eight values, which start at a multiple of 16 bytes, and `rest` more, fewer than
+struct Gelu {
+  template <typename T>
+  __device__ T operator()(float v) const { return gelu_of(v, T()); }
+};
+struct Relu {
+  template <typename T>
+  __device__ T operator()(float v) const { return from_float<T>(relu(v)); }
+};
+
+// x = f(x) in place: `groups` times eight values, which start at a multiple of 16 bytes, and `rest` more, fewer than
 // eight. With `live` (not null) only *live times `each` groups. A thread has a group, or one value of the rest.
 // Floor: the values read and written.
-template <typename T>
-__device__ void gelu(const unsigned* live, T* x, int groups, int rest, int each) {
+template <typename F, typename T>
+__device__ inline void activated(const unsigned* live, T* x, int groups, int rest, int each) {
+  const F f;
   const int group = blockIdx.x * blockDim.x + threadIdx.x;
   if (live != nullptr) groups = min(groups, (int)*live * each);
   if (group < groups) {
     const Eight<T> from = reinterpret_cast<const Eight<T>*>(x)[group];
     Eight<T> to;
 #pragma unroll
-    for (int i = 0; i < 8; i++) to.v[i] = gelu_of(value_of(from, i), T());
+    for (int i = 0; i < 8; i++) to.v[i] = f.template operator()<T>(value_of(from, i));
     reinterpret_cast<Eight<T>*>(x)[group] = to;
   } else if (group - groups < rest) {
     T* const one = x + (long long)groups * 8 + (group - groups);
-    *one = gelu_of(to_float(*one), T());
+    *one = f.template operator()<T>(to_float(*one));
   }
 }
 #define PARAMETERS(T) (const unsigned* live, T* x, int groups, int rest, int each)
-SED_KERNEL(gelu, PARAMETERS, (live, x, groups, rest, each))
+#define ARGUMENTS (live, x, groups, rest, each)
+template <typename T>
+__device__ void gelu PARAMETERS(T) {
+  activated<Gelu> ARGUMENTS;
+}
+template <typename T>
+__device__ void relu_in_place PARAMETERS(T) {
+  activated<Relu> ARGUMENTS;
+}
+SED_KERNEL(gelu, PARAMETERS, ARGUMENTS)
+SED_KERNEL(relu_in_place, PARAMETERS, ARGUMENTS)
 #undef PARAMETERS
+#undef ARGUMENTS
 
 // y = 1 / (1 + e^-x); the values of x that are not finite are added to counts[counter] (`counts` may be null).
 // Floor: `values` read and written.

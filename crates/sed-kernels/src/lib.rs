@@ -32,6 +32,7 @@ mod testing;
 
 #[cfg(feature = "cuda-emulator")]
 pub use cuda::emulate_cuda;
+pub use cuda::submission;
 pub use half::f16;
 pub use layers::{
     ClassAttention, Conv2d, ConvNextBlock, DepthwiseConv, LayerNorm, Linear, PatchConv, ScalarConv,

@@ -2,7 +2,7 @@
 //! position of the last (SED, CVPR 2024, section 3.2: hierarchical encoder).
 
 use candle_core::Tensor;
-use sed_kernels::device::arena::{Side, Turns};
+use sed_kernels::submission::arena::{Side, Turns};
 use sed_kernels::{
     Activation, ConvNextBlock, ConvNextWeights, LayerNorm, Linear, PatchConv, PatchConvWeights,
 };

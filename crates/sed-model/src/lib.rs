@@ -22,7 +22,6 @@ mod parts;
 pub mod prompts;
 mod rejection;
 mod segmentation;
-mod submission;
 pub mod synthetic;
 pub mod text_tower;
 pub mod tokenizer;
@@ -33,12 +32,12 @@ pub use error::{ModelError, Result};
 pub use features::{GuidanceProjection, ImageFeatures};
 pub use footprint::Footprint;
 pub use level::Level;
-pub use model::SedModel;
+pub use model::{Answered, Input, Question, RawMap, SedModel, Source, StageTimes, Submitted};
 pub use pairs::{DecodeRequest, PairBatch};
 pub use parts::{Advanced, Parts};
 pub use rejection::{ParseRejectionError, Rejection};
+pub use sed_kernels::submission::{PinnedInput, PinnedInputs};
 pub use sed_kernels::{
     Sureness, UNLABELLED, activation_dtype, allocator, device, f16, parallel, peak, products_off_plan,
 };
 pub use segmentation::{FinishedMap, OutputSpec, ScoreMaps, Thresholds};
-pub use submission::{Answered, Input, Question, RawMap, Source, StageTimes, Submitted};

@@ -6,9 +6,10 @@
 use std::cell::RefCell;
 
 use candle_core::{DType, Device, Tensor};
+use sed_model::PinnedInputs;
 use sed_model::checkpoint::Checkpoint;
 use sed_model::config::{PROMPTS, SedConfig};
-use sed_model::device::{F32Products, PinnedInputs, open_gpu};
+use sed_model::device::{F32Products, open_gpu};
 use sed_model::text_tower::TextEmbedding;
 use sed_model::{
     DecodeRequest, FinishedMap, ImageFeatures, Input, Level, OutputSpec, Question, Rejection, SedModel,

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use sed_model::{
-    DecodeRequest, Footprint, ImageFeatures, Input, ModelError, PairBatch, Parts, Question, SedModel,
-    Submitted, activation_dtype,
+    DecodeRequest, Footprint, ImageFeatures, Input, ModelError, PairBatch, Parts, PinnedInput, PinnedInputs,
+    Question, SedModel, Submitted, activation_dtype,
     config::PROMPTS,
-    device::{Fault, PinnedInput, PinnedInputs, diagnose, gpu_memory, upload},
+    device::{Fault, diagnose, gpu_memory, upload},
     prompts, text_tower, tokenizer,
 };
 

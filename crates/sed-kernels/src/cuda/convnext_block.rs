@@ -4,11 +4,11 @@
 use candle_core::{DType, Result, Tensor};
 
 use super::depthwise::DepthwiseConv;
-use super::epilogue::gelu;
+use super::epilogue::activate;
 use super::layer_norm::LayerNorm;
 use super::linear::{Linear, vector};
+use super::memory::arena;
 use super::mlp::FusedMlp;
-use crate::device::arena;
 use crate::specs::{Activation, ConvNextWeights, DevicePairs};
 
 /// The block's layers; it works in the dtype of its matrices.
@@ -74,7 +74,7 @@ impl ConvNextBlock {
             }
             FeedForward::Products { expand, contract } => {
                 let hidden = expand.forward(&normed, Activation::None)?;
-                gelu(&hidden, live)?;
+                activate(&hidden, Activation::Gelu, live)?;
                 scratch.results();
                 contract.forward_onto(&hidden, &x)
             }

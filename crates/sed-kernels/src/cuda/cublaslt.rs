@@ -25,7 +25,7 @@ use candle_core::cuda_backend::{CudaDevice, CudaError, DeviceId, WrapErr, gemm_r
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::memory::{Output, address};
-use super::product::Tail;
+use super::tail::Tail;
 
 /// Rows for which algorithms are chosen: some two pictures at the encoder's longest stage.
 const PLANNED_ROWS: usize = 4096;
@@ -78,13 +78,12 @@ struct Key {
     tf32: bool,
     biased: bool,
     added: bool,
-    relu: bool,
 }
 
 impl Key {
     fn new(size: Size, dtype: DType, tail: Tail<'_>) -> Self {
         let (biased, added) = (tail.bias.is_some(), tail.addend.is_some());
-        Self { size, dtype, tf32: gemm_reduced_precision_f32(), biased, added, relu: tail.relu }
+        Self { size, dtype, tf32: gemm_reduced_precision_f32(), biased, added }
     }
 
     fn planned(self) -> Self {
@@ -92,12 +91,7 @@ impl Key {
     }
 
     fn epilogue(self) -> Epilogue {
-        match (self.biased, self.relu) {
-            (false, false) => Epilogue::CUBLASLT_EPILOGUE_DEFAULT,
-            (true, false) => Epilogue::CUBLASLT_EPILOGUE_BIAS,
-            (false, true) => Epilogue::CUBLASLT_EPILOGUE_RELU,
-            (true, true) => Epilogue::CUBLASLT_EPILOGUE_RELU_BIAS,
-        }
+        if self.biased { Epilogue::CUBLASLT_EPILOGUE_BIAS } else { Epilogue::CUBLASLT_EPILOGUE_DEFAULT }
     }
 }
 

@@ -1,4 +1,4 @@
-//! GELU in its exact form, behind matrix products: that of cuBLASLt is the tanh form.
+//! Activations behind matrix products: cuBLASLt's GELU is the tanh form, and its ReLU may make a number of NaN.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -8,7 +8,7 @@ use crate::specs::Activation;
 
 /// Threads of a block.
 const THREADS: usize = 256;
-/// Values that a thread of `gelu` has.
+/// Values that a thread has.
 const VALUES: usize = 8;
 
 /// The number of an activation in `common.cuh`.
@@ -20,11 +20,17 @@ pub(super) fn number(activation: Activation) -> usize {
     }
 }
 
-/// Replaces the values of `x [rows, ..]`, the result of a product that nothing else holds, by their GELU.
+/// Replaces the values of `x [rows, ..]`, the result of a product that nothing else holds, by the activation's,
+/// exact GELU or ReLU.
 /// With `live [1]` only those of the first `live` rows; rows behind them hold anything.
-pub(super) fn gelu(x: &Tensor, live: Option<&Tensor>) -> Result<()> {
+pub(super) fn activate(x: &Tensor, activation: Activation, live: Option<&Tensor>) -> Result<()> {
+    let kernel = match activation {
+        Activation::None => return Ok(()),
+        Activation::Relu => "relu_in_place",
+        Activation::Gelu => "gelu",
+    };
     if !address(x)?.0.is_multiple_of(16) {
-        bail!("gelu: {:?} begins at no multiple of 16 bytes", x.shape());
+        bail!("{kernel}: {:?} begins at no multiple of 16 bytes", x.shape());
     }
     let values = x.elem_count();
     let of_row = values / x.dims().first().copied().unwrap_or(1).max(1);
@@ -32,7 +38,7 @@ pub(super) fn gelu(x: &Tensor, live: Option<&Tensor>) -> Result<()> {
     let live = live.filter(|_| of_row.is_multiple_of(VALUES));
     let (groups, rest) = (values / VALUES, values % VALUES);
     let mut y = Output::over(x)?;
-    Launch::new("gelu", x.dtype(), [(groups + rest).div_ceil(THREADS), 1, 1], THREADS)?
+    Launch::new(kernel, x.dtype(), [(groups + rest).div_ceil(THREADS), 1, 1], THREADS)?
         .optional(live)?
         .output(&mut y)?
         .i32(groups)?
@@ -67,7 +73,7 @@ mod tests {
             let from: Vec<f32> = (0..count).map(|i| (i as f32 / count as f32 - 0.5) * 14.0).collect();
             for (dtype, ulp) in DTYPES.into_iter().zip([2e-7, 1.0 / 256.0, 1.0 / 2048.0]) {
                 let x = own(&tensor(&from, &[count]), dtype);
-                gelu(&x.tensor, None).unwrap();
+                activate(&x.tensor, Activation::Gelu, None).unwrap();
                 for (from, got) in values(&x.rounded).into_iter().zip(values(&x.tensor)) {
                     let want = x_times_share(f64::from(from));
                     let tolerance = f64::from(from).abs() * 4e-7 + want.abs() * ulp + 1e-7;
@@ -84,7 +90,7 @@ mod tests {
     fn large_values_and_nan_are_seen() {
         for dtype in DTYPES {
             let x = own(&tensor(&[3e4, -3e4, f32::NAN, f32::INFINITY, -0.0, 0.0], &[6]), dtype);
-            gelu(&x.tensor, None).unwrap();
+            activate(&x.tensor, Activation::Gelu, None).unwrap();
             let got = values(&x.tensor);
             assert_eq!(got[0], values(&x.rounded)[0], "{dtype:?}");
             assert!(got[1] == 0.0 && got[2].is_nan() && got[3] == f32::INFINITY, "{dtype:?} {got:?}");
@@ -99,8 +105,8 @@ mod tests {
             let x = tensor(&random(rows * width, 1), &[rows, width]);
             let (all, some) = (own(&x, dtype), own(&x, dtype));
             let live = Tensor::new(&[4u32], &device()).unwrap();
-            gelu(&all.tensor, None).unwrap();
-            gelu(&some.tensor, Some(&live)).unwrap();
+            activate(&all.tensor, Activation::Gelu, None).unwrap();
+            activate(&some.tensor, Activation::Gelu, Some(&live)).unwrap();
             let (all, got) = (values(&all.tensor), values(&some.tensor));
             assert_eq!(got[..4 * width], all[..4 * width]);
             assert_eq!(got[4 * width..], values(&some.rounded)[4 * width..]);

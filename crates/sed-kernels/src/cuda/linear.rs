@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::epilogue::gelu;
-use super::product::{Tail, product};
+use super::epilogue::activate;
+use super::product::product;
+use super::tail::Tail;
 use crate::specs::{Activation, linear_shape, linear_sizes};
 
 /// Weight and bias in the dtype that the layer multiplies in.
@@ -40,20 +41,17 @@ impl Linear {
         self.weight.dtype()
     }
 
-    /// `x [.., in]` to `[.., out]` in the weight's dtype: one launch, with GELU two.
+    /// `x [.., in]` to `[.., out]` in the weight's dtype: one launch, with an activation two.
     pub(crate) fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        let relu = activation == Activation::Relu;
-        let y = self.multiply(x, Tail { bias: self.bias.as_ref(), addend: None, relu })?;
-        if activation == Activation::Gelu {
-            gelu(&y, None)?;
-        }
+        let y = self.multiply(x, Tail { bias: self.bias.as_ref(), addend: None })?;
+        activate(&y, activation, None)?;
         Ok(y)
     }
 
     /// `addend + x · Wᵀ + b` for an `addend [.., out]` in the weight's dtype, in one launch.
     pub(super) fn forward_onto(&self, x: &Tensor, addend: &Tensor) -> Result<Tensor> {
         let addend = addend.contiguous()?;
-        self.multiply(x, Tail { bias: self.bias.as_ref(), addend: Some(&addend), relu: false })
+        self.multiply(x, Tail { bias: self.bias.as_ref(), addend: Some(&addend) })
     }
 
     fn multiply(&self, x: &Tensor, tail: Tail<'_>) -> Result<Tensor> {

@@ -33,6 +33,8 @@ mod rejection;
 mod run;
 mod scalar_conv;
 mod skip_fusion;
+pub mod submission;
+mod tail;
 #[cfg(test)]
 mod testing;
 mod tile_taps;
@@ -52,7 +54,6 @@ pub(crate) use finish::finish_batch;
 pub(crate) use gather::{gather_pairs, gather_rows};
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
-pub(crate) use memory::{Output, address};
 pub(crate) use mlp::widest_of_aggregation;
 pub(crate) use patch_conv::PatchConv;
 pub(crate) use prefix_attention::prefix_attention;

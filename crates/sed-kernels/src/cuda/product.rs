@@ -4,40 +4,7 @@
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use super::memory::Output;
-
-/// Additions to the sums of a product before they are rounded: `max(sum + addend + bias, 0)` or a part of that.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Tail<'a> {
-    /// `[n]`, of the product's dtype.
-    pub(super) bias: Option<&'a Tensor>,
-    /// Of the product's shape and dtype, contiguous.
-    pub(super) addend: Option<&'a Tensor>,
-    /// True if negative results become 0.
-    pub(super) relu: bool,
-}
-
-impl Tail<'_> {
-    /// Checks that the tail fits a product of `[rows, n]`.
-    fn check(&self, rows: usize, n: usize, dtype: DType) -> Result<()> {
-        for (values, x) in [(n, self.bias), (rows * n, self.addend)] {
-            if let Some(x) = x
-                && (x.elem_count() != values || x.dtype() != dtype || !x.is_contiguous())
-            {
-                bail!("product: {:?} of {:?} is no tail for {rows} × {n} of {dtype:?}", x.shape(), x.dtype());
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds the tail to `sums [rows, n]`, f32.
-    fn finish(&self, mut sums: Tensor) -> Result<Tensor> {
-        for x in [self.addend, self.bias].into_iter().flatten() {
-            let columns = sums.dims()[1];
-            sums = sums.broadcast_add(&x.to_dtype(DType::F32)?.reshape(((), columns))?)?;
-        }
-        if self.relu { sums.relu() } else { Ok(sums) }
-    }
-}
+use super::tail::Tail;
 
 /// `x [rows, k]` times the transpose of `weight [n, k]`, with its tail: `[rows, n]`. Both are contiguous and of
 /// one dtype. Sums are f32, rounded once.
@@ -103,13 +70,10 @@ mod tests {
                 let (x, weight) = (random(&[rows, k], 1), random(&[n, k], 2));
                 let (bias, addend) = (random(&[n], 3), random(&[rows, n], 4));
                 let plain = x.rounded.matmul(&weight.rounded.t().unwrap()).unwrap();
-                for case in 0..8 {
-                    let [biased, added, relu] = [case & 1 > 0, case & 2 > 0, case & 4 > 0];
-                    let tail = |bias, addend| Tail {
-                        bias: biased.then_some(bias),
-                        addend: added.then_some(addend),
-                        relu,
-                    };
+                for case in 0..4 {
+                    let [biased, added] = [case & 1 > 0, case & 2 > 0];
+                    let tail =
+                        |bias, addend| Tail { bias: biased.then_some(bias), addend: added.then_some(addend) };
                     let want = tail(&bias.rounded, &addend.rounded).finish(plain.clone()).unwrap();
                     let got = product(&x.tensor, &weight.tensor, tail(&bias.tensor, &addend.tensor)).unwrap();
                     assert_near(&got, &want, dtype, &format!("{rows}×{k}×{n}, tail {case}"));
@@ -124,7 +88,7 @@ mod tests {
         let zeros = |shape: &[usize]| tensor(&vec![0.0; shape.iter().product()], shape);
         let (x, weight) = (zeros(&[3, 2]), zeros(&[4, 2]));
         let with = |tail: Tail<'_>| product(&x, &weight, tail).is_ok();
-        assert!(with(Tail { bias: Some(&zeros(&[4])), addend: Some(&zeros(&[3, 4])), relu: false }));
+        assert!(with(Tail { bias: Some(&zeros(&[4])), addend: Some(&zeros(&[3, 4])) }));
         assert!(!with(Tail { bias: Some(&zeros(&[3])), ..Tail::default() }));
         assert!(!with(Tail { bias: Some(&zeros(&[4]).to_dtype(DType::BF16).unwrap()), ..Tail::default() }));
         assert!(!with(Tail { addend: Some(&zeros(&[4, 4])), ..Tail::default() }));
@@ -148,7 +112,7 @@ mod tests {
                 let of_rows = |first: usize, count: usize| {
                     let part = |x: &Tensor| x.narrow(0, first, count).unwrap().contiguous().unwrap();
                     let addend = part(&addend);
-                    let tail = Tail { bias: Some(&bias), addend: Some(&addend), relu: true };
+                    let tail = Tail { bias: Some(&bias), addend: Some(&addend) };
                     let tail = if tailed { tail } else { Tail::default() };
                     bits(&product(&part(&x), &weight, tail).unwrap())
                 };

@@ -2,9 +2,7 @@
 
 use candle_core::cuda_backend::cudarc::cublas::result::CublasError;
 use candle_core::cuda_backend::cudarc::cublas::sys::cublasStatus_t;
-use candle_core::cuda_backend::cudarc::driver::result::{
-    device as driver_device, mem_pool, memcpy_dtod_async,
-};
+use candle_core::cuda_backend::cudarc::driver::result::{device as driver_device, mem_pool};
 use candle_core::cuda_backend::cudarc::driver::sys::{
     self, CUdevice, CUmemPool_attribute, CUmemoryPool, CUresult,
 };
@@ -101,14 +99,6 @@ pub(super) fn trim(device: &CudaDevice) -> Result<(), TensorError> {
         unsafe { mem_pool::trim_to(pool, 0) }.w()?;
     }
     Ok(())
-}
-
-/// Queues a copy between two places of a device, both of so many bytes.
-pub(super) fn copy(device: &CudaDevice, from: u64, to: u64, bytes: usize) -> Result<(), TensorError> {
-    let stream = device.cuda_stream();
-    stream.context().bind_to_thread().w()?;
-    // SAFETY: the places are those of tensors of this device, which it keeps until work that is queued now is done.
-    unsafe { memcpy_dtod_async(to, from, bytes, stream.cu_stream()) }.w()
 }
 
 pub(super) fn memory(device: &CudaDevice) -> Option<GpuMemory> {

@@ -1,17 +1,13 @@
 //! Devices: the GPUs of the machine, opening one, its memory and the host's for it, recorded work, and the meaning of
 //! its errors.
 
-pub mod arena;
 #[cfg(feature = "cuda")]
 mod cuda;
 #[cfg(feature = "cuda")]
 mod cuda_fault;
 mod events;
-mod graph;
-mod inputs;
 #[cfg(feature = "cuda")]
 mod libraries;
-mod pinned;
 #[cfg(feature = "cuda")]
 mod staging;
 
@@ -19,11 +15,7 @@ use std::fmt;
 
 use candle_core::{DType, Device, Error, Tensor};
 
-pub use arena::Arena;
 pub use events::EventTimer;
-pub use graph::{Graph, Recording, record};
-pub use inputs::{PinnedInput, PinnedInputs, upload_inputs};
-pub use pinned::{Download, HostBuffer, HostBuffers, HostWords};
 
 /// The reason why there is no GPU to compute on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -200,35 +192,6 @@ pub fn diagnose(device: &Device, error: &Error) -> Fault {
             }
         }
         _ => fault(error),
-    }
-}
-
-/// Memory without values for a tensor, in the arena if one is lent to this thread.
-///
-/// # Errors
-/// When the device has no memory left.
-pub fn room(device: &Device, dtype: DType, shape: &[usize]) -> candle_core::Result<Tensor> {
-    Ok(crate::cuda::Output::new(device, dtype, shape)?.into_tensor())
-}
-
-/// Copies a contiguous tensor over another of as many bytes on the same device, behind all work that was queued so far.
-///
-/// # Errors
-/// When one is not contiguous, or they are of different lengths.
-pub fn copy(from: &Tensor, to: &Tensor) -> candle_core::Result<()> {
-    let ((source, bytes), (target, room)) = (crate::cuda::address(from)?, crate::cuda::address(to)?);
-    if bytes != room {
-        candle_core::bail!("a copy of {bytes} bytes over {room}");
-    }
-    match to.device() {
-        #[cfg(feature = "cuda")]
-        Device::Cuda(device) => cuda::copy(device, source, target, bytes),
-        Device::Cpu => {
-            // SAFETY: both tensors have so many bytes; one may lie in the other's memory.
-            unsafe { std::ptr::copy(source as *const u8, target as *mut u8, bytes) };
-            Ok(())
-        }
-        other => candle_core::bail!("no copies on {:?}", other.location()),
     }
 }
 

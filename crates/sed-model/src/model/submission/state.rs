@@ -1,7 +1,7 @@
 //! Memory, tables and experience that stay from one submission to the next.
 
 use candle_core::{DType, Device};
-use sed_kernels::device::{Arena, HostBuffers, PinnedInputs};
+use sed_kernels::submission::{Arena, HostBuffers, PinnedInputs};
 
 use super::capacity::Seen;
 use super::graphs::Graphs;

@@ -23,7 +23,7 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-use crate::cuda::Output;
+use super::Output;
 
 /// Every place in a slab starts at a multiple of so many bytes, as an allocation does.
 const ALIGNMENT: usize = 256;

@@ -4,8 +4,9 @@ use std::sync::{MutexGuard, PoisonError};
 
 use candle_core::Tensor;
 use sed_kernels::activation_dtype;
-use sed_kernels::device::arena::{self, Side};
-use sed_kernels::device::{Fault, PinnedInput, copy, fault, room, synchronize, upload_inputs};
+use sed_kernels::device::{Fault, fault, synchronize};
+use sed_kernels::submission::arena::{self, Side};
+use sed_kernels::submission::{PinnedInput, copy, room, upload_inputs};
 
 use super::clock::{Clock, Stage};
 use super::graphs::BatchFeatures;

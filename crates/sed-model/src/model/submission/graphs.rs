@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
-use sed_kernels::device::arena::{self, Position};
-use sed_kernels::device::{Graph, Recording, record};
+use sed_kernels::submission::arena::{self, Position};
+use sed_kernels::submission::{Graph, Recording, record};
 
 use crate::error::{ModelError, Result};
 

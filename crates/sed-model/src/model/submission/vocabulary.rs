@@ -1,7 +1,7 @@
 //! Vocabularies as one tensor each, kept on the device for the next submission that asks for the same words.
 
 use candle_core::{Tensor, TensorId};
-use sed_kernels::device::arena;
+use sed_kernels::submission::arena;
 
 use crate::error::Result;
 use crate::text_tower::TextEmbedding;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
-use sed_kernels::device::arena::{self, Side, Turns};
-use sed_kernels::device::room;
+use sed_kernels::submission::arena::{self, Side, Turns};
+use sed_kernels::submission::room;
 use sed_kernels::{DevicePairs, FusionOutputs, cost_map_batch, gather_pairs, reject};
 
 use super::clock::{Clock, Stage};

@@ -12,8 +12,8 @@ use candle_core::cuda_backend::{
 };
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-use super::synchronize;
-use crate::cuda::{Output, address};
+use crate::cuda::memory::{Output, address};
+use crate::device::synchronize;
 
 /// Alignment of plain memory in bytes.
 const ALIGNMENT: usize = 64;

@@ -1,5 +1,7 @@
 //! The whole network, cut into the stages that a server schedules.
 
+mod submission;
+
 use std::sync::Mutex;
 
 use candle_core::{DType, Device, Tensor};
@@ -19,8 +21,9 @@ use crate::pairs::{DecodeRequest, PairBatch};
 use crate::parts::{Advanced, Parts};
 use crate::prompts::Category;
 use crate::segmentation::{FinishedMap, OutputSpec, finish};
-use crate::submission::State;
 use crate::text_tower::{TextEmbedding, TextTower};
+use submission::State;
+pub use submission::{Answered, Input, Question, RawMap, Source, StageTimes, Submitted};
 
 /// A SED model with its weights on one device. Every stage is a pure function of its inputs.
 #[derive(Debug)]

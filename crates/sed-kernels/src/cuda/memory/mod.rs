@@ -1,6 +1,8 @@
 //! Memory of a device as kernels see it: addresses of tensors, and outputs that become tensors. Outputs lie in the
 //! arena that is lent to the thread, if one is.
 
+pub mod arena;
+
 use candle_core::backend::BackendDevice;
 #[cfg(feature = "cuda")]
 use candle_core::cuda_backend::{
@@ -8,8 +10,6 @@ use candle_core::cuda_backend::{
     cudarc::driver::{DevicePtr, result::memset_d8_async},
 };
 use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor, bail};
-
-use crate::device::arena;
 
 /// The bytes of memory that was not written, on the CPU: NaN in every floating-point type, and a value of every other.
 const UNWRITTEN: u8 = 0xff;

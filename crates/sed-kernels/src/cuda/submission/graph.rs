@@ -38,7 +38,7 @@ mod on_a_gpu {
     use candle_core::{Error, Result};
 
     use super::Recording;
-    use crate::device::arena;
+    use crate::cuda::memory::arena;
 
     /// Recorded launches. The memory that they use must not go before the graph.
     pub struct Graph(CudaGraph);

@@ -6,8 +6,8 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use half::{bf16, f16};
 
 use super::pinned::HostMemory;
-use crate::cuda::Output;
-use crate::layers::has_cuda_kernels;
+use crate::cuda::memory::Output;
+use crate::cuda::runs_on;
 
 /// A bounded number of slots for images of one size and format. Cheap to clone; any thread fills slots.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ impl PinnedInputs {
     /// Converts an image's values into a free slot, rounded as the device rounds them. `None` when no slot is free,
     /// there are not as many values as in a slot, or the device is no GPU.
     pub fn fill(&self, values: &[f32]) -> Option<PinnedInput> {
-        if values.len() != self.0.values || !has_cuda_kernels(&self.0.device) {
+        if values.len() != self.0.values || !runs_on(&self.0.device) {
             return None;
         }
         let mut input = PinnedInput { memory: Some(self.slot()?), pool: Arc::clone(&self.0) };
