@@ -1,4 +1,4 @@
-// GELU behind a matrix product, and other maps of single values.
+// GELU and a sum behind a matrix product, and other maps of single values.
 #include "common.cuh"
 
 // The share of the normal distribution below `x`, as what is stored in 16 bits needs it: within 3e-7 everywhere. A
@@ -66,6 +66,18 @@ __device__ void gelu(const unsigned* live, T* x, int groups, int rest, int each)
 }
 #define PARAMETERS(T) (const unsigned* live, T* x, int groups, int rest, int each)
 SED_KERNEL(gelu, PARAMETERS, (live, x, groups, rest, each))
+#undef PARAMETERS
+
+// x += addend, value by value. With `live` (not null) only *live times `each` values count. Floor: both read, one
+// written.
+template <typename T>
+__device__ void add(const unsigned* live, const T* addend, T* x, long long values, int each) {
+  const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (live != nullptr) values = min(values, (long long)*live * each);
+  if (at < values) x[at] = from_float<T>(to_float(x[at]) + to_float(addend[at]));
+}
+#define PARAMETERS(T) (const unsigned* live, const T* addend, T* x, long long values, int each)
+SED_KERNEL(add, PARAMETERS, (live, addend, x, values, each))
 #undef PARAMETERS
 
 // y = 1 / (1 + e^-x); the values of x that are not finite are added to counts[counter] (`counts` may be null).

@@ -1,4 +1,4 @@
-//! GELU in its exact form, behind matrix products: that of cuBLASLt is the tanh form.
+//! Behind matrix products: GELU in its exact form, since that of cuBLASLt is the tanh form, and a second addend.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -38,6 +38,23 @@ pub(super) fn gelu(x: &Tensor, live: Option<&Tensor>) -> Result<()> {
         .i32(groups)?
         .i32(rest)?
         .i32(of_row / VALUES)?
+        .run(x.device())
+}
+
+/// Adds `addend` to the values of `x [rows, ..]`, the result of a product that nothing else holds; both are contiguous
+/// and of one format. With `live [1]` only to those of the first `live` rows; rows behind them hold anything.
+pub(super) fn add(x: &Tensor, addend: &Tensor, live: Option<&Tensor>) -> Result<()> {
+    let (values, rows) = (x.elem_count(), x.dims().first().copied().unwrap_or(1).max(1));
+    if addend.elem_count() != values || addend.dtype() != x.dtype() {
+        bail!("add: {:?} of {:?} to {:?}", addend.shape(), addend.dtype(), x.shape());
+    }
+    let mut y = Output::over(x)?;
+    Launch::new("add", x.dtype(), [values.div_ceil(THREADS), 1, 1], THREADS)?
+        .optional(live)?
+        .input(addend)?
+        .output(&mut y)?
+        .i64(values)
+        .i32(values / rows)?
         .run(x.device())
 }
 
@@ -104,6 +121,27 @@ mod tests {
             let (all, got) = (values(&all.tensor), values(&some.tensor));
             assert_eq!(got[..4 * width], all[..4 * width]);
             assert_eq!(got[4 * width..], values(&some.rounded)[4 * width..]);
+        }
+    }
+
+    #[test]
+    fn sums_are_made_in_place() {
+        for (rows, width) in [(1, 1), (6, 51)] {
+            for dtype in DTYPES {
+                let (x, addend) = (random(rows * width, 1), random(rows * width, 2));
+                let x = tensor(&x, &[rows, width]);
+                let addend = on_device(&tensor(&addend, &[rows, width]), dtype);
+                let (all, some) = (own(&x, dtype), own(&x, dtype));
+                let live = Tensor::new(&[rows as u32 - 1], &device()).unwrap();
+                add(&all.tensor, &addend.tensor, None).unwrap();
+                add(&some.tensor, &addend.tensor, Some(&live)).unwrap();
+                let want = (&all.rounded + &addend.rounded).unwrap().to_dtype(dtype).unwrap();
+                let (want, got, end) = (values(&want), values(&some.tensor), (rows - 1) * width);
+                assert_eq!(values(&all.tensor), want, "{dtype:?}");
+                assert_eq!(got[..end], want[..end]);
+                assert_eq!(got[end..], values(&some.rounded)[end..]);
+                assert!(add(&all.tensor, &live, None).is_err());
+            }
         }
     }
 
