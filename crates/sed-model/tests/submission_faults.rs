@@ -123,7 +123,8 @@ fn each_fault(step: usize, mut hits: impl FnMut(&str) -> bool) {
         for status in statuses {
             let mut passages = (1..).step_by(step);
             let last = passages.find(|first| !hits(&format!("{point}:{status}:{first}:once"))).unwrap();
-            println!("{point}:{status}: {} passages", last - 1);
+            // Allocations are few once there are slabs, and the driver has no others behind them.
+            assert!(last > 1 || point.starts_with("alloc"), "{point}:{status} is never passed");
         }
     }
 }

@@ -7,6 +7,8 @@ use crate::level::Level;
 const MEMORY: f64 = 0.98;
 /// Rows beyond the largest share seen.
 const MARGIN: f64 = 1.125;
+/// Fewer pairs say nothing of others: two that are equal both stay, as in a warm-up.
+const LEAST_PAIRS: usize = 16;
 /// Rows come in multiples of this.
 const STEP: usize = 16;
 /// Different capacities between a number and its double, at most: each may need algorithms and memory of its own.
@@ -58,7 +60,7 @@ impl Seen {
 
     /// Remembers how many pairs entered each level.
     pub(super) fn remember(&mut self, pairs: Candidates, entered: [usize; Level::COUNT]) {
-        if pairs.rejectable == 0 {
+        if pairs.rejectable < LEAST_PAIRS {
             return;
         }
         for (seen, entered) in self.0.iter_mut().zip(entered) {
@@ -94,6 +96,11 @@ mod tests {
         );
         seen.remember(BATCH, [140, 150, 10]);
         assert_eq!(seen.capacities(BATCH, UNLIMITED), [150, 150, 48]);
+        // Of a few nothing is learned.
+        let mut fresh = Seen::default();
+        fresh.remember(Candidates { fixed: 30, rejectable: 2 }, [32; 3]);
+        fresh.remember(BATCH, [47, 42, 42]);
+        assert_eq!(fresh.capacities(BATCH, UNLIMITED), [64, 48, 48]);
         // What was large once is forgotten in time.
         (0..200).for_each(|_| seen.remember(BATCH, [30, 20, 10]));
         assert_eq!(seen.capacities(BATCH, UNLIMITED), [48, 32, 16]);

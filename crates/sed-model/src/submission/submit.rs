@@ -12,7 +12,7 @@ use super::graphs::BatchFeatures;
 use super::run::Decoding;
 use super::state::{Kept, State};
 use super::tables::Asked;
-use super::{Answered, Question, Source, Submitted};
+use super::{Answered, MOST_VOCABULARY_BYTES, Question, Source, Submitted};
 use crate::error::{ModelError, Result};
 use crate::features::ImageFeatures;
 use crate::level::Level;
@@ -41,6 +41,11 @@ impl SedModel {
     /// Reports whether [`SedModel::submit`] can be used: on a GPU.
     pub fn submits(&self) -> bool {
         self.submissions().is_some()
+    }
+
+    /// Bytes of the device that submissions may fill with vocabularies, beside their batches.
+    pub fn vocabulary_bytes(&self) -> u64 {
+        if self.submits() { MOST_VOCABULARY_BYTES as u64 } else { 0 }
     }
 
     /// All stages for a batch, in one go: encodes `inputs`, keeps the features of those of which `keep` says so, and
