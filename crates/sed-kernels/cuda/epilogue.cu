@@ -68,16 +68,26 @@ __device__ void gelu(const unsigned* live, T* x, int groups, int rest, int each)
 SED_KERNEL(gelu, PARAMETERS, (live, x, groups, rest, each))
 #undef PARAMETERS
 
-// x += addend, value by value. With `live` (not null) only *live times `each` values count. Floor: both read, one
-// written.
+// x += addend: `groups` times eight values, which start at multiples of 16 bytes in both, and `rest` more. With `live`
+// (not null) only the first *live times `each` values count; what is added behind them counts for nothing. A thread has a
+// group, or one value of the rest. Floor: both read, one written.
 template <typename T>
-__device__ void add(const unsigned* live, const T* addend, T* x, long long values, int each) {
-  const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-  if (live != nullptr) values = min(values, (long long)*live * each);
-  if (at < values) x[at] = from_float<T>(to_float(x[at]) + to_float(addend[at]));
+__device__ void add(const unsigned* live, const T* addend, T* x, int groups, int rest, int each) {
+  const int group = blockIdx.x * blockDim.x + threadIdx.x;
+  const long long at = group < groups ? group * 8LL : groups * 8LL + (group - groups);
+  if (group - groups >= rest || (live != nullptr && at >= (long long)*live * each)) return;
+  if (group < groups) {
+    Eight<T> sum = reinterpret_cast<const Eight<T>*>(x)[group];
+    const Eight<T> more = reinterpret_cast<const Eight<T>*>(addend)[group];
+#pragma unroll
+    for (int i = 0; i < 8; i++) sum.v[i] = from_float<T>(value_of(sum, i) + value_of(more, i));
+    reinterpret_cast<Eight<T>*>(x)[group] = sum;
+  } else {
+    x[at] = from_float<T>(to_float(x[at]) + to_float(addend[at]));
+  }
 }
-#define PARAMETERS(T) (const unsigned* live, const T* addend, T* x, long long values, int each)
-SED_KERNEL(add, PARAMETERS, (live, addend, x, values, each))
+#define PARAMETERS(T) (const unsigned* live, const T* addend, T* x, int groups, int rest, int each)
+SED_KERNEL(add, PARAMETERS, (live, addend, x, groups, rest, each))
 #undef PARAMETERS
 
 // y = 1 / (1 + e^-x); the values of x that are not finite are added to counts[counter] (`counts` may be null).
