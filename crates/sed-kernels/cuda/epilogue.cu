@@ -1,4 +1,4 @@
-// GELU behind a matrix product, and other maps of single values.
+// GELU and a sum behind a matrix product, and other maps of single values.
 #include "common.cuh"
 
 // The share of the normal distribution below `x`, as what is stored in 16 bits needs it: within 3e-7 everywhere. A
@@ -88,6 +88,28 @@ SED_KERNEL(gelu, PARAMETERS, ARGUMENTS)
 SED_KERNEL(relu_in_place, PARAMETERS, ARGUMENTS)
 #undef PARAMETERS
 #undef ARGUMENTS
+
+// x += addend: `groups` times eight values, which start at multiples of 16 bytes in both, and `rest` more. With `live`
+// (not null) only the first *live times `each` values count; what is added behind them counts for nothing. A thread has a
+// group, or one value of the rest. Floor: both read, one written.
+template <typename T>
+__device__ void add(const unsigned* live, const T* addend, T* x, int groups, int rest, int each) {
+  const int group = blockIdx.x * blockDim.x + threadIdx.x;
+  const long long at = group < groups ? group * 8LL : groups * 8LL + (group - groups);
+  if (group - groups >= rest || (live != nullptr && at >= (long long)*live * each)) return;
+  if (group < groups) {
+    Eight<T> sum = reinterpret_cast<const Eight<T>*>(x)[group];
+    const Eight<T> more = reinterpret_cast<const Eight<T>*>(addend)[group];
+#pragma unroll
+    for (int i = 0; i < 8; i++) sum.v[i] = from_float<T>(value_of(sum, i) + value_of(more, i));
+    reinterpret_cast<Eight<T>*>(x)[group] = sum;
+  } else {
+    x[at] = from_float<T>(to_float(x[at]) + to_float(addend[at]));
+  }
+}
+#define PARAMETERS(T) (const unsigned* live, const T* addend, T* x, int groups, int rest, int each)
+SED_KERNEL(add, PARAMETERS, (live, addend, x, groups, rest, each))
+#undef PARAMETERS
 
 // y = 1 / (1 + e^-x); the values of x that are not finite are added to counts[counter] (`counts` may be null).
 // Floor: `values` read and written.

@@ -12,8 +12,8 @@ use sed_model::config::{PROMPTS, SedConfig};
 use sed_model::device::{F32Products, open_gpu};
 use sed_model::text_tower::TextEmbedding;
 use sed_model::{
-    DecodeRequest, FinishedMap, ImageFeatures, Input, Level, OutputSpec, Question, Rejection, SedModel,
-    Source, Submitted, Thresholds, synthetic,
+    DecodeRequest, FinishedMap, ImageFeatures, Input, Level, ModelError, OutputSpec, Question, Rejection,
+    SedModel, Source, Submitted, Thresholds, synthetic,
 };
 
 const CONFIG: &str = r#"{
@@ -96,13 +96,22 @@ fn compare(subject: &Subject, submitted: Submitted, questions: &[Question<'_>], 
         let (survivors, want) = subject.staged(images[place], question);
         assert_eq!(answer.survivors, survivors, "question {place}");
         let map = answer.map.finish().unwrap();
-        assert_eq!((map.width, map.height), (want.width, want.height));
-        assert_eq!(map.indices, want.indices, "question {place}");
-        assert_eq!(map.pixels, want.pixels, "question {place}");
+        alike(&map, &want, &format!("question {place}"));
         assert_eq!(map.sureness.is_some(), want.sureness.is_some());
-        for (mean, want) in map.mean_scores.iter().zip(&want.mean_scores) {
-            assert!((mean - want).abs() < 1e-4, "question {place}: {mean}, {want}");
-        }
+    }
+}
+
+/// Compares maps whose scores may be rounded differently: the product that stands in for the library's on the CPU adds
+/// in an order of its own for each number of rows.
+fn alike(map: &FinishedMap, want: &FinishedMap, what: &str) {
+    assert_eq!((map.width, map.height, map.indices.len()), (want.width, want.height, want.indices.len()));
+    let differ = map.indices.iter().zip(&want.indices).filter(|(a, b)| a != b).count();
+    assert!(differ * 2000 <= map.indices.len(), "{what}: {differ} pixels of {}", map.indices.len());
+    let pixels = map.pixels.iter().zip(&want.pixels).map(|(a, b)| a.abs_diff(*b) as usize).sum::<usize>();
+    assert!(map.pixels.len() == want.pixels.len() && pixels <= 2 * differ, "{what}");
+    for ((mean, want), pixels) in map.mean_scores.iter().zip(&want.mean_scores).zip(&want.pixels) {
+        let rounded = 1e-4 + differ as f32 / (*pixels).max(1) as f32;
+        assert!((mean - want).abs() < rounded, "{what}: {mean}, {want}");
     }
 }
 
@@ -155,6 +164,94 @@ fn answers_are_those_of_the_stages() {
         let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let far = values(kept).iter().zip(values(want)).any(|(a, b)| (a - b).abs() > 1e-4);
         assert!(!far && kept.dims() == want.dims());
+    }
+}
+
+/// Batches of every kind in a mixed order, so that slabs grow, graphs are replayed behind other shapes, and capacities
+/// are too small.
+#[test]
+fn any_batch_gives_what_its_questions_give_alone() {
+    let subject = Subject::new(DType::F32);
+    let pictures = [0, 1, 2, 3].map(|seed| subject.picture(seed));
+    let features = [0, 1, 2, 3].map(|seed| subject.features(seed));
+    let one_group = [0; 20];
+    let pairs_of_words: Vec<u32> = (0..20).map(|phrase| phrase / 2).collect();
+    let most = OutputSpec { thresholds: Thresholds::Same(1.5), ..output(5, 5) };
+    let outputs = [
+        output(1, 1),
+        output(700, 500),
+        most,
+        OutputSpec { crop: Some((1, 1)), sureness: true, ..output(9, 40) },
+    ];
+    let mut state = 7usize;
+    let mut below = |most: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % most
+    };
+    for round in 0..11 {
+        let (count, inputs) = ([1, 16, 2, 5][round % 4], [1, 4, 0, 2, 3][round % 5]);
+        let mut images = Vec::new();
+        let questions: Vec<Question<'_>> = (0..count)
+            .map(|place| {
+                let image = if inputs > 0 && below(3) > 0 {
+                    // Often in order, sometimes twice.
+                    let input = if below(4) == 0 { below(inputs) } else { place % inputs };
+                    images.push(&features[input]);
+                    Source::Input(input)
+                } else {
+                    let cached = below(4);
+                    images.push(&features[cached]);
+                    Source::Features(&features[cached])
+                };
+                let first = below(20);
+                let words = [1, 20 - first, 3.min(20 - first)][below(3)];
+                let groups = [None, Some(&one_group[..words]), Some(&pairs_of_words[..words])][below(3)];
+                let rejection = Rejection::from_top_k([0, 1, 1, 2, 19, 1000][below(6)]);
+                let text = &subject.text[first..first + words];
+                Question { image, text, groups, rejection, output: &outputs[below(4)] }
+            })
+            .collect();
+        let keep: Vec<bool> = (0..inputs).map(|_| below(2) == 0).collect();
+        let inputs: Vec<Input<'_>> = pictures[..inputs].iter().map(|pixels| Input::Values(pixels)).collect();
+        let submitted = subject.model.submit(&inputs, &keep, &questions).unwrap();
+        for ((kept, keep), want) in submitted.features.iter().zip(&keep).zip(&features) {
+            assert_eq!(kept.is_some(), *keep);
+            let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let differ = |(a, b): (&f32, &f32)| (a - b).abs() > 1e-4;
+            assert!(
+                kept.iter()
+                    .all(|kept| { !values(kept.dense()).iter().zip(&values(want.dense())).any(differ) })
+            );
+        }
+        compare(&subject, submitted, &questions, &images);
+    }
+    assert_eq!(subject.model.graphs_spoiled(), Vec::<String>::new());
+}
+
+#[test]
+fn a_picture_that_is_no_number_harms_no_other() {
+    for dtype in [DType::F32, DType::BF16] {
+        let subject = Subject::new(dtype);
+        let (good, mut bad) = (subject.picture(0), subject.picture(1));
+        bad[100] = f32::NAN;
+        let output = output(20, 20);
+        let question = |input, top_k| {
+            let (image, rejection) = (Source::Input(input), Rejection::from_top_k(top_k));
+            Question { image, text: &subject.text[..9], groups: None, rejection, output: &output }
+        };
+        let answer = |pictures: &[&[f32]], questions: &[Question<'_>]| {
+            let inputs: Vec<Input<'_>> = pictures.iter().map(|pixels| Input::Values(pixels)).collect();
+            let keep = vec![false; inputs.len()];
+            let submitted = subject.model.submit(&inputs, &keep, questions).unwrap();
+            submitted.answers.into_iter().map(|answer| answer.map.finish()).collect::<Vec<_>>()
+        };
+        for _ in 0..3 {
+            let together = answer(&[&bad, &good, &bad], &[question(0, 2), question(1, 2), question(2, 0)]);
+            let alone = answer(&[&good], &[question(0, 2)]);
+            let is_blamed = |result| matches!(result, &Err(ModelError::NotFinite { .. }));
+            assert_eq!(together.iter().map(is_blamed).collect::<Vec<_>>(), [true, false, true]);
+            alike(together[1].as_ref().unwrap(), alone[0].as_ref().unwrap(), "beside NaN");
+        }
     }
 }
 

@@ -63,6 +63,11 @@ def in_place(entry: Entry) -> float:
     return 2.0 * written(entry["args"])["pointer"]
 
 
+def added(entry: Entry) -> float:
+    """add: both addends are read, one is written."""
+    return 3.0 * written(entry["args"])["pointer"]
+
+
 def attention(entry: Entry) -> float:
     """attention_sums reads keys and values of query, key, value; attention_apply the queries, a third as well."""
     args = entry["args"]
@@ -96,6 +101,7 @@ RULES: dict[str, collections.abc.Callable[[Entry], float]] = {
     "upsample_argmax": argmax,
     "upsample_argmax_ranked": argmax,
     "gelu": in_place,
+    "add": added,
     "finish_scores": finished_scores,
     "sigmoid": single_values,
 }

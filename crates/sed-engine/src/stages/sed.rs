@@ -1,6 +1,6 @@
 //! The real model as an implementation of [`Stages`].
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use sed_model::{
     DecodeRequest, Footprint, ImageFeatures, Input, ModelError, PairBatch, Parts, PinnedInput, PinnedInputs,
@@ -23,12 +23,24 @@ use crate::stages::{
 #[derive(Debug)]
 pub struct SedStages {
     model: SedModel,
+    /// The log has the first batch that has no graph.
+    without_graph: Once,
 }
 
 impl SedStages {
     /// Wraps a model.
     pub fn new(model: SedModel) -> Self {
-        Self { model }
+        Self { model, without_graph: Once::new() }
+    }
+
+    /// Reports sizes of batches that the driver would not record: their launches are queued one by one.
+    fn report_spoiled_graphs(&self) {
+        for reason in self.model.graphs_spoiled() {
+            let effect = "batches of this size take longer";
+            self.without_graph
+                .call_once(|| tracing::warn!(reason, effect, "the encoder could not be recorded"));
+            tracing::debug!(reason, "the encoder could not be recorded");
+        }
     }
 
     /// The error of a stage. Where the device had too little memory, it has more behind this.
@@ -125,7 +137,8 @@ impl Stages for SedStages {
             free: if cpu {
                 Memory::now().map(|memory| memory.available)
             } else {
-                gpu_memory(device).map(|memory| memory.free)
+                // Vocabularies that submissions keep grow beside the batches.
+                gpu_memory(device).map(|memory| memory.free.saturating_sub(self.model.vocabulary_bytes()))
             },
             per_image: footprint.image_bytes,
             per_pair: footprint.pair_bytes,
@@ -242,7 +255,9 @@ impl Stages for SedStages {
         questions: &[Question<'_>],
     ) -> Result<Submitted, StageError> {
         let inputs: Vec<Input<'_>> = inputs.iter().copied().map(placed).collect();
-        self.model.submit(&inputs, keep, questions).map_err(|error| self.failed(error))
+        let submitted = self.model.submit(&inputs, keep, questions);
+        self.report_spoiled_graphs();
+        submitted.map_err(|error| self.failed(error))
     }
 }
 

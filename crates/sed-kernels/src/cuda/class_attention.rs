@@ -6,6 +6,7 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 
+use super::epilogue::add;
 use super::launch::{Launch, WARP};
 use super::layer_norm::LayerNorm;
 use super::linear::Linear;
@@ -190,7 +191,9 @@ impl ClassAttention {
             Feed::Fused(mlp) => mlp.forward(&attended, [Some(&attended), Some(x)], live),
             Feed::Layers { norm, expand, contract } => {
                 let hidden = expand.forward(&norm.forward(&attended)?, Activation::Relu)?;
-                contract.forward_onto(&hidden, &attended)? + x
+                let sum = contract.forward_onto(&hidden, &attended)?;
+                add(&sum, x, live.map(|(live, _)| live))?;
+                Ok(sum)
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Activations behind matrix products: cuBLASLt's GELU is the tanh form, and its ReLU may make a number of NaN.
+//! Behind matrix products: activations, since cuBLASLt's GELU is the tanh form and its ReLU may make a number of NaN;
+//! and a second addend.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -44,6 +45,27 @@ pub(super) fn activate(x: &Tensor, activation: Activation, live: Option<&Tensor>
         .i32(groups)?
         .i32(rest)?
         .i32(of_row / VALUES)?
+        .run(x.device())
+}
+
+/// Adds `addend` to the values of `x [rows, ..]`, the result of a product that nothing else holds; both are contiguous
+/// and of one format. With `live [1]` only to those of the first `live` rows; rows behind them hold anything.
+pub(super) fn add(x: &Tensor, addend: &Tensor, live: Option<&Tensor>) -> Result<()> {
+    let (values, rows) = (x.elem_count(), x.dims().first().copied().unwrap_or(1).max(1));
+    if addend.elem_count() != values || addend.dtype() != x.dtype() {
+        bail!("add: {:?} of {:?} to {:?}", addend.shape(), addend.dtype(), x.shape());
+    }
+    let aligned = address(x)?.0.is_multiple_of(16) && address(addend)?.0.is_multiple_of(16);
+    let groups = if aligned { values / VALUES } else { 0 };
+    let rest = values - VALUES * groups;
+    let mut y = Output::over(x)?;
+    Launch::new("add", x.dtype(), [(groups + rest).div_ceil(THREADS), 1, 1], THREADS)?
+        .optional(live)?
+        .input(addend)?
+        .output(&mut y)?
+        .i32(groups)?
+        .i32(rest)?
+        .i32(values / rows)?
         .run(x.device())
 }
 
@@ -110,6 +132,29 @@ mod tests {
             let (all, got) = (values(&all.tensor), values(&some.tensor));
             assert_eq!(got[..4 * width], all[..4 * width]);
             assert_eq!(got[4 * width..], values(&some.rounded)[4 * width..]);
+        }
+    }
+
+    #[test]
+    fn sums_are_made_in_place() {
+        for (rows, width) in [(1, 1), (6, 51), (3, 800)] {
+            for dtype in DTYPES {
+                let (x, addend) = (random(rows * width, 1), random(rows * width, 2));
+                let x = tensor(&x, &[rows, width]);
+                let addend = on_device(&tensor(&addend, &[rows, width]), dtype);
+                let (all, some) = (own(&x, dtype), own(&x, dtype));
+                let live = Tensor::new(&[rows as u32 - 1], &device()).unwrap();
+                add(&all.tensor, &addend.tensor, None).unwrap();
+                add(&some.tensor, &addend.tensor, Some(&live)).unwrap();
+                let want = (&all.rounded + &addend.rounded).unwrap().to_dtype(dtype).unwrap();
+                let (want, got, end) = (values(&want), values(&some.tensor), (rows - 1) * width);
+                assert_eq!(values(&all.tensor), want, "{dtype:?}");
+                // The last group may reach into rows that do not count.
+                let untouched = end.next_multiple_of(VALUES).min(got.len());
+                assert_eq!(got[..end], want[..end]);
+                assert_eq!(got[untouched..], values(&some.rounded)[untouched..]);
+                assert!(add(&all.tensor, &live, None).is_err());
+            }
         }
     }
 

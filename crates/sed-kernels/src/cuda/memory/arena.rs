@@ -240,10 +240,17 @@ pub(crate) fn take(device: &Device, dtype: DType, count: usize) -> Result<Option
 /// # Errors
 /// When the work fails.
 pub fn outside<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
-    let lent = LENT.take();
-    let result = work();
-    LENT.set(lent);
-    result
+    let _aside = Aside(LENT.take());
+    work()
+}
+
+/// Lends the slabs again, whatever the work did: recorded graphs hold their addresses.
+struct Aside(Option<Slabs>);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        LENT.set(self.0.take());
+    }
 }
 
 /// Reads the fill of the arena that is lent to this thread.

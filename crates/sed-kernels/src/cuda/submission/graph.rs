@@ -33,7 +33,9 @@ pub fn record<R>(device: &Device, work: impl FnOnce() -> Result<R>) -> Recording
 
 #[cfg(feature = "cuda")]
 mod on_a_gpu {
-    use candle_core::cuda_backend::cudarc::driver::{CudaGraph, sys};
+    use std::sync::Arc;
+
+    use candle_core::cuda_backend::cudarc::driver::{CudaGraph, CudaStream, sys};
     use candle_core::cuda_backend::{CudaDevice, WrapErr};
     use candle_core::{Error, Result};
 
@@ -63,6 +65,28 @@ mod on_a_gpu {
         }
     }
 
+    /// A recording that has begun. It is ended in any case, a panic included: otherwise everything behind it would be
+    /// recorded, too.
+    struct Open<'a>(&'a Arc<CudaStream>);
+
+    impl Open<'_> {
+        fn end(self) -> Result<Option<CudaGraph>> {
+            std::mem::ManuallyDrop::new(self).ended()
+        }
+
+        fn ended(&self) -> Result<Option<CudaGraph>> {
+            arena::fix(false);
+            self.0.end_capture(sys::CUgraphInstantiate_flags(0)).w()
+        }
+    }
+
+    impl Drop for Open<'_> {
+        fn drop(&mut self) {
+            // The panic is reported, and not what was recorded until then.
+            drop(self.ended());
+        }
+    }
+
     pub(super) fn record<R>(device: &CudaDevice, work: impl FnOnce() -> Result<R>) -> Recording<R> {
         let stream = device.cuda_stream();
         // Other threads may allocate pinned memory meanwhile.
@@ -71,10 +95,9 @@ mod on_a_gpu {
             return Recording::Spoiled(error);
         }
         arena::fix(true);
+        let open = Open(&stream);
         let result = work();
-        arena::fix(false);
-        // Ended in any case: otherwise everything behind it would be recorded, too.
-        let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0)).w();
+        let graph = open.end();
         match (result, graph) {
             (Ok(result), Ok(Some(graph))) => Recording::Graph(Graph(graph), result),
             (Err(error), _) | (_, Err(error)) => Recording::Spoiled(error),

@@ -7,6 +7,8 @@ use crate::level::Level;
 const MEMORY: f64 = 0.98;
 /// Rows beyond the largest share seen.
 const MARGIN: f64 = 1.125;
+/// Fewer pairs say nothing of others: two that are equal both stay, as in a warm-up.
+const LEAST_PAIRS: usize = 16;
 /// Rows come in multiples of this.
 const STEP: usize = 16;
 /// Different capacities between a number and its double, at most: each may need algorithms and memory of its own.
@@ -30,24 +32,35 @@ impl Candidates {
     pub(super) fn all(self) -> usize {
         self.fixed + self.rejectable
     }
+
+    /// The most rows for each level where launches have limits.
+    pub(super) fn most(self, limits: [usize; Level::COUNT]) -> [usize; Level::COUNT] {
+        limits.map(|limit| limit.min(self.all()))
+    }
 }
 
 impl Seen {
-    /// The capacity for each level. Before the first submission all pairs.
-    pub(super) fn capacities(&self, pairs: Candidates) -> [usize; Level::COUNT] {
+    /// The capacity for each level, at most its limit. Before the first submission all pairs.
+    pub(super) fn capacities(
+        &self,
+        pairs: Candidates,
+        limits: [usize; Level::COUNT],
+    ) -> [usize; Level::COUNT] {
         let mut most = pairs.all();
-        self.0.map(|share| {
+        let mut capacities = pairs.most(limits);
+        for (capacity, share) in capacities.iter_mut().zip(self.0) {
             let left = share.map_or(pairs.rejectable, |share| {
                 quantised((pairs.rejectable as f64 * share * MARGIN).ceil() as usize)
             });
             most = most.min(pairs.fixed + left.min(pairs.rejectable));
-            most
-        })
+            *capacity = most.min(*capacity);
+        }
+        capacities
     }
 
     /// Remembers how many pairs entered each level.
     pub(super) fn remember(&mut self, pairs: Candidates, entered: [usize; Level::COUNT]) {
-        if pairs.rejectable == 0 {
+        if pairs.rejectable < LEAST_PAIRS {
             return;
         }
         for (seen, entered) in self.0.iter_mut().zip(entered) {
@@ -68,20 +81,29 @@ mod tests {
     use super::*;
 
     const BATCH: Candidates = Candidates { fixed: 0, rejectable: 150 };
+    const UNLIMITED: [usize; Level::COUNT] = [usize::MAX; Level::COUNT];
 
     #[test]
     fn capacities_follow_what_was_left() {
         let mut seen = Seen::default();
-        assert_eq!(seen.capacities(BATCH), [150; 3]);
+        assert_eq!(seen.capacities(BATCH, UNLIMITED), [150; 3]);
         seen.remember(BATCH, [47, 42, 42]);
         // An eighth more, in steps of 16.
-        assert_eq!(seen.capacities(BATCH), [64, 48, 48]);
-        assert_eq!(seen.capacities(Candidates { fixed: 0, rejectable: 150 * 16 }), [896, 768, 768]);
+        assert_eq!(seen.capacities(BATCH, UNLIMITED), [64, 48, 48]);
+        assert_eq!(
+            seen.capacities(Candidates { fixed: 0, rejectable: 150 * 16 }, UNLIMITED),
+            [896, 768, 768]
+        );
         seen.remember(BATCH, [140, 150, 10]);
-        assert_eq!(seen.capacities(BATCH), [150, 150, 48]);
+        assert_eq!(seen.capacities(BATCH, UNLIMITED), [150, 150, 48]);
+        // Of a few nothing is learned.
+        let mut fresh = Seen::default();
+        fresh.remember(Candidates { fixed: 30, rejectable: 2 }, [32; 3]);
+        fresh.remember(BATCH, [47, 42, 42]);
+        assert_eq!(fresh.capacities(BATCH, UNLIMITED), [64, 48, 48]);
         // What was large once is forgotten in time.
         (0..200).for_each(|_| seen.remember(BATCH, [30, 20, 10]));
-        assert_eq!(seen.capacities(BATCH), [48, 32, 16]);
+        assert_eq!(seen.capacities(BATCH, UNLIMITED), [48, 32, 16]);
     }
 
     #[test]
@@ -89,10 +111,21 @@ mod tests {
         let mut seen = Seen::default();
         let mixed = Candidates { fixed: 40, rejectable: 100 };
         seen.remember(mixed, [60, 50, 45]);
-        assert_eq!(seen.capacities(mixed), [72, 56, 56]);
+        assert_eq!(seen.capacities(mixed, UNLIMITED), [72, 56, 56]);
         let fixed = Candidates { fixed: 7, rejectable: 0 };
         seen.remember(fixed, [7; 3]);
-        assert_eq!(seen.capacities(fixed), [7; 3]);
+        assert_eq!(seen.capacities(fixed, UNLIMITED), [7; 3]);
+    }
+
+    #[test]
+    fn launches_have_limits() {
+        let limits = [200, 100, 60];
+        let mut seen = Seen::default();
+        let pairs = Candidates { fixed: 20, rejectable: 130 };
+        assert_eq!((seen.capacities(pairs, limits), pairs.most(limits)), ([150, 100, 60], [150, 100, 60]));
+        // Few are expected, and more are left: there are rows for all that may be.
+        seen.remember(pairs, [40, 40, 40]);
+        assert_eq!((seen.capacities(pairs, limits), pairs.most(limits)), ([52, 52, 52], [150, 100, 60]));
     }
 
     #[test]

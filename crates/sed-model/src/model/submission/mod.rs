@@ -21,6 +21,7 @@ use crate::segmentation::{FinishedMap, OutputSpec};
 use crate::text_tower::TextEmbedding;
 pub(crate) use state::State;
 pub use submit::Input;
+pub(crate) use vocabulary::MOST_BYTES as MOST_VOCABULARY_BYTES;
 
 /// An image and the categories that are looked for in it, for a submission.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use super::words::{Places, Words, table};
 use super::{Answered, Question, RawMap};
 use crate::error::{ModelError, Result};
 use crate::level::Level;
-use crate::model::{SedModel, check_pairs};
+use crate::model::SedModel;
 use crate::segmentation::BatchFinish;
 
 /// The questions, and what the host knows about them.
@@ -40,9 +40,6 @@ impl SedModel {
         capacities: [usize; Level::COUNT],
         clock: &mut Clock<'_>,
     ) -> Result<Option<Decoded>> {
-        for (capacity, level) in capacities.into_iter().zip(Level::ALL) {
-            check_pairs(capacity, self.limits().map(|limits| limits.levels[level.index()]))?;
-        }
         let Decoding { questions, asked, .. } = decoding;
         let finish = self.finishing(questions, capacities)?;
 

@@ -2,7 +2,7 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use sed_kernels::activation_dtype;
 use sed_kernels::device::{Fault, fault, synchronize};
 use sed_kernels::submission::arena::{self, Side};
@@ -13,7 +13,7 @@ use super::graphs::BatchFeatures;
 use super::run::Decoding;
 use super::state::{Kept, State};
 use super::tables::Asked;
-use super::{Answered, Question, Source, Submitted};
+use super::{Answered, MOST_VOCABULARY_BYTES, Question, Source, Submitted};
 use crate::error::{ModelError, Result};
 use crate::features::ImageFeatures;
 use crate::level::Level;
@@ -28,10 +28,25 @@ pub enum Input<'a> {
     Pinned(&'a PinnedInput),
 }
 
+/// Waits for a device when it is dropped. Memory that was lent for copies is at home again by then, and may be used
+/// once they are done. A fault that shows here shows again in whatever is done next.
+struct Quiet<'a>(&'a Device);
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        synchronize(self.0).unwrap_or_default();
+    }
+}
+
 impl SedModel {
     /// Reports whether [`SedModel::submit`] can be used: on a GPU.
     pub fn submits(&self) -> bool {
         self.submissions().is_some()
+    }
+
+    /// Bytes of the device that submissions may fill with vocabularies, beside their batches.
+    pub fn vocabulary_bytes(&self) -> u64 {
+        if self.submits() { MOST_VOCABULARY_BYTES as u64 } else { 0 }
     }
 
     /// All stages for a batch, in one go: encodes `inputs`, keeps the features of those of which `keep` says so, and
@@ -74,6 +89,8 @@ impl SedModel {
         let State { arena, kept } = &mut *state;
         let vocabularies = questions.iter().map(|question| kept.vocabularies.stacked(question.text));
         let vocabularies = vocabularies.collect::<Result<Vec<_>>>();
+        // In case of an error or a panic.
+        let quiet = Quiet(self.device());
         let submitted = vocabularies.and_then(|vocabularies| {
             let vocabularies = vocabularies.iter().collect();
             arena.lend(|| {
@@ -81,11 +98,12 @@ impl SedModel {
             })
         });
         match &submitted {
-            Ok(_) => state.grow(),
+            Ok(_) => {
+                std::mem::forget(quiet);
+                state.grow();
+            }
             Err(error) => {
-                // Nothing that was lent for copies may be used again before they are done. A fault that shows here
-                // shows again in whatever is done next.
-                synchronize(self.device()).unwrap_or_default();
+                drop(quiet);
                 drop(state);
                 self.relieve(error);
             }
@@ -255,7 +273,7 @@ impl SedModel {
         Ok(whole)
     }
 
-    /// Decodes; a second time, with rows for all pairs, where the first had too few.
+    /// Decodes; a second time, with as many rows as there may be, where the first had too few.
     fn answers(
         &self,
         kept: &mut Kept,
@@ -264,20 +282,23 @@ impl SedModel {
         clock: &mut Clock<'_>,
     ) -> Result<Vec<Answered>> {
         let candidates = decoding.asked.candidates;
-        let all = [candidates.all(); Level::COUNT];
         let limits = self.limits().map_or([usize::MAX; Level::COUNT], |limits| limits.levels);
-        let mut guessed = kept.seen.capacities(candidates);
-        guessed.iter_mut().zip(limits).for_each(|(capacity, limit)| *capacity = limit.min(*capacity));
+        if candidates.rejectable == 0 {
+            limits.into_iter().try_for_each(|limit| check_pairs(candidates.all(), Some(limit)))?;
+        }
         let base = arena::position();
+        let guessed = kept.seen.capacities(candidates, limits);
         let mut decoded = self.decode(kept, images, decoding, guessed, clock)?;
         if decoded.is_none() {
             for side in [Side::Low, Side::High] {
                 arena::reset(side, &base);
             }
-            decoded = self.decode(kept, images, decoding, all, clock)?;
+            decoded = self.decode(kept, images, decoding, candidates.most(limits), clock)?;
         }
         let Some((entered, answers)) = decoded else {
-            return Err(candle_core::Error::Msg("more pairs are left than there were".to_owned()).into());
+            let reason =
+                "more (image, category) pairs are left than one launch on a GPU takes; give fewer at a time";
+            return Err(ModelError::input(reason));
         };
         kept.seen.remember(candidates, entered);
         Ok(answers)

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::text_tower::TextEmbedding;
 
 /// Memory of the vocabularies that are kept, in bytes: eight of a thousand categories of SED-B in bf16.
-const MOST_BYTES: usize = 1 << 30;
+pub(crate) const MOST_BYTES: usize = 1 << 30;
 
 /// The last used vocabularies, the latest at the end.
 #[derive(Debug, Default)]
