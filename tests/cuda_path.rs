@@ -5,7 +5,7 @@
 #![allow(missing_docs)]
 
 use candle_core::{DType, Device};
-use sed_tests::{device, reduced_parity};
+use sed_tests::{device, reduced_parity, submission_parity};
 
 fn device() -> Device {
     let device = device::under_test();
@@ -30,4 +30,11 @@ fn bf16_and_f16_stay_close() {
 #[test]
 fn batches_and_parts_change_nothing() {
     reduced_parity::company(&device()).assert_good();
+}
+
+#[test]
+fn submissions_are_their_stages() {
+    for dtype in [DType::F32, DType::BF16, DType::F16] {
+        submission_parity::check(&device(), dtype).assert_good();
+    }
 }

@@ -4,7 +4,8 @@
 //!
 //! - `sed-serve ...`: the product's command line
 //! - `beside FOLDER FORMAT DEVICE`: the network driven by `tests/parity`
-//! - `reduced DEVICE FILE [f32|bf16|f16|company ...]`: the reduced model beside the reference outputs
+//! - `reduced DEVICE FILE [f32|bf16|f16|company|submission ...]`: the reduced model beside the reference outputs, a
+//!   request beside the same in company, and submissions beside their stages
 //! - `full DEVICE FILE PICTURE ...`: SED-B at full size beside the reference outputs
 //!
 //! The last two print every figure as it comes, rewrite FILE (JSON) after every part, and exit with 1 if a figure is
@@ -24,13 +25,13 @@ use sed_model::allocator::MiMalloc;
 use sed_model::products_off_plan;
 use sed_tests::findings::Findings;
 use sed_tests::full_parity::{self, Variant};
-use sed_tests::{beside, device, reduced_parity};
+use sed_tests::{beside, device, reduced_parity, submission_parity};
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 const USAGE: &str = "usage: evidence sed-serve|beside|reduced|full ...; see tests/gpu/evidence.rs";
-const REDUCED: [&str; 4] = ["f32", "bf16", "f16", "company"];
+const REDUCED: [&str; 5] = ["f32", "bf16", "f16", "company", "submission"];
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = env::args().collect();
@@ -83,8 +84,17 @@ fn reduced_part(part: &str, device: &Device) -> Findings {
         "bf16" => reduced_parity::sixteen_bits(device, DType::BF16),
         "f16" => reduced_parity::sixteen_bits(device, DType::F16),
         "company" => reduced_parity::company(device),
+        "submission" => submissions(device),
         other => panic!("part `{other}`; expected one of {REDUCED:?}"),
     }
+}
+
+fn submissions(device: &Device) -> Findings {
+    let mut all = Findings::default();
+    for dtype in [DType::F32, DType::BF16, DType::F16] {
+        all.append(dtype.as_str(), submission_parity::check(device, dtype));
+    }
+    all
 }
 
 fn full(arguments: &[String]) -> ExitCode {

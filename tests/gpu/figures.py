@@ -6,7 +6,10 @@ import re
 import statistics
 
 # The fields that are kept of a combination.
-BENCH = ["dtype", "categories", "top_k", "batch", "rounds", "batch_ms", "device_ms", "images_per_second", "survivors"]
+BENCH = [
+    "dtype", "categories", "top_k", "batch", "rounds", "batch_ms", "device_ms", "submission", "images_per_second",
+    "survivors",
+]  # fmt: skip
 
 
 def findings(file: pathlib.Path) -> dict:
@@ -54,11 +57,15 @@ def sanitizer(log: str) -> dict:
 
 
 def bench(file: pathlib.Path) -> list[dict]:
-    """Results of ``bench model --json-file``: every combination; of each stage the host's time and the GPU's."""
+    """Results of ``bench model --json-file``: every combination; of each stage the time, which is a GPU's own in a
+    submission and the host's on the CPU, and of a submission what the host sees of it."""
     cells = []
     for result in json.loads(file.read_text())["results"]:
         cell = {name: result[name] for name in BENCH}
-        cell["stages_ms"] = {stage["stage"]: [stage["median_ms"], stage["device_ms"]] for stage in result["stages"]}
+        by_device = result["submission"] is not None
+        of = "device_ms" if by_device else "median_ms"
+        cell["stages_by"] = "device" if by_device else "host"
+        cell["stages_ms"] = {stage["stage"]: stage[of] for stage in result["stages"]}
         cells.append(cell)
     return cells
 

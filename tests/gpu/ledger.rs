@@ -2,8 +2,9 @@
 //! `tests/gpu/predict` runs it and reads the ledger.
 //!
 //! `SOFTWARE_CUDA_COMPUTE=off SOFTWARE_CUDA_LEDGER=FILE LD_LIBRARY_PATH=... ledger [BATCH ...]` marks each stage as
-//! `batch_1/encode` and so on; everything before (loading, the first rounds) is `warm_up`. Batches of 1 and 16 by
-//! default. With `SED_ARENA=apart` each tensor has an allocation of its own, whose length the ledger can tell.
+//! `batch_1/encode` and so on; everything before (loading, the first rounds) is `warm_up`. Work of a server's other
+//! threads is marked, too: `fill` before the submission, `maps` behind it. Batches of 1 and 16 by default. With
+//! `SED_ARENA=apart` each tensor has an allocation of its own, whose length the ledger can tell.
 
 // A failure here is a failed measurement.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
@@ -58,6 +59,7 @@ struct Subject {
     model: SedModel,
     text: Vec<TextEmbedding>,
     pixels: Vec<f32>,
+    slots: PinnedInputs,
 }
 
 impl Subject {
@@ -75,13 +77,15 @@ impl Subject {
             TextEmbedding::combine(&[rows]).unwrap()
         };
         let text = (0..CATEGORIES).map(embed).collect();
-        Self { model, text, pixels: vec![0.5; side * side * 3] }
+        let pixels = vec![0.5; side * side * 3];
+        let slots = PinnedInputs::new(&device, DType::BF16, pixels.len(), usize::MAX);
+        Self { model, text, pixels, slots }
     }
 
     /// A submission of `images` pictures; `mark` is told when a stage begins.
     fn run(&self, images: usize, mark: impl Fn(&str)) {
-        let slots = PinnedInputs::new(self.model.device(), self.model.dtype(), self.pixels.len(), images);
-        let inputs: Vec<_> = (0..images).map(|_| slots.fill(&self.pixels).unwrap()).collect();
+        mark("fill");
+        let inputs: Vec<_> = (0..images).map(|_| self.slots.fill(&self.pixels).unwrap()).collect();
         let inputs: Vec<Input<'_>> = inputs.iter().map(Input::Pinned).collect();
         let side = self.model.config().image_size as u32;
         let output = OutputSpec {
@@ -101,9 +105,12 @@ impl Subject {
         };
         let questions: Vec<Question<'_>> = (0..images).map(question).collect();
         let keep = vec![false; images];
+        mark("submit");
         let submitted = self.model.submit_observed(&inputs, &keep, &questions, &mark).unwrap();
+        mark("maps");
+        let maps: Vec<_> = submitted.answers.into_iter().map(|answer| answer.map.finish().unwrap()).collect();
         mark("end");
-        assert_eq!(submitted.answers.len(), images);
+        assert_eq!(maps.len(), images);
         assert_eq!(self.model.graphs_spoiled(), Vec::<String>::new());
     }
 }

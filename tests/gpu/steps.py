@@ -97,7 +97,7 @@ def reduced(setting: Setting) -> Step:
     file = setting.file("reduced.json")
     command = [setting.program("evidence"), "reduced", setting.device, str(file)]
     if setting.device == "cpu":
-        command += ["f32", "bf16", "company"]  # f16 is for GPUs
+        command += ["f32", "bf16", "company"]  # f16 and submissions are for GPUs
     return Step("reduced model", 45, command, lambda _: figures.findings(file), (file,))
 
 
@@ -110,7 +110,7 @@ def kernels(setting: Setting) -> Step:
 def bench(
     setting: Setting, name: str, seconds: float, grid: tuple[str, ...], dtype: str, batches: str, *more: str
 ) -> Step:
-    """`bench model`: the time of every stage, on the GPU's clock and on the host's."""
+    """`bench model`: every stage on the GPU's clock, submissions and answers on the host's."""
     file = setting.file(f"{name.replace(' ', '-')}.json")
     picture = str(setting.golden / "full/img2.png")
     size = ["--random", "sed-b", "--rounds", "10", *grid, "--batch", batches]

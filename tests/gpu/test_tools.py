@@ -128,6 +128,17 @@ class FiguresTest(unittest.TestCase):
         self.assertEqual([name for name, *_ in found["measured_and_bound"]], ["nan", "far", "most", "half"])
         self.assertEqual((found["figures"], found["notes"]), (4, ["seen"]))
 
+    def test_stages_have_the_clock_that_saw_them(self) -> None:
+        def result(submission: dict | None, host: float | None, device: float | None) -> dict:
+            stage = {"stage": "encode", "median_ms": host, "device_ms": device}
+            return dict.fromkeys(figures.BENCH, 1) | {"submission": submission, "stages": [stage]}
+
+        parts = {"submit_ms": 3.0, "answers_ms": 0.5}
+        results = [result(parts, None, 2.0), result(None, 7.0, None)]
+        gpu, cpu = figures.bench(self.file(json.dumps({"results": results})))
+        self.assertEqual((gpu["stages_by"], gpu["stages_ms"], gpu["submission"]), ("device", {"encode": 2.0}, parts))
+        self.assertEqual((cpu["stages_by"], cpu["stages_ms"], cpu["submission"]), ("host", {"encode": 7.0}, None))
+
     def test_a_test_programs_log(self) -> None:
         log = "running 4 tests\ntest a::cuda ... ok\ntest b ... said\nFAILED\ntest c - should panic ... ok\ntest d ... "
         found = figures.harness(log)

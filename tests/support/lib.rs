@@ -12,6 +12,7 @@ pub mod full_parity;
 pub mod golden;
 pub mod reduced_parity;
 pub mod stages;
+pub mod submission_parity;
 pub mod sureness;
 pub mod survivors;
 pub mod tiny;

@@ -18,16 +18,18 @@ use crate::survivors::{Candidates, compare};
 const CASE: &str = "sed_nano.c5";
 
 /// The model on a device, with the case's image and words.
-struct Loaded {
-    model: SedModel,
+pub(crate) struct Loaded {
+    pub(crate) model: SedModel,
+    /// The image, `[S, S, 3]`.
+    pub(crate) pixels: Vec<f32>,
     features: ImageFeatures,
-    text: Vec<TextEmbedding>,
-    crop: (u32, u32),
-    size: (u32, u32),
+    pub(crate) text: Vec<TextEmbedding>,
+    pub(crate) crop: (u32, u32),
+    pub(crate) size: (u32, u32),
 }
 
 impl Loaded {
-    fn new(device: &Device, dtype: DType) -> Self {
+    pub(crate) fn new(device: &Device, dtype: DType) -> Self {
         let checkpoint = Checkpoint::open(&golden::path("nano/sed_nano.safetensors")).unwrap();
         let config = checkpoint.config().unwrap();
         let model = SedModel::load_as(&checkpoint, config, device, dtype).unwrap();
@@ -36,7 +38,8 @@ impl Loaded {
         let (pixels, crop, size) = golden::network_pixels(&picture, model.config().image_size);
         let text = model.embed_categories(&golden::categories(&meta["classes"])).unwrap();
         let features = model.encode(&pixels).unwrap().remove(0);
-        Self { model, features, text, crop, size }
+        let pixels = host(&pixels).flatten_all().unwrap().to_vec1().unwrap();
+        Self { model, pixels, features, text, crop, size }
     }
 
     fn request(&self, rejection: Rejection) -> DecodeRequest<'_> {

@@ -81,7 +81,7 @@ impl Against {
         Ok(Self { bare: Arc::new(bare), texts, mix, default_rejection, batch: batch.into() })
     }
 
-    /// Runs requests from number `first` on through the model alone, after one batch that does not count, and
+    /// Runs requests from number `first` on through the model alone, after batches that do not count, and
     /// returns images per second.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl Against {
     }
 
     fn run(&self, first: u64, end: End, stop: &Stop) -> Result<f64> {
-        self.batch(first)?;
+        (0..self.bare.warm_up()).try_for_each(|_| self.batch(first))?;
         let (mut images, begin) = (0, Instant::now());
         let enough = |images: u64, passed: Duration| match end {
             End::After(time) => passed >= time,

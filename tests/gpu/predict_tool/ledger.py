@@ -9,6 +9,13 @@ import re
 BATCH = re.compile(r"^batch_(\d+)/(\w+)$")
 DEVICE = ("kernel", "memset", "product", "graph_launch", "copy")
 LARGE = 1 << 20  # bytes of a copy that is pixels and not a list of numbers
+# Marks between which the host works without a call: the mark that ends the work, and its name.
+HOST_WORK = {
+    "submit": "fill: pixels into slots (decoding threads)",
+    "upload": "submit: until the first copy (device thread)",
+    "maps": "answers: behind the wait (device thread)",
+    "end": "maps: finished maps (answer thread)",
+}
 ORDER = ["upload", "encode", "cost_map", "decode_level_1", "decode_level_2", "decode_level_3", "finish"]
 
 Entry = dict
@@ -135,3 +142,14 @@ def ends_idle(entries: list[Entry], idle: bool) -> bool:
     for entry in entries:
         idle = waits(entry) or (idle and entry["op"] not in DEVICE)
     return idle
+
+
+def host_work(entries: list[Entry]) -> list[tuple[int, str, float]]:
+    """Work of the host that a ledger shows on the machine that wrote it: images, name, microseconds an image."""
+    found = []
+    for entry in entries:
+        place = BATCH.match(entry.get("name", "")) if entry["op"] == "stage" else None
+        if place and place[2] in HOST_WORK:
+            images = int(place[1])
+            found.append((images, HOST_WORK[place[2]], entry["between_ns"] / 1e3 / images))
+    return found

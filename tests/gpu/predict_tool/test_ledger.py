@@ -42,6 +42,13 @@ class Counts(unittest.TestCase):
         with self.assertRaises(ledger.Unclear):
             ledger.with_graphs([*captured, {**launch, "nodes": 4}])
 
+    def test_work_of_the_host(self) -> None:
+        """It ends with a mark, and is stated for one image."""
+        mark = {"op": "stage", "name": "batch_16/submit", "stage": "batch_16/submit", "between_ns": 32000}
+        other = {**mark, "name": "batch_16/encode"}
+        work = ledger.host_work([mark, other, {**mark, "name": "warm_up"}, PRODUCT])
+        self.assertEqual(work, [(16, "fill: pixels into slots (decoding threads)", 2.0)])
+
 
 class Times(unittest.TestCase):
     """Orders of the model that must hold whatever its constants are."""

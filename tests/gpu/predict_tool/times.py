@@ -161,7 +161,8 @@ class Timeline:
 
 
 def of_stage(timeline: Timeline, name: str, entries: list[Entry], images: int) -> dict[str, typing.Any]:
-    """Times of a stage: elapsed, busy on the device, and by kernel. Work of the host comes first."""
+    """Times of a stage: elapsed, busy on the device, and by kernel. Work of the host comes first, and what it does with
+    the results last."""
     start, busy = timeline.now, timeline.busy
     timeline.host = max(timeline.host, 0.0)
     timeline.work(timeline.card.work.get(name, 0.0) * images)
@@ -174,6 +175,7 @@ def of_stage(timeline: Timeline, name: str, entries: list[Entry], images: int) -
                 sums = by_kernel.setdefault(label, [0, 0.0])
                 sums[0] += 1
                 sums[1] += device_us(timeline.card, each)
+    timeline.work(timeline.card.work_behind.get(name, 0.0) * images)
     return {
         "elapsed_ms": (timeline.now - start) / 1e3,
         "device_ms": (timeline.busy - busy) / 1e3,

@@ -1,23 +1,32 @@
-//! The model without any server: the stages, one after the other, on batches of images.
+//! The model without any server, on batches of images: as one submission on a GPU, stage by stage on the CPU, as the
+//! server has it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use candle_core::{DType, Device};
 use sed_image::{DecodeLimits, ResizeMode};
 use sed_model::{
-    DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, Rejection, SedModel, Thresholds,
-    checkpoint::Checkpoint, config::SedConfig, device::EventTimer, operations::BatchWork, prompts::Category,
+    Answered, Input, Level, OutputSpec, Question, Rejection, SedModel, Source, StageTimes, Thresholds,
+    activation_dtype,
+    checkpoint::Checkpoint,
+    config::SedConfig,
+    device::{PinnedInput, PinnedInputs},
+    prompts::Category,
     text_tower::TextEmbedding,
 };
 
+use super::{
+    staged,
+    taken::{HostTimes, StageDurations, Taken, work},
+};
 use crate::{
     error::{Error, Result},
     mix::Picture,
 };
 
-/// Names of the stages, in their order.
-pub const STAGES: [&str; 6] =
-    ["encode", "cost_map", "decode_level_1", "decode_level_2", "decode_level_3", "finish"];
+/// Rounds until submissions of a kind take their usual time: the second has all its memory, and the third replays
+/// what the second has recorded.
+const WARM_UP_SUBMISSIONS: usize = 3;
 
 /// A model, and pictures that are ready for it.
 #[derive(Debug)]
@@ -29,10 +38,17 @@ pub struct BareModel {
 /// A picture at the model's input size, and its own size.
 #[derive(Debug)]
 struct Ready {
-    /// `[S, S, 3]`, normalised.
-    pixels: Vec<f32>,
+    pixels: Pixels,
     width: u32,
     height: u32,
+}
+
+/// Normalised pixels `[S, S, 3]`, where the server's decoding threads leave them.
+#[derive(Debug)]
+enum Pixels {
+    Values(Vec<f32>),
+    /// For a GPU.
+    Pinned(PinnedInput),
 }
 
 /// One image of a batch, and what to look for in it.
@@ -44,24 +60,6 @@ pub struct Work<'a> {
     pub text: &'a [TextEmbedding],
     /// The rejection.
     pub rejection: Rejection,
-}
-
-/// Times and work of one batch.
-#[derive(Clone, Copy, Debug)]
-pub struct Taken {
-    /// The time of each of [`STAGES`] as the host sees it.
-    pub stages: [Duration; STAGES.len()],
-    /// The same on a GPU's own clock ([`EventTimer`]); `None` on the CPU.
-    pub on_device: Option<[Duration; STAGES.len()]>,
-    /// The work of all images, by which operations are counted.
-    pub work: BatchWork,
-}
-
-impl Taken {
-    /// The time of the whole batch.
-    pub fn total(&self) -> Duration {
-        self.stages.iter().sum()
-    }
 }
 
 impl BareModel {
@@ -77,9 +75,13 @@ impl BareModel {
         let model = SedModel::load_as(checkpoint, config, device, dtype)
             .map_err(|source| Error::Load { origin: checkpoint.origin().to_owned(), source })?;
         let side = model.config().image_size;
+        // The CPU has none.
+        let slots =
+            PinnedInputs::new(device, activation_dtype(device, dtype), side * side * 3, pictures.len());
         let ready = |picture: &Picture| -> Result<Ready> {
             let image = sed_image::decode(&picture.content, &DecodeLimits::default())?.image;
-            let pixels = sed_image::network_input(&image, side as u32, ResizeMode::Direct)?.data;
+            let values = sed_image::network_input(&image, side as u32, ResizeMode::Direct)?.data;
+            let pixels = slots.fill(&values).map_or(Pixels::Values(values), Pixels::Pinned);
             Ok(Ready { pixels, width: image.width(), height: image.height() })
         };
         let ready = |picture: &Picture| {
@@ -108,93 +110,81 @@ impl BareModel {
         Ok(self.model.embed_categories(categories)?)
     }
 
+    /// Rounds of a kind of batch that should not count.
+    pub fn warm_up(&self) -> usize {
+        if self.model.submits() { WARM_UP_SUBMISSIONS } else { 1 }
+    }
+
     /// Runs one batch through all stages.
     ///
     /// # Errors
     /// The model or its device fails.
     pub fn run(&self, batch: &[Work<'_>]) -> Result<Taken> {
-        let picture = |work: &Work<'_>| &self.pictures[work.picture % self.pictures.len()];
-        let mut clock = Clock::start(self.model.device())?;
-        let features: Vec<ImageFeatures> = clock.time(|| {
-            let images: Vec<&[f32]> = batch.iter().map(|work| picture(work).pixels.as_slice()).collect();
-            Ok(self.model.encode_host(&images)?)
-        })?;
-        let mut pairs: PairBatch = clock.time(|| {
-            let with = batch.iter().zip(&features);
-            let requests: Vec<DecodeRequest<'_>> = with
-                .map(|(&Work { text, rejection, .. }, features)| DecodeRequest {
-                    features,
-                    text,
-                    groups: None,
-                    rejection,
-                })
-                .collect();
-            Ok(self.model.cost_map(&requests)?)
-        })?;
-        drop(features); // the pairs hold what they need
-        let candidates = batch.iter().map(|work| work.text.len() as u64).sum();
-        let (mut survivors, mut rejects) = ([0; 3], [false; 3]);
-        // As in the model: nothing is rejected where every image has at most `top_k` categories left.
-        let can_reject = |left: &dyn Fn(usize) -> usize| {
-            batch.iter().enumerate().any(|(image, work)| work.rejection.kept(left(image)) < left(image))
+        let pictures: Vec<&Ready> =
+            batch.iter().map(|work| &self.pictures[work.picture % self.pictures.len()]).collect();
+        let outputs: Vec<OutputSpec> = pictures.iter().map(|picture| picture.output()).collect();
+        let pixels: Vec<Input<'_>> = pictures.iter().map(|picture| picture.pixels.input()).collect();
+        if self.model.submits() {
+            return self.submit(batch, &pixels, &outputs);
+        }
+        let values = pixels.iter().filter_map(|input| match *input {
+            Input::Values(values) => Some(values),
+            Input::Pinned(_) => None,
+        });
+        staged::run(&self.model, batch, &values.collect::<Vec<_>>(), &outputs)
+    }
+
+    fn submit(&self, batch: &[Work<'_>], pixels: &[Input<'_>], outputs: &[OutputSpec]) -> Result<Taken> {
+        let question = |(place, (&Work { text, rejection, .. }, output))| Question {
+            image: Source::Input(place),
+            text,
+            groups: None,
+            rejection,
+            output,
         };
-        rejects[0] = can_reject(&|image| batch[image].text.len());
-        for level in Level::ALL {
-            survivors[level.index()] = pairs.pairs() as u64;
-            if let Some(next) = level.next() {
-                rejects[next.index()] = can_reject(&|image| pairs.survivors(image).len());
-            }
-            pairs = clock.time(|| Ok(self.model.decode_level(level, pairs)?))?;
-        }
-        clock.time(|| {
-            let output = |work: &Work<'_>| OutputSpec {
-                width: picture(work).width,
-                height: picture(work).height,
-                crop: None,
-                thresholds: Thresholds::Same(0.0),
-                score_maps: false,
-                sureness: false,
-            };
-            let outputs: Vec<OutputSpec> = batch.iter().map(output).collect();
-            Ok(self.model.finish(&pairs, &outputs)?)
-        })?;
-        let (stages, on_device) = clock.stop()?;
-        let work = BatchWork { images: batch.len() as u64, candidates, survivors, rejects };
-        Ok(Taken { stages: by_stage(&stages), on_device: on_device.as_deref().map(by_stage), work })
-    }
-}
-
-/// Times stages one after the other: on the host's clock until the device has done them, and on the device's
-/// own.
-struct Clock<'a> {
-    device: &'a Device,
-    host: Vec<Duration>,
-    events: Option<EventTimer>,
-}
-
-impl<'a> Clock<'a> {
-    fn start(device: &'a Device) -> Result<Self> {
-        Ok(Self { device, host: Vec::with_capacity(STAGES.len()), events: EventTimer::start(device)? })
-    }
-
-    fn time<T>(&mut self, stage: impl FnOnce() -> Result<T>) -> Result<T> {
+        let questions: Vec<Question<'_>> = batch.iter().zip(outputs).enumerate().map(question).collect();
         let begin = Instant::now();
-        let result = stage()?;
-        if let Some(events) = &mut self.events {
-            events.mark()?;
-        }
-        self.device.synchronize()?;
-        self.host.push(begin.elapsed());
-        Ok(result)
-    }
-
-    fn stop(self) -> Result<(Vec<Duration>, Option<Vec<Duration>>)> {
-        Ok((self.host, self.events.map(EventTimer::finish).transpose()?))
+        let submitted = self.model.submit(pixels, &vec![false; batch.len()], &questions)?;
+        let submit = begin.elapsed();
+        let entered: Vec<_> = submitted.answers.iter().map(entered).collect();
+        let begin = Instant::now();
+        submitted.answers.into_iter().try_for_each(|answer| answer.map.finish().map(drop))?;
+        Ok(Taken {
+            host: HostTimes::Submission { submit, answers: begin.elapsed() },
+            on_device: Some(by_stage(&submitted.times)),
+            work: work(batch, &entered, true),
+        })
     }
 }
 
-fn by_stage(times: &[Duration]) -> [Duration; STAGES.len()] {
-    let mut stages = [Duration::ZERO; STAGES.len()];
-    stages.copy_from_slice(times);
-    stages
+impl Ready {
+    fn output(&self) -> OutputSpec {
+        OutputSpec {
+            width: self.width,
+            height: self.height,
+            crop: None,
+            thresholds: Thresholds::Same(0.0),
+            score_maps: false,
+            sureness: false,
+        }
+    }
+}
+
+impl Pixels {
+    fn input(&self) -> Input<'_> {
+        match self {
+            Self::Values(values) => Input::Values(values),
+            Self::Pinned(slot) => Input::Pinned(slot),
+        }
+    }
+}
+
+/// The number of an image's pairs that entered each level.
+fn entered(answer: &Answered) -> [usize; Level::COUNT] {
+    Level::ALL.map(|level| answer.survivors[level.index()].len())
+}
+
+fn by_stage(times: &StageTimes) -> StageDurations {
+    let StageTimes { encode, cost_map, levels: [one, two, three], finish } = *times;
+    [encode, cost_map, one, two, three, finish]
 }

@@ -62,7 +62,7 @@ pub struct Cost {
     pub floor_ms: Option<f64>,
 }
 
-/// The quantity on the x axis of a fit, and the times on its y axis.
+/// The quantity on the x axis of a fit, and the times on its y axis ([`super::StageResult::ms`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Over {
@@ -84,7 +84,7 @@ impl Over {
     /// The point of a combination: x, and milliseconds per image. `None` for a combination outside the fit.
     fn point(self, result: &CellResult) -> Option<(f64, f64)> {
         let images = result.cell.batch as f64;
-        let ms = |stages: &[usize]| stages.iter().map(|&stage| result.stages[stage].median_ms).sum::<f64>();
+        let ms = |stages: &[usize]| stages.iter().map(|&stage| result.stages[stage].ms()).sum::<f64>();
         match self {
             Self::Categories if result.cell.rejection != Rejection::Off => None,
             Self::Categories => Some((result.cell.categories as f64, ms(&[1, 2, 3, 4, 5]) / images)),

@@ -1,4 +1,4 @@
-//! The model by itself, stage by stage, without any server.
+//! The model by itself, without any server.
 
 mod bare;
 mod fit;
@@ -7,11 +7,14 @@ mod memory;
 mod peaks;
 mod result;
 mod run;
+mod staged;
+mod taken;
 
-pub use bare::{BareModel, STAGES, Taken, Work};
+pub use bare::{BareModel, Work};
 pub use fit::{Cost, Line, Over, costs};
 pub use grid::{Axes, Cell, cells};
 pub use memory::PeakOf;
 pub use peaks::Peaks;
-pub use result::{Arithmetic, CellResult, StageResult};
+pub use result::{Arithmetic, CellResult, StageResult, SubmissionResult};
 pub use run::{ModelRun, Skipped, TextResult};
+pub use taken::{HostTimes, STAGES, StageDurations, Taken};

@@ -6,9 +6,9 @@ use sed_model::{config::SedConfig, operations::Operations};
 use serde::Serialize;
 
 use super::{
-    bare::{STAGES, Taken},
     grid::Cell,
     memory::PeakOf,
+    taken::{HostTimes, STAGES, Taken},
 };
 
 /// One combination, measured; times are medians over the rounds, of a whole batch.
@@ -23,10 +23,12 @@ pub struct CellResult {
     pub cell: Cell,
     /// Number of measured rounds.
     pub rounds: usize,
-    /// All stages as the host sees them.
+    /// All stages as the host sees them, one after the other.
     pub batch_ms: f64,
     /// All stages on a GPU's own clock; `None` on the CPU.
     pub device_ms: Option<f64>,
+    /// The parts of `batch_ms` where all stages go as one submission, on a GPU; `None` on the CPU.
+    pub submission: Option<SubmissionResult>,
     /// Images a second.
     pub images_per_second: f64,
     /// Pairs that went into each decoder level, a mean over images.
@@ -41,17 +43,33 @@ pub struct CellResult {
     pub peak_memory_of: PeakOf,
 }
 
+/// A batch that goes as one submission, as the host sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SubmissionResult {
+    /// From pixels in pinned memory to raw results in the host's memory.
+    pub submit_ms: f64,
+    /// One thread's work to make maps of all raw results. A server does it while the next batch is on the device.
+    pub answers_ms: f64,
+}
+
 /// One stage of a combination.
 #[derive(Clone, Debug, Serialize)]
 pub struct StageResult {
     /// Its name, one of [`STAGES`].
     pub stage: &'static str,
-    /// As the host sees it.
-    pub median_ms: f64,
+    /// As the host sees it; `None` within a submission.
+    pub median_ms: Option<f64>,
     /// On a GPU's own clock; `None` on the CPU.
     pub device_ms: Option<f64>,
-    /// `None` for the last stage, which resamples and compares.
+    /// `None` for the last stage, which resamples and compares. Within a submission by the GPU's own clock.
     pub work: Option<Arithmetic>,
+}
+
+impl StageResult {
+    /// The time in milliseconds as the host sees it, within a submission on the GPU's own clock.
+    pub fn ms(&self) -> f64 {
+        self.median_ms.or(self.device_ms).unwrap_or(f64::NAN)
+    }
 }
 
 /// Arithmetic of a whole batch, and its speed.
@@ -107,11 +125,24 @@ impl CellResult {
         let device = |of: &dyn Fn(&[Duration]) -> Duration| {
             median_ms(taken.iter().filter_map(|taken| Some(of(&taken.on_device?))))
         };
+        let submission = |part: fn(HostTimes) -> Option<Duration>| {
+            median_ms(taken.iter().filter_map(|taken| part(taken.host)))
+        };
+        let submit = submission(|host| match host {
+            HostTimes::Submission { submit, .. } => Some(submit),
+            HostTimes::Stages(_) => None,
+        });
+        let answers = submission(|host| match host {
+            HostTimes::Submission { answers, .. } => Some(answers),
+            HostTimes::Stages(_) => None,
+        });
+        let submission = submit.zip(answers);
         let stage = |(index, stage): (usize, &&'static str)| {
-            let median_ms = median_ms(taken.iter().map(|taken| taken.stages[index]))?;
+            let ms = median_ms(taken.iter().filter_map(|taken| taken.stage(index)))?;
             let work = (index < counted)
-                .then(|| Arithmetic::new(macs(ours, index), macs(reference, index), median_ms, subject.peak));
-            Some(StageResult { stage, median_ms, device_ms: device(&|times| times[index]), work })
+                .then(|| Arithmetic::new(macs(ours, index), macs(reference, index), ms, subject.peak));
+            let (median_ms, device_ms) = (submission.is_none().then_some(ms), device(&|times| times[index]));
+            Some(StageResult { stage, median_ms, device_ms, work })
         };
         let all = |operations: Operations| (0..counted).map(|stage| macs(operations, stage)).sum();
         let survivors = |level: usize| {
@@ -125,6 +156,7 @@ impl CellResult {
             rounds: taken.len(),
             batch_ms,
             device_ms: device(&|times| times.iter().sum()),
+            submission: submission.map(|(submit_ms, answers_ms)| SubmissionResult { submit_ms, answers_ms }),
             images_per_second: cell.batch as f64 / (batch_ms / 1e3),
             survivors: [0, 1, 2].map(survivors),
             stages: STAGES.iter().enumerate().filter_map(stage).collect(),
@@ -168,7 +200,7 @@ mod tests {
         let config = SedConfig::sed_b();
         let subject = Subject { device: "cpu", dtype: "f32", config: &config, peak: Some(200.0) };
         let taken = |survivors: u64| Taken {
-            stages: [2000, 50, 100, 100, 100, 10].map(Duration::from_millis),
+            host: HostTimes::Stages([2000, 50, 100, 100, 100, 10].map(Duration::from_millis)),
             on_device: None,
             work: BatchWork { images: 1, candidates: 150, survivors: [survivors; 3], rejects: [true; 3] },
         };
@@ -187,22 +219,31 @@ mod tests {
         assert!((sum - result.work.gflop).abs() < 1e-9);
         assert!(result.work.reference_gflop > result.work.gflop);
         assert!(CellResult::of(&subject, cell, &[], memory).is_none());
-        assert_eq!((result.device_ms, result.stages[0].device_ms), (None, None));
+        assert_eq!((result.device_ms, result.stages[0].device_ms, result.submission), (None, None, None));
+        assert_eq!((result.stages[0].median_ms, result.stages[5].ms()), (Some(2000.0), 10.0));
     }
 
     #[test]
-    fn a_devices_own_times_are_medians_too() {
+    fn the_stages_of_a_submission_have_the_devices_times() {
         let config = SedConfig::sed_b();
         let subject = Subject { device: "cuda:0", dtype: "bf16", config: &config, peak: None };
         let taken = |encode: u64| Taken {
-            stages: [40, 1, 1, 1, 1, 1].map(Duration::from_millis),
+            host: HostTimes::Submission {
+                submit: Duration::from_millis(encode + 12),
+                answers: Duration::from_millis(3),
+            },
             on_device: Some([encode, 1, 1, 1, 1, 1].map(Duration::from_millis)),
             work: BatchWork { images: 1, candidates: 9, survivors: [9; 3], rejects: [false; 3] },
         };
         let cell = Cell { categories: 9, rejection: Rejection::Off, batch: 1 };
         let rounds = [taken(30), taken(10), taken(20)];
         let result = CellResult::of(&subject, cell, &rounds, (None, PeakOf::Program)).unwrap();
-        assert_eq!((result.batch_ms, result.device_ms), (45.0, Some(25.0)));
-        assert_eq!((result.stages[0].device_ms, result.stages[5].device_ms), (Some(20.0), Some(1.0)));
+        assert_eq!((result.batch_ms, result.device_ms), (35.0, Some(25.0)));
+        assert_eq!(result.submission, Some(SubmissionResult { submit_ms: 32.0, answers_ms: 3.0 }));
+        let [encode, .., finish] = result.stages.as_slice() else { panic!("{result:?}") };
+        assert_eq!((encode.median_ms, encode.device_ms, encode.ms()), (None, Some(20.0), 20.0));
+        assert_eq!((finish.median_ms, finish.device_ms), (None, Some(1.0)));
+        let work = encode.work.unwrap();
+        assert!((work.gflops - work.gflop / 0.02).abs() < 1e-6 * work.gflops, "{work:?}");
     }
 }

@@ -119,8 +119,8 @@ impl ModelRun {
         Ok((run, embeddings))
     }
 
-    /// Measures one combination in one round that does not count and `rounds` that do, or records why it was
-    /// skipped; a failure ends only this combination. `progress` is called after every round.
+    /// Measures one combination in `rounds` behind those of [`BareModel::warm_up`], or records why it was
+    /// skipped; a failure ends only this combination. `progress` is called after the warm-up and every round.
     pub fn measure(
         &mut self,
         bare: &BareModel,
@@ -135,7 +135,8 @@ impl ModelRun {
         }
         let peak_of = memory::reset_peak();
         let mut taken = Vec::with_capacity(rounds as usize);
-        for round in 0..=rounds as usize {
+        let warm_up = bare.warm_up();
+        for round in 0..warm_up + rounds as usize {
             if stop.is_set() {
                 break;
             }
@@ -145,7 +146,8 @@ impl ModelRun {
                 rejection: cell.rejection,
             };
             match bare.run(&(0..cell.batch).map(work).collect::<Vec<_>>()) {
-                Ok(once) if round > 0 => taken.push(once),
+                Ok(_) if round + 1 < warm_up => continue,
+                Ok(once) if round >= warm_up => taken.push(once),
                 Ok(_) => {}
                 Err(error) => return self.skip(cell, causes(&error)),
             }

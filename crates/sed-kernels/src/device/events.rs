@@ -46,17 +46,6 @@ mod on_a_gpu {
             Ok(())
         }
 
-        /// Waits for the last mark; returns the time between each two neighbouring marks.
-        ///
-        /// # Errors
-        /// When the device is lost.
-        pub fn finish(self) -> Result<Vec<Duration>> {
-            if let Some(last) = self.marks.last() {
-                last.synchronize().w()?;
-            }
-            self.passed()
-        }
-
         /// Returns the time between each two neighbouring marks, for which the host has waited already.
         ///
         /// # Errors
@@ -104,14 +93,6 @@ mod without_gpus {
         ///
         /// # Errors
         /// Never.
-        pub fn finish(self) -> Result<Vec<Duration>> {
-            match self {}
-        }
-
-        /// Returns the time between each two neighbouring marks.
-        ///
-        /// # Errors
-        /// Never.
         pub fn passed(self) -> Result<Vec<Duration>> {
             match self {}
         }
@@ -150,7 +131,8 @@ mod tests {
             x.matmul(&x).unwrap();
             timer.mark().unwrap();
         }
-        let times = timer.finish().unwrap();
+        device.synchronize().unwrap();
+        let times = timer.passed().unwrap();
         assert_eq!(times.len(), 2);
         assert!(times.iter().all(|time| !time.is_zero()), "{times:?}");
         assert!(times.iter().sum::<Duration>() <= begin.elapsed(), "{times:?}");

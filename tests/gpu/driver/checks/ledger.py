@@ -8,6 +8,8 @@ from pathlib import Path
 def main(path: str) -> None:
     """Fails where a line differs from what is expected, or one is missing."""
     lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    between = [line.pop("between_ns") for line in lines]
+    assert between[0] == 0 and all(passed >= 0 for passed in between), between
     stage = 'one "quoted"'
     kernel = {
         "op": "kernel", "device": 0, "stream": 1, "name": "sigmoid_f32",

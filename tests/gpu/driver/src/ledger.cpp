@@ -1,5 +1,6 @@
 #include "ledger.h"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
@@ -33,6 +34,17 @@ Ledger& ledger() {
   return *one;
 }
 
+using Clock = std::chrono::steady_clock;
+
+// When this thread's last entry was written; before the first one the epoch.
+thread_local Clock::time_point written;
+
+// Nanoseconds that this thread has spent on other things than entries.
+int64_t nanoseconds_between() {
+  if (written == Clock::time_point()) return 0;
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - written).count();
+}
+
 std::string quoted(const std::string& text) {
   std::string result = "\"";
   for (const char c : text) {
@@ -59,7 +71,9 @@ __attribute__((destructor)) void flush_at_exit() {
 bool has_ledger() { return ledger().file != nullptr; }
 
 Entry::Entry(const char* op) {
-  if (has_ledger()) line_ = std::string("{\"op\":\"") + op + '"';
+  if (!has_ledger()) return;
+  line_ = std::string("{\"op\":\"") + op + '"';
+  number("between_ns", nanoseconds_between());
 }
 
 Entry::~Entry() {
@@ -68,6 +82,7 @@ Entry::~Entry() {
   const std::lock_guard<std::mutex> guard(all.lock);
   line_ += ",\"stage\":" + quoted(all.stage) + "}\n";
   fwrite(line_.data(), 1, line_.size(), all.file);
+  written = Clock::now();
 }
 
 Entry& Entry::raw(const char* key, const std::string& json) {
@@ -91,6 +106,7 @@ void ledger_wait(const char* call) {
   // A process that is killed while it waits leaves what it did before.
   const std::lock_guard<std::mutex> guard(ledger().lock);
   fflush(ledger().file);
+  written = Clock::now();
 }
 
 } // namespace software_cuda
@@ -106,4 +122,5 @@ EXPORT void softwareCudaStage(const char* name) {
   Entry("stage").text("name", name ? name : "");
   const std::lock_guard<std::mutex> guard(ledger().lock);
   fflush(ledger().file);
+  written = Clock::now();
 }

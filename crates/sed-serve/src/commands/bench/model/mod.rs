@@ -1,4 +1,4 @@
-//! `bench model`: the model by itself, stage by stage, without any server.
+//! `bench model`: the model by itself, without any server.
 
 mod args;
 mod report;

@@ -19,11 +19,17 @@ pub(super) fn show(report: &Report<'_>) -> Result<()> {
     let out = &mut print::stdout();
     head(report, out)?;
     let results: Vec<&CellResult> = report.runs.iter().flat_map(|run| &run.results).collect();
-    section("Time of a batch, medians", out)?;
-    times(&results).write("  ", out)?;
-    if results.iter().any(|result| result.device_ms.is_some()) {
+    let (submitted, staged): (Vec<&CellResult>, Vec<&CellResult>) =
+        results.iter().partition(|result| result.submission.is_some());
+    if !staged.is_empty() {
+        section("Time of a batch, medians", out)?;
+        times(&staged).write("  ", out)?;
+    }
+    if !submitted.is_empty() {
+        section("Time of a batch that goes as one submission, as the host sees it, medians", out)?;
+        submission_times(&submitted).write("  ", out)?;
         section("Time of a batch on the GPU's own clock, medians", out)?;
-        device_times(&results).write("  ", out)?;
+        device_times(&submitted).write("  ", out)?;
     }
     section("Arithmetic: GFLOP as computed (official order), GFLOP/s (share of the machine's peak)", out)?;
     arithmetic(&results).write("  ", out)?;
@@ -78,20 +84,43 @@ fn heads(table: &mut Table, names: &[&str]) {
     table.row(names.iter().enumerate().map(head));
 }
 
+/// The heads of the cells behind the times.
+const TAIL: [&str; 3] = ["images/s", "survivors", "memory"];
+
+/// Those cells.
+fn tail(result: &CellResult) -> [Cell; TAIL.len()] {
+    let memory = result.peak_memory_bytes.map_or("?".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
+    [
+        Cell::right(figure(result.images_per_second)).styled(BOLD),
+        Cell::right(result.survivors.map(|survivors| format!("{survivors:.0}")).join(" ")),
+        Cell::right(memory),
+    ]
+}
+
 const NAMES: [&str; 5] = ["device", "dtype", "categories", "top_k", "batch"];
 
 fn times(results: &[&CellResult]) -> Table {
     let mut table = Table::default();
-    let tail = ["images/s", "survivors", "memory"];
-    heads(&mut table, &[&NAMES[..], &["all"], &SHORT, &tail].concat());
+    heads(&mut table, &[&NAMES[..], &["all"], &SHORT, &TAIL].concat());
     for result in results {
         let mut row = names(result);
         row.push(Cell::right(time(result.batch_ms)));
-        row.extend(result.stages.iter().map(|stage| Cell::right(time(stage.median_ms))));
-        row.push(Cell::right(figure(result.images_per_second)).styled(BOLD));
-        row.push(Cell::right(result.survivors.map(|survivors| format!("{survivors:.0}")).join(" ")));
-        let memory = result.peak_memory_bytes.map_or("?".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
-        row.push(Cell::right(memory));
+        row.extend(result.stages.iter().map(|stage| Cell::right(time(stage.ms()))));
+        row.extend(tail(result));
+        table.row(row);
+    }
+    table
+}
+
+fn submission_times(results: &[&CellResult]) -> Table {
+    let mut table = Table::default();
+    heads(&mut table, &[&NAMES[..], &["all", "submission", "answers"], &TAIL].concat());
+    for result in results {
+        let Some(submission) = result.submission else { continue };
+        let mut row = names(result);
+        let times = [result.batch_ms, submission.submit_ms, submission.answers_ms];
+        row.extend(times.map(|ms| Cell::right(time(ms))));
+        row.extend(tail(result));
         table.row(row);
     }
     table
@@ -190,6 +219,12 @@ fn notes(report: &Report<'_>, results: &[&CellResult], out: &mut impl Write) -> 
         "cost of a category: the line through the time behind the encoder, rejection off; of a survivor: through \
          that of the three levels over their mean survivors; floor: its arithmetic at the machine's peak",
     )?;
+    if results.iter().any(|result| result.submission.is_some()) {
+        note(
+            "submission: from pixels in pinned memory to raw results; answers: maps made of them by one thread, which \
+             a server does during the next submission; stages, their GFLOP/s and the costs: the GPU's own clock",
+        )?;
+    }
     for skipped in report.runs.iter().flat_map(|run| &run.skipped) {
         let (cell, reason) = (skipped.cell.line(), &skipped.reason);
         writeln!(out, "{} {cell}, {}: {reason}", styled(WARNING, "not measured:"), skipped.dtype)?;

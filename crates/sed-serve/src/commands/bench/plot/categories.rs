@@ -8,7 +8,7 @@ use plotters::{
     prelude::{DrawingArea, DrawingBackend},
     style::RGBColor,
 };
-use sed_bench::model::{CellResult, Cost, Over};
+use sed_bench::model::{CellResult, Cost, Over, StageResult};
 use sed_model::Rejection;
 
 use super::{
@@ -54,7 +54,7 @@ impl<'a> Categories<'a> {
                 Rejection::TopK(top_k) => format!("top_k {top_k}"),
             };
             let name = format!("{}, {rejection}", result.dtype);
-            let behind: f64 = result.stages.iter().skip(1).map(|stage| stage.median_ms).sum();
+            let behind: f64 = result.stages.iter().skip(1).map(StageResult::ms).sum();
             let place = (result.cell.categories as f64, behind / batch as f64);
             match series.iter_mut().find(|series| series.name == name) {
                 Some(series) => series.places.push(place),
