@@ -1,7 +1,7 @@
 //! Submissions of the reduced model beside its single stages: the same maps, byte for byte.
 
 use candle_core::{DType, Device};
-use sed_model::device::PinnedInputs;
+use sed_model::PinnedInputs;
 use sed_model::{
     DecodeRequest, FinishedMap, ImageFeatures, Input, Level, OutputSpec, Question, Rejection, Source,
     Submitted, Thresholds, activation_dtype,

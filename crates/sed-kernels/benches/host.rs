@@ -8,7 +8,7 @@
 use candle_core::{DType, Device};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sed_kernels::allocator::{MiMalloc, keep_freed_memory};
-use sed_kernels::device::PinnedInputs;
+use sed_kernels::submission::PinnedInputs;
 use sed_kernels::{EntryThresholds, FinishPlan, FinishSpec, emulate_cuda};
 
 /// As in the programs.

@@ -6,12 +6,8 @@ use std::time::Instant;
 use candle_core::{DType, Device};
 use sed_image::{DecodeLimits, ResizeMode};
 use sed_model::{
-    Answered, Input, Level, OutputSpec, Question, Rejection, SedModel, Source, StageTimes, Thresholds,
-    activation_dtype,
-    checkpoint::Checkpoint,
-    config::SedConfig,
-    device::{PinnedInput, PinnedInputs},
-    prompts::Category,
+    Answered, Input, Level, OutputSpec, PinnedInput, PinnedInputs, Question, Rejection, SedModel, Source,
+    StageTimes, Thresholds, activation_dtype, checkpoint::Checkpoint, config::SedConfig, prompts::Category,
     text_tower::TextEmbedding,
 };
 
