@@ -162,7 +162,8 @@ fn the_next_submission_is_right() {
         assert!(hit.as_ref().map_or(true, |got| *got == want), "{fault}");
         hit.is_err()
     });
-    assert_eq!(free(), before, "memory is gone");
+    // Slabs may be smaller than those of the first submission, which had rows for all pairs.
+    assert!(free() >= before, "memory is gone: {} of {before}", free());
     assert_eq!(subject.model.graphs_spoiled(), Vec::<String>::new());
 }
 
@@ -174,7 +175,7 @@ fn faults_of_a_model_that_begins() {
     const TOP_K: [u32; 4] = [1, 1, 1, 15];
     let mut wants = None;
     for faulty in 0..TOP_K.len() {
-        each_fault(1 + 5 * faulty, 19, |fault| {
+        each_fault(1 + 9 * faulty, 41, |fault| {
             let subject = Subject::new(&device);
             let cached = subject.model.encode_host(&[&subject.pictures[2]]).unwrap().remove(0);
             let faults = |place| if place == faulty { fault } else { "" };
