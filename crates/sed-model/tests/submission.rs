@@ -285,6 +285,31 @@ fn pairs_beyond_the_capacity_are_decoded_again() {
     assert_eq!((few, ask(1), ask(19), ask(19)), (1, 1, 2, 1));
 }
 
+/// A panic leaves nothing behind: neither the arena of the thread nor an open recording nor copies that are under way.
+#[test]
+fn a_panic_harms_only_its_submission() {
+    let subject = Subject::new(DType::F32);
+    let (picture, features, output) = (subject.picture(5), subject.features(5), output(40, 40));
+    let questions = [Question {
+        image: Source::Input(0),
+        text: &subject.text,
+        groups: None,
+        rejection: Rejection::from_top_k(2),
+        output: &output,
+    }];
+    let submit = |at: &str| {
+        let panics = |stage: &str| assert!(stage != at, "as it was asked for");
+        let inputs = [Input::Values(&picture)];
+        subject.model.submit_observed(&inputs, &[true], &questions, &panics).unwrap()
+    };
+    let stages = ["upload", "encode", "cost_map", "decode_level_1", "decode_level_3", "finish"];
+    for stage in stages.into_iter().chain(["encode", "finish"]) {
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| submit(stage))).is_err());
+        compare(&subject, submit(""), &questions, &[&features]);
+    }
+    assert_eq!(subject.model.graphs_spoiled(), Vec::<String>::new());
+}
+
 #[test]
 fn inputs_in_pinned_memory_are_the_same_inputs() {
     let subject = Subject::new(DType::BF16);

@@ -117,14 +117,24 @@ fn device() -> Option<Device> {
     Some(open_gpu(number, F32Products::Exact).unwrap())
 }
 
-/// The faults of every passage through every point, `step` apart, until the work does not come so far.
-fn each_fault(step: usize, mut hits: impl FnMut(&str) -> bool) {
+/// Allocations of slabs that grow, whose errors are no error of the submission: the most in a row.
+const SILENT: usize = 12;
+
+/// The faults of every passage through every point, from one of them `step` by `step`, until the work does not come so
+/// far.
+fn each_fault(from: usize, step: usize, mut hits: impl FnMut(&str) -> bool) {
     for (point, statuses) in POINTS {
         for status in statuses {
-            let mut passages = (1..).step_by(step);
-            let last = passages.find(|first| !hits(&format!("{point}:{status}:{first}:once"))).unwrap();
-            // Allocations are few once there are slabs, and the driver has no others behind them.
-            assert!(last > 1 || point.starts_with("alloc"), "{point}:{status} is never passed");
+            let (mut silent, mut any) = (0, false);
+            for first in (from..).step_by(step) {
+                let is_hit = hits(&format!("{point}:{status}:{first}:once"));
+                silent = if is_hit { 0 } else { silent + step };
+                any |= is_hit;
+                if silent > SILENT || !is_hit && point != "alloc" {
+                    break;
+                }
+            }
+            assert!(any || from > 1 || point == "alloc_plain", "{point}:{status} is never passed");
         }
     }
 }
@@ -146,13 +156,14 @@ fn the_next_submission_is_right() {
     settle("before");
     let before = free();
     // With slabs and graphs, as they are most of the time.
-    each_fault(1, |fault| {
+    each_fault(1, 1, |fault| {
         let hit = subject.submit(&cached, 2, fault);
         settle(fault);
         assert!(hit.as_ref().map_or(true, |got| *got == want), "{fault}");
         hit.is_err()
     });
-    assert_eq!(free(), before, "memory is gone");
+    // Slabs may be smaller than those of the first submission, which had rows for all pairs.
+    assert!(free() >= before, "memory is gone: {} of {before}", free());
     assert_eq!(subject.model.graphs_spoiled(), Vec::<String>::new());
 }
 
@@ -164,7 +175,7 @@ fn faults_of_a_model_that_begins() {
     const TOP_K: [u32; 4] = [1, 1, 1, 15];
     let mut wants = None;
     for faulty in 0..TOP_K.len() {
-        each_fault(7, |fault| {
+        each_fault(1 + 9 * faulty, 41, |fault| {
             let subject = Subject::new(&device);
             let cached = subject.model.encode_host(&[&subject.pictures[2]]).unwrap().remove(0);
             let faults = |place| if place == faulty { fault } else { "" };

@@ -7,11 +7,17 @@ use super::capacity::Seen;
 use super::graphs::Graphs;
 use super::vocabulary::Vocabularies;
 
+/// Submissions that allocate as they go before slabs are tried again for which there was no room: a try gives all memory
+/// back and asks the driver for more.
+const PATIENCE: u32 = 64;
+
 /// Memory, tables and experience of submissions; one submission has them at a time.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(super) arena: Arena,
     pub(super) kept: Kept,
+    /// Submissions until slabs are tried again.
+    patience: u32,
 }
 
 /// All but the memory of the device.
@@ -35,7 +41,7 @@ impl State {
             seen: Seen::default(),
             graphs: Graphs::default(),
         };
-        Self { arena: Arena::new(device), kept }
+        Self { arena: Arena::new(device), kept, patience: 0 }
     }
 
     /// Drops all memory of the device.
@@ -45,12 +51,16 @@ impl State {
         self.arena.clear();
     }
 
-    /// Makes room for what the last submission needed. Where there is none, the next one allocates as it goes.
+    /// Makes room for what the last submission needed. Where there is none, the next ones allocate as they go.
     pub(super) fn grow(&mut self) {
-        if self.arena.is_outgrown() {
+        if self.patience > 0 {
+            self.patience -= 1;
+        } else if self.arena.is_outgrown() {
             // They hold the old slabs.
             self.kept.graphs.clear();
-            self.arena.grow().unwrap_or_default();
+            if self.arena.grow().is_err() {
+                self.patience = PATIENCE;
+            }
         }
     }
 }

@@ -86,7 +86,7 @@ impl SedModel {
         let asked = Asked::of(questions, inputs.len())?;
         check_pairs(asked.candidates.all(), self.limits().map(|limits| limits.cost_map))?;
         let mut state: MutexGuard<'_, State> = submissions.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { arena, kept } = &mut *state;
+        let State { arena, kept, .. } = &mut *state;
         let vocabularies = questions.iter().map(|question| kept.vocabularies.stacked(question.text));
         let vocabularies = vocabularies.collect::<Result<Vec<_>>>();
         // In case of an error or a panic.

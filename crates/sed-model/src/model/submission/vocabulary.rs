@@ -6,7 +6,8 @@ use sed_kernels::submission::arena;
 use crate::error::Result;
 use crate::text_tower::TextEmbedding;
 
-/// Memory of the vocabularies that are kept, in bytes: eight of a thousand categories of SED-B in bf16.
+/// Memory of the vocabularies that are kept, in bytes: eight of a thousand categories of SED-B in bf16. Batches do not
+/// get it: [`crate::SedModel::vocabulary_bytes`].
 pub(crate) const MOST_BYTES: usize = 1 << 30;
 
 /// The last used vocabularies, the latest at the end.
