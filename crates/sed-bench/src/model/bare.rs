@@ -6,14 +6,15 @@ use std::time::Instant;
 use candle_core::{DType, Device};
 use sed_image::{DecodeLimits, ResizeMode};
 use sed_model::{
-    Answered, Input, Level, OutputSpec, PinnedInput, PinnedInputs, Question, Rejection, SedModel, Source,
-    StageTimes, Thresholds, activation_dtype, checkpoint::Checkpoint, config::SedConfig, prompts::Category,
+    Answered, Input, Level, OutputSpec, PinnedInput, PinnedInputs, Question, SedModel, Source, StageTimes,
+    Thresholds, activation_dtype, checkpoint::Checkpoint, config::SedConfig, prompts::Category,
     text_tower::TextEmbedding,
 };
 
 use super::{
     staged,
     taken::{HostTimes, StageDurations, Taken, work},
+    work::Work,
 };
 use crate::{
     error::{Error, Result},
@@ -45,17 +46,6 @@ enum Pixels {
     Values(Vec<f32>),
     /// For a GPU.
     Pinned(PinnedInput),
-}
-
-/// One image of a batch, and what to look for in it.
-#[derive(Clone, Copy, Debug)]
-pub struct Work<'a> {
-    /// Index of the picture; after the last, the first follows again.
-    pub picture: usize,
-    /// The text embeddings of the categories.
-    pub text: &'a [TextEmbedding],
-    /// The rejection.
-    pub rejection: Rejection,
 }
 
 impl BareModel {

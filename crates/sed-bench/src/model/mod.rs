@@ -9,8 +9,9 @@ mod result;
 mod run;
 mod staged;
 mod taken;
+mod work;
 
-pub use bare::{BareModel, Work};
+pub use bare::BareModel;
 pub use fit::{Cost, Line, Over, costs};
 pub use grid::{Axes, Cell, cells};
 pub use memory::PeakOf;
@@ -18,3 +19,4 @@ pub use peaks::Peaks;
 pub use result::{Arithmetic, CellResult, StageResult, SubmissionResult};
 pub use run::{ModelRun, Skipped, TextResult};
 pub use taken::{HostTimes, STAGES, StageDurations, Taken};
+pub use work::Work;

@@ -13,11 +13,12 @@ use sed_model::{
 use serde::Serialize;
 
 use super::{
-    bare::{BareModel, Work},
+    bare::BareModel,
     grid::Cell,
     memory,
     peaks::Peaks,
     result::{Arithmetic, CellResult, Subject},
+    work::Work,
 };
 use crate::{error::Result, stop::Stop};
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use sed_model::{DecodeRequest, ImageFeatures, Level, OutputSpec, PairBatch, SedModel};
 
 use super::{
-    bare::Work,
     taken::{HostTimes, STAGES, Taken, work},
+    work::Work,
 };
 use crate::error::Result;
 

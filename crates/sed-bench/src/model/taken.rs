@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sed_model::{Level, operations::BatchWork};
 
-use super::bare::Work;
+use super::work::Work;
 
 /// Names of the stages, in their order.
 pub const STAGES: [&str; 6] =
