@@ -140,7 +140,7 @@ __device__ inline void copy_tile(const T* from, int stride, T* to) {
   }
 }
 
-// The row of a 16 x 16 tile of weights, `stride` values apart, that this lane points `load_tiles` at.
+// The row of a 16 x 16 tile of weights, `stride` values apart, that this lane points `load_matrices` at.
 template <typename T>
 __device__ inline const T* tile_row(const T* tile, int stride) {
   const int lane = threadIdx.x % WARP;
@@ -220,7 +220,7 @@ __device__ void mlp_of(const T* x, const float* norm_weight, const float* norm_b
       }
 #pragma unroll
       for (int k = 0; k < C / 16; k++) {
-        load_tiles(b, left + h * EXPAND + k * 16);
+        load_matrices(b, left + h * EXPAND + k * 16);
 #pragma unroll
         for (int r = 0; r < MLP_TILES; r++) {
           multiply_tile(hidden[r][0], a[r][k], {b[0], b[1]}, T());
@@ -238,7 +238,7 @@ __device__ void mlp_of(const T* x, const float* norm_weight, const float* norm_b
       }
 #pragma unroll
       for (int c = 0; c < C / 16; c++) {
-        load_tiles(b, right + c * 16 * CONTRACT + h);
+        load_matrices(b, right + c * 16 * CONTRACT + h);
 #pragma unroll
         for (int r = 0; r < MLP_TILES; r++) {
           multiply_tile(sums[r][2 * c], factor[r], {b[0], b[1]}, T());
@@ -299,7 +299,7 @@ __device__ void norm_linear_of(const T* x, const float* norm_weight, const float
 #pragma unroll
       for (int n = 0; n < P::GROUP / 16; n++) {
         unsigned b[4];
-        load_tiles(b, tile + n * 16 * STRIDE + k * 16);
+        load_matrices(b, tile + n * 16 * STRIDE + k * 16);
 #pragma unroll
         for (int r = 0; r < MLP_TILES; r++) {
           multiply_tile(sums[r][2 * n], a[r][k], {b[0], b[1]}, T());

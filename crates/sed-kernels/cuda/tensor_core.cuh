@@ -33,13 +33,14 @@ SED_MULTIPLY_TILE(__half, "f16")
 
 // Four 8 x 8 matrices from shared memory, each lane's part as `multiply_tile` wants it: `row` of lane l is row l % 8
 // (16 bytes) of matrix l / 8. With rows 0..15 of a 16 x 16 tile in lanes 0..15 and their second halves in lanes
-// 16..31, `to` is factor `a`.
+// 16..31, `to` is factor `a`; rows of `b` [outputs, k] make its factor.
 template <typename T>
 __device__ inline void load_matrices(unsigned (&to)[4], const T* row) {
   const unsigned address = (unsigned)__cvta_generic_to_shared(row);
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-               : "r"(address));
+               : "r"(address)
+               : "memory");
 }
 
 // threadIdx.x and blockIdx.x, read again: what is made of them behind a loop does not stay in registers during the
@@ -69,17 +70,6 @@ __device__ inline unsigned pack_relu(float low, float high, __half) {
   asm("cvt.rn.relu.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(second), "f"(first));
   return packed;
 }
-// Four 8 x 8 matrices from shared memory: lane 8 * m + r points at row r (16 bytes) of matrix m, and gets of each
-// matrix the two values of row lane / 4 at column 2 * (lane % 4). Rows of `b` [outputs, k] make its fragments.
-template <typename T>
-__device__ inline void load_tiles(unsigned (&tiles)[4], const T* row) {
-  const unsigned address = (unsigned)__cvta_generic_to_shared(row);
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(tiles[0]), "=r"(tiles[1]), "=r"(tiles[2]), "=r"(tiles[3])
-               : "r"(address)
-               : "memory");
-}
-
 // 2^v and 1 / v within 2 units in the last place, one instruction each; denormal numbers count as 0.
 __device__ inline float fast_exp2(float v) {
   float y;

@@ -6,7 +6,7 @@
 //! others in the batch. An image with more pairs than the memory holds goes through a stage in parts.
 //!
 //! A GPU takes whole requests in one submission, [`Stages::submit`], of which the host sees only the end.
-//! What it does not take, and what is too large for one, goes stage by stage.
+//! Score maps, and requests that are too large for one submission, go stage by stage.
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod fake;

@@ -260,14 +260,6 @@ inline unsigned pack_relu(float low, float high, __half) {
   };
   return bits(low) | bits(high) << 16;
 }
-template <typename T>
-inline void load_tiles(unsigned (&tiles)[4], const T* row) {
-  const int lane = sed_emulator::current->lane;
-  for (int m = 0; m < 4; m++) {
-    const uint64_t from = sed_emulator::shuffle(~0u, reinterpret_cast<uint64_t>(row), 8 * m + lane / 4, __LINE__);
-    memcpy(&tiles[m], reinterpret_cast<const unsigned char*>(from) + lane % 4 * 4, 4);
-  }
-}
 inline float fast_exp2(float v) { return exp2f(v); }
 inline float fast_reciprocal(float v) { return 1.0f / v; }
 

@@ -21,9 +21,8 @@ pub(super) fn number(activation: Activation) -> usize {
     }
 }
 
-/// Replaces the values of `x [rows, ..]`, the result of a product that nothing else holds, by the activation's,
-/// exact GELU or ReLU.
-/// With `live [1]` only those of the first `live` rows; rows behind them hold anything.
+/// Replaces the values of `x [rows, ..]`, the result of a product that nothing else holds, by the activation's, exact
+/// GELU or ReLU. With `live [1]` only those of the first `live` rows; rows behind them hold anything.
 pub(super) fn activate(x: &Tensor, activation: Activation, live: Option<&Tensor>) -> Result<()> {
     let kernel = match activation {
         Activation::None => return Ok(()),
