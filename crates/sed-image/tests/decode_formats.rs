@@ -96,6 +96,23 @@ fn what_has_no_faithful_8_bit_form_is_refused_in_one_sentence() {
     }
 }
 
+/// Found by fuzzing: the decoder panicked, because it enlarges every component to the grid of the first.
+#[test]
+fn chroma_finer_than_luma_is_refused() {
+    let mut file = std::fs::read(format!("{IMAGES}/rgb.jpg")).unwrap();
+    let frame = file.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+    let sampling_of_the_last = frame + 2 + 2 + 6 + 3 * 2 + 1;
+    assert_eq!(file[sampling_of_the_last], 0x11);
+    file[sampling_of_the_last] = 0x41;
+    let error = decode(&file, &DecodeLimits::default()).unwrap_err();
+    assert_eq!(error.reason(), "IMAGE_VARIANT_UNSUPPORTED");
+    assert_eq!(
+        error.to_string(),
+        "jpeg with a component sampled more finely than the first one is not supported: convert the image to \
+         8-bit rgb"
+    );
+}
+
 #[test]
 fn a_frame_beyond_its_screen_is_refused() {
     let error = read("frame_outside.gif").unwrap_err();

@@ -1,10 +1,12 @@
 //! Any bytes are a picture within the limits or a typed error; never a panic.
 #![no_main]
 
+mod panics;
+
 use libfuzzer_sys::fuzz_target;
 use sed_image::{DecodeLimits, ResizeMode, decode, network_input};
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: panics::of_libraries_go_on(), |bytes: &[u8]| {
     let limits = DecodeLimits { max_pixels: 1 << 20, ..DecodeLimits::default() };
     match decode(bytes, &limits) {
         Ok(decoded) => {

@@ -2,10 +2,12 @@
 //! announced.
 #![no_main]
 
+mod panics;
+
 use libfuzzer_sys::fuzz_target;
 use sed_image::{DecodeLimits, decode, probe};
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: panics::of_libraries_go_on(), |bytes: &[u8]| {
     let limits = DecodeLimits { max_pixels: 1 << 16, max_alloc_bytes: 32 << 20, ..DecodeLimits::default() };
     match probe(bytes, &limits) {
         Ok(header) => {

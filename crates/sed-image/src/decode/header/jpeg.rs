@@ -225,6 +225,11 @@ fn read_frame(marker: u8, content: &[u8]) -> Result<Frame> {
         most = (most.0.max(across), most.1.max(down));
         blocks += across * down;
     }
+    // The decoder enlarges the other components to the first one's grid.
+    let first = (u64::from(list[0][1] >> 4), u64::from(list[0][1] & 15));
+    if first != most {
+        return Err(unsupported("a component sampled more finely than the first one"));
+    }
     Ok(Frame {
         width: u32::from(u16::from_be_bytes([w1, w0])),
         height: u32::from(u16::from_be_bytes([h1, h0])),
