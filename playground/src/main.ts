@@ -60,7 +60,7 @@ problem(store);
 legend(store);
 ambiguities(store, ask);
 timing(store);
-funnel(store);
+funnel(store, server, ask);
 code(store);
 downloads(store, server, asking);
 live(store);

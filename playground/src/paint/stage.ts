@@ -1,10 +1,12 @@
 import { h, place } from "../dom";
 import type { Answer } from "../mask/answer";
 import type { Picture } from "../picture/picture";
-import { DRAWN_SIDE } from "../rpc/request";
 import type { Store } from "../state";
 import { layer } from "./layer";
 import { Pointer } from "./pointer";
+
+/** The longer side of the canvas, in pixels. */
+const SIDE = 1280;
 
 /** Draws picture and answer on the canvas, and follows the pointer over it. */
 export function stage(store: Store): void {
@@ -14,7 +16,7 @@ export function stage(store: Store): void {
   new Pointer(canvas, store).follow();
 
   store.watch(["answer", "view", "opacity", "isolated", "picture"], ({ answer, ...look }) => {
-    const size = answer ?? previewSize(look.picture);
+    const size = canvasSize(look.picture?.width ? look.picture : answer);
     canvas.width = size.width;
     canvas.height = size.height;
     const context = canvas.getContext("2d");
@@ -24,16 +26,16 @@ export function stage(store: Store): void {
       over.width = answer.width;
       over.height = answer.height;
       over.getContext("2d")?.putImageData(layer(answer, look), 0, 0);
-      context.drawImage(over, 0, 0);
+      context.drawImage(over, 0, 0, canvas.width, canvas.height);
     }
     canvas.setAttribute("aria-label", description(look.picture, answer));
   });
 }
 
-function previewSize(picture: Picture | null): { width: number; height: number } {
-  if (!picture?.width) return { width: DRAWN_SIDE, height: (DRAWN_SIDE * 3) / 4 };
-  const scale = DRAWN_SIDE / Math.max(picture.width, picture.height);
-  return { width: Math.round(picture.width * scale), height: Math.round(picture.height * scale) };
+function canvasSize(shown: { width: number; height: number } | null): { width: number; height: number } {
+  if (!shown) return { width: SIDE, height: (SIDE * 3) / 4 };
+  const scale = SIDE / Math.max(shown.width, shown.height);
+  return { width: Math.round(shown.width * scale), height: Math.round(shown.height * scale) };
 }
 
 function description(picture: Picture | null, answer: Answer | null): string {

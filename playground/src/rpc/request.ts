@@ -5,8 +5,8 @@ import { type ContrastSchema, SynonymMode, type Vocabulary, VocabularySchema } f
 import type { Picture } from "../picture/picture";
 import type { Question } from "../state";
 
-/** The longer side of the masks that are drawn, in pixels: that of the canvas. Downloads have the picture's own size. */
-export const DRAWN_SIDE = 960;
+/** The longer side of the masks that are drawn, in pixels. Downloads have the picture's own size. */
+const DRAWN_SIDE = 640;
 
 /** Fewer words than this need contrast words: the command line's rule. */
 const FEW_WORDS = 5;
@@ -72,7 +72,7 @@ function build(question: Question, picture: Picture, id: string, options: Option
   });
 }
 
-/** The canvas's size; a picture that the browser cannot show has its own. */
+/** The size of the drawn masks; a picture that the browser cannot show has its own. */
 function drawnSize({ width, height }: Picture): Options["outputSize"] {
   if (!width || !height) return { kind: { case: "preset", value: OutputSizePreset.ORIGINAL } };
   const scale = DRAWN_SIDE / Math.max(width, height);

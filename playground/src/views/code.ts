@@ -10,7 +10,7 @@ const LANGUAGES: readonly (readonly [string, string, (call: Call) => string])[] 
   ["python", "Python", python],
   ["node", "Node", node],
   ["grpcurl", "grpcurl", grpcurl],
-  ["cli", "Command line", commandLine],
+  ["cli", "sed-serve", commandLine],
 ];
 
 /** Shows the request as code that runs unchanged beside the picture's file. */

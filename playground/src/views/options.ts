@@ -5,11 +5,11 @@ import { CONTRASTS, type Contrast, type Store, SYNONYMS, type Synonyms } from ".
 const SETTLED_MS = 200;
 
 const CONTRAST_TITLES: Record<Contrast, string> = {
-  needed: "with fewer than five words",
-  automatic: "always, the server's choice",
+  needed: "with few words",
+  automatic: "always",
   off: "off",
 };
-const SYNONYM_TITLES: Record<Synonyms, string> = { mean: "their mean", best: "the best at each pixel" };
+const SYNONYM_TITLES: Record<Synonyms, string> = { mean: "their mean", best: "the best" };
 
 /** Shows `top_k`, threshold, contrast words and the counting of synonyms. A change asks again. */
 export function optionsView(store: Store, ask: () => void): void {
@@ -31,7 +31,7 @@ export function optionsView(store: Store, ask: () => void): void {
     threshold.output,
     h("label", { for: "contrast" }, "Contrast words"),
     contrast,
-    h("label", { for: "synonyms" }, "Synonyms count by"),
+    h("label", { for: "synonyms" }, "Synonyms by"),
     synonyms,
   );
   store.watch(["topK", "threshold", "contrast", "synonyms", "info"], (state) => {

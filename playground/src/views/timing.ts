@@ -1,6 +1,6 @@
 import { fill, h, place } from "../dom";
 import { count, milliseconds, time } from "../format";
-import { Stage, type StageLatency } from "../generated/sed/v1/report_pb";
+import { type Batch, Stage, type StageLatency } from "../generated/sed/v1/report_pb";
 import type { Answer } from "../mask/answer";
 import type { Store } from "../state";
 
@@ -54,9 +54,8 @@ function rows({ response, roundTripMs, byId }: Answer): HTMLElement[] {
 function stageBar({ stage, queueWait, duration, batches }: StageLatency, begun: number, total: number): HTMLElement {
   const [wait, work] = [milliseconds(queueWait), milliseconds(duration)];
   const share = (ms: number) => (total > 0 ? ms / total : 0);
-  const noun = stage === Stage.TEXT_EMBEDDING ? "phrase" : "pair";
-  const launches = batches.map(({ images, pairs }) => `${count(images, "picture")}, ${count(pairs, noun)}`);
-  const waited = wait >= 0.05 ? `, waited ${time(wait)}` : "";
+  const facts = batches.map((batch) => `batch of ${sizeOf(batch, stage)}`);
+  if (wait >= 0.05) facts.push(`waited ${time(wait)}`);
   return h(
     "li",
     {},
@@ -68,10 +67,15 @@ function stageBar({ stage, queueWait, duration, batches }: StageLatency, begun: 
       h("span", { class: "work" }),
     ),
     h("span", { class: "number" }, time(work)),
-    h(
-      "span",
-      { class: "faint small batches" },
-      `${launches.map((launch) => `batch of ${launch}`).join("; ")}${waited}`,
-    ),
+    h("span", { class: "faint small batches" }, facts.join(", ")),
   );
+}
+
+function sizeOf({ images, pairs }: Batch, stage: Stage): string {
+  const parts = [images > 0 && count(images, "picture"), pairs > 0 && count(pairs, pairNoun(stage))];
+  return parts.filter(Boolean).join(" and ");
+}
+
+function pairNoun(stage: Stage): string {
+  return stage === Stage.TEXT_EMBEDDING ? "phrase" : "pair";
 }
