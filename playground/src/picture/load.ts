@@ -22,8 +22,8 @@ export async function load(file: Blob, name: string, limits: PictureLimits): Pro
   const large = file.size > limits.bytes || pixels > limits.pixels || Math.max(shown.width, shown.height) > limits.side;
   if (large || pixels > COMFORTABLE_PIXELS) return scaled(file, name, shown);
   const bytes = new Uint8Array(await file.arrayBuffer());
-  const bitmap = shown.width ? await createImageBitmap(file) : null;
-  const note = bitmap ? "" : "this browser cannot show this format; the server reads it";
+  const bitmap = shown.width ? await createImageBitmap(file).catch(() => null) : null;
+  const note = bitmap ? "" : "this browser cannot show the file; the server may read it";
   return { name, bytes, ...shown, bitmap, note };
 }
 

@@ -49,5 +49,5 @@ function placesOf(failed: ConnectError): Problem["places"] {
     ...fields.map(({ field, description }) => ({ name: field, description })),
     ...failed.findDetails(ResourceInfoSchema).map((one) => ({ name: one.resourceName, description: one.description })),
     ...quotas.map(({ subject, description }) => ({ name: subject, description })),
-  ].map(({ name, description }) => ({ name, description: description === failed.rawMessage ? "" : description }));
+  ].map(({ name, description }) => ({ name, description: failed.rawMessage.includes(description) ? "" : description }));
 }

@@ -29,8 +29,7 @@ export function sources(store: Store, open: Openers): void {
     { class: "own" },
     h("label", { for: "file", class: "button" }, "Open a picture"),
     input,
-    h("label", { for: "photo", class: "button touch" }, "Photograph"),
-    photo,
+    h("span", { class: "touch" }, h("label", { for: "photo", class: "button" }, "Photograph"), photo),
     h("button", { type: "button", id: "camera" }, "Camera"),
     h("span", { class: "faint" }, "or drop or paste one"),
   );

@@ -9,7 +9,11 @@ import type { Store } from "../state";
 export function vocabularies(store: Store, server: Server, ask: () => void): void {
   const body = h("ul", { class: "vocabularies" });
   const title = h("summary", {});
-  place("words").append(h("details", { class: "fold" }, title, body));
+  const details = h("details", { class: "fold" }, title, body);
+  details.addEventListener("toggle", () => {
+    if (details.open) void list(store, server);
+  });
+  place("words").append(details);
   const use = (name: string) => {
     store.set({ vocabulary: store.now.vocabulary === name ? "" : name });
     ask();
@@ -42,8 +46,7 @@ function row(
         bar.max = now.phrases;
         fill(state, ready(now.embedded, now.phrases));
       }
-      const { vocabularies } = await server.listVocabularies({});
-      store.set({ vocabularies });
+      await list(store, server);
     } catch (error) {
       fill(state, problemOf(error).message);
       prepare.disabled = false;
@@ -54,6 +57,16 @@ function row(
   fill(choose, used ? "Used" : "Use");
   const head = h("span", {}, h("strong", {}, name), h("span", { class: "faint small" }, ` ${count(size, "word")}`));
   return h("li", {}, head, choose, prepare, bar, state);
+}
+
+/** Reads what the server knows and how much of it is prepared. */
+async function list(store: Store, server: Server): Promise<void> {
+  try {
+    const { vocabularies } = await server.listVocabularies({});
+    store.set({ vocabularies });
+  } catch (error) {
+    store.set({ offline: problemOf(error) });
+  }
 }
 
 function ready(embedded: number, phrases: number): string {

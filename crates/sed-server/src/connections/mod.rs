@@ -201,9 +201,6 @@ impl Connections {
     fn http(&self, window: &Window, activity: Arc<Activity>) -> Builder<Exchanges> {
         let (settings, transport) = (&self.settings, &self.transport);
         let mut http = Builder::new(Exchanges { activity });
-        if transport.web.is_none() {
-            http = http.http2_only();
-        }
         http.http2()
             .timer(TokioTimer::new())
             .initial_stream_window_size(settings.http2_stream_window_bytes.min(window.bytes()))
