@@ -44,7 +44,14 @@ function bitmap() {
   const head = Buffer.alloc(54);
   head.write("BM");
   head.writeUInt32LE(54 + 3 * side * side, 2);
-  for (const [at, value] of [[10, 54], [14, 40], [18, side], [22, side], [34, 3 * side * side]]) head.writeUInt32LE(value, at);
+  for (const [at, value] of [
+    [10, 54],
+    [14, 40],
+    [18, side],
+    [22, side],
+    [34, 3 * side * side],
+  ])
+    head.writeUInt32LE(value, at);
   head.writeUInt16LE(1, 26);
   head.writeUInt16LE(24, 28);
   return Buffer.concat([head, Buffer.from(Array.from({ length: 3 * side * side }, () => Math.random() * 255))]);
@@ -71,11 +78,16 @@ test("a delay of the server is counted down, and the question is asked again", a
   const page = await open(t, {
     before: (page) =>
       page.route(SEGMENT, (route) =>
-        ++calls > 1 ? route.continue() : route.fulfill(refusal({ code: 8, message, reason: "QUEUE_FULL", delaySeconds: 2 })),
+        ++calls > 1
+          ? route.continue()
+          : route.fulfill(refusal({ code: 8, message, reason: "QUEUE_FULL", delaySeconds: 2 })),
       ),
   });
   await page.waitForSelector(".countdown");
-  assert.match(await page.locator("#problem").innerText(), new RegExp(`${message}[\\s\\S]*QUEUE_FULL[\\s\\S]*again in [12] s`));
+  assert.match(
+    await page.locator("#problem").innerText(),
+    new RegExp(`${message}[\\s\\S]*QUEUE_FULL[\\s\\S]*again in [12] s`),
+  );
   await done(page);
   assert.equal(calls, 2);
   assert.equal(await page.locator(".problem").count(), 0);
@@ -83,7 +95,9 @@ test("a delay of the server is counted down, and the question is asked again", a
 
 test("an answer that is no answer, and a server that is gone, do no harm", async (t) => {
   const page = await answered(t);
-  await page.route(SEGMENT, (route) => route.fulfill({ status: 200, contentType: "application/grpc-web+proto", body: "nonsense" }));
+  await page.route(SEGMENT, (route) =>
+    route.fulfill({ status: 200, contentType: "application/grpc-web+proto", body: "nonsense" }),
+  );
   await page.locator("#segment").click();
   await page.waitForSelector(".problem");
   await page.unroute(SEGMENT);
@@ -94,7 +108,9 @@ test("an answer that is no answer, and a server that is gone, do no harm", async
 
 test("markup in names stays text", async (t) => {
   const evil = '<img src=x onerror="window.harm=1"><script>window.harm=1</script>';
-  const page = await open(t, { fragment: `#w=${encodeURIComponent(evil)}&w=sky&w=grass&w=${encodeURIComponent("‮evil")}` });
+  const page = await open(t, {
+    fragment: `#w=${encodeURIComponent(evil)}&w=sky&w=grass&w=${encodeURIComponent("‮evil")}`,
+  });
   await done(page);
   assert.equal(await page.locator(".chips > li").first().locator("span").innerText(), evil);
   assert.equal(await page.evaluate(() => window.harm), undefined);

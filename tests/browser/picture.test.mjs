@@ -45,7 +45,10 @@ test("hover tells category, score, runner-up and margin", async (t) => {
   const page = await answered(t);
   const box = await page.locator("#canvas").boundingBox();
   await page.mouse.move(box.x + box.width * 0.4, box.y + box.height * 0.05);
-  assert.match(await page.locator("#tip").innerText(), /sky[\s\S]*score[\s\S]*[01]\.\d\d[\s\S]*runner-up[\s\S]*margin[\s\S]*[01]\.\d\d/);
+  assert.match(
+    await page.locator("#tip").innerText(),
+    /sky[\s\S]*score[\s\S]*[01]\.\d\d[\s\S]*runner-up[\s\S]*margin[\s\S]*[01]\.\d\d/,
+  );
 });
 
 test("a click isolates a category", async (t) => {

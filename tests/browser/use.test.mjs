@@ -26,7 +26,10 @@ async function violations(page) {
   await page.evaluate(AXE);
   const found = await page.evaluate(() => globalThis.axe.run());
   const serious = found.violations.filter(({ impact }) => impact === "serious" || impact === "critical");
-  assert.deepEqual(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
+  assert.deepEqual(
+    serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]),
+    [],
+  );
 }
 
 test("everything is reached by keyboard, in the order of the page", async (t) => {
@@ -39,7 +42,10 @@ test("everything is reached by keyboard, in the order of the page", async (t) =>
   const places = ["theme", "file", "camera", "canvas", "opacity", "word", "top-k", "threshold", "segment", "snippet"];
   const found = places.map((id) => order.indexOf(id));
   assert.ok(!found.includes(-1), `${places.filter((_, at) => found[at] === -1)} of ${order}`);
-  assert.deepEqual(found, [...found].sort((one, other) => one - other));
+  assert.deepEqual(
+    found,
+    [...found].sort((one, other) => one - other),
+  );
 });
 
 test("arrow keys read the picture aloud, Enter isolates, and results are announced", async (t) => {
@@ -88,9 +94,16 @@ test("the server's token is asked for, kept in the tab and sent", async (t) => {
 });
 
 test("the same request is copied as Python, Node, grpcurl and for the command line", async (t) => {
-  const page = await answered(t, { fragment: "#example=farm&w=cow%7Ccattle&w=dog's+50%25+%22tail%22&w=sky&top_k=4&threshold=0.2" });
+  const page = await answered(t, {
+    fragment: "#example=farm&w=cow%7Ccattle&w=dog's+50%25+%22tail%22&w=sky&top_k=4&threshold=0.2",
+  });
   const folder = process.env.SED_SNIPPETS;
-  for (const [label, file] of [["Python", "python.py"], ["Node", "node.mjs"], ["grpcurl", "grpcurl.sh"], ["sed-serve", "cli.sh"]]) {
+  for (const [label, file] of [
+    ["Python", "python.py"],
+    ["Node", "node.mjs"],
+    ["grpcurl", "grpcurl.sh"],
+    ["sed-serve", "cli.sh"],
+  ]) {
     await page.locator("#code").getByText(label, { exact: true }).click();
     await page.locator("#copy").click();
     await page.getByText("Copied").waitFor();

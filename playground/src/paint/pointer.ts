@@ -11,7 +11,7 @@ export class Pointer {
   readonly #canvas: HTMLCanvasElement;
   readonly #store: Store;
   readonly #tip = place("tip");
-  /** Where the keyboard stands, as shares of width and height. */
+  /** The place of the keyboard, as shares of width and height. */
   #at = { x: 0.5, y: 0.5 };
 
   constructor(canvas: HTMLCanvasElement, store: Store) {

@@ -16,7 +16,7 @@ export async function openCamera(video: HTMLVideoElement): Promise<MediaStream> 
   return stream;
 }
 
-/** Takes the frame that the video shows. */
+/** Captures the frame that the video shows. */
 export async function frameOf(video: HTMLVideoElement): Promise<Picture> {
   const scale = Math.min(1, FRAME_SIDE / Math.max(video.videoWidth, video.videoHeight));
   const [width, height] = [Math.round(video.videoWidth * scale), Math.round(video.videoHeight * scale)];

@@ -7,7 +7,7 @@ export interface Picture {
   width: number;
   height: number;
   bitmap: ImageBitmap | null;
-  /** What happened to the picture before it is sent; empty if it goes as it is. */
+  /** A note on what happened to the picture before it is sent; empty if it goes as it is. */
   note: string;
 }
 

@@ -1,7 +1,10 @@
 import { type Problem, problemOf } from "./problem";
 
-/** Tries of one question, and the time that words may take to be prepared. */
+/** Tries of one question. */
 const ATTEMPTS = 5;
+
+/** Reasons that pass with the server's own work, and the time that it may take. */
+const PATIENT: readonly string[] = ["VOCABULARY_NOT_READY", "MODEL_NOT_READY"];
 const READY_TIMEOUT_MS = 15 * 60_000;
 
 /** A delay before the next try. */
@@ -37,7 +40,7 @@ export async function retrying<T>(
 
 function worthARetry(problem: Problem, attempt: number, elapsed: number): boolean {
   if (problem.retryAfterMs === null || problem.reason === "DEADLINE_UNREACHABLE") return false;
-  return problem.reason === "VOCABULARY_NOT_READY" ? elapsed < READY_TIMEOUT_MS : attempt < ATTEMPTS;
+  return PATIENT.includes(problem.reason) ? elapsed < READY_TIMEOUT_MS : attempt < ATTEMPTS;
 }
 
 function sleep(ms: number, signal: AbortSignal): Promise<void> {
