@@ -16,6 +16,9 @@ const TITLES: Record<number, string> = {
   [Stage.MASK_ENCODING]: "mask encoding",
 };
 
+/** A wait that is worth a word, in milliseconds. */
+const WORTH_SAYING_MS = 0.5;
+
 /** Shows the report of times as bars by stage, with waiting and batches. */
 export function timing(store: Store): void {
   store.watch(["answer"], ({ answer }) => {
@@ -55,7 +58,7 @@ function stageBar({ stage, queueWait, duration, batches }: StageLatency, begun: 
   const [wait, work] = [milliseconds(queueWait), milliseconds(duration)];
   const share = (ms: number) => (total > 0 ? ms / total : 0);
   const facts = batches.map((batch) => `batch of ${sizeOf(batch, stage)}`);
-  if (wait >= 0.05) facts.push(`waited ${time(wait)}`);
+  if (wait >= WORTH_SAYING_MS) facts.push(`waited ${time(wait)}`);
   return h(
     "li",
     {},

@@ -149,7 +149,11 @@ impl Connections {
                 () = heard.nothing_for(self.transport.handshake_timeout) => {
                     return tracing::debug!("a connection was closed: nothing came over it");
                 }
-                () = activity.retired() => Some(RETIRED_GRACE),
+                // Before the version of HTTP is known, a shutdown would close the connection at once.
+                () = async {
+                    activity.retired().await;
+                    heard.preface_or(RETIRED_GRACE).await;
+                } => Some(RETIRED_GRACE),
                 () = self.old_age() => {
                     Some(Duration::from_secs_f64(self.settings.max_connection_age_grace_seconds))
                 }
