@@ -79,12 +79,12 @@ test("a phone shows everything in its width", async (t) => {
 });
 
 test("the server's token is asked for, kept in the tab and sent", async (t) => {
-  if (!process.env.SED_PAGE_WITH_TOKEN) return t.skip("needs a server with tokens: tests/browser/run starts one");
-  const page = await open(t, { page: process.env.SED_PAGE_WITH_TOKEN });
+  if (!process.env.PLAYGROUND_WITH_TOKEN) return t.skip("needs a server with tokens: tests/browser/run starts one");
+  const page = await open(t, { page: process.env.PLAYGROUND_WITH_TOKEN });
   await page.waitForSelector(".banner");
   assert.match(await page.locator(".banner").innerText(), /token/);
   await page.getByText("Token", { exact: true }).click();
-  await page.fill("#token", process.env.SED_PAGE_TOKEN);
+  await page.fill("#token", process.env.PLAYGROUND_TOKEN);
   await page.keyboard.press("Enter");
   await done(page);
   assert.equal(await page.evaluate(() => localStorage.length + document.cookie.length), 0);
@@ -97,7 +97,7 @@ test("the same request is copied as Python, Node, grpcurl and for the command li
   const page = await answered(t, {
     fragment: "#example=farm&w=cow%7Ccattle&w=dog's+50%25+%22tail%22&w=sky&top_k=4&threshold=0.2",
   });
-  const folder = process.env.SED_SNIPPETS;
+  const folder = process.env.SNIPPETS;
   for (const [label, file] of [
     ["Python", "python.py"],
     ["Node", "node.mjs"],
@@ -138,8 +138,8 @@ async function saved(page, name, to) {
 }
 
 test("screenshots of the main states", async (t) => {
-  const folder = process.env.SED_SCREENSHOTS;
-  if (!folder) return t.skip("SED_SCREENSHOTS names no folder");
+  const folder = process.env.SCREENSHOTS;
+  if (!folder) return t.skip("SCREENSHOTS names no folder");
   const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
   const looks = { light: { colorScheme: "light" }, dark: { colorScheme: "dark" }, phone };
   for (const [look, options] of Object.entries(looks)) {

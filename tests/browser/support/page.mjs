@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
-export const PAGE = process.env.SED_PAGE;
+export const PAGE = process.env.PLAYGROUND;
 const ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
 
 let browser;
