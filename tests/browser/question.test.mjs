@@ -29,14 +29,14 @@ test("vocabularies are listed, prepared with progress, and used", async (t) => {
   // The shortest list that no other test has prepared.
   const buttons = page.getByRole("button", { name: /^Prepare / });
   await buttons.first().waitFor();
-  const size = (name) => Number(name.match(/\d+$/)[0]);
+  const size = (name) => Number(name.match(/\d+$/)?.[0] ?? Number.POSITIVE_INFINITY);
   const labels = await buttons.evaluateAll((all) => all.map((one) => one.getAttribute("aria-label")));
   const name = labels.map((label) => label.replace("Prepare ", "")).sort((one, other) => size(one) - size(other))[0];
   const button = page.getByRole("button", { name: `Prepare ${name}`, exact: true });
   const row = page.locator(".vocabularies li", { has: page.getByText(name, { exact: true }) });
   await button.click();
   await row.getByText("all phrases ready").waitFor({ timeout: 120_000 });
-  await asks(page, () => page.getByRole("button", { name: `Use ${name}` }).click());
+  await asks(page, () => page.getByRole("button", { name: `Use ${name}`, exact: true }).click());
   assert.match(await page.locator("#funnel").innerText(), new RegExp(`${size(name)} words`));
   assert.match(page.url(), new RegExp(`vocabulary=${name}`));
 });
