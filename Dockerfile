@@ -28,13 +28,14 @@ COPY proto proto
 COPY crates crates
 COPY tests tests
 COPY models/sed-tiny models/sed-tiny
+COPY playground/dist playground/dist
 
 FROM sources AS build-cpu
 # The program runs on any x86-64: its kernels look at the processor when it starts. Cargo compares times: what another
 # checkout left in the cache may be younger than these sources, so they are made the youngest.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,id=sed-serve-target,target=/src/target,sharing=locked \
-    find crates proto tests models -type f -exec touch {} + \
+    find crates playground proto tests models -type f -exec touch {} + \
     && cargo build --release --locked -p sed-serve \
     && install -D target/release/sed-serve /out/sed-serve
 
@@ -54,7 +55,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,id=sed-serve-target,target=/src/target,sharing=locked \
     variables=$(deploy/cuda/toolkit) \
     && eval "$variables" \
-    && find crates proto tests models -type f -exec touch {} + \
+    && find crates playground proto tests models -type f -exec touch {} + \
     && cargo build --release --locked -p sed-serve --features sed-serve/cuda \
     && install -D target/release/sed-serve /out/sed-serve
 

@@ -106,7 +106,7 @@ fn flatten(ended: Result<Result<Drain>, tokio::task::JoinError>) -> Result<Drain
 
 /// Settings of a private server: on loopback, without an operations port, with a timeout of a day, and for
 /// pictures of up to 500 MiB.
-pub(crate) fn private_config(port: u16) -> Result<ServerConfig> {
+pub(crate) fn private_config(port: u16, playground: bool) -> Result<ServerConfig> {
     let settings = Settings {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string(),
         ops_listen: "off".into(),
@@ -115,6 +115,7 @@ pub(crate) fn private_config(port: u16) -> Result<ServerConfig> {
         max_image_bytes: Some(500 << 20),
         max_response_bytes: 1 << 30,
         batch_images: 1, // pictures come one by one
+        playground,
         ..Settings::default()
     };
     Ok(ServerConfig::check(&settings)?)

@@ -26,6 +26,7 @@ mod memory;
 mod methods;
 pub mod metrics;
 mod ops;
+mod page;
 mod places;
 mod request_error;
 mod server;

@@ -1,5 +1,5 @@
-//! gRPC-Web for browsers: calls are translated to gRPC before any other layer, and the preflight requests of
-//! CORS are answered here.
+//! Browsers: requests for the page are answered before any other layer; then gRPC-Web is translated to gRPC, and
+//! the preflight requests of CORS are answered.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -9,7 +9,7 @@ use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service, ServiceExt, util::BoxCloneService};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use crate::config::Web;
+use crate::{config::Web, page::PageLayer};
 
 /// A service of any layers.
 pub(crate) type AnyService = BoxCloneService<Request<Body>, Response<Body>, Infallible>;
@@ -22,15 +22,16 @@ const REMEMBERED: Duration = Duration::from_hours(24);
 const EXPOSED: [&str; 5] =
     ["grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding", "grpc-accept-encoding"];
 
-/// Opens the service to browsers, too, if `web` is set.
+/// Opens the service to browsers: to those that ask for the page, and to their calls if `web` is set.
 pub(crate) fn open_to_browsers<S>(web: Option<&Web>, service: S) -> AnyService
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
 {
+    let page = PageLayer { playground: web.is_some_and(|web| web.playground), http1_calls: web.is_some() };
     match web {
-        None => service.boxed_clone(),
-        Some(web) => cors(web).layer(GrpcWebLayer::new().layer(service)).boxed_clone(),
+        None => page.layer(service).boxed_clone(),
+        Some(web) => page.layer(cors(web).layer(GrpcWebLayer::new().layer(service))).boxed_clone(),
     }
 }
 

@@ -64,7 +64,8 @@ impl TargetArgs {
         }
         let stages = self.model.load()?;
         runtime()?.block_on(async {
-            let mut server = RunningServer::start(private_config(0)?, stages, Telemetry::off()).await?;
+            let mut server =
+                RunningServer::start(private_config(0, false)?, stages, Telemetry::off()).await?;
             let spinner = progress::spinner("warming up the model");
             server.ready().await?;
             spinner.finish_and_clear();

@@ -23,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   sed-serve serve --model models/sed-b.safetensors
   sed-serve serve --listen 0.0.0.0:50051 --default-top-k 16 --threads 8
+  sed-serve serve --playground          a page for the browser, at http://127.0.0.1:50051
   SED_MAX_CATEGORIES=2000 sed-serve serve --config sed.toml --print-config
 
 One line is printed when the model is warm. On SIGHUP certificates and tokens are read again, if there are any. On SIGTERM or Ctrl-C running requests are finished first; a \

@@ -225,6 +225,10 @@ pub struct Settings {
     /// [default: none]
     #[arg(long, help_heading = TRANSPORT, value_name = "ORIGIN")]
     pub grpc_web_origins: Vec<String>,
+    /// Serve the playground, a page for the browser, at this address, with the gRPC-Web that it calls by.
+    #[arg(long, help_heading = TRANSPORT, value_name = "true|false", default_value = "false")]
+    #[arg(value_parser = switch, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub playground: bool,
     /// HTTP/2 flow control window of a stream.
     #[arg(long, help_heading = TRANSPORT, value_name = "BYTES", default_value = "4MiB")]
     #[arg(value_parser = window)]

@@ -18,7 +18,7 @@ pub struct Transport {
     pub stall_timeout: Duration,
     /// Compressions of requests, and of answers to clients that ask for one.
     pub compression: Vec<Compression>,
-    /// gRPC-Web, if it is on.
+    /// gRPC-Web, if it is on or the playground needs it.
     pub web: Option<Web>,
 }
 
@@ -50,6 +50,8 @@ pub struct Web {
     /// Origins whose pages may call, such as `https://example.org`; `*` is any. Pages of the server's own
     /// origin always may.
     pub origins: Vec<String>,
+    /// The playground is served, too.
+    pub playground: bool,
 }
 
 /// TLS and bearer tokens, by default neither. The files are read when the server starts, and again when they
@@ -103,12 +105,13 @@ fn compression(names: &[String]) -> Result<Vec<Compression>, ConfigError> {
 
 fn web(settings: &Settings) -> Result<Option<Web>, ConfigError> {
     let origins = settings.grpc_web_origins.clone();
-    if !settings.grpc_web {
+    let playground = settings.playground;
+    if !settings.grpc_web && !playground {
         needs("grpc_web_origins", !origins.is_empty(), "grpc_web", false)?;
         return Ok(None);
     }
     match origins.iter().find(|origin| *origin != "*" && !is_origin(origin)) {
-        None => Ok(Some(Web { origins })),
+        None => Ok(Some(Web { origins, playground })),
         Some(wrong) => Err(ConfigError::Word {
             key: "grpc_web_origins",
             found: wrong.clone(),

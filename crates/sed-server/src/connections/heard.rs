@@ -38,4 +38,11 @@ impl Heard {
             pending().await
         }
     }
+
+    /// Resolves at once if the preface has come, else after `time`.
+    pub(super) async fn preface_or(&self, time: Duration) {
+        if self.0.load(Ordering::Relaxed) < PREFACE_BYTES {
+            sleep(time).await;
+        }
+    }
 }

@@ -149,7 +149,11 @@ impl Connections {
                 () = heard.nothing_for(self.transport.handshake_timeout) => {
                     return tracing::debug!("a connection was closed: nothing came over it");
                 }
-                () = activity.retired() => Some(RETIRED_GRACE),
+                // Before the version of HTTP is known, a shutdown would close the connection at once.
+                () = async {
+                    activity.retired().await;
+                    heard.preface_or(RETIRED_GRACE).await;
+                } => Some(RETIRED_GRACE),
                 () = self.old_age() => {
                     Some(Duration::from_secs_f64(self.settings.max_connection_age_grace_seconds))
                 }
@@ -201,9 +205,6 @@ impl Connections {
     fn http(&self, window: &Window, activity: Arc<Activity>) -> Builder<Exchanges> {
         let (settings, transport) = (&self.settings, &self.transport);
         let mut http = Builder::new(Exchanges { activity });
-        if transport.web.is_none() {
-            http = http.http2_only();
-        }
         http.http2()
             .timer(TokioTimer::new())
             .initial_stream_window_size(settings.http2_stream_window_bytes.min(window.bytes()))

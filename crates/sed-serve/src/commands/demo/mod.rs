@@ -69,7 +69,8 @@ pub(crate) fn run(args: &DemoArgs, as_json: bool) -> Result<ExitCode> {
     let stages = args.model.load()?;
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
-        let mut server = RunningServer::start(private_config(args.port)?, stages, Telemetry::off()).await?;
+        let mut server =
+            RunningServer::start(private_config(args.port, true)?, stages, Telemetry::off()).await?;
         let pictures = async {
             let spinner = progress::spinner("warming up the model");
             server.ready().await?;

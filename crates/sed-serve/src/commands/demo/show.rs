@@ -71,6 +71,7 @@ fn most_unsure(pictures: &[Shown]) -> Option<(&str, &Ambiguity)> {
 pub(super) fn how_to_go_on(url: &str) -> Result<()> {
     let out = &mut print::stdout();
     let host = url.trim_start_matches("http://");
+    writeln!(out, "{}  {url}", styled(BOLD, "see it in the browser"))?;
     writeln!(out, "{}", styled(BOLD, "try your own picture and words"))?;
     writeln!(out, "  sed-serve segment picture.jpg --words \"cat, grass, sky\" --server {url}")?;
     writeln!(out, "{}", styled(BOLD, "call it from anything that speaks gRPC (reflection is on)"))?;

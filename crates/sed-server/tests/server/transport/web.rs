@@ -25,8 +25,22 @@ struct Page {
 }
 
 async fn ask(address: SocketAddr, method: &str, headers: &[(&str, &str)], body: &[u8]) -> Page {
+    request(address, method, PATH, headers, body).await
+}
+
+async fn get(address: SocketAddr, path: &str) -> Page {
+    request(address, "GET", path, &[], &[]).await
+}
+
+async fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Page {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let mut head = format!("{method} {PATH} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -147,8 +161,36 @@ async fn pages_need_a_token_too_but_their_browsers_do_not() {
 }
 
 #[tokio::test]
-async fn without_it_the_server_speaks_no_http_1() {
+async fn without_it_http_1_gets_an_explanation_alone() {
     let server = Secured::start(&|_, _| Settings::default()).await;
-    let page = ask(server.address, "POST", &CALL, &frame(false, &[])).await;
-    assert_eq!(page.status, 0, "{}", page.head);
+    let call = ask(server.address, "POST", &CALL, &frame(false, &[])).await;
+    assert_eq!(call.status, 505, "{}", call.head);
+    let page = get(server.address, "/").await;
+    assert_eq!(page.status, 200, "{}", page.head);
+    assert!(page.head.contains("content-type: text/plain"), "{}", page.head);
+    let text = String::from_utf8(page.body).unwrap();
+    assert!(text.contains("grpcurl") && text.contains("--playground"), "{text}");
+    assert_eq!(get(server.address, "/playground.js").await.status, 505);
+}
+
+#[tokio::test]
+async fn the_playground_is_served_with_its_policy_and_may_call() {
+    let server = Secured::start(&|_, _| Settings { playground: true, ..Settings::default() }).await;
+    let page = get(server.address, "/").await;
+    assert_eq!(page.status, 200, "{}", page.head);
+    assert!(
+        page.head.contains("content-security-policy: default-src 'none'; script-src 'self'"),
+        "{}",
+        page.head
+    );
+    assert!(String::from_utf8(page.body).unwrap().contains("playground.js"));
+    for (file, kind) in
+        [("/playground.js", "text/javascript"), ("/playground.css", "text/css"), ("/farm.webp", "image/webp")]
+    {
+        let file = get(server.address, file).await;
+        assert!(file.status == 200 && file.head.contains(kind), "{}", file.head);
+    }
+    let call = ask(server.address, "POST", &CALL, &frame(false, &[])).await;
+    assert!(frames(&call.body).1.contains("grpc-status:0"), "{}", call.head);
+    assert!(!call.head.contains("access-control-allow-origin"), "{}", call.head);
 }
