@@ -43,9 +43,9 @@ pub struct Retries {
     /// Time for which a call may wait, from the first such refusal, until the server has prepared its words;
     /// zero returns that refusal.
     pub ready_timeout: Duration,
-    /// Time for which a call is repeated, from its first failure, in place of `most`: behind every refusal with
-    /// a delay, and where the server cannot be reached or the connection breaks. Each new attempt has the whole
-    /// deadline. For work without a person who waits; zero turns it off.
+    /// Time for which a call is repeated, from its first failure, in place of `most`: behind every refusal
+    /// with a delay, and where the server cannot be reached or the connection breaks. Each new attempt has
+    /// the whole deadline. Zero turns it off.
     pub retry_timeout: Duration,
 }
 

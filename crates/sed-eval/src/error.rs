@@ -164,7 +164,7 @@ pub enum Error {
     #[error("{} holds no counts of an eval; name another file, or one that is not there yet", .0.display())]
     NoCounts(PathBuf),
     /// A file is of another run.
-    #[error("{} is of another run: {differences}; run it as before, or name another file or folder", file.display())]
+    #[error("{} is of another run: {differences}; run it as before, or name another place", file.display())]
     OtherRun {
         /// The file.
         file: PathBuf,
@@ -183,7 +183,7 @@ pub enum Error {
     #[error("{} is there already and may be of another run; name another folder, or remove it", .0.display())]
     Taken(PathBuf),
     /// Two pictures would have one mask.
-    #[error("the masks of {} and {} would both be {}; rename a picture", pictures[0], pictures[1], file.display())]
+    #[error("{} and {} would both be the mask {}; rename a picture", pictures[0], pictures[1], file.display())]
     OneMask {
         /// The mask's file.
         file: PathBuf,

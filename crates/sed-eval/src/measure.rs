@@ -89,8 +89,8 @@ pub(crate) struct One<T> {
 }
 
 /// Segments all pictures of a plan, at most `jobs` at a time, and scores the answers. Pictures that cannot be
-/// scored are left out. With `keep`, pictures in its file of counts need no request, and new ones are added to
-/// its files.
+/// scored are left out. With `keep`, pictures in its file of counts need no request, and new ones are added
+/// to its files.
 ///
 /// # Errors
 /// A failure that every picture would have, no picture can be scored, or a file of `keep` cannot be used.

@@ -131,7 +131,7 @@ mod tests {
         let error = open("a", &["x.jpg"]).unwrap_err().to_string();
         assert!(error.contains("x.png is there already"), "{error}");
         let error = open("a", &["y.jpg", "y.png"]).unwrap_err().to_string();
-        assert!(error.contains("y.jpg and y.png would both be"), "{error}");
+        assert!(error.contains("y.jpg and y.png would both be the mask"), "{error}");
         assert!(!root.path().join(RUN).exists());
         open("a", &["z.jpg"]).unwrap();
         open("a", &["z.jpg", "w.jpg"]).unwrap();

@@ -116,8 +116,8 @@ impl Facts<'_> {
         // Labels that count from 0 may have the number of categories for ignored pixels.
         (seems && right(1) > right(0)).then(|| {
             format!(
-                "the labels seem to count their categories from 1: their largest value is {largest}, the number \
-                 of categories, and 0 is rare; give --first-label 1"
+                "the labels seem to count their categories from 1: their largest value is {largest}, the \
+                 number of categories, and 0 is rare; give --first-label 1"
             )
         })
     }
@@ -131,8 +131,8 @@ impl Facts<'_> {
             category => self.names.name(usize::from(category)).to_owned(),
         };
         Some(format!(
-            "every labelled pixel of every picture was taken for {taken}; do the words fit the pictures, and is \
-             the model the one that you mean?"
+            "every labelled pixel of every picture was taken for {taken}; do the words fit the pictures, and \
+             is the model the one that you mean?"
         ))
     }
 
@@ -140,8 +140,8 @@ impl Facts<'_> {
         let first = self.turned.first()?;
         Some(format!(
             "{} of the pictures, such as {first}, were turned upright by their EXIF orientation while their \
-             labels were taken as stored, as detectron2 does; where the labels are of the pictures as stored, \
-             give --exif ignore, and --exif apply where they are not",
+             labels were taken as stored, as detectron2 does; where the labels are of the pictures as \
+             stored, give --exif ignore, and --exif apply where they are not",
             self.turned.len()
         ))
     }
@@ -160,7 +160,7 @@ impl Facts<'_> {
 mod tests {
     use super::*;
 
-    /// The kinds of the remarks on labels with these pixels (value, pixels), which are answered as `answer` says.
+    /// The kinds of the remarks on labels with these (value, pixels), answered as `answer` says.
     fn kinds(
         first: u16,
         words: usize,

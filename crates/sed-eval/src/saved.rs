@@ -183,9 +183,9 @@ mod tests {
             assert_eq!(std::fs::read(&path).unwrap(), before);
         };
         refused("model was a (sha256:a) and is b (sha256:b)");
-        let (_held, _) = Saved::open(&path, &run("a")).unwrap();
+        let (held, _) = Saved::open(&path, &run("a")).unwrap();
         refused("another run is writing it");
-        drop(_held);
+        drop(held);
         for other in ["shopping list", "{\"a\": 1}\n", "milk\neggs\n"] {
             std::fs::write(&path, other).unwrap();
             refused("holds no counts of an eval");

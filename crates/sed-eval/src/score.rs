@@ -208,8 +208,8 @@ mod tests {
                 score.count((label, answer), pixels);
             }
         }
-        // IoU_c = n_cc / (t_c + p_c - n_cc) with t_c pixels labelled and p_c predicted as c; category 3 has no
-        // label and is in no mean.
+        // IoU_c = n_cc / (t_c + p_c - n_cc) with t_c pixels labelled and p_c predicted as c; category 3 has
+        // no label and is in no mean.
         let iou =
             [50.0 / (100.0 + 60.0 - 50.0), 180.0 / (200.0 + 210.0 - 180.0), 700.0 / (700.0 + 710.0 - 700.0)];
         let figures = score.figures();

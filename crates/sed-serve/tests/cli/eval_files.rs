@@ -202,7 +202,7 @@ fn files_and_forms_belong_to_labelled_pictures() {
         &["--resume", "x.jsonl", "--thresholds"],
     ];
     for (index, arguments) in wrong.iter().enumerate() {
-        let of_labels = if index < 3 { &[][..] } else { &labelled };
+        let of_labels = if index < 3 { &[][..] } else { &labelled[..] };
         let outcome = run(&[&["eval", folder][..], of_labels, arguments].concat());
         assert_eq!(outcome.code, 2, "{arguments:?}: {}", outcome.stderr);
     }
@@ -246,6 +246,8 @@ fn a_restart_of_the_server_is_outlasted() {
     let _server = serve(&address);
     let output = process.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.matches("waiting for the server").count(), 1, "{said}");
     let scores: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(scores["dataset"]["pictures"], json!(PICTURES));
     assert_eq!((&scores["dataset"]["failed"], &scores["dataset"]["resumed"]), (&json!([]), &json!(0)));

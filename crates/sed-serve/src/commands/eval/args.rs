@@ -41,11 +41,13 @@ With --labels, the figures are followed by confusions: the share of a category's
 another. At the end stand warnings of labels that seem to be of another kind: most pixels outside the \
 vocabulary, the values 0 and 255 alone, categories counted from 1, one category for all pixels.
 
---resume FILE makes a long run safe: a run that was killed goes on when it is called again, and ends with the \
-same figures. The file holds JSON lines: first the model, the words, options and folders, then for each picture \
-its counts [label, answer, pixels]. Meanwhile, a server that is restarted or embeds words is waited for. With \
---save-predictions, run.json in the folder says of which run the masks are and names their categories; as in \
-`segment`, 255 (in 16 bits 65535) is no category.
+--resume FILE makes a long run safe: a run that was killed goes on when it is called again, and ends with \
+the same figures. The file holds JSON lines: first the model, the words, options and folders, then for each \
+picture its counts [label, answer, pixels]. Pictures and labels must stay as they are meanwhile. A server that \
+is restarted, is full or embeds words is waited for.
+
+With --save-predictions, run.json in the folder says of which run the masks are and names their categories; \
+as in `segment`, 255 (in 16 bits 65535) is no category.
 
 A picture that cannot be scored is named and left out of the figures; the exit code is then 1.
 

@@ -2,14 +2,18 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::Duration,
+    sync::Mutex,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
 use sed_client::{Client, Retries};
 use sed_eval::Keep;
 
-use crate::args::seconds_or_none;
+use crate::{args::seconds_or_none, print};
+
+/// Time between two lines about a wait.
+const BETWEEN_NOTES: Duration = Duration::from_secs(60);
 
 /// Files and form of the results.
 #[derive(Debug, Args)]
@@ -19,9 +23,9 @@ pub(super) struct OutputArgs {
     #[arg(long, requires = "labels", conflicts_with_all = ["thresholds", "per_category", "json"])]
     pub(super) markdown: bool,
 
-    /// Add the counts of each picture to this file, and ask only for the pictures that it lacks. A run that was
-    /// interrupted goes on when it is called again. The file is refused for another model, other words, options
-    /// or folders.
+    /// Add the counts of each picture to this file, and ask only for the pictures that it lacks. A run that
+    /// was interrupted goes on when it is called again. The file is refused for another model, other words,
+    /// options or folders.
     #[arg(long, value_name = "FILE", requires = "labels", conflicts_with = "thresholds")]
     resume: Option<PathBuf>,
 
@@ -30,8 +34,8 @@ pub(super) struct OutputArgs {
     #[arg(long, value_name = "FOLDER", requires = "labels", conflicts_with = "thresholds")]
     save_predictions: Option<PathBuf>,
 
-    /// Go on for this long in all with a picture that the server refuses for now, or while the server cannot be
-    /// reached, as in a restart; 0 fails at once. Words have a time of their own, --ready-timeout.
+    /// Go on for this long in all with a picture that the server refuses for now, or while the server cannot
+    /// be reached, as in a restart; 0 fails at once. Words have a time of their own, --ready-timeout.
     #[arg(long, value_name = "SECONDS", value_parser = seconds_or_none, default_value = "600")]
     #[arg(help_heading = "Server")]
     retry_timeout: Duration,
@@ -50,9 +54,17 @@ impl OutputArgs {
         })
     }
 
-    /// The same client, patient as the flags say.
+    /// The same client, patient as the flags say. A wait is printed, at most once a minute.
     pub(super) fn patient(&self, client: Client, ready_timeout: Duration) -> Client {
         let retry_timeout = self.retry_timeout;
-        client.with_retries(Retries { ready_timeout, retry_timeout, ..Retries::OFF })
+        let client = client.with_retries(Retries { ready_timeout, retry_timeout, ..Retries::OFF });
+        let last = Mutex::new(None::<Instant>);
+        client.with_notice(move |failure, _| {
+            let mut last = last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            if last.is_none_or(|last| last.elapsed() >= BETWEEN_NOTES) {
+                print::note(&format!("waiting for the server: {failure}"));
+                *last = Some(Instant::now());
+            }
+        })
     }
 }
