@@ -30,8 +30,11 @@ pub enum Step<'a> {
     Begun(&'a str),
     /// A picture failed and is left out of the figures.
     Failed(&'a Error),
-    /// Pictures are scored, with this mean IoU so far, in percent.
-    Scored { miou: Option<f64> },
+    /// A picture is scored.
+    Scored {
+        /// The mean IoU of the pictures so far, in percent.
+        miou: Option<f64>,
+    },
     /// A picture is done, or has failed.
     Done,
 }

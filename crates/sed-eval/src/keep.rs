@@ -141,15 +141,10 @@ impl Keeper {
         let Compared { answer, label } = case.compare(map, words).map_err(Failure::OfCase)?;
         let mut score = Score::default();
         score.add(&answer, &label);
-        let record = Record {
-            picture: name,
-            label_values,
-            turned,
-            survivors: report.rejection.levels.iter().map(|level| level.survivors.len()).collect(),
-            latency_ms: report.latency.total_ms,
-            ..Record::default()
-        };
-        let record = record.with_score(&score);
+        let mut record = Record::new(name, &score);
+        (record.label_values, record.turned) = (label_values, turned);
+        record.survivors = report.rejection.levels.iter().map(|level| level.survivors.len()).collect();
+        record.latency_ms = report.latency.total_ms;
         // The mask first: a picture with counts has one.
         if let (Some(predictions), Some(png)) = (&self.predictions, &png) {
             predictions.write(&record.picture, png).map_err(Failure::OfAll)?;

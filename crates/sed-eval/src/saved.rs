@@ -40,10 +40,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// The same record with these counts.
-    pub(crate) fn with_score(self, score: &Score) -> Self {
+    /// A record of a picture with these counts.
+    pub(crate) fn new(picture: String, score: &Score) -> Self {
         let count = |((label, answer), pixels)| (label, (answer != UNLABELLED).then_some(answer), pixels);
-        Self { counts: score.cells().map(count).collect(), ignored: score.ignored, ..self }
+        let counts = score.cells().map(count).collect();
+        Self { picture, counts, ignored: score.ignored, ..Self::default() }
     }
 
     /// The counts.
@@ -138,7 +139,7 @@ mod tests {
         score.count((0, 1), pixels);
         score.count((1, UNLABELLED), 2);
         score.count((UNLABELLED, UNLABELLED), 3);
-        Record { picture: picture.to_owned(), ..Record::default() }.with_score(&score)
+        Record::new(picture.to_owned(), &score)
     }
 
     fn pictures(records: &HashMap<String, Record>) -> Vec<&str> {
