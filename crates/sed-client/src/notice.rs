@@ -4,9 +4,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::error::Error;
 
+type Receive = dyn Fn(&Error, Duration) + Send + Sync;
+
 /// A function that receives the failure of an attempt, and the delay before the next one.
 #[derive(Clone)]
-pub(crate) struct Notice(Arc<dyn Fn(&Error, Duration) + Send + Sync>);
+pub(crate) struct Notice(Arc<Receive>);
 
 impl Notice {
     /// A notice to `receive`.

@@ -82,8 +82,9 @@ impl Facts<'_> {
     fn outside(&self, first: u16) -> Option<String> {
         let last = usize::from(first) + self.words.saturating_sub(1);
         let is_outside = |value: u16| {
-            let is_known = value >= first && usize::from(value) <= last;
-            !is_known && !USUAL_IGNORED.contains(&value) && !(value == 0 && first == 1)
+            let is_category = value >= first && usize::from(value) <= last;
+            let is_ignored = USUAL_IGNORED.contains(&value) || (value == 0 && first == 1);
+            !is_category && !is_ignored
         };
         let mut outside = self.values.iter().filter(|(value, _)| is_outside(**value)).collect::<Vec<_>>();
         let share = outside.iter().map(|(_, pixels)| **pixels).sum::<u64>() as f64 / self.pixels() as f64;
