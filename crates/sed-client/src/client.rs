@@ -17,6 +17,7 @@ use crate::{
     access::Access,
     answer::Answer,
     error::{Error, Result, root_cause},
+    notice::Notice,
     retries::{Attempts, Retries},
     unreachable,
 };
@@ -34,6 +35,7 @@ pub struct Client {
     service: Service,
     timeout: Option<Duration>,
     retries: Retries,
+    notice: Option<Notice>,
 }
 
 impl Client {
@@ -45,7 +47,7 @@ impl Client {
         let channel = channel(server, access).await?;
         let service = SegmentationServiceClient::with_interceptor(channel, access.clone())
             .max_decoding_message_size(MOST_ANSWER_BYTES);
-        Ok(Self { service, timeout: None, retries: Retries::default() })
+        Ok(Self { service, timeout: None, retries: Retries::default(), notice: None })
     }
 
     /// Returns a client whose calls have this deadline, all attempts of a call together, but for a wait until
@@ -59,6 +61,12 @@ impl Client {
     #[must_use]
     pub fn with_retries(self, retries: Retries) -> Self {
         Self { retries, ..self }
+    }
+
+    /// Returns a client that reports each attempt that is repeated after a delay: its failure and the delay.
+    #[must_use]
+    pub fn with_notice(self, receive: impl Fn(&Error, Duration) + Send + Sync + 'static) -> Self {
+        Self { notice: Some(Notice::to(receive)), ..self }
     }
 
     /// Segments one picture.
@@ -105,7 +113,12 @@ impl Client {
             match call(self.service.clone(), request).await {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => match attempts.delay_after(&status) {
-                    Some(delay) => tokio::time::sleep(delay).await,
+                    Some(delay) => {
+                        if let Some(notice) = &self.notice {
+                            notice.report(&status.into(), delay);
+                        }
+                        tokio::time::sleep(delay).await;
+                    }
                     None => return Err(status.into()),
                 },
             }

@@ -194,6 +194,27 @@ pub(crate) fn was_never_sent(status: &Status) -> bool {
     false
 }
 
+/// Reports whether the server could not be reached or the connection broke, while the server has refused
+/// nothing: the same call may succeed once it is back.
+pub(crate) fn is_outage(status: &Status) -> bool {
+    if reason(status).is_some() || status.code() == Code::DeadlineExceeded {
+        return false;
+    }
+    status.code() == Code::Unavailable || was_never_sent(status) || is_broken(status)
+}
+
+/// Reports whether a call ended by a fault of its connection.
+fn is_broken(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<h2::Error>() || error.is::<hyper::Error>() || error.is::<io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {

@@ -33,6 +33,7 @@ mod access;
 mod answer;
 mod client;
 mod error;
+mod notice;
 mod pictures;
 mod preparation;
 pub mod report;

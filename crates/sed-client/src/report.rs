@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sed_proto::v1;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The result for one picture.
 #[derive(Clone, Debug, Serialize)]
@@ -32,7 +32,7 @@ pub struct Report {
 }
 
 /// A model.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Model {
     /// Its name.
     pub name: String,

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use crate::error::{reason, was_never_sent};
+use crate::error::{is_outage, reason, was_never_sent};
 
 /// Attempts after the first to send a request whose connection ended before it was sent.
 const UNSENT: u32 = 3;
@@ -16,6 +16,10 @@ const LONGEST: Duration = Duration::from_secs(60);
 const SHORTEST: Duration = Duration::from_millis(10);
 /// The refusal of a request whose words the server prepares meanwhile.
 const NOT_READY: &str = "VOCABULARY_NOT_READY";
+/// The first delay before a server that cannot be reached is tried again; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest delay before a server that cannot be reached is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A delay is stretched by up to this share of itself, so that clients that were refused together do not
 /// return together.
 const JITTER: f64 = 0.25;
@@ -28,6 +32,8 @@ const JITTER: f64 = 0.25;
 /// does not count as an attempt, each new one has the whole deadline, and `ready_timeout` bounds them all
 /// together.
 ///
+/// With a `retry_timeout`, a call outlasts a restart of the server: see there.
+///
 /// A request whose connection ended before it was sent, for example at its maximum age, is sent again at
 /// once, whatever this says: the server has not seen it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +43,15 @@ pub struct Retries {
     /// Time for which a call may wait, from the first such refusal, until the server has prepared its words;
     /// zero returns that refusal.
     pub ready_timeout: Duration,
+    /// Time for which a call is repeated, from its first failure, in place of `most`: behind every refusal
+    /// with a delay, and where the server cannot be reached or the connection breaks. Each new attempt has
+    /// the whole deadline. Zero turns it off.
+    pub retry_timeout: Duration,
 }
 
 impl Retries {
     /// Every refusal is returned as it is, as programs that measure a server need it.
-    pub const OFF: Self = Self { most: 0, ready_timeout: Duration::ZERO };
+    pub const OFF: Self = Self { most: 0, ready_timeout: Duration::ZERO, retry_timeout: Duration::ZERO };
 
     /// Time for which a call may usually wait for its words.
     pub const READY_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -50,7 +60,7 @@ impl Retries {
 impl Default for Retries {
     /// Four attempts after the first, and a quarter of an hour for words that are being prepared.
     fn default() -> Self {
-        Self { most: 4, ready_timeout: Self::READY_TIMEOUT }
+        Self { most: 4, ready_timeout: Self::READY_TIMEOUT, retry_timeout: Duration::ZERO }
     }
 }
 
@@ -65,6 +75,11 @@ pub(crate) struct Attempts {
     ready_timeout: Duration,
     /// The first refusal until words are ready.
     not_ready_since: Option<Instant>,
+    retry_timeout: Duration,
+    /// The first failure that is not about words.
+    failing_since: Option<Instant>,
+    /// Delay before the next attempt where the server says none.
+    pause: Duration,
 }
 
 impl Attempts {
@@ -77,6 +92,9 @@ impl Attempts {
             deadline: after(Instant::now(), timeout),
             ready_timeout: retries.ready_timeout,
             not_ready_since: None,
+            retry_timeout: retries.retry_timeout,
+            failing_since: None,
+            pause: FIRST_PAUSE,
         }
     }
 
@@ -87,15 +105,22 @@ impl Attempts {
 
     /// Returns the delay before the next attempt; `None` if there is to be none.
     pub(crate) fn delay_after(&mut self, status: &Status) -> Option<Duration> {
-        if was_never_sent(status) {
-            self.unsent = self.unsent.checked_sub(1)?;
+        if was_never_sent(status) && self.unsent > 0 {
+            self.unsent -= 1;
             return Some(Duration::ZERO);
         }
-        let delay = status.get_details_retry_info()?.retry_delay?;
+        let delay = match status.get_details_retry_info().and_then(|info| info.retry_delay) {
+            Some(delay) => delay,
+            None if !self.retry_timeout.is_zero() && is_outage(status) => self.next_pause(),
+            None => return None,
+        };
         let delay = delay.mul_f64(1.0 + JITTER * fastrand::f64());
         let reason = reason(status);
         if reason.as_deref() == Some(NOT_READY) {
             return self.wait_for_words(delay.max(SHORTEST));
+        }
+        if !self.retry_timeout.is_zero() {
+            return self.outlast(delay.max(SHORTEST));
         }
         let late = self.deadline.is_some_and(|deadline| Instant::now() + delay >= deadline);
         if delay > LONGEST || late || reason.is_some_and(|reason| reason == "DEADLINE_UNREACHABLE") {
@@ -107,14 +132,30 @@ impl Attempts {
 
     /// Allows another attempt with a whole deadline, if it begins within the time for words.
     fn wait_for_words(&mut self, delay: Duration) -> Option<Duration> {
-        let now = Instant::now();
-        let again = now.checked_add(delay)?;
-        let since = *self.not_ready_since.get_or_insert(now);
-        if again.duration_since(since) >= self.ready_timeout {
+        let since = *self.not_ready_since.get_or_insert_with(Instant::now);
+        self.renewed(delay, since, self.ready_timeout)
+    }
+
+    /// Allows another attempt with a whole deadline, if it begins within the time for failures.
+    fn outlast(&mut self, delay: Duration) -> Option<Duration> {
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        self.renewed(delay, since, self.retry_timeout)
+    }
+
+    fn renewed(&mut self, delay: Duration, since: Instant, most: Duration) -> Option<Duration> {
+        let again = Instant::now().checked_add(delay)?;
+        if again.duration_since(since) >= most {
             return None;
         }
         self.deadline = after(again, self.timeout);
         Some(delay)
+    }
+
+    /// Returns the delay where the server says none, and doubles the next one.
+    fn next_pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (2 * pause).min(LONGEST_PAUSE);
+        pause
     }
 }
 
@@ -182,9 +223,34 @@ mod tests {
         // Beyond the time for words, without a delay, and with that time at zero.
         assert_eq!(attempts.delay_after(&not_ready(minutes(15))), None);
         assert_eq!(attempts.delay_after(&not_ready(None)), None);
-        let mut off = Attempts::new(Retries { most: 4, ready_timeout: Duration::ZERO }, None);
+        let mut off = Attempts::new(Retries { most: 4, ..Retries::OFF }, None);
         assert_eq!(off.delay_after(&not_ready(Some(Duration::ZERO))), None);
-        let forever = Retries { most: 0, ready_timeout: Duration::MAX };
+        let forever = Retries { ready_timeout: Duration::MAX, ..Retries::OFF };
         assert!(Attempts::new(forever, None).delay_after(&not_ready(minutes(600))).is_some());
+    }
+
+    #[test]
+    fn a_restart_is_outlasted_within_the_time_for_it() {
+        let retries = Retries { retry_timeout: Duration::from_secs(30), ..Retries::OFF };
+        let timeout = Duration::from_secs(5);
+        let mut attempts = Attempts::new(retries, Some(timeout));
+        let gone = || Status::unavailable("no route");
+        // Pauses double from a quarter of a second to five seconds, each stretched.
+        for pause in [250, 500, 1000, 2000, 4000, 5000, 5000_u64] {
+            let delay = attempts.delay_after(&gone()).unwrap();
+            let pause = Duration::from_millis(pause);
+            assert!((pause..=pause.mul_f64(1.0 + JITTER)).contains(&delay), "{delay:?}");
+            assert!(attempts.deadline().unwrap() >= Instant::now() + delay + timeout - SHORTEST);
+        }
+        let soon = Some(Duration::from_secs(1));
+        for reason in ["SHUTTING_DOWN", "DEVICE_LOST", "QUEUE_FULL", "DEADLINE_UNREACHABLE"] {
+            assert!(attempts.delay_after(&refusal(reason, soon)).is_some(), "{reason}");
+        }
+        assert_eq!(attempts.delay_after(&refusal("SHUTTING_DOWN", Some(Duration::from_secs(30)))), None);
+        assert_eq!(attempts.delay_after(&refusal("IMAGE_CORRUPT", None)), None);
+        assert_eq!(attempts.delay_after(&Status::deadline_exceeded("late")), None);
+        assert_eq!(Attempts::new(Retries::default(), None).delay_after(&gone()), None);
+        // Words have their own time.
+        assert_eq!(attempts.delay_after(&refusal("VOCABULARY_NOT_READY", soon)), None);
     }
 }

@@ -30,6 +30,11 @@ pub enum Step<'a> {
     Begun(&'a str),
     /// A picture failed and is left out of the figures.
     Failed(&'a Error),
+    /// A picture is scored.
+    Scored {
+        /// The mean IoU of the pictures so far, in percent.
+        miou: Option<f64>,
+    },
     /// A picture is done, or has failed.
     Done,
 }
@@ -46,8 +51,8 @@ pub struct Competition {
 /// Sends pictures to the server.
 #[derive(Clone, Debug)]
 pub struct Asker {
-    client: Client,
-    options: v1::SegmentOptions,
+    pub(crate) client: Client,
+    pub(crate) options: v1::SegmentOptions,
     pub(crate) competition: Competition,
     pub(crate) exif: Exif,
     /// Receives the first warnings of the server: they concern the words, which all pictures share.
@@ -196,11 +201,13 @@ pub(crate) struct Survivors {
 impl Survivors {
     /// Adds a picture.
     pub(crate) fn add(&mut self, rejection: &report::Rejection) {
-        self.pictures += 1;
-        self.levels.resize(self.levels.len().max(rejection.levels.len()), 0);
-        for (sum, level) in self.levels.iter_mut().zip(&rejection.levels) {
-            *sum += level.survivors.len();
-        }
+        let levels: Vec<usize> = rejection.levels.iter().map(|level| level.survivors.len()).collect();
+        self.merge(&Self { pictures: 1, levels });
+    }
+
+    /// Adds a picture with these numbers of categories.
+    pub(crate) fn add_levels(&mut self, levels: &[usize]) {
+        self.merge(&Self { pictures: 1, levels: levels.to_vec() });
     }
 
     /// Adds the pictures of another sum.
@@ -222,25 +229,26 @@ pub(crate) struct Pace {
     pub(crate) model: Option<report::Model>,
     pub(crate) survivors: Survivors,
     pub(crate) pictures: u64,
+    /// Pictures that needed a request.
+    pub(crate) asked: u64,
     pub(crate) total_ms: f64,
     /// From the first request to the last answer.
     pub(crate) seconds: f64,
 }
 
 impl Pace {
-    /// Adds a picture.
-    pub(crate) fn add(&mut self, report: Report) {
-        self.survivors.add(&report.rejection);
+    /// Adds a picture: the categories that went into each decoder level, and the time on the server.
+    pub(crate) fn add(&mut self, levels: &[usize], total_ms: f64) {
+        self.survivors.add_levels(levels);
         self.pictures += 1;
-        self.total_ms += report.latency.total_ms;
-        self.model = Some(report.model);
+        self.total_ms += total_ms;
     }
 
     /// The means over all pictures.
     pub(crate) fn means(&self) -> PaceMeans {
         PaceMeans {
             survivors: self.survivors.means(),
-            images_per_second: self.pictures as f64 / self.seconds,
+            images_per_second: self.asked as f64 / self.seconds,
             mean_latency_ms: self.total_ms / self.pictures.max(1) as f64,
         }
     }
@@ -251,7 +259,8 @@ impl Pace {
 pub struct PaceMeans {
     /// Categories that went into each decoder level.
     pub survivors: Vec<f64>,
-    /// Pictures a second, from the first request to the last answer.
+    /// Pictures a second, from the first request to the last answer; those of a file of counts are not among
+    /// them.
     pub images_per_second: f64,
     /// From a request's arrival at the server to its finished answer, waiting included.
     pub mean_latency_ms: f64,

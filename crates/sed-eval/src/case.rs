@@ -46,6 +46,16 @@ pub(crate) struct Compared {
     pub(crate) label: Vec<u16>,
 }
 
+impl Meaning {
+    /// The value of the first category of a vocabulary in the label.
+    pub(crate) fn first_label(&self) -> Option<u16> {
+        match self {
+            Self::Words { .. } => None,
+            Self::Vocabulary { first_label } => Some(*first_label),
+        }
+    }
+}
+
 impl Case {
     /// Reads the picture.
     pub(crate) async fn picture(&self, exif: Exif) -> Result<Picture> {
@@ -94,6 +104,14 @@ impl Case {
         values.dedup();
         Ok(values)
     }
+
+    /// The values of the label, rising, with their numbers of pixels.
+    pub(crate) fn counts_of_label(&self) -> Result<Vec<(u16, u64)>> {
+        let mut values = label::read(&self.label)?.values;
+        values.sort_unstable();
+        let same = values.chunk_by(|left, right| left == right);
+        Ok(same.filter_map(|pixels| Some((*pixels.first()?, pixels.len() as u64))).collect())
+    }
 }
 
 fn counted_from(first: u16, words: usize, mut values: Vec<u16>) -> Vec<u16> {
@@ -126,6 +144,7 @@ mod tests {
         let path = folder.path().join("0.label.png");
         image::GrayImage::from_raw(3, 1, vec![0, 1, 1]).unwrap().save(&path).unwrap();
         let case = case(&path, Meaning::Words { categories: vec![40, 7] });
+        assert_eq!(case.counts_of_label().unwrap(), [(0, 1), (1, 2)]);
         let answer = || IndexMap::new(3, 1, vec![1, 1, UNLABELLED]).unwrap();
         let want = Compared { answer: vec![7, 7, UNLABELLED], label: vec![40, 7, 7] };
         assert_eq!(case.compare(answer(), 2).unwrap(), want);

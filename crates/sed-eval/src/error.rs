@@ -146,6 +146,50 @@ pub enum Error {
         /// The numbers that there are.
         there: Vec<usize>,
     },
+    /// Facts or counts cannot be written as JSON.
+    #[error("cannot write the counts as JSON")]
+    Encoding {
+        /// The fault.
+        source: serde_json::Error,
+    },
+    /// A file of counts cannot be used.
+    #[error("cannot use {}", file.display())]
+    Saved {
+        /// The file.
+        file: PathBuf,
+        /// The fault.
+        source: Cause,
+    },
+    /// A file that is to hold counts holds something else.
+    #[error("{} holds no counts of an eval; name another file, or one that is not there yet", .0.display())]
+    NoCounts(PathBuf),
+    /// A file is of another run.
+    #[error("{} is of another run: {differences}; run it as before, or name another place", file.display())]
+    OtherRun {
+        /// The file.
+        file: PathBuf,
+        /// The differences, each with both values.
+        differences: String,
+    },
+    /// A mask cannot be written.
+    #[error("cannot write {}", file.display())]
+    Prediction {
+        /// The file.
+        file: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// A file with the name of a mask exists and is of unknown origin.
+    #[error("{} is there already and may be of another run; name another folder, or remove it", .0.display())]
+    Taken(PathBuf),
+    /// Two pictures would have one mask.
+    #[error("{} and {} would both be the mask {}; rename a picture", pictures[0], pictures[1], file.display())]
+    OneMask {
+        /// The mask's file.
+        file: PathBuf,
+        /// The names of the pictures.
+        pictures: [String; 2],
+    },
     /// The scenes have more categories than indices.
     #[error("the scenes have more than {0} categories")]
     TooManyCategories(usize),

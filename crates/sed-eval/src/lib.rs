@@ -10,21 +10,31 @@
 
 mod ask;
 mod case;
+mod confusion;
 pub mod dataset;
 mod error;
 mod exif;
+mod keep;
 mod label;
 mod measure;
+pub mod paper;
 mod plan;
+mod predictions;
 pub mod rejection;
+mod remark;
+mod run;
+mod saved;
 pub mod scenes;
 mod score;
 pub mod single;
 pub mod thresholds;
 
 pub use ask::{Asker, Competition, Failed, PaceMeans, Step};
+pub use confusion::Confusion;
 pub use error::{Error, Result};
 pub use exif::Exif;
+pub use keep::Keep;
 pub use measure::{CategoryScore, Measured, Parts, measure};
 pub use plan::Plan;
+pub use remark::{Remark, RemarkKind};
 pub use score::Figures;

@@ -1,13 +1,18 @@
 //! Carrying out a plan: every picture is segmented, and its answer compared to its label.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use sed_client::{Report, report::Model};
 use serde::Serialize;
 
 use crate::{
     ask::{self, Answer, Asker, Failed, Failure, Pace, PaceMeans, Step},
     case::{Case, Compared, Picture},
+    confusion::{self, Confusion},
     error::{Error, Result},
+    keep::{Counted, Keep, Keeper, Source},
     plan::{Names, Plan},
+    remark::{self, Remark},
     score::{Figures, Score},
 };
 
@@ -21,6 +26,8 @@ pub struct Measured {
     pub words: usize,
     /// Number of pictures in the figures.
     pub pictures: u64,
+    /// Number of those whose counts are from a file of an earlier run.
+    pub resumed: u64,
     /// Pictures that could not be scored.
     pub failed: Vec<Failed>,
     /// Pictures that were turned upright by their EXIF orientation while their labels were not.
@@ -40,6 +47,11 @@ pub struct Measured {
     pub pace: PaceMeans,
     /// All categories, also those without pixels.
     pub categories: Vec<CategoryScore>,
+    /// Categories of which more than one percent of the pixels were given to another, the largest share
+    /// first.
+    pub confusions: Vec<Confusion>,
+    /// Signs that labels or answers are not of the kind that is meant.
+    pub warnings: Vec<Remark>,
 }
 
 /// Mean IoU over a part of the categories, in percent.
@@ -72,38 +84,41 @@ pub struct CategoryScore {
 /// One picture, with what was counted of its pixels.
 #[derive(Debug)]
 pub(crate) struct One<T> {
-    picture: String,
-    turned: bool,
     pub(crate) counted: T,
     pub(crate) report: Report,
 }
 
 /// Segments all pictures of a plan, at most `jobs` at a time, and scores the answers. Pictures that cannot be
-/// scored are left out.
+/// scored are left out. With `keep`, pictures in its file of counts need no request, and new ones are added
+/// to its files.
 ///
 /// # Errors
-/// A failure that every picture would have, or no picture can be scored.
+/// A failure that every picture would have, no picture can be scored, or a file of `keep` cannot be used.
 pub async fn measure(
     asker: &Asker,
     plan: Plan,
     jobs: usize,
+    keep: Option<&Keep>,
     progress: &dyn Fn(Step<'_>),
 ) -> Result<(Model, Measured)> {
+    let keeper = Arc::new(Keeper::open(keep, asker, &plan).await?);
     let Plan { condition, words, cases, names } = plan;
-    let (mut score, mut pace) = (Score::default(), Pace::default());
+    let first_label = cases.first().and_then(|case| case.meaning.first_label());
+    let (mut score, mut pace) = (Score::default(), Pace { model: keeper.model(), ..Pace::default() });
     // The names of a vocabulary that the server knows come with its answers.
-    let (mut answered, mut turned) = (Vec::new(), Vec::new());
-    let count = |compared: Compared, _: Option<Vec<f32>>| {
-        let mut score = Score::default();
-        score.add(&compared.answer, &compared.label);
-        Ok(score)
-    };
-    let work = |case: Case| one(asker.clone(), case, count);
-    let take = |mut one: One<Score>| {
-        score.merge(&one.counted);
-        answered = std::mem::take(&mut one.report.categories);
-        pace.add(one.report);
-        turned.extend(one.turned.then_some(one.picture));
+    let (mut answered, mut turned) = (keeper.categories(), Vec::new());
+    let mut values = BTreeMap::<u16, u64>::new();
+    let work = |case: Case| keeper.clone().count(asker.clone(), case);
+    let take = |Counted { picture, record, source }: Counted| {
+        score.merge(&record.score());
+        pace.add(&record.survivors, record.latency_ms);
+        record.label_values.iter().for_each(|(value, pixels)| *values.entry(*value).or_default() += pixels);
+        turned.extend(record.turned.then_some(picture));
+        if let Source::Answer { model, categories } = source {
+            pace.asked += 1;
+            (pace.model, answered) = (Some(model), categories);
+        }
+        progress(Step::Scored { miou: score.miou(|_| true) });
     };
     let done = ask::all(cases, jobs, progress, work, take).await?;
     pace.seconds = done.seconds;
@@ -112,12 +127,24 @@ pub async fn measure(
     if score.labelled() == 0 {
         return Err(Error::NothingLabelled);
     }
-    let names = names.unwrap_or_else(|| Names::of(answered.iter().map(|category| category.name.clone())));
+    let asked = || answered.iter().cloned();
+    let names = names.unwrap_or_else(|| Names::of(asked()));
     // Categories without pixels are listed, too.
     score.merge(&Score::new(names.len()));
+    let facts = remark::Facts {
+        first_label,
+        words: names.len(),
+        values: &values,
+        score: &score,
+        turned: &turned,
+        replaced: keeper.replaced(),
+        names: &names,
+    };
+    let warnings = facts.remarks();
     let is_scene = condition.is_some();
     let percent = |share: f64| 100.0 * share;
-    let categories = score.categories().iter().enumerate().map(|(index, counts)| CategoryScore {
+    let counts = score.categories();
+    let categories = counts.iter().enumerate().map(|(index, counts)| CategoryScore {
         name: names.name(index).to_owned(),
         stuff: is_scene.then(|| names.is_stuff(index)),
         iou: counts.iou().map(percent),
@@ -133,6 +160,7 @@ pub async fn measure(
         condition,
         words: words.unwrap_or(answered.len()),
         pictures: pace.pictures,
+        resumed: pace.pictures - pace.asked,
         failed: done.failed,
         turned,
         figures: score.figures(),
@@ -141,6 +169,8 @@ pub async fn measure(
         labelled_pixels: score.labelled(),
         pace: pace.means(),
         categories: categories.collect(),
+        confusions: confusion::list(&score, &names),
+        warnings,
     };
     Ok((pace.model.ok_or(Error::Nothing("pictures"))?, measured))
 }
@@ -151,11 +181,10 @@ pub(crate) async fn one<T: Send + 'static>(
     case: Case,
     count: impl FnOnce(Compared, Option<Vec<f32>>) -> Result<T> + Send + 'static,
 ) -> Result<One<T>, Failure> {
-    let picture = case.picture.display().to_string();
-    let Picture { bytes, turned } = case.picture(asker.exif).await.map_err(Failure::OfCase)?;
+    let Picture { bytes, .. } = case.picture(asker.exif).await.map_err(Failure::OfCase)?;
     let Answer { map, scores, report } = asker.ask(bytes, case.vocabulary.clone(), None).await?;
     let words = report.categories.len();
     let counted = tokio::task::spawn_blocking(move || count(case.compare(map, words)?, scores));
     let counted = counted.await.map_err(|broken| Failure::OfAll(broken.into()))?;
-    Ok(One { picture, turned, counted: counted.map_err(Failure::OfCase)?, report })
+    Ok(One { counted: counted.map_err(Failure::OfCase)?, report })
 }

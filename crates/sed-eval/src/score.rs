@@ -1,5 +1,7 @@
 //! Pixels of answers against pixels of labels, counted over pictures, and the resulting figures.
 
+use std::collections::BTreeMap;
+
 use sed_image::UNLABELLED;
 use serde::Serialize;
 
@@ -36,10 +38,13 @@ impl Counts {
     }
 }
 
-/// The pixel counts of all categories.
+/// The confusion matrix of all categories, sparse.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Score {
-    categories: Vec<Counts>,
+    /// Number of categories that are known, also without pixels.
+    known: usize,
+    /// Pixels by their category in the label and that in the answer, [`UNLABELLED`] for none.
+    cells: BTreeMap<(u16, u16), u64>,
     /// Pixels whose label is no category; their answers do not count.
     pub(crate) ignored: u64,
 }
@@ -47,73 +52,86 @@ pub(crate) struct Score {
 impl Score {
     /// A score without pixels, for categories 0 to `categories` - 1.
     pub(crate) fn new(categories: usize) -> Self {
-        Self { categories: vec![Counts::default(); categories], ignored: 0 }
+        Self { known: categories, ..Self::default() }
     }
 
     /// Adds a picture: the category of every pixel in the answer and in the label, or [`UNLABELLED`]. A pixel
     /// without a category in the answer is wrong; one without in the label is ignored. Categories beyond the
     /// known ones are added.
     pub(crate) fn add(&mut self, answer: &[u16], label: &[u16]) {
-        for (&predicted, &labelled) in answer.iter().zip(label) {
-            if labelled == UNLABELLED {
-                self.ignored += 1;
-                continue;
+        let mut pairs = label.iter().copied().zip(answer.iter().copied()).peekable();
+        // Neighbours are mostly alike.
+        while let Some(pair) = pairs.next() {
+            let mut pixels = 1;
+            while pairs.next_if_eq(&pair).is_some() {
+                pixels += 1;
             }
-            self.of(labelled).labelled += 1;
-            if predicted != UNLABELLED {
-                self.of(predicted).predicted += 1;
-            }
-            if predicted == labelled {
-                self.of(labelled).right += 1;
-            }
+            self.count(pair, pixels);
         }
+    }
+
+    /// Adds pixels with a category in the label and one in the answer.
+    pub(crate) fn count(&mut self, (label, answer): (u16, u16), pixels: u64) {
+        if label == UNLABELLED {
+            self.ignored += pixels;
+            return;
+        }
+        *self.cells.entry((label, answer)).or_default() += pixels;
+        let categories = [label, answer].into_iter().filter(|category| *category != UNLABELLED);
+        self.known = categories.map(|category| usize::from(category) + 1).fold(self.known, usize::max);
     }
 
     /// Adds the counts of another score.
     pub(crate) fn merge(&mut self, other: &Self) {
-        let most = self.categories.len().max(other.categories.len());
-        self.categories.resize(most, Counts::default());
-        for (sum, counts) in self.categories.iter_mut().zip(&other.categories) {
-            *sum = sum.plus(*counts);
-        }
+        self.known = self.known.max(other.known);
+        other.cells().for_each(|(pair, pixels)| self.count(pair, pixels));
         self.ignored += other.ignored;
     }
 
-    fn of(&mut self, category: u16) -> &mut Counts {
-        let index = usize::from(category);
-        if index >= self.categories.len() {
-            self.categories.resize(index + 1, Counts::default());
-        }
-        &mut self.categories[index]
+    /// Pixels by their category in the label and that in the answer, [`UNLABELLED`] for none.
+    pub(crate) fn cells(&self) -> impl Iterator<Item = ((u16, u16), u64)> {
+        self.cells.iter().map(|(pair, pixels)| (*pair, *pixels))
     }
 
     /// The counts of every category.
-    pub(crate) fn categories(&self) -> &[Counts] {
-        &self.categories
+    pub(crate) fn categories(&self) -> Vec<Counts> {
+        let mut categories = vec![Counts::default(); self.known];
+        for ((label, answer), pixels) in self.cells() {
+            categories[usize::from(label)].labelled += pixels;
+            if answer != UNLABELLED {
+                categories[usize::from(answer)].predicted += pixels;
+            }
+            if answer == label {
+                categories[usize::from(label)].right += pixels;
+            }
+        }
+        categories
     }
 
     /// Pixels whose label is a category.
     pub(crate) fn labelled(&self) -> u64 {
-        self.categories.iter().map(|counts| counts.labelled).sum()
+        self.cells.values().sum()
     }
 
     /// Mean IoU, in percent, over those labelled categories that `keep` accepts by their index.
     pub(crate) fn miou(&self, keep: impl Fn(usize) -> bool) -> Option<f64> {
-        let kept = self.categories.iter().enumerate().filter(|(index, _)| keep(*index));
+        let categories = self.categories();
+        let kept = categories.iter().enumerate().filter(|(index, _)| keep(*index));
         percent_mean(kept.filter_map(|(_, counts)| counts.iou()))
     }
 
     /// The figures over all categories.
     pub(crate) fn figures(&self) -> Figures {
-        let (labelled, right) = (self.labelled(), self.categories.iter().map(|counts| counts.right).sum());
-        let weighted = self.categories.iter().filter_map(|counts| {
+        let categories = self.categories();
+        let (labelled, right) = (self.labelled(), categories.iter().map(|counts| counts.right).sum());
+        let weighted = categories.iter().filter_map(|counts| {
             let share = counts.labelled as f64 / labelled as f64;
             counts.iou().map(|iou| share * iou)
         });
         Figures {
             miou: self.miou(|_| true),
             frequency_weighted_iou: (labelled > 0).then(|| 100.0 * weighted.sum::<f64>()),
-            mean_accuracy: percent_mean(self.categories.iter().filter_map(|counts| counts.accuracy())),
+            mean_accuracy: percent_mean(categories.iter().filter_map(|counts| counts.accuracy())),
             pixel_accuracy: percent(right, labelled),
         }
     }
@@ -172,6 +190,36 @@ mod tests {
         assert_near(figures.frequency_weighted_iou, 100.0 * (3.0 / 4.0 + 4.0 / 5.0) / 2.0);
         assert_near(figures.mean_accuracy, 100.0 * (3.0 / 4.0 + 4.0 / 4.0) / 2.0);
         assert_near(figures.pixel_accuracy, 100.0 * 7.0 / 8.0);
+    }
+
+    #[test]
+    fn a_matrix_gives_the_figures_of_the_written_formulas() {
+        // Rows are labels, columns answers, the last of each is no category:
+        //            cow  pig  sky none
+        //     cow     50   30    0   20
+        //     pig     10  180   10    0
+        //     sky      0    0  700    0
+        //     none     5    5    5    5      ignored, also as false positives
+        let matrix = [[50, 30, 0, 20], [10, 180, 10, 0], [0, 0, 700, 0], [5, 5, 5, 5]];
+        let names = [0, 1, 2, NONE];
+        let mut score = Score::new(4);
+        for (label, row) in names.into_iter().zip(matrix) {
+            for (answer, pixels) in names.into_iter().zip(row).filter(|(_, pixels)| *pixels > 0) {
+                score.count((label, answer), pixels);
+            }
+        }
+        // IoU_c = n_cc / (t_c + p_c - n_cc) with t_c pixels labelled and p_c predicted as c; category 3 has
+        // no label and is in no mean.
+        let iou =
+            [50.0 / (100.0 + 60.0 - 50.0), 180.0 / (200.0 + 210.0 - 180.0), 700.0 / (700.0 + 710.0 - 700.0)];
+        let figures = score.figures();
+        assert_near(figures.miou, 100.0 * (iou[0] + iou[1] + iou[2]) / 3.0);
+        let weighted = (100.0 * iou[0] + 200.0 * iou[1] + 700.0 * iou[2]) / 1000.0;
+        assert_near(figures.frequency_weighted_iou, 100.0 * weighted);
+        // Accuracy_c = n_cc / t_c, and of all pixels sum n_cc / sum t_c.
+        assert_near(figures.mean_accuracy, 100.0 * (50.0 / 100.0 + 180.0 / 200.0 + 700.0 / 700.0) / 3.0);
+        assert_near(figures.pixel_accuracy, 100.0 * (50.0 + 180.0 + 700.0) / 1000.0);
+        assert_eq!((score.labelled(), score.ignored, score.categories().len()), (1000, 20, 4));
     }
 
     #[test]

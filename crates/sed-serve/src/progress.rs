@@ -13,7 +13,7 @@ pub(crate) fn spinner(doing: &str) -> ProgressBar {
 
 /// A bar that counts to `total`.
 pub(crate) fn count(total: u64) -> ProgressBar {
-    styled(ProgressBar::new(total), "{bar:30} {pos}/{len} {wide_msg}")
+    styled(ProgressBar::new(total), "{bar:30} {pos}/{len} {prefix}{wide_msg}")
 }
 
 /// A bar that counts bytes.

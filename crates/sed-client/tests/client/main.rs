@@ -163,8 +163,15 @@ fn request(id: &str) -> SegmentRequest {
 #[tokio::test]
 async fn a_refusal_with_a_delay_is_repeated_unless_the_caller_measures() {
     let scripted = Scripted { full_for: 2, ..Scripted::default() };
-    let client = client_of(&scripted).await;
+    let (tell, told) = std::sync::mpsc::channel();
+    let client = client_of(&scripted).await.with_notice(move |failure, delay| {
+        tell.send((failure.reason().unwrap(), delay >= Duration::from_millis(20))).unwrap();
+    });
     let answer = client.segment(request("a")).await.unwrap();
+    assert_eq!(
+        told.try_iter().collect::<Vec<_>>(),
+        [("QUEUE_FULL".to_owned(), true), ("QUEUE_FULL".to_owned(), true)]
+    );
     assert_eq!((answer.report.request_id.as_str(), scripted.calls.load(Ordering::SeqCst)), ("a", 3));
     assert_eq!(answer.index_png().unwrap(), &b"png"[..]);
     let found: Vec<u64> = answer.report.found().iter().map(|category| category.pixels).collect();

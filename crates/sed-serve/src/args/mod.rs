@@ -20,7 +20,7 @@ pub(crate) use model::{ModelArgs, NumberFormat};
 pub(crate) use remote::{OptionalRemoteArgs, RemoteArgs};
 pub(crate) use request::RequestArgs;
 pub(crate) use server::{ServerArgs, print_config};
-pub(crate) use target::{TargetArgs, seconds};
+pub(crate) use target::{TargetArgs, seconds, seconds_or_none};
 pub(crate) use words::{
     OneVocabularyArgs, Source, VocabulariesArgs, Words, WordsArgs, built_in, different_phrases, parse_words,
 };

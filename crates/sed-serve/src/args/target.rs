@@ -45,7 +45,7 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// Parses a flag's time in seconds, 0 included.
-fn seconds_or_none(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds_or_none(text: &str) -> Result<Duration, String> {
     if text.trim() == "0" { Ok(Duration::ZERO) } else { seconds(text) }
 }
 

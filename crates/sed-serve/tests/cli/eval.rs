@@ -51,6 +51,16 @@ impl Dataset {
         Self { root, pixels }
     }
 
+    /// A path below the folder of the dataset.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Answer and label of every pixel.
+    pub(crate) fn pixels(&self) -> &[(u8, u16)] {
+        &self.pixels
+    }
+
     pub(crate) fn eval(&self, more: &[&str]) -> Outcome {
         let [pictures, labels] = ["pictures", "labels"].map(|folder| self.root.path().join(folder));
         run(&[&["eval", text(&pictures), "--labels", text(&labels)][..], more].concat())

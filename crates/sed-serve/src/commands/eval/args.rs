@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, value_parser};
 use sed_eval::Exif;
 
+use super::output::OutputArgs;
 use crate::args::{CompetitionArgs, RequestArgs, TargetArgs, WordsArgs};
 
 const EXAMPLES: &str = "\
@@ -17,6 +18,8 @@ Examples:
   sed-serve eval photos/ --labels masks/ --words \"cow, pig, grass\" --thresholds
   sed-serve eval validation/ --labels annotations/ --vocabulary ade20k-150 --first-label 1 \\
       --resize official --model models/sed-b.safetensors --per-category
+  sed-serve eval validation/ --labels annotations/ --vocabulary ade20k-150 --first-label 1 --top-k 0 \\
+      --resize official --server http://127.0.0.1:50051 --resume counts.jsonl --markdown
 
 Scenes are what `models/sed-tiny/train/evaluate.py --write FOLDER` makes: <condition>/<i>.png, <i>.label.png \
 and <i>.json, which holds the words.
@@ -33,6 +36,18 @@ precision. Label some twenty pictures like those that you will send, take for ea
 with the precision that you need, or the best balance (F1), and check it on other pictures.
 
 Of scenes, --synonyms asks each word together with the name of its category where that is another.
+
+With --labels, the figures are followed by confusions: the share of a category's pixels that were given to \
+another. At the end stand warnings of labels that seem to be of another kind: most pixels outside the \
+vocabulary, the values 0 and 255 alone, categories counted from 1, one category for all pixels.
+
+--resume FILE makes a long run safe: a run that was killed goes on when it is called again, and ends with \
+the same figures. The file holds JSON lines: first the model, the words, options and folders, then for each \
+picture its counts [label, answer, pixels]. Pictures and labels must stay as they are meanwhile. A server that \
+is restarted, is full or embeds words is waited for.
+
+With --save-predictions, run.json in the folder says of which run the masks are and names their categories; \
+as in `segment`, 255 (in 16 bits 65535) is no category.
 
 A picture that cannot be scored is named and left out of the figures; the exit code is then 1.
 
@@ -59,6 +74,9 @@ pub(crate) struct EvalArgs {
 
     #[command(flatten)]
     pub(super) what: WhatArgs,
+
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
 
     #[command(flatten)]
     pub(super) request: RequestArgs,

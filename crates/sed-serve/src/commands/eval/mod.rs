@@ -1,25 +1,23 @@
 //! `eval`: a model's answers, through the real interface, scored against labelled pictures.
 
 mod args;
+mod output;
 mod print;
 
 use std::{path::Path, process::ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use sed_client::{Client, SynonymMode, report::Model};
+use sed_client::{Client, SynonymMode, report::Model, v1::vocabulary::Source};
 use sed_eval::{
-    Asker, Competition, Exif, Failed, Measured, Plan, Step, dataset, measure, rejection,
+    Asker, Competition, Exif, Failed, Keep, Measured, Plan, RemarkKind, Step, dataset, measure, rejection,
     scenes::{self, Phrases},
     single, thresholds,
 };
 
 pub(crate) use self::args::EvalArgs;
-use self::{
-    args::ExifChoice,
-    print::{Results, Scores},
-};
-use crate::{pictures, print as output, progress};
+use self::print::{Protocol, Results, Scores};
+use crate::{pictures, print as terminal, progress};
 
 /// The work of the command, determined before a model is loaded.
 enum Work {
@@ -87,17 +85,25 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
     let competition =
         Competition { synonym_mode: args.competition.synonym_mode(), contrast: args.competition.contrast() };
     let options = args.request.options(false);
-    let asker = Asker::new(client, options, competition, exif, output::warnings);
-    let mut work_on = Scoring { args, asker, left_out: LeftOut::default(), model: None };
+    let protocol = Protocol::of(&options);
+    let client = args.output.patient(client, args.target.ready_timeout());
+    let asker = Asker::new(client, options, competition, exif, terminal::warnings);
+    let mut work_on = Scoring { args, asker, left_out: LeftOut::default(), model: None, remarks: Vec::new() };
     match work {
         Work::Dataset(plan) => {
-            let run = work_on.scored(plan).await?;
-            work_on.print(Results::Dataset(&run), as_json)?;
+            let keep = args.labels.labels.as_deref();
+            let keep = keep.and_then(|labels| args.output.keep(&args.folder, labels));
+            let run = work_on.scored(plan, keep.as_ref()).await?;
+            if args.output.markdown {
+                print::markdown(work_on.model()?, &dataset_name(args)?, protocol, &run)?;
+            } else {
+                work_on.print(Results::Dataset(&run), as_json)?;
+            }
         }
         Work::Scenes(plans) => {
             let mut runs = Vec::with_capacity(plans.len());
             for plan in plans {
-                runs.push(work_on.scored(plan).await?);
+                runs.push(work_on.scored(plan, None).await?);
             }
             work_on.print(Results::Scenes(&runs), as_json)?;
         }
@@ -123,7 +129,17 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
             work_on.print(Results::Single(&rows), as_json)?;
         }
     }
+    work_on.remarks.iter().for_each(|remark| terminal::warning(remark));
     work_on.left_out.check()
+}
+
+/// The name of the vocabulary, or the number of words that are written out.
+fn dataset_name(args: &EvalArgs) -> Result<String> {
+    Ok(match args.words.vocabulary()?.source {
+        Some(Source::Name(name)) => name,
+        Some(Source::Categories(list)) => format!("own, {} words", list.categories.len()),
+        None => "own".to_owned(),
+    })
 }
 
 /// The state that all plans share.
@@ -133,15 +149,25 @@ struct Scoring<'a> {
     left_out: LeftOut,
     /// The model that answers.
     model: Option<Model>,
+    /// Remarks on labels and answers, each once, for the end.
+    remarks: Vec<String>,
 }
 
 impl Scoring<'_> {
     /// Scores a plan.
-    async fn scored(&mut self, plan: Plan) -> Result<Measured> {
+    async fn scored(&mut self, plan: Plan, keep: Option<&Keep>) -> Result<Measured> {
         let bar = self.begin(&plan);
-        let (model, run) = measure(&self.asker, plan, self.jobs(), &|step| show(&bar, step)).await?;
+        let shown = |step: Step<'_>| show(&bar, step);
+        let (model, mut run) = measure(&self.asker, plan, self.jobs(), keep, &shown).await?;
         self.end(&bar, model, &run.failed);
-        warn_of_turned(self.args.labels.exif, &run.turned);
+        if self.args.labels.exif.is_some() {
+            run.warnings.retain(|remark| remark.kind != RemarkKind::Turned);
+        }
+        for remark in &run.warnings {
+            if !self.remarks.contains(&remark.message) {
+                self.remarks.push(remark.message.clone());
+            }
+        }
         Ok(run)
     }
 
@@ -189,8 +215,11 @@ impl Scoring<'_> {
     }
 
     fn print(&self, results: Results<'_>, as_json: bool) -> Result<()> {
-        let Some(model) = &self.model else { bail!("there are no scenes") };
-        Scores { model, results }.print(as_json, self.args.what.per_category)
+        Scores { model: self.model()?, results }.print(as_json, self.args.what.per_category)
+    }
+
+    fn model(&self) -> Result<&Model> {
+        self.model.as_ref().context("there are no scenes")
     }
 }
 
@@ -198,7 +227,10 @@ impl Scoring<'_> {
 fn show(bar: &ProgressBar, step: Step<'_>) {
     match step {
         Step::Begun(picture) => bar.set_message(picture.to_owned()),
-        Step::Failed(error) => bar.suspend(|| output::failure(error)),
+        Step::Failed(error) => bar.suspend(|| terminal::failure(error)),
+        Step::Scored { miou } => {
+            bar.set_prefix(miou.map_or_else(String::new, |miou| format!("mIoU {miou:.1}  ")));
+        }
         Step::Done => bar.inc(1),
     }
 }
@@ -217,19 +249,5 @@ impl LeftOut {
             bail!("{} of {} pictures failed and are left out of the figures", self.failed, self.of);
         }
         Ok(())
-    }
-}
-
-/// Warns of pictures that were turned upright while their labels were not, unless `--exif` was given.
-fn warn_of_turned(asked: Option<ExifChoice>, turned: &[String]) {
-    if asked.is_none()
-        && let Some(first) = turned.first()
-    {
-        let count = turned.len();
-        tracing::warn!(
-            "{count} of the pictures, such as {first}, were turned upright by their EXIF orientation while their labels \
-             were taken as stored, as detectron2 does; where the labels are of the pictures as stored, give --exif \
-             ignore, and --exif apply where they are not"
-        );
     }
 }

@@ -1,6 +1,8 @@
 //! Scores as tables.
 
+mod confusions;
 mod curves;
+mod markdown;
 mod single;
 
 use std::io::{self, Write};
@@ -9,6 +11,7 @@ use sed_client::report::Model;
 use sed_eval::{Measured, Parts, rejection::Row, single as single_words, thresholds};
 use serde::Serialize;
 
+pub(super) use self::markdown::Protocol;
 use crate::print::{self, BOLD, Cell, FAINT, Table, gap, styled, time};
 
 /// Scores to print as one JSON object, or as tables.
@@ -47,6 +50,7 @@ impl Scores<'_> {
             }
             Results::Dataset(run) => {
                 dataset(run, out)?;
+                confusions::print(&run.confusions, out)?;
                 if per_category {
                     categories(run, out)?;
                 }
@@ -59,6 +63,16 @@ impl Scores<'_> {
         }
         Ok(())
     }
+}
+
+/// Prints the figures of a dataset as a Markdown table.
+pub(super) fn markdown(
+    model: &Model,
+    dataset: &str,
+    protocol: Protocol,
+    run: &Measured,
+) -> anyhow::Result<()> {
+    Ok(markdown::print(model, dataset, protocol, run, &mut print::stdout())?)
 }
 
 /// The heads of a table: the first column is left-aligned, the others are numbers.
@@ -115,11 +129,11 @@ fn dataset(run: &Measured, out: &mut impl Write) -> io::Result<()> {
     let labelled = run.categories.iter().filter(|category| category.iou.is_some()).count();
     let all = run.ignored_pixels + run.labelled_pixels;
     let rows = [
-        ("mean IoU", percent(figures.miou), format!("over {labelled} of {} categories", run.words)),
-        ("frequency-weighted IoU", percent(figures.frequency_weighted_iou), String::new()),
-        ("mean accuracy", percent(figures.mean_accuracy), String::new()),
+        ("mean IoU (mIoU)", percent(figures.miou), format!("over {labelled} of {} categories", run.words)),
+        ("frequency-weighted IoU (fwIoU)", percent(figures.frequency_weighted_iou), String::new()),
+        ("mean accuracy (mACC)", percent(figures.mean_accuracy), String::new()),
         (
-            "pixel accuracy",
+            "pixel accuracy (pACC)",
             percent(figures.pixel_accuracy),
             format!("{} of all pixels ignored", share(run.ignored_pixels, all)),
         ),
@@ -136,7 +150,10 @@ fn dataset(run: &Measured, out: &mut impl Write) -> io::Result<()> {
 
 /// Counts the pictures that the figures are about, and those that failed.
 fn of_pictures(run: &Measured) -> String {
-    let scored = format!("of {} pictures", run.pictures);
+    let mut scored = format!("of {} pictures", run.pictures);
+    if run.resumed > 0 {
+        scored += &format!(", {} from the file of counts", run.resumed);
+    }
     if run.failed.is_empty() { scored } else { format!("{scored}, {} failed", run.failed.len()) }
 }
 
@@ -203,7 +220,11 @@ fn percent(figure: Option<f64>) -> String {
 }
 
 fn share(part: u64, whole: u64) -> String {
-    format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
+    percent_of_whole(100.0 * part as f64 / whole.max(1) as f64)
+}
+
+fn percent_of_whole(percent: f64) -> String {
+    format!("{percent:.1} %")
 }
 
 fn survivors(means: &[f64]) -> String {

@@ -1,0 +1,106 @@
+//! The figures of one dataset as a Markdown table, beside those that SED's authors report.
+
+use std::io::{self, Write};
+
+use sed_client::{report::Model, v1};
+use sed_eval::{Measured, paper};
+
+use super::percent;
+
+/// Rejection of the authors' fast inference.
+const FAST_TOP_K: u32 = 8;
+
+/// The way in which pictures are segmented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::commands::eval) struct Protocol {
+    /// True for the two-step resizing of the official evaluation.
+    official_resize: bool,
+    /// 0 is off, `None` the server's default.
+    top_k: Option<u32>,
+}
+
+impl Protocol {
+    /// The protocol of these options.
+    pub(in crate::commands::eval) fn of(options: &v1::SegmentOptions) -> Self {
+        let official_resize = options.resize_mode() == v1::ResizeMode::TwoStep;
+        Self { official_resize, top_k: options.top_k }
+    }
+
+    /// The authors' word for it, or the values of its flags.
+    fn name(self) -> String {
+        let resize = if self.official_resize { "official" } else { "direct" };
+        match (self.official_resize, self.top_k) {
+            (true, Some(0)) => "official".to_owned(),
+            (true, Some(FAST_TOP_K)) => "fast".to_owned(),
+            (_, Some(top_k)) => format!("resize {resize}, top_k {top_k}"),
+            (_, None) => format!("resize {resize}, the server's top_k"),
+        }
+    }
+
+    /// Reports whether the authors' figures with rejection are the nearer ones.
+    fn is_fast(self) -> bool {
+        self.top_k != Some(0)
+    }
+}
+
+/// Prints the table: the figures of a run on `dataset`, in percent, and the authors' mean IoU for this model,
+/// or if it is none of theirs for each of them.
+pub(super) fn print(
+    model: &Model,
+    dataset: &str,
+    protocol: Protocol,
+    run: &Measured,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "| model | dataset | protocol | pictures | mIoU | mIoU in the paper | fwIoU | mACC | pACC |"
+    )?;
+    writeln!(out, "|---|---|---|---:|---:|---|---:|---:|---:|")?;
+    let figures = &run.figures;
+    let [model_name, dataset_name] = [&model.name, dataset].map(|name| name.replace('|', "\\|"));
+    writeln!(
+        out,
+        "| {model_name} | {dataset_name} | {} | {} | {} | {} | {} | {} | {} |",
+        protocol.name(),
+        run.pictures,
+        percent(figures.miou),
+        reported(&model.name, dataset, protocol.is_fast()),
+        percent(figures.frequency_weighted_iou),
+        percent(figures.mean_accuracy),
+        percent(figures.pixel_accuracy),
+    )
+}
+
+/// The authors' figures for a dataset; those of other models are named.
+fn reported(model: &str, dataset: &str, fast: bool) -> String {
+    let rows: Vec<_> = paper::rows(dataset).filter(|row| row.fast == fast).collect();
+    let way = if fast { "fast" } else { "official" };
+    if let Some(own) = rows.iter().find(|row| row.model.eq_ignore_ascii_case(model)) {
+        return format!("{:.1} ({way})", own.miou);
+    }
+    let named: Vec<String> = rows.iter().map(|row| format!("{} {:.1}", row.model, row.miou)).collect();
+    if named.is_empty() { "–".to_owned() } else { format!("{} ({way})", named.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authors_models_have_their_own_figure_and_others_both() {
+        assert_eq!(reported("sed-b", "ade20k-150", false), "31.8 (official)");
+        assert_eq!(reported("SED-L", "ade20k-150", true), "35.2 (fast)");
+        assert_eq!(reported("sed-tiny", "pascal-voc-20", true), "SED-B 94.4, SED-L 96.1 (fast)");
+        assert_eq!(reported("sed-b", "coco-stuff-171", false), "–");
+    }
+
+    #[test]
+    fn protocols_have_the_authors_names_where_they_are_theirs() {
+        let name = |official_resize, top_k| Protocol { official_resize, top_k }.name();
+        assert_eq!(name(true, Some(0)), "official");
+        assert_eq!(name(true, Some(8)), "fast");
+        assert_eq!(name(false, Some(8)), "resize direct, top_k 8");
+        assert_eq!(name(true, None), "resize official, the server's top_k");
+    }
+}
