@@ -111,7 +111,7 @@ class Frames:
             self._newest = None
 
     def abandon(self) -> None:
-        """Gives up all that was not answered or read."""
+        """Drops all that was not answered or read."""
         self.is_closed = self._is_abandoned = True
         self._newest = self._answer = None
 
