@@ -75,9 +75,9 @@ def check_pace(answers: list[LiveAnswer], offered: int) -> None:
 
 def check(slow: Slow, run: Callable[..., list[LiveAnswer]]) -> None:
     """Every rule of a live session. `run` reads frames to their end."""
-    answers = run(camera(45, coded), timeout=5)
-    check_pace(answers, 45)
-    print(f"  {len(answers)} of 45 frames answered, the oldest after {max(answer.age for answer in answers):.2f} s")
+    answers = run(camera(36, coded), timeout=5)
+    check_pace(answers, 36)
+    print(f"  {len(answers)} of 36 frames answered, the oldest after {max(answer.age for answer in answers):.2f} s")
 
     # The clock of a frame starts when it is handed over: a wait before it is sent counts.
     slow.failures, slow.left = [FULL], []
@@ -86,7 +86,7 @@ def check(slow: Slow, run: Callable[..., list[LiveAnswer]]) -> None:
     assert slow.left[1] <= 2 - 0.3, "a frame that was refused has its full time again"
     # While the server has no room the newest frame waits, and older ones are dropped.
     slow.failures = [FULL] * 3
-    answers = run(camera(40, coded), in_flight=1, timeout=5)
+    answers = run(camera(36, coded), in_flight=1, timeout=5)
     assert all(isinstance(answer.outcome, Segmentation) for answer in answers) and answers[0].number >= 20, answers
     slow.failures = [FULL] * 99
     (answer,) = run(camera(1, coded), timeout=0.5)
@@ -165,7 +165,7 @@ def on_test_server() -> None:
 def on(target: str) -> None:
     """Offers a running server large frames at the same rate."""
     noise = np.random.default_rng(1).integers(0, 256, (1000, 1500, 3), np.uint8)
-    frames = 90
+    frames = 60
     with Client(target) as client:
         client.wait_until_ready(timeout=30)
         words = ["cow", "house", "tree", "grass", "sky"]

@@ -175,8 +175,8 @@ def check_streams(cold: Cold, call: Make) -> None:
     items = ask(*[NOT_READY] * 999, ready_timeout=0.3)
     assert {found.reason for _, found in items} == {REASON} and 1 < cold.calls <= 4, cold.calls
     # A picture that is refused for now is sent again, too, within its timeout.
-    assert [found.unlabelled_pixels for _, found in ask(*[FULL] * 7)] == list(range(12))
-    assert {found.reason for _, found in ask(*[FULL] * 999, timeout=0.5)} == {"QUEUE_FULL"}
+    assert [found.unlabelled_pixels for _, found in ask(*[FULL] * 3)] == list(range(12))
+    assert {found.reason for _, found in ask(*[FULL] * 999, timeout=0.3)} == {"QUEUE_FULL"}
     assert 1 < cold.calls <= 7, cold.calls
 
 
@@ -214,8 +214,8 @@ def check_preparing(cold: Cold, call: Make) -> None:
     assert (embedded, cold.calls) == ([2, 3, 2, 3, 2, 3, 4, 5], 3)
     _, embedded = prepare(*[Course(2, AWAY)] * 9)
     assert cold.calls == 10, "its attempts begin again with every state"
-    error = refused(lambda: prepare(*[Course(0, AWAY)] * 99, timeout=1), Unavailable)
-    assert error.reason == "RECONNECT" and 5 < cold.calls <= 11, cold.calls
+    error = refused(lambda: prepare(*[Course(0, AWAY)] * 99, timeout=0.6), Unavailable)
+    assert error.reason == "RECONNECT" and 2 < cold.calls <= 7, cold.calls
     error = refused(lambda: prepare(Course(2, failure(code_pb2.INTERNAL, "INTERNAL", None))), SedError)
     assert (error.reason, cold.calls) == ("INTERNAL", 1)
     error = refused(lambda: prepare(Course(0, NEVER_READY)), Overloaded)

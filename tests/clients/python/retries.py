@@ -80,9 +80,9 @@ def check(moody: Moody, client: Client) -> None:
     answer = client.segment(bytes(3 << 20), WORDS)
     assert (answer.unlabelled_pixels, moody.calls) == (3 << 20, 2)
 
-    moody.failures, moody.calls = [full] * 9, 0
+    moody.failures, moody.calls = [full] * 6, 0
     assert client.server_info().server_version == "moody"
-    assert moody.calls == 10, "a full server is asked again until the timeout"
+    assert moody.calls == 7, "a full server is asked again until the timeout"
     moody.failures, moody.calls = [full] * 99, 0
     begin = time.monotonic()
     error = refused(lambda: client.server_info(timeout=1), Overloaded)
@@ -159,13 +159,13 @@ def check_table(moody: Moody, client: Client) -> None:
     assert ["UNSPECIFIED", *(reason for _, reason in documented)] == known
     assert {reason for _, reason in documented} == retries.TABLE.keys()
     page = README.read_text()
-    attempts = {Retry.NEVER: 1, Retry.ADVICE: 4, Retry.WORDS: 4, Retry.ONCE: 2}
+    attempts = {Retry.NEVER: 1, Retry.ADVICE: 3, Retry.WORDS: 3, Retry.ONCE: 2}
     for text, reason in documented:
         code = code_pb2.Code.Value(re.search(r"// ([A-Z_]+)[,:]", text)[1])
         advised = "with RetryInfo" in " ".join(text.replace("//", "").split()) and reason != "DEADLINE_UNREACHABLE"
         rule = retries.TABLE[reason]
         assert advised == (rule in (Retry.ADVICE, Retry.WORDS)), reason
-        moody.failures, moody.calls = [failure(code, reason, 0.01)] * 3, 0
+        moody.failures, moody.calls = [failure(code, reason, 0.01)] * 2, 0
         if rule in (Retry.ADVICE, Retry.WORDS):
             client.server_info()
         else:

@@ -146,8 +146,8 @@ def check(stage: Stage, ask: Ask) -> None:
         error = refused(lambda: ask(pictures(12), timeout=timeout), SedError)
         return error, len(stage.seen)
 
-    error, streams = fail(*[Act(2, 0, RECONNECT)] * 99, timeout=1)
-    assert (type(error), error.reason) == (Unavailable, "RECONNECT") and 5 < streams <= 11, streams
+    error, streams = fail(*[Act(2, 0, RECONNECT)] * 99, timeout=0.6)
+    assert (type(error), error.reason) == (Unavailable, "RECONNECT") and 2 < streams <= 7, streams
     error, streams = fail(Act(2, 1, failure(code_pb2.RESOURCE_EXHAUSTED, "MEMORY_EXHAUSTED", None)))
     assert (type(error), error.reason, streams) == (Overloaded, "MEMORY_EXHAUSTED", 1)
     error, streams = fail(Act(2, 0, slow), Act(2, 0, slow))
