@@ -11,7 +11,7 @@ from concurrent import futures
 import grpc
 import numpy as np
 from PIL import Image
-from sed_serve_client import Ambiguity, AsyncClient, Client, Contrast
+from sed_serve_client import Ambiguity, AsyncClient, Client, Contrast, Request
 from sed_serve_client.v1 import mask_pb2, options_pb2, vocabulary_pb2
 from sed_serve_client.v1 import segmentation_service_pb2 as pb
 from sed_serve_client.v1 import segmentation_service_pb2_grpc as services
@@ -32,6 +32,7 @@ class Sure(services.SegmentationServiceServicer):
     def __init__(self) -> None:
         self.wide = False
         self.asked = pb.SegmentRequest()
+        self.streamed: list[pb.SegmentStreamRequest] = []
         self.created = vocabulary_pb2.CreateVocabularyRequest()
 
     def Segment(self, request, context):
@@ -55,6 +56,7 @@ class Sure(services.SegmentationServiceServicer):
     def SegmentStream(self, requests, context):
         """Answers each as Segment does."""
         for request in requests:
+            self.streamed.append(request)
             number = request.request.request_id
             yield pb.SegmentStreamResponse(request_id=number, response=self.Segment(request.request, context))
 
@@ -170,6 +172,27 @@ def check_requests(sure: Sure, client: Client) -> None:
     assert "vocabulary=" not in str(refused(lambda: client.create_vocabulary("ade20k-150"), TypeError))
 
 
+MIXED = [
+    b"x",
+    Request(b"y", ["cow"], top_k=3),
+    Request(b"z", vocabulary="voc-1", timeout=7, margin=True, synonyms="best"),
+]
+
+
+def check_mixed(asked: list[pb.SegmentStreamRequest], found: list[tuple[int, object]]) -> None:
+    """Requests of a stream with words, a timeout and options of their own; what is left out is the stream's."""
+    assert [number for number, _ in found] == [0, 1, 2]
+    plain, cow, named = (message.request for message in asked)
+    assert [category.name for category in plain.vocabulary.categories.categories] == NAMES
+    assert [category.name for category in cow.vocabulary.categories.categories] == ["cow"]
+    assert (named.vocabulary.name, named.vocabulary.HasField("categories")) == ("voc-1", False)
+    assert [message.options.top_k for message in (plain, cow, named)] == [5, 3, 5]
+    modes = vocabulary_pb2.SYNONYM_MODE_MEAN, vocabulary_pb2.SYNONYM_MODE_BEST
+    assert [message.vocabulary.synonym_mode for message in (plain, cow, named)] == [modes[0], modes[0], modes[1]]
+    assert [message.timeout.seconds for message in asked] == [9, 9, 7]
+    assert found[1][1].margin is None and (found[2][1].margin == MARGINS).all()
+
+
 def check_vocabularies(sure: Sure, client: Client) -> None:
     """The fields of a vocabulary."""
     made = client.create_vocabulary(NAMES, synonyms="best", contrast=["wall"], embed=True)
@@ -189,6 +212,9 @@ async def check_tasks(sure: Sure, target: str) -> None:
         assert sure.asked.options.category_thresholds[0].name == "cat"
         assert (await client.create_vocabulary(NAMES, contrast="auto")).contrast_size == 2
         assert sure.created.contrast.WhichOneof("source") == "automatic"
+        sure.streamed = []
+        stream = client.segment_stream(MIXED, NAMES, top_k=5, synonyms="mean", timeout=9)
+        check_mixed(sure.streamed, [item async for item in stream])
 
 
 def main() -> None:
@@ -202,6 +228,10 @@ def main() -> None:
         check_answers(sure, client)
         check_requests(sure, client)
         check_vocabularies(sure, client)
+        sure.streamed = []
+        found = list(client.segment_stream(MIXED, NAMES, top_k=5, synonyms="mean", timeout=9))
+        check_mixed(sure.streamed, found)
+        refused(lambda: list(client.segment_stream([Request(b"x", NAMES), b"y"])), ValueError)
     asyncio.run(check_tasks(sure, target))
     server.stop(None).wait()
     print("scores, runner-up, margins, ambiguities, contrast words and thresholds: asked for and read as they are sent")

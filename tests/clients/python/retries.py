@@ -5,10 +5,13 @@ python retries.py
 """
 
 import asyncio
+import contextlib
 import io
 import itertools
 import mmap
+import pathlib
 import pickle
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,13 +19,17 @@ from concurrent import futures
 
 import grpc
 from google.rpc import code_pb2, status_pb2
-from sed_serve_client import AsyncClient, Client, Overloaded, SedError, Unavailable
+from sed_serve_client import AsyncClient, Client, Overloaded, Retry, SedError, Unavailable, retries
+from sed_serve_client.v1 import error_reason_pb2
 from sed_serve_client.v1 import segmentation_service_pb2 as pb
 from sed_serve_client.v1 import segmentation_service_pb2_grpc as services
 
 from moody import failure, nothing, refused, trailers
 
 WORDS = ["cat"]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+REASONS = ROOT / "proto" / "sed" / "v1" / "error_reason.proto"
+README = ROOT / "clients" / "python" / "README.md"
 
 
 class Moody(services.SegmentationServiceServicer):
@@ -73,9 +80,14 @@ def check(moody: Moody, client: Client) -> None:
     answer = client.segment(bytes(3 << 20), WORDS)
     assert (answer.unlabelled_pixels, moody.calls) == (3 << 20, 2)
 
-    moody.failures, moody.calls = [full] * 9, 0
-    error = refused(client.server_info, Overloaded)
-    assert (error.reason, error.retry_after, error.metadata, moody.calls) == ("QUEUE_FULL", 0.1, {"limit": "1"}, 5)
+    moody.failures, moody.calls = [full] * 6, 0
+    assert client.server_info().server_version == "moody"
+    assert moody.calls == 7, "a full server is asked again until the timeout"
+    moody.failures, moody.calls = [full] * 99, 0
+    begin = time.monotonic()
+    error = refused(lambda: client.server_info(timeout=1), Overloaded)
+    assert (error.reason, error.retry_after, error.metadata) == ("QUEUE_FULL", 0.1, {"limit": "1"})
+    assert 5 < moody.calls <= 11 and time.monotonic() - begin <= 1.1, moody.calls
     assert repr(error) == "Overloaded('QUEUE_FULL: not now', retry_after=0.1, metadata={'limit': '1'})"
 
     moody.failures, moody.calls = [failure(code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL", 30)], 0
@@ -107,13 +119,22 @@ def check(moody: Moody, client: Client) -> None:
     assert (error.reason, error.retry_after, moody.calls) == ("DEADLINE_UNREACHABLE", 0.1, 1)
 
     moody.failures, moody.calls = [away] * 9, 0
-    error = refused(client.server_info, Unavailable)
-    assert (error.reason, error.code, moody.calls) == ("SHUTTING_DOWN", grpc.StatusCode.UNAVAILABLE, 5)
+    error = refused(lambda: client.server_info(timeout=1.2), Unavailable)
+    assert (error.reason, error.code, moody.calls) == ("SHUTTING_DOWN", grpc.StatusCode.UNAVAILABLE, 2)
+    # Where nothing says that a server will be there, it is asked five times.
+    moody.failures, moody.calls = [failure(code_pb2.UNAVAILABLE, "", None)] * 9, 0
+    begin = time.monotonic()
+    refused(client.server_info, Unavailable)
+    assert moody.calls == 5 and 3 <= time.monotonic() - begin <= 5
+    check_table(moody, client)
 
     moody.failures = [failure(code_pb2.INTERNAL, "INTERNAL", None)]
     assert type(refused(client.server_info, SedError)) is SedError
 
     moody.failures = []
+    error = refused(lambda: client.wait_until_ready(timeout=1), SedError)
+    assert error.code is grpc.StatusCode.UNIMPLEMENTED, "this server has no health service: waiting does not help"
+    error = Unavailable(grpc.StatusCode.UNAVAILABLE, "gone", away.details)
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), again.reason) == (Unavailable, str(error), "SHUTTING_DOWN")
     for number, _ in client.segment_stream(itertools.repeat(b"x"), WORDS):  # left early, it ends
@@ -129,6 +150,39 @@ def check(moody: Moody, client: Client) -> None:
     error = refused(lambda: list(client.segment_stream([b"x", "no/such/file.png"], WORDS)), FileNotFoundError)
     assert "no/such/file.png" in str(error)
     assert set(moody.authorization) == {"Bearer s3cret"}
+
+
+def check_table(moody: Moody, client: Client) -> None:
+    """Each reason is tried again as `retries.TABLE` says, and that says of each reason what error_reason.proto says."""
+    documented = re.findall(r"((?:  // .*\n)+)  ERROR_REASON_(\w+) = [1-9]", REASONS.read_text())
+    known = [name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.DESCRIPTOR.values_by_name]
+    assert ["UNSPECIFIED", *(reason for _, reason in documented)] == known
+    assert {reason for _, reason in documented} == retries.TABLE.keys()
+    page = README.read_text()
+    attempts = {Retry.NEVER: 1, Retry.ADVICE: 3, Retry.WORDS: 3, Retry.ONCE: 2}
+    for text, reason in documented:
+        code = code_pb2.Code.Value(re.search(r"// ([A-Z_]+)[,:]", text)[1])
+        advised = "with RetryInfo" in " ".join(text.replace("//", "").split()) and reason != "DEADLINE_UNREACHABLE"
+        rule = retries.TABLE[reason]
+        assert advised == (rule in (Retry.ADVICE, Retry.WORDS)), reason
+        moody.failures, moody.calls = [failure(code, reason, 0.01)] * 2, 0
+        if rule in (Retry.ADVICE, Retry.WORDS):
+            client.server_info()
+        else:
+            assert refused(client.server_info, SedError).reason == reason
+        assert moody.calls == attempts[rule], (reason, moody.calls)
+        assert f"`{reason}`" in page, f"the README says nothing of {reason}"
+    # A reason that is newer than the client is judged by its code and delay.
+    for code, delay, calls in (
+        (code_pb2.RESOURCE_EXHAUSTED, 0.01, 4),
+        (code_pb2.RESOURCE_EXHAUSTED, None, 1),
+        (code_pb2.UNAVAILABLE, 0.01, 4),
+        (code_pb2.INTERNAL, 0.01, 1),
+    ):
+        moody.failures, moody.calls = [failure(code, "NEWER_THAN_THIS", delay)] * 3, 0
+        with contextlib.suppress(SedError):
+            client.server_info()
+        assert moody.calls == calls, (code, delay, moody.calls)
 
 
 def check_pictures_and_words(client: Client) -> None:

@@ -7,8 +7,11 @@ import uuid
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from . import async_stream, connection, errors, request, result, stream
+from . import async_stream, connection, errors, health, request, result, stream
+from .async_live import AsyncLive
+from .attempts import Attempts, PreparationAttempts, StreamAttempts
 from .preparation import Preparation, preparation
 from .v1 import segmentation_service_pb2 as pb
 from .v1 import vocabulary_pb2
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from .connection import Pem
     from .request import Options, Picture, WordOptions, Words
+    from .stream import Request
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -51,6 +55,7 @@ class AsyncClient:
         )
         self._metadata = connection.call_metadata(token)
         self._stub = SegmentationServiceStub(self._channel)
+        self._health = HealthStub(self._channel)
 
     async def segment(
         self,
@@ -68,7 +73,7 @@ class AsyncClient:
 
     def segment_stream(
         self,
-        pictures: Iterable[Picture] | AsyncIterable[Picture],
+        pictures: Iterable[Picture | Request] | AsyncIterable[Picture | Request],
         categories: Words | None = None,
         *,
         vocabulary: str | None = None,
@@ -81,9 +86,30 @@ class AsyncClient:
         The arguments are those of `Client.segment_stream`.
         """
         seconds = self.timeout if timeout is None else timeout
-        requests = stream.StreamRequests(categories, vocabulary, seconds, any_order=any_order, options=options)
-        attempts = connection.StreamAttempts(seconds, self.ready_timeout)
+        defaults = stream.Defaults(categories, vocabulary, seconds, options)
+        requests = stream.StreamRequests(defaults, any_order=any_order)
+        attempts = StreamAttempts(seconds, self.ready_timeout)
         return async_stream.items(self._stub.SegmentStream, self._metadata, requests, pictures, attempts)
+
+    def live(
+        self,
+        frames: Iterable[Picture | Request] | AsyncIterable[Picture | Request] | None = None,
+        categories: Words | None = None,
+        *,
+        vocabulary: str | None = None,
+        in_flight: int = 2,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncLive:
+        """Segments the newest frame of a camera, again and again, and drops the frames that it has no time for.
+
+        The arguments are those of `Client.live`. Frames that are not an AsyncIterable are read in the event loop, and
+        must not block it. To be called in a running event loop.
+        """
+        seconds = self.timeout if timeout is None else timeout
+        defaults = stream.Defaults(categories, vocabulary, seconds, options)
+        attempts = StreamAttempts(seconds, self.ready_timeout)
+        return AsyncLive(self._stub.Segment, self._metadata, defaults, attempts, frames, in_flight)
 
     async def create_vocabulary(
         self, categories: Words, *, embed: bool = False, timeout: float | None = None, **options: Unpack[WordOptions]
@@ -107,7 +133,7 @@ class AsyncClient:
         The arguments are those of `Client.prepare_vocabulary`.
         """
         message = request.preparation(words, vocabulary, **options)
-        attempts = connection.PreparationAttempts(timeout, self.ready_timeout)
+        attempts = PreparationAttempts(timeout, self.ready_timeout)
         while True:
             call = self._stub.PrepareVocabulary(message, timeout=attempts.timeout(), metadata=self._metadata)
             state: Preparation | None = None
@@ -150,6 +176,19 @@ class AsyncClient:
         """Returns the server's model, limits, defaults and vocabularies; see proto/sed/v1/server_info.proto."""
         return await self._call(self._stub.GetServerInfo, pb.GetServerInfoRequest(), timeout)
 
+    async def wait_until_ready(self, *, timeout: float | None = None) -> None:
+        """Waits until a server is there and ready for requests; see `Client.wait_until_ready`."""
+        attempts = health.ReadyAttempts(self.timeout if timeout is None else timeout)
+        while True:
+            try:
+                found = await self._health.Check(health.QUESTION, timeout=attempts.left(), metadata=self._metadata)
+                if health.is_ready(found):
+                    return
+                pause = attempts.pause_or_raise(health.not_ready())
+            except grpc.RpcError as error:
+                pause = attempts.pause_or_raise(errors.of_call(error), error)
+            await asyncio.sleep(pause)
+
     async def close(self) -> None:
         """Closes the connection and ends its running calls."""
         await self._channel.close()
@@ -165,7 +204,7 @@ class AsyncClient:
     async def _call(
         self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer], message: _Request, timeout: float | None
     ) -> _Answer:
-        attempts = connection.Attempts(self.timeout if timeout is None else timeout, self.ready_timeout)
+        attempts = Attempts(self.timeout if timeout is None else timeout, self.ready_timeout)
         while True:
             try:
                 return await method(message, timeout=attempts.left(), metadata=self._metadata)

@@ -13,8 +13,9 @@ from . import connection, errors, stream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable
 
+    from .attempts import StreamAttempts
     from .request import Picture
-    from .stream import StreamItem, StreamRequests
+    from .stream import Request, StreamItem, StreamRequests
     from .v1 import segmentation_service_pb2 as pb
 
 _Value = TypeVar("_Value")
@@ -25,8 +26,8 @@ async def items(
     method: grpc.aio.StreamStreamMultiCallable[pb.SegmentStreamRequest, pb.SegmentStreamResponse],
     metadata: connection.CallMetadata,
     requests: StreamRequests,
-    pictures: Iterable[Picture] | AsyncIterable[Picture],
-    attempts: connection.StreamAttempts,
+    pictures: Iterable[Picture | Request] | AsyncIterable[Picture | Request],
+    attempts: StreamAttempts,
 ) -> AsyncIterator[StreamItem]:
     """Yields the answers of one stream after the other; each first sends what the one before left unanswered."""
     sender = _Sender(requests, pictures)
@@ -38,13 +39,13 @@ async def items(
             pause: float | None = None
             try:
                 async for answer in call:
-                    not_ready = stream.not_ready(answer)
-                    pause = None if not_ready is None else attempts.pause(not_ready)
+                    refused = stream.refusal(answer)
+                    pause = None if refused is None else attempts.pause(refused)
                     if pause is not None:
-                        break  # all that follow have the same words
+                        break  # those that follow would meet the same, and answers stay in order
                     item = sender.answered(answer)
                     if item is not None:
-                        if not_ready is None:
+                        if refused is None:
                             attempts.answered()
                         yield item
                 if pause is None and sender.is_done:
@@ -98,7 +99,9 @@ class _Sender:
     The task that waits for the caller's next picture outlives a stream: that picture is held for the next stream.
     """
 
-    def __init__(self, requests: StreamRequests, pictures: Iterable[Picture] | AsyncIterable[Picture]) -> None:
+    def __init__(
+        self, requests: StreamRequests, pictures: Iterable[Picture | Request] | AsyncIterable[Picture | Request]
+    ) -> None:
         self.failure: Exception | None = None  # of the caller's pictures
         self._pictures = aiter(pictures) if isinstance(pictures, AsyncIterable) else _in_turn(pictures)
         self._requests = requests
@@ -176,6 +179,6 @@ class _Sender:
             self.failure = failure
 
 
-async def _in_turn(pictures: Iterable[Picture]) -> AsyncIterator[Picture]:
+async def _in_turn(pictures: Iterable[Picture | Request]) -> AsyncIterator[Picture | Request]:
     for picture in pictures:
         yield picture

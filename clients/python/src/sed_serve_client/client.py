@@ -7,8 +7,11 @@ import uuid
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from . import connection, errors, request, result, stream, sync_stream
+from . import connection, errors, health, request, result, stream, sync_stream
+from .attempts import Attempts, PreparationAttempts, StreamAttempts
+from .live import Live
 from .preparation import Preparation, preparation
 from .v1 import segmentation_service_pb2 as pb
 from .v1 import vocabulary_pb2
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from .connection import Pem
     from .request import Options, Picture, WordOptions, Words
+    from .stream import Request
 
 _Request = TypeVar("_Request")
 _Answer = TypeVar("_Answer")
@@ -37,7 +41,8 @@ class Client:
     timeout: seconds for a call with all its retries, unless the call has a timeout of its own.
     ready_timeout: seconds that a call may wait for its words, see below; 0 turns it off.
 
-    Calls raise SedError. A call is tried again if no server answers, or if the server is full and sends a retry delay.
+    Calls raise SedError. A call that is refused for now, with a delay after which to come again, is tried again until
+    its timeout is used up; one that no server answers five times; the table of all reasons is `retries.TABLE`.
     A call whose words cannot be embedded within its timeout has them prepared by the server, and is tried again until
     they are ready, each time with its full timeout (VOCABULARY_NOT_READY).
     """
@@ -60,6 +65,7 @@ class Client:
         self._channel = grpc.secure_channel(address, tls, options) if tls else grpc.insecure_channel(address, options)
         self._metadata = connection.call_metadata(token)
         self._stub = SegmentationServiceStub(self._channel)
+        self._health = HealthStub(self._channel)
 
     def segment(
         self,
@@ -84,7 +90,7 @@ class Client:
 
     def segment_stream(
         self,
-        pictures: Iterable[Picture],
+        pictures: Iterable[Picture | Request],
         categories: Words | None = None,
         *,
         vocabulary: str | None = None,
@@ -94,14 +100,41 @@ class Client:
     ) -> Iterator[stream.StreamItem]:
         """Segments many pictures over one stream, and yields the number of each with its result or its error.
 
-        Pictures are taken only as fast as the server works. `timeout` is that of each picture; `any_order` yields
-        answers as they are ready. A stream that its server ends before the last answer is opened again, and what was
-        not answered is sent again. The other arguments are those of `segment`.
+        pictures: a `Request` in the place of a picture has words, a timeout or options of its own.
+        timeout: seconds for each picture. any_order: yields answers as they are ready.
+        The other arguments are those of `segment`, for the pictures without their own.
+
+        Pictures are taken only as fast as the server works. A stream that its server ends before the last answer is
+        opened again, and what was not answered is sent again; so it is where a picture is refused for now.
         """
         seconds = self.timeout if timeout is None else timeout
-        requests = stream.StreamRequests(categories, vocabulary, seconds, any_order=any_order, options=options)
-        attempts = connection.StreamAttempts(seconds, self.ready_timeout)
+        defaults = stream.Defaults(categories, vocabulary, seconds, options)
+        requests = stream.StreamRequests(defaults, any_order=any_order)
+        attempts = StreamAttempts(seconds, self.ready_timeout)
         return sync_stream.items(self._stub.SegmentStream, self._metadata, requests, pictures, attempts)
+
+    def live(
+        self,
+        frames: Iterable[Picture | Request] | None = None,
+        categories: Words | None = None,
+        *,
+        vocabulary: str | None = None,
+        in_flight: int = 2,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Live:
+        """Segments the newest frame of a camera, again and again, and drops the frames that it has no time for.
+
+        frames: is read by a thread of its own, as fast as it yields. Without it frames are handed over by
+            `Live.offer`. Do not write into an array that was handed over.
+        in_flight: frames that are under way at the same time: with 2 one travels while the other is computed.
+        timeout: seconds for each frame, from when it was handed over to its answer.
+        The other arguments are those of `segment`, for the frames that are no `Request` with their own.
+        """
+        seconds = self.timeout if timeout is None else timeout
+        defaults = stream.Defaults(categories, vocabulary, seconds, options)
+        attempts = StreamAttempts(seconds, self.ready_timeout)
+        return Live(self._stub.Segment, self._metadata, defaults, attempts, frames, in_flight)
 
     def create_vocabulary(
         self, categories: Words, *, embed: bool = False, timeout: float | None = None, **options: Unpack[WordOptions]
@@ -133,7 +166,7 @@ class Client:
         options: those of `WordOptions`.
         """
         message = request.preparation(words, vocabulary, **options)
-        attempts = connection.PreparationAttempts(timeout, self.ready_timeout)
+        attempts = PreparationAttempts(timeout, self.ready_timeout)
         while True:
             call = self._stub.PrepareVocabulary(message, timeout=attempts.timeout(), metadata=self._metadata)
             state: Preparation | None = None
@@ -175,6 +208,23 @@ class Client:
         """Returns the server's model, limits, defaults and vocabularies; see proto/sed/v1/server_info.proto."""
         return self._call(self._stub.GetServerInfo, pb.GetServerInfoRequest(), timeout)
 
+    def wait_until_ready(self, *, timeout: float | None = None) -> None:
+        """Waits until a server is there and ready for requests: its model is loaded and warmed up.
+
+        timeout: seconds, in place of the client's. Raises the last error when they are over, and at once what waiting
+        does not mend, for example Unauthenticated.
+        """
+        attempts = health.ReadyAttempts(self.timeout if timeout is None else timeout)
+        while True:
+            try:
+                found = self._health.Check(health.QUESTION, timeout=attempts.left(), metadata=self._metadata)
+                if health.is_ready(found):
+                    return
+                pause = attempts.pause_or_raise(health.not_ready())
+            except grpc.RpcError as error:
+                pause = attempts.pause_or_raise(errors.of_call(error), error)
+            time.sleep(pause)
+
     def close(self) -> None:
         """Closes the connection and ends its running calls."""
         self._channel.close()
@@ -190,7 +240,7 @@ class Client:
     def _call(
         self, method: grpc.UnaryUnaryMultiCallable[_Request, _Answer], message: _Request, timeout: float | None
     ) -> _Answer:
-        attempts = connection.Attempts(self.timeout if timeout is None else timeout, self.ready_timeout)
+        attempts = Attempts(self.timeout if timeout is None else timeout, self.ready_timeout)
         while True:
             try:
                 return method(message, timeout=attempts.left(), metadata=self._metadata)

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 _STATUS_DETAILS = "grpc-status-details-bin"
 
-NOT_READY = "VOCABULARY_NOT_READY"
-"""The reason of a call that is refused because its words are not embedded yet."""
-
 
 class SedError(Exception):
     """A failed call. proto/sed/v1/error_reason.proto explains each `reason`.
@@ -77,7 +74,7 @@ class NotFound(SedError):
 
 
 class Overloaded(SedError):
-    """The server has too little room for the request: now, where `retry_after` is set, else at all.
+    """The server has too little room for the request: until the timeout, where `retry_after` is set, else at all.
 
     With the reason VOCABULARY_NOT_READY the words cannot be embedded within the deadline. Where `retry_after` is set,
     the server prepares them, and `metadata` says how many of its `phrases` are `embedded`; clients try such calls again
@@ -88,7 +85,7 @@ class Overloaded(SedError):
 
 
 class Unavailable(SedError):
-    """No server answers, or it is not ready, and retries did not help."""
+    """No server answers, or none was ready until the timeout."""
 
     codes = frozenset({grpc.StatusCode.UNAVAILABLE})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from PIL import Image
 
 from .planes import IndexMap, ScoreMap, index_map, runner_up_map, score_map
 from .request import ImageId
+from .shapes import CocoRle, Polygon, polygons, rle
 from .v1 import report_pb2, warning_pb2
 
 if TYPE_CHECKING:
@@ -132,6 +133,17 @@ class InputWarning:
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
 
+class CocoResult(TypedDict):
+    """One category of one picture in the COCO format of results; area in pixels, bbox [x, y, width, height]."""
+
+    image_id: int | str
+    category_id: int
+    segmentation: CocoRle
+    area: int
+    bbox: list[int]
+    score: float
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Segmentation:
     """The result for one picture.
@@ -195,6 +207,39 @@ class Segmentation:
         if not self.overlay_png:
             raise ValueError("no overlay was asked for: segment(..., overlay=True)")
         return Image.open(io.BytesIO(self.overlay_png), formats=["PNG"])
+
+    def rle(self, name: str) -> CocoRle:
+        """The pixels of one category as COCO run lengths, of the size of `mask`; KeyError as `mask_of`."""
+        return rle(self.mask_of(name))
+
+    def polygons(self, name: str) -> list[Polygon]:
+        """The regions of one category with their outlines along pixel borders, exact; KeyError as `mask_of`."""
+        return polygons(self.mask_of(name))
+
+    def to_coco(self, image_id: int | str, category_ids: Mapping[str, int] | None = None) -> list[CocoResult]:
+        """The present categories as COCO results, the largest first, as `pycocotools.coco.COCO.loadRes` accepts them.
+
+        image_id: the picture's id in the data set. category_ids: the data set's, by the names of categories; without
+        them an id is the category's index plus 1. Categories that `category_ids` lacks are left out.
+        """
+        if category_ids is None:
+            category_ids = {category.name: category.index + 1 for category in self.categories}
+        return [
+            CocoResult(
+                image_id=image_id,
+                category_id=category_ids[category.name],
+                segmentation=self.rle(category.name),
+                area=category.pixels,
+                bbox=[category.box.x, category.box.y, category.box.width, category.box.height],
+                score=category.mean_score,
+            )
+            for category in self.present
+            if category.name in category_ids and category.box is not None
+        ]
+
+    def _repr_png_(self) -> bytes | None:
+        """The overlay, which notebooks show; None without `overlay=True`, and they print the fields."""
+        return self.overlay_png or None
 
 
 def segmentation(answer: pb.SegmentResponse) -> Segmentation:

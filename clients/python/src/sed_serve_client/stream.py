@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import grpc
 from google.protobuf import duration_pb2
 
-from . import errors, request, result
+from . import errors, request, result, retries
 from .v1 import segmentation_service_pb2 as pb
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from .request import Options, Picture, Words
 
 StreamItem: TypeAlias = tuple[int, "result.Segmentation | errors.SedError"]
@@ -20,34 +22,71 @@ MOST_UNANSWERED = 128
 """Requests that are held until their answer. Of large ones the server reads fewer."""
 
 
-class StreamRequests:
-    """The requests of one stream, which have the words and options in common; their ids are their numbers.
+class Request:
+    """A picture with words, a timeout or options of its own, in place of those of its stream.
 
-    Each is held until it is answered, so that it can be sent again when its stream ends before.
+    The arguments are those of `Client.segment`. Words of its own replace the stream's. Options that are left out are
+    those of the stream, `synonyms` and `contrast` included.
     """
 
     def __init__(
         self,
-        categories: Words | None,
-        vocabulary: str | None,
-        timeout: float,
+        picture: Picture,
+        categories: Words | None = None,
         *,
-        any_order: bool,
-        options: Options,
+        vocabulary: str | None = None,
+        timeout: float | None = None,
+        **options: Unpack[Options],
     ) -> None:
+        self.picture = picture
+        self.categories = categories
+        self.vocabulary = vocabulary
+        self.timeout = timeout
+        self.options: Options = options
+
+
+class Defaults:
+    """The words, the timeout in seconds and the options of requests that have none of their own."""
+
+    def __init__(self, categories: Words | None, vocabulary: str | None, timeout: float, options: Options) -> None:
         self._categories = categories
         self._vocabulary = vocabulary
-        self._timeout = duration_pb2.Duration()
-        self._timeout.FromNanoseconds(round(timeout * 1e9))
-        self._any_order = any_order
+        self._timeout = timeout
         self._options: Options = options
+
+    def timeout_of(self, picture: Picture | Request) -> float:
+        """Seconds that the server has for a picture."""
+        own = picture.timeout if isinstance(picture, Request) else None
+        return self._timeout if own is None else own
+
+    def message(self, picture: Picture | Request, request_id: str) -> pb.SegmentRequest:
+        """Makes the message for a picture."""
+        of = picture if isinstance(picture, Request) else Request(picture)
+        words = (of.categories, of.vocabulary)
+        if words == (None, None):
+            words = (self._categories, self._vocabulary)
+        options = cast("Options", {**self._options, **of.options})
+        return request.segment(of.picture, *words, request_id, **options)
+
+
+class StreamRequests:
+    """The requests of one stream; their ids are their numbers.
+
+    Each is held until it is answered, so that it can be sent again when its stream ends before.
+    """
+
+    def __init__(self, defaults: Defaults, *, any_order: bool) -> None:
+        self._defaults = defaults
+        self._any_order = any_order
         self._made = 0
         self._unanswered: dict[int, pb.SegmentStreamRequest] = {}
 
-    def make(self, picture: Picture) -> pb.SegmentStreamRequest:
+    def make(self, picture: Picture | Request) -> pb.SegmentStreamRequest:
         """Makes the request for the next picture."""
-        item = request.segment(picture, self._categories, self._vocabulary, str(self._made), **self._options)
-        return pb.SegmentStreamRequest(request=item, timeout=self._timeout, any_order=self._any_order)
+        timeout = duration_pb2.Duration()
+        timeout.FromNanoseconds(round(self._defaults.timeout_of(picture) * 1e9))
+        item = self._defaults.message(picture, str(self._made))
+        return pb.SegmentStreamRequest(request=item, timeout=timeout, any_order=self._any_order)
 
     def hold(self, message: pb.SegmentStreamRequest) -> None:
         """Holds the request that was made last."""
@@ -75,10 +114,16 @@ class StreamRequests:
         return number, failure or result.segmentation(answer.response)
 
 
-def not_ready(answer: pb.SegmentStreamResponse) -> errors.SedError | None:
-    """Returns the error of a request whose words are not embedded yet, as those of all its stream; else None."""
-    failure = errors.of_stream_item(answer.error) if answer.HasField("error") else None
-    return failure if failure is not None and failure.reason == errors.NOT_READY else None
+def refusal(answer: pb.SegmentStreamResponse) -> errors.SedError | None:
+    """Returns the error of a request that the server refused for now, with a delay after which to come again.
+
+    None for all other answers, and for one that came too late for its server, which `answered` keeps unanswered.
+    """
+    if not answer.HasField("error"):
+        return None
+    failure = errors.of_stream_item(answer.error)
+    later = retries.rule(failure) in (retries.Retry.ADVICE, retries.Retry.WORDS)
+    return failure if later and failure.reason != "SHUTTING_DOWN" else None
 
 
 def unfinished() -> errors.SedError:

@@ -13,8 +13,9 @@ from . import connection, errors, stream
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
+    from .attempts import StreamAttempts
     from .request import Picture
-    from .stream import StreamItem, StreamRequests
+    from .stream import Request, StreamItem, StreamRequests
     from .v1 import segmentation_service_pb2 as pb
 
 
@@ -22,8 +23,8 @@ def items(
     method: grpc.StreamStreamMultiCallable[pb.SegmentStreamRequest, pb.SegmentStreamResponse],
     metadata: connection.CallMetadata,
     requests: StreamRequests,
-    pictures: Iterable[Picture],
-    attempts: connection.StreamAttempts,
+    pictures: Iterable[Picture | Request],
+    attempts: StreamAttempts,
 ) -> Iterator[StreamItem]:
     """Yields the answers of one stream after the other; each first sends what the one before left unanswered."""
     sender = _Sender(requests, pictures)
@@ -44,17 +45,17 @@ def items(
 
 
 def _answers(
-    call: Iterable[pb.SegmentStreamResponse], sender: _Sender, attempts: connection.StreamAttempts
+    call: Iterable[pb.SegmentStreamResponse], sender: _Sender, attempts: StreamAttempts
 ) -> Generator[StreamItem, None, float | None]:
     """Yields the answers of one stream; returns the pause before the next one, None where all pictures are answered."""
     for answer in call:
-        not_ready = stream.not_ready(answer)
-        pause = None if not_ready is None else attempts.pause(not_ready)
+        refused = stream.refusal(answer)
+        pause = None if refused is None else attempts.pause(refused)
         if pause is not None:
-            return pause  # all that follow have the same words
+            return pause  # those that follow would meet the same, and answers stay in order
         item = sender.answered(answer)
         if item is not None:
-            if not_ready is None:
+            if refused is None:
                 attempts.answered()
             yield item
     return None if sender.is_done else attempts.pause_or_raise(stream.unfinished())
@@ -67,7 +68,7 @@ class _Sender:
     picture, which is then held for the next stream.
     """
 
-    def __init__(self, requests: StreamRequests, pictures: Iterable[Picture]) -> None:
+    def __init__(self, requests: StreamRequests, pictures: Iterable[Picture | Request]) -> None:
         self.failure: Exception | None = None  # of the caller's pictures; gRPC would only say that iterating failed
         self._pictures = iter(pictures)
         self._taking = threading.Lock()  # held while the next picture is waited for

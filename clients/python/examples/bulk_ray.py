@@ -1,0 +1,83 @@
+"""Segments a folder of pictures on several replicas from a Ray cluster, and writes one result for each picture.
+
+python bulk_ray.py PICTURES RESULTS --servers HOST:PORT,HOST:PORT --words "cow, house|barn, tree"
+
+Needs `pip install "ray[data]"`. Ray Data deals blocks of pictures to actors, holds blocks back while all actors are
+busy, and gives the blocks of an actor that died to another one. Within an actor `bulk_asyncio` bounds the requests,
+tries again what passes, and waits for replicas that are away. A result is written in one step under its picture's name,
+and a picture that has one is skipped: so a block that is worked on twice leaves one result for each picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from bulk_asyncio import arguments, segment_all
+from bulk_results import Results, pictures_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sed_serve_client import Words
+
+BLOCK = 16
+"""Pictures of one block: what a killed actor has done of its block is skipped, and the rest done by another one."""
+
+
+class Segmenter:
+    """An actor that segments blocks of pictures. It needs next to no processor: it waits for the servers."""
+
+    def __init__(self, results: Results, servers: list[str], words: Words, in_flight: int, timeout: float) -> None:
+        self._results = results
+        self._servers = servers
+        self._words = words
+        self._in_flight = in_flight
+        self._timeout = timeout
+
+    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Segments the pictures that have no result yet; returns each with the process that answered for it."""
+        pictures = [Path(picture) for picture in block["picture"]]
+        run = segment_all(
+            pictures, self._results, self._servers, self._words, in_flight=self._in_flight, timeout=self._timeout
+        )
+        asyncio.run(run)
+        return {"picture": block["picture"], "process": [os.getpid()] * len(pictures)}
+
+
+def main() -> None:
+    """Segments what has no result yet."""
+    parser = arguments(__doc__)
+    parser.add_argument("--actors", type=int, default=2, metavar="N", help="actors; each has --in-flight requests")
+    given = parser.parse_args()
+    pictures = pictures_of(given.pictures.resolve())
+    results = Results(given.pictures.resolve(), given.results.resolve())
+    left = [picture for picture in pictures if not results.has(picture)]
+    print(f"{len(pictures)} pictures, {len(left)} without a result", flush=True)
+    if not left:
+        return
+    ray.init(include_dashboard=False)  # the cluster of RAY_ADDRESS, or one on this machine
+    begin = time.monotonic()
+    rows = [{"picture": str(picture)} for picture in left]
+    done = (
+        ray.data.from_items(rows, override_num_blocks=-(-len(rows) // BLOCK))
+        .map_batches(
+            Segmenter,
+            fn_constructor_args=(results, given.servers, given.words, given.in_flight, given.timeout),
+            batch_size=None,  # a whole block
+            compute=ray.data.ActorPoolStrategy(size=given.actors, max_tasks_in_flight_per_actor=2),
+            num_cpus=0.25,
+        )
+        .take_all()
+    )
+    seconds = time.monotonic() - begin
+    processes = len({row["process"] for row in done})
+    print(f"{len(done)} pictures in {seconds:.1f} s, {len(done) / seconds:.1f} a second, by {processes} processes")
+
+
+if __name__ == "__main__":
+    main()
