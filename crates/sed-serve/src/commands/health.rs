@@ -58,9 +58,10 @@ pub(crate) struct HealthArgs {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3")]
     timeout: Duration,
 
-    /// Wait until the server is serving, for at most so many seconds; without a number, or with `forever`, for as
-    /// long as it takes.
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = wait, default_missing_value = FOREVER)]
+    /// Wait until the server is serving, for at most so many seconds; without a number, or with `forever`,
+    /// for as long as it takes.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, value_parser = wait,
+        default_missing_value = FOREVER)]
     wait: Option<Wait>,
 
     #[command(flatten)]
