@@ -3,26 +3,23 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CallOptions, ClientUnaryCall, Metadata, ServiceError } from "@grpc/grpc-js";
-import {
-  Attempts,
-  address,
-  CHANNEL_OPTIONS,
-  type ConnectionOptions,
-  callMetadata,
-  channelCredentials,
-  PreparationAttempts,
-  StreamAttempts,
-} from "./connection";
+import { Attempts, PreparationAttempts, StreamAttempts } from "./attempts";
+import { address, CHANNEL_OPTIONS, type ConnectionOptions, callMetadata, channelCredentials } from "./connection";
 import { isOfCall, ofCall, SedError, unfinished } from "./errors";
 import {
   GetServerInfoRequest,
   type GetServerInfoResponse,
   SegmentationServiceClient,
+  type SegmentRequest,
+  type SegmentResponse,
   SegmentStreamRequest,
 } from "./generated/sed/v1/segmentation_service";
 import type { PrepareVocabularyRequest, PrepareVocabularyResponse } from "./generated/sed/v1/vocabulary";
+import { untilServing } from "./health";
+import { Live } from "./live";
 import { type Preparation, preparation } from "./preparation";
 import {
+  Defaults,
   newVocabulary,
   type Options,
   type Picture,
@@ -31,8 +28,9 @@ import {
   type WordOptions,
   type Words,
 } from "./request";
-import { type InputWarning, type Segmentation, segmentation, warningsOf } from "./result";
-import { type StreamItem, StreamRequests, streamItems } from "./stream";
+import { duration, type InputWarning, type Segmentation, segmentation, warningsOf } from "./result";
+import { streamItems } from "./stream";
+import { type Pictures, type StreamItem, StreamRequests } from "./streamRequests";
 import { type NamedVocabulary, named } from "./vocabulary";
 
 /** Options of a call, besides those of its request. */
@@ -52,9 +50,10 @@ type Method<Request, Answer> = (
 
 /**
  * A connection to a sed-serve server, or to several behind one name. The target is HOST:PORT, a URL (https:// means TLS,
- * http:// none), or any target of gRPC. Calls fail with a SedError. A call is tried again if no server answers, or if
- * the server is full and sends a retry delay. A call whose words cannot be embedded within its timeout has them prepared
- * by the server, and is tried again until they are ready, each time with its full timeout (VOCABULARY_NOT_READY).
+ * http:// none), or any target of gRPC. Calls fail with a SedError. A call is tried again where that may help, by the rules
+ * of `RETRIES`: a refusal for now after the server's delay, until the timeout is used up. A call whose words cannot be
+ * embedded within its timeout has them prepared by the server, and is tried again until they are ready, each time with its
+ * full timeout (VOCABULARY_NOT_READY).
  */
 export class Client {
   readonly timeoutMs: number;
@@ -80,23 +79,42 @@ export class Client {
   }
 
   /**
-   * Segments many pictures over one stream, and yields a result or an error for each. Pictures are taken only as fast as
-   * the server works; `timeoutMs` is that of each picture; `anyOrder` yields answers as they are ready. A stream that its
-   * server ends before the last answer is opened again, and what was not answered is sent again.
+   * Segments many pictures over one stream, and yields a result or an error for each. A picture `{ picture, ... }` may have
+   * words, a timeout and options of its own, in place of those given here. Pictures are taken only as fast as the server
+   * works; `timeoutMs` is that of each picture; `anyOrder` yields answers as they are ready. A stream that its server ends
+   * before the last answer is opened again, and what was not answered is sent again; so it is where a picture is refused
+   * for now.
    */
   async *segmentStream(
-    pictures: Iterable<Picture> | AsyncIterable<Picture>,
-    words: Words,
+    pictures: Pictures,
+    words?: Words,
     options: Options & Call & { anyOrder?: boolean } = {},
   ): AsyncGenerator<StreamItem> {
-    const timeoutMs = options.timeoutMs ?? this.timeoutMs;
-    const timeout = { seconds: Math.floor(timeoutMs / 1e3), nanos: Math.round((timeoutMs % 1e3) * 1e6) };
+    const { timeoutMs = this.timeoutMs, anyOrder } = options;
+    const defaults = new Defaults(words, timeoutMs, options);
     const requests = new StreamRequests(pictures, async (picture, number) => {
-      const request = await segmentRequest(picture, words, options, String(number));
-      return SegmentStreamRequest.fromPartial({ request, timeout, anyOrder: options.anyOrder });
+      const request = await defaults.message(picture, String(number));
+      const timeout = duration(defaults.timeoutMsOf(picture));
+      return SegmentStreamRequest.fromPartial({ request, timeout, anyOrder });
     });
     const open = () => this.#stub.segmentStream(this.#metadata, {});
     yield* streamItems(open, requests, new StreamAttempts(timeoutMs, this.readyTimeoutMs), options.signal);
+  }
+
+  /**
+   * Segments the newest frame of a camera, again and again, and drops the frames that it has no time for. `frames` are read
+   * as fast as they come; without them frames are handed over by `Live.offer`. Do not write into bytes that were handed
+   * over. `inFlight`, 2 without it, are under way at the same time: one travels while the other is computed. `timeoutMs` is
+   * for each frame, from when it was handed over to its answer.
+   */
+  live(frames?: Pictures, words?: Words, options: Options & Call & { inFlight?: number } = {}): Live {
+    const { timeoutMs = this.timeoutMs, inFlight = 2, signal } = options;
+    const segment = (request: SegmentRequest, deadline: number, signal: AbortSignal) =>
+      this.#once(this.#stub.segment as Method<SegmentRequest, SegmentResponse>, request, deadline, signal);
+    const attempts = new StreamAttempts(timeoutMs, this.readyTimeoutMs);
+    const live = new Live(segment, new Defaults(words, timeoutMs, options), attempts, inFlight, signal);
+    if (frames !== undefined) live.read(frames);
+    return live;
   }
 
   /** Registers words under a name; with `embed` their text embeddings are computed at once. */
@@ -150,6 +168,15 @@ export class Client {
   /** Returns the server's model, limits, defaults and vocabularies. */
   async serverInfo(options: Call = {}): Promise<GetServerInfoResponse> {
     return this.#call(this.#stub.getServerInfo, GetServerInfoRequest.fromPartial({}), options);
+  }
+
+  /**
+   * Waits until a server is there and ready for requests: its model is loaded and warmed up. Throws the last error when the
+   * timeout is over, and at once what waiting does not mend, for example Unauthenticated.
+   */
+  async waitUntilReady(options: Call = {}): Promise<void> {
+    const deadline = Date.now() + (options.timeoutMs ?? this.timeoutMs);
+    await untilServing(this.#stub, this.#metadata, deadline, options.signal);
   }
 
   /** Closes the connection once the running calls are done. */

@@ -6,9 +6,6 @@ import { BadRequest, ErrorInfo, RetryInfo } from "./generated/google/rpc/error_d
 import { Status } from "./generated/google/rpc/status";
 import type { StreamError } from "./generated/sed/v1/segmentation_service";
 
-/** The reason of a call that is refused because its words are not embedded yet. */
-export const NOT_READY = "VOCABULARY_NOT_READY";
-
 /** A failed call. proto/sed/v1/error_reason.proto explains each `reason`. */
 export class SedError extends Error {
   /** The gRPC status code. */
@@ -57,14 +54,14 @@ export class InvalidRequest extends SedError {}
 export class NotFound extends SedError {}
 
 /**
- * The server has too little room for the request: now, where `retryAfterMs` is set, else at all. With the reason
+ * The server has too little room for the request: until the timeout, where `retryAfterMs` is set, else at all. With the reason
  * VOCABULARY_NOT_READY the words cannot be embedded within the deadline. Where `retryAfterMs` is set, the server prepares
  * them, and `metadata` says how many of its `phrases` are `embedded`; the client tries such calls again for its
  * `readyTimeoutMs`.
  */
 export class Overloaded extends SedError {}
 
-/** No server answers, or it is not ready, and retries did not help. */
+/** No server answers, or none was ready until the timeout. */
 export class Unavailable extends SedError {}
 
 /** The time was over, or is too short for the request. */
@@ -117,6 +114,17 @@ export function unfinished(): SedError {
 /** The error of an answer to a request that is answered already, or was never sent. */
 export function notOpen(id: string): SedError {
   return ofStatus(status.INTERNAL, `the server answered request ${id}, which was not open`, []);
+}
+
+/** The error of a server that answers, and does not accept requests yet. */
+export function notReady(): SedError {
+  return ofStatus(status.UNAVAILABLE, "the server is there, and not ready for requests", []);
+}
+
+/** The error of a frame whose time was over before it could be sent. */
+export function tooOld(number: number, ageMs: number): SedError {
+  const message = `frame ${number} waited ${(ageMs / 1e3).toFixed(1)} s and was not sent; give it more time`;
+  return ofStatus(status.DEADLINE_EXCEEDED, message, []);
 }
 
 /** The error of a call that the caller's signal ended while nothing was sent. */

@@ -13,8 +13,9 @@ export {
   Unavailable,
 } from "./errors";
 export type { GetServerInfoResponse } from "./generated/sed/v1/segmentation_service";
+export { Live, type LiveAnswer } from "./live";
 export type { Preparation } from "./preparation";
-export type { Bytes, Options, Picture, WordOptions, Words } from "./request";
+export type { Bytes, Options, Picture, Request, WordOptions, Words } from "./request";
 export {
   type Ambiguity,
   type BoundingBox,
@@ -27,5 +28,7 @@ export {
   type StageTime,
   type Timings,
 } from "./result";
-export type { StreamItem } from "./stream";
+export { RETRIES, type Retry } from "./retries";
+export { type CocoResult, type CocoRle, type Point, type Polygon, polygons, rle, toCoco } from "./shapes";
+export type { Pictures, StreamItem } from "./streamRequests";
 export type { NamedVocabulary } from "./vocabulary";

@@ -75,6 +75,13 @@ export interface Options extends WordOptions {
   reportAmbiguities?: boolean;
 }
 
+/** A picture with words, a timeout or options of its own; what it leaves out is that of its stream or live session. */
+export interface Request extends Options {
+  picture: Picture;
+  words?: Words;
+  timeoutMs?: number;
+}
+
 const SYNONYMS = { mean: SynonymMode.SYNONYM_MODE_MEAN, best: SynonymMode.SYNONYM_MODE_BEST };
 
 const RESIZE = { direct: ResizeMode.RESIZE_MODE_DIRECT, two_step: ResizeMode.RESIZE_MODE_TWO_STEP };
@@ -93,6 +100,35 @@ export async function segmentRequest(
     options: segmentOptions(options),
     requestId,
   });
+}
+
+/** The words, the timeout and the options of requests that have none of their own. */
+export class Defaults {
+  readonly #words: Words | undefined;
+  readonly #timeoutMs: number;
+  readonly #options: Options;
+
+  constructor(words: Words | undefined, timeoutMs: number, options: Options) {
+    this.#words = words;
+    this.#timeoutMs = timeoutMs;
+    this.#options = options;
+  }
+
+  /** Milliseconds that the server has for a picture. */
+  timeoutMsOf(picture: Picture | Request): number {
+    return (isRequest(picture) ? picture.timeoutMs : undefined) ?? this.#timeoutMs;
+  }
+
+  /** Makes the message for a picture. */
+  async message(item: Picture | Request, requestId: string): Promise<SegmentRequest> {
+    const { picture, words, ...options } = isRequest(item) ? item : { picture: item };
+    // Checked when the message is made: words that are missing here and there are an error like wrong ones.
+    return segmentRequest(picture, (words ?? this.#words) as Words, { ...this.#options, ...options }, requestId);
+  }
+}
+
+function isRequest(item: Picture | Request): item is Request {
+  return typeof item === "object" && item !== null && "picture" in item;
 }
 
 /** Makes the request that registers words. */

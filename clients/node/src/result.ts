@@ -175,6 +175,12 @@ export function milliseconds(duration: Duration | undefined): number {
   return duration === undefined ? 0 : duration.seconds * 1e3 + duration.nanos / 1e6;
 }
 
+/** Makes a duration. */
+export function duration(milliseconds: number): Duration {
+  const nanos = Math.round(milliseconds * 1e6);
+  return { seconds: Math.floor(nanos / 1e9), nanos: nanos % 1e9 };
+}
+
 function timings(report: LatencyReport | undefined): Timings {
   return {
     totalMs: milliseconds(report?.total),

@@ -14,6 +14,7 @@ const client = new Client(target);
 const words = ["cat", ["bus", "autobus", "coach"], "sky", ["painting", "picture"]];
 const file = readFileSync(path);
 
+await client.waitUntilReady();
 assert.equal((await client.serverInfo()).model.name, "sed-nano");
 const found = await client.segment(path, words, { topK: 2, listRejected: true, requestId: "mine" });
 assert.equal(found.requestId, "mine");
@@ -46,6 +47,8 @@ const painted = await client.segment(path, words, { size: "model", overlay: true
 assert.deepEqual([painted.width, painted.height], [48, 48]);
 assert.equal(Buffer.from(painted.overlayPng.subarray(1, 4)).toString(), "PNG");
 
+const expected = found.mask;
+
 // Warnings.
 const long = ["cat", `${"a ".repeat(110)}cat`];
 for (const { warnings } of [await client.segment(path, long), await client.createVocabulary(long)]) {
@@ -70,12 +73,20 @@ for (const anyOrder of [false, true]) {
 }
 for await (const { number } of client.segmentStream(forever(file), words)) if (number === 2) break; // leaves it early
 await assert.rejects(collect(client.segmentStream([file, "no/such/file.png"], words)), { code: "ENOENT" });
+const mixed = await collect(client.segmentStream([file, { picture: path, words: ["sky", "bus"], topK: 0 }], words, { topK: 2 }));
+assert.deepEqual(mixed.map(({ found }) => found.categories.length), [4, 2]);
+const live = await collect(client.live(Array(30).fill(file), { vocabulary: name }, { topK: 2 }));
+assert.equal(live.reduce((sum, { dropped }) => sum + dropped + 1, 0), 30, "a frame is neither answered nor dropped");
+for (const { found, ageMs } of live) {
+  assert.deepEqual(found.mask, expected);
+  assert(ageMs > 0);
+}
 await client.deleteVocabulary(name);
 await assert.rejects(client.segment(file, { vocabulary: name }), (error) => {
   return error instanceof NotFound && error.reason === "VOCABULARY_NOT_FOUND";
 });
 client.close();
-console.log("pictures as path, bytes, pixels and id; options; vocabularies; streams in both orders: all as it should be");
+console.log("pictures as path, bytes, pixels and id; options; vocabularies; streams in both orders, live: all as it should be");
 
 async function collect(items) {
   const all = [];

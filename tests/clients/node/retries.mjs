@@ -3,8 +3,10 @@
 // node retries.mjs
 
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import grpc from "@grpc/grpc-js";
-import { Client, Overloaded, SedError, Unavailable } from "sed-serve-client";
+import { Client, Overloaded, RETRIES, SedError, Unavailable } from "sed-serve-client";
+import { ErrorReason } from "sed-serve-client/dist/generated/sed/v1/error_reason.js";
 import { SegmentationServiceService } from "sed-serve-client/dist/generated/sed/v1/segmentation_service.js";
 import { failure, fails, listen, nothing } from "./moody.mjs";
 
@@ -48,9 +50,16 @@ assert(performance.now() - begin >= 200, "the server's delay was not kept");
 [times, end] = await tried([away], Buffer.alloc(3 << 20)); // larger than grpc-js' own buffer for retries
 assert.deepEqual([times, end.unlabelledPixels], [2, 3 << 20]);
 
+// A refusal for now is tried again until the timeout is used up, however often.
 [times, end] = await tried(Array(9).fill(full));
+assert.deepEqual([times, end.unlabelledPixels], [10, 1]);
+[times, end] = await tried(Array(99).fill(full), undefined, { timeoutMs: 1000 });
 assert(end instanceof Overloaded);
-assert.deepEqual([times, end.reason, end.retryAfterMs, end.metadata], [5, "QUEUE_FULL", 100, { limit: "1" }]);
+assert.deepEqual([end.reason, end.retryAfterMs, end.metadata], ["QUEUE_FULL", 100, { limit: "1" }]);
+assert(times > 5 && times <= 10, times);
+const atOnce = failure(RESOURCE_EXHAUSTED, "QUEUE_FULL", 0);
+[times, end] = await tried(Array(99).fill(atOnce), undefined, { timeoutMs: 500 });
+assert(times > 2 && times <= 6, `a server without a delay is asked ${times} times`);
 
 [times, end] = await tried([failure(RESOURCE_EXHAUSTED, "QUEUE_FULL", 30)], undefined, { timeoutMs: 5000 });
 assert(end instanceof Overloaded);
@@ -77,9 +86,24 @@ assert.deepEqual([times, end.code, end.reason], [2, ABORTED, "UPLOAD_TOO_SLOW"])
 assert(end instanceof Overloaded);
 assert.deepEqual([times, end.reason, end.retryAfterMs], [1, "DEADLINE_UNREACHABLE", 100]);
 
-[times, end] = await tried(Array(9).fill(away));
+[times, end] = await tried(Array(9).fill(away), undefined, { timeoutMs: 2900 });
 assert(end instanceof Unavailable);
-assert.deepEqual([times, end.reason, end.name], [5, "SHUTTING_DOWN", "Unavailable"]);
+assert.deepEqual([end.reason, end.name], ["SHUTTING_DOWN", "Unavailable"]);
+assert(times === 2 || times === 3, times);
+
+// Where no server says when to come again, a few tries are enough.
+[times, end] = await tried(Array(9).fill(failure(UNAVAILABLE, "")));
+assert(end instanceof Unavailable);
+assert.equal(times, 5);
+
+// The table has a rule for each reason of the proto; by "never", nothing is tried again, whatever comes with it.
+const reasons = Object.keys(ErrorReason).filter((name) => name.startsWith("ERROR_REASON_")).map((name) => name.replace("ERROR_REASON_", ""));
+assert.deepEqual(reasons.filter((name) => name !== "UNSPECIFIED").sort(), Object.keys(RETRIES).sort());
+for (const [reason, rule] of Object.entries(RETRIES)) {
+  const wanted = { never: 1, once: 2 }[rule] ?? 3;
+  [times] = await tried(Array(2).fill(failure(RESOURCE_EXHAUSTED, reason, 0.01)), undefined, { timeoutMs: 5000 });
+  assert.equal(times, wanted, reason);
+}
 
 [times, end] = await tried([failure(INTERNAL, "INTERNAL")]);
 assert.equal(end.constructor, SedError);
@@ -98,6 +122,11 @@ for (const [words, found] of [["cat", /words are an array of names.*, not the te
   await assert.rejects(client.segment(nine, words), (error) => error instanceof TypeError && found.test(error.message));
 }
 await assert.rejects(client.createVocabulary("cat"), /categories are an array of names, not the text "cat"/);
+
+for (const file of ["picture.bin", "./picture.bin"]) {
+  writeFileSync("picture.bin", nine);
+  assert.deepEqual(await tried([], file).then(([times, end]) => [times, end.unlabelledPixels]), [1, 9]);
+}
 
 [times, end] = await tried([], undefined, { signal: AbortSignal.abort() });
 assert.equal(end.code, grpc.status.CANCELLED);

@@ -20,6 +20,8 @@ const WARNING = { reason: 2, field: "vocabulary.categories.categories[0].name", 
 
 let acts = [];
 let seen = []; // numbers of the requests, by stream
+let asked = []; // the messages of all streams
+let timeoutMs = 2000;
 
 /**
  * Plays the next act: `read` requests are read, the first `answered` of them answered, all others refused if there is a
@@ -31,7 +33,9 @@ async function segmentStream(call) {
   const numbers = [];
   seen.push(numbers);
   call.on("error", () => {});
-  for await (const { request } of call.iterator({ destroyOnReturn: false })) {
+  for await (const message of call.iterator({ destroyOnReturn: false })) {
+    const { request } = message;
+    asked.push(message);
     assert.equal(Buffer.from(request.image.source.value).toString(), request.requestId, "another picture under this number");
     numbers.push(Number(request.requestId));
     const { requestId } = request;
@@ -52,7 +56,7 @@ async function segmentStream(call) {
 /** Has pictures asked that are known by their bytes; gives the items. */
 async function ask(pictures) {
   const items = [];
-  for await (const item of client.segmentStream(pictures, ["cat"])) items.push(item);
+  for await (const item of client.segmentStream(pictures, ["cat"], { timeoutMs })) items.push(item);
   return items;
 }
 
@@ -83,7 +87,7 @@ async function fail(...these) {
 
 const server = new grpc.Server();
 server.addService(SegmentationServiceService, { segmentStream });
-const client = new Client(`127.0.0.1:${await listen(server)}`);
+const client = new Client(`127.0.0.1:${await listen(server)}`, { timeoutMs: 2000 });
 
 assert.deepEqual(await play(), [upTo(0, 12)]);
 const [first, second] = await play({ read: 5, answered: 3, end: RECONNECT });
@@ -105,9 +109,14 @@ assert(performance.now() - begin >= 300, "the server's delay was not kept");
 const slow = failure(ABORTED, "UPLOAD_TOO_SLOW");
 assert.equal((await play({ ...early, end: slow }, { ...early, end: slow })).length, 3);
 
-let [error, streams] = await fail(...Array(9).fill({ read: 2, answered: 0, end: RECONNECT }));
+let [error, streams] = await fail(...Array(99).fill({ read: 2, answered: 0, end: RECONNECT }));
 assert(error instanceof Unavailable);
-assert.deepEqual([error.reason, streams], ["RECONNECT", 5]);
+assert.equal(error.reason, "RECONNECT");
+assert(streams > 5 && streams <= 21, streams); // until the time without an answer is that of a picture
+timeoutMs = 9000;
+[error, streams] = await fail(...Array(9).fill({ read: 2, answered: 0 }));
+assert.deepEqual([error.constructor, streams], [Unavailable, 5], "a stream that ends without a reason");
+timeoutMs = 2000;
 [error, streams] = await fail({ ...early, end: failure(RESOURCE_EXHAUSTED, "MEMORY_EXHAUSTED") });
 assert(error instanceof Overloaded);
 assert.deepEqual([error.reason, streams], ["MEMORY_EXHAUSTED", 1]);
@@ -115,6 +124,33 @@ assert.deepEqual([error.reason, streams], ["MEMORY_EXHAUSTED", 1]);
 assert.deepEqual([error.code, error.reason, streams], [ABORTED, "UPLOAD_TOO_SLOW", 2]);
 [error, streams] = await fail({ ...early, end: failure(INTERNAL, "INTERNAL") });
 assert.deepEqual([error.code, error.reason, streams], [INTERNAL, "INTERNAL", 1]);
+
+// A picture that is refused for now is sent again on another stream, until its own time is used up.
+const FULL = failure(RESOURCE_EXHAUSTED, "QUEUE_FULL", 0.1);
+assert.deepEqual((await play({ read: Infinity, answered: 3, refusal: FULL }))[1], upTo(3, 12));
+[acts, seen] = [Array(99).fill({ read: Infinity, answered: 0, refusal: FULL }), []];
+const refused = [];
+for await (const item of client.segmentStream(pictures(2), ["cat"], { timeoutMs: 700 })) refused.push(item);
+assert.deepEqual(refused.map(({ number, error }) => [number, error.reason]), [[0, "QUEUE_FULL"], [1, "QUEUE_FULL"]]);
+assert(seen.length > 3 && seen.length <= 15, seen.length);
+
+// Words, options and timeouts of single pictures.
+[acts, seen, asked] = [[], [], []];
+const own = [
+  Buffer.from("0"),
+  { picture: Buffer.from("1"), words: { vocabulary: "voc-1" }, topK: 7, timeoutMs: 1500 },
+  { picture: Buffer.from("2"), contrast: null, minArea: 9 },
+  { picture: new Blob(["3"]), words: ["dog"] },
+];
+const items = [];
+for await (const item of client.segmentStream(own, ["cat"], { topK: 3, contrast: "auto" })) items.push(item);
+assert(items.every(({ found }) => found));
+assert.deepEqual(asked.map(({ request }) => request.vocabulary.source.value.categories?.[0].name ?? request.vocabulary.source.value), ["cat", "voc-1", "cat", "dog"]);
+assert.deepEqual(asked.map(({ request }) => request.options.topK), [3, 7, 3, 3]);
+assert.deepEqual(asked.map(({ request }) => request.options.minArea), [0, 0, 9, 0]);
+assert.deepEqual(asked.map(({ request }) => request.vocabulary.contrast.source?.$case), ["automatic", "automatic", undefined, "automatic"]);
+assert.deepEqual(asked.map(({ timeout }) => [timeout.seconds, timeout.nanos]), [[2, 0], [1, 5e8], [2, 0], [2, 0]]);
+await assert.rejects(client.segmentStream([Buffer.from("0")]).next(), /words are an array of names.*, not undefined/);
 
 // A generator of the caller's that waits when a stream ends goes on for the next.
 let left = false;

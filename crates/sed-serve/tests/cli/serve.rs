@@ -1,8 +1,10 @@
 //! `serve`, and `segment` as its client.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    process::Stdio,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -59,6 +61,42 @@ fn health_tells_by_its_exit_code() {
     let outcome = run(&["health", "--server", &silent, "--timeout", "0.2"]);
     assert_eq!(outcome.code, 1);
     assert!(outcome.stderr.contains("has not answered"), "{}", outcome.stderr);
+}
+
+#[test]
+fn health_waits_until_a_server_serves() {
+    // No other test listens on a port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{free}");
+    let begun = Instant::now();
+    let outcome = run(&["health", "--server", &url, "--wait", "0.5"]);
+    assert!(begun.elapsed() >= Duration::from_millis(500));
+    assert_eq!(outcome.code, 1);
+    assert!(outcome.stderr.contains(&format!("error: {url} is not serving after ")), "{}", outcome.stderr);
+    let waits = format!("waiting for {url} to serve: cannot reach {url}");
+    assert_eq!(outcome.stderr.matches(&waits).count(), 1, "{}", outcome.stderr);
+
+    // Begun before the server is.
+    let mut command = sed_serve(&["health", "--server", &url, "--wait", "--json"]);
+    let mut health = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut log = BufReader::new(health.stderr.take().unwrap());
+    log.read_line(&mut line).unwrap();
+    assert!(line.starts_with(&waits), "{line}");
+    let server = Server::start_at(free);
+    assert_eq!(server.url(), url);
+    let mut printed = String::new();
+    health.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+    assert!(printed.contains("\"serving\":true"), "{printed}");
+    assert!(health.wait().unwrap().success());
+
+    // Waiting does not help.
+    for wrong in [["--service", "no.such.Service"], ["--server", "ftp://127.0.0.1:1"]] {
+        let server = if wrong[0] == "--service" { &["--server", &url][..] } else { &[] };
+        let outcome = run(&[&["health", "--wait", "600"][..], server, &wrong].concat());
+        assert_eq!(outcome.code, 1);
+        assert!(!outcome.stderr.contains("waiting for"), "{}", outcome.stderr);
+    }
 }
 
 #[cfg(unix)]

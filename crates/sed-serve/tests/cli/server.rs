@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    net::SocketAddr,
     process::{Child, ChildStderr, Command, Stdio},
 };
 
@@ -22,10 +23,19 @@ impl Server {
         Self::start_with(|command| command.stderr(Stdio::null()))
     }
 
+    /// As [`Server::start`], at an address.
+    pub(crate) fn start_at(address: SocketAddr) -> Self {
+        Self::listening(&address.to_string(), |command| command.stderr(Stdio::null()))
+    }
+
     /// As [`Server::start`], with changes by `prepare` to environment or output.
     pub(crate) fn start_with(prepare: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        Self::listening("127.0.0.1:0", prepare)
+    }
+
+    fn listening(address: &str, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let model = nano("sed_nano.pth");
-        let ports = ["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
+        let ports = ["--listen", address, "--ops-listen", "127.0.0.1:0"];
         let mut command = sed_serve(&[&["serve", "--model", text(&model), "--json"][..], &ports].concat());
         // The warm-up tries the largest batches; here they may be small.
         command.env("SED_BATCH_IMAGES", "1").env("SED_BATCH_PAIRS", "16");

@@ -24,14 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12sed/v1/image.proto\x12\x06sed.v1\"S\n\x05Image\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12\x1f\n\x03raw\x18\x02 \x01(\x0b\x32\x10.sed.v1.RawImageH\x00\x12\x0c\n\x02id\x18\x03 \x01(\tH\x00\x42\x08\n\x06source\"M\n\x08RawImage\x12\x0e\n\x06pixels\x18\x01 \x01(\x0c\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x12\n\nrow_stride\x18\x04 \x01(\r\"%\n\x04Size\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\rB\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12sed/v1/image.proto\x12\x06sed.v1\"S\n\x05Image\x12\x11\n\x07\x65ncoded\x18\x01 \x01(\x0cH\x00\x12\x1f\n\x03raw\x18\x02 \x01(\x0b\x32\x10.sed.v1.RawImageH\x00\x12\x0c\n\x02id\x18\x03 \x01(\tH\x00\x42\x08\n\x06source\"M\n\x08RawImage\x12\x0e\n\x06pixels\x18\x01 \x01(\x0c\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x12\n\nrow_stride\x18\x04 \x01(\r\"%\n\x04Size\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\rBX\n\x0bsedserve.v1P\x01Z\x16sed-serve/sed/v1;sedv1\xa2\x02\x03SED\xaa\x02\x0bSedServe.V1\xca\x02\x0bSedServe\\V1\xea\x02\x0cSedServe::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sed_serve_client.v1.image_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'P\001Z\014sed/v1;sedv1'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\013sedserve.v1P\001Z\026sed-serve/sed/v1;sedv1\242\002\003SED\252\002\013SedServe.V1\312\002\013SedServe\\V1\352\002\014SedServe::V1'
   _globals['_IMAGE']._serialized_start=30
   _globals['_IMAGE']._serialized_end=113
   _globals['_RAWIMAGE']._serialized_start=115

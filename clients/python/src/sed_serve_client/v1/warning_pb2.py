@@ -24,14 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14sed/v1/warning.proto\x12\x06sed.v1\"\xb2\x01\n\x07Warning\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.sed.v1.WarningReason\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12/\n\x08metadata\x18\x04 \x03(\x0b\x32\x1d.sed.v1.Warning.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x9e\x01\n\rWarningReason\x12\x1e\n\x1aWARNING_REASON_UNSPECIFIED\x10\x00\x12)\n%WARNING_REASON_CATEGORY_NAME_REPEATED\x10\x01\x12\x1d\n\x19WARNING_REASON_PHRASE_CUT\x10\x02\x12#\n\x1fWARNING_REASON_CATEGORIES_ALIKE\x10\x03\x42\x10P\x01Z\x0csed/v1;sedv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14sed/v1/warning.proto\x12\x06sed.v1\"\xb2\x01\n\x07Warning\x12%\n\x06reason\x18\x01 \x01(\x0e\x32\x15.sed.v1.WarningReason\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12/\n\x08metadata\x18\x04 \x03(\x0b\x32\x1d.sed.v1.Warning.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x9e\x01\n\rWarningReason\x12\x1e\n\x1aWARNING_REASON_UNSPECIFIED\x10\x00\x12)\n%WARNING_REASON_CATEGORY_NAME_REPEATED\x10\x01\x12\x1d\n\x19WARNING_REASON_PHRASE_CUT\x10\x02\x12#\n\x1fWARNING_REASON_CATEGORIES_ALIKE\x10\x03\x42X\n\x0bsedserve.v1P\x01Z\x16sed-serve/sed/v1;sedv1\xa2\x02\x03SED\xaa\x02\x0bSedServe.V1\xca\x02\x0bSedServe\\V1\xea\x02\x0cSedServe::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sed_serve_client.v1.warning_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'P\001Z\014sed/v1;sedv1'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\013sedserve.v1P\001Z\026sed-serve/sed/v1;sedv1\242\002\003SED\252\002\013SedServe.V1\312\002\013SedServe\\V1\352\002\014SedServe::V1'
   _globals['_WARNING_METADATAENTRY']._loaded_options = None
   _globals['_WARNING_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_WARNINGREASON']._serialized_start=214
