@@ -15,6 +15,7 @@ mod error;
 mod exif;
 mod label;
 mod measure;
+pub mod paper;
 mod plan;
 pub mod rejection;
 pub mod scenes;
