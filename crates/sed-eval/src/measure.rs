@@ -4,7 +4,7 @@ use sed_client::{Report, report::Model};
 use serde::Serialize;
 
 use crate::{
-    ask::{self, Answer, Asker, Failed, Failure, Pace, PaceMeans, Step},
+    ask::{self, Answer, Asker, Failed, Failure, Jobs, Pace, PaceMeans, Step},
     case::{Case, Compared, Picture},
     error::{Error, Result},
     plan::{Names, Plan},
@@ -19,6 +19,9 @@ pub struct Measured {
     pub condition: Option<String>,
     /// Number of categories in a request.
     pub words: usize,
+    /// Number of those that count as one, the background; `None` where each counts by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub background_words: Option<usize>,
     /// Number of pictures in the figures.
     pub pictures: u64,
     /// Pictures that could not be scored.
@@ -86,10 +89,10 @@ pub(crate) struct One<T> {
 pub async fn measure(
     asker: &Asker,
     plan: Plan,
-    jobs: usize,
+    jobs: Jobs,
     progress: &dyn Fn(Step<'_>),
 ) -> Result<(Model, Measured)> {
-    let Plan { condition, words, cases, names } = plan;
+    let Plan { condition, words, cases, names, background } = plan;
     let (mut score, mut pace) = (Score::default(), Pace::default());
     // The names of a vocabulary that the server knows come with its answers.
     let (mut answered, mut turned) = (Vec::new(), Vec::new());
@@ -112,7 +115,8 @@ pub async fn measure(
     if score.labelled() == 0 {
         return Err(Error::NothingLabelled);
     }
-    let names = names.unwrap_or_else(|| Names::of(answered.iter().map(|category| category.name.clone())));
+    let asked = || answered.iter().map(|category| category.name.clone());
+    let names = names.unwrap_or_else(|| Names::of_answers(asked(), background));
     // Categories without pixels are listed, too.
     score.merge(&Score::new(names.len()));
     let is_scene = condition.is_some();
@@ -132,6 +136,7 @@ pub async fn measure(
     let measured = Measured {
         condition,
         words: words.unwrap_or(answered.len()),
+        background_words: background.map(|first| answered.len().saturating_sub(usize::from(first))),
         pictures: pace.pictures,
         failed: done.failed,
         turned,

@@ -1,11 +1,13 @@
 //! The figures that the authors of SED report.
 //!
-//! Source: the table of results in the README of their repository, github.com/xb534/SED at commit db20d93. Its
-//! rows with rejection (`TEST.FAST_INFERENCE`, top_k 8) are those of the paper, arXiv:2311.15537. The authors
-//! report no figure for pascal-voc-20b and coco-stuff-171.
+//! Source: the table of results in the README of their repository, github.com/xb534/SED at commit db20d93.
+//! Its rows with rejection (`TEST.FAST_INFERENCE`, top_k 8) are those of the paper, arXiv:2311.15537. That
+//! table has no figure for pascal-voc-20b and coco-stuff-171.
+
+use serde::Serialize;
 
 /// Mean IoU of a model on a dataset, as its authors report it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PaperRow {
     /// `SED-B` (ConvNeXt-B) or `SED-L` (ConvNeXt-L).
     pub model: &'static str,
@@ -16,6 +18,9 @@ pub struct PaperRow {
     /// Mean IoU in percent.
     pub miou: f32,
 }
+
+/// The models of the table.
+pub const MODELS: [&str; 2] = ["SED-B", "SED-L"];
 
 /// The datasets of the table, in its order: A-847, PC-459, A-150, PC-59, PAS-20.
 const DATASETS: [&str; 5] =
@@ -54,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_abstracts_figures_are_in_the_table() {
-        // "31.6 % on ADE20K with 150 categories" with ConvNeXt-B; 35.2 % and 22.6 % on PC-459 with ConvNeXt-L.
+        // Abstract: 31.6 % on ADE20K-150 with ConvNeXt-B. README: 35.2 % on it and 22.6 % on PC-459 with L.
         assert_eq!(miou("SED-B", true, "ade20k-150"), Some(31.6));
         assert_eq!(miou("SED-L", true, "ade20k-150"), Some(35.2));
         assert_eq!(miou("SED-L", true, "pascal-context-459"), Some(22.6));

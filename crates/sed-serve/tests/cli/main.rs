@@ -13,6 +13,8 @@ mod doctor;
 mod environment;
 #[cfg(feature = "embedded-model")]
 mod eval;
+#[cfg(feature = "embedded-model")]
+mod eval_official;
 mod logs;
 mod refused_checkpoints;
 mod secured;

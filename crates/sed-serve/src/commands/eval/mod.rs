@@ -1,6 +1,7 @@
 //! `eval`: a model's answers, through the real interface, scored against labelled pictures.
 
 mod args;
+mod official;
 mod print;
 
 use std::{path::Path, process::ExitCode};
@@ -9,7 +10,9 @@ use anyhow::{Result, bail};
 use indicatif::ProgressBar;
 use sed_client::{Client, SynonymMode, report::Model};
 use sed_eval::{
-    Asker, Competition, Exif, Failed, Measured, Plan, Step, dataset, measure, rejection,
+    Asker, Competition, Exif, Failed, Jobs, Measured, NameList, Plan, Step,
+    dataset::{self, Layout},
+    measure, paper, rejection,
     scenes::{self, Phrases},
     single, thresholds,
 };
@@ -17,7 +20,8 @@ use sed_eval::{
 pub(crate) use self::args::EvalArgs;
 use self::{
     args::ExifChoice,
-    print::{Results, Scores},
+    official::Planned,
+    print::{DatasetRow, Results, Scores},
 };
 use crate::{pictures, print as output, progress};
 
@@ -25,6 +29,7 @@ use crate::{pictures, print as output, progress};
 enum Work {
     Scenes(Vec<Plan>),
     Dataset(Plan),
+    Table(Vec<Planned>),
     Rejection { conditions: Vec<Plan>, top_ks: Vec<u32> },
     Thresholds(Vec<Plan>),
     Single(Vec<Plan>),
@@ -37,26 +42,54 @@ pub(crate) fn run(args: &EvalArgs, as_json: bool) -> Result<ExitCode> {
 }
 
 fn work(args: &EvalArgs) -> Result<Work> {
+    let list = args.labels.list.as_deref().map(NameList::read).transpose()?;
+    if let Some(dataset) = args.official.dataset {
+        let plan = args.official.plan(dataset, list, args.what.limit())?;
+        return Ok(labelled(args, plan));
+    }
+    if args.official.table {
+        return Ok(Work::Table(args.official.all(args.what.limit())?));
+    }
+    // The command line's parser asks for it.
+    let Some(folder) = &args.folder else { bail!("name a folder of pictures or scenes") };
     if let Some(labels) = &args.labels.labels {
         let vocabulary = args.words.vocabulary()?;
-        let mut pictures = pictures::find(std::slice::from_ref(&args.folder))?;
-        pictures.truncate(args.what.limit().unwrap_or(usize::MAX));
-        let plan = dataset::plan(pictures, labels, &vocabulary, args.labels.first_label)?;
-        return Ok(if args.what.thresholds { Work::Thresholds(vec![plan]) } else { Work::Dataset(plan) });
+        let layout = Layout {
+            pictures: folder.clone(),
+            labels: labels.clone(),
+            picture_suffix: args.labels.picture_suffix.clone(),
+            label_suffix: args.labels.label_suffix.clone(),
+            list,
+            is_picture: pictures::is_picture,
+        };
+        return Ok(labelled(
+            args,
+            dataset::plan(&layout, &vocabulary, args.labels.first_label, args.what.limit())?,
+        ));
     }
-    let conditions = scenes::find(&args.folder, args.what.limit())?;
+    of_scenes(args, folder)
+}
+
+/// The work on pictures with labels.
+fn labelled(args: &EvalArgs, plan: Plan) -> Work {
+    if args.what.thresholds { Work::Thresholds(vec![plan]) } else { Work::Dataset(plan) }
+}
+
+/// The work on scenes.
+fn of_scenes(args: &EvalArgs, folder: &Path) -> Result<Work> {
+    let conditions = scenes::find(folder, args.what.limit())?;
     if conditions.is_empty() {
         bail!(
             "{} holds no scenes (<condition>/<i>.json beside <i>.png and <i>.label.png); to score other pictures, \
              name the folder of their labels with --labels, and the words",
-            args.folder.display()
+            folder.display()
         );
     }
     if let Some(top_ks) = &args.what.rejection {
         let conditions = conditions.iter().map(scenes::Condition::rejection_plan);
         let conditions: Vec<_> = conditions.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         if conditions.is_empty() {
-            return no_many_words(&args.folder);
+            return no_many_words(folder);
         }
         return Ok(Work::Rejection { conditions, top_ks: top_ks.clone() });
     }
@@ -86,13 +119,22 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
     let exif = args.labels.exif.map_or(Exif::Apply, Exif::from);
     let competition =
         Competition { synonym_mode: args.competition.synonym_mode(), contrast: args.competition.contrast() };
-    let options = args.request.options(false);
+    let official = args.official.is_asked().then(|| args.request.official(args.official.top_k()));
+    let options = official.as_ref().unwrap_or(&args.request).options(false);
     let asker = Asker::new(client, options, competition, exif, output::warnings);
     let mut work_on = Scoring { args, asker, left_out: LeftOut::default(), model: None };
     match work {
         Work::Dataset(plan) => {
             let run = work_on.scored(plan).await?;
             work_on.print(Results::Dataset(&run), as_json)?;
+        }
+        Work::Table(plans) => {
+            let mut rows = Vec::with_capacity(plans.len());
+            for (dataset, plan) in plans {
+                let paper = paper::rows(dataset.name).filter(|row| row.fast == args.official.fast).collect();
+                rows.push(DatasetRow { dataset, run: work_on.scored(plan).await?, paper });
+            }
+            work_on.print(Results::Table(&rows), as_json)?;
         }
         Work::Scenes(plans) => {
             let mut runs = Vec::with_capacity(plans.len());
@@ -172,8 +214,8 @@ impl Scoring<'_> {
         Ok(row)
     }
 
-    fn jobs(&self) -> usize {
-        self.args.what.jobs()
+    fn jobs(&self) -> Jobs {
+        Jobs { most: self.args.what.jobs(), strict: self.args.what.strict }
     }
 
     /// Counts the pictures of a plan, and returns a bar for them.
@@ -184,7 +226,7 @@ impl Scoring<'_> {
 
     fn end(&mut self, bar: &ProgressBar, model: Model, failed: &[Failed]) {
         bar.finish_and_clear();
-        self.left_out.failed += failed.len();
+        self.left_out.failed.extend(failed.iter().map(|one| one.picture.clone()));
         self.model = Some(model);
     }
 
@@ -203,20 +245,35 @@ fn show(bar: &ProgressBar, step: Step<'_>) {
     }
 }
 
-/// Counts of the pictures that are left out of the figures.
+/// Number of failed pictures that are named at the end.
+const MOST_NAMED: usize = 10;
+
+/// The pictures that are left out of the figures.
 #[derive(Debug, Default)]
 struct LeftOut {
-    failed: usize,
+    failed: Vec<String>,
     of: usize,
 }
 
 impl LeftOut {
     /// Fails if pictures were left out; called after the figures of the others are printed.
     fn check(&self) -> Result<()> {
-        if self.failed > 0 {
-            bail!("{} of {} pictures failed and are left out of the figures", self.failed, self.of);
+        let count = self.failed.len();
+        if count == 0 {
+            return Ok(());
         }
-        Ok(())
+        let names = self.failed.iter().map(|picture| {
+            Path::new(picture).file_name().map_or(picture.into(), |name| name.to_string_lossy())
+        });
+        let mut names: Vec<_> = names.take(MOST_NAMED).collect();
+        if count > MOST_NAMED {
+            names.push(format!("and {} more", count - MOST_NAMED).into());
+        }
+        bail!(
+            "{count} of {} pictures failed and are left out of the figures: {}; why is said above",
+            self.of,
+            names.join(", ")
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! Scores as tables.
 
 mod curves;
+mod official;
 mod single;
 
 use std::io::{self, Write};
@@ -9,6 +10,7 @@ use sed_client::report::Model;
 use sed_eval::{Measured, Parts, rejection::Row, single as single_words, thresholds};
 use serde::Serialize;
 
+pub(super) use self::official::DatasetRow;
 use crate::print::{self, BOLD, Cell, FAINT, Table, gap, styled, time};
 
 /// Scores to print as one JSON object, or as tables.
@@ -25,6 +27,7 @@ pub(super) struct Scores<'a> {
 pub(super) enum Results<'a> {
     Scenes(&'a [Measured]),
     Dataset(&'a Measured),
+    Table(&'a [DatasetRow]),
     Rejection(&'a [Row]),
     Thresholds(&'a [thresholds::Measured]),
     Single(&'a [single_words::Row]),
@@ -51,6 +54,7 @@ impl Scores<'_> {
                     categories(run, out)?;
                 }
             }
+            Results::Table(rows) => official::print(rows, out)?,
             Results::Rejection(rows) => rejection(rows, out)?,
             Results::Thresholds(runs) => {
                 runs.iter().try_for_each(|run| curves::print(run, per_category, out))?;
@@ -115,7 +119,12 @@ fn dataset(run: &Measured, out: &mut impl Write) -> io::Result<()> {
     let labelled = run.categories.iter().filter(|category| category.iou.is_some()).count();
     let all = run.ignored_pixels + run.labelled_pixels;
     let rows = [
-        ("mean IoU", percent(figures.miou), format!("over {labelled} of {} categories", run.words)),
+        ("words", run.words.to_string(), background(run)),
+        (
+            "mean IoU",
+            percent(figures.miou),
+            format!("over {labelled} of {} categories", run.categories.len()),
+        ),
         ("frequency-weighted IoU", percent(figures.frequency_weighted_iou), String::new()),
         ("mean accuracy", percent(figures.mean_accuracy), String::new()),
         (
@@ -132,6 +141,11 @@ fn dataset(run: &Measured, out: &mut impl Write) -> io::Result<()> {
         table.row([Cell::left(what), Cell::right(value).styled(BOLD), Cell::whole(note).styled(FAINT)]);
     }
     table.write("  ", out)
+}
+
+/// The number of words that count as one category, if there are any.
+fn background(run: &Measured) -> String {
+    run.background_words.map_or_else(String::new, |words| format!("{words} of them count as background"))
 }
 
 /// Counts the pictures that the figures are about, and those that failed.
