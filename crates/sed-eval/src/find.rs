@@ -49,7 +49,9 @@ pub(crate) fn files(
 
 fn unreadable(folder: &Path, error: walkdir::Error) -> Error {
     let folder = error.path().unwrap_or(folder).to_owned();
-    Error::Folder { folder, source: io::Error::from(error) }
+    // Without the path, which the error above it names. Only a circle of links has no such error.
+    let circle = error.to_string();
+    Error::Folder { folder, source: error.into_io_error().unwrap_or_else(|| io::Error::other(circle)) }
 }
 
 /// A path with `/` between its parts.

@@ -158,12 +158,11 @@ impl Dataset {
             return Err(Error::NoDataset { name: self.name, half: "labels", folder, script });
         };
         let has_list = list.is_some();
-        let no_suffix = String::new;
         let layout = Layout {
             pictures,
             labels,
-            picture_suffix: no_suffix(),
-            label_suffix: no_suffix(),
+            picture_suffix: String::new(),
+            label_suffix: String::new(),
             list,
             is_picture,
         };

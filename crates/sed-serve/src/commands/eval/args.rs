@@ -63,7 +63,7 @@ object.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 // Scenes bring their own words.
-#[command(mut_group("WordsSource", |group| group.required(false).requires("labels")))]
+#[command(mut_group("WordsSource", |group| group.required(false).requires("labels").conflicts_with("Official")))]
 // Pictures with labels, in contrast to scenes.
 #[command(group(ArgGroup::new("Labelled").args(["labels", "dataset", "table"]).multiple(true)))]
 pub(crate) struct EvalArgs {
