@@ -18,8 +18,8 @@ ADE = next(dataset for dataset in DATASETS if dataset.name == "ade20k-150")
 def make(dataset: Dataset, root: Path) -> Path:
     """A dataset whose labels are stripes of categories."""
     shutil.rmtree(root, ignore_errors=True)
-    draw(root / dataset.pictures, extra=False)
-    for name in NAMES:
+    draw(root / dataset.pictures, dataset.names)
+    for name in dataset.names:
         stripes = np.arange(SIZE[0] * SIZE[1]).reshape(SIZE[1], SIZE[0]) // 960 % dataset.categories
         save(dataset, stripes, root / dataset.labels, name)
     return root

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from figures import FIGURES, compare
-from official import EXAMPLES, SIZE, draw
+from official import EXAMPLES, NAMES, SIZE, draw
 from program import evaluate, predictions
 
 WORDS = ["--words", "sky, grass, road, car, tree, building"]
@@ -39,7 +39,7 @@ def voc_with_background(work: Path, small, root: Path) -> None:
 def cityscapes(work: Path) -> None:
     """The folders of Cityscapes, whose pictures and labels have suffixes and lie in folders of cities."""
     pictures, labels, flat = work / "leftImg8bit/val", work / "gtFine/val", work / "flat"
-    draw(flat, extra=False)
+    draw(flat, NAMES)
     answers = predictions(flat, "pascal-voc-20", work / "answers")
     cities = {"farm": "ulm", "street": "bonn", "living-room": "bonn"}
     for name, city in cities.items():

@@ -22,16 +22,17 @@ class Small:
 
     def __init__(self, dataset: Dataset, root: Path, work: Path) -> None:
         self.dataset = dataset
-        # Those of VOC hold pictures of other parts, too.
-        draw(root / dataset.pictures, extra="JPEGImages" in dataset.pictures)
+        draw(root / dataset.pictures, dataset.names)
         self.full, self.fast = (
             predictions(
                 root / dataset.pictures, dataset.name, work / dataset.name / top_k, *OFFICIAL, "--top-k", top_k
             )
             for top_k in ["0", "8"]
         )
-        labelled = [name for name in self.full if name != "savanna"]
-        self.labels = {name: label(dataset, self.full[name], seed) for seed, name in enumerate(labelled)}
+        self.labels = {name: label(dataset, self.full[name], seed) for seed, name in enumerate(dataset.names)}
+        # The folders of VOC hold pictures of other parts, too.
+        if "JPEGImages" in dataset.pictures:
+            draw(root / dataset.pictures, ["savanna"])
         for name, values in self.labels.items():
             save(dataset, values, root / dataset.labels, name)
 

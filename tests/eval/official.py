@@ -26,6 +26,11 @@ class Dataset:
     background: int | None = None
     ending: str = "png"
 
+    @property
+    def names(self) -> list[str]:
+        """The pictures with labels; fewer where words are many and a picture takes long."""
+        return NAMES if self.categories < 400 else NAMES[:2]
+
     def folded(self, prediction: np.ndarray) -> np.ndarray:
         """The predictions as the evaluator counts them (VOCbEvaluator in train_net.py)."""
         return prediction if self.background is None else np.minimum(prediction, self.background)
@@ -77,10 +82,10 @@ DATASETS = [
 ]
 
 
-def draw(folder: Path, extra: bool) -> None:
-    """Writes the pictures as JPEG; with `extra` one more, which has no label."""
+def draw(folder: Path, names: list[str]) -> None:
+    """Writes pictures as JPEG."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in NAMES + (["savanna"] if extra else []):
+    for name in names:
         with Image.open(EXAMPLES / f"{name}.png") as picture:
             picture.convert("RGB").resize(SIZE).save(folder / f"{name}.jpg", quality=95)
 

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 PROGRAM = os.environ["SED_SERVE"]
-SERVER = ["--server", f"http://{os.environ['SED_ADDRESS']}"]
+# A deadline that a slow machine keeps, too.
+SERVER = ["--server", f"http://{os.environ['SED_ADDRESS']}", "--timeout", "900"]
 # The variable of the official scripts is set by the checks that are about it.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("SED_", "DETECTRON2_"))}
 

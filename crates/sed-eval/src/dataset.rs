@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use sed_client::v1;
 
 use crate::{
+    background,
     case::{Case, Meaning, Numbers},
     error::{Error, Result},
     find::{self, Named, has_ending},
     label::ENDINGS,
     names::NameList,
-    official,
     plan::Plan,
 };
 
@@ -68,7 +68,7 @@ pub fn plan(
             bare: bare_pictures.len(),
         });
     }
-    let numbers = Numbers { first: first_label, background: official::background(vocabulary), ignored: None };
+    let numbers = Numbers { first: first_label, background: background::of(vocabulary), ignored: None };
     Ok(of_pairs(pairs, vocabulary, &numbers, limit))
 }
 

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod ask;
+mod background;
 mod case;
 pub mod dataset;
 mod error;

@@ -1,15 +1,16 @@
 //! The datasets of SED's own evaluation, where its scripts put them, and how it counts their labels.
 //!
-//! Source of folders, values and rules: `datasets/README.md`, `datasets/prepare_*.py`,
-//! `sed/data/datasets/register_*.py` and the `VOCbEvaluator` of `train_net.py` in github.com/xb534/SED at
-//! commit db20d93, which are those of CAT-Seg. The value 65535 of PASCAL Context 459 is that of SAN
+//! Source of folders and values: `datasets/README.md`, `datasets/prepare_*.py` and
+//! `sed/data/datasets/register_*.py` in github.com/xb534/SED at commit db20d93, which are those of CAT-Seg. The
+//! value 65535 of PASCAL Context 459 is that of SAN
 //! (github.com/MendelXu/SAN, `san/data/datasets/register_pcontext.py`).
 
 use std::path::{Path, PathBuf};
 
-use sed_client::{named, v1, v1::vocabulary::Source};
+use sed_client::named;
 
 use crate::{
+    background,
     case::Numbers,
     dataset::{Layout, Pairs, of_pairs},
     error::{Error, Result},
@@ -105,17 +106,6 @@ pub static DATASETS: [Dataset; 7] = [
     },
 ];
 
-/// The vocabulary whose categories from [`FIRST_OF_BACKGROUND`] on count as one, the background.
-const WITH_BACKGROUND: &str = "pascal-voc-20b";
-/// The index of the background in labels, and the first category of the vocabulary that is part of it.
-const FIRST_OF_BACKGROUND: u16 = 20;
-
-/// Returns the index from which the categories of a vocabulary count as one, the background.
-pub(crate) fn background(vocabulary: &v1::Vocabulary) -> Option<u16> {
-    let is_one = matches!(&vocabulary.source, Some(Source::Name(name)) if name == WITH_BACKGROUND);
-    is_one.then_some(FIRST_OF_BACKGROUND)
-}
-
 /// Files of a dataset that have no other half and are left out, as in the official evaluation.
 #[derive(Debug, Default)]
 pub struct Bare {
@@ -135,9 +125,25 @@ impl Dataset {
         self.labels.iter().map(|folder| root.join(folder)).find(|folder| folder.is_dir())
     }
 
-    /// Plans to score the first `limit` pictures of this dataset, or those of a list, below `root`, the
-    /// folder that the scripts know as `$DETECTRON2_DATASETS`. Pictures and labels without each other are
-    /// left out.
+    /// Returns the folders of pictures and labels below `root`, the folder that the scripts know as
+    /// `$DETECTRON2_DATASETS`.
+    ///
+    /// # Errors
+    /// One of them does not exist.
+    pub fn folders(&self, root: &Path) -> Result<(PathBuf, PathBuf)> {
+        let pictures = root.join(self.pictures);
+        if !pictures.is_dir() {
+            return Err(Error::NoDataset { name: self.name, half: "pictures", folder: pictures, script: "" });
+        }
+        let Some(labels) = self.labels(root) else {
+            let (folder, script) = (root.join(self.labels[0]), self.script);
+            return Err(Error::NoDataset { name: self.name, half: "labels", folder, script });
+        };
+        Ok((pictures, labels))
+    }
+
+    /// Plans to score the first `limit` pictures of this dataset, or those of a list, below `root`.
+    /// Pictures and labels without each other are left out.
     ///
     /// # Errors
     /// The folder of pictures or labels does not exist, they have no name in common, or a name of the list is
@@ -149,14 +155,7 @@ impl Dataset {
         is_picture: fn(&Path) -> bool,
         limit: Option<usize>,
     ) -> Result<(Plan, Bare)> {
-        let pictures = root.join(self.pictures);
-        if !pictures.is_dir() {
-            return Err(Error::NoDataset { name: self.name, half: "pictures", folder: pictures, script: "" });
-        }
-        let Some(labels) = self.labels(root) else {
-            let (folder, script) = (root.join(self.labels[0]), self.script);
-            return Err(Error::NoDataset { name: self.name, half: "labels", folder, script });
-        };
+        let (pictures, labels) = self.folders(root)?;
         let has_list = list.is_some();
         let layout = Layout {
             pictures,
@@ -172,7 +171,7 @@ impl Dataset {
             return Err(Error::NoPairs { name: self.name, pictures, labels });
         }
         let vocabulary = named(self.name);
-        let background = background(&vocabulary);
+        let background = background::of(&vocabulary);
         let numbers = Numbers { first: 0, background, ignored: Some(self.ignored) };
         let bare = Bare {
             pictures: if self.shares_pictures { Vec::new() } else { bare_pictures },
@@ -218,17 +217,6 @@ mod tests {
                 assert_eq!(bare.labels.first(), Some(&labels.join("c.png")));
             }
         }
-    }
-
-    #[test]
-    fn only_one_vocabulary_has_a_background() {
-        let with: Vec<&str> = DATASETS
-            .iter()
-            .map(|dataset| dataset.name)
-            .filter(|name| background(&named(*name)).is_some())
-            .collect();
-        assert_eq!(with, ["pascal-voc-20b"]);
-        assert_eq!(background(&v1::Vocabulary::default()), None);
     }
 
     #[test]
