@@ -64,6 +64,7 @@ DAMAGES: list[tuple[str, Callable[[Path], None], str]] = [
 def check(work: Path) -> None:
     damaged_files(work / "damaged")
     halves(work / "halves")
+    a_table_ends(work / "table")
     missing_folders(work / "missing")
     print("faults: each named, counted and left out")
 
@@ -114,6 +115,18 @@ def halves(root: Path) -> None:
     (root / ADE.labels / "living-room.png").unlink()
     said = evaluate("--dataset", ADE.name, "--data", root, code=1).said
     assert "ade20k-150 has no picture with a label" in said, said
+
+
+def a_table_ends(root: Path) -> None:
+    """A dataset without a sound picture ends a table behind the rows that are done."""
+    make(ADE, root)
+    draw(root / VOC.pictures, NAMES)
+    (root / VOC.labels).mkdir(parents=True)
+    (root / VOC.labels / "farm.png").write_bytes(b"")
+    outcome = evaluate("--table", "--data", root, code=1)
+    rows = [line for line in outcome.out.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 and rows[1].startswith("| ade20k-150 (A-150) | 3 |"), outcome.out
+    assert "cannot score pascal-voc-20: none of 1 pictures could be scored" in outcome.said, outcome.said
 
 
 def missing_folders(root: Path) -> None:

@@ -29,7 +29,8 @@ pub(crate) fn files(
     // Hidden: `.DS_Store`, macOS's `._x.png` beside `x.png`, `.ipynb_checkpoints`. The folder itself may be.
     let is_wanted = |entry: &DirEntry| {
         let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        entry.depth() == 0 || !is_hidden && !(entry.file_type().is_dir() && is_other(entry.path()))
+        let is_out = is_hidden || entry.file_type().is_dir() && is_other(entry.path());
+        entry.depth() == 0 || !is_out
     };
     let mut named = Named::new();
     for entry in WalkDir::new(folder).follow_links(true).into_iter().filter_entry(is_wanted) {

@@ -79,12 +79,12 @@ enum Found<'a> {
 
 fn found<'a>(known: &BTreeSet<&'a str>, name: &str) -> Option<Found<'a>> {
     if let Some(one) = known.get(name) {
-        return Some(Found::One(*one));
+        return Some(Found::One(one));
     }
     let is_last = |known: &&&str| known.strip_suffix(name).is_some_and(|folder| folder.ends_with('/'));
     let mut same = known.iter().filter(is_last);
     let first = *same.next()?;
-    Some(same.next().map_or(Found::One(first), |second| Found::Many(first, *second)))
+    Some(same.next().map_or(Found::One(first), |second| Found::Many(first, second)))
 }
 
 /// A name with `/` between its parts, from the folder on.

@@ -129,12 +129,11 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
             work_on.print(Results::Dataset(&run), as_json)?;
         }
         Work::Table(plans) => {
-            let mut rows = Vec::with_capacity(plans.len());
-            for (dataset, plan) in plans {
-                let paper = paper::rows(dataset.name).filter(|row| row.fast == args.official.fast).collect();
-                rows.push(DatasetRow { dataset, run: work_on.scored(plan).await?, paper });
+            let (rows, ended) = work_on.table(plans).await;
+            if !rows.is_empty() {
+                work_on.print(Results::Table(&rows), as_json)?;
             }
-            work_on.print(Results::Table(&rows), as_json)?;
+            ended?;
         }
         Work::Scenes(plans) => {
             let mut runs = Vec::with_capacity(plans.len());
@@ -185,6 +184,21 @@ impl Scoring<'_> {
         self.end(&bar, model, &run.failed);
         warn_of_turned(self.args.labels.exif, &run.turned);
         Ok(run)
+    }
+
+    /// Scores datasets up to the first that cannot be scored, and returns why it cannot.
+    async fn table(&mut self, plans: Vec<Planned>) -> (Vec<DatasetRow>, Result<()>) {
+        let fast = self.args.official.fast;
+        let mut rows = Vec::with_capacity(plans.len());
+        for (dataset, plan) in plans {
+            let run = match self.scored(plan).await {
+                Ok(run) => run,
+                Err(error) => return (rows, Err(error.context(format!("cannot score {}", dataset.name)))),
+            };
+            let paper = paper::rows(dataset.name).filter(|row| row.fast == fast).collect();
+            rows.push(DatasetRow { dataset, run, paper });
+        }
+        (rows, Ok(()))
     }
 
     /// Compares rejection with the full path.
