@@ -88,7 +88,8 @@ impl OfficialArgs {
         Ok(plans)
     }
 
-    fn root(&self) -> Result<PathBuf> {
+    /// The folder of all datasets.
+    pub(super) fn root(&self) -> Result<PathBuf> {
         let root = self.data.clone().or_else(|| std::env::var_os(DATA).map(PathBuf::from));
         root.with_context(|| format!("name the folder of datasets with --data, or set {DATA} to it"))
     }
