@@ -134,6 +134,15 @@ impl Asker {
     }
 }
 
+/// The way in which the pictures of a plan are worked on.
+#[derive(Clone, Copy, Debug)]
+pub struct Jobs {
+    /// Pictures at the same time.
+    pub most: usize,
+    /// True if the first picture that cannot be scored ends the work.
+    pub strict: bool,
+}
+
 /// The end of the work on all cases.
 #[derive(Debug)]
 pub(crate) struct Done {
@@ -143,14 +152,15 @@ pub(crate) struct Done {
     pub(crate) failed: Vec<Failed>,
 }
 
-/// Runs `work` for every case, at most `jobs` at a time, and hands its results to `take` as they come. Cases
-/// that fail are collected.
+/// Runs `work` for every case, as many at a time as `jobs` says, and hands its results to `take` as they
+/// come. Cases that fail are collected.
 ///
 /// # Errors
-/// The first failure that every case would have, or that no case has a result.
+/// The first failure that every case would have, with strict `jobs` the first of any, or that no case has a
+/// result.
 pub(crate) async fn all<T, F>(
     cases: Vec<Case>,
-    jobs: usize,
+    jobs: Jobs,
     progress: &dyn Fn(Step<'_>),
     work: impl Fn(Case) -> F,
     mut take: impl FnMut(T),
@@ -163,7 +173,7 @@ where
     let mut failed = Vec::new();
     let (mut running, mut waiting) = (JoinSet::new(), cases.into_iter());
     loop {
-        while running.len() < jobs {
+        while running.len() < jobs.most {
             let Some(case) = waiting.next() else { break };
             let name = case.picture.display().to_string();
             progress(Step::Begun(&name));
@@ -173,12 +183,12 @@ where
         let Some(done) = running.join_next().await else { break };
         match done? {
             (_, Ok(result)) => take(result),
-            (picture, Err(Failure::OfCase(error))) => {
+            (picture, Err(Failure::OfCase(error))) if !jobs.strict => {
                 let error = Error::Picture { picture: picture.clone(), source: Box::new(error) };
                 progress(Step::Failed(&error));
                 failed.push(Failed { picture, error: causes(&error) });
             }
-            (picture, Err(Failure::OfAll(error))) => {
+            (picture, Err(Failure::OfCase(error) | Failure::OfAll(error))) => {
                 return Err(Error::Picture { picture, source: Box::new(error) });
             }
         }

@@ -1,6 +1,6 @@
 //! One picture with its label, and the meaning of the numbers in its label and its answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sed_client::{read_picture, v1};
 use sed_image::{IndexMap, UNLABELLED};
@@ -34,9 +34,19 @@ pub(crate) enum Meaning {
     /// Label and answer hold indices of the scene's words; word i belongs to category `categories[i]`. A
     /// label with a larger index is wrong.
     Words { categories: Vec<u16> },
-    /// The answer counts the categories of the vocabulary from 0, the label from `first_label`. Other values
-    /// of the label are ignored pixels.
-    Vocabulary { first_label: u16 },
+    /// The answer counts the categories of the vocabulary from 0, the label as its numbers say.
+    Vocabulary(Numbers),
+}
+
+/// The values of a label that is for a vocabulary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// The value of the first category.
+    pub(crate) first: u16,
+    /// Categories from this index on count as this one, in the answer: the label has no later ones.
+    pub(crate) background: Option<u16>,
+    /// The values of ignored pixels; `None` is all that are no category.
+    pub(crate) ignored: Option<&'static [u16]>,
 }
 
 /// The categories of a picture's pixels, or [`UNLABELLED`], in the answer and in the label.
@@ -51,7 +61,7 @@ impl Meaning {
     pub(crate) fn first_label(&self) -> Option<u16> {
         match self {
             Self::Words { .. } => None,
-            Self::Vocabulary { first_label } => Some(*first_label),
+            Self::Vocabulary(numbers) => Some(numbers.first),
         }
     }
 }
@@ -81,7 +91,10 @@ impl Case {
         }
         let mut answer = answer.into_indices();
         let label = match &self.meaning {
-            Meaning::Vocabulary { first_label } => counted_from(*first_label, words, values),
+            Meaning::Vocabulary(numbers) => {
+                answer.iter_mut().for_each(|category| *category = numbers.folded(*category));
+                numbers.categories(values, words, &file)?
+            }
             Meaning::Words { categories } => {
                 let most = values.iter().max().copied();
                 if let Some(word) = most.filter(|most| usize::from(*most) >= categories.len()) {
@@ -114,12 +127,36 @@ impl Case {
     }
 }
 
-fn counted_from(first: u16, words: usize, mut values: Vec<u16>) -> Vec<u16> {
-    for value in &mut values {
-        let category = value.checked_sub(first).filter(|category| usize::from(*category) < words);
-        *value = category.unwrap_or(UNLABELLED);
+impl Numbers {
+    /// The category that an answer's category counts as.
+    fn folded(&self, category: u16) -> u16 {
+        match self.background {
+            Some(background) if category != UNLABELLED => category.min(background),
+            _ => category,
+        }
     }
-    values
+
+    /// The categories of a label's values, for a vocabulary of `words` categories.
+    ///
+    /// # Errors
+    /// A value is neither a category nor one of the ignored ones.
+    fn categories(&self, mut values: Vec<u16>, words: usize, file: &Path) -> Result<Vec<u16>> {
+        let count = self.background.map_or(words, |background| words.min(usize::from(background) + 1));
+        for value in &mut values {
+            let category = value.checked_sub(self.first).filter(|category| usize::from(*category) < count);
+            if category.is_none() && self.ignored.is_some_and(|ignored| !ignored.contains(value)) {
+                return Err(Error::Value {
+                    file: file.to_owned(),
+                    value: *value,
+                    first: self.first,
+                    last: usize::from(self.first) + count.saturating_sub(1),
+                    ignored: self.ignored.unwrap_or_default(),
+                });
+            }
+            *value = category.unwrap_or(UNLABELLED);
+        }
+        Ok(values)
+    }
 }
 
 #[cfg(test)]
@@ -134,8 +171,23 @@ mod tests {
     #[test]
     fn labels_may_count_from_one_and_beyond_the_vocabulary() {
         let none = UNLABELLED;
-        assert_eq!(counted_from(1, 3, vec![0, 1, 3, 4, 255]), [none, 0, 2, none, none]);
-        assert_eq!(counted_from(0, 3, vec![0, 2, 3, 65_535]), [0, 2, none, none]);
+        let of = |first: u16, values: Vec<u16>| {
+            let numbers = Numbers { first, background: None, ignored: None };
+            numbers.categories(values, 3, Path::new("x.png")).unwrap()
+        };
+        assert_eq!(of(1, vec![0, 1, 3, 4, 255]), [none, 0, 2, none, none]);
+        assert_eq!(of(0, vec![0, 2, 3, 65_535]), [0, 2, none, none]);
+    }
+
+    #[test]
+    fn categories_of_the_background_count_as_one_and_other_values_are_faults() {
+        let numbers = Numbers { first: 0, background: Some(2), ignored: Some(&[255]) };
+        assert_eq!([0, 2, 3, 58, UNLABELLED].map(|at| numbers.folded(at)), [0, 2, 2, 2, UNLABELLED]);
+        let of = |values: Vec<u16>| numbers.categories(values, 59, Path::new("x.png"));
+        assert_eq!(of(vec![0, 2, 255]).unwrap(), [0, 2, UNLABELLED]);
+        let error = of(vec![0, 3]).unwrap_err().to_string();
+        assert!(error.contains("x.png holds the value 3"), "{error}");
+        assert!(error.contains("neither a category (0 to 2) nor ignored (255)"), "{error}");
     }
 
     #[test]

@@ -83,12 +83,120 @@ pub enum Error {
     #[error("the server sent no scores; is its version another than this program's?")]
     NoScores,
     /// A picture has no label.
-    #[error("{} has no label: there is no {stem}.png (or .tif) in {}", picture.display(), labels.display())]
+    #[error(
+        "{} has no label: there is no {stem}.png (or .tif) in {}; {bare} of the pictures have none: name \
+         those that have one with --list",
+        picture.display(), labels.display()
+    )]
     NoLabel {
         /// The picture's file.
         picture: PathBuf,
-        /// Its name without the ending.
+        /// The label's name without the ending.
         stem: String,
+        /// The folder of labels.
+        labels: PathBuf,
+        /// Number of pictures without a label.
+        bare: usize,
+    },
+    /// There is no picture to score.
+    #[error(
+        "the folder {} holds no pictures{}",
+        folder.display(),
+        ending_in(suffix)
+    )]
+    NoPictures {
+        /// The folder.
+        folder: PathBuf,
+        /// The end of the names of pictures.
+        suffix: String,
+    },
+    /// A label holds a value that means nothing in its dataset.
+    #[error(
+        "the label {} holds the value {value}, which is neither a category ({first} to {last}) nor ignored \
+         ({}); is it the one that the script of the dataset writes?",
+        file.display(), listed(ignored)
+    )]
+    Value {
+        /// The label's file.
+        file: PathBuf,
+        /// The value.
+        value: u16,
+        /// The value of the first category.
+        first: u16,
+        /// That of the last.
+        last: usize,
+        /// The values of ignored pixels.
+        ignored: &'static [u16],
+    },
+    /// A list of names cannot be read.
+    #[error("cannot read the list of names {}", file.display())]
+    List {
+        /// The file.
+        file: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// A list of names is empty.
+    #[error("the list {} holds no name", .0.display())]
+    EmptyList(PathBuf),
+    /// Names of a list have no picture.
+    #[error(
+        "{missing} of the {names} names in {} are of no picture in {}, such as {first}",
+        file.display(), pictures.display()
+    )]
+    NotListed {
+        /// The list.
+        file: PathBuf,
+        /// Number of names without a picture.
+        missing: usize,
+        /// Number of all names.
+        names: usize,
+        /// The first of the missing.
+        first: String,
+        /// The folder of pictures.
+        pictures: PathBuf,
+    },
+    /// A name of a list has two pictures.
+    #[error(
+        "the name {name} in {} is that of {first} and of {second}; write the folder, too",
+        file.display()
+    )]
+    Ambiguous {
+        /// The list.
+        file: PathBuf,
+        /// The name.
+        name: String,
+        /// One of the pictures.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A half of an official dataset is missing.
+    #[error(
+        "the {half} of {name} are not there: {} is no folder{}",
+        folder.display(),
+        made_by(script)
+    )]
+    NoDataset {
+        /// The dataset.
+        name: &'static str,
+        /// `pictures` or `labels`.
+        half: &'static str,
+        /// The folder that was looked for.
+        folder: PathBuf,
+        /// The script that makes it, or nothing.
+        script: &'static str,
+    },
+    /// Pictures and labels of an official dataset have no name in common.
+    #[error(
+        "{name} has no picture with a label: {} and {} have no name in common",
+        pictures.display(), labels.display()
+    )]
+    NoPairs {
+        /// The dataset.
+        name: &'static str,
+        /// The folder of pictures.
+        pictures: PathBuf,
         /// The folder of labels.
         labels: PathBuf,
     },
@@ -193,4 +301,20 @@ pub enum Error {
     /// The scenes have more categories than indices.
     #[error("the scenes have more than {0} categories")]
     TooManyCategories(usize),
+}
+
+fn ending_in(suffix: &str) -> String {
+    if suffix.is_empty() { String::new() } else { format!(" whose names end in {suffix}") }
+}
+
+fn made_by(script: &str) -> String {
+    if script.is_empty() {
+        return String::new();
+    }
+    format!("; datasets/{script} of SED's repository makes it")
+}
+
+fn listed(values: &[u16]) -> String {
+    let values: Vec<String> = values.iter().map(u16::to_string).collect();
+    values.join(", ")
 }

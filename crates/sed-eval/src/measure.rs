@@ -6,7 +6,7 @@ use sed_client::{Report, report::Model};
 use serde::Serialize;
 
 use crate::{
-    ask::{self, Answer, Asker, Failed, Failure, Pace, PaceMeans, Step},
+    ask::{self, Answer, Asker, Failed, Failure, Jobs, Pace, PaceMeans, Step},
     case::{Case, Compared, Picture},
     confusion::{self, Confusion},
     error::{Error, Result},
@@ -24,6 +24,9 @@ pub struct Measured {
     pub condition: Option<String>,
     /// Number of categories in a request.
     pub words: usize,
+    /// Number of those that count as one, the background; `None` where each counts by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub background_words: Option<usize>,
     /// Number of pictures in the figures.
     pub pictures: u64,
     /// Number of those whose counts are from a file of an earlier run.
@@ -97,12 +100,12 @@ pub(crate) struct One<T> {
 pub async fn measure(
     asker: &Asker,
     plan: Plan,
-    jobs: usize,
+    jobs: Jobs,
     keep: Option<&Keep>,
     progress: &dyn Fn(Step<'_>),
 ) -> Result<(Model, Measured)> {
     let keeper = Arc::new(Keeper::open(keep, asker, &plan).await?);
-    let Plan { condition, words, cases, names } = plan;
+    let Plan { condition, words, cases, names, background } = plan;
     let first_label = cases.first().and_then(|case| case.meaning.first_label());
     let (mut score, mut pace) = (Score::default(), Pace { model: keeper.model(), ..Pace::default() });
     // The names of a vocabulary that the server knows come with its answers.
@@ -128,7 +131,7 @@ pub async fn measure(
         return Err(Error::NothingLabelled);
     }
     let asked = || answered.iter().cloned();
-    let names = names.unwrap_or_else(|| Names::of(asked()));
+    let names = names.unwrap_or_else(|| Names::of_answers(asked(), background));
     // Categories without pixels are listed, too.
     score.merge(&Score::new(names.len()));
     let facts = remark::Facts {
@@ -159,6 +162,7 @@ pub async fn measure(
     let measured = Measured {
         condition,
         words: words.unwrap_or(answered.len()),
+        background_words: background.map(|first| answered.len().saturating_sub(usize::from(first))),
         pictures: pace.pictures,
         resumed: pace.pictures - pace.asked,
         failed: done.failed,

@@ -19,6 +19,8 @@ pub struct Plan {
     pub(crate) cases: Vec<Case>,
     /// The categories; `None` where only the server knows the vocabulary.
     pub(crate) names: Option<Names>,
+    /// The category of all from this index on; `None` where each counts by itself.
+    pub(crate) background: Option<u16>,
 }
 
 impl Plan {
@@ -38,9 +40,17 @@ pub(crate) struct Names {
 
 impl Names {
     /// The categories of a vocabulary in their order. All count as objects: a vocabulary does not mark stuff.
-    pub(crate) fn of(names: impl Iterator<Item = String>) -> Self {
+    fn of(names: impl Iterator<Item = String>) -> Self {
         let names: Vec<String> = names.collect();
         Self { ids: HashMap::new(), stuff: vec![false; names.len()], names }
+    }
+
+    /// The categories of answers, of which those from `background` on count as one.
+    pub(crate) fn of_answers(names: impl Iterator<Item = String>, background: Option<u16>) -> Self {
+        match background {
+            None => Self::of(names),
+            Some(first) => Self::of(names.take(usize::from(first)).chain(["background".to_owned()])),
+        }
     }
 
     /// The index of a category. One that is stuff anywhere is stuff.

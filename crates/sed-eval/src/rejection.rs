@@ -8,7 +8,7 @@ use sed_image::IndexMap;
 use serde::Serialize;
 
 use crate::{
-    ask::{self, Answer, Asker, Failed, Failure, Step, Survivors},
+    ask::{self, Answer, Asker, Failed, Failure, Jobs, Step, Survivors},
     case::{Case, Compared, Picture},
     error::{Error, Result},
     plan::Plan,
@@ -83,7 +83,7 @@ pub async fn measure(
     asker: &Asker,
     plan: Plan,
     top_ks: &[u32],
-    jobs: usize,
+    jobs: Jobs,
     progress: &dyn Fn(Step<'_>),
 ) -> Result<Measured> {
     let Plan { condition, cases, .. } = plan;

@@ -164,7 +164,7 @@ impl Condition {
         });
         let cases = cases.collect::<Result<_>>()?;
         let condition = Some(self.name.clone());
-        Ok(Plan { condition, words: Some(count), cases, names: Some(names) })
+        Ok(Plan { condition, words: Some(count), cases, names: Some(names), background: None })
     }
 
     /// The scenes with [`MANY`] words, which are their own categories; `None` if no scene has such a list.
@@ -182,7 +182,7 @@ impl Condition {
             Ok(scene.case(list, (0..count).collect(), Phrases::Word))
         });
         let (condition, cases) = (Some(self.name.clone()), cases.collect::<Result<_>>()?);
-        Ok(Some(Plan { condition, words: None, cases, names: None }))
+        Ok(Some(Plan { condition, words: None, cases, names: None, background: None }))
     }
 
     fn list(&self, scene: &Scene, count: usize) -> Result<Vec<String>> {

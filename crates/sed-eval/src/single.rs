@@ -5,7 +5,7 @@ use sed_image::UNLABELLED;
 use serde::Serialize;
 
 use crate::{
-    ask::{self, Asker, Failed, Failure, Step},
+    ask::{self, Asker, Failed, Failure, Jobs, Step},
     case::{Case, Compared, Meaning, Picture},
     error::{Error, Result},
     plan::{Names, Plan},
@@ -72,7 +72,7 @@ struct One {
 pub async fn measure(
     asker: &Asker,
     plan: Plan,
-    jobs: usize,
+    jobs: Jobs,
     progress: &dyn Fn(Step<'_>),
 ) -> Result<(Model, Row)> {
     let Plan { condition, cases, names, .. } = plan;

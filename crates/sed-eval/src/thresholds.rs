@@ -5,7 +5,7 @@ use sed_image::UNLABELLED;
 use serde::Serialize;
 
 use crate::{
-    ask::{self, Asker, Failed, Step},
+    ask::{self, Asker, Failed, Jobs, Step},
     case::{Case, Compared},
     error::{Error, Result},
     measure::{One, one},
@@ -175,10 +175,10 @@ fn best(points: &[Point]) -> Option<f32> {
 pub async fn measure(
     asker: &Asker,
     plan: Plan,
-    jobs: usize,
+    jobs: Jobs,
     progress: &dyn Fn(Step<'_>),
 ) -> Result<(Model, Measured)> {
-    let Plan { condition, words, cases, names } = plan;
+    let Plan { condition, words, cases, names, background } = plan;
     let asker = asker.with_scores();
     let (mut tallies, mut pictures) = (Tallies::default(), 0);
     let mut answered = None;
@@ -200,8 +200,8 @@ pub async fn measure(
         return Err(Error::NothingLabelled);
     }
     let asked = answered.categories.len();
-    let names =
-        names.unwrap_or_else(|| Names::of(answered.categories.into_iter().map(|category| category.name)));
+    let answered_names = answered.categories.into_iter().map(|category| category.name);
+    let names = names.unwrap_or_else(|| Names::of_answers(answered_names, background));
     tallies.grow(names.len());
     let curve = |(index, tally): (usize, &Tally)| tally.curve(names.name(index));
     let categories = tallies.0.iter().enumerate().map(curve).collect();

@@ -17,7 +17,7 @@ Examples:
   sed-serve serve --model models/sed-b.safetensors --listen 0.0.0.0:50051
   sed-serve segment photos/ --server http://127.0.0.1:50051 --vocabulary ade20k-150
   sed-serve vocabulary prepare ade20k-150 --server http://127.0.0.1:50051
-  sed-serve eval validation/ --labels annotations/ --vocabulary ade20k-150 --first-label 1
+  sed-serve eval --dataset ade20k-150 --data /datasets --model models/sed-b.safetensors
   sed-serve bench load --clients 8 --duration 30
 
 Exit codes:

@@ -37,7 +37,8 @@ fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(pictures)
 }
 
-fn is_picture(path: &Path) -> bool {
+/// Reports whether a file in a folder is a picture by its name, and none of our results.
+pub(crate) fn is_picture(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
     EXTENSIONS.contains(&extension)

@@ -13,8 +13,9 @@ pub(crate) struct RequestArgs {
     top_k: Option<u32>,
 
     /// Resizing of the picture to the model's input: in one step, or in two as the official evaluation does.
-    #[arg(long, value_name = "HOW", default_value = "direct")]
-    resize: Resize,
+    /// [default: direct; for `eval --dataset` and `--table` official]
+    #[arg(long, value_name = "HOW")]
+    resize: Option<Resize>,
 
     /// A pixel whose best score is below this, 0 to 1, belongs to no category. NAME=SCORE is the threshold of
     /// one category alone. May be given several times; `sed-serve eval --thresholds` helps to choose.
@@ -54,6 +55,16 @@ fn threshold(text: &str) -> Result<Threshold, String> {
 }
 
 impl RequestArgs {
+    /// The same flags, of which those that were not given are those of the official evaluation, with
+    /// rejection at `top_k`; 0 is off.
+    pub(crate) fn official(&self, top_k: u32) -> Self {
+        Self {
+            top_k: self.top_k.or(Some(top_k)),
+            resize: self.resize.or(Some(Resize::Official)),
+            ..self.clone()
+        }
+    }
+
     /// The options of a request for the index mask, and the overlay if it is wanted.
     pub(crate) fn options(&self, with_overlay: bool) -> v1::SegmentOptions {
         let general = self.threshold.iter().rfind(|threshold| threshold.category.is_none());
@@ -69,7 +80,7 @@ impl RequestArgs {
             list_rejected: true,
             ..v1::SegmentOptions::default()
         };
-        options.set_resize_mode(match self.resize {
+        options.set_resize_mode(match self.resize.unwrap_or_default() {
             Resize::Direct => v1::ResizeMode::Direct,
             Resize::Official => v1::ResizeMode::TwoStep,
         });

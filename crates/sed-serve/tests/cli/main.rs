@@ -15,6 +15,8 @@ mod environment;
 mod eval;
 #[cfg(feature = "embedded-model")]
 mod eval_files;
+#[cfg(feature = "embedded-model")]
+mod eval_official;
 mod logs;
 mod refused_checkpoints;
 mod secured;

@@ -1,28 +1,38 @@
 //! `eval`: a model's answers, through the real interface, scored against labelled pictures.
 
 mod args;
+mod official;
 mod output;
 mod print;
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use sed_client::{Client, SynonymMode, report::Model, v1::vocabulary::Source};
 use sed_eval::{
-    Asker, Competition, Exif, Failed, Keep, Measured, Plan, RemarkKind, Step, dataset, measure, rejection,
+    Asker, Competition, Exif, Failed, Jobs, Keep, Measured, NameList, Plan, RemarkKind, Step,
+    dataset::{self, Layout},
+    measure, paper, rejection,
     scenes::{self, Phrases},
     single, thresholds,
 };
 
 pub(crate) use self::args::EvalArgs;
-use self::print::{Protocol, Results, Scores};
+use self::{
+    official::Planned,
+    print::{DatasetRow, Protocol, Results, Scores},
+};
 use crate::{pictures, print as terminal, progress};
 
 /// The work of the command, determined before a model is loaded.
 enum Work {
     Scenes(Vec<Plan>),
     Dataset(Plan),
+    Table(Vec<Planned>),
     Rejection { conditions: Vec<Plan>, top_ks: Vec<u32> },
     Thresholds(Vec<Plan>),
     Single(Vec<Plan>),
@@ -35,26 +45,54 @@ pub(crate) fn run(args: &EvalArgs, as_json: bool) -> Result<ExitCode> {
 }
 
 fn work(args: &EvalArgs) -> Result<Work> {
+    let list = args.labels.list.as_deref().map(NameList::read).transpose()?;
+    if let Some(dataset) = args.official.dataset {
+        let plan = args.official.plan(dataset, list, args.what.limit())?;
+        return Ok(labelled(args, plan));
+    }
+    if args.official.table {
+        return Ok(Work::Table(args.official.all(args.what.limit())?));
+    }
+    // The command line's parser asks for it.
+    let Some(folder) = &args.folder else { bail!("name a folder of pictures or scenes") };
     if let Some(labels) = &args.labels.labels {
         let vocabulary = args.words.vocabulary()?;
-        let mut pictures = pictures::find(std::slice::from_ref(&args.folder))?;
-        pictures.truncate(args.what.limit().unwrap_or(usize::MAX));
-        let plan = dataset::plan(pictures, labels, &vocabulary, args.labels.first_label)?;
-        return Ok(if args.what.thresholds { Work::Thresholds(vec![plan]) } else { Work::Dataset(plan) });
+        let layout = Layout {
+            pictures: folder.clone(),
+            labels: labels.clone(),
+            picture_suffix: args.labels.picture_suffix.clone(),
+            label_suffix: args.labels.label_suffix.clone(),
+            list,
+            is_picture: pictures::is_picture,
+        };
+        return Ok(labelled(
+            args,
+            dataset::plan(&layout, &vocabulary, args.labels.first_label, args.what.limit())?,
+        ));
     }
-    let conditions = scenes::find(&args.folder, args.what.limit())?;
+    of_scenes(args, folder)
+}
+
+/// The work on pictures with labels.
+fn labelled(args: &EvalArgs, plan: Plan) -> Work {
+    if args.what.thresholds { Work::Thresholds(vec![plan]) } else { Work::Dataset(plan) }
+}
+
+/// The work on scenes.
+fn of_scenes(args: &EvalArgs, folder: &Path) -> Result<Work> {
+    let conditions = scenes::find(folder, args.what.limit())?;
     if conditions.is_empty() {
         bail!(
             "{} holds no scenes (<condition>/<i>.json beside <i>.png and <i>.label.png); to score other pictures, \
              name the folder of their labels with --labels, and the words",
-            args.folder.display()
+            folder.display()
         );
     }
     if let Some(top_ks) = &args.what.rejection {
         let conditions = conditions.iter().map(scenes::Condition::rejection_plan);
         let conditions: Vec<_> = conditions.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         if conditions.is_empty() {
-            return no_many_words(&args.folder);
+            return no_many_words(folder);
         }
         return Ok(Work::Rejection { conditions, top_ks: top_ks.clone() });
     }
@@ -84,21 +122,28 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
     let exif = args.labels.exif.map_or(Exif::Apply, Exif::from);
     let competition =
         Competition { synonym_mode: args.competition.synonym_mode(), contrast: args.competition.contrast() };
-    let options = args.request.options(false);
+    let official = args.official.is_asked().then(|| args.request.official(args.official.top_k()));
+    let options = official.as_ref().unwrap_or(&args.request).options(false);
     let protocol = Protocol::of(&options);
     let client = args.output.patient(client, args.target.ready_timeout());
     let asker = Asker::new(client, options, competition, exif, terminal::warnings);
     let mut work_on = Scoring { args, asker, left_out: LeftOut::default(), model: None, remarks: Vec::new() };
     match work {
         Work::Dataset(plan) => {
-            let keep = args.labels.labels.as_deref();
-            let keep = keep.and_then(|labels| args.output.keep(&args.folder, labels));
+            let keep = folders(args)?.and_then(|(pictures, labels)| args.output.keep(&pictures, &labels));
             let run = work_on.scored(plan, keep.as_ref()).await?;
             if args.output.markdown {
                 print::markdown(work_on.model()?, &dataset_name(args)?, protocol, &run)?;
             } else {
                 work_on.print(Results::Dataset(&run), as_json)?;
             }
+        }
+        Work::Table(plans) => {
+            let (rows, ended) = work_on.table(plans).await;
+            if !rows.is_empty() {
+                work_on.print(Results::Table(&rows), as_json)?;
+            }
+            ended?;
         }
         Work::Scenes(plans) => {
             let mut runs = Vec::with_capacity(plans.len());
@@ -133,8 +178,19 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
     work_on.left_out.check()
 }
 
-/// The name of the vocabulary, or the number of words that are written out.
+/// The folders of pictures and labels; `None` for scenes.
+fn folders(args: &EvalArgs) -> Result<Option<(PathBuf, PathBuf)>> {
+    if let Some(dataset) = args.official.dataset {
+        return Ok(Some(dataset.folders(&args.official.root()?)?));
+    }
+    Ok(args.folder.clone().zip(args.labels.labels.clone()))
+}
+
+/// The name of the dataset or the vocabulary, or the number of words that are written out.
 fn dataset_name(args: &EvalArgs) -> Result<String> {
+    if let Some(dataset) = args.official.dataset {
+        return Ok(dataset.name.to_owned());
+    }
     Ok(match args.words.vocabulary()?.source {
         Some(Source::Name(name)) => name,
         Some(Source::Categories(list)) => format!("own, {} words", list.categories.len()),
@@ -171,6 +227,21 @@ impl Scoring<'_> {
         Ok(run)
     }
 
+    /// Scores datasets up to the first that cannot be scored, and returns why it cannot.
+    async fn table(&mut self, plans: Vec<Planned>) -> (Vec<DatasetRow>, Result<()>) {
+        let fast = self.args.official.fast;
+        let mut rows = Vec::with_capacity(plans.len());
+        for (dataset, plan) in plans {
+            let run = match self.scored(plan, None).await {
+                Ok(run) => run,
+                Err(error) => return (rows, Err(error.context(format!("cannot score {}", dataset.name)))),
+            };
+            let paper = paper::rows(dataset.name).filter(|row| row.fast == fast).collect();
+            rows.push(DatasetRow { dataset, run, paper });
+        }
+        (rows, Ok(()))
+    }
+
     /// Compares rejection with the full path.
     async fn rejected(&mut self, plan: Plan, top_ks: &[u32]) -> Result<Vec<rejection::Row>> {
         let bar = self.begin(&plan);
@@ -198,8 +269,8 @@ impl Scoring<'_> {
         Ok(row)
     }
 
-    fn jobs(&self) -> usize {
-        self.args.what.jobs()
+    fn jobs(&self) -> Jobs {
+        Jobs { most: self.args.what.jobs(), strict: self.args.what.strict }
     }
 
     /// Counts the pictures of a plan, and returns a bar for them.
@@ -210,7 +281,7 @@ impl Scoring<'_> {
 
     fn end(&mut self, bar: &ProgressBar, model: Model, failed: &[Failed]) {
         bar.finish_and_clear();
-        self.left_out.failed += failed.len();
+        self.left_out.failed.extend(failed.iter().map(|one| one.picture.clone()));
         self.model = Some(model);
     }
 
@@ -235,19 +306,34 @@ fn show(bar: &ProgressBar, step: Step<'_>) {
     }
 }
 
-/// Counts of the pictures that are left out of the figures.
+/// Number of failed pictures that are named at the end.
+const MOST_NAMED: usize = 10;
+
+/// The pictures that are left out of the figures.
 #[derive(Debug, Default)]
 struct LeftOut {
-    failed: usize,
+    failed: Vec<String>,
     of: usize,
 }
 
 impl LeftOut {
     /// Fails if pictures were left out; called after the figures of the others are printed.
     fn check(&self) -> Result<()> {
-        if self.failed > 0 {
-            bail!("{} of {} pictures failed and are left out of the figures", self.failed, self.of);
+        let count = self.failed.len();
+        if count == 0 {
+            return Ok(());
         }
-        Ok(())
+        let names = self.failed.iter().map(|picture| {
+            Path::new(picture).file_name().map_or(picture.into(), |name| name.to_string_lossy())
+        });
+        let mut names: Vec<_> = names.take(MOST_NAMED).collect();
+        if count > MOST_NAMED {
+            names.push(format!("and {} more", count - MOST_NAMED).into());
+        }
+        bail!(
+            "{count} of {} pictures failed and are left out of the figures: {}; why is said above",
+            self.of,
+            names.join(", ")
+        );
     }
 }

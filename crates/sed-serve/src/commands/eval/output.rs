@@ -20,18 +20,18 @@ const BETWEEN_NOTES: Duration = Duration::from_secs(60);
 #[command(next_help_heading = "Results")]
 pub(super) struct OutputArgs {
     /// Print the figures as a Markdown table beside those that SED's authors report.
-    #[arg(long, requires = "labels", conflicts_with_all = ["thresholds", "per_category", "json"])]
+    #[arg(long, requires = "Labelled", conflicts_with_all = ["thresholds", "per_category", "json", "table"])]
     pub(super) markdown: bool,
 
     /// Add the counts of each picture to this file, and ask only for the pictures that it lacks. A run that
     /// was interrupted goes on when it is called again. The file is refused for another model, other words,
     /// options or folders.
-    #[arg(long, value_name = "FILE", requires = "labels", conflicts_with = "thresholds")]
+    #[arg(long, value_name = "FILE", requires = "Labelled", conflicts_with_all = ["thresholds", "table"])]
     resume: Option<PathBuf>,
 
     /// Write the index mask of each picture into this folder, under the picture's name with its subfolders: a
     /// PNG of 8 bits, beyond 255 categories of 16. The masks of another run are not replaced.
-    #[arg(long, value_name = "FOLDER", requires = "labels", conflicts_with = "thresholds")]
+    #[arg(long, value_name = "FOLDER", requires = "Labelled", conflicts_with_all = ["thresholds", "table"])]
     save_predictions: Option<PathBuf>,
 
     /// Go on for this long in all with a picture that the server refuses for now, or while the server cannot

@@ -3,6 +3,7 @@
 mod confusions;
 mod curves;
 mod markdown;
+mod official;
 mod single;
 
 use std::io::{self, Write};
@@ -12,6 +13,7 @@ use sed_eval::{Measured, Parts, rejection::Row, single as single_words, threshol
 use serde::Serialize;
 
 pub(super) use self::markdown::Protocol;
+pub(super) use self::official::DatasetRow;
 use crate::print::{self, BOLD, Cell, FAINT, Table, gap, styled, time};
 
 /// Scores to print as one JSON object, or as tables.
@@ -28,6 +30,7 @@ pub(super) struct Scores<'a> {
 pub(super) enum Results<'a> {
     Scenes(&'a [Measured]),
     Dataset(&'a Measured),
+    Table(&'a [DatasetRow]),
     Rejection(&'a [Row]),
     Thresholds(&'a [thresholds::Measured]),
     Single(&'a [single_words::Row]),
@@ -55,6 +58,7 @@ impl Scores<'_> {
                     categories(run, out)?;
                 }
             }
+            Results::Table(rows) => official::print(rows, out)?,
             Results::Rejection(rows) => rejection(rows, out)?,
             Results::Thresholds(runs) => {
                 runs.iter().try_for_each(|run| curves::print(run, per_category, out))?;
@@ -129,7 +133,12 @@ fn dataset(run: &Measured, out: &mut impl Write) -> io::Result<()> {
     let labelled = run.categories.iter().filter(|category| category.iou.is_some()).count();
     let all = run.ignored_pixels + run.labelled_pixels;
     let rows = [
-        ("mean IoU (mIoU)", percent(figures.miou), format!("over {labelled} of {} categories", run.words)),
+        ("words", run.words.to_string(), background(run)),
+        (
+            "mean IoU (mIoU)",
+            percent(figures.miou),
+            format!("over {labelled} of {} categories", run.categories.len()),
+        ),
         ("frequency-weighted IoU (fwIoU)", percent(figures.frequency_weighted_iou), String::new()),
         ("mean accuracy (mACC)", percent(figures.mean_accuracy), String::new()),
         (
@@ -146,6 +155,11 @@ fn dataset(run: &Measured, out: &mut impl Write) -> io::Result<()> {
         table.row([Cell::left(what), Cell::right(value).styled(BOLD), Cell::whole(note).styled(FAINT)]);
     }
     table.write("  ", out)
+}
+
+/// The number of words that count as one category, if there are any.
+fn background(run: &Measured) -> String {
+    run.background_words.map_or_else(String::new, |words| format!("{words} of them count as background"))
 }
 
 /// Counts the pictures that the figures are about, and those that failed.
