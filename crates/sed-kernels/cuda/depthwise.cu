@@ -303,7 +303,8 @@ __device__ void depthwise_channel(const T* x, const float* taps, float* sums, in
 // Floor: as above.
 template <typename T>
 __device__ void depthwise_any(const T* x, const float* taps, const float* norm_weight, const float* norm_bias,
-                              const unsigned* live, T* y, int height, int width, int channels, int size, float share, float eps) {
+                              const unsigned* live, T* y, int height, int width, int channels,
+                              int size, float share, float eps) {
   SED_DYNAMIC_SHARED(float, tile);
   if (live != nullptr && blockIdx.z >= *live) return;
   const int left = blockIdx.x * DEPTHWISE_COLUMNS, row = blockIdx.y;
