@@ -38,6 +38,24 @@ def batches() -> list[Json]:
             stacked=True,
         ),
         lines(
+            "Submissions",
+            "ops",
+            "Only on a GPU: launches of whole requests, all stages at once. Good: all answered. out_of_memory: its "
+            "requests went stage by stage instead, and the next ones are smaller. failed: see the server's log.",
+            query(total(rate("sed_submissions_total"), "outcome"), "{{outcome}}"),
+            stacked=True,
+        ),
+        lines(
+            "Whole or stage by stage",
+            "ops",
+            "Launches that ended in maps: submissions, and batches of the last stage alone. Bad on a GPU: stage by stage, "
+            "though nothing was run again for lack of memory. Requests are then larger than the budget, or want score "
+            "maps.",
+            query(total(rate("sed_submissions_total", 'outcome="answered"')), "whole"),
+            query(total(rate("sed_batch_flush_total", 'stage="finish"')), "stage by stage"),
+            query(total(rate("sed_batch_retries_total", 'cause="out_of_memory"')), "again for lack of memory"),
+        ),
+        lines(
             "Run again in parts",
             "ops",
             "Good: none. out_of_memory: the budget was too large for the memory. bisect: a "

@@ -4,14 +4,16 @@
 // rows that it loads one after the other: a loaded value serves every output that it reaches. A tile is as many lanes
 // as it takes for all channels, so that the norm's sums come from registers.
 #include "common.cuh"
+#include "tensor_core.cuh"
 
 constexpr int DEPTHWISE_COLUMNS = 8;
 // Channels of a group of weights, `taps` [groups, 1 + SIZE^2, 64]: a warp's, the bias before the kernel, padded with
 // zeros. So the taps of a thread lie at distances that the compiler knows.
 constexpr int DEPTHWISE_GROUP = 2 * WARP;
-// Most values of a warp that wait in shared memory for those of the other warps, for all warps of a block:
-// 24 times 8, or 16 times 16 or 32.
-constexpr int DEPTHWISE_PARTIALS = 512;
+// Distance of the sums of one value of N in shared memory, a sum for each warp of a block: for the most warps (16 or
+// 24) and three more, and such that eight lanes that read four sums of eight values use all banks.
+template <int N>
+constexpr int DEPTHWISE_PARTIALS = N > 16 ? 20 : 28;
 
 struct alignas(8) Channels2 {
   float x, y;
@@ -28,24 +30,14 @@ struct Stored<float> {
 };
 
 __device__ inline Channels2 unpacked(Channels2 v, float) { return v; }
-__device__ inline Channels2 unpacked(unsigned v, __nv_bfloat16) {
-  const unsigned bits[2] = {v << 16, v & 0xffff0000u};
-  Channels2 two;
-  memcpy(&two, bits, sizeof(two));
-  return two;
-}
-__device__ inline Channels2 unpacked(unsigned v, __half) {
-  __half halves[2];
-  memcpy(halves, &v, sizeof(v));
-  return {to_float(halves[0]), to_float(halves[1])};
+template <typename T>
+__device__ inline Channels2 unpacked(unsigned v, T) {
+  return {Packed<T>::low(v), Packed<T>::high(v)};
 }
 __device__ inline Channels2 packed(Channels2 v, float) { return v; }
 template <typename T>
 __device__ inline unsigned packed(Channels2 v, T) {
-  const T values[2] = {from_float<T>(v.x), from_float<T>(v.y)};
-  unsigned bits;
-  memcpy(&bits, values, sizeof(bits));
-  return bits;
+  return Packed<T>::of(v.x, v.y);
 }
 
 // Sums each of the first LEFT (8, 16 or 32) values over the 16 lanes of half a warp. Lane l then has the sums of value
@@ -66,7 +58,7 @@ __device__ inline void half_warp_sums(float (&v)[N]) {
   if constexpr (STEP > 1) half_warp_sums<(HALF > 0 ? HALF : 1), STEP / 2>(v);
 }
 
-// The same over all lanes of a tile: half a warp, a warp, or with `partial` [warps, N] the block.
+// The same over all lanes of a tile: half a warp, a warp, or by way of `partial` [N, DEPTHWISE_PARTIALS] the block.
 template <int N>
 __device__ inline void tile_sums(float (&v)[N], bool half, bool block, float* partial) {
   constexpr int HELD = N > 16 ? N / 16 : 1;
@@ -75,53 +67,66 @@ __device__ inline void tile_sums(float (&v)[N], bool half, bool block, float* pa
 #pragma unroll
   for (int i = 0; i < HELD; i++) v[i] += __shfl_xor_sync(ALL_LANES, v[i], 16);
   if (!block) return;
-  const int lane = threadIdx.x % WARP;
-  const int first = lane % 16 * N / 16;
-  if (lane < 16) {
+  constexpr int STRIDE = DEPTHWISE_PARTIALS<N>;
+  // The upper half of a warp has the same sums. It writes zeros behind those of the last warp instead, so that four
+  // can be read at a time.
+  const bool lower = (threadIdx.x & 16) == 0;
+  const int warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+  partial += threadIdx.x % 16 * N / 16 * STRIDE;
 #pragma unroll
-    for (int i = 0; i < HELD; i++) partial[threadIdx.x / WARP * N + first + i] = v[i];
-  }
+  for (int i = 0; i < HELD; i++) partial[i * STRIDE + (lower ? warp : warps + warp % 4)] = lower ? v[i] : 0.0f;
   __syncthreads();
 #pragma unroll
   for (int i = 0; i < HELD; i++) v[i] = 0.0f;
-#pragma unroll 4
-  for (unsigned warp = 0; warp < blockDim.x / WARP; warp++) {
+  int first = 0;
+#pragma unroll 1
+  do {
 #pragma unroll
-    for (int i = 0; i < HELD; i++) v[i] += partial[warp * N + first + i];
-  }
+    for (int i = 0; i < HELD; i++) {
+      const float4 four = *reinterpret_cast<const float4*>(partial + i * STRIDE + first);
+      v[i] = v[i] + four.x + four.y + four.z + four.w;
+    }
+  } while ((first += 4) < warps);
 }
 
 // Normalises a tile's pixels over their channels: the mean first, then the squared deviations from it. Lanes without
-// channels have zeros and take part with `inside` false. (`fmaf` so that every instantiation rounds alike.)
+// channels have zeros and take part with `inside` 0, others with 1. (`fmaf` so that every instantiation rounds alike.)
 template <int N>
-__device__ void normalise_tile(Channels2 (&acc)[N], Channels2 weight, Channels2 bias, bool inside, bool half, bool block, int channels,
-                               float eps) {
-  SED_SHARED(float, partial, 2 * DEPTHWISE_PARTIALS);
+__device__ void normalise_tile(Channels2 (&acc)[N], Channels2 weight, Channels2 bias, float inside, bool half,
+                               bool block, float share, float eps) {
+  constexpr int PARTIALS = N * DEPTHWISE_PARTIALS<N>;
+  SED_SHARED(float, partial, 2 * PARTIALS);
   constexpr int HELD = N > 16 ? N / 16 : 1;
-  const int upper = threadIdx.x & 16;
   float sums[N];
 #pragma unroll
   for (int i = 0; i < N; i++) sums[i] = acc[i].x + acc[i].y;
   tile_sums(sums, half, block, partial);
 #pragma unroll
-  for (int i = 0; i < HELD; i++) sums[i] /= channels;
+  for (int i = 0; i < HELD; i++) sums[i] *= share;
   float squares[N];
 #pragma unroll
   for (int i = 0; i < N; i++) {
-    const float mean = __shfl_sync(ALL_LANES, sums[i % HELD], upper + i * 16 / N);
-    acc[i].x -= mean;
-    acc[i].y -= mean;
-    squares[i] = inside ? fmaf(acc[i].x, acc[i].x, acc[i].y * acc[i].y) : 0.0f;
+    const float mean = __shfl_sync(ALL_LANES, sums[i % HELD], i * 16 / N, 16);
+    acc[i].x = fmaf(-inside, mean, acc[i].x);
+    acc[i].y = fmaf(-inside, mean, acc[i].y);
+    squares[i] = fmaf(acc[i].x, acc[i].x, acc[i].y * acc[i].y);
   }
-  tile_sums(squares, half, block, partial + DEPTHWISE_PARTIALS);
+  tile_sums(squares, half, block, partial + PARTIALS);
 #pragma unroll
-  for (int i = 0; i < HELD; i++) squares[i] = 1.0f / sqrtf(squares[i] / channels + eps);
+  for (int i = 0; i < HELD; i++) squares[i] = rsqrtf(squares[i] * share + eps);
 #pragma unroll
   for (int i = 0; i < N; i++) {
-    const float scale = __shfl_sync(ALL_LANES, squares[i % HELD], upper + i * 16 / N);
+    const float scale = __shfl_sync(ALL_LANES, squares[i % HELD], i * 16 / N, 16);
     acc[i].x = acc[i].x * scale * weight.x + bias.x;
     acc[i].y = acc[i].y * scale * weight.y + bias.y;
   }
+}
+
+// `v` of lane `lane` (of this one, or of any where all have the same), unchanged. The compiler keeps what comes from a
+// shuffle in a register; else it computes it again in every turn of a loop. Where registers are short, HELD is false.
+template <bool HELD>
+__device__ inline unsigned held(unsigned v, unsigned lane) {
+  return HELD ? __shfl_sync(ALL_LANES, v, lane) : v;
 }
 
 // A thread's part of a tile.
@@ -132,34 +137,36 @@ struct DepthwiseTile {
   using Raw = typename Stored<T>::Type;
   Channels2 sums[ROWS * COLUMNS];
   const char* from; // its first column; where that is outside the map, nothing loads it
+  unsigned width; // of a row, in pixels
   unsigned line; // bytes of a row
   unsigned pixel; // bytes of a pixel
+  unsigned step; // the same, for addresses of whole tiles
   unsigned columns; // bit by bit those in the map
   const Channels2* taps; // of the source row in output row 0
 
   __device__ __forceinline__ bool whole() const { return columns == (1u << SPAN) - 1; }
+  // All loads before the first use: they wait for memory together.
   __device__ __forceinline__ void load(Channels2 (&values)[SPAN]) const {
+    Raw raw[SPAN];
     if (whole()) {
 #pragma unroll
-      for (unsigned i = 0; i < SPAN; i++) {
-        values[i] = unpacked(*reinterpret_cast<const Raw*>(from + (unsigned long long)pixel * i), T{});
-      }
+      for (unsigned i = 0; i < SPAN; i++) raw[i] = *reinterpret_cast<const Raw*>(from + wide_product(step, i));
     } else {
 #pragma unroll
       for (unsigned i = 0; i < SPAN; i++) {
-        values[i] = {0.0f, 0.0f};
-        if (columns >> i & 1) {
-          values[i] = unpacked(*reinterpret_cast<const Raw*>(from + (unsigned long long)pixel * i), T{});
-        }
+        raw[i] = Raw{};
+        if (columns >> i & 1) raw[i] = *reinterpret_cast<const Raw*>(from + (unsigned long long)pixel * i);
       }
     }
+#pragma unroll
+    for (unsigned i = 0; i < SPAN; i++) values[i] = unpacked(raw[i], T{});
   }
   // Adds the next source row to output rows `low` to `high`. Other warps work while it is loaded: registers for a row
   // ahead would leave room for fewer.
   __device__ __forceinline__ void add(int low, int high) {
     Channels2 values[SPAN];
     load(values);
-    from += line;
+    from += wide_product(pixel, width);
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
       if (r < low || r > high) continue;
@@ -177,6 +184,13 @@ struct DepthwiseTile {
   }
   // Adds the source rows `begin .. end`, of which row 0 is the one that only output row 0 needs.
   __device__ __forceinline__ void add_all(int begin, int end) {
+    if constexpr (ROWS == 1) {
+      int left = end - begin; // at least one
+#pragma unroll 1
+      do add(0, 0);
+      while (--left > 0);
+      return;
+    }
 #pragma unroll
     for (int row = 0; row < ROWS - 1; row++) {
       if (row >= begin && row < end) add(0, row);
@@ -188,61 +202,73 @@ struct DepthwiseTile {
       if (row >= begin && row < end) add(row - SIZE + 1, ROWS - 1);
     }
   }
+  // The first `rows` rows, from `to` on.
   __device__ __forceinline__ void store(char* to, int rows) const {
 #pragma unroll
     for (int r = 0; r < ROWS; r++, to += line) {
       if (r >= rows) return;
+      if (whole()) {
 #pragma unroll
-      for (unsigned i = 0; i < COLUMNS; i++) {
-        if (whole() || columns >> (i + RADIUS) & 1) {
-          *reinterpret_cast<Raw*>(to + (unsigned long long)pixel * i) = packed(sums[r * COLUMNS + i], T{});
+        for (unsigned i = 0; i < COLUMNS; i++) {
+          *reinterpret_cast<Raw*>(to + wide_product(step, i)) = packed(sums[r * COLUMNS + i], T{});
+        }
+      } else {
+#pragma unroll
+        for (unsigned i = 0; i < COLUMNS; i++) {
+          if (columns >> (i + RADIUS) & 1) {
+            *reinterpret_cast<Raw*>(to + (unsigned long long)pixel * i) = packed(sums[r * COLUMNS + i], T{});
+          }
         }
       }
     }
   }
 };
 
-// `x` and `y` [images, height, width, channels] with an even number of channels and less than 4 GiB a row; `taps` as
-// above. With `norm_weight`, every pixel is normalised over its channels. Images from `*live` on, where it is given,
-// are left out. Blocks: (tiles of a row, groups of tiles of a column, images). A tile is 2^lanes_log threads (4: up to
-// 32 channels, 5: up to 64), several of them a block, one below the other; or the whole block (10).
+// `x` and `y` [images, height, width, channels] with an even number of channels and less than 4 GiB an image; `taps` as
+// above. With `norm_weight`, every pixel is normalised over its channels, of which `share` is one over the number.
+// Images from `*live` on, where it is given, are left out. Blocks: (tiles of a row, groups of tiles of a column,
+// images). A tile is 2^lanes_log threads (4: up to 32 channels, 5: up to 64), several of them a block, one below the
+// other; or the whole block (10).
 // Floor: the image read and written once, 2 * SIZE^2 FLOP a value.
 template <int SIZE, int ROWS, typename T>
 __device__ void depthwise_tile(const T* x, const float* taps, const float* norm_weight, const float* norm_bias,
                                const unsigned* live, T* y, int height, int width, int channels, int lanes_log,
-                               float eps) {
+                               float share, float eps) {
   constexpr int RADIUS = SIZE / 2;
+  constexpr bool HELD = ROWS < 4; // four rows need all registers
   DepthwiseTile<SIZE, ROWS, T> tile;
   if (live != nullptr && blockIdx.z >= *live) return;
   const unsigned pairs = channels / 2, pair = threadIdx.x & ((1u << lanes_log) - 1);
   const int tiles = max(static_cast<int>(blockDim.x >> lanes_log), 1);
-  const int place = (blockIdx.y * tiles + (threadIdx.x >> lanes_log)) * ROWS;
+  const int row = (blockIdx.y * tiles + (threadIdx.x >> lanes_log)) * ROWS;
   // Lanes behind the last channel or row work on the last one, and store nothing.
-  const int top = min(place, height - 1), left = blockIdx.x * DEPTHWISE_COLUMNS;
+  const int top = min(row, height - 1), left = blockIdx.x * DEPTHWISE_COLUMNS;
   const int begin = max(RADIUS - top, 0), end = min(ROWS + SIZE - 1, height + RADIUS - top);
-  tile.pixel = channels * sizeof(T);
-  tile.line = tile.pixel * width;
-  const long long line = tile.line; // for signed products
-  const long long image = (long long)blockIdx.z * height * line + min(pair, pairs - 1) * (2 * sizeof(T));
-  tile.from = reinterpret_cast<const char*>(x) + image + (top + begin - RADIUS) * line +
-              (left - RADIUS) * (long long)tile.pixel;
-  const int first_column = max(RADIUS - left, 0), columns = min(tile.SPAN, width + RADIUS - left);
-  tile.columns = (1u << columns) - (1u << first_column);
+  tile.width = width;
+  tile.pixel = held<HELD>(channels * sizeof(T), 0);
+  tile.step = held<HELD>(channels * sizeof(T), 0);
+  tile.line = held<HELD>(tile.pixel * width, 0);
+  const unsigned first_column = max(RADIUS - left, 0), columns = min(tile.SPAN, width + RADIUS - left);
+  tile.columns = held<HELD>((1u << columns) - (1u << first_column), 0);
+  const int rows = held<HELD>(pair < pairs ? height - row : 0, threadIdx.x); // none: nothing to store
+  const unsigned long long image = blockIdx.z * (unsigned long long)(tile.line * height);
+  const unsigned own = min(pair, pairs - 1) * static_cast<unsigned>(2 * sizeof(T));
+  const unsigned place = held<HELD>(top * tile.line + left * tile.pixel + own, threadIdx.x);
+  tile.from = reinterpret_cast<const char*>(x) + image + (place + (begin - RADIUS) * tile.line) -
+              (unsigned long long)tile.pixel * RADIUS;
   tile.taps = reinterpret_cast<const Channels2*>(taps) + pair / WARP * ((1 + SIZE * SIZE) * WARP) + pair % WARP;
 #pragma unroll
   for (int i = 0; i < ROWS * DEPTHWISE_COLUMNS; i++) tile.sums[i] = tile.taps[0];
   tile.taps += (1 + begin * SIZE) * WARP;
   tile.add_all(begin, end);
   if (norm_weight != nullptr) {
-    Channels2 weight{}, bias{};
-    if (pair < pairs) {
-      weight = {norm_weight[2 * pair], norm_weight[2 * pair + 1]};
-      bias = {norm_bias[2 * pair], norm_bias[2 * pair + 1]};
-    }
-    normalise_tile(tile.sums, weight, bias, pair < pairs, lanes_log < 5, lanes_log > 5, channels, eps);
+    const unsigned channel = 2 * min(pair, pairs - 1); // of lanes without channels nothing is stored
+    const Channels2 weight = {norm_weight[channel], norm_weight[channel + 1]};
+    const Channels2 bias = {norm_bias[channel], norm_bias[channel + 1]};
+    normalise_tile(tile.sums, weight, bias, rows > 0 ? 1.0f : 0.0f, lanes_log < 5, lanes_log > 5, share, eps);
   }
-  if (pair >= pairs) return;
-  tile.store(reinterpret_cast<char*>(y) + image + top * line + left * (long long)tile.pixel, height - place);
+  if (rows <= 0) return;
+  tile.store(moved(y, image + place), rows);
 }
 
 // One channel of DEPTHWISE_COLUMNS pixels from column `left` on; `x` starts the image's channel, `taps` its bias.
@@ -277,7 +303,8 @@ __device__ void depthwise_channel(const T* x, const float* taps, float* sums, in
 // Floor: as above.
 template <typename T>
 __device__ void depthwise_any(const T* x, const float* taps, const float* norm_weight, const float* norm_bias,
-                              const unsigned* live, T* y, int height, int width, int channels, int size, float eps) {
+                              const unsigned* live, T* y, int height, int width, int channels,
+                              int size, float share, float eps) {
   SED_DYNAMIC_SHARED(float, tile);
   if (live != nullptr && blockIdx.z >= *live) return;
   const int left = blockIdx.x * DEPTHWISE_COLUMNS, row = blockIdx.y;
@@ -323,8 +350,8 @@ __device__ void depthwise_any(const T* x, const float* taps, const float* norm_w
 
 #define PARAMETERS(T)                                                                                        \
   (const T* x, const float* taps, const float* norm_weight, const float* norm_bias, const unsigned* live,    \
-   T* y, int height, int width, int channels, int lanes_log, float eps)
-#define ARGUMENTS (x, taps, norm_weight, norm_bias, live, y, height, width, channels, lanes_log, eps)
+   T* y, int height, int width, int channels, int lanes_log, float share, float eps)
+#define ARGUMENTS (x, taps, norm_weight, norm_bias, live, y, height, width, channels, lanes_log, share, eps)
 SED_KERNEL(depthwise_any, PARAMETERS, ARGUMENTS)
 // `threads`: the largest block (`ROWS` in Rust); it also holds the registers of four rows to 128.
 #define DEPTHWISE_TILE(size, rows, threads)                                                                  \

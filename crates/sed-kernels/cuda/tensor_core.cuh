@@ -1,5 +1,5 @@
-// What the tensor cores and the copies around them need beyond CUDA C++: a few PTX instructions of compute capability
-// 8.0, by names of our own. The emulator has its own version of each.
+// What the tensor cores, the copies around them and addresses need beyond CUDA C++: a few PTX instructions of compute
+// capability 8.0, by names of our own. The emulator has its own version of each.
 #pragma once
 
 #ifndef SED_EMULATOR
@@ -54,6 +54,21 @@ __device__ inline int block_again() {
   int v;
   asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(v));
   return v;
+}
+
+// a * b in 64 bits. Added to an address it is one instruction; of products that the compiler sees through it makes
+// chains of sums of 64 bits, two instructions each.
+__device__ inline unsigned long long wide_product(unsigned a, unsigned b) {
+  unsigned long long product;
+  asm("mul.wide.u32 %0, %1, %2;" : "=l"(product) : "r"(a), "r"(b));
+  return product;
+}
+// Global memory `bytes` behind `at`. The compiler does not take the sum apart again, which it does to share parts of
+// several addresses at two more instructions each.
+__device__ inline char* moved(void* at, unsigned long long bytes) {
+  unsigned long long sum;
+  asm("add.u64 %0, %1, %2;" : "=l"(sum) : "l"(__cvta_generic_to_global(at)), "l"(bytes));
+  return static_cast<char*>(__cvta_global_to_generic(sum));
 }
 
 // max(v, 0) of two values, rounded and packed into 32 bits, the first in the low half; a NaN stays one, and f16's

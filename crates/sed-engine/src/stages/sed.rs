@@ -36,7 +36,7 @@ impl SedStages {
     /// Reports sizes of batches that the driver would not record: their launches are queued one by one.
     fn report_spoiled_graphs(&self) {
         for reason in self.model.graphs_spoiled() {
-            let effect = "batches of this size take longer";
+            let effect = "batches of this size take longer, until a later try works";
             self.without_graph
                 .call_once(|| tracing::warn!(reason, effect, "the encoder could not be recorded"));
             tracing::debug!(reason, "the encoder could not be recorded");

@@ -52,6 +52,10 @@ extern thread_local dim3 block_index, block_dim, grid_dim;
 void sync_block(int line);
 // Gives `value` to the warp and returns lane `source`'s.
 uint64_t exchange(unsigned mask, uint64_t value, int source, int line);
+// The lane that a shuffle reads: `source` of the running lane's part of the warp, of `width` lanes.
+inline int source_lane(int source, int width = 32) {
+  return (current->lane & ~(width - 1)) | (source & (width - 1));
+}
 // Gives `value` to the warp and returns those of all its lanes; all of them take part.
 const uint64_t* exchange_all(uint64_t value, int line);
 // What a lane holds of the factors of a product on tensor cores (tensor_core.cuh).
@@ -162,7 +166,8 @@ struct Registration {
 #define gridDim (sed_emulator::grid_dim)
 #define __syncthreads() sed_emulator::sync_block(__LINE__)
 #define __syncwarp() sed_emulator::exchange(0xffffffffu, 0, 0, __LINE__)
-#define __shfl_sync(mask, value, source) sed_emulator::shuffle(mask, value, (source) & 31, __LINE__)
+#define __shfl_sync(mask, value, ...)                                                                        \
+  sed_emulator::shuffle(mask, value, sed_emulator::source_lane(__VA_ARGS__), __LINE__)
 #define __shfl_xor_sync(mask, value, step)                                                                   \
   sed_emulator::shuffle(mask, value, sed_emulator::current->lane ^ (step), __LINE__)
 // Only for all lanes of a warp.
@@ -245,6 +250,8 @@ inline void load_matrices(unsigned (&to)[4], const T* row) {
     memcpy(&to[matrix], reinterpret_cast<const unsigned char*>(at) + lane % 4 * 4, 4);
   }
 }
+inline unsigned long long wide_product(unsigned a, unsigned b) { return static_cast<unsigned long long>(a) * b; }
+inline char* moved(void* at, unsigned long long bytes) { return static_cast<char*>(at) + bytes; }
 inline int thread_again() { return static_cast<int>(threadIdx.x); }
 inline int block_again() { return static_cast<int>(blockIdx.x); }
 inline unsigned pack_relu(float low, float high, __nv_bfloat16) {

@@ -36,21 +36,21 @@ const ROWS: [Rows; 3] = [
         count: 4,
         threads: 512,
         warps: 16,
-        cost: 87,
+        cost: 79,
         kernels: [None, Some("depthwise5x4"), Some("depthwise7x4"), Some("depthwise9x4")],
     },
     Rows {
         count: 2,
         threads: 512,
         warps: 20,
-        cost: 97,
+        cost: 93,
         kernels: [Some("depthwise3x2"), Some("depthwise5x2"), Some("depthwise7x2"), Some("depthwise9x2")],
     },
     Rows {
         count: 1,
         threads: 768,
         warps: 25,
-        cost: 125,
+        cost: 109,
         kernels: [Some("depthwise3x1"), Some("depthwise5x1"), Some("depthwise7x1"), Some("depthwise9x1")],
     },
 ];
@@ -153,10 +153,10 @@ impl DepthwiseConv {
             bail!("depthwise convolution: the number of rows that count is one u32");
         }
         let x = x.contiguous()?;
-        // Two channels are loaded at once, and a row's bytes counted in 32 bits.
+        // Two channels are loaded at once, and an image's bytes counted in 32 bits.
         let element = x.dtype().size_in_bytes();
         let fits = address(&x)?.0.is_multiple_of(2 * element as u64)
-            && u32::try_from(width * channels * element).is_ok();
+            && u32::try_from(height * width * channels * element).is_ok();
         let tiling = Tiling::of(self.size, (n, height, width, channels)).filter(|_| fits);
         self.launch(&x, norm, live, tiling)
     }
@@ -198,6 +198,7 @@ impl DepthwiseConv {
             .i32(width)?
             .i32(channels)?
             .i32(last)?
+            .f32(1.0 / channels as f32)
             .f32(norm.map_or(0.0, |norm| norm.eps))
             .run(x.device())?;
         Ok(y.into_tensor())

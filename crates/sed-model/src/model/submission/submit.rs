@@ -120,7 +120,8 @@ impl SedModel {
         }
     }
 
-    /// Reasons why the encoder is queued launch by launch for some numbers of images, since the last call.
+    /// Reasons why the encoder is queued launch by launch for some numbers of images, since the last call. Each is tried
+    /// again later.
     pub fn graphs_spoiled(&self) -> Vec<String> {
         let submissions = self.submissions();
         let state = submissions.map(|state| state.lock().unwrap_or_else(PoisonError::into_inner));
