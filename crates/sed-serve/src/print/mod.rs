@@ -83,7 +83,8 @@ pub(crate) fn note(message: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{message}");
 }
 
-fn warning(message: &str) {
+/// Prints a warning to standard error.
+pub(crate) fn warning(message: &str) {
     // A warning that cannot be written is no failure.
     let _ = writeln!(anstream::stderr().lock(), "{WARNING}warning:{WARNING:#} {message}");
 }

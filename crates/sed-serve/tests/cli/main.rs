@@ -13,6 +13,10 @@ mod doctor;
 mod environment;
 #[cfg(feature = "embedded-model")]
 mod eval;
+#[cfg(feature = "embedded-model")]
+mod folders;
+#[cfg(feature = "embedded-model")]
+mod formats;
 mod logs;
 mod refused_checkpoints;
 mod secured;
