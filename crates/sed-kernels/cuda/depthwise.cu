@@ -334,13 +334,13 @@ __device__ void depthwise_any(const T* x, const float* taps, const float* norm_w
     const float* values = tile + i * channels;
     float sum = 0.0f;
     for (int c = lane; c < channels; c += WARP) sum += values[c];
-    const float mean = warp_sum(sum) / channels;
+    const float mean = warp_sum(sum) * share;
     float squares = 0.0f;
     for (int c = lane; c < channels; c += WARP) {
       const float d = values[c] - mean;
       squares += d * d;
     }
-    const float scale = 1.0f / sqrtf(warp_sum(squares) / channels + eps);
+    const float scale = 1.0f / sqrtf(warp_sum(squares) * share + eps);
     for (int c = lane; c < channels; c += WARP) {
       out[(long long)i * channels + c] =
           from_float<T>((values[c] - mean) * scale * norm_weight[c] + norm_bias[c]);

@@ -4,6 +4,7 @@
 
 mod args;
 mod cli;
+mod coco;
 mod commands;
 mod descriptors;
 mod embedded;

@@ -16,6 +16,11 @@ pub(crate) fn count(total: u64) -> ProgressBar {
     styled(ProgressBar::new(total), "{bar:30} {pos}/{len} {prefix}{wide_msg}")
 }
 
+/// A bar over a number of pictures, with the time that is left.
+pub(crate) fn pictures(total: u64) -> ProgressBar {
+    styled(ProgressBar::new(total), "{bar:30} {pos}/{len} {eta} left  {wide_msg}")
+}
+
 /// A bar that counts bytes.
 pub(crate) fn bytes(doing: &str) -> ProgressBar {
     let bar = ProgressBar::new(0).with_message(doing.to_owned());

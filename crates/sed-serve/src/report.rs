@@ -26,4 +26,10 @@ pub(crate) struct Files {
     pub(crate) report: Option<PathBuf>,
     /// Scores, runners-up and margins.
     pub(crate) planes: Vec<PathBuf>,
+    /// The folder with a PNG for each category.
+    pub(crate) categories: Option<PathBuf>,
+    /// The PNG of COCO's panoptic format.
+    pub(crate) panoptic: Option<PathBuf>,
+    /// Arrays of numpy.
+    pub(crate) arrays: Vec<PathBuf>,
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use sed_server::config::Access;
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, sync::watch};
 
 /// A received signal.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,19 @@ impl Signals {
         }
         Signal { name: "Ctrl-C", number: 2 }
     }
+}
+
+/// A receiver of the signal that asks to end early. A second signal ends the program at once.
+pub(crate) fn stopping(mut signals: Signals) -> watch::Receiver<Option<Signal>> {
+    let (set, stop) = watch::channel(None);
+    tokio::spawn(async move {
+        let signal = signals.next().await;
+        // The work may have ended already.
+        let _ = set.send(Some(signal));
+        let second = signals.next().await;
+        std::process::exit(second.exit_code())
+    });
+    stop
 }
 
 /// A listener for SIGHUP, on which a server reads certificates and tokens again; without any, it does

@@ -1,13 +1,16 @@
 //! Index maps and their encodings.
 //!
 //! An [`IndexMap`] assigns every pixel one category or none. It is encoded as an index PNG ([`png`]), as COCO
-//! run-length encoding ([`rle`]), as polygons ([`polygon`]) or raw ([`raw`]). A [`GreyMap`] assigns every
-//! pixel a value of 0 to 1, and is encoded as a grey PNG ([`grey`]). An index PNG can be read back; so can the
-//! others by tests, with the feature `test-util`.
+//! run-length encoding ([`rle`]), as polygons ([`polygon`]), raw ([`raw`]), as COCO's panoptic PNG
+//! ([`panoptic`]) or category by category ([`binary`]). A [`GreyMap`] assigns every pixel a value of 0 to 1,
+//! and is encoded as a grey PNG ([`grey`]). An index PNG can be read back; so can run lengths, polygons, raw
+//! indices and grey PNGs by tests, with the feature `test-util`.
 
+pub mod binary;
 mod boxes;
 pub mod grey;
 pub mod palette;
+pub mod panoptic;
 pub mod png;
 pub mod polygon;
 pub mod raw;

@@ -188,11 +188,18 @@ fn text_note(report: &Report) -> String {
 
 fn files(report: &Report, out: &mut impl Write) -> io::Result<()> {
     let files = &report.files;
-    let named = [("overlay", &files.overlay), ("mask", &files.mask), ("report", &files.report)];
+    let named = [
+        ("overlay", &files.overlay),
+        ("mask", &files.mask),
+        ("categories", &files.categories),
+        ("panoptic", &files.panoptic),
+        ("report", &files.report),
+    ];
     let mut table = Table::default();
     let planes = files.planes.iter().map(|path| ("plane", path));
     let named = named.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
-    for (name, path) in named.chain(planes) {
+    let arrays = files.arrays.iter().map(|path| ("arrays", path));
+    for (name, path) in named.chain(planes).chain(arrays) {
         table.row([Cell::left(name).styled(BOLD), Cell::whole(path.display().to_string())]);
     }
     gap(out)?;

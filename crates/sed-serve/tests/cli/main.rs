@@ -17,6 +17,10 @@ mod eval;
 mod eval_files;
 #[cfg(feature = "embedded-model")]
 mod eval_official;
+#[cfg(feature = "embedded-model")]
+mod folders;
+#[cfg(feature = "embedded-model")]
+mod formats;
 mod logs;
 mod refused_checkpoints;
 mod secured;

@@ -62,7 +62,8 @@ fn planes_are_files_beside_the_mask() {
     let folder = tempfile::tempdir().unwrap();
     let picture = example("farm.png");
     let words = ["--words", "sky, grass, road, tree, house", "--output", text(folder.path()), "--json"];
-    let planes = ["--encodings", "score-png,runner-up-png,margin-png,score-raw,margin-raw", "--fade-unsure"];
+    let formats = "overlay,index-png,score-png,runner-up-png,margin-png,score-raw,margin-raw";
+    let planes = ["--format", formats, "--fade-unsure"];
     let report = run(&[&["segment", text(&picture)][..], &words, &planes].concat()).good().json().remove(0);
     assert_eq!(report["files"]["planes"].as_array().unwrap().len(), 5);
 

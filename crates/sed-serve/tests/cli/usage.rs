@@ -6,14 +6,16 @@ use crate::support::{nano, run, text};
 fn a_wrong_command_line_has_exit_code_2() {
     let picture = nano("img_a.png");
     let picture = text(&picture);
-    let wrong: [&[&str]; 14] = [
+    let wrong: [&[&str]; 16] = [
         &["segment", picture],
         &["segment", picture, "--words", "cat", "--vocabulary", "ade20k-150"],
         &["segment", picture, "--words", "cat,,dog"],
         &["segment", picture, "--words", "cat", "--timeout", "0"],
         &["segment", picture, "--words", "cat", "--threshold", "cat=2"],
         &["segment", picture, "--words", "cat", "--contrast", "a,,b"],
-        &["segment", picture, "--words", "cat", "--encodings", "score"],
+        &["segment", picture, "--words", "cat", "--format", "score"],
+        &["segment", picture, "--words", "cat", "--no-output", "--format", "overlay"],
+        &["segment", picture, "--words", "cat", "--jobs", "0"],
         &["segment", picture, "--words", "cat", "--no-output", "--fade-unsure"],
         &["vocabulary", "check"],
         &["vocabulary", "check", "pascal-voc-20", "--words", "cat"],

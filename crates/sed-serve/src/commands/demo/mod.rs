@@ -4,7 +4,10 @@
 mod show;
 mod words;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -13,7 +16,7 @@ use sed_telemetry::Telemetry;
 use serde::Serialize;
 
 use crate::{
-    args::{ModelArgs, RequestArgs},
+    args::{Format, ModelArgs, RequestArgs},
     commands::serve,
     embedded::{self, Example},
     output_files::{OutputFolder, write_report},
@@ -65,7 +68,7 @@ struct Shown {
 
 pub(crate) fn run(args: &DemoArgs, as_json: bool) -> Result<ExitCode> {
     let examples = chosen(args.picture.as_deref())?;
-    let mut folder = OutputFolder::create(&args.output)?;
+    let folder = OutputFolder::create(&args.output, &Format::USUAL, as_json)?;
     let stages = args.model.load()?;
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
@@ -78,7 +81,7 @@ pub(crate) fn run(args: &DemoArgs, as_json: bool) -> Result<ExitCode> {
             if !as_json {
                 show::introduce(&server, args.model.model.is_none())?;
             }
-            let pictures = segment(&server.url(), &examples, &mut folder, as_json).await?;
+            let pictures = segment(&server.url(), &examples, &folder, as_json).await?;
             if !as_json {
                 show::pictures(&pictures)?;
                 if !args.once {
@@ -122,7 +125,7 @@ fn chosen(name: Option<&str>) -> Result<Vec<Example>> {
 async fn segment(
     url: &str,
     examples: &[Example],
-    folder: &mut OutputFolder,
+    folder: &OutputFolder,
     as_json: bool,
 ) -> Result<Vec<Shown>> {
     let client = Client::connect(url, &Access::default()).await?.with_retries(Retries::OFF);
@@ -141,7 +144,7 @@ async fn segment(
         };
         let answer = asked(options.clone()).await?;
         let decoder_ms_without_rejection = asked(without.clone()).await?.report.latency.decoder_ms();
-        let files = folder.write(example.name(), &answer, as_json)?;
+        let files = folder.write(Path::new(example.name()), &answer)?;
         let decoder_ms = answer.report.latency.decoder_ms();
         let report =
             Report { picture: example.file.clone(), answer: answer.report, files, usual_contrast: false };
