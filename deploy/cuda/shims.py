@@ -17,7 +17,7 @@ Usage: shims.py NAME SONAME[,SONAME] CODE SYMBOLS DESTINATION
   SYMBOLS      a file with one function name a line
   DESTINATION  the folder that gets libNAME_shim.a and libNAME.so, a linker script that names it
 
-From the project's design notes. x86-64 Linux only.
+x86-64 Linux only.
 """
 
 import pathlib

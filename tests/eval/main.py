@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import faults
 import layouts
@@ -22,10 +23,11 @@ class Small:
 
     def __init__(self, dataset: Dataset, root: Path, work: Path) -> None:
         self.dataset = dataset
+        self.work = work / dataset.name
         draw(root / dataset.pictures, dataset.names)
         self.full, self.fast = (
             predictions(
-                root / dataset.pictures, dataset.name, work / dataset.name / top_k, *OFFICIAL, "--top-k", top_k
+                root / dataset.pictures, dataset.name, self.work / top_k, *OFFICIAL, "--top-k", top_k
             )
             for top_k in ["0", "8"]
         )
@@ -44,7 +46,11 @@ class Small:
 def one_command_a_row(small: Small, root: Path) -> None:
     """`--dataset` alone gives the official figures, `--fast` those of the paper's fast inference."""
     how = ["--dataset", small.dataset.name, "--data", root, "--json"]
-    outcome = evaluate(*how)
+    masks = small.work / "masks"
+    outcome = evaluate(*how, "--save-predictions", masks)
+    for name, answer in small.full.items():
+        with Image.open(masks / f"{name}.png") as mask:
+            assert np.array_equal(np.array(mask), answer), f"{small.dataset.name}: the saved mask of {name} differs"
     run = outcome.json()["dataset"]
     wanted = small.figures(small.full)
     compare(run, wanted, small.dataset.name)
@@ -65,13 +71,13 @@ def one_table(smalls: list[Small], root: Path) -> None:
     by_variable = {"DETECTRON2_DATASETS": str(root)}
     lines = evaluate("--table", environment=by_variable).out.splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    assert rows[0][2:6] == ["mIoU", "fwIoU", "mACC", "pACC"], rows[0]
+    assert rows[0][3:7] == ["mIoU", "fwIoU", "mACC", "pACC"], rows[0]
     assert len(rows) == 2 + len(smalls), "\n".join(lines)
     for row, small in zip(rows[2:], smalls, strict=True):
         wanted = [f"{figure:.2f}" for figure in small.figures(small.full).values()]
-        assert row[0].startswith(small.dataset.name) and row[2:6] == wanted, (row, wanted)
-    assert rows[4][6:] == ["31.8", "35.3"], rows[4]
-    assert rows[7][6:] == ["–", "–"], rows[7]
+        assert row[0].startswith(small.dataset.name) and row[3:7] == wanted, (row, wanted)
+    assert rows[4][7:] == ["31.8", "35.3"], rows[4]
+    assert rows[7][7:] == ["–", "–"], rows[7]
     found = evaluate("--table", "--fast", "--limit", "1", "--json", environment=by_variable).json()["table"]
     assert [row["dataset"] for row in found] == [small.dataset.name for small in smalls]
     assert {row["pictures"] for row in found} == {1}

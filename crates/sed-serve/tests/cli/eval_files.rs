@@ -161,7 +161,7 @@ fn confusions_and_markdown_stand_beside_the_figures() {
     assert_eq!(rows.len(), 3, "{table}");
     assert!(rows[0].starts_with("| model | dataset | protocol |") && rows[1].starts_with("|---|"), "{table}");
     assert!(rows[2].starts_with("| sed-tiny | own, 6 words | official | 2 | "), "{table}");
-    assert!(rows.iter().all(|row| row.matches('|').count() == 10), "{table}");
+    assert!(rows.iter().all(|row| row.matches('|').count() == 11), "{table}");
     let how = ["--vocabulary", "ade20k-150", "--markdown", "--limit", "1", "--top-k", "8"];
     let table = dataset.eval(&how).good().stdout;
     assert!(table.contains("| resize direct, top_k 8 | 1 | "), "{table}");

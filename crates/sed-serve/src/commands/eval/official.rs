@@ -28,7 +28,7 @@ pub(super) struct OfficialArgs {
     #[arg(long, value_name = "NAME", value_parser = parser())]
     pub(super) dataset: Option<&'static Dataset>,
 
-    /// Score all of these datasets that are there, and print one Markdown table beside the paper's figures.
+    /// Score all of these datasets that are there, and print one Markdown table beside the figures of SED's authors.
     #[arg(long, conflicts_with = "per_category")]
     pub(super) table: bool,
 

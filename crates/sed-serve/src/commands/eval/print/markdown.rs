@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use sed_client::{report::Model, v1};
 use sed_eval::{Measured, paper};
 
-use super::percent;
+use super::{labelled, percent};
 
 /// Rejection of the authors' fast inference.
 const FAST_TOP_K: u32 = 8;
@@ -54,16 +54,17 @@ pub(super) fn print(
 ) -> io::Result<()> {
     writeln!(
         out,
-        "| model | dataset | protocol | pictures | mIoU | mIoU in the paper | fwIoU | mACC | pACC |"
+        "| model | dataset | protocol | pictures | categories | mIoU | mIoU of SED's authors | fwIoU | mACC | pACC |"
     )?;
-    writeln!(out, "|---|---|---|---:|---:|---|---:|---:|---:|")?;
+    writeln!(out, "|---|---|---|---:|---:|---:|---|---:|---:|---:|")?;
     let figures = &run.figures;
     let [model_name, dataset_name] = [&model.name, dataset].map(|name| name.replace('|', "\\|"));
     writeln!(
         out,
-        "| {model_name} | {dataset_name} | {} | {} | {} | {} | {} | {} | {} |",
+        "| {model_name} | {dataset_name} | {} | {} | {} | {} | {} | {} | {} | {} |",
         protocol.name(),
         run.pictures,
+        labelled(run),
         percent(figures.miou),
         reported(&model.name, dataset, protocol.is_fast()),
         percent(figures.frequency_weighted_iou),

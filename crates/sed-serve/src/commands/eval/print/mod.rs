@@ -130,15 +130,12 @@ fn scenes(runs: &[Measured], out: &mut impl Write) -> io::Result<()> {
 
 fn dataset(run: &Measured, out: &mut impl Write) -> io::Result<()> {
     let figures = &run.figures;
-    let labelled = run.categories.iter().filter(|category| category.iou.is_some()).count();
     let all = run.ignored_pixels + run.labelled_pixels;
+    let asked = run.pictures > run.resumed;
+    let pace = if asked { format!("{:.2}", run.pace.images_per_second) } else { "–".to_owned() };
     let rows = [
         ("words", run.words.to_string(), background(run)),
-        (
-            "mean IoU (mIoU)",
-            percent(figures.miou),
-            format!("over {labelled} of {} categories", run.categories.len()),
-        ),
+        ("mean IoU (mIoU)", percent(figures.miou), format!("over {} categories", labelled(run))),
         ("frequency-weighted IoU (fwIoU)", percent(figures.frequency_weighted_iou), String::new()),
         ("mean accuracy (mACC)", percent(figures.mean_accuracy), String::new()),
         (
@@ -147,7 +144,7 @@ fn dataset(run: &Measured, out: &mut impl Write) -> io::Result<()> {
             format!("{} of all pixels ignored", share(run.ignored_pixels, all)),
         ),
         ("survivors by level", survivors(&run.pace.survivors), String::new()),
-        ("images/s", format!("{:.2}", run.pace.images_per_second), of_pictures(run)),
+        ("images/s", pace, of_pictures(run)),
         ("mean latency", time(run.pace.mean_latency_ms), String::new()),
     ];
     let mut table = Table::default();
@@ -155,6 +152,12 @@ fn dataset(run: &Measured, out: &mut impl Write) -> io::Result<()> {
         table.row([Cell::left(what), Cell::right(value).styled(BOLD), Cell::whole(note).styled(FAINT)]);
     }
     table.write("  ", out)
+}
+
+/// The categories that some label has, over which the means go, of all.
+fn labelled(run: &Measured) -> String {
+    let labelled = run.categories.iter().filter(|category| category.iou.is_some()).count();
+    format!("{labelled} of {}", run.categories.len())
 }
 
 /// The number of words that count as one category, if there are any.

@@ -9,7 +9,7 @@ use sed_eval::{
 };
 use serde::{Serialize, Serializer};
 
-use super::percent;
+use super::{labelled, percent};
 
 /// The scores of a dataset, beside those that SED's authors report.
 #[derive(Debug, Serialize)]
@@ -30,10 +30,10 @@ pub(super) fn print(rows: &[DatasetRow], out: &mut impl Write) -> io::Result<()>
     let models = paper::MODELS;
     writeln!(
         out,
-        "\n| dataset | pictures | mIoU | fwIoU | mACC | pACC | {} |",
-        models.map(|model| format!("{model}, paper: mIoU")).join(" | ")
+        "\n| dataset | pictures | categories | mIoU | fwIoU | mACC | pACC | {} |",
+        models.map(|model| format!("{model}, its authors: mIoU")).join(" | ")
     )?;
-    writeln!(out, "|---|{}", "---:|".repeat(5 + models.len()))?;
+    writeln!(out, "|---|{}", "---:|".repeat(6 + models.len()))?;
     for DatasetRow { dataset, run, paper } in rows {
         let figures = &run.figures;
         let own =
@@ -44,10 +44,11 @@ pub(super) fn print(rows: &[DatasetRow], out: &mut impl Write) -> io::Result<()>
         });
         writeln!(
             out,
-            "| {} ({}) | {} | {} | {} |",
+            "| {} ({}) | {} | {} | {} | {} |",
             dataset.name,
             dataset.short,
             run.pictures,
+            labelled(run),
             own.map(percent).join(" | "),
             reported.join(" | ")
         )?;
