@@ -57,6 +57,8 @@ const SLOW: Duration = Duration::from_millis(200);
 const MAX_TIMEOUT_SECONDS: f64 = 1.6;
 /// More refusals in a row than there can be while words make progress.
 const TOO_MANY: usize = 20;
+/// Deadlines that may pass without a refusal, because other tests keep the machine busy.
+const MOST_LATE: usize = 3;
 
 fn config(max_timeout_seconds: f64) -> ServerConfig {
     let settings = Settings {
@@ -153,6 +155,7 @@ async fn each_refusal_of_cold_words_says_how_many_are_ready_and_when_to_ask_agai
 async fn ask_until_answered(server: &Running) -> v1::SegmentResponse {
     let mut client = client(server.address);
     let mut ready: Vec<usize> = Vec::new();
+    let mut late = 0;
     loop {
         let refused = match client.segment(about_all()).await {
             Err(status) => status,
@@ -161,6 +164,11 @@ async fn ask_until_answered(server: &Running) -> v1::SegmentResponse {
                 return answer.into_inner();
             }
         };
+        // On a busy machine a launch takes longer than predicted: the deadline passes, and the words stay.
+        if refused.code() == Code::DeadlineExceeded && late < MOST_LATE {
+            late += 1;
+            continue;
+        }
         let details = refused.get_error_details();
         let info = details.error_info().unwrap();
         let facts = (refused.code(), info.reason.as_str());

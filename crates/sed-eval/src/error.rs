@@ -43,6 +43,15 @@ pub enum Error {
     /// The EXIF orientation of a picture cannot be removed.
     #[error("{0}")]
     Exif(&'static str),
+    /// The name of a file cannot be compared with others.
+    #[error("the name {} is not UTF-8; rename the file", .0.display())]
+    NotUtf8(PathBuf),
+    /// The folder for masks lies where pictures or labels are looked for.
+    #[error(
+        "the folder {} for masks lies in {}, where they would count as pictures or labels; name another",
+        .0.display(), .1.display()
+    )]
+    Inside(PathBuf, PathBuf),
     /// A label cannot be read.
     #[error("cannot read the label {}", file.display())]
     Label {

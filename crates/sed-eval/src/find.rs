@@ -34,14 +34,19 @@ pub(crate) fn files(
     };
     let mut named = Named::new();
     for entry in WalkDir::new(folder).follow_links(true).into_iter().filter_entry(is_wanted) {
-        let entry = entry.map_err(|error| unreadable(folder, error))?;
-        if !entry.file_type().is_file() || !keep(entry.path()) {
+        let path = match entry {
+            Ok(entry) if !entry.file_type().is_file() => continue,
+            Ok(entry) => entry.into_path(),
+            // A link that leads nowhere is a file that cannot be read: it fails when its turn comes.
+            Err(error) => dead_link(&error).ok_or_else(|| unreadable(folder, error))?,
+        };
+        if !keep(&path) {
             continue;
         }
-        let relative = entry.path().strip_prefix(folder).ok().filter(|path| !path.as_os_str().is_empty());
-        let relative = relative.unwrap_or(Path::new(entry.file_name()));
-        if let Some(name) = name(&slashed(relative)).strip_suffix(suffix) {
-            named.entry(name.to_owned()).or_default().push(entry.into_path());
+        let relative = path.strip_prefix(folder).ok().filter(|path| !path.as_os_str().is_empty());
+        let relative = relative.or(path.file_name().map(Path::new)).unwrap_or(&path);
+        if let Some(name) = name(&slashed(relative)?).strip_suffix(suffix) {
+            named.entry(name.to_owned()).or_default().push(path);
         }
     }
     named.values_mut().for_each(|paths| paths.sort());
@@ -55,10 +60,20 @@ fn unreadable(folder: &Path, error: walkdir::Error) -> Error {
     Error::Folder { folder, source: error.into_io_error().unwrap_or_else(|| io::Error::other(circle)) }
 }
 
+/// The path of a link in a folder that leads nowhere, if that is the error.
+fn dead_link(error: &walkdir::Error) -> Option<PathBuf> {
+    let path = error.path().filter(|_| error.depth() > 0)?;
+    let leads_nowhere = path.is_symlink() && !path.exists() && error.loop_ancestor().is_none();
+    leads_nowhere.then(|| path.to_owned())
+}
+
 /// A path with `/` between its parts.
-fn slashed(path: &Path) -> String {
-    let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
-    parts.join("/")
+///
+/// # Errors
+/// It is not UTF-8: replaced bytes would give two files one name.
+fn slashed(path: &Path) -> Result<String> {
+    let parts: Option<Vec<_>> = path.components().map(|part| part.as_os_str().to_str()).collect();
+    parts.map(|parts| parts.join("/")).ok_or_else(|| Error::NotUtf8(path.to_owned()))
 }
 
 /// A path without its ending, the part of the last name from its last dot on.
@@ -104,8 +119,19 @@ mod tests {
         let one = root.path().join("ulm/c_left.png");
         let found = files(&one, Path::new("labels"), "", |_| true).unwrap();
         assert_eq!(found, Named::from([("c_left".to_owned(), vec![one])]));
+        std::os::unix::fs::symlink("nowhere.png", root.path().join("dead_end.png")).unwrap();
+        assert_eq!(names("_end"), ["dead"]);
         let error = files(&root.path().join("none"), root.path(), "", |_| true).unwrap_err().to_string();
         assert!(error.contains("cannot list the folder") && error.contains("none"), "{error}");
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_are_refused() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join(OsStr::from_bytes(b"a\xff.png")), "").unwrap();
+        let error = files(root.path(), Path::new("labels"), "", |_| true).unwrap_err().to_string();
+        assert!(error.contains("is not UTF-8"), "{error}");
     }
 
     #[test]

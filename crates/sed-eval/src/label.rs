@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::BufReader, path::Path};
 
-use image::DynamicImage;
+use image::{DynamicImage, ExtendedColorType, ImageDecoder};
 
 use crate::error::{Cause, Error, Result};
 
@@ -15,6 +15,17 @@ pub(crate) struct Label {
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) values: Vec<u16>,
+}
+
+/// The most pixels of a label: a file below a kilobyte can announce four billion.
+const MOST_PIXELS: u64 = 1 << 28;
+
+/// Refuses a label with more pixels than any picture has, before memory is taken for it.
+fn bounded(width: u32, height: u32) -> Result<(), Cause> {
+    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+        return Err(format!("it is {width} × {height}; at most {MOST_PIXELS} pixels").into());
+    }
+    Ok(())
 }
 
 /// Reads a PNG of grey values (up to 16 bits) or palette indices, or a grey TIFF.
@@ -34,6 +45,7 @@ fn read_png(path: &Path) -> Result<Label, Cause> {
         let advice = "not one number for each pixel; save it as grey or palette PNG";
         return Err(format!("it holds colours ({colour:?}), {advice}").into());
     }
+    bounded(reader.info().width, reader.info().height)?;
     let mut bytes = vec![0; reader.output_buffer_size().ok_or("it is too large")?];
     let info = reader.next_frame(&mut bytes)?;
     let rows = bytes.chunks_exact(info.line_size).take(info.height as usize);
@@ -55,8 +67,18 @@ fn unpacked(row: &[u8], depth: png::BitDepth) -> Box<dyn Iterator<Item = u16> + 
 }
 
 fn read_tiff(path: &Path) -> Result<Label, Cause> {
-    let image = image::ImageReader::open(path)?.with_guessed_format()?.decode()?;
-    let (width, height) = (image.width(), image.height());
+    let reader = || -> Result<_, Cause> { Ok(image::ImageReader::open(path)?.with_guessed_format()?) };
+    let (width, height) = reader()?.into_dimensions()?;
+    bounded(width, height)?;
+    let image = {
+        let mut decoder = reader()?.into_decoder()?;
+        if decoder.original_color_type() == ExtendedColorType::L1 {
+            // Decoded, the value 1 would become 255.
+            return Err("it has 1 bit a pixel; save it as grey of 8 bits, or as PNG".into());
+        }
+        decoder.set_limits(image::Limits::default())?;
+        DynamicImage::from_decoder(decoder)?
+    };
     let values = match image {
         DynamicImage::ImageLuma8(grey) => grey.into_raw().into_iter().map(u16::from).collect(),
         DynamicImage::ImageLuma16(grey) => grey.into_raw(),

@@ -36,6 +36,9 @@ impl Predictions {
     /// of masks, or two pictures would have one mask.
     pub(crate) fn open(folder: &Path, run: &Run, pictures: &[String]) -> Result<Self> {
         let this = Self { folder: folder.to_owned(), replaced: AtomicU64::new(0) };
+        if let Some(around) = run.folders().into_iter().find(|around| is_inside(folder, around)) {
+            return Err(Error::Inside(folder.to_owned(), around.to_owned()));
+        }
         let mut files: Vec<(PathBuf, &str)> =
             pictures.iter().map(|picture| (this.file(picture), picture.as_str())).collect();
         files.sort();
@@ -88,9 +91,22 @@ impl Predictions {
     }
 }
 
-/// Writes a file, and makes its folder.
+/// Reports whether `folder`, which is perhaps not there yet, is or lies in the folder `around`.
+fn is_inside(folder: &Path, around: &Path) -> bool {
+    let (Ok(folder), Ok(around)) = (std::path::absolute(folder), fs::canonicalize(around)) else {
+        return false;
+    };
+    let existing = folder.ancestors().find_map(|part| Some((part, fs::canonicalize(part).ok()?)));
+    existing.is_some_and(|(part, real)| {
+        real.join(folder.strip_prefix(part).unwrap_or(Path::new(""))).starts_with(around)
+    })
+}
+
+/// Writes a file as a whole, and makes its folder.
 fn write(file: &Path, bytes: &[u8]) -> Result<()> {
-    let done = file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(file, bytes));
+    let part = file.with_extension("part");
+    let folder = file.parent().map_or(Ok(()), fs::create_dir_all);
+    let done = folder.and_then(|()| fs::write(&part, bytes)).and_then(|()| fs::rename(&part, file));
     done.map_err(|source| Error::Prediction { file: file.to_owned(), source })
 }
 
@@ -99,7 +115,7 @@ mod tests {
     use sed_image::UNLABELLED;
 
     use super::*;
-    use crate::run::tests::run;
+    use crate::run::tests::{run, run_on};
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.to_owned()).collect()
@@ -119,6 +135,18 @@ mod tests {
         }
         assert!(masks.has("x/y.jpg") && !masks.has("y.jpg"));
         assert_eq!(masks.replaced(), 1);
+    }
+
+    #[test]
+    fn a_folder_among_the_pictures_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let run = run_on(root.path());
+        for inside in ["", "masks", "a/../masks/deeper"] {
+            let error = Predictions::open(&root.path().join(inside), &run, &[]).unwrap_err().to_string();
+            assert!(error.contains("would count as pictures"), "{inside}: {error}");
+        }
+        let beside = tempfile::tempdir().unwrap();
+        Predictions::open(&beside.path().join("masks"), &run, &[]).unwrap();
     }
 
     #[test]

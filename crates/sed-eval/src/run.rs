@@ -87,6 +87,11 @@ impl Run {
         })
     }
 
+    /// The folders of pictures and labels.
+    pub(crate) fn folders(&self) -> [&Path; 2] {
+        [&self.pictures, &self.labels]
+    }
+
     /// The facts in which this run differs from an earlier one, each with both values; empty for none.
     pub(crate) fn differences(&self, earlier: &Self) -> String {
         let (now, then) = (self.facts(), earlier.facts());
@@ -194,6 +199,11 @@ pub(crate) mod tests {
             labels: "/labels".into(),
             categories: ["cat", "dog"].map(str::to_owned).to_vec(),
         }
+    }
+
+    /// A run on a folder of pictures.
+    pub(crate) fn run_on(pictures: &Path) -> Run {
+        Run { pictures: pictures.to_owned(), ..run("a") }
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::{
     score::Score,
 };
 
+/// The most pixels of a picture in a file: sums over all pictures of a run stay far below 64 bits.
+const MOST_PIXELS: u64 = 1 << 40;
+
 /// The counts of one picture.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -45,6 +48,24 @@ impl Record {
         let count = |((label, answer), pixels)| (label, (answer != UNLABELLED).then_some(answer), pixels);
         let counts = score.cells().map(count).collect();
         Self { picture, counts, ignored: score.ignored, ..Self::default() }
+    }
+
+    /// Reads a line of a file, which was perhaps edited: all categories are among `categories`, and there are no more
+    /// pixels than pictures have.
+    fn read(line: &[u8], categories: usize) -> Result<Self, String> {
+        let record: Self = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        let mut pixels = record.ignored;
+        for (label, answer, count) in &record.counts {
+            let largest = usize::from(answer.map_or(*label, |answer| answer.max(*label)));
+            if largest >= categories {
+                return Err(format!("category {largest} of {categories}"));
+            }
+            pixels = pixels.saturating_add(*count);
+        }
+        if pixels > MOST_PIXELS {
+            return Err(format!("{pixels} pixels in one picture; at most {MOST_PIXELS}"));
+        }
+        Ok(record)
     }
 
     /// The counts.
@@ -81,25 +102,27 @@ impl Saved {
         if whole == 0 && !header.starts_with(&content) {
             return Err(Error::NoCounts(path.to_owned()));
         }
+        let mut lines = content[..whole].split(|byte| *byte == b'\n').enumerate();
+        let has_header = whole > 0;
+        if has_header && let Some((_, first)) = lines.next() {
+            let earlier = serde_json::from_slice(first).map_err(|_| Error::NoCounts(path.to_owned()))?;
+            let differences = run.differences(&earlier);
+            if !differences.is_empty() {
+                return Err(Error::OtherRun { file: path.to_owned(), differences });
+            }
+        }
+        let mut records = HashMap::new();
+        for (index, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
+            let record = Record::read(line, run.categories.len())
+                .map_err(|reason| fault(format!("line {}: {reason}", index + 1).into()))?;
+            records.insert(record.picture.clone(), record);
+        }
+        // Only now is it sure that the file is ours to change.
         if whole < content.len() {
             file.set_len(whole as u64).map_err(|error| fault(error.into()))?;
         }
-        let mut records = HashMap::new();
-        let mut lines = content[..whole].split_inclusive(|byte| *byte == b'\n');
-        match lines.next() {
-            None => file.write_all(&header).map_err(|error| fault(error.into()))?,
-            Some(first) => {
-                let earlier = serde_json::from_slice(first).map_err(|_| Error::NoCounts(path.to_owned()))?;
-                let differences = run.differences(&earlier);
-                if !differences.is_empty() {
-                    return Err(Error::OtherRun { file: path.to_owned(), differences });
-                }
-            }
-        }
-        for (index, line) in lines.enumerate() {
-            let record: Record = serde_json::from_slice(line)
-                .map_err(|error| fault(format!("line {}: {error}", index + 2).into()))?;
-            records.insert(record.picture.clone(), record);
+        if !has_header {
+            file.write_all(&header).map_err(|error| fault(error.into()))?;
         }
         Ok((Self { path: path.to_owned(), file: Mutex::new(file) }, records))
     }
@@ -115,6 +138,10 @@ impl Saved {
 
 /// Opens a file for adding, makes it if it is not there, and reads it.
 fn read(path: &Path) -> Result<(File, Vec<u8>), Cause> {
+    // A pipe or a device has no end.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err("it is no file; name a file that holds counts, or one that is not there yet".into());
+    }
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => return Err("another run is writing it; wait for that one".into()),
@@ -187,12 +214,25 @@ mod tests {
         let (held, _) = Saved::open(&path, &run("a")).unwrap();
         refused("another run is writing it");
         drop(held);
-        for other in ["shopping list", "{\"a\": 1}\n", "milk\neggs\n"] {
+        for other in ["shopping list", "{\"a\": 1}\n", "milk\neggs\n", "milk\neggs", "{\"a\": 1}\n{"] {
             std::fs::write(&path, other).unwrap();
             refused("holds no counts of an eval");
         }
-        let broken = [serde_json::to_string(&run("b")).unwrap().as_str(), "{}", ""].join("\n");
-        std::fs::write(&path, broken).unwrap();
+        let edited = |line: &str| {
+            std::fs::write(&path, [serde_json::to_string(&run("b")).unwrap().as_str(), line, "{"].join("\n"))
+                .unwrap();
+        };
+        edited("{}");
         refused("line 2: missing field");
+        let with = |counts: &str| {
+            let line = serde_json::to_string(&record("a.png", 1)).unwrap();
+            let mut line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            line["counts"] = serde_json::from_str(counts).unwrap();
+            line.to_string()
+        };
+        edited(&with("[[60000, null, 1]]"));
+        refused("line 2: category 60000 of");
+        edited(&with("[[0, 0, 18446744073709551615]]"));
+        refused("pixels in one picture; at most");
     }
 }

@@ -46,7 +46,10 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 
 /// Parses a flag's time in seconds, 0 included.
 pub(crate) fn seconds_or_none(text: &str) -> Result<Duration, String> {
-    if text.trim() == "0" { Ok(Duration::ZERO) } else { seconds(text) }
+    if text.trim() == "0" {
+        return Ok(Duration::ZERO);
+    }
+    seconds(text).map_err(|_| "expected seconds, 0 or more".to_owned())
 }
 
 impl TargetArgs {

@@ -164,7 +164,7 @@ fn confusions_and_markdown_stand_beside_the_figures() {
     assert!(rows.iter().all(|row| row.matches('|').count() == 11), "{table}");
     let how = ["--vocabulary", "ade20k-150", "--markdown", "--limit", "1", "--top-k", "8"];
     let table = dataset.eval(&how).good().stdout;
-    assert!(table.contains("| resize direct, top_k 8 | 1 | "), "{table}");
+    assert!(table.contains("| resize direct, top_k 8, but --limit | 1 | "), "{table}");
     assert!(table.contains("| SED-B 31.6, SED-L 35.2 (fast) |"), "{table}");
 }
 

@@ -64,7 +64,7 @@ fn the_background_of_voc_is_one_category() {
     let mut by_variable = sed_serve(&["eval", "--table"]);
     let outcome = Outcome::of(by_variable.env("DETECTRON2_DATASETS", root.path()));
     assert_eq!(outcome.code, 1);
-    let table = "| pascal-voc-20b (PAS-20b) | 1 | 100.00 | 100.00 | 100.00 | 100.00 | – | – |";
+    let table = "| pascal-voc-20b (PAS-20b) | 1 | 7 of 21 | 100.00 | 100.00 | 100.00 | 100.00 | – | – |";
     assert!(outcome.stdout.contains(table), "{}", outcome.stdout);
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, ValueEnum, value_parser};
+use sed_client::{Contrast, SynonymMode};
 use sed_eval::Exif;
 
 use super::{official::OfficialArgs, output::OutputArgs};
@@ -108,6 +109,24 @@ pub(crate) struct EvalArgs {
 
     #[command(flatten)]
     pub(super) target: TargetArgs,
+}
+
+impl EvalArgs {
+    /// The flags that were given and under which figures are not those of the official evaluation, options of a
+    /// request aside.
+    pub(super) fn unofficial(&self) -> Vec<&'static str> {
+        let competition = &self.competition;
+        [
+            ("--limit", self.what.limit.is_some()),
+            ("--list", self.labels.list.is_some()),
+            ("--exif ignore", self.labels.exif == Some(ExifChoice::Ignore)),
+            ("--synonyms best", competition.synonym_mode() == SynonymMode::Best),
+            ("--contrast", competition.contrast().is_some_and(|contrast| contrast != Contrast::Off)),
+        ]
+        .into_iter()
+        .filter_map(|(flag, is_given)| is_given.then_some(flag))
+        .collect()
+    }
 }
 
 /// Labels of a dataset in the usual layout.

@@ -124,7 +124,7 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
         Competition { synonym_mode: args.competition.synonym_mode(), contrast: args.competition.contrast() };
     let official = args.official.is_asked().then(|| args.request.official(args.official.top_k()));
     let options = official.as_ref().unwrap_or(&args.request).options(false);
-    let protocol = Protocol::of(&options);
+    let protocol = Protocol::of(&options, args.unofficial());
     let client = args.output.patient(client, args.target.ready_timeout());
     let asker = Asker::new(client, options, competition, exif, terminal::warnings);
     let mut work_on = Scoring { args, asker, left_out: LeftOut::default(), model: None, remarks: Vec::new() };
@@ -133,7 +133,7 @@ async fn do_work(args: &EvalArgs, client: Client, work: Work, as_json: bool) -> 
             let keep = folders(args)?.and_then(|(pictures, labels)| args.output.keep(&pictures, &labels));
             let run = work_on.scored(plan, keep.as_ref()).await?;
             if args.output.markdown {
-                print::markdown(work_on.model()?, &dataset_name(args)?, protocol, &run)?;
+                print::markdown(work_on.model()?, &dataset_name(args)?, &protocol, &run)?;
             } else {
                 work_on.print(Results::Dataset(&run), as_json)?;
             }

@@ -90,7 +90,10 @@ impl OfficialArgs {
 
     /// The folder of all datasets.
     pub(super) fn root(&self) -> Result<PathBuf> {
-        let root = self.data.clone().or_else(|| std::env::var_os(DATA).map(PathBuf::from));
+        let root = self.data.clone().or_else(|| {
+            let variable = std::env::var_os(DATA).filter(|folder| !folder.is_empty());
+            variable.map(PathBuf::from)
+        });
         root.with_context(|| format!("name the folder of datasets with --data, or set {DATA} to it"))
     }
 }

@@ -11,34 +11,43 @@ use super::{labelled, percent};
 const FAST_TOP_K: u32 = 8;
 
 /// The way in which pictures are segmented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::commands::eval) struct Protocol {
     /// True for the two-step resizing of the official evaluation.
     official_resize: bool,
     /// 0 is off, `None` the server's default.
     top_k: Option<u32>,
+    /// Flags that change the figures in another way than resizing and rejection.
+    flags: Vec<&'static str>,
 }
 
 impl Protocol {
-    /// The protocol of these options.
-    pub(in crate::commands::eval) fn of(options: &v1::SegmentOptions) -> Self {
+    /// The protocol of these options, and of `flags` that change the figures besides.
+    pub(in crate::commands::eval) fn of(options: &v1::SegmentOptions, mut flags: Vec<&'static str>) -> Self {
         let official_resize = options.resize_mode() == v1::ResizeMode::TwoStep;
-        Self { official_resize, top_k: options.top_k }
+        if options.score_threshold.is_some() || !options.category_thresholds.is_empty() {
+            flags.push("--threshold");
+        }
+        if options.min_area > 0 {
+            flags.push("--min-area");
+        }
+        Self { official_resize, top_k: options.top_k, flags }
     }
 
     /// The authors' word for it, or the values of its flags.
-    fn name(self) -> String {
+    fn name(&self) -> String {
         let resize = if self.official_resize { "official" } else { "direct" };
-        match (self.official_resize, self.top_k) {
+        let name = match (self.official_resize, self.top_k) {
             (true, Some(0)) => "official".to_owned(),
             (true, Some(FAST_TOP_K)) => "fast".to_owned(),
             (_, Some(top_k)) => format!("resize {resize}, top_k {top_k}"),
             (_, None) => format!("resize {resize}, the server's top_k"),
-        }
+        };
+        if self.flags.is_empty() { name } else { format!("{name}, but {}", self.flags.join(", ")) }
     }
 
     /// Reports whether the authors' figures with rejection are the nearer ones.
-    fn is_fast(self) -> bool {
+    fn is_fast(&self) -> bool {
         self.top_k != Some(0)
     }
 }
@@ -48,7 +57,7 @@ impl Protocol {
 pub(super) fn print(
     model: &Model,
     dataset: &str,
-    protocol: Protocol,
+    protocol: &Protocol,
     run: &Measured,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -98,10 +107,14 @@ mod tests {
 
     #[test]
     fn protocols_have_the_authors_names_where_they_are_theirs() {
-        let name = |official_resize, top_k| Protocol { official_resize, top_k }.name();
+        let name = |official_resize, top_k| Protocol { official_resize, top_k, flags: Vec::new() }.name();
         assert_eq!(name(true, Some(0)), "official");
         assert_eq!(name(true, Some(8)), "fast");
         assert_eq!(name(false, Some(8)), "resize direct, top_k 8");
         assert_eq!(name(true, None), "resize official, the server's top_k");
+        let mut options =
+            v1::SegmentOptions { top_k: Some(0), score_threshold: Some(0.3), ..Default::default() };
+        options.set_resize_mode(v1::ResizeMode::TwoStep);
+        assert_eq!(Protocol::of(&options, vec!["--limit"]).name(), "official, but --limit, --threshold");
     }
 }

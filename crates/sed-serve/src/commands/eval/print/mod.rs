@@ -73,7 +73,7 @@ impl Scores<'_> {
 pub(super) fn markdown(
     model: &Model,
     dataset: &str,
-    protocol: Protocol,
+    protocol: &Protocol,
     run: &Measured,
 ) -> anyhow::Result<()> {
     Ok(markdown::print(model, dataset, protocol, run, &mut print::stdout())?)
