@@ -4,7 +4,15 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CallOptions, ClientUnaryCall, Metadata, ServiceError } from "@grpc/grpc-js";
 import { Attempts, PreparationAttempts, StreamAttempts } from "./attempts";
-import { address, CHANNEL_OPTIONS, type ConnectionOptions, callMetadata, channelCredentials } from "./connection";
+import { checkKnown, flag, type Names } from "./checks";
+import {
+  address,
+  CHANNEL_OPTIONS,
+  CONNECTION_OPTIONS,
+  type ConnectionOptions,
+  callMetadata,
+  channelCredentials,
+} from "./connection";
 import { isOfCall, ofCall, SedError, unfinished } from "./errors";
 import {
   GetServerInfoRequest,
@@ -21,25 +29,34 @@ import { type Preparation, preparation } from "./preparation";
 import {
   Defaults,
   newVocabulary,
+  OPTIONS,
   type Options,
   type Picture,
   preparationRequest,
+  type Request,
   segmentRequest,
+  WORD_OPTIONS,
   type WordOptions,
   type Words,
 } from "./request";
 import { duration, type InputWarning, type Segmentation, segmentation, warningsOf } from "./result";
 import { streamItems } from "./stream";
 import { type Pictures, type StreamItem, StreamRequests } from "./streamRequests";
+import { timeout } from "./timeouts";
 import { type NamedVocabulary, named } from "./vocabulary";
 
 /** Options of a call, besides those of its request. */
 export interface Call {
-  /** Milliseconds for the call with all its retries. */
+  /**
+   * Milliseconds for the call with all its retries. Infinity, and more than 2,147,483,647 (24 days), is no limit of the
+   * client's; that of the server, `Limits.max_timeout`, remains.
+   */
   timeoutMs?: number;
   /** Ends the call. */
   signal?: AbortSignal;
 }
+
+const CALL: Names<Call> = { timeoutMs: true, signal: true };
 
 type Method<Request, Answer> = (
   request: Request,
@@ -62,8 +79,9 @@ export class Client {
   readonly #stub: SegmentationServiceClient;
 
   constructor(target: string, options: ConnectionOptions = {}) {
-    this.timeoutMs = options.timeoutMs ?? 60_000;
-    this.readyTimeoutMs = options.readyTimeoutMs ?? 900_000;
+    checkKnown(options, CONNECTION_OPTIONS);
+    this.timeoutMs = timeout("timeoutMs", options.timeoutMs, 60_000);
+    this.readyTimeoutMs = timeout("readyTimeoutMs", options.readyTimeoutMs, 900_000);
     this.#metadata = callMetadata(options.token);
     this.#stub = new SegmentationServiceClient(address(target), channelCredentials(target, options), CHANNEL_OPTIONS);
   }
@@ -74,7 +92,10 @@ export class Client {
     words: Words,
     options: Options & Call & { requestId?: string } = {},
   ): Promise<Segmentation> {
-    const request = await segmentRequest(picture, words, options, options.requestId ?? randomUUID());
+    checkKnown(options, { ...OPTIONS, ...CALL, requestId: true });
+    timeout("timeoutMs", options.timeoutMs, this.timeoutMs);
+    const { requestId = randomUUID() } = options;
+    const request = await segmentRequest(picture, words, options, requestId);
     return segmentation(await this.#call(this.#stub.segment, request, options));
   }
 
@@ -90,13 +111,16 @@ export class Client {
     words?: Words,
     options: Options & Call & { anyOrder?: boolean } = {},
   ): AsyncGenerator<StreamItem> {
-    const { timeoutMs = this.timeoutMs, anyOrder } = options;
+    checkKnown(options, { ...OPTIONS, ...CALL, anyOrder: true });
+    const timeoutMs = timeout("timeoutMs", options.timeoutMs, this.timeoutMs);
+    const anyOrder = flag("anyOrder", options.anyOrder);
     const defaults = new Defaults(words, timeoutMs, options);
-    const requests = new StreamRequests(pictures, async (picture, number) => {
-      const request = await defaults.message(picture, String(number));
+    const make = async (picture: Picture | Request, number: number) => {
       const timeout = duration(defaults.timeoutMsOf(picture));
+      const request = await defaults.message(picture, String(number));
       return SegmentStreamRequest.fromPartial({ request, timeout, anyOrder });
-    });
+    };
+    const requests = new StreamRequests(pictures, make, anyOrder);
     const open = () => this.#stub.segmentStream(this.#metadata, {});
     yield* streamItems(open, requests, new StreamAttempts(timeoutMs, this.readyTimeoutMs), options.signal);
   }
@@ -108,7 +132,9 @@ export class Client {
    * for each frame, from when it was handed over to its answer.
    */
   live(frames?: Pictures, words?: Words, options: Options & Call & { inFlight?: number } = {}): Live {
-    const { timeoutMs = this.timeoutMs, inFlight = 2, signal } = options;
+    checkKnown(options, { ...OPTIONS, ...CALL, inFlight: true });
+    const timeoutMs = timeout("timeoutMs", options.timeoutMs, this.timeoutMs);
+    const { inFlight = 2, signal } = options;
     const segment = (request: SegmentRequest, deadline: number, signal: AbortSignal) =>
       this.#once(this.#stub.segment as Method<SegmentRequest, SegmentResponse>, request, deadline, signal);
     const attempts = new StreamAttempts(timeoutMs, this.readyTimeoutMs);
@@ -122,6 +148,7 @@ export class Client {
     categories: readonly (string | readonly string[])[],
     options: WordOptions & Call & { embed?: boolean } = {},
   ): Promise<NamedVocabulary & { warnings: InputWarning[] }> {
+    checkKnown(options, { ...WORD_OPTIONS, ...CALL, embed: true });
     const request = newVocabulary(categories, options);
     const { vocabulary, warnings } = await this.#call(this.#stub.createVocabulary, request, options);
     return { ...named(vocabulary), warnings: warningsOf(warnings) };
@@ -136,8 +163,10 @@ export class Client {
     words: Words,
     options: WordOptions & Call & { onProgress?: (state: Preparation) => void } = {},
   ): Promise<Preparation> {
+    checkKnown(options, { ...WORD_OPTIONS, ...CALL, onProgress: true });
+    const timeoutMs = timeout("timeoutMs", options.timeoutMs, Number.POSITIVE_INFINITY);
     const request = preparationRequest(words, options);
-    const attempts = new PreparationAttempts(options.timeoutMs ?? Number.POSITIVE_INFINITY, this.readyTimeoutMs);
+    const attempts = new PreparationAttempts(timeoutMs, this.readyTimeoutMs);
     for (;;) {
       const end = await this.#prepare(request, attempts, options);
       if (!(end instanceof SedError)) return end;
@@ -147,11 +176,13 @@ export class Client {
 
   /** Returns a vocabulary with its categories. */
   async getVocabulary(name: string, options: Call = {}): Promise<NamedVocabulary> {
+    checkKnown(options, CALL);
     return named((await this.#call(this.#stub.getVocabulary, { name }, options)).vocabulary);
   }
 
   /** Yields the vocabularies that the server knows, without their categories. */
   async *listVocabularies(options: Call = {}): AsyncGenerator<NamedVocabulary> {
+    checkKnown(options, CALL);
     let pageToken = "";
     do {
       const page = await this.#call(this.#stub.listVocabularies, { pageSize: 0, pageToken }, options);
@@ -162,11 +193,13 @@ export class Client {
 
   /** Deletes a registered vocabulary. */
   async deleteVocabulary(name: string, options: Call = {}): Promise<void> {
+    checkKnown(options, CALL);
     await this.#call(this.#stub.deleteVocabulary, { name }, options);
   }
 
   /** Returns the server's model, limits, defaults and vocabularies. */
   async serverInfo(options: Call = {}): Promise<GetServerInfoResponse> {
+    checkKnown(options, CALL);
     return this.#call(this.#stub.getServerInfo, GetServerInfoRequest.fromPartial({}), options);
   }
 
@@ -175,7 +208,8 @@ export class Client {
    * timeout is over, and at once what waiting does not mend, for example Unauthenticated.
    */
   async waitUntilReady(options: Call = {}): Promise<void> {
-    const deadline = Date.now() + (options.timeoutMs ?? this.timeoutMs);
+    checkKnown(options, CALL);
+    const deadline = Date.now() + timeout("timeoutMs", options.timeoutMs, this.timeoutMs);
     await untilServing(this.#stub, this.#metadata, deadline, options.signal);
   }
 
@@ -185,7 +219,8 @@ export class Client {
   }
 
   async #call<Request, Answer>(method: Method<Request, Answer>, request: Request, options: Call): Promise<Answer> {
-    const attempts = new Attempts(options.timeoutMs ?? this.timeoutMs, this.readyTimeoutMs);
+    const timeoutMs = timeout("timeoutMs", options.timeoutMs, this.timeoutMs);
+    const attempts = new Attempts(timeoutMs, this.readyTimeoutMs);
     for (;;) {
       try {
         return await this.#once(method, request, attempts.deadline, options.signal);

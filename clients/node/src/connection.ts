@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { type ChannelCredentials, type ClientOptions, credentials, Metadata } from "@grpc/grpc-js";
+import { described, type Names } from "./checks";
 
 /** The path of a PEM file, or its content. */
 export type Pem = string | Uint8Array;
@@ -16,14 +17,26 @@ export interface ConnectionOptions {
   certificate?: Pem;
   /** The key of our certificate. */
   key?: Pem;
-  /** Milliseconds for a call with all its retries, unless the call has a timeout of its own. 60,000 without it. */
+  /**
+   * Milliseconds for a call with all its retries, unless the call has a timeout of its own. 60,000 without it; Infinity, and
+   * more than 2,147,483,647 (24 days), is no limit.
+   */
   timeoutMs?: number;
   /**
    * Milliseconds that a call may wait for its words (VOCABULARY_NOT_READY), beside its timeout. 900,000 without it; 0
-   * turns it off.
+   * turns it off, and no limit is as for `timeoutMs`.
    */
   readyTimeoutMs?: number;
 }
+
+export const CONNECTION_OPTIONS: Names<ConnectionOptions> = {
+  token: true,
+  ca: true,
+  certificate: true,
+  key: true,
+  timeoutMs: true,
+  readyTimeoutMs: true,
+};
 
 const MAX_REQUEST_BYTES = 32 << 20;
 const MAX_ANSWER_BYTES = 128 << 20;
@@ -47,9 +60,17 @@ export const CHANNEL_OPTIONS: ClientOptions = {
   "grpc.primary_user_agent": "sed-serve-client-node",
 };
 
-/** Strips the scheme of a URL, which only says whether to use TLS; other targets are gRPC's own. */
+/**
+ * Strips the scheme of a URL, which only says whether to use TLS; other targets are gRPC's own. Throws a TypeError for a
+ * target without a host, with a space, or with HTTP:// in capitals.
+ */
 export function address(target: string): string {
-  return target.replace(/^https?:\/\//, "").replace(/\/$/, "");
+  const found = typeof target === "string" ? target.replace(/^https?:\/\//, "").replace(/\/$/, "") : "";
+  if (found === "" || /\s|^https?:/i.test(found)) {
+    const known = "HOST:PORT, a URL (http://HOST:PORT, https:// for TLS, in lower case) or a target of gRPC";
+    throw new TypeError(`the target is ${described(target)}; give ${known}, without spaces`);
+  }
+  return found;
 }
 
 /** TLS for an https URL and wherever a certificate is given, else none. */

@@ -127,6 +127,12 @@ export function tooOld(number: number, ageMs: number): SedError {
   return ofStatus(status.DEADLINE_EXCEEDED, message, []);
 }
 
+/** The error of one of several pictures whose file cannot be read; its `cause` is the system's error. */
+export function unreadable(cause: Error): SedError {
+  const message = `the picture cannot be read: ${cause.message}; nothing was sent`;
+  return Object.assign(ofStatus(status.INVALID_ARGUMENT, message, []), { cause, field: "image" });
+}
+
 /** The error of a call that the caller's signal ended while nothing was sent. */
 export function cancelled(): SedError {
   return ofStatus(status.CANCELLED, "the caller ended the call", []);

@@ -78,9 +78,10 @@ export class Live implements AsyncIterable<LiveAnswer> {
   offer(picture: Picture | Request): number {
     if (this.#isClosed) throw new TypeError("the live session is closed");
     const begin = Date.now();
+    const end = begin + this.#defaults.timeoutMsOf(picture);
     this.#dropped += Number(this.#newest !== undefined);
     const number = this.#offered++;
-    this.#newest = { number, picture, begin, end: begin + this.#defaults.timeoutMsOf(picture) };
+    this.#newest = { number, picture, begin, end };
     this.#sendNewest();
     return number;
   }

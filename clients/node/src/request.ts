@@ -2,10 +2,13 @@
 
 import { readFile } from "node:fs/promises";
 import { types } from "node:util";
+import { checkKnown, chosen, described, flag, type Names, score, text, whole } from "./checks";
+import { unreadable } from "./errors";
 import { Image } from "./generated/sed/v1/image";
 import {
   type CategoryThreshold,
   MaskEncoding,
+  type OutputSize,
   OutputSizePreset,
   Overlay,
   Priority,
@@ -21,6 +24,7 @@ import {
   SynonymMode,
   type Vocabulary,
 } from "./generated/sed/v1/vocabulary";
+import { timeout } from "./timeouts";
 
 /** Bytes in any of JavaScript's types for them. */
 export type Bytes = ArrayBufferLike | ArrayBufferView;
@@ -75,12 +79,33 @@ export interface Options extends WordOptions {
   reportAmbiguities?: boolean;
 }
 
+export const WORD_OPTIONS: Names<WordOptions> = { synonyms: true, contrast: true };
+
+export const OPTIONS: Names<Options> = {
+  topK: true,
+  scoreThreshold: true,
+  categoryThresholds: true,
+  size: true,
+  resize: true,
+  minArea: true,
+  overlay: true,
+  priority: true,
+  listRejected: true,
+  confidence: true,
+  runnerUp: true,
+  margin: true,
+  reportAmbiguities: true,
+  ...WORD_OPTIONS,
+};
+
 /** A picture with words, a timeout or options of its own; what it leaves out is that of its stream or live session. */
 export interface Request extends Options {
   picture: Picture;
   words?: Words;
   timeoutMs?: number;
 }
+
+const REQUEST_OPTIONS: Names<Request> = { picture: true, words: true, timeoutMs: true, ...OPTIONS };
 
 const SYNONYMS = { mean: SynonymMode.SYNONYM_MODE_MEAN, best: SynonymMode.SYNONYM_MODE_BEST };
 
@@ -98,7 +123,7 @@ export async function segmentRequest(
     image: await image(picture),
     vocabulary: vocabulary(words, options),
     options: segmentOptions(options),
-    requestId,
+    requestId: text("requestId", requestId),
   });
 }
 
@@ -108,27 +133,46 @@ export class Defaults {
   readonly #timeoutMs: number;
   readonly #options: Options;
 
+  /** Throws for options that are wrong for every picture. */
   constructor(words: Words | undefined, timeoutMs: number, options: Options) {
+    segmentOptions(options);
+    synonymMode(options);
     this.#words = words;
     this.#timeoutMs = timeoutMs;
     this.#options = options;
   }
 
-  /** Milliseconds that the server has for a picture. */
+  /** Milliseconds that the server has for a picture; Infinity without a limit. */
   timeoutMsOf(picture: Picture | Request): number {
-    return (isRequest(picture) ? picture.timeoutMs : undefined) ?? this.#timeoutMs;
+    return timeout("timeoutMs", isRequest(picture) ? picture.timeoutMs : undefined, this.#timeoutMs);
   }
 
-  /** Makes the message for a picture. */
+  /** Makes the message for a picture; an InvalidRequest where its file cannot be read. */
   async message(item: Picture | Request, requestId: string): Promise<SegmentRequest> {
     const { picture, words, ...options } = isRequest(item) ? item : { picture: item };
-    // Checked when the message is made: words that are missing here and there are an error like wrong ones.
-    return segmentRequest(picture, (words ?? this.#words) as Words, { ...this.#options, ...options }, requestId);
+    if (isRequest(item)) checkKnown(item, REQUEST_OPTIONS);
+    try {
+      // Checked when the message is made: words that are missing here and there are an error like wrong ones.
+      return await segmentRequest(
+        picture,
+        (words ?? this.#words) as Words,
+        { ...this.#options, ...options },
+        requestId,
+      );
+    } catch (error) {
+      throw isOfFile(error) ? unreadable(error) : error;
+    }
   }
 }
 
 function isRequest(item: Picture | Request): item is Request {
   return typeof item === "object" && item !== null && "picture" in item;
+}
+
+/** Recognises the errors of reading a file or a Blob: faults of one picture, not of the caller's program. */
+function isOfFile(error: unknown): error is Error {
+  if (typeof error !== "object" || error === null) return false;
+  return "syscall" in error || ("name" in error && error.name === "NotReadableError");
 }
 
 /** Makes the request that registers words. */
@@ -138,7 +182,7 @@ export function newVocabulary(
 ): CreateVocabularyRequest {
   return CreateVocabularyRequest.fromPartial({
     categories: categoryList(categories),
-    embed: options.embed ?? false,
+    embed: flag("embed", options.embed),
     synonymMode: synonymMode(options),
     contrast: contrast(options),
   });
@@ -171,16 +215,14 @@ function vocabulary(words: Words, options: WordOptions): Vocabulary {
 function source(words: Words): { $case: "categories"; value: CategoryList } | { $case: "name"; value: string } {
   if (Array.isArray(words)) return { $case: "categories", value: categoryList(words) };
   if (typeof words === "object" && words !== null && "vocabulary" in words) {
-    return { $case: "name", value: words.vocabulary };
+    return { $case: "name", value: text("vocabulary", words.vocabulary) };
   }
   throw new TypeError(`words are an array of names, or { vocabulary: NAME }, not ${described(words)}`);
 }
 
 function synonymMode({ synonyms }: WordOptions): SynonymMode {
   if (synonyms === undefined) return SynonymMode.SYNONYM_MODE_UNSPECIFIED;
-  if (!Object.hasOwn(SYNONYMS, synonyms))
-    throw new TypeError(`synonyms is "mean" or "best", not ${described(synonyms)}`);
-  return SYNONYMS[synonyms];
+  return chosen("synonyms", SYNONYMS, synonyms);
 }
 
 /** The contrast words; a message without a source where there are to be none. */
@@ -191,22 +233,17 @@ function contrast({ contrast }: WordOptions): Contrast | undefined {
   return { source: source(contrast) };
 }
 
-/** Describes a wrong argument in few words. */
-function described(value: unknown): string {
-  if (typeof value === "string") return `the text ${JSON.stringify(value)}`;
-  if (Array.isArray(value)) return value.length === 0 ? "an empty array" : `[${value.map(described).join(", ")}]`;
-  return value === null || value === undefined ? String(value) : `a ${value.constructor?.name ?? typeof value}`;
-}
-
 async function image(picture: Picture): Promise<Image> {
   if (typeof picture === "string") return encoded(await readFile(picture));
   if (isBytes(picture)) return encoded(buffer(picture));
   if (picture instanceof Blob) return encoded(buffer(await picture.arrayBuffer()));
   if (typeof picture === "object" && picture !== null) {
-    if ("imageId" in picture) return Image.fromPartial({ source: { $case: "id", value: picture.imageId } });
+    if ("imageId" in picture)
+      return Image.fromPartial({ source: { $case: "id", value: text("imageId", picture.imageId) } });
     if ("pixels" in picture && isBytes(picture.pixels)) {
-      const { pixels, width, height } = picture;
-      return Image.fromPartial({ source: { $case: "raw", value: { pixels: buffer(pixels), width, height } } });
+      const pixels = buffer(picture.pixels);
+      const [width, height] = [whole("width", picture.width), whole("height", picture.height)];
+      return Image.fromPartial({ source: { $case: "raw", value: { pixels, width, height } } });
     }
   }
   const known = "a path, bytes, a Blob, { pixels, width, height } or { imageId }";
@@ -231,37 +268,54 @@ function buffer(bytes: Bytes): Buffer {
 
 function encodings({ confidence, runnerUp, margin }: Options): MaskEncoding[] {
   const wanted = [MaskEncoding.MASK_ENCODING_RAW];
-  if (confidence) wanted.push(MaskEncoding.MASK_ENCODING_SCORE_RAW);
-  if (runnerUp) wanted.push(MaskEncoding.MASK_ENCODING_RUNNER_UP_PNG);
-  if (margin) wanted.push(MaskEncoding.MASK_ENCODING_MARGIN_RAW);
+  if (flag("confidence", confidence)) wanted.push(MaskEncoding.MASK_ENCODING_SCORE_RAW);
+  if (flag("runnerUp", runnerUp)) wanted.push(MaskEncoding.MASK_ENCODING_RUNNER_UP_PNG);
+  if (flag("margin", margin)) wanted.push(MaskEncoding.MASK_ENCODING_MARGIN_RAW);
   return wanted;
 }
 
-function thresholds(wanted: NonNullable<Options["categoryThresholds"]>): CategoryThreshold[] {
-  const entries: Iterable<[string | number, number]> = wanted instanceof Map ? wanted : Object.entries(wanted);
-  return Array.from(entries, ([category, threshold]) => {
-    if (typeof category === "number") return { category: { $case: "index", value: category }, threshold };
-    return { category: { $case: "name", value: category }, threshold };
+function thresholds(wanted: Options["categoryThresholds"] = {}): CategoryThreshold[] {
+  if (typeof wanted !== "object" || wanted === null) {
+    throw new TypeError(`categoryThresholds are an object or a Map, not ${described(wanted)}`);
+  }
+  const entries: Iterable<[string | number, number]> = types.isMap(wanted) ? wanted : Object.entries(wanted);
+  return Array.from(entries, ([category, value]) => {
+    const threshold = score(`categoryThresholds of ${category}`, value);
+    if (typeof category === "string") return { category: { $case: "name", value: category }, threshold };
+    return { category: { $case: "index", value: whole("index in categoryThresholds", category) }, threshold };
   });
 }
 
 function segmentOptions(options: Options): SegmentOptions {
-  const made = SegmentOptions.fromPartial({
-    resizeMode: RESIZE[options.resize ?? "direct"],
+  const { topK, scoreThreshold, resize = "direct", priority = "normal", minArea = 0 } = options;
+  return SegmentOptions.fromPartial({
+    resizeMode: chosen("resize", RESIZE, resize),
     maskEncodings: encodings(options),
-    categoryThresholds: thresholds(options.categoryThresholds ?? {}),
-    minArea: options.minArea ?? 0,
-    priority: PRIORITY[options.priority ?? "normal"],
-    listRejected: options.listRejected ?? false,
-    topK: options.topK,
-    scoreThreshold: options.scoreThreshold,
-    overlay: options.overlay ? Overlay.fromPartial({ fadeUnsure: options.overlay === "fade_unsure" }) : undefined,
-    reportAmbiguities: options.reportAmbiguities ?? false,
+    categoryThresholds: thresholds(options.categoryThresholds),
+    minArea: whole("minArea", minArea),
+    priority: chosen("priority", PRIORITY, priority),
+    listRejected: flag("listRejected", options.listRejected),
+    topK: topK === undefined ? undefined : whole("topK", topK),
+    scoreThreshold: scoreThreshold === undefined ? undefined : score("scoreThreshold", scoreThreshold),
+    overlay: overlay(options),
+    reportAmbiguities: flag("reportAmbiguities", options.reportAmbiguities),
+    outputSize: outputSize(options),
   });
-  if (options.size === "model") {
-    made.outputSize = { kind: { $case: "preset", value: OutputSizePreset.OUTPUT_SIZE_PRESET_MODEL } };
-  } else if (options.size !== undefined) {
-    made.outputSize = { kind: { $case: "exact", value: options.size } };
+}
+
+function overlay({ overlay = false }: Options): Overlay | undefined {
+  if (overlay !== "fade_unsure" && typeof overlay !== "boolean") {
+    throw new TypeError(`overlay is true, false or "fade_unsure", not ${described(overlay)}`);
   }
-  return made;
+  return overlay ? Overlay.fromPartial({ fadeUnsure: overlay === "fade_unsure" }) : undefined;
+}
+
+function outputSize({ size }: Options): OutputSize | undefined {
+  if (size === undefined) return undefined;
+  if (size === "model") return { kind: { $case: "preset", value: OutputSizePreset.OUTPUT_SIZE_PRESET_MODEL } };
+  if (typeof size !== "object" || size === null) {
+    throw new TypeError(`size is "model" or { width, height }, not ${described(size)}`);
+  }
+  const [width, height] = [whole("width of size", size.width), whole("height of size", size.height)];
+  return { kind: { $case: "exact", value: { width, height } } };
 }

@@ -165,9 +165,15 @@ export function warningsOf(warnings: readonly Warning[]): InputWarning[] {
 
 /** The pixels of one category: 1 where the mask has its index, else 0. */
 export function maskOf(found: Segmentation, name: string): Uint8Array {
+  const category = categoryOf(found, name);
+  return Uint8Array.from(found.mask, (index) => Number(index === category.index));
+}
+
+/** Returns the category of a name; RangeError if the vocabulary has none. */
+export function categoryOf(found: Segmentation, name: string): CategoryResult {
   const category = found.categories.find((category) => category.name === name);
   if (category === undefined) throw new RangeError(`the vocabulary has no category ${name}`);
-  return Uint8Array.from(found.mask, (index) => Number(index === category.index));
+  return category;
 }
 
 /** Reads a duration. */
@@ -175,8 +181,9 @@ export function milliseconds(duration: Duration | undefined): number {
   return duration === undefined ? 0 : duration.seconds * 1e3 + duration.nanos / 1e6;
 }
 
-/** Makes a duration. */
-export function duration(milliseconds: number): Duration {
+/** Makes a duration; undefined for Infinity, which is no limit. */
+export function duration(milliseconds: number): Duration | undefined {
+  if (milliseconds === Number.POSITIVE_INFINITY) return undefined;
   const nanos = Math.round(milliseconds * 1e6);
   return { seconds: Math.floor(nanos / 1e9), nanos: nanos % 1e9 };
 }

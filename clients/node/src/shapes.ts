@@ -1,6 +1,6 @@
 // Masks of one category in the forms that other programs read: COCO run lengths, and polygons along pixel borders.
 
-import { maskOf, type Segmentation } from "./result";
+import { categoryOf, maskOf, type Segmentation } from "./result";
 
 /** A mask as pycocotools writes it: `size` is [height, width], `counts` are compressed run lengths, as text. */
 export interface CocoRle {
@@ -149,7 +149,8 @@ function traced(mask: Uint8Array, width: number, height: number, pixel: number, 
 /**
  * Returns the present categories as COCO results, the largest first, as `pycocotools.coco.COCO.loadRes` accepts them.
  * `imageId` is the picture's id in the data set. `categoryIds` are the data set's, by the names of categories; without them
- * an id is the category's index plus 1. Categories that `categoryIds` lacks are left out.
+ * an id is the category's index plus 1. Categories that `categoryIds` lacks are left out; RangeError as `maskOf` for a name
+ * that the vocabulary lacks.
  */
 export function toCoco(
   found: Segmentation,
@@ -161,6 +162,7 @@ export function toCoco(
       ? found.categories.map(({ name, index }) => [name, index + 1])
       : Object.entries(categoryIds),
   );
+  for (const name of ids.keys()) categoryOf(found, name);
   const results: CocoResult[] = [];
   for (const { name, pixels, meanScore, boundingBox } of found.categories) {
     const category_id = ids.get(name);

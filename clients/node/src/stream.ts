@@ -15,6 +15,11 @@ export async function* streamItems(
 ): AsyncGenerator<StreamItem> {
   try {
     while (await requests.hasNext(signal)) {
+      const unreadable = requests.unreadable();
+      if (unreadable !== undefined) {
+        yield unreadable;
+        continue;
+      }
       const pause = yield* oneStream(open(), requests, attempts, signal);
       if (pause === undefined) return;
       await sleep(pause, undefined, { signal }).catch(() => {}); // an abort is seen above
@@ -38,7 +43,11 @@ async function* oneStream(
   requests.send(call, over.signal).catch(cancel);
   let end = unfinished();
   try {
-    for await (const answer of call as AsyncIterable<SegmentStreamResponse>) {
+    for await (const answer of answersOrUnreadable(call, requests)) {
+      if ("number" in answer) {
+        yield answer;
+        continue;
+      }
       const refusal = requests.refusal(answer, attempts.readyTimeoutMs);
       const pause = refusal && attempts.pause(refusal);
       if (pause !== undefined) return pause; // all that follow would most likely be refused as well
@@ -58,4 +67,28 @@ async function* oneStream(
     call.cancel();
   }
   return attempts.pauseOrThrow(end);
+}
+
+/** Yields the answers of a stream, and between them, as soon as it is their turn, the pictures that could not be read. */
+async function* answersOrUnreadable(
+  call: StreamCall,
+  requests: StreamRequests,
+): AsyncGenerator<SegmentStreamResponse | StreamItem> {
+  const answers = (call as AsyncIterable<SegmentStreamResponse>)[Symbol.asyncIterator]();
+  for (;;) {
+    const next = answers.next();
+    let isThere = false;
+    const arrived = () => {
+      isThere = true;
+    };
+    const arrival = next.then(arrived, arrived); // a failure is thrown below
+    for (;;) {
+      for (let item = requests.unreadable(); item !== undefined; item = requests.unreadable()) yield item;
+      if (isThere) break;
+      await requests.anotherUnreadable(arrival);
+    }
+    const { done, value } = await next;
+    if (done) return;
+    yield value;
+  }
 }

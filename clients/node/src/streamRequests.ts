@@ -1,7 +1,7 @@
 // The requests of a stream, held until they are answered.
 
 import type { ClientDuplexStream } from "@grpc/grpc-js";
-import { cancelled, notOpen, ofStreamItem, type SedError } from "./errors";
+import { cancelled, notOpen, ofStreamItem, SedError } from "./errors";
 import type { SegmentStreamRequest, SegmentStreamResponse } from "./generated/sed/v1/segmentation_service";
 import type { Picture, Request } from "./request";
 import { milliseconds, type Segmentation, segmentation } from "./result";
@@ -16,7 +16,7 @@ export type StreamCall = ClientDuplexStream<SegmentStreamRequest, SegmentStreamR
 /** Pictures as callers give them. */
 export type Pictures = Iterable<Picture | Request> | AsyncIterable<Picture | Request>;
 
-/** Makes the request of a picture; its timeout is set. */
+/** Makes the request of a picture; without a timeout there is no limit. Throws a SedError for an unreadable picture. */
 type Make = (picture: Picture | Request, number: number) => Promise<SegmentStreamRequest>;
 
 /** Requests that are held until their answer. Of large ones the server reads fewer. */
@@ -33,28 +33,53 @@ export class StreamRequests {
   /** The error of the caller's iterator of pictures, if it failed. */
   failure: { error: unknown } | undefined;
   readonly #pictures: Iterator<Picture | Request> | AsyncIterator<Picture | Request>;
-  readonly #unanswered = new Map<number, SegmentStreamRequest>();
+  /** By number, rising: the requests, and the errors of pictures that could not be read. */
+  readonly #unanswered = new Map<number, SegmentStreamRequest | SedError>();
   #haveEnded = false;
   /** The number of the next picture. */
   #count = 0;
   #wake = () => {};
+  #reportUnreadable = () => {};
   readonly #make: Make;
+  readonly #anyOrder: boolean;
   /** The times at which requests were first refused, in milliseconds since 1970. */
   readonly #refused = new Map<number, number>();
   #taking: Promise<void> | undefined;
   /** True once the server of this stream shuts down: it answers no further requests. */
   #isLate = false;
 
-  constructor(pictures: Pictures, make: Make) {
+  constructor(pictures: Pictures, make: Make, anyOrder: boolean) {
     this.#pictures = Symbol.asyncIterator in pictures ? pictures[Symbol.asyncIterator]() : pictures[Symbol.iterator]();
     this.#make = make;
+    this.#anyOrder = anyOrder;
   }
 
-  /** Waits for a request to send; false where the last one is answered. */
+  /** Waits for a request to send or a picture that cannot be read; false where the last picture is answered. */
   async hasNext(signal: AbortSignal): Promise<boolean> {
-    const next = await this.#next(-1, signal);
+    while (!signal.aborted && !this.#haveEnded && this.#unanswered.size === 0) await this.#more(signal);
     if (signal.aborted) throw cancelled();
-    return next !== undefined;
+    return this.#unanswered.size > 0;
+  }
+
+  /** Takes out a picture that could not be read, once those before it are answered or the order does not matter. */
+  unreadable(): StreamItem | undefined {
+    for (const [number, held] of this.#unanswered) {
+      if (held instanceof SedError) {
+        this.#unanswered.delete(number);
+        this.#wake();
+        return { number, error: held };
+      }
+      if (!this.#anyOrder) return undefined;
+    }
+    return undefined;
+  }
+
+  /** Waits until another picture cannot be read, but no longer than for something that cannot fail. */
+  anotherUnreadable(orElse: Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      this.#reportUnreadable = resolve;
+      orElse.then(resolve);
+    });
   }
 
   /** True once all pictures are answered. */
@@ -77,7 +102,7 @@ export class StreamRequests {
   /** Reads an answer; nothing for a request that came too late for its server, as all that follow would. */
   answered(answer: SegmentStreamResponse): StreamItem | undefined {
     const number = Number(answer.requestId);
-    if (!this.#unanswered.has(number)) throw notOpen(answer.requestId);
+    if (!this.#isSent(number)) throw notOpen(answer.requestId);
     const item = streamItem(number, answer);
     this.#isLate = "error" in item && item.error.reason === LATE;
     if (!this.#isLate) {
@@ -98,10 +123,17 @@ export class StreamRequests {
     const number = Number(answer.requestId);
     const request = this.#unanswered.get(number);
     // One that came too late for its server is not answered: see `answered`.
-    if (request === undefined || (how !== "advice" && how !== "words") || error?.reason === LATE) return undefined;
+    if (
+      request === undefined ||
+      request instanceof SedError ||
+      (how !== "advice" && how !== "words") ||
+      error?.reason === LATE
+    )
+      return undefined;
     const first = this.#refused.get(number) ?? Date.now();
     this.#refused.set(number, first);
-    const limit = how === "words" ? readyTimeoutMs : milliseconds(request.timeout);
+    const timeoutMs = request.timeout === undefined ? Number.POSITIVE_INFINITY : milliseconds(request.timeout);
+    const limit = how === "words" ? readyTimeoutMs : timeoutMs;
     return Date.now() - first < limit ? error : undefined;
   }
 
@@ -114,29 +146,51 @@ export class StreamRequests {
   /** Waits for a held request after `sent`, and reads a picture if there is none; undefined after the last picture. */
   async #next(sent: number, over: AbortSignal): Promise<[number, SegmentStreamRequest] | undefined> {
     while (!over.aborted) {
-      for (const held of this.#unanswered) if (held[0] > sent) return held;
-      if (this.#haveEnded) return undefined;
-      if (this.failure !== undefined) throw this.failure.error;
-      if (this.#unanswered.size >= MOST_UNANSWERED) {
-        await orAborted(new Promise((resolve) => (this.#wake = resolve)), over);
-      } else {
-        this.#taking ??= this.#take();
-        await orAborted(this.#taking, over);
+      for (const [number, held] of this.#unanswered) {
+        if (number > sent && !(held instanceof SedError)) return [number, held];
       }
+      if (this.#haveEnded) return undefined;
+      await this.#more(over);
     }
     return undefined;
+  }
+
+  /** Reads a picture, or waits for an answer where no more may be held. */
+  async #more(over: AbortSignal): Promise<void> {
+    if (this.failure !== undefined) throw this.failure.error;
+    if (this.#unanswered.size >= MOST_UNANSWERED) {
+      await orAborted(new Promise((resolve) => (this.#wake = resolve)), over);
+    } else {
+      this.#taking ??= this.#take();
+      await orAborted(this.#taking, over);
+    }
+  }
+
+  #isSent(number: number): boolean {
+    const held = this.#unanswered.get(number);
+    return held !== undefined && !(held instanceof SedError);
   }
 
   async #take(): Promise<void> {
     try {
       const { done, value } = await this.#pictures.next();
       if (done) this.#haveEnded = true;
-      else this.#unanswered.set(this.#count, await this.#make(value, this.#count));
+      else await this.#hold(value);
       this.#count += 1;
     } catch (error) {
       this.failure = { error };
     } finally {
       this.#taking = undefined;
+    }
+  }
+
+  async #hold(picture: Picture | Request): Promise<void> {
+    try {
+      this.#unanswered.set(this.#count, await this.#make(picture, this.#count));
+    } catch (error) {
+      if (!(error instanceof SedError)) throw error;
+      this.#unanswered.set(this.#count, error);
+      this.#reportUnreadable();
     }
   }
 }

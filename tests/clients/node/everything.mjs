@@ -72,7 +72,10 @@ for (const anyOrder of [false, true]) {
   assert.deepEqual([error.reason, error.field], ["IMAGE_UNSUPPORTED", "image.encoded"]);
 }
 for await (const { number } of client.segmentStream(forever(file), words)) if (number === 2) break; // leaves it early
-await assert.rejects(collect(client.segmentStream([file, "no/such/file.png"], words)), { code: "ENOENT" });
+const absent = await collect(client.segmentStream([file, "no/such/file.png", file], words, { topK: 2 }));
+assert.deepEqual(absent.map(({ number, found }) => [number, found?.mask]), [[0, found.mask], [1, undefined], [2, found.mask]]);
+assert(absent[1].error instanceof InvalidRequest && absent[1].error.cause.code === "ENOENT");
+await assert.rejects(client.segment("no/such/file.png", words), { code: "ENOENT" });
 const mixed = await collect(client.segmentStream([file, { picture: path, words: ["sky", "bus"], topK: 0 }], words, { topK: 2 }));
 assert.deepEqual(mixed.map(({ found }) => found.categories.length), [4, 2]);
 const live = await collect(client.live(Array(30).fill(file), { vocabulary: name }, { topK: 2 }));

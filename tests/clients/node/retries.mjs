@@ -12,25 +12,28 @@ import { failure, fails, listen, nothing } from "./moody.mjs";
 
 let failures = [];
 let calls = 0;
+let round = 0;
 const tokens = new Set();
 
 /** Answers with the size of the picture's file, or fails as it is told to. */
 function segment({ request, metadata }, answer) {
+  // An attempt whose time was over on its way must not use up a failure of the next round.
+  if (request.requestId !== `${round}`) return answer(null, nothing(0));
   calls += 1;
   tokens.add(metadata.get("authorization")[0]);
   const failure = failures.shift();
   if (failure === undefined) {
-    answer(null, nothing(request.image.source.value.length));
-    return;
+    return answer(null, nothing(request.image.source.value.length));
   }
-  answer(fails(failure));
+  return answer(fails(failure));
 }
 
 /** Lets the calls before fail in these ways, and tells how often a call was made and how it ended. */
 async function tried(these, picture = Buffer.from("x"), options = {}) {
   failures = these;
   calls = 0;
-  const end = await client.segment(picture, ["cat"], options).catch((error) => error);
+  round += 1;
+  const end = await client.segment(picture, ["cat"], { requestId: `${round}`, ...options }).catch((error) => error);
   return [calls, end];
 }
 
@@ -113,7 +116,7 @@ const nine = new Uint8Array(18).subarray(9);
 for (const picture of [nine, nine.slice().buffer, new DataView(nine.buffer, 9), new Uint16Array(9).buffer.slice(9), new Blob([nine])]) {
   assert.deepEqual(await tried([], picture).then(([times, end]) => [times, end.unlabelledPixels]), [1, 9]);
 }
-for (const [picture, found] of [[null, "null"], [7, "a Number"], [{ width: 1 }, "a Object"]]) {
+for (const [picture, found] of [[null, "null"], [7, "the number 7"], [{ width: 1 }, "a Object"]]) {
   [times, end] = await tried([], picture);
   assert.match(`${end.name}: ${end.message}`, new RegExp(`^TypeError: a picture is .*, not ${found}`));
 }
