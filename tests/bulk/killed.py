@@ -118,7 +118,11 @@ def few_words(folder: pathlib.Path, pictures: pathlib.Path, one: str) -> None:
     for file in sorted((pictures / "day0").iterdir())[:6]:
         (some / file.name).symlink_to(file)
     (some / "damaged.jpg").write_bytes(b"no picture")
-    end(example("bulk_asyncio.py", some, results, "--servers", one, words=FEW_WORDS), results)
+    servers = ["--servers", f"{AWAY},{one}", "--in-flight", 2]  # the first one gets pictures, too
+    end(example("bulk_asyncio.py", some, results, *servers, words=FEW_WORDS), results)
+    lines = printed(results, "err").read_text().splitlines()
+    waiting = [line for line in lines if line.startswith(f"waiting for {AWAY}: UNAVAILABLE")]
+    check(len(waiting) == 1, f"not one line on a server that is away: {lines}")
     off = example("bulk_asyncio.py", some, folder / "off", "--servers", one, "--contrast", "off", words=FEW_WORDS)
     end(off, folder / "off")
     check(sum(areas(folder / "off")) == 6 * 320 * 240 > sum(areas(results)), "--contrast off has no effect")
@@ -132,6 +136,16 @@ def few_words(folder: pathlib.Path, pictures: pathlib.Path, one: str) -> None:
     again = example("bulk_asyncio.py", some, results, "--servers", one, "--retry-failed", words=FEW_WORDS)
     end(again, results, failed=0)
     expect_coco(read(results), 7)
+
+    file = folder / "annotations.json"
+    images = [{"id": 100 + at, "file_name": picture.name} for at, picture in enumerate(sorted(some.iterdir()))]
+    file.write_text(json.dumps({"images": images}))
+    numbered = folder / "numbered"
+    ask = ["bulk_asyncio.py", some, numbered, "--servers", one, "--annotations", file]
+    end(example(*ask, words=FEW_WORDS), numbered, failed=0)
+    check(sorted(result["image_id"] for result in read(numbered)) == list(range(100, 107)), "other image ids")
+    check({found["image_id"] for result in read(numbered) for found in result["found"]} <= set(range(100, 107)), "ids")
+    expect_coco(read(numbered), 7)
 
 
 def areas(results: pathlib.Path) -> list[int]:
@@ -156,12 +170,13 @@ def expect_coco(results: list[dict], pictures: int) -> None:
     data = COCO()
     data.dataset = {"images": images, "categories": categories}
     found = [one for result in results for one in result["found"]]
+    pixels = [one["area"] for one in found]  # loadRes writes the areas of the boxes in their place
     with contextlib.redirect_stdout(io.StringIO()):
         data.createIndex()
         loaded = data.loadRes(found)
     check(len(data.imgs) == pictures and len(loaded.anns) == len(found) > 0, "COCO has lost something")
-    for one in loaded.anns.values():
-        check(int(loaded.annToMask(one).sum()) == one["area"], "COCO has another mask")
+    read_back = [int(loaded.annToMask(loaded.anns[number]).sum()) for number in sorted(loaded.anns)]
+    check(read_back == pixels, "COCO has other masks")
 
 
 def plain(folder: pathlib.Path, pictures: pathlib.Path, one: str, both: str) -> None:
@@ -176,10 +191,7 @@ def plain(folder: pathlib.Path, pictures: pathlib.Path, one: str, both: str) -> 
     done = count(folder / "both")
     check(done < PICTURES, "it was killed too late")
     times = {file: file.stat().st_mtime_ns for file in (folder / "both").rglob("[!.]*.json")}
-    servers = f"{both},{AWAY}"
-    line = end(example("bulk_asyncio.py", pictures, folder / "both", "--servers", servers), folder / "both")
-    lines = printed(folder / "both", "err").read_text().splitlines()
-    check(any(one.startswith(f"waiting for {AWAY}: UNAVAILABLE") for one in lines), "no line on a server that is away")
+    line = end(example("bulk_asyncio.py", pictures, folder / "both", "--servers", both), folder / "both")
     expect_once(pictures, folder / "both")
     check(all(file.stat().st_mtime_ns == written for file, written in times.items()), "a result was written again")
     expect_same(folder / "one", folder / "both")
