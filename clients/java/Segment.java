@@ -124,8 +124,8 @@ public final class Segment {
     }
     Vocabulary.Builder vocabulary = Vocabulary.newBuilder().setCategories(categories);
     if (contrast) {
-      // Words of the server's choice compete with these, and their pixels are unlabelled. Without them a few words claim
-      // every pixel.
+      // Words of the server's choice compete with these, and their pixels are unlabelled. Without them a few words
+      // claim every pixel.
       vocabulary.setContrast(Contrast.newBuilder().setAutomatic(AutoContrast.getDefaultInstance()));
     }
     return SegmentRequest.newBuilder()
