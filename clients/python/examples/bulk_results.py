@@ -34,7 +34,7 @@ class Results:
         self._numbers: dict[str, int] | None = None
 
     def number_by(self, annotations: Path) -> None:
-        """Takes the image ids from a COCO file, whose `images` have `id` and `file_name`."""
+        """Reads the image ids from a COCO file, whose `images` have `id` and `file_name`."""
         self._numbers = {image["file_name"]: image["id"] for image in json.loads(annotations.read_text())["images"]}
 
     def has_number(self, picture: Path) -> bool:
