@@ -33,7 +33,7 @@ type question struct {
 	words                     []string
 	ca, token                 string
 	topK                      int
-	twoStep                   bool
+	twoStep, noContrast       bool
 }
 
 func main() {
@@ -53,6 +53,7 @@ func parse() (question, error) {
 	flag.StringVar(&asked.token, "token", "", "the bearer `token` of the caller")
 	flag.IntVar(&asked.topK, "top-k", -1, "categories that stay at each position; 0 turns rejection off")
 	flag.BoolVar(&asked.twoStep, "two-step", false, "resize the picture as the official evaluation does")
+	flag.BoolVar(&asked.noContrast, "no-contrast", false, "give every pixel to one of the words, however little it fits")
 	flag.Parse()
 	if flag.NArg() < 4 {
 		return asked, errors.New(usage)
@@ -116,9 +117,15 @@ func request(asked question, picture []byte) *sedv1.SegmentRequest {
 		options.ResizeMode = sedv1.ResizeMode_RESIZE_MODE_TWO_STEP
 	}
 	list := &sedv1.CategoryList{Categories: categories}
+	vocabulary := &sedv1.Vocabulary{Source: &sedv1.Vocabulary_Categories{Categories: list}}
+	if !asked.noContrast {
+		// Words of the server's choice compete with these, and their pixels are unlabelled. Without them a few words
+		// claim every pixel.
+		vocabulary.Contrast = &sedv1.Contrast{Source: &sedv1.Contrast_Automatic{Automatic: &sedv1.AutoContrast{}}}
+	}
 	return &sedv1.SegmentRequest{
 		Image:      &sedv1.Image{Source: &sedv1.Image_Encoded{Encoded: picture}},
-		Vocabulary: &sedv1.Vocabulary{Source: &sedv1.Vocabulary_Categories{Categories: list}},
+		Vocabulary: vocabulary,
 		Options:    options,
 	}
 }

@@ -16,9 +16,11 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import sedserve.v1.AutoContrast;
 import sedserve.v1.Category;
 import sedserve.v1.CategoryList;
 import sedserve.v1.CategoryResult;
+import sedserve.v1.Contrast;
 import sedserve.v1.Image;
 import sedserve.v1.MaskEncoding;
 import sedserve.v1.ResizeMode;
@@ -36,7 +38,7 @@ import sedserve.v1.Vocabulary;
  */
 public final class Segment {
   private static final String USAGE =
-      "usage: Segment [--top-k N] [--two-step] [--token TOKEN] HOST:PORT PICTURE MAP WORD[|SYNONYM]...";
+      "usage: Segment [--top-k N] [--two-step] [--no-contrast] [--token TOKEN] HOST:PORT PICTURE MAP WORD[|SYNONYM]...";
 
   /** The largest answer that the server sends; gRPC's own limit is 4 MiB. */
   private static final int LARGEST_BYTES = 128 << 20;
@@ -45,6 +47,7 @@ public final class Segment {
       Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
 
   private String token = "";
+  private boolean contrast = true;
   private final SegmentOptions.Builder options =
       SegmentOptions.newBuilder().addMaskEncodings(MaskEncoding.MASK_ENCODING_RAW);
   private List<String> rest;
@@ -69,6 +72,8 @@ public final class Segment {
     for (; at < arguments.length && arguments[at].startsWith("--"); at++) {
       if (arguments[at].equals("--two-step")) {
         options.setResizeMode(ResizeMode.RESIZE_MODE_TWO_STEP);
+      } else if (arguments[at].equals("--no-contrast")) {
+        contrast = false;
       } else if (at + 1 < arguments.length && arguments[at].equals("--top-k")) {
         options.setTopK(Integer.parseInt(arguments[++at]));
       } else if (at + 1 < arguments.length && arguments[at].equals("--token")) {
@@ -117,9 +122,15 @@ public final class Segment {
       categories.addCategories(
           Category.newBuilder().setName(phrases.get(0)).addAllSynonyms(phrases.subList(1, phrases.size())));
     }
+    Vocabulary.Builder vocabulary = Vocabulary.newBuilder().setCategories(categories);
+    if (contrast) {
+      // Words of the server's choice compete with these, and their pixels are unlabelled. Without them a few words
+      // claim every pixel.
+      vocabulary.setContrast(Contrast.newBuilder().setAutomatic(AutoContrast.getDefaultInstance()));
+    }
     return SegmentRequest.newBuilder()
         .setImage(Image.newBuilder().setEncoded(ByteString.copyFrom(picture)))
-        .setVocabulary(Vocabulary.newBuilder().setCategories(categories))
+        .setVocabulary(vocabulary)
         .setOptions(options)
         .build();
   }

@@ -4,6 +4,8 @@ python killed.py FOLDER
 """
 
 import collections
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -14,12 +16,15 @@ import sys
 import numpy as np
 import psutil
 from PIL import Image
-from processes import PATIENCE, Replica, check, until
+from processes import NETWORK, PATIENCE, Replica, check, until
+from pycocotools.coco import COCO
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "clients" / "python" / "examples"
 SCENES = ROOT / "models" / "sed-tiny" / "examples"
 WORDS = "cow, house|barn, tree, grass, sky, dog, car, road"
+FEW_WORDS = "cow, house|barn, tree"
+AWAY = f"{NETWORK}.99:50051"  # no server listens there
 PICTURES = 160
 
 
@@ -36,6 +41,8 @@ def main() -> None:
             replica.wait_ready()
         one, both = replicas[0].address, ",".join(replica.address for replica in replicas)
         print(f"  one replica, bench load: {throughput(replicas[0], pictures):.1f} pictures a second")
+        refused(folder, one)
+        few_words(folder, pictures, one)
         plain(folder, pictures, one, both)
         killed(folder, pictures, replicas, both)
     finally:
@@ -65,17 +72,12 @@ def throughput(replica: Replica, pictures: pathlib.Path) -> float:
     return float(json.loads(found.stdout)["result"]["throughput"])
 
 
-def example(name: str, pictures: pathlib.Path, results: pathlib.Path, *arguments: object) -> subprocess.Popen[bytes]:
+def example(
+    name: str, pictures: pathlib.Path, results: pathlib.Path, *arguments: object, words: str = WORDS
+) -> subprocess.Popen[bytes]:
     """Starts an example, which prints into files beside its results."""
-    command = [
-        sys.executable,
-        str(EXAMPLES / name),
-        str(pictures),
-        str(results),
-        *map(str, arguments),
-        "--words",
-        WORDS,
-    ]
+    paths = [str(EXAMPLES / name), str(pictures), str(results)]
+    command = [sys.executable, *paths, *map(str, arguments), "--words", words]
     with printed(results, "out").open("w") as output, printed(results, "err").open("w") as errors:
         return subprocess.Popen(command, stdout=output, stderr=errors)
 
@@ -85,12 +87,96 @@ def printed(results: pathlib.Path, kind: str) -> pathlib.Path:
     return results.with_suffix(f".{kind}")
 
 
-def end(process: subprocess.Popen[bytes], results: pathlib.Path) -> str:
-    """Waits for an example's end; returns its line of figures."""
+def end(process: subprocess.Popen[bytes], results: pathlib.Path, failed: int = 1) -> str:
+    """Waits for an example's end, which says how many pictures failed; returns its line of figures."""
     process.wait(timeout=PATIENCE)
-    errors = printed(results, "err").read_text()[-3000:]
-    check(process.returncode == 0, f"the example ended with {process.returncode}: {errors}")
+    errors = printed(results, "err").read_text()
+    check(process.returncode == min(failed, 1), f"the example ended with {process.returncode}: {errors[-3000:]}")
+    check((f"error: {failed} picture failed: " in errors) == (failed > 0), f"failed pictures: {errors[-3000:]}")
+    check(" pictures/s\n" in errors, "no line of progress")
     return next(line for line in printed(results, "out").read_text().splitlines() if " a second" in line)
+
+
+def refused(folder: pathlib.Path, one: str) -> None:
+    """Errors of the command line and of the question end an example at once."""
+    (folder / "empty").mkdir()
+    cases = [("missing", WORDS, "is not a folder"), ("empty", WORDS, "holds no pictures")]
+    cases.append(("pictures", "cow, Cow", "CATEGORY_DUPLICATE"))
+    for name, words, message in cases:
+        results = folder / f"refused-{name}"
+        process = example("bulk_asyncio.py", folder / name, results, "--servers", one, words=words)
+        process.wait(timeout=PATIENCE)
+        errors = printed(results, "err").read_text()
+        check(process.returncode == 1 and message in errors, f"{name}: {process.returncode}, {errors}")
+        check(count(results) == 0, "a question that no picture can help was counted as a picture's failure")
+
+
+def few_words(folder: pathlib.Path, pictures: pathlib.Path, one: str) -> None:
+    """Few words have contrast words; a picture that failed is tried again if that is asked for; COCO reads it all."""
+    some, results = folder / "some", folder / "few"
+    some.mkdir()
+    for file in sorted((pictures / "day0").iterdir())[:6]:
+        (some / file.name).symlink_to(file)
+    (some / "damaged.jpg").write_bytes(b"no picture")
+    servers = ["--servers", f"{AWAY},{one}", "--in-flight", 2]  # the first one gets pictures, too
+    end(example("bulk_asyncio.py", some, results, *servers, words=FEW_WORDS), results)
+    lines = printed(results, "err").read_text().splitlines()
+    waiting = [line for line in lines if line.startswith(f"waiting for {AWAY}: UNAVAILABLE")]
+    check(len(waiting) == 1, f"not one line on a server that is away: {lines}")
+    off = example("bulk_asyncio.py", some, folder / "off", "--servers", one, "--contrast", "off", words=FEW_WORDS)
+    end(off, folder / "off")
+    check(sum(areas(folder / "off")) == 6 * 320 * 240 > sum(areas(results)), "--contrast off has no effect")
+    scores = mean_score(results), mean_score(folder / "off")
+    check(scores[0] > 0.5 > scores[1], f"mean scores with and without contrast words: {scores}")
+
+    (some / "damaged.jpg").unlink()
+    (some / "damaged.jpg").symlink_to(pictures / "day1" / "1.jpg")
+    end(example("bulk_asyncio.py", some, results, "--servers", one, words=FEW_WORDS), results)
+    check(len(list(results.glob("*.error.json"))) == 1, "a picture that failed was tried again unasked")
+    again = example("bulk_asyncio.py", some, results, "--servers", one, "--retry-failed", words=FEW_WORDS)
+    end(again, results, failed=0)
+    expect_coco(read(results), 7)
+
+    file = folder / "annotations.json"
+    images = [{"id": 100 + at, "file_name": picture.name} for at, picture in enumerate(sorted(some.iterdir()))]
+    file.write_text(json.dumps({"images": images}))
+    numbered = folder / "numbered"
+    ask = ["bulk_asyncio.py", some, numbered, "--servers", one, "--annotations", file]
+    end(example(*ask, words=FEW_WORDS), numbered, failed=0)
+    check(sorted(result["image_id"] for result in read(numbered)) == list(range(100, 107)), "other image ids")
+    check({found["image_id"] for result in read(numbered) for found in result["found"]} <= set(range(100, 107)), "ids")
+    expect_coco(read(numbered), 7)
+
+
+def areas(results: pathlib.Path) -> list[int]:
+    """The areas of all that was found."""
+    return [found["area"] for result in read(results) for found in result.get("found", [])]
+
+
+def mean_score(results: pathlib.Path) -> float:
+    """The mean score of all pixels that have a category."""
+    found = [one for result in read(results) for one in result.get("found", [])]
+    return float(np.average([one["score"] for one in found], weights=[one["area"] for one in found]))
+
+
+def expect_coco(results: list[dict], pictures: int) -> None:
+    """The results of all pictures are those of one COCO data set, whose categories are the same words."""
+    images = []
+    for result in results:
+        width, height = result["size"]
+        images.append({"id": result["image_id"], "file_name": result["file_name"], "width": width, "height": height})
+        check(result["categories"] == {"1": "cow", "2": "house", "3": "tree"}, f"{result['categories']}")
+    categories = [{"id": int(number), "name": name} for number, name in results[0]["categories"].items()]
+    data = COCO()
+    data.dataset = {"images": images, "categories": categories}
+    found = [one for result in results for one in result["found"]]
+    pixels = [one["area"] for one in found]  # loadRes writes the areas of the boxes in their place
+    with contextlib.redirect_stdout(io.StringIO()):
+        data.createIndex()
+        loaded = data.loadRes(found)
+    check(len(data.imgs) == pictures and len(loaded.anns) == len(found) > 0, "COCO has lost something")
+    read_back = [int(loaded.annToMask(loaded.anns[number]).sum()) for number in sorted(loaded.anns)]
+    check(read_back == pixels, "COCO has other masks")
 
 
 def plain(folder: pathlib.Path, pictures: pathlib.Path, one: str, both: str) -> None:
@@ -157,14 +243,19 @@ def count(results: pathlib.Path) -> int:
     return sum(1 for _ in results.rglob("[!.]*.json")) if results.exists() else 0
 
 
+def read(results: pathlib.Path) -> list[dict]:
+    """The contents of all results."""
+    return [json.loads(file.read_text()) for file in sorted(results.rglob("[!.]*.json"))]
+
+
 def expect_once(pictures: pathlib.Path, results: pathlib.Path) -> None:
     """Each picture has one result, a whole one; the file that is no picture has its error."""
-    found = [json.loads(file.read_text()) for file in results.rglob("[!.]*.json")]
-    times = collections.Counter(result["picture"] for result in found)
+    found = read(results)
+    times = collections.Counter(result["file_name"] for result in found)
     expected = {str(file.relative_to(pictures)) for file in pictures.rglob("*") if file.is_file()}
     check(set(times) == expected, f"{len(expected - set(times))} pictures have no result")
     check(set(times.values()) == {1}, "a picture has two results")
-    failed = {result["picture"]: result["error"]["reason"] for result in found if "error" in result}
+    failed = {result["file_name"]: result["error"]["reason"] for result in found if "error" in result}
     check(failed == {"damaged.jpg": "IMAGE_UNSUPPORTED"}, f"errors: {failed}")
 
 

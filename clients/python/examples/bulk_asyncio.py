@@ -2,34 +2,49 @@
 
 python bulk_asyncio.py PICTURES RESULTS --servers HOST:PORT,HOST:PORT --words "cow, house|barn, tree"
 
-Run it again to go on after an interruption: pictures that have a result are skipped.
+Run it again to go on after an interruption: pictures that have a result are skipped, and so are those that failed,
+unless --retry-failed is there. Another question needs another folder for its results. Ends with 1 if pictures failed.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import collections
 import contextlib
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bulk_results import Results, pictures_of
+import grpc
+from bulk_options import Task, arguments, pictures_and_results, task_of
+from bulk_progress import Away, Progress
 
-from sed_serve_client import AsyncClient, DeadlineExceeded, InvalidRequest, Overloaded, SedError, Unavailable
+from sed_serve_client import (
+    AsyncClient,
+    DeadlineExceeded,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    PermissionDenied,
+    SedError,
+    Unauthenticated,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
-    from sed_serve_client import Segmentation, Words
+    from bulk_results import Results
+
+    from sed_serve_client import Segmentation
 
 PASSING = (Unavailable, Overloaded, DeadlineExceeded)
-"""Errors that say nothing of the picture: it is sent again, to whichever replica is free first."""
+"""Errors of a server that may be ready later."""
 
 MOST_TRIES = 10
-"""Calls for one picture, each with its whole timeout. Then its error is its result."""
+"""Calls for one picture, each with its whole timeout, at whichever replica is free first. Then its error is its
+result."""
 
 
 class Work:
@@ -57,6 +72,12 @@ class Work:
             self._changed.notify()
             return True
 
+    async def put_back(self, picture: Path) -> None:
+        """Leaves a picture to others, which counts as no try."""
+        async with self._changed:
+            self._waiting.append(picture)
+            self._changed.notify()
+
     async def finish_one(self) -> None:
         """Counts a picture that has its result."""
         async with self._changed:
@@ -69,37 +90,27 @@ class Work:
             await self._changed.wait_for(lambda: self._unfinished == 0)
 
 
-async def segment_all(  # noqa: PLR0913
-    pictures: Iterable[Path],
-    results: Results,
-    servers: list[str],
-    words: Words,
-    *,
-    in_flight: int = 8,
-    timeout: float = 60.0,
-    patience: float = 600.0,
+async def segment_all(
+    pictures: Iterable[Path], results: Results, task: Task, away: Away, on_done: Callable[[], None] = lambda: None
 ) -> None:
-    """Segments pictures on all servers, and returns when each has its result.
+    """Segments pictures on all servers of a task, and returns when each has its result; `on_done` is called for each.
 
-    in_flight: requests at a time for each server. A picture is read when one of them is free, so memory is bounded by
-        their number, and a fast server gets more pictures than a slow one.
-    timeout: seconds for each call. patience: seconds that a server may be away before its workers give up.
-    Raises the last SedError when all servers are given up.
+    A picture is read when a request is free for it, so memory is bounded by their number, and a fast server gets more
+    pictures than a slow one. Raises the last SedError when all servers are given up.
     """
     work = Work(picture for picture in pictures if not results.has(picture))
     async with contextlib.AsyncExitStack() as opened:
-        clients = [await opened.enter_async_context(AsyncClient(server, timeout=timeout)) for server in servers]
-        workers = [
-            asyncio.create_task(_work(client, work, results, words, patience))
-            for client in clients
-            for _ in range(in_flight)
-        ]
+        workers = []
+        for server in task.servers:
+            client = await opened.enter_async_context(AsyncClient(server, timeout=task.timeout, **task.security))
+            worker = Worker(server, client, work, results, task, away, on_done)
+            workers += [asyncio.create_task(worker.run()) for _ in range(task.in_flight)]
         done = asyncio.create_task(work.wait())
         try:
             await _first_of(done, workers)
         finally:
-            for task in (done, *workers):
-                task.cancel()
+            for running in (done, *workers):
+                running.cancel()
             await asyncio.gather(done, *workers, return_exceptions=True)
 
 
@@ -113,75 +124,118 @@ async def _first_of(done: asyncio.Task[None], workers: list[asyncio.Task[None]])
             (ended - {done}).pop().result()
 
 
-async def _work(client: AsyncClient, work: Work, results: Results, words: Words, patience: float) -> None:
-    """Sends one picture after the other to one server."""
-    while True:
-        picture = await work.take()
+class Worker:
+    """Sends pictures to one server; several of its runs do so at a time."""
+
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        server: str,
+        client: AsyncClient,
+        work: Work,
+        results: Results,
+        task: Task,
+        away: Away,
+        on_done: Callable[[], None],
+    ) -> None:
+        self._server = server
+        self._client = client
+        self._work = work
+        self._results = results
+        self._task = task
+        self._away = away
+        self._on_done = on_done
+
+    async def run(self) -> None:
+        """Sends one picture after the other; raises the error for which the server is given up."""
+        while True:
+            picture = await self._work.take()
+            try:
+                result = await self._segment(picture)
+            except BaseException as error:
+                await self._work.put_back(picture)  # another server, or the next run, has the picture
+                if isinstance(error, SedError):
+                    self._away.given_up(self._server, error)
+                raise
+            if isinstance(result, SedError):
+                if await self._work.give_back(picture):
+                    if isinstance(result, Unavailable):
+                        await self._wait(result)
+                    continue
+                result = _failure(result.reason or result.code.name, result.field, result.message)
+            await asyncio.to_thread(self._results.write, picture, result)
+            await self._work.finish_one()
+            self._on_done()
+
+    async def _segment(self, picture: Path) -> dict[str, Any] | SedError:
+        """The result of a picture, or an error after which it is to be tried again."""
         try:
-            found = await client.segment(await asyncio.to_thread(picture.read_bytes), words)
-            result = await asyncio.to_thread(_result, picture, found)
-        except PASSING as error:
-            if await work.give_back(picture):
-                if isinstance(error, Unavailable):
-                    await client.wait_until_ready(timeout=patience)
-                continue
-            result = _failure(error)
-        except InvalidRequest as error:
-            result = _failure(error)
-        except BaseException:
-            await work.give_back(picture)  # this worker ends; another one, or the next run, has the picture
-            raise
-        await asyncio.to_thread(results.write, picture, result)
-        await work.finish_one()
+            content = await asyncio.to_thread(picture.read_bytes)
+        except OSError as error:
+            return _failure(type(error).__name__, "", f"cannot read the picture: {error.strerror}")
+        try:
+            task = self._task
+            found = await self._client.segment(content, task.words, vocabulary=task.vocabulary, **task.options)
+            return await asyncio.to_thread(_result, self._results.number_of(picture), found)
+        except SedError as error:
+            if _concerns_all(error):
+                raise
+            if isinstance(error, InvalidRequest):
+                return _failure(error.reason or error.code.name, error.field, error.message)
+            return error
+
+    async def _wait(self, error: SedError) -> None:
+        """Waits until a server that is away is back; raises the last error where that takes too long."""
+        end = time.monotonic() + self._task.patience
+        while True:
+            self._away.waiting(self._server, error)
+            left = end - time.monotonic()
+            try:
+                await self._client.wait_until_ready(timeout=min(left, Away.PERIOD))
+                break
+            except SedError as still:
+                if left <= Away.PERIOD or not isinstance(still, PASSING):
+                    self._away.given_up(self._server, still)
+                    raise
+                error = still
 
 
-def _result(picture: Path, found: Segmentation) -> dict[str, Any]:
-    names = {category.index: category.name for category in found.categories}
+def _concerns_all(error: SedError) -> bool:
+    """True for the error of a question or of a server that no picture can help."""
+    if isinstance(error, InvalidRequest):
+        return error.field.startswith("vocabulary") or error.reason == "OPTION_INVALID"
+    asked_wrongly = isinstance(error, (NotFound, PermissionDenied, Unauthenticated))
+    return asked_wrongly or error.code is grpc.StatusCode.UNIMPLEMENTED
+
+
+def _result(image_id: int, found: Segmentation) -> dict[str, Any]:
     return {
         "size": found.image_size,
         "model": found.model_digest,
-        "categories": names,
-        "found": found.to_coco(picture.name),
+        "categories": {category.index + 1: category.name for category in found.categories},  # the ids of to_coco
+        "found": found.to_coco(image_id),
     }
 
 
-def _failure(error: SedError) -> dict[str, Any]:
-    return {"error": {"reason": error.reason or error.code.name, "field": error.field, "message": error.message}}
-
-
-def words_of(text: str) -> list[list[str]]:
-    """Reads words, separated by commas, with synonyms by `|`."""
-    return [[phrase.strip() for phrase in category.split("|")] for category in text.split(",")]
-
-
-def arguments(description: str | None) -> argparse.ArgumentParser:
-    """The arguments that the bulk examples have in common."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", type=Path, help="folder of pictures")
-    parser.add_argument("results", type=Path, help="folder for the results; on a cluster one that all machines share")
-    parser.add_argument("--servers", required=True, type=lambda text: text.split(","), metavar="HOST:PORT,...")
-    parser.add_argument("--words", required=True, type=words_of, help="separated by commas, synonyms by |")
-    parser.add_argument("--in-flight", type=int, default=8, metavar="N", help="requests at a time for each server")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="for each call")
-    return parser
+def _failure(reason: str, field: str, message: str) -> dict[str, Any]:
+    return {"error": {"reason": reason, "field": field, "message": message}}
 
 
 def main() -> None:
     """Segments what has no result yet."""
     given = arguments(__doc__).parse_args()
-    pictures = pictures_of(given.pictures)
-    results = Results(given.pictures, given.results)
+    task = task_of(given)
+    pictures, results = pictures_and_results(given)
     left = [picture for picture in pictures if not results.has(picture)]
-    print(f"{len(pictures)} pictures, {len(left)} without a result")
-    begin = time.monotonic()
+    print(f"{len(pictures)} pictures, {len(left)} without a result", flush=True)
+    begin, progress = time.monotonic(), Progress(len(pictures) - len(left), len(pictures))
     try:
-        asyncio.run(
-            segment_all(left, results, given.servers, given.words, in_flight=given.in_flight, timeout=given.timeout)
-        )
+        asyncio.run(segment_all(left, results, task, Away(), progress.add))
     except SedError as error:
-        sys.exit(f"all servers are given up, the last for {error}; run it again to go on")
+        sys.exit(f"error: all servers are given up, the last for {error}; run it again to go on")
+    progress.say()
     seconds = time.monotonic() - begin
-    print(f"{len(left)} pictures in {seconds:.1f} s, {len(left) / seconds:.1f} a second")
+    print(f"{len(left)} pictures in {seconds:.1f} s, {len(left) / seconds:.1f} a second", flush=True)
+    results.end(pictures)
 
 
 if __name__ == "__main__":

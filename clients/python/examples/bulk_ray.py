@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
-from bulk_asyncio import arguments, segment_all
-from bulk_results import Results, pictures_of
+from bulk_asyncio import segment_all
+from bulk_options import Task, arguments, pictures_and_results, task_of
+from bulk_progress import Away, Progress
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from sed_serve_client import Words
+    from bulk_results import Results
 
 BLOCK = 16
 """Pictures of one block: what a killed actor has done of its block is skipped, and the rest done by another one."""
@@ -32,20 +32,15 @@ BLOCK = 16
 class Segmenter:
     """An actor that segments blocks of pictures. It needs next to no processor: it waits for the servers."""
 
-    def __init__(self, results: Results, servers: list[str], words: Words, in_flight: int, timeout: float) -> None:
+    def __init__(self, results: Results, task: Task) -> None:
         self._results = results
-        self._servers = servers
-        self._words = words
-        self._in_flight = in_flight
-        self._timeout = timeout
+        self._task = task
+        self._away = Away()
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, Any]:
         """Segments the pictures that have no result yet; returns each with the process that answered for it."""
         pictures = [Path(picture) for picture in block["picture"]]
-        run = segment_all(
-            pictures, self._results, self._servers, self._words, in_flight=self._in_flight, timeout=self._timeout
-        )
-        asyncio.run(run)
+        asyncio.run(segment_all(pictures, self._results, self._task, self._away))
         return {"picture": block["picture"], "process": [os.getpid()] * len(pictures)}
 
 
@@ -54,29 +49,39 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--actors", type=int, default=2, metavar="N", help="actors; each has --in-flight requests")
     given = parser.parse_args()
-    pictures = pictures_of(given.pictures.resolve())
-    results = Results(given.pictures.resolve(), given.results.resolve())
+    task = task_of(given)
+    pictures, results = pictures_and_results(given)
     left = [picture for picture in pictures if not results.has(picture)]
     print(f"{len(pictures)} pictures, {len(left)} without a result", flush=True)
-    if not left:
-        return
+    if left:
+        segment_by_actors(left, results, task, given.actors, Progress(len(pictures) - len(left), len(pictures)))
+    results.end(pictures)
+
+
+def segment_by_actors(left: list[Path], results: Results, task: Task, actors: int, progress: Progress) -> None:
+    """Has actors segment pictures, and prints figures."""
     ray.init(include_dashboard=False)  # the cluster of RAY_ADDRESS, or one on this machine
     begin = time.monotonic()
     rows = [{"picture": str(picture)} for picture in left]
-    done = (
+    blocks = (
         ray.data.from_items(rows, override_num_blocks=-(-len(rows) // BLOCK))
         .map_batches(
             Segmenter,
-            fn_constructor_args=(results, given.servers, given.words, given.in_flight, given.timeout),
+            fn_constructor_args=(results, task),
             batch_size=None,  # a whole block
-            compute=ray.data.ActorPoolStrategy(size=given.actors, max_tasks_in_flight_per_actor=2),
+            compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
             num_cpus=0.25,
         )
-        .take_all()
+        .iter_batches(batch_size=None)
     )
+    processes: set[int] = set()
+    for block in blocks:
+        processes.update(block["process"].tolist())
+        progress.add(len(block["picture"]))
+    progress.say()
     seconds = time.monotonic() - begin
-    processes = len({row["process"] for row in done})
-    print(f"{len(done)} pictures in {seconds:.1f} s, {len(done) / seconds:.1f} a second, by {processes} processes")
+    speed = len(left) / seconds
+    print(f"{len(left)} pictures in {seconds:.1f} s, {speed:.1f} a second, by {len(processes)} processes", flush=True)
 
 
 if __name__ == "__main__":

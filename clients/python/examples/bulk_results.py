@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 
 def pictures_of(folder: Path) -> list[Path]:
@@ -18,24 +21,75 @@ def pictures_of(folder: Path) -> list[Path]:
 
 
 class Results:
-    """A folder with the tree of the pictures' folder, and a JSON file in the place of each picture."""
+    """A folder with the tree of the pictures' folder, and a JSON file in the place of each picture.
 
-    def __init__(self, pictures: Path, folder: Path) -> None:
+    `NAME.json` is a result, `NAME.error.json` the error of a picture that failed. With `retry_failed`, a picture that
+    failed counts as one without a result.
+    """
+
+    def __init__(self, pictures: Path, folder: Path, *, retry_failed: bool = False) -> None:
         self._pictures = pictures
         self._folder = folder
+        self._retry_failed = retry_failed
+        self._numbers: dict[str, int] | None = None
+
+    def number_by(self, annotations: Path) -> None:
+        """Reads the image ids from a COCO file, whose `images` have `id` and `file_name`."""
+        self._numbers = {image["file_name"]: image["id"] for image in json.loads(annotations.read_text())["images"]}
+
+    def has_number(self, picture: Path) -> bool:
+        """True if the COCO file has the picture, or there is none."""
+        return self._numbers is None or self.name_of(picture) in self._numbers
+
+    def number_of(self, picture: Path) -> int:
+        """The `image_id`, an integer as in COCO files: that of the COCO file, or 53 bits of a digest of the name.
+
+        So every run and machine has the same number for a picture, also after others were added to the folder.
+        """
+        if self._numbers is not None:
+            return self._numbers[self.name_of(picture)]
+        digest = hashlib.blake2b(self.name_of(picture).encode(errors="surrogateescape"), digest_size=8).digest()
+        return int.from_bytes(digest, "big") >> 11  # JSON numbers are exact up to 53 bits
+
+    def name_of(self, picture: Path) -> str:
+        """The `file_name`: the path within the pictures' folder."""
+        return picture.relative_to(self._pictures).as_posix()
 
     def file_of(self, picture: Path) -> Path:
         """The file of a picture's result; its name keeps the picture's ending: a.png and a.jpg both have one."""
-        return self._folder / f"{picture.relative_to(self._pictures)}.json"
+        return self._folder / f"{self.name_of(picture)}.json"
+
+    def error_file_of(self, picture: Path) -> Path:
+        """The file that says why a picture failed."""
+        return self._folder / f"{self.name_of(picture)}.error.json"
 
     def has(self, picture: Path) -> bool:
-        """True if the picture has its result, of this run or an earlier one."""
-        return self.file_of(picture).exists()
+        """True if nothing is left to do for the picture, after this run or an earlier one."""
+        return self.file_of(picture).exists() or (not self._retry_failed and self.error_file_of(picture).exists())
+
+    def has_failed(self, picture: Path) -> bool:
+        """True if the picture has an error and no result."""
+        return self.error_file_of(picture).exists() and not self.file_of(picture).exists()
 
     def write(self, picture: Path, result: dict[str, Any]) -> None:
-        """Stores a result under its name in one step: a killed process leaves all of it or none."""
-        file = self.file_of(picture)
+        """Stores a result, or the `error` in its place."""
+        failed = "error" in result
+        self._write(self.error_file_of(picture) if failed else self.file_of(picture), picture, result)
+        if not failed:
+            self.error_file_of(picture).unlink(missing_ok=True)
+
+    def _write(self, file: Path, picture: Path, result: dict[str, Any]) -> None:
+        """Writes a file under its name in one step: a killed process leaves all of it or none."""
         file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_name(f".{file.name}.{os.getpid()}")
-        unfinished.write_text(json.dumps({"picture": str(picture.relative_to(self._pictures)), **result}))
+        head = {"file_name": self.name_of(picture), "image_id": self.number_of(picture)}
+        unfinished.write_text(json.dumps({**head, **result}))
         unfinished.replace(file)
+
+    def end(self, pictures: Iterable[Path]) -> None:
+        """Ends the program with 1 if pictures have failed in this run or an earlier one."""
+        failed = [picture for picture in pictures if self.has_failed(picture)]
+        if failed:
+            what = "1 picture" if len(failed) == 1 else f"{len(failed)} pictures"
+            why = f"{self.error_file_of(failed[0])} says why the first one did"
+            sys.exit(f"error: {what} failed: {why}; they are skipped by the next run, unless it has --retry-failed")

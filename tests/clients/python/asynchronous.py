@@ -9,7 +9,7 @@ import pathlib
 import sys
 
 import numpy as np
-from sed_serve_client import AsyncClient, Client, InvalidRequest, NotFound, Segmentation
+from sed_serve_client import AsyncClient, Client, InvalidRequest, NotFound, Request, Segmentation
 
 CLIENTS = pathlib.Path(__file__).resolve().parents[1]
 
@@ -50,12 +50,13 @@ async def main() -> None:
             sys.exit("a vocabulary that was deleted is still known")
         except NotFound as error:
             assert error.reason == "VOCABULARY_NOT_FOUND", error
-        try:
-            async for _ in client.segment_stream([picture, "no/such/file.png"], words):
-                pass
-            sys.exit("a file that is not there was sent")
-        except FileNotFoundError:
-            pass
+        these = [picture, "no/such/file.png", Request(picture), "no/such/file.png"]
+        found = [outcome async for outcome in client.segment_stream(these, words, top_k=2)]
+        assert [number for number, _ in found] == [0, 1, 2, 3]
+        assert np.array_equal(found[2][1].mask, expected.mask), "a picture behind a file that is missing"
+        for _, error in (found[1], found[3]):
+            assert isinstance(error, InvalidRequest) and error.field == "image", error
+            assert isinstance(error.__cause__, FileNotFoundError) and "no/such/file.png" in error.message
     print("asyncio: 8 calls at once, a stream, the vocabularies and preparing: the same masks")
 
 

@@ -147,8 +147,18 @@ def check(moody: Moody, client: Client) -> None:
     refused(lambda: client.segment(b"x", "cat"), TypeError)
     refused(lambda: client.segment(b"x"), ValueError)
     check_pictures_and_words(client)
-    error = refused(lambda: list(client.segment_stream([b"x", "no/such/file.png"], WORDS)), FileNotFoundError)
+    error = refused(lambda: client.segment("no/such/file.png", WORDS), FileNotFoundError)
     assert "no/such/file.png" in str(error)
+    (_, first), (_, missing) = client.segment_stream([b"x", "no/such/file.png"], WORDS)
+    assert not isinstance(first, SedError) and isinstance(missing, SedError), "a file that is missing has an answer"
+    again = pickle.loads(pickle.dumps(missing))
+    assert (again.field, str(again)) == ("image", str(missing)) and "no/such/file.png" in str(missing)
+
+    def failing() -> Iterator[bytes]:
+        yield b"x"
+        raise FileNotFoundError("no list of pictures")
+
+    refused(lambda: list(client.segment_stream(failing(), WORDS)), FileNotFoundError)
     assert set(moody.authorization) == {"Bearer s3cret"}
 
 

@@ -6,6 +6,8 @@ python segment_golden.py HOST:PORT    the server must hold the reduced model
 import json
 import pathlib
 import sys
+import threading
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -92,9 +94,32 @@ def by_names(client: Client, picture: pathlib.Path, words: list[list[str]]) -> N
         assert (outcome[2].reason, outcome[2].field) == ("IMAGE_UNSUPPORTED", "image.encoded")
         assert isinstance(outcome[4], NotFound)
         assert outcome[4].reason == "IMAGE_NOT_FOUND"
+        files = [picture, "no/such/file.png", picture]
+        outcome = dict(client.segment_stream(files, vocabulary=named.name, top_k=2, any_order=any_order))
+        assert len(outcome) == 3 and np.array_equal(outcome[2].mask, full.mask), (
+            "a file that is missing ends the stream"
+        )
+        assert isinstance(outcome[1], InvalidRequest) and isinstance(outcome[1].__cause__, FileNotFoundError)
+    check_missing_last(client, picture, named.name)
     client.delete_vocabulary(named.name)
     assert named.name not in [vocabulary.name for vocabulary in client.list_vocabularies()]
     print("by id, by name and over a stream: the same mask")
+
+
+def check_missing_last(client: Client, picture: pathlib.Path, vocabulary: str) -> None:
+    """The error of a missing file is yielded before the next picture is there: a caller may wait for it."""
+    seen: list[int] = []
+    allowed = threading.Semaphore(1)
+
+    def pictures() -> Iterator[pathlib.Path | str]:
+        for next_one in (picture, "no/such/file.png", picture):
+            assert allowed.acquire(timeout=60), "an outcome is missing"
+            yield next_one
+
+    for number, _ in client.segment_stream(pictures(), vocabulary=vocabulary, top_k=2):
+        seen.append(number)
+        allowed.release()
+    assert seen == [0, 1, 2]
 
 
 def warned(client: Client, picture: pathlib.Path) -> None:

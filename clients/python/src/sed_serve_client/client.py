@@ -104,6 +104,7 @@ class Client:
         timeout: seconds for each picture. any_order: yields answers as they are ready.
         The other arguments are those of `segment`, for the pictures without their own.
 
+        A file that cannot be read is its picture's error, an InvalidRequest with the OSError as `__cause__`.
         Pictures are taken only as fast as the server works. A stream that its server ends before the last answer is
         opened again, and what was not answered is sent again; so it is where a picture is refused for now.
         """

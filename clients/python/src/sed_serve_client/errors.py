@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import grpc
+from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from google.protobuf import any_pb2
 
     from .v1 import segmentation_service_pb2 as pb
 
@@ -127,3 +126,13 @@ def of_stream_item(error: pb.StreamError) -> SedError:
     """Returns the error of a failed request on a stream."""
     code = next((code for code in grpc.StatusCode if code.value[0] == error.code), grpc.StatusCode.UNKNOWN)
     return _of_status(code, error.message, error.details)
+
+
+def of_picture(cause: OSError) -> SedError:
+    """Returns the error of a picture that could not be read, with the cause as its `__cause__`."""
+    detail = any_pb2.Any()
+    violation = error_details_pb2.BadRequest.FieldViolation(field="image", description=str(cause))
+    detail.Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    failure = _of_status(grpc.StatusCode.INVALID_ARGUMENT, f"cannot read the picture: {cause}", [detail])
+    failure.__cause__ = cause
+    return failure

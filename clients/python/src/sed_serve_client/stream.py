@@ -8,6 +8,7 @@ import grpc
 from google.protobuf import duration_pb2
 
 from . import errors, request, result, retries
+from .v1 import image_pb2
 from .v1 import segmentation_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -80,12 +81,21 @@ class StreamRequests:
         self._any_order = any_order
         self._made = 0
         self._unanswered: dict[int, pb.SegmentStreamRequest] = {}
+        self._unreadable: dict[int, errors.SedError] = {}
 
     def make(self, picture: Picture | Request) -> pb.SegmentStreamRequest:
-        """Makes the request for the next picture."""
+        """Makes the request for the next picture.
+
+        A picture that cannot be read is sent without content, and its error takes the place of the server's refusal:
+        so it is yielded in its turn, and at once, by readers that only wait for answers.
+        """
         timeout = duration_pb2.Duration()
         timeout.FromNanoseconds(round(self._defaults.timeout_of(picture) * 1e9))
-        item = self._defaults.message(picture, str(self._made))
+        try:
+            item = self._defaults.message(picture, str(self._made))
+        except OSError as error:
+            self._unreadable[self._made] = errors.of_picture(error)
+            item = pb.SegmentRequest(image=image_pb2.Image(encoded=b""), request_id=str(self._made))
         return pb.SegmentStreamRequest(request=item, timeout=timeout, any_order=self._any_order)
 
     def hold(self, message: pb.SegmentStreamRequest) -> None:
@@ -111,6 +121,7 @@ class StreamRequests:
         if failure is not None and failure.reason == "SHUTTING_DOWN":
             return None
         del self._unanswered[number]
+        failure = self._unreadable.pop(number, failure)
         return number, failure or result.segmentation(answer.response)
 
 
