@@ -48,9 +48,9 @@ def one_command_a_row(small: Small, root: Path) -> None:
     how = ["--dataset", small.dataset.name, "--data", root, "--json"]
     masks = small.work / "masks"
     outcome = evaluate(*how, "--save-predictions", masks)
-    for name, answer in small.full.items():
+    for name in small.labels:
         with Image.open(masks / f"{name}.png") as mask:
-            assert np.array_equal(np.array(mask), answer), f"{small.dataset.name}: the saved mask of {name} differs"
+            assert np.array_equal(np.array(mask), small.full[name]), f"{small.dataset.name}: the saved mask of {name} differs"
     run = outcome.json()["dataset"]
     wanted = small.figures(small.full)
     compare(run, wanted, small.dataset.name)
