@@ -61,7 +61,7 @@ export class StreamRequests {
     return this.#unanswered.size > 0;
   }
 
-  /** Takes out a picture that could not be read, once those before it are answered or the order does not matter. */
+  /** Removes a picture that could not be read, once those before it are answered or the order does not matter. */
   unreadable(): StreamItem | undefined {
     for (const [number, held] of this.#unanswered) {
       if (held instanceof SedError) {
