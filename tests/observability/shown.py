@@ -17,6 +17,8 @@ ZERO_WITHOUT_FAULTS = {
     "Run again in parts",
     "Transfers ended",
 }
+# Launches of whole requests, which only a GPU has.
+ZERO_WITHOUT_GPU = {"Submissions"}
 # What is served only where there is TLS: promtool sees it with data in rules/availability.yaml.
 EMPTY_WITHOUT_TLS = {"Certificate ends in"}
 # Rules in which nothing is recorded, or whose series are missing, for the same reason.
@@ -42,7 +44,7 @@ def panel_faults(prometheus: Prometheus, panel: dict, start: float, end: float) 
             if label != "pod" and any(label not in each["metric"] for each in series):
                 yield f"{query.where}: the legend names {label}, which the series lack"
         highest = max([highest, *known])
-    if (highest == 0) != (title in ZERO_WITHOUT_FAULTS | EMPTY_WITHOUT_TLS):
+    if (highest == 0) != (title in ZERO_WITHOUT_FAULTS | ZERO_WITHOUT_GPU | EMPTY_WITHOUT_TLS):
         yield f"panel {title}: its largest value is {highest}"
 
 
