@@ -164,7 +164,7 @@ def pictures_and_results(given: argparse.Namespace, task: Task) -> tuple[list[Pa
     results.check_question()
     if given.annotations is not None:
         results.number_by(given.annotations)
-        unknown = next((picture for picture in pictures if not results.hasnumber(picture)), None)
+        unknown = next((picture for picture in pictures if not results.has_number(picture)), None)
         if unknown is not None:
             sys.exit(f"error: {given.annotations} has no image with the file_name {results.name_of(unknown)}")
     return pictures, results

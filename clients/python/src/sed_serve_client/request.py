@@ -211,12 +211,10 @@ def _content(file: BinaryIO) -> bytes:
 
 
 def _bytes(content: bytes | bytearray | memoryview) -> bytes:
-    """The bytes of an image file. Views of pixels, of numbers or of every other byte hold none."""
-    if isinstance(content, memoryview) and not (
-        content.ndim == 1 and content.format in ("B", "b", "c") and content.c_contiguous
-    ):
-        found = f"one of format {content.format!r}, shape {content.shape} and strides {content.strides}"
-        wanted = "the bytes of an image file, contiguous and of format 'B'"
+    """The bytes of an image file. Views of pixels or of wider numbers hold none."""
+    if isinstance(content, memoryview) and not (content.ndim == 1 and content.format in ("B", "b", "c")):
+        found = f"one of format {content.format!r} and shape {content.shape}"
+        wanted = "the bytes of an image file, of format 'B' and with one dimension"
         raise TypeError(f"the picture's memoryview must hold {wanted}, not {found}; give pixels as an array")
     return bytes(content)
 
