@@ -15,7 +15,7 @@ from PIL import Image
 from sed_serve_client import Client, Segmentation
 
 PICTURES = pathlib.Path(__file__).resolve().parents[3] / "models" / "sed-tiny" / "examples"
-THREADS, ROUNDS = 24, 2
+THREADS, ROUNDS = 64, 2
 
 
 def main() -> None:
