@@ -190,7 +190,7 @@ def plain(folder: pathlib.Path, pictures: pathlib.Path, one: str, both: str) -> 
     process.wait()
     done = count(folder / "both")
     check(done < PICTURES, "it was killed too late")
-    times = {file: file.stat().st_mtime_ns for file in (folder / "both").rglob("[!.]*.json")}
+    times = {file: file.stat().st_mtime_ns for file in files_of(folder / "both")}
     line = end(example("bulk_asyncio.py", pictures, folder / "both", "--servers", both), folder / "both")
     expect_once(pictures, folder / "both")
     check(all(file.stat().st_mtime_ns == written for file, written in times.items()), "a result was written again")
@@ -240,12 +240,17 @@ def actors_of(driver: int) -> list[psutil.Process]:
 
 def count(results: pathlib.Path) -> int:
     """Finished results."""
-    return sum(1 for _ in results.rglob("[!.]*.json")) if results.exists() else 0
+    return len(files_of(results))
 
 
 def read(results: pathlib.Path) -> list[dict]:
     """The contents of all results."""
-    return [json.loads(file.read_text()) for file in sorted(results.rglob("[!.]*.json"))]
+    return [json.loads(file.read_text()) for file in files_of(results)]
+
+
+def files_of(results: pathlib.Path) -> list[pathlib.Path]:
+    """The files of all results; `run.json` is none."""
+    return sorted(file for file in results.rglob("[!.]*.json") if file != results / "run.json")
 
 
 def expect_once(pictures: pathlib.Path, results: pathlib.Path) -> None:
@@ -261,7 +266,7 @@ def expect_once(pictures: pathlib.Path, results: pathlib.Path) -> None:
 
 def expect_same(first: pathlib.Path, second: pathlib.Path) -> None:
     """Both runs found the same."""
-    for file in first.rglob("[!.]*.json"):
+    for file in files_of(first):
         check(
             json.loads(file.read_text()) == json.loads((second / file.relative_to(first)).read_text()), f"{file.name}"
         )

@@ -3,7 +3,8 @@
 python bulk_asyncio.py PICTURES RESULTS --servers HOST:PORT,HOST:PORT --words "cow, house|barn, tree"
 
 Run it again to go on after an interruption: pictures that have a result are skipped, and so are those that failed,
-unless --retry-failed is there. Another question needs another folder for its results. Ends with 1 if pictures failed.
+unless --retry-failed is there. Other words or options need another folder for their results. Ends with 1 if pictures
+failed, and at once where the words, an option or the token are refused.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ async def segment_all(
     """Segments pictures on all servers of a task, and returns when each has its result; `on_done` is called for each.
 
     A picture is read when a request is free for it, so memory is bounded by their number, and a fast server gets more
-    pictures than a slow one. Raises the last SedError when all servers are given up.
+    pictures than a slow one. Raises the last SedError when all servers are given up, and at once one that
+    `concerns_all`.
     """
     work = Work(picture for picture in pictures if not results.has(picture))
     async with contextlib.AsyncExitStack() as opened:
@@ -115,13 +117,15 @@ async def segment_all(
 
 
 async def _first_of(done: asyncio.Task[None], workers: list[asyncio.Task[None]]) -> None:
-    """Waits until all is done, or no worker is left; then raises the error of the last one."""
+    """Waits until all is done; raises the error of the last worker, and any that is more than a server given up."""
     left: set[asyncio.Task[None]] = set(workers)
     while not done.done():
         ended, _ = await asyncio.wait({done, *left}, return_when=asyncio.FIRST_COMPLETED)
         left -= ended
-        if not left:
-            (ended - {done}).pop().result()
+        for worker in ended - {done}:
+            error = worker.exception()
+            if error is not None and (not left or not isinstance(error, SedError) or concerns_all(error)):
+                raise error
 
 
 class Worker:
@@ -153,7 +157,7 @@ class Worker:
                 result = await self._segment(picture)
             except BaseException as error:
                 await self._work.put_back(picture)  # another server, or the next run, has the picture
-                if isinstance(error, SedError):
+                if isinstance(error, SedError) and not concerns_all(error):
                     self._away.given_up(self._server, error)
                 raise
             if isinstance(result, SedError):
@@ -177,7 +181,7 @@ class Worker:
             found = await self._client.segment(content, task.words, vocabulary=task.vocabulary, **task.options)
             return await asyncio.to_thread(_result, self._results.number_of(picture), found)
         except SedError as error:
-            if _concerns_all(error):
+            if concerns_all(error) or error.code is grpc.StatusCode.UNIMPLEMENTED:  # no sed-serve
                 raise
             if isinstance(error, InvalidRequest):
                 return _failure(error.reason or error.code.name, error.field, error.message)
@@ -194,17 +198,27 @@ class Worker:
                 break
             except SedError as still:
                 if left <= Away.PERIOD or not isinstance(still, PASSING):
-                    self._away.given_up(self._server, still)
+                    if not concerns_all(still):
+                        self._away.given_up(self._server, still)
                     raise
                 error = still
 
 
-def _concerns_all(error: SedError) -> bool:
-    """True for the error of a question or of a server that no picture can help."""
-    if isinstance(error, InvalidRequest):
-        return error.field.startswith("vocabulary") or error.reason == "OPTION_INVALID"
-    asked_wrongly = isinstance(error, (NotFound, PermissionDenied, Unauthenticated))
-    return asked_wrongly or error.code is grpc.StatusCode.UNIMPLEMENTED
+def concerns_all(error: SedError) -> bool:
+    """True for the error of the words, the options or the token, which are the same for all pictures and servers."""
+    if isinstance(error, (NotFound, PermissionDenied, Unauthenticated)):
+        return True
+    if error.reason.startswith(("CATEGORY_", "VOCABULARY_")) or error.field.startswith("vocabulary"):
+        return error.retry_after is None  # else the words are being prepared
+    is_long_list = error.reason == "MESSAGE_TOO_LARGE" and error.metadata.get("unit") == "entries"
+    return is_long_list or error.reason in {"OPTION_INVALID", "REQUEST_MALFORMED"}
+
+
+def ending(error: SedError) -> str:
+    """The last line of a run that an error has ended."""
+    if concerns_all(error):
+        return f"error: {error}; this concerns all pictures, and the run has ended"
+    return f"error: all servers are given up, the last for {error}; run it again to go on"
 
 
 def _result(image_id: int, found: Segmentation) -> dict[str, Any]:
@@ -224,14 +238,14 @@ def main() -> None:
     """Segments what has no result yet."""
     given = arguments(__doc__).parse_args()
     task = task_of(given)
-    pictures, results = pictures_and_results(given)
+    pictures, results = pictures_and_results(given, task)
     left = [picture for picture in pictures if not results.has(picture)]
     print(f"{len(pictures)} pictures, {len(left)} without a result", flush=True)
     begin, progress = time.monotonic(), Progress(len(pictures) - len(left), len(pictures))
     try:
         asyncio.run(segment_all(left, results, task, Away(), progress.add))
     except SedError as error:
-        sys.exit(f"error: all servers are given up, the last for {error}; run it again to go on")
+        sys.exit(ending(error))
     progress.say()
     seconds = time.monotonic() - begin
     print(f"{len(left)} pictures in {seconds:.1f} s, {len(left) / seconds:.1f} a second", flush=True)

@@ -7,9 +7,14 @@ import dataclasses
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bulk_results import Results, pictures_of
+
+from sed_serve_client import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FEW = 5
 """Fewer words than this have contrast words of the server's choice, as with `sed-serve segment`: an arg-max over one
@@ -61,7 +66,7 @@ def _question(parser: argparse.ArgumentParser) -> None:
         help="words that compete with yours, and whose pixels stay unlabelled; auto: the server's choice. "
         f"[default: auto with fewer than {FEW} words; else off, or what the named vocabulary says]",
     )
-    parser.add_argument("--top-k", type=int, metavar="N", help="categories that stay at each level; 0: all")
+    parser.add_argument("--top-k", type=number(int, 0), metavar="N", help="categories that stay at each level; 0: all")
     parser.add_argument(
         "--threshold",
         type=_threshold,
@@ -86,10 +91,18 @@ def _servers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca-certificate", type=Path, metavar="FILE", help="authorities to trust, PEM; turns TLS on")
     parser.add_argument("--client-certificate", type=Path, metavar="FILE", help="certificate to show, PEM")
     parser.add_argument("--client-key", type=Path, metavar="FILE", help="its private key, PEM")
-    parser.add_argument("--in-flight", type=int, default=8, metavar="N", help="requests at a time for each server")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="for each call")
     parser.add_argument(
-        "--patience", type=float, default=600.0, metavar="SECONDS", help="a server that is away longer is given up"
+        "--in-flight", type=number(int, 1), default=8, metavar="N", help="requests at a time for each server"
+    )
+    parser.add_argument(
+        "--timeout", type=number(float, 0.001), default=60.0, metavar="SECONDS", help="for each call; inf: no limit"
+    )
+    parser.add_argument(
+        "--patience",
+        type=number(float, 0),
+        default=600.0,
+        metavar="SECONDS",
+        help="a server that is away longer is given up",
     )
 
 
@@ -115,6 +128,11 @@ def task_of(given: argparse.Namespace) -> Task:
         "certificate": _content(given.client_certificate),
         "key": _content(given.client_key),
     }
+    try:
+        for server in given.servers:
+            Client(server, **security).close()
+    except ValueError as error:  # of the target, the token or the certificates
+        sys.exit(f"error: {error}")
     return Task(
         given.servers,
         given.words,
@@ -127,15 +145,23 @@ def task_of(given: argparse.Namespace) -> Task:
     )
 
 
-def pictures_and_results(given: argparse.Namespace) -> tuple[list[Path], Results]:
-    """The pictures of a command line, and the place of their results; ends the program where there are no pictures."""
+def pictures_and_results(given: argparse.Namespace, task: Task) -> tuple[list[Path], Results]:
+    """The pictures of a command line, and the place of their results.
+
+    Ends the program where there are no pictures, or the results are those of other words or options.
+    """
     folder = given.pictures.resolve()
     if not folder.is_dir():
         sys.exit(f"error: {given.pictures} is not a folder")
-    pictures = pictures_of(folder)
+    pictures, left_out = pictures_of(folder)
+    if left_out:
+        what = "1 entry that is" if len(left_out) == 1 else f"{len(left_out)} entries that are"
+        print(f"left out: {what} no file, such as {left_out[0]}", file=sys.stderr, flush=True)
     if not pictures:
         sys.exit(f"error: the folder {given.pictures} holds no pictures")
-    results = Results(folder, given.results.resolve(), retry_failed=given.retry_failed)
+    question = {"words": task.words, "vocabulary": task.vocabulary, "options": task.options}
+    results = Results(folder, given.results.resolve(), question, retry_failed=given.retry_failed)
+    results.check_question()
     if given.annotations is not None:
         results.number_by(given.annotations)
         unknown = next((picture for picture in pictures if not results.has_number(picture)), None)
@@ -156,6 +182,22 @@ def _content(file: Path | None) -> bytes | None:
 def _words(text: str) -> list[list[str]]:
     """Reads words, separated by commas, with synonyms by `|`."""
     return [[phrase.strip() for phrase in category.split("|")] for category in text.split(",")]
+
+
+def number(kind: type, least: float) -> Callable[[str], Any]:
+    """Reads numbers of a kind that are not below the least one."""
+
+    def read(text: str) -> Any:  # noqa: ANN401
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not value >= least:  # NaN, too
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what} of {least} or more")
+        return value
+
+    return read
 
 
 def _threshold(text: str) -> tuple[str | None, float]:

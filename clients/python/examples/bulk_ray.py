@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
-from bulk_asyncio import segment_all
-from bulk_options import Task, arguments, pictures_and_results, task_of
+from bulk_asyncio import ending, segment_all
+from bulk_options import Task, arguments, number, pictures_and_results, task_of
 from bulk_progress import Away, Progress
+
+from sed_serve_client import SedError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,19 +41,28 @@ class Segmenter:
         self._away = Away()
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Segments the pictures that have no result yet; returns each with the process that answered for it."""
-        pictures = [Path(picture) for picture in block["picture"]]
-        asyncio.run(segment_all(pictures, self._results, self._task, self._away))
-        return {"picture": block["picture"], "process": [os.getpid()] * len(pictures)}
+        """Segments the pictures that have no result yet; returns each with the process that answered for it.
+
+        An error that ends the run is in the answer: raised, it would be one of Ray with a long trace.
+        """
+        pictures, error = [Path(picture) for picture in block["picture"]], ""
+        try:
+            asyncio.run(segment_all(pictures, self._results, self._task, self._away))
+        except SedError as failure:
+            error = ending(failure)
+        count = len(pictures)
+        return {"picture": block["picture"], "process": [os.getpid()] * count, "error": [error] * count}
 
 
 def main() -> None:
     """Segments what has no result yet."""
     parser = arguments(__doc__)
-    parser.add_argument("--actors", type=int, default=2, metavar="N", help="actors; each has --in-flight requests")
+    parser.add_argument(
+        "--actors", type=number(int, 1), default=2, metavar="N", help="actors; each has --in-flight requests"
+    )
     given = parser.parse_args()
     task = task_of(given)
-    pictures, results = pictures_and_results(given)
+    pictures, results = pictures_and_results(given, task)
     left = [picture for picture in pictures if not results.has(picture)]
     print(f"{len(pictures)} pictures, {len(left)} without a result", flush=True)
     if left:
@@ -59,7 +71,7 @@ def main() -> None:
 
 
 def segment_by_actors(left: list[Path], results: Results, task: Task, actors: int, progress: Progress) -> None:
-    """Has actors segment pictures, and prints figures."""
+    """Has actors segment pictures, and prints figures; ends the program where one of them cannot go on."""
     ray.init(include_dashboard=False)  # the cluster of RAY_ADDRESS, or one on this machine
     begin = time.monotonic()
     rows = [{"picture": str(picture)} for picture in left]
@@ -76,6 +88,9 @@ def segment_by_actors(left: list[Path], results: Results, task: Task, actors: in
     )
     processes: set[int] = set()
     for block in blocks:
+        error = next(filter(None, block["error"].tolist()), None)
+        if error is not None:
+            sys.exit(error)
         processes.update(block["process"].tolist())
         progress.add(len(block["picture"]))
     progress.say()

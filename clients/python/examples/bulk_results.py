@@ -6,32 +6,76 @@ import hashlib
 import json
 import os
 import sys
+import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 
-def pictures_of(folder: Path) -> list[Path]:
-    """The pictures in a folder and those below it, in a fixed order."""
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+def pictures_of(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The pictures in a folder and those below it, in a fixed order, and entries with such names that are no files.
+
+    Hidden entries are in neither, as with `sed-serve segment`; links to folders are not followed. A link that leads
+    nowhere is a picture that cannot be read. A folder that cannot be listed is an entry that is no file.
+    """
+    pictures: list[Path] = []
+    left_out: list[Path] = []
+    for path, folders, files in os.walk(folder, onerror=lambda error: left_out.append(Path(error.filename))):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in (*folders, *files):
+            entry = Path(path, name)
+            if entry.suffix.lower() in SUFFIXES and not name.startswith("."):
+                (pictures if _is_readable(entry) else left_out).append(entry)
+    return sorted(pictures), sorted(left_out)
+
+
+def _is_readable(entry: Path) -> bool:
+    """True unless reading would not end with the content of a file, or with an error: folders, pipes, devices."""
+    try:
+        return entry.is_file() or not entry.exists()
+    except OSError:
+        return True
 
 
 class Results:
     """A folder with the tree of the pictures' folder, and a JSON file in the place of each picture.
 
     `NAME.json` is a result, `NAME.error.json` the error of a picture that failed. With `retry_failed`, a picture that
-    failed counts as one without a result.
+    failed counts as one without a result. `run.json` has the question that all results answer.
     """
 
-    def __init__(self, pictures: Path, folder: Path, *, retry_failed: bool = False) -> None:
+    def __init__(self, pictures: Path, folder: Path, question: dict[str, Any], *, retry_failed: bool = False) -> None:
+        """Describes a folder; the question are the words and options, in JSON."""
         self._pictures = pictures
         self._folder = folder
+        self._question: dict[str, Any] = json.loads(json.dumps(question))
         self._retry_failed = retry_failed
         self._numbers: dict[str, int] | None = None
+
+    def check_question(self) -> None:
+        """Ends the program where the folder has the results of another question."""
+        try:
+            asked = json.loads(self._question_file.read_text())
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            sys.exit(f"error: cannot read {self._question_file}: {error}")
+        differences = [
+            f"{name} {json.dumps(asked.get(name))}, not {json.dumps(now)}"
+            for name, now in self._question.items()
+            if asked.get(name) != now
+        ]
+        if differences:
+            known = "; ".join(differences)
+            sys.exit(f"error: the results in {self._folder} are those of {known}; give this run another folder")
+
+    @property
+    def _question_file(self) -> Path:
+        return self._folder / "run.json"
 
     def number_by(self, annotations: Path) -> None:
         """Reads the image ids from a COCO file, whose `images` have `id` and `file_name`."""
@@ -73,18 +117,14 @@ class Results:
 
     def write(self, picture: Path, result: dict[str, Any]) -> None:
         """Stores a result, or the `error` in its place."""
-        failed = "error" in result
-        self._write(self.error_file_of(picture) if failed else self.file_of(picture), picture, result)
-        if not failed:
-            self.error_file_of(picture).unlink(missing_ok=True)
-
-    def _write(self, file: Path, picture: Path, result: dict[str, Any]) -> None:
-        """Writes a file under its name in one step: a killed process leaves all of it or none."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_name(f".{file.name}.{os.getpid()}")
         head = {"file_name": self.name_of(picture), "image_id": self.number_of(picture)}
-        unfinished.write_text(json.dumps({**head, **result}))
-        unfinished.replace(file)
+        if "error" in result:
+            _write(self.error_file_of(picture), {**head, **result})
+            return
+        if not self._question_file.exists():  # now that a server has accepted the question
+            _write(self._question_file, self._question)
+        _write(self.file_of(picture), {**head, **result})
+        self.error_file_of(picture).unlink(missing_ok=True)
 
     def end(self, pictures: Iterable[Path]) -> None:
         """Ends the program with 1 if pictures have failed in this run or an earlier one."""
@@ -93,3 +133,11 @@ class Results:
             what = "1 picture" if len(failed) == 1 else f"{len(failed)} pictures"
             why = f"{self.error_file_of(failed[0])} says why the first one did"
             sys.exit(f"error: {what} failed: {why}; they are skipped by the next run, unless it has --retry-failed")
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    """Writes a file under its name in one step: a killed process leaves all of it or none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
+    unfinished.write_text(json.dumps(content))
+    unfinished.replace(file)

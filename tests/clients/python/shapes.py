@@ -37,7 +37,10 @@ def main() -> None:
     assert outer.exterior.tolist() == [[0, 0], [5, 0], [5, 5], [0, 5]], "clockwise on the screen"
     assert from_first(outer.holes[0].ravel().tolist()) == ((1, 1), (1, 4), (4, 4), (4, 1)), "counter-clockwise"
     assert (outer.pixels, inner.pixels, inner.holes) == (16, 1, ())
-    refused(lambda: polygons(np.zeros((2, 2), np.uint8)), ValueError)
+    assert polygons(ring.tolist())[0].pixels == 16 and rle(ring.tolist()) == rle(ring)
+    for wrong in (np.zeros((2, 2), np.uint8), [[1, 0]], [[True], [True, False]], [True], None):
+        for shape in (polygons, rle):
+            assert "must be bool [height, width]" in str(refused(lambda of=shape, wrong=wrong: of(wrong), ValueError))
 
     question = json.loads((CLIENTS / "question.json").read_text())
     picture, words = CLIENTS / question["image"], question["categories"]
@@ -80,6 +83,8 @@ def check_results(found: Segmentation) -> None:
     results = json.loads(json.dumps(found.to_coco(7, ids)))
     assert [result["category_id"] for result in results] == [10 + category.index for category in found.present]
     assert found.to_coco("a", {})[:1] == [] and found.to_coco("a")[0]["category_id"] == found.present[0].index + 1
+    for unknown in (lambda: found.to_coco(1, {"nope": 5}), lambda: found.to_coco(1, {**ids, "nope": 5})):
+        assert refused(unknown, KeyError).args == refused(lambda: found.rle("nope"), KeyError).args == ("nope",)
     data = COCO()
     image = {"id": 7, "height": found.mask.shape[0], "width": found.mask.shape[1]}
     data.dataset = {"images": [image], "categories": [{"id": of, "name": name} for name, of in ids.items()]}

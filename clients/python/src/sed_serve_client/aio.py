@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from . import async_stream, connection, errors, health, request, result, stream
+from . import async_stream, connection, errors, health, request, result, stream, timeouts
 from .async_live import AsyncLive
 from .attempts import Attempts, PreparationAttempts, StreamAttempts
 from .preparation import Preparation, preparation
@@ -46,14 +46,14 @@ class AsyncClient:
         timeout: float = 60.0,
         ready_timeout: float = 900.0,
     ) -> None:
-        self.timeout = timeout
-        self.ready_timeout = ready_timeout
-        tls = connection.credentials(target, ca, certificate, key)
+        self.timeout = timeouts.checked("timeout", timeout)
+        self.ready_timeout = timeouts.checked("ready_timeout", ready_timeout)
         address, options = connection.address(target), connection.CHANNEL_OPTIONS
+        tls = connection.credentials(target, ca, certificate, key)
+        self._metadata = connection.call_metadata(token)
         self._channel = (
             grpc.aio.secure_channel(address, tls, options) if tls else grpc.aio.insecure_channel(address, options)
         )
-        self._metadata = connection.call_metadata(token)
         self._stub = SegmentationServiceStub(self._channel)
         self._health = HealthStub(self._channel)
 
@@ -85,7 +85,7 @@ class AsyncClient:
 
         The arguments are those of `Client.segment_stream`.
         """
-        seconds = self.timeout if timeout is None else timeout
+        seconds = timeouts.of_call(timeout, self.timeout)
         defaults = stream.Defaults(categories, vocabulary, seconds, options)
         requests = stream.StreamRequests(defaults, any_order=any_order)
         attempts = StreamAttempts(seconds, self.ready_timeout)
@@ -106,7 +106,7 @@ class AsyncClient:
         The arguments are those of `Client.live`. Frames that are not an AsyncIterable are read in the event loop, and
         must not block it. To be called in a running event loop.
         """
-        seconds = self.timeout if timeout is None else timeout
+        seconds = timeouts.of_call(timeout, self.timeout)
         defaults = stream.Defaults(categories, vocabulary, seconds, options)
         attempts = StreamAttempts(seconds, self.ready_timeout)
         return AsyncLive(self._stub.Segment, self._metadata, defaults, attempts, frames, in_flight)
@@ -178,10 +178,10 @@ class AsyncClient:
 
     async def wait_until_ready(self, *, timeout: float | None = None) -> None:
         """Waits until a server is there and ready for requests; see `Client.wait_until_ready`."""
-        attempts = health.ReadyAttempts(self.timeout if timeout is None else timeout)
+        attempts = health.ReadyAttempts(timeouts.of_call(timeout, self.timeout))
         while True:
             try:
-                found = await self._health.Check(health.QUESTION, timeout=attempts.left(), metadata=self._metadata)
+                found = await self._health.Check(health.QUESTION, timeout=attempts.timeout(), metadata=self._metadata)
                 if health.is_ready(found):
                     return
                 pause = attempts.pause_or_raise(health.not_ready())
@@ -204,10 +204,10 @@ class AsyncClient:
     async def _call(
         self, method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Answer], message: _Request, timeout: float | None
     ) -> _Answer:
-        attempts = Attempts(self.timeout if timeout is None else timeout, self.ready_timeout)
+        attempts = Attempts(timeouts.of_call(timeout, self.timeout), self.ready_timeout)
         while True:
             try:
-                return await method(message, timeout=attempts.left(), metadata=self._metadata)
+                return await method(message, timeout=attempts.timeout(), metadata=self._metadata)
             except grpc.RpcError as error:
                 pause = attempts.pause_or_raise(errors.of_call(error), error)
             await asyncio.sleep(pause)

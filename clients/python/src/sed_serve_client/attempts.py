@@ -7,6 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+from . import timeouts
 from .retries import Retry, rule
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ SHORTEST_WAIT = 0.1
 class Attempts:
     """The time and the attempts of one call, by the rules of `retries.TABLE`.
 
-    timeout: seconds for the call with all its attempts.
+    timeout: seconds for the call with all its attempts; inf is endless.
     ready_timeout: seconds from the first refusal for words that are not embedded yet, to the last attempt. Each of
         these attempts has the full timeout.
     """
@@ -39,6 +40,10 @@ class Attempts:
     def left(self) -> float:
         """Seconds until the deadline."""
         return max(self._end - time.monotonic(), 0.0)
+
+    def timeout(self) -> float | None:
+        """The timeout of the next attempt, as gRPC accepts it."""
+        return timeouts.for_grpc(self.left())
 
     def pause(self, error: SedError) -> float | None:
         """Seconds to wait before the next attempt; None when there is none."""
@@ -107,22 +112,19 @@ class StreamAttempts(Attempts):
 
 
 class PreparationAttempts(StreamAttempts):
-    """The attempts of a preparation, within one time for all of them; None is endless.
+    """The attempts of a preparation, within one time for all of them; None and inf are endless.
 
     An endless one is tried again for `ready_timeout` seconds after its last answer.
     """
 
     def __init__(self, timeout: float | None, ready_timeout: float) -> None:
-        self._last = math.inf if timeout is None else time.monotonic() + timeout
-        super().__init__(ready_timeout if timeout is None else timeout, ready_timeout)
+        seconds = timeouts.of_call(timeout, math.inf)
+        self._last = time.monotonic() + seconds
+        super().__init__(ready_timeout if math.isinf(seconds) else seconds, ready_timeout)
 
     def left(self) -> float:
         """Seconds until the end of the call, over all its attempts."""
         return max(self._last - time.monotonic(), 0.0)
-
-    def timeout(self) -> float | None:
-        """The timeout of the next attempt, as gRPC accepts it."""
-        return None if math.isinf(self._last) else self.left()
 
     def _time_for_retries(self) -> float:
         return min(super()._time_for_retries(), self._last - time.monotonic())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from . import connection, errors, health, request, result, stream, sync_stream
+from . import connection, errors, health, request, result, stream, sync_stream, timeouts
 from .attempts import Attempts, PreparationAttempts, StreamAttempts
 from .live import Live
 from .preparation import Preparation, preparation
@@ -38,7 +38,8 @@ class Client:
     target: HOST:PORT, a URL (https:// means TLS, http:// none), or any target of gRPC.
     token: the bearer token. Without TLS it can be read on the network.
     ca: the certificates of authorities to trust; certificate, key: those of this client, if the server asks for one.
-    timeout: seconds for a call with all its retries, unless the call has a timeout of its own.
+    timeout: seconds for a call with all its retries, unless the call has a timeout of its own. `math.inf`, and more
+        than 2,147,483 (24 days), is no limit, as wherever a timeout is given.
     ready_timeout: seconds that a call may wait for its words, see below; 0 turns it off.
 
     Calls raise SedError. A call that is refused for now, with a delay after which to come again, is tried again until
@@ -58,12 +59,12 @@ class Client:
         timeout: float = 60.0,
         ready_timeout: float = 900.0,
     ) -> None:
-        self.timeout = timeout
-        self.ready_timeout = ready_timeout
-        tls = connection.credentials(target, ca, certificate, key)
+        self.timeout = timeouts.checked("timeout", timeout)
+        self.ready_timeout = timeouts.checked("ready_timeout", ready_timeout)
         address, options = connection.address(target), connection.CHANNEL_OPTIONS
-        self._channel = grpc.secure_channel(address, tls, options) if tls else grpc.insecure_channel(address, options)
+        tls = connection.credentials(target, ca, certificate, key)
         self._metadata = connection.call_metadata(token)
+        self._channel = grpc.secure_channel(address, tls, options) if tls else grpc.insecure_channel(address, options)
         self._stub = SegmentationServiceStub(self._channel)
         self._health = HealthStub(self._channel)
 
@@ -108,7 +109,7 @@ class Client:
         Pictures are taken only as fast as the server works. A stream that its server ends before the last answer is
         opened again, and what was not answered is sent again; so it is where a picture is refused for now.
         """
-        seconds = self.timeout if timeout is None else timeout
+        seconds = timeouts.of_call(timeout, self.timeout)
         defaults = stream.Defaults(categories, vocabulary, seconds, options)
         requests = stream.StreamRequests(defaults, any_order=any_order)
         attempts = StreamAttempts(seconds, self.ready_timeout)
@@ -132,7 +133,7 @@ class Client:
         timeout: seconds for each frame, from when it was handed over to its answer.
         The other arguments are those of `segment`, for the frames that are no `Request` with their own.
         """
-        seconds = self.timeout if timeout is None else timeout
+        seconds = timeouts.of_call(timeout, self.timeout)
         defaults = stream.Defaults(categories, vocabulary, seconds, options)
         attempts = StreamAttempts(seconds, self.ready_timeout)
         return Live(self._stub.Segment, self._metadata, defaults, attempts, frames, in_flight)
@@ -215,10 +216,10 @@ class Client:
         timeout: seconds, in place of the client's. Raises the last error when they are over, and at once what waiting
         does not mend, for example Unauthenticated.
         """
-        attempts = health.ReadyAttempts(self.timeout if timeout is None else timeout)
+        attempts = health.ReadyAttempts(timeouts.of_call(timeout, self.timeout))
         while True:
             try:
-                found = self._health.Check(health.QUESTION, timeout=attempts.left(), metadata=self._metadata)
+                found = self._health.Check(health.QUESTION, timeout=attempts.timeout(), metadata=self._metadata)
                 if health.is_ready(found):
                     return
                 pause = attempts.pause_or_raise(health.not_ready())
@@ -241,10 +242,10 @@ class Client:
     def _call(
         self, method: grpc.UnaryUnaryMultiCallable[_Request, _Answer], message: _Request, timeout: float | None
     ) -> _Answer:
-        attempts = Attempts(self.timeout if timeout is None else timeout, self.ready_timeout)
+        attempts = Attempts(timeouts.of_call(timeout, self.timeout), self.ready_timeout)
         while True:
             try:
-                return method(message, timeout=attempts.left(), metadata=self._metadata)
+                return method(message, timeout=attempts.timeout(), metadata=self._metadata)
             except grpc.RpcError as error:
                 pause = attempts.pause_or_raise(errors.of_call(error), error)
             time.sleep(pause)

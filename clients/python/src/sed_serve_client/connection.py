@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TypeAlias
 
@@ -36,8 +37,17 @@ CHANNEL_OPTIONS: list[tuple[str, str | int]] = [
 
 
 def address(target: str) -> str:
-    """Strips the scheme of a URL, which only says whether to use TLS; other targets are gRPC's own."""
-    return target.removeprefix("https://").removeprefix("http://").rstrip("/")
+    """Strips the scheme of a URL, which only says whether to use TLS; other targets are gRPC's own.
+
+    Raises a ValueError for a target without a host, with a space, or with HTTP:// in capitals.
+    """
+    if not isinstance(target, str):
+        raise TypeError(f"the target is {target!r}, and must be a str")
+    found = re.sub("^https?://", "", target).rstrip("/")
+    if not found or re.search(r"\s|^https?:", found, re.IGNORECASE):
+        known = "HOST:PORT, a URL (http://HOST:PORT, https:// for TLS, in lower case) or a target of gRPC"
+        raise ValueError(f"the target is {target!r}; give {known}, without spaces")
+    return found
 
 
 def credentials(
@@ -55,8 +65,19 @@ def credentials(
 
 
 def call_metadata(token: str | None) -> CallMetadata:
-    """The metadata of every call: the bearer token, if there is one."""
-    return () if token is None else (("authorization", f"Bearer {token}"),)
+    """The metadata of every call: the bearer token, if there is one.
+
+    Raises a ValueError for a token that no header can hold, which does not show it: logs are no place for tokens.
+    """
+    if token is None:
+        return ()
+    if not isinstance(token, str):
+        raise TypeError(f"token is of type {type(token).__name__}, and must be a str")
+    wrong = next((at for at, letter in enumerate(token) if not "\x20" <= letter <= "\x7e"), None)
+    if wrong is not None:
+        what = f"character {wrong + 1} of {len(token)} is no printable ASCII"
+        raise ValueError(f"token cannot be sent: {what}; strip the line break of the file that it was read from")
+    return (("authorization", f"Bearer {token}"),)
 
 
 def _pem(source: Pem | None) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 from grpc_health.v1 import health_pb2
 
-from . import errors
+from . import errors, timeouts
 
 if TYPE_CHECKING:
     from .errors import SedError
@@ -34,7 +34,7 @@ def not_ready() -> SedError:
 
 
 class ReadyAttempts:
-    """The attempts of waiting for a server, within `timeout` seconds."""
+    """The attempts of waiting for a server, within `timeout` seconds; inf is endless."""
 
     def __init__(self, timeout: float) -> None:
         self._end = time.monotonic() + timeout
@@ -42,6 +42,10 @@ class ReadyAttempts:
     def left(self) -> float:
         """Seconds until the deadline."""
         return max(self._end - time.monotonic(), 0.0)
+
+    def timeout(self) -> float | None:
+        """The timeout of the next attempt, as gRPC accepts it."""
+        return timeouts.for_grpc(self.left())
 
     def pause_or_raise(self, error: SedError, cause: BaseException | None = None) -> float:
         """Seconds to wait before the next attempt; raises the error when there is none."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from . import errors
+from . import errors, timeouts
 from .frames import Frame, Frames, LiveAnswer, too_old
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Live:
         if left <= 0.0:
             return too_old(frame)
         try:
-            return self._method(self._frames.message(frame), timeout=left, metadata=self._metadata)
+            return self._method(self._frames.message(frame), timeout=timeouts.for_grpc(left), metadata=self._metadata)
         except grpc.RpcError as error:
             return errors.of_call(error)
         except Exception as failure:

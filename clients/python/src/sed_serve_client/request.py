@@ -54,7 +54,8 @@ class WordOptions(TypedDict, total=False):
 class Options(WordOptions, total=False):
     """Options of the segmentation and of its answer; proto/sed/v1/options.proto explains each.
 
-    category_thresholds: thresholds by the name of a category, or by its index; they override `score_threshold`.
+    category_thresholds: thresholds by the name of a category, or by its index; they override `score_threshold`. None
+        is as left out.
     size: of the mask: `model`, or (width, height); without it that of the picture.
     encoding: how the mask travels: `png` (small; the default) or `raw` (no work for either side, 2 bytes a pixel).
     overlay: have the server paint the categories over the picture, for `Segmentation.overlay`; `fade_unsure` fades the
@@ -65,7 +66,7 @@ class Options(WordOptions, total=False):
 
     top_k: int
     score_threshold: float
-    category_thresholds: Mapping[str | int, float] | Mapping[str, float] | Mapping[int, float]
+    category_thresholds: Mapping[str | int, float] | Mapping[str, float] | Mapping[int, float] | None
     size: Literal["model"] | tuple[int, int]
     resize: Literal["direct", "two_step"]
     encoding: Literal["png", "raw"]
@@ -184,7 +185,7 @@ def image(picture: Picture) -> image_pb2.Image:
     if isinstance(picture, (str, os.PathLike)):
         return image_pb2.Image(encoded=Path(picture).read_bytes())
     if isinstance(picture, (bytes, bytearray, memoryview)):
-        return image_pb2.Image(encoded=bytes(picture))
+        return image_pb2.Image(encoded=_bytes(picture))
     if isinstance(picture, Image.Image):
         pixels = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
     elif isinstance(picture, np.ndarray) or hasattr(picture, "__array__"):
@@ -206,6 +207,15 @@ def _content(file: BinaryIO) -> bytes:
         raise TypeError(f"reading the picture gave {type(content).__name__}, not bytes; open the file in binary mode")
     if not content:
         raise ValueError("the picture's file has nothing left to read; go to its beginning with seek(0)")
+    return _bytes(content)
+
+
+def _bytes(content: bytes | bytearray | memoryview) -> bytes:
+    """The bytes of an image file. Views of pixels or of wider numbers hold none."""
+    if isinstance(content, memoryview) and not (content.ndim == 1 and content.format in ("B", "b", "c")):
+        found = f"one of format {content.format!r} and shape {content.shape}"
+        wanted = "the bytes of an image file, of format 'B' and with one dimension"
+        raise TypeError(f"the picture's memoryview must hold {wanted}, not {found}; give pixels as an array")
     return bytes(content)
 
 
@@ -216,7 +226,7 @@ def segment_options(**options: Unpack[Options]) -> options_pb2.SegmentOptions:
         top_k=options.get("top_k"),
         score_threshold=options.get("score_threshold"),
         resize_mode=_chosen("resize", _RESIZE, options.get("resize", "direct")),
-        category_thresholds=[_threshold(*of) for of in options.get("category_thresholds", {}).items()],
+        category_thresholds=_thresholds(options.get("category_thresholds")),
         mask_encodings=[
             _chosen("encoding", _ENCODING, options.get("encoding", "png")),
             *(encoding for pixels, encoding in _PIXELS.items() if options.get(pixels)),
@@ -233,6 +243,18 @@ def segment_options(**options: Unpack[Options]) -> options_pb2.SegmentOptions:
     elif size is not None:
         made.output_size.exact.width, made.output_size.exact.height = size
     return made
+
+
+def _thresholds(
+    given: Mapping[str | int, float] | Mapping[str, float] | Mapping[int, float] | None,
+) -> list[options_pb2.CategoryThreshold]:
+    if given is None:
+        return []
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"category_thresholds is {given!r}; give a threshold for each name or index, such as {{'sofa': 0.4}}"
+        )
+    return [_threshold(category, threshold) for category, threshold in given.items()]
 
 
 def _threshold(category: str | int, threshold: float) -> options_pb2.CategoryThreshold:

@@ -220,10 +220,13 @@ class Segmentation:
         """The present categories as COCO results, the largest first, as `pycocotools.coco.COCO.loadRes` accepts them.
 
         image_id: the picture's id in the data set. category_ids: the data set's, by the names of categories; without
-        them an id is the category's index plus 1. Categories that `category_ids` lacks are left out.
+        them an id is the category's index plus 1. Categories that `category_ids` lacks are left out; KeyError as
+            `mask_of` for a name that the vocabulary lacks.
         """
         if category_ids is None:
             category_ids = {category.name: category.index + 1 for category in self.categories}
+        for name in category_ids:
+            self.category(name)
         return [
             CocoResult(
                 image_id=image_id,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BoolMask = npt.NDArray[np.bool_]
 
@@ -33,10 +36,14 @@ class Polygon:
     pixels: int
 
 
-def rle(mask: BoolMask) -> CocoRle:
-    """Encodes a mask, bool [height, width], as COCO run lengths: `pycocotools.mask.decode` accepts the result."""
-    height, width = _checked(mask).shape
-    down = mask.ravel(order="F")  # runs go down the columns, and the first one counts pixels outside
+def rle(mask: BoolMask | Sequence[Sequence[bool]]) -> CocoRle:
+    """Encodes a mask, bool [height, width] or nested lists of them, as COCO run lengths.
+
+    `pycocotools.mask.decode` accepts the result.
+    """
+    inside = _checked(mask)
+    height, width = inside.shape
+    down = inside.ravel(order="F")  # runs go down the columns, and the first one counts pixels outside
     borders = np.flatnonzero(down[1:] != down[:-1]) + 1
     runs = np.diff(np.concatenate(([0], borders, [down.size]))).tolist()
     counts = [0, *runs] if down.size and down[0] else runs
@@ -44,10 +51,14 @@ def rle(mask: BoolMask) -> CocoRle:
     return CocoRle(size=[height, width], counts="".join(map(_as_text, differences)))
 
 
-def polygons(mask: BoolMask) -> list[Polygon]:
-    """Traces the outlines of a mask, bool [height, width]; regions come in the order of their topmost pixels."""
-    outlines = [_Outline(ring) for ring in _rings(np.pad(_checked(mask), 1))]
-    owners = _Owners(mask, outlines)
+def polygons(mask: BoolMask | Sequence[Sequence[bool]]) -> list[Polygon]:
+    """Traces the outlines of a mask, bool [height, width] or nested lists of them.
+
+    Regions come in the order of their topmost pixels.
+    """
+    inside = _checked(mask)
+    outlines = [_Outline(ring) for ring in _rings(np.pad(inside, 1))]
+    owners = _Owners(inside, outlines)
     exteriors = [outline for outline in outlines if outline.area > 0]
     holes: dict[int, list[_Outline]] = {id(exterior): [] for exterior in exteriors}
     for outline in outlines:
@@ -63,10 +74,14 @@ def polygons(mask: BoolMask) -> list[Polygon]:
     ]
 
 
-def _checked(mask: BoolMask) -> BoolMask:
-    if mask.dtype != np.bool_ or mask.ndim != 2:  # noqa: PLR2004
-        raise ValueError(f"a mask must be bool [height, width], not {mask.dtype} {mask.shape}")
-    return mask
+def _checked(mask: BoolMask | Sequence[Sequence[bool]]) -> BoolMask:
+    try:
+        found = np.asarray(mask)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"a mask must be bool [height, width]: {error}") from error
+    if found.dtype != np.bool_ or found.ndim != 2:  # noqa: PLR2004
+        raise ValueError(f"a mask must be bool [height, width], not {found.dtype} {found.shape}")
+    return found
 
 
 def _as_text(number: int) -> str:

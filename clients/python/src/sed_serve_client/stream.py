@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import grpc
 from google.protobuf import duration_pb2
 
-from . import errors, request, result, retries
+from . import errors, request, result, retries, timeouts
 from .v1 import image_pb2
 from .v1 import segmentation_service_pb2 as pb
 
@@ -42,7 +43,7 @@ class Request:
         self.picture = picture
         self.categories = categories
         self.vocabulary = vocabulary
-        self.timeout = timeout
+        self.timeout = None if timeout is None else timeouts.checked("timeout", timeout)
         self.options: Options = options
 
 
@@ -56,7 +57,7 @@ class Defaults:
         self._options: Options = options
 
     def timeout_of(self, picture: Picture | Request) -> float:
-        """Seconds that the server has for a picture."""
+        """Seconds that the server has for a picture; inf for no limit."""
         own = picture.timeout if isinstance(picture, Request) else None
         return self._timeout if own is None else own
 
@@ -89,13 +90,12 @@ class StreamRequests:
         A picture that cannot be read is sent without content, and its error takes the place of the server's refusal:
         so it is yielded in its turn, and at once, by readers that only wait for answers.
         """
-        timeout = duration_pb2.Duration()
-        timeout.FromNanoseconds(round(self._defaults.timeout_of(picture) * 1e9))
         try:
             item = self._defaults.message(picture, str(self._made))
         except OSError as error:
             self._unreadable[self._made] = errors.of_picture(error)
             item = pb.SegmentRequest(image=image_pb2.Image(encoded=b""), request_id=str(self._made))
+        timeout = _duration(self._defaults.timeout_of(picture))
         return pb.SegmentStreamRequest(request=item, timeout=timeout, any_order=self._any_order)
 
     def hold(self, message: pb.SegmentStreamRequest) -> None:
@@ -123,6 +123,15 @@ class StreamRequests:
         del self._unanswered[number]
         failure = self._unreadable.pop(number, failure)
         return number, failure or result.segmentation(answer.response)
+
+
+def _duration(seconds: float) -> duration_pb2.Duration | None:
+    """Converts a timeout into a message; None where it has no limit."""
+    if math.isinf(seconds):
+        return None
+    made = duration_pb2.Duration()
+    made.FromNanoseconds(round(seconds * 1e9))
+    return made
 
 
 def refusal(answer: pb.SegmentStreamResponse) -> errors.SedError | None:
