@@ -1,4 +1,4 @@
-"""24 threads against a server with 4 places: none of their requests is lost.
+"""64 threads against a server with 4 places: none of their requests is lost.
 
 python overload.py HOST:PORT OPERATIONS    the server must hold no image features, and have 4 places
 """
