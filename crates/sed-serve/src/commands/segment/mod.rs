@@ -8,6 +8,7 @@ mod work;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use sed_client::Retries;
 
 pub(crate) use self::args::SegmentArgs;
 use self::{
@@ -37,7 +38,10 @@ pub(crate) fn run(args: &SegmentArgs, as_json: bool) -> Result<ExitCode> {
     let walk = walk()?;
     args.target.with_client(async |client| {
         let stop = signals::stopping(Signals::new()?);
-        let asker = Asker::new(client, vocabulary, args.options(&formats), args.target.ready_timeout());
+        // Several requests at the same time may be more than the server's queue holds; one alone shows its refusal.
+        let retries = if pictures > 1 { Retries::default() } else { Retries::OFF };
+        let waits = (retries, args.target.ready_timeout());
+        let asker = Asker::new(client, vocabulary, args.options(&formats), waits);
         let folder = output.as_ref().map(|output| output.folder.clone());
         let expected = output.as_ref().map(Output::expected).unwrap_or_default();
         let recipe = Recipe { asker, folder, expected, usual_contrast, bar: progress::pictures(pictures) };

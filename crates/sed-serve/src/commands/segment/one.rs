@@ -15,6 +15,8 @@ pub(super) struct Asker {
     client: Client,
     vocabulary: v1::Vocabulary,
     options: v1::SegmentOptions,
+    /// Those of a request whose words are ready.
+    retries: Retries,
     ready_timeout: Duration,
     /// Held while the server prepares words: one of the requests that wait for them watches.
     preparing: Mutex<()>,
@@ -45,16 +47,17 @@ impl From<Error> for Failure {
 }
 
 impl Asker {
-    /// A sender that waits up to `ready_timeout` until the server has prepared its words.
+    /// A sender that waits up to `ready_timeout` until the server has prepared its words, and tries a refused request
+    /// again as `retries` say.
     pub(super) fn new(
         client: Client,
         vocabulary: v1::Vocabulary,
         options: v1::SegmentOptions,
-        ready_timeout: Duration,
+        (retries, ready_timeout): (Retries, Duration),
     ) -> Self {
-        // Several requests at the same time may be more than the server's queue holds.
-        let client = client.with_retries(Retries { ready_timeout, ..Retries::default() });
-        Self { client, vocabulary, options, ready_timeout, preparing: Mutex::default() }
+        let client = client.with_retries(Retries { ready_timeout, ..retries });
+        let retries = Retries { ready_timeout: Duration::ZERO, ..retries };
+        Self { client, vocabulary, options, retries, ready_timeout, preparing: Mutex::default() }
     }
 
     /// Segments one picture. Where its words are not ready, shows in the `bar` how the server prepares them, and
@@ -63,8 +66,7 @@ impl Asker {
         let request = SegmentRequest::encoded(sed_client::read_picture(picture).await?)
             .vocabulary(self.vocabulary.clone())
             .options(self.options.clone());
-        let not_waiting = Retries { ready_timeout: Duration::ZERO, ..Retries::default() };
-        match self.client.clone().with_retries(not_waiting).segment(request.clone()).await {
+        match self.client.clone().with_retries(self.retries).segment(request.clone()).await {
             Err(error) if is_not_ready(&error) && !self.ready_timeout.is_zero() => {}
             answered => return Ok(answered?),
         }
