@@ -12,7 +12,12 @@ export async function openCamera(video: HTMLVideoElement): Promise<MediaStream> 
   const wanted = { video: { facingMode: "environment", width: { ideal: 1280 } }, audio: false };
   const stream = await navigator.mediaDevices.getUserMedia(wanted);
   video.srcObject = stream;
-  await video.play();
+  try {
+    await video.play();
+  } catch (error) {
+    for (const track of stream.getTracks()) track.stop();
+    throw error;
+  }
   return stream;
 }
 

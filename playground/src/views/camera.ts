@@ -7,7 +7,7 @@ import type { Store } from "../state";
 
 /** Turns the camera on and off. While it is on, its newest frames are segmented one after the other. */
 export function camera(store: Store, server: Server): void {
-  const button = place("camera");
+  const button = place("camera") as HTMLButtonElement;
   const video = place("video") as HTMLVideoElement;
   let stream: MediaStream | null = null;
   let frames: Frames | null = null;
@@ -24,8 +24,13 @@ export function camera(store: Store, server: Server): void {
     button.setAttribute("aria-pressed", String(on));
   };
   const start = async () => {
+    // A second click while the camera opens would open another one, which nothing stops.
+    button.disabled = true;
     try {
-      stream = await openCamera(video);
+      stream = await openCamera(video).finally(() => {
+        button.disabled = false;
+      });
+      for (const track of stream.getTracks()) track.addEventListener("ended", stop);
       frames = new Frames(store, server, video);
       show(true);
       await frames.run();

@@ -1,6 +1,6 @@
 //! The files of the playground, compressed in the program.
 
-use std::io::Read;
+use std::{io::Read, sync::LazyLock};
 
 use bytes::Bytes;
 use flate2::read::GzDecoder;
@@ -24,6 +24,9 @@ struct File {
 /// The files of `playground/dist`.
 const FILES: &[File] = &include!(concat!(env!("OUT_DIR"), "/page.rs"));
 
+/// The contents of [`FILES`] unpacked, in their order. All answers share them: a client that reads slowly holds none.
+static PLAIN: LazyLock<Vec<Bytes>> = LazyLock::new(|| FILES.iter().map(unpacked).collect());
+
 /// Scripts, styles and calls of this origin only, and pictures that stay in the browser.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
      connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
@@ -43,7 +46,8 @@ const HEADERS: [(&str, &str); 6] = [
 /// none.
 pub(super) fn answer(path: &str, asked: &HeaderMap) -> Option<Response<Body>> {
     let name = if path == "/" { "index.html" } else { path.strip_prefix('/')? };
-    let file = FILES.iter().find(|file| file.name == name)?;
+    let index = FILES.iter().position(|file| file.name == name)?;
+    let file = &FILES[index];
     let mut response = Response::new(Body::empty());
     HEADERS.iter().for_each(|&(name, value)| set(&mut response, name, value));
     set(&mut response, "content-type", kind(name));
@@ -58,7 +62,7 @@ pub(super) fn answer(path: &str, asked: &HeaderMap) -> Option<Response<Body>> {
         set(&mut response, "content-encoding", "gzip");
         Bytes::from_static(file.content)
     } else {
-        unpacked(file.content)
+        PLAIN[index].clone()
     };
     *response.body_mut() = Body::new(Full::new(content));
     Some(response)
@@ -82,13 +86,20 @@ fn kind(name: &str) -> &'static str {
 
 fn reads_gzip(asked: &HeaderMap) -> bool {
     let ways = asked.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    ways.flat_map(|value| value.split(',')).any(|way| way.trim() == "gzip")
+    ways.flat_map(|value| value.split(',')).any(|way| {
+        let (name, weight) = way.split_once(';').unwrap_or((way, ""));
+        let refused = weight.trim().strip_prefix("q=").is_some_and(|weight| weight.parse() == Ok(0.0));
+        name.trim().eq_ignore_ascii_case("gzip") && !refused
+    })
 }
 
-fn unpacked(content: &[u8]) -> Bytes {
+fn unpacked(file: &File) -> Bytes {
+    if !file.packed {
+        return Bytes::from_static(file.content);
+    }
     let mut plain = Vec::new();
     // The build wrote it: it unpacks. The tests read every file.
-    let _ = GzDecoder::new(content).read_to_end(&mut plain);
+    let _ = GzDecoder::new(file.content).read_to_end(&mut plain);
     Bytes::from(plain)
 }
 
@@ -101,8 +112,7 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../playground/dist/");
         for file in FILES {
             let built = std::fs::read(format!("{folder}{}", file.name)).unwrap();
-            let held = if file.packed { unpacked(file.content) } else { Bytes::from_static(file.content) };
-            assert_eq!(held, built, "{}", file.name);
+            assert_eq!(unpacked(file), built, "{}", file.name);
             assert_ne!(kind(file.name), "application/octet-stream", "{}", file.name);
         }
         assert_eq!(FILES.len(), std::fs::read_dir(folder).unwrap().count());
@@ -112,6 +122,17 @@ mod tests {
     fn the_page_has_less_than_200_kb() {
         let size: usize = FILES.iter().map(|file| file.content.len()).sum();
         assert!(size < 200_000, "{size}");
+    }
+
+    #[test]
+    fn gzip_is_sent_to_clients_that_accept_it() {
+        for (asked, packed) in [("gzip", true), ("br, GZIP;q=0.5", true), ("gzip;q=0", false), ("br", false)]
+        {
+            let asked = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(asked))]);
+            let encoding =
+                answer("/playground.js", &asked).unwrap().headers().get("content-encoding").cloned();
+            assert_eq!(encoding.is_some(), packed, "{asked:?}");
+        }
     }
 
     #[test]
