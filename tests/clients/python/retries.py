@@ -121,7 +121,7 @@ def check(moody: Moody, client: Client) -> None:
     moody.failures, moody.calls = [away] * 9, 0
     error = refused(lambda: client.server_info(timeout=1.2), Unavailable)
     assert (error.reason, error.code, moody.calls) == ("SHUTTING_DOWN", grpc.StatusCode.UNAVAILABLE, 2)
-    # Where nothing says that a server will be there, it is asked five times.
+    # A refusal without a delay does not promise that the server comes back: five attempts.
     moody.failures, moody.calls = [failure(code_pb2.UNAVAILABLE, "", None)] * 9, 0
     begin = time.monotonic()
     refused(client.server_info, Unavailable)
